@@ -1,0 +1,219 @@
+"""What the convolutional edge kinds share: the map P(w ⋆ s), its adjoint and its gradient (Eq. 7, 8)."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from epgraph.edges.kind import EdgeKind, Shape, ShapeError, shape_text, swap_halves
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+POOL = 2
+"""Side and stride of the pooling window."""
+
+
+class Geometry(NamedTuple):
+    """Geometry of a square convolution with zero padding and optional 2×2 pooling."""
+
+    kernel: int
+    stride: int
+    padding: int
+    pool: Literal["max", "average"] | None
+
+    def before_pooling(self, n: int) -> int:
+        """Pixels along one side after the convolution, from ``n`` before it."""
+        return (n + 2 * self.padding - self.kernel) // self.stride + 1
+
+    def size(self, n: int) -> int:
+        """Pixels along one side after convolution and pooling, from ``n`` before."""
+        return self.before_pooling(n) // (POOL if self.pool else 1)
+
+    def maps(self, source: Shape, target: Shape) -> bool:
+        """Whether the pixels of ``source`` become those of ``target``."""
+        return tuple(self.size(n) for n in source[1:]) == target[1:]
+
+
+class Convolution(EdgeKind):
+    """Square convolution w ⋆ s, with zero padding and an optional 2×2 pooling P: Φ gains ⟨s^j, P(w ⋆ s^i)⟩.
+
+    Max pooling makes the edge piecewise linear in its source; its adjoint sends each target unit back to the
+    arg-max that the current source gives, the first index where values tie.
+    """
+
+    @property
+    @abstractmethod
+    def geometry(self) -> Geometry:
+        """Kernel, stride, padding and pooling."""
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the edge is linear in its source: always, but for max pooling."""
+        return self.geometry.pool != "max"
+
+    def target_shape(self, source: Shape, channels: int | None) -> Shape | None:
+        """(channels, H', W') with H' = ⌊(H + 2·padding − kernel)/stride⌋ + 1, halved by pooling."""
+        if len(source) != 3:
+            raise ShapeError(
+                f"needs a source of channels×height×width, but the source is {shape_text(source)}",
+                f"use 'dense: {{}}' from a state of shape [{', '.join(map(str, source))}]",
+            )
+        size = tuple(self.geometry.size(n) for n in source[1:])
+        if min(size) < 1:
+            raise ShapeError(
+                f"a kernel of {self.geometry.kernel} with padding {self.geometry.padding} does not fit into {shape_text(source)}",
+                "use a smaller kernel, more padding or no pooling",
+            )
+        return None if channels is None else (channels, *size)
+
+    def source_shape(self, target: Shape, channels: int | None) -> Shape | None:
+        """Return the only source size that gives ``target``: known where nothing is strided or pooled."""
+        if len(target) != 3 or channels is None or self.geometry.stride != 1 or self.geometry.pool is not None:
+            return None
+        size = tuple(n - 1 + self.geometry.kernel - 2 * self.geometry.padding for n in target[1:])
+        return (channels, *size) if min(size) >= 1 else None
+
+    def suggest(self, source: Shape, target: Shape) -> str:
+        """Name the nearest stride, padding or pooling that maps ``source`` to ``target``."""
+        if len(target) != 3:
+            return "use 'dense: {}' to reach a state that is not an image"
+        g = self.geometry
+        near = [("stride", {"stride": n}) for n in range(1, 9)]
+        near += [("padding", {"padding": n}) for n in range(g.kernel)]
+        near += [("pool", {"pool": p}) for p in ("max", None)]
+        for key, change in near:
+            if g._replace(**change).maps(source, target):
+                value = change[key]
+                return f"{key}: {'null' if value is None else value} would fit"
+        for stride in range(1, 9):
+            for padding in range(g.kernel):
+                if g._replace(stride=stride, padding=padding).maps(source, target):
+                    return f"stride: {stride} with padding: {padding} would fit"
+        return "no stride and padding fits; change the shape of one of the two states"
+
+    def weight_shape(self, source: Shape, target: Shape) -> Shape:
+        """OIHW: (target channels, source channels, kernel, kernel)."""
+        return (target[0], source[0], self.geometry.kernel, self.geometry.kernel)
+
+    def macs(self, source: Shape, target: Shape) -> int:
+        """One kernel per pixel before pooling."""
+        pixels = self.geometry.before_pooling(source[1]) * self.geometry.before_pooling(source[2])
+        return target[0] * source[0] * self.geometry.kernel**2 * pixels
+
+    def forward(self, weight: Tensor | None, s: Tensor, target: Shape) -> Tensor:
+        """P(w ⋆ s)."""
+        import torch.nn.functional as F
+
+        z = self._conv(weight, s)
+        if self.geometry.pool == "max":
+            return F.max_pool2d(z, POOL)
+        return F.avg_pool2d(z, POOL) if self.geometry.pool == "average" else z
+
+    def adjoint(self, weight: Tensor | None, t: Tensor, s: Tensor | None, source: Shape) -> Tensor:
+        """w̃ ⋆ P⁻¹(t) (Eq. 8): unpooling at the arg-max of w ⋆ s, then the transposed convolution."""
+        assert weight is not None
+        if self.geometry.pool == "max":
+            assert s is not None
+            t = _unpool(t, *self._argmax(self._conv(weight, s)))
+        elif self.geometry.pool == "average":
+            t = self._spread(t, source)
+        return self._transposed(weight, t, source)
+
+    def weight_gradient(self, weight: Tensor, s: Tensor, t: Tensor) -> Tensor:
+        """Correlation of s with P⁻¹(t)."""
+        if self.geometry.pool == "max":
+            t = _unpool(t, *self._argmax(self._conv(weight, s)))
+        elif self.geometry.pool == "average":
+            t = self._spread(t, tuple(s.shape[1:]))
+        return self._correlate(weight, s, t)
+
+    def forward_pair(self, weight: Tensor | None, s: Tensor, target: Shape) -> Tensor:
+        """Return the pair of P(w ⋆ s⁺), P(w ⋆ s⁻); each sign has its own arg-max under max pooling."""
+        if self.geometry.pool != "max":
+            return self.forward(weight, s, target)
+        import torch
+
+        z = self._conv(weight, s)
+        plus, minus, _ = self._argmax_pair(z)
+        c, o = z.chunk(2)
+        c_plus, c_minus, o_plus, o_minus = (_take(v, i) for v in (c, o) for i in (plus, minus))
+        # Where both signs choose the same pixel c_plus − c_minus is exactly zero, and nothing cancels.
+        common = c_plus.add(c_minus).add_(o_plus).sub_(o_minus)
+        odd = o_plus.add(o_minus).add_(c_plus.sub(c_minus))
+        return torch.cat((common, odd)).mul_(0.5)
+
+    def adjoint_pair(self, weight: Tensor | None, t: Tensor, s: Tensor | None, source: Shape) -> Tensor:
+        """Return the pair of the two adjoints, each unpooled at its own arg-max."""
+        if self.geometry.pool != "max":
+            return self.adjoint(weight, t, s, source)
+        assert weight is not None
+        assert s is not None
+        return self._transposed(weight, self._unpool_pair(t, self._conv(weight, s)), source)
+
+    def weight_contrast(self, weight: Tensor, s: Tensor, t: Tensor) -> Tensor:
+        """As in the base class, with t unpooled at each sign's own arg-max first."""
+        if self.geometry.pool != "max":
+            return super().weight_contrast(weight, s, t)
+        return self._correlate(weight, s, swap_halves(self._unpool_pair(t, self._conv(weight, s))))
+
+    def _conv(self, weight: Tensor | None, s: Tensor) -> Tensor:
+        import torch.nn.functional as F
+
+        assert weight is not None
+        return F.conv2d(s, weight, stride=self.geometry.stride, padding=self.geometry.padding)
+
+    def _transposed(self, weight: Tensor, t: Tensor, source: Shape) -> Tensor:
+        import torch.nn.functional as F
+
+        # Rows at the far edge that no kernel position reaches get a zero: output_padding restores them.
+        missing = [(n + 2 * self.geometry.padding - self.geometry.kernel) % self.geometry.stride for n in source[1:]]
+        return F.conv_transpose2d(
+            t, weight, stride=self.geometry.stride, padding=self.geometry.padding, output_padding=missing
+        )
+
+    def _correlate(self, weight: Tensor, s: Tensor, t: Tensor) -> Tensor:
+        from torch.nn.grad import conv2d_weight
+
+        return conv2d_weight(s, list(weight.shape), t, stride=self.geometry.stride, padding=self.geometry.padding)
+
+    def _spread(self, t: Tensor, source: Shape) -> Tensor:
+        """Adjoint of average pooling: each target pixel over its window, zeros where no window reaches."""
+        import torch.nn.functional as F
+
+        rows, columns = (self.geometry.before_pooling(n) for n in source[1:])
+        t = t.repeat_interleave(POOL, dim=2).repeat_interleave(POOL, dim=3).mul_(1 / POOL**2)
+        return F.pad(t, (0, columns - t.shape[3], 0, rows - t.shape[2]))
+
+    @staticmethod
+    def _argmax(z: Tensor) -> tuple[Tensor, Shape]:
+        import torch.nn.functional as F
+
+        # torch takes the first index of the largest value, which is the convention of the language.
+        return F.max_pool2d(z, POOL, return_indices=True)[1], tuple(z.shape[2:])
+
+    def _argmax_pair(self, z: Tensor) -> tuple[Tensor, Tensor, Shape]:
+        c, o = z.chunk(2)
+        plus, size = self._argmax(c + o)
+        minus, _ = self._argmax(c - o)
+        return plus, minus, size
+
+    def _unpool_pair(self, t: Tensor, z: Tensor) -> Tensor:
+        import torch
+
+        plus, minus, size = self._argmax_pair(z)
+        c, o = t.chunk(2)
+        c_plus, c_minus, o_plus, o_minus = (_unpool(v, i, size) for v in (c, o) for i in (plus, minus))
+        common = c_plus.add(c_minus).add_(o_plus).sub_(o_minus)
+        odd = o_plus.add(o_minus).add_(c_plus.sub_(c_minus))
+        return torch.cat((common, odd)).mul_(0.5)
+
+
+def _take(z: Tensor, index: Tensor) -> Tensor:
+    return z.flatten(2).gather(2, index.flatten(2)).view(index.shape)
+
+
+def _unpool(t: Tensor, index: Tensor, size: Shape) -> Tensor:
+    empty = t.new_zeros(*t.shape[:2], size[0] * size[1])
+    # Windows do not overlap, so no two values meet and the result is deterministic on every device.
+    return empty.scatter_(2, index.flatten(2), t.flatten(2)).view(*t.shape[:2], *size)

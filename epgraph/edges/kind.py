@@ -1,0 +1,157 @@
+"""What every edge kind provides: options, shape rule, linear map, adjoint, weight gradient, cost.
+
+An edge e = (i, j, w) adds ⟨s^j, A_e s^i⟩ to Φ. A kind is a frozen pydantic model: its fields are the
+options that the user writes in YAML, and its methods are the mathematics of A_e.
+
+To add a kind: write one file beside this one and name its class in ``KINDS`` (``edges/__init__.py``).
+Import torch inside the methods that need it, so that checking and drawing stay instant; the
+tests in ``tests/numeric/test_edges.py`` then hold the new kind to its adjoint and its gradient.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Shape = tuple[int, ...]
+"""Shape of one example, without the batch: ``(channels, height, width)`` or ``(units,)``."""
+
+Positive = Annotated[int, Field(ge=1, le=1_000_000)]
+NonNegative = Annotated[int, Field(ge=0, le=1_000_000)]
+
+
+class ShapeError(Exception):
+    """An edge cannot join the two shapes it was given."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+def shape_text(shape: Shape) -> str:
+    """Write a shape as ``64×16×16``."""
+    return "×".join(str(n) for n in shape)
+
+
+def _none_is_empty(value: object) -> object:
+    return {} if value is None else value
+
+
+class EdgeKind(BaseModel, ABC):
+    """Base of all edge kinds; see the module's docstring for how to add one.
+
+    Shapes in the methods below: the source state s is ``(batch, *source)``, the target state t is
+    ``(batch, *target)``. A *pair* is the common part (s⁺+s⁻)/2 stacked on the odd part (s⁺−s⁻)/2 of
+    two oppositely nudged states, ``(2·batch, *shape)``. Every method returns a new tensor that the
+    caller may write into.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    name: ClassVar[str]
+    """The key under which the kind is written in YAML."""
+    linear: ClassVar[bool] = True
+    """Whether A_e is linear in the source state (a max-pooling edge overrides this)."""
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether A_e, with these options, is linear in the source state."""
+        return self.linear
+
+    @abstractmethod
+    def target_shape(self, source: Shape, channels: int | None) -> Shape | None:
+        """Shape of A_e s for a source of shape ``source``, or None where it is free (dense).
+
+        ``channels`` is the target's number of channels if it is known, else None.
+        Raises ShapeError where the source cannot be used.
+        """
+
+    def source_shape(self, target: Shape, channels: int | None) -> Shape | None:
+        """Return the only source shape that gives ``target``, or None where there are several."""
+        return None
+
+    def check(self, source: Shape, target: Shape) -> None:
+        """Raise ShapeError unless this edge maps ``source`` to ``target``."""
+        made = self.target_shape(source, target[0])
+        if made is not None and made != target:
+            raise ShapeError(
+                f"gives {shape_text(made)} from {shape_text(source)}, but the target is {shape_text(target)}",
+                self.suggest(source, target),
+            )
+
+    def suggest(self, source: Shape, target: Shape) -> str:
+        """Return options that would map ``source`` to ``target``, as a hint; empty if none is known."""
+        return ""
+
+    @abstractmethod
+    def weight_shape(self, source: Shape, target: Shape) -> Shape | None:
+        """Shape of the weight in torch's layout (OIHW, or (out, in)), or None without weights."""
+
+    def fan_in(self, source: Shape, target: Shape) -> int:
+        """Number of source units that feed one target unit; sets the scale of the initial weights."""
+        shape = self.weight_shape(source, target)
+        if shape is None:
+            return 0
+        product = 1
+        for n in shape[1:]:
+            product *= n
+        return product
+
+    @abstractmethod
+    def macs(self, source: Shape, target: Shape) -> int:
+        """Multiply-accumulates of one application of A_e (or of its adjoint) to one example."""
+
+    def label(self) -> str:
+        """Write the options in a few characters, for diagrams."""
+        return self.name
+
+    @abstractmethod
+    def forward(self, weight: Tensor | None, s: Tensor, target: Shape) -> Tensor:
+        """A_e s, of shape ``(batch, *target)``."""
+
+    @abstractmethod
+    def adjoint(self, weight: Tensor | None, t: Tensor, s: Tensor | None, source: Shape) -> Tensor:
+        """Return ∂⟨t, A_e(s)⟩/∂s of shape ``(batch, *source)``: A_eᵀ t where the edge is linear.
+
+        ``s`` is the current source state; a linear edge does not look at it.
+        """
+
+    @abstractmethod
+    def weight_gradient(self, weight: Tensor, s: Tensor, t: Tensor) -> Tensor:
+        """Return ∂⟨t, A_e(s)⟩/∂w summed over the batch, of the weight's shape."""
+
+    def forward_pair(self, weight: Tensor | None, s: Tensor, target: Shape) -> Tensor:
+        """Return the pair of A_e s⁺ and A_e s⁻ from the pair of s; A_e acts on each part where it is linear."""
+        return self.forward(weight, s, target)
+
+    def adjoint_pair(self, weight: Tensor | None, t: Tensor, s: Tensor | None, source: Shape) -> Tensor:
+        """Return the pair of the two adjoints from the pairs of t and s."""
+        return self.adjoint(weight, t, s, source)
+
+    def weight_contrast(self, weight: Tensor, s: Tensor, t: Tensor) -> Tensor:
+        """Return ½[∂Φ/∂w(s⁺, t⁺) − ∂Φ/∂w(s⁻, t⁻)] summed over the batch, from the pairs of s and t.
+
+        Φ is bilinear, so with s± = c ± o the contrast is c_s ⊗ o_t + o_s ⊗ c_t: one weight-gradient call with
+        the halves of t swapped, and no difference of nearly equal products (peers.md §3.9).
+        """
+        return self.weight_gradient(weight, s, swap_halves(t))
+
+
+def swap_halves(pair: Tensor) -> Tensor:
+    """Exchange the common and the odd part of a pair."""
+    return pair.roll(pair.shape[0] // 2, dims=0)
+
+
+def _pair(value: object) -> object:
+    # YAML knows lists, the models want tuples; strict mode does not convert one to the other.
+    return tuple(value) if isinstance(value, list) else value
+
+
+AsTuple = BeforeValidator(_pair)
+NoneIsEmpty = BeforeValidator(_none_is_empty)

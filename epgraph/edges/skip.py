@@ -1,0 +1,36 @@
+"""The skip connection of the Hopfield-ResNet block: a 1×1 convolution (Fig. 1)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from epgraph.edges.convolution import Convolution, Geometry
+from epgraph.edges.kind import Positive, Shape
+
+
+class Skip(Convolution):
+    """1×1 convolution of any stride; for a skip without weights between equal shapes use ``identity``."""
+
+    name: ClassVar[str] = "skip"
+
+    stride: Positive = Field(default=1, description="Step in pixels; 2 halves the size.", examples=[2])
+
+    @property
+    def geometry(self) -> Geometry:
+        """A kernel of one pixel, no padding, no pooling."""
+        return Geometry(1, self.stride, 0, None)
+
+    def suggest(self, source: Shape, target: Shape) -> str:
+        """Name the stride that maps ``source`` to ``target``."""
+        if len(target) != 3:
+            return "use 'dense: {}' to reach a state that is not an image"
+        for stride in range(1, 65):
+            if self.geometry._replace(stride=stride).maps(source, target):
+                return f"stride: {stride} would fit"
+        return "no stride fits; change the shape of one of the two states"
+
+    def label(self) -> str:
+        """E.g. ``skip 1×1 /2``."""
+        return "skip 1×1" + (f" /{self.stride}" if self.stride > 1 else "")

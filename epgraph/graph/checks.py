@@ -1,0 +1,136 @@
+"""Checks that need more than one part of the file: names, ends of edges, reachability."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import networkx as nx
+
+from epgraph.errors import Diagnostic, Location, nearest
+from epgraph.spec import Architecture
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+
+
+@dataclass(frozen=True)
+class Ends:
+    """An edge whose two ends exist and differ; ``at`` is where it stands in the file."""
+
+    index: int
+    source: str
+    target: str
+    at: Location
+
+
+def check_names(architecture: Architecture) -> list[Diagnostic]:
+    """Names are well formed, and no two states and no two edges share one."""
+    found = []
+    taken = {architecture.input.name: "the input"}
+    if architecture.output.name in taken:
+        found.append(
+            Diagnostic(
+                f"duplicate name '{architecture.output.name}': input and output share it",
+                "give one of them another name",
+                ("output", "name"),
+            )
+        )
+    taken[architecture.output.name] = "the output"
+    for name in architecture.states:
+        at: Location = ("states", name)
+        if not _NAME.fullmatch(name):
+            found.append(
+                Diagnostic(
+                    f"'{name[:64]}' is not a name",
+                    "a name is a letter followed by at most 63 letters, digits or '_'",
+                    at,
+                    on_key=True,
+                )
+            )
+        elif name in taken:
+            found.append(
+                Diagnostic(f"duplicate name '{name}': {taken[name]} has it", "choose another name", at, on_key=True)
+            )
+    first: dict[str, int] = {}
+    for index, edge in enumerate(architecture.edges):
+        if edge.name is None:
+            continue
+        if edge.name in first:
+            found.append(
+                Diagnostic(
+                    f"duplicate name '{edge.name}': edges[{first[edge.name]}] has it",
+                    "choose another name, or leave it out",
+                    (*architecture.edge_location(index), "name"),
+                )
+            )
+        first.setdefault(edge.name, index)
+    return found
+
+
+def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]]:
+    """Return the edges that join two different states, and a diagnostic for each that does not."""
+    known = [architecture.input.name, *architecture.states, architecture.output.name]
+    names = set(known)
+    good, found = [], []
+    for index, edge in enumerate(architecture.edges):
+        at = architecture.edge_location(index)
+        missing = [(key, end) for key, end in (("from", edge.source), ("to", edge.target)) if end not in names]
+        for key, end in missing:
+            found.append(Diagnostic(f"'{key}' names no state: '{end}'", nearest(end, known), (*at, key)))
+        if edge.source == edge.target and not missing:
+            found.append(
+                Diagnostic(
+                    f"self-loop: the edge joins '{edge.source}' to itself, which makes Φ quadratic in that state "
+                    "and its update no longer the minimiser of F",
+                    "join it to another state",
+                    (*at, "to"),
+                )
+            )
+        elif not missing:
+            good.append(Ends(index, edge.source, edge.target, at))
+    return good, found
+
+
+def check_reach(architecture: Architecture, ends: list[Ends]) -> list[Diagnostic]:
+    """Every state is joined to the input, and to the output, by a path over states that move."""
+    source, sink = architecture.input.name, architecture.output.name
+    moving: nx.Graph[str] = nx.Graph()
+    moving.add_nodes_from([*architecture.states, sink])
+    moving.add_edges_from((e.source, e.target) for e in ends if source not in (e.source, e.target))
+    fed = {e.target if e.source == source else e.source for e in ends if source in (e.source, e.target)}
+    reached: set[str] = set()
+    for component in nx.connected_components(moving):
+        if component & fed:
+            reached |= component
+    learns = nx.node_connected_component(moving, sink)
+    found = []
+    for name in architecture.states:
+        if name not in reached:
+            found.append(
+                Diagnostic(
+                    f"state '{name}' is unreachable: no path of edges joins it to the input '{source}'",
+                    f"add an edge, e.g. {{from: {source}, to: {name}, …}}, or remove the state",
+                    ("states", name),
+                    on_key=True,
+                )
+            )
+        elif name not in learns:
+            found.append(
+                Diagnostic(
+                    f"state '{name}' has no path to the output '{sink}', so nothing it holds can be learnt",
+                    f"add an edge from it towards '{sink}', or remove the state",
+                    ("states", name),
+                    on_key=True,
+                    severity="warning",
+                )
+            )
+    if sink not in reached:
+        found.append(
+            Diagnostic(
+                f"the output '{sink}' is not reachable from the input '{source}'",
+                f"add an edge into '{sink}' from a state that the input reaches",
+                ("output",),
+                on_key=True,
+            )
+        )
+    return found

@@ -1,0 +1,60 @@
+"""From a file or text to a checked architecture, with all of its mistakes in one go."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from epgraph.errors import Diagnostic, EpgraphError
+from epgraph.graph.network import examine
+from epgraph.spec import Architecture, override, parse, raise_for, validate
+from epgraph.spec.document import MAX_BYTES
+
+
+def load(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Architecture:
+    """Load an architecture from a YAML file, or from YAML text, and check it completely.
+
+    Parameters
+    ----------
+    source
+        A path; or YAML text, recognised by holding a line break or beginning with ``{``.
+    overrides
+        Assignments such as ``"learning.beta=0.2"``, applied before validation.
+
+    Raises
+    ------
+    EpgraphError
+        With every mistake in the file: syntax, unknown keys, types, ends of edges, shapes, reachability.
+    """
+    architecture, diagnostics = inspect(source, overrides)
+    raise_for(diagnostics)
+    assert architecture is not None
+    return architecture
+
+
+def inspect(
+    source: str | os.PathLike[str], overrides: Sequence[str] = ()
+) -> tuple[Architecture | None, list[Diagnostic]]:
+    """Like ``load``, but return the diagnostics, warnings included, instead of raising them.
+
+    A file that is no YAML at all still raises, since nothing else can be said about it.
+    """
+    document = parse(*_read(source))
+    override(document, list(overrides))
+    architecture, diagnostics = validate(document)
+    if architecture is not None:
+        diagnostics += [architecture.locate(d) for d in examine(architecture)[1]]
+    return architecture, diagnostics
+
+
+def _read(source: str | os.PathLike[str]) -> tuple[str | bytes, str]:
+    if isinstance(source, str) and ("\n" in source or source.lstrip().startswith("{") or not source):
+        return source, "<text>"
+    path = Path(source)
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1), str(source)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise EpgraphError(f"{str(source)[:200]}: cannot be read: {reason}", "give the path of a YAML file") from None

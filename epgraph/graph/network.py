@@ -1,0 +1,223 @@
+"""The network as a graph: states are nodes, weighted edges join them, on networkx.
+
+``build`` turns an ``Architecture`` into a ``NetworkGraph`` with every shape known and every mistake reported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Literal
+
+import networkx as nx
+
+from epgraph.activations import Activation, Identity
+from epgraph.edges import EdgeKind, Shape
+from epgraph.errors import Diagnostic, EpgraphError
+from epgraph.graph.checks import check_ends, check_names, check_reach
+from epgraph.graph.shapes import infer_shapes
+from epgraph.spec import Architecture
+
+Role = Literal["input", "hidden", "output"]
+
+
+@dataclass(frozen=True)
+class State:
+    """A node s^n. ``shape`` is that of one example; ``bias_scale`` bounds the initial bias, None without one."""
+
+    name: str
+    shape: Shape
+    activation: Activation
+    role: Role
+    bias_scale: float | None
+    learning_rate: float | None = None
+
+    @property
+    def clamped(self) -> bool:
+        """Whether the state is held at the data: the input."""
+        return self.role == "input"
+
+    @property
+    def units(self) -> int:
+        """Number of units of one example."""
+        return prod(self.shape)
+
+    @property
+    def bias_shape(self) -> Shape | None:
+        """One bias a channel (or a unit, where there are no pixels)."""
+        return None if self.bias_scale is None else self.shape[:1]
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A weighted edge e = (i, j, w) that adds ⟨s^target, A s^source⟩ to Φ."""
+
+    name: str
+    source: str
+    target: str
+    kind: EdgeKind
+    weight_shape: Shape | None
+    weight_scale: float
+    macs: int
+    learning_rate: float | None = None
+
+    @property
+    def ends(self) -> frozenset[str]:
+        """Both states, in no order."""
+        return frozenset((self.source, self.target))
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        return 0 if self.weight_shape is None else prod(self.weight_shape)
+
+
+class NetworkGraph:
+    """States and edges of a network, with every shape known.
+
+    Attributes
+    ----------
+    graph
+        ``networkx.MultiDiGraph`` with a node for each state (attribute ``state``) and an edge, keyed by name,
+        for each weighted edge (attribute ``edge``). Parallel edges and cycles are welcome.
+    architecture
+        What this was built from.
+    """
+
+    def __init__(self, architecture: Architecture, states: list[State], edges: list[Edge]) -> None:
+        self.architecture = architecture
+        self.graph: nx.MultiDiGraph[str] = nx.MultiDiGraph(name=architecture.name)
+        for state in states:
+            self.graph.add_node(state.name, state=state)
+        for edge in edges:
+            self.graph.add_edge(edge.source, edge.target, key=edge.name, edge=edge)
+        self.states = {state.name: state for state in states}
+        self.edges = {edge.name: edge for edge in edges}
+
+    @cached_property
+    def free(self) -> tuple[str, ...]:
+        """Names of the states that move, in declaration order, the output last."""
+        return tuple(name for name, state in self.states.items() if not state.clamped)
+
+    @property
+    def input(self) -> State:
+        """The clamped input."""
+        return next(s for s in self.states.values() if s.role == "input")
+
+    @property
+    def output(self) -> State:
+        """The output state."""
+        return next(s for s in self.states.values() if s.role == "output")
+
+    def pre(self, name: str) -> list[Edge]:
+        """Edges into a state: it receives A_e s^source through them. In declaration order."""
+        return self._in_order(data["edge"] for _, _, data in self.graph.in_edges(name, data=True))
+
+    def post(self, name: str) -> list[Edge]:
+        """Edges out of a state: it receives A_eᵀ s^target through them. In declaration order."""
+        return self._in_order(data["edge"] for _, _, data in self.graph.out_edges(name, data=True))
+
+    def parameters(self) -> int:
+        """Number of trainable numbers: weights and biases."""
+        biases = sum(prod(s.bias_shape) for s in self.states.values() if s.bias_shape is not None)
+        return biases + sum(edge.parameters for edge in self.edges.values())
+
+    @cached_property
+    def _position(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self.edges)}
+
+    def _in_order(self, edges: object) -> list[Edge]:
+        return sorted(edges, key=lambda e: self._position[e.name])  # type: ignore[call-overload, no-any-return]
+
+
+def build(architecture: Architecture) -> NetworkGraph:
+    """Build the graph of an architecture: names, ends, shapes and reachability checked.
+
+    Raises
+    ------
+    EpgraphError
+        With every mistake found, located in the file if the architecture came from one.
+    """
+    graph, diagnostics = examine(architecture)
+    if graph is None:
+        raise EpgraphError(architecture.locate(d) for d in diagnostics if d.severity == "error")
+    return graph
+
+
+def examine(architecture: Architecture) -> tuple[NetworkGraph | None, list[Diagnostic]]:
+    """Build the graph and return it with all diagnostics; None where there are errors."""
+    diagnostics = check_names(architecture)
+    ends, bad_ends = check_ends(architecture)
+    diagnostics += bad_ends
+    shapes, bad_shapes = infer_shapes(architecture, ends)
+    diagnostics += bad_shapes
+    if not architecture.partial and not bad_ends:
+        diagnostics += check_reach(architecture, ends)
+    if architecture.partial or any(d.severity == "error" for d in diagnostics):
+        return None, diagnostics
+    return _assemble(architecture, shapes), diagnostics
+
+
+def edge_names(architecture: Architecture) -> list[str]:
+    """Name of every edge: the one given, else ``from_to``, numbered where that is taken."""
+    taken = {edge.name for edge in architecture.edges if edge.name is not None}
+    names = []
+    for edge in architecture.edges:
+        name = edge.name
+        if name is None:
+            base = name = f"{edge.source}_{edge.target}"
+            count = 1
+            while name in taken:
+                count += 1
+                name = f"{base}_{count}"
+            taken.add(name)
+        names.append(name)
+    return names
+
+
+def _assemble(architecture: Architecture, shapes: dict[str, Shape]) -> NetworkGraph:
+    defaults = architecture.defaults
+    edges = []
+    widest: dict[str, int] = {}
+    for spec, name in zip(architecture.edges, edge_names(architecture), strict=True):
+        source, target = shapes[spec.source], shapes[spec.target]
+        gain = defaults.gain if spec.gain is None else spec.gain
+        fan_in = spec.kind.fan_in(source, target)
+        edges.append(
+            Edge(
+                name=name,
+                source=spec.source,
+                target=spec.target,
+                kind=spec.kind,
+                weight_shape=spec.kind.weight_shape(source, target),
+                weight_scale=gain / max(1, fan_in) ** 0.5,
+                macs=spec.kind.macs(source, target),
+                learning_rate=spec.learning_rate,
+            )
+        )
+        widest[spec.target] = max(widest.get(spec.target, 1), fan_in)
+
+    def bias_scale(name: str, bias: object) -> float | None:
+        if bias is False:
+            return None
+        gain, fan_in = (0.5, None) if bias is True else (bias.gain, bias.fan_in)  # type: ignore[attr-defined]
+        return float(gain / (fan_in or widest.get(name, 1)) ** 0.5)
+
+    states = [State(architecture.input.name, shapes[architecture.input.name], Identity(), "input", None)]
+    for name, hidden in architecture.states.items():
+        states.append(
+            State(
+                name=name,
+                shape=shapes[name],
+                activation=hidden.activation or defaults.activation,
+                role="hidden",
+                bias_scale=bias_scale(name, defaults.bias if hidden.bias is None else hidden.bias),
+                learning_rate=hidden.learning_rate,
+            )
+        )
+    out = architecture.output
+    states.append(
+        State(out.name, shapes[out.name], out.activation, "output", bias_scale(out.name, out.bias), out.learning_rate)
+    )
+    return NetworkGraph(architecture, states, edges)

@@ -1,0 +1,119 @@
+"""Shape inference: sizes spread along the edges, and both ends of every edge are checked."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from epgraph.edges import Shape, ShapeError, shape_text
+from epgraph.errors import Diagnostic
+from epgraph.graph.checks import Ends
+from epgraph.spec import Architecture
+from epgraph.spec.architecture import MAX_UNITS
+
+
+def infer_shapes(architecture: Architecture, ends: list[Ends]) -> tuple[dict[str, Shape], list[Diagnostic]]:
+    """Infer the shape of every state. Linear in the number of edges.
+
+    Known shapes (input, output, states with ``shape``) spread along the edges, in their direction wherever
+    the kind has a rule and against it where only one source size is possible. The first edge in the order of
+    the file that fixes a shape wins; every other edge of the state is then checked against it.
+
+    Returns
+    -------
+    shapes
+        Shape by state, of those that could be inferred.
+    diagnostics
+        Every edge that does not fit, and every state whose shape nothing fixes.
+    """
+    specs = architecture.edges
+    channels: dict[str, int | None] = {name: state.channels for name, state in architecture.states.items()}
+    shapes: dict[str, Shape] = {architecture.input.name: architecture.input.shape}
+    shapes |= {name: s.shape for name, s in architecture.states.items() if s.shape is not None}
+    shapes[architecture.output.name] = (architecture.output.classes,)
+    fixed_by: dict[str, str] = {}
+    incident: dict[str, list[Ends]] = {}
+    for edge in ends:
+        incident.setdefault(edge.source, []).append(edge)
+        incident.setdefault(edge.target, []).append(edge)
+
+    queue = deque(shapes)
+    while queue:
+        known = queue.popleft()
+        for edge in incident.get(known, ()):
+            forward = edge.source == known
+            other = edge.target if forward else edge.source
+            if other in shapes:
+                continue
+            kind = specs[edge.index].kind
+            try:
+                rule = kind.target_shape if forward else kind.source_shape
+                shape = rule(shapes[known], channels.get(other))
+            except ShapeError:
+                continue  # reported below, where every edge is checked once
+            if shape is not None and channels.get(other) in (None, shape[0]):
+                shapes[other] = shape
+                fixed_by[other] = f"{edge.source}→{edge.target}"
+                queue.append(other)
+
+    found: list[Diagnostic] = []
+    broken: set[str] = set()
+    for edge in ends:
+        if edge.source not in shapes:
+            continue
+        kind = specs[edge.index].kind
+        source = shapes[edge.source]
+        target = shapes.get(edge.target)
+        try:
+            if target is None:
+                kind.target_shape(source, channels.get(edge.target))
+            else:
+                kind.check(source, target)
+        except ShapeError as error:
+            broken |= {edge.source, edge.target}
+            reason = fixed_by.get(edge.target)
+            why = f" (fixed by the edge {reason})" if reason and target is not None else ""
+            found.append(
+                Diagnostic(
+                    f"shape mismatch: {kind.name} {edge.source}→{edge.target} {error.message}{why}",
+                    error.hint,
+                    (*edge.at, kind.name),
+                )
+            )
+    found += _unknown(architecture, shapes, broken, ends)
+    found += [
+        Diagnostic(f"state '{name}' of {shape_text(shape)} has more than {MAX_UNITS:,} units", "", _at(architecture, name))
+        for name, shape in shapes.items()
+        if _units(shape) > MAX_UNITS
+    ]
+    return shapes, found
+
+
+def _unknown(
+    architecture: Architecture, shapes: dict[str, Shape], broken: set[str], ends: list[Ends]
+) -> list[Diagnostic]:
+    # A state behind a broken edge has no shape because of that edge, and is not a mistake of its own.
+    if architecture.partial or broken:
+        return []
+    joined = {name for edge in ends for name in (edge.source, edge.target)}
+    found = []
+    for name, state in architecture.states.items():
+        if name in shapes or name not in joined:
+            continue  # a state without edges is reported as unreachable
+        if state.channels is None:
+            message, hint = f"the shape of state '{name}' is not known", "give it channels: C, or shape: [C, H, W]"
+        else:
+            message = f"the height and width of state '{name}' do not follow from its edges"
+            hint = f"give it shape: [{state.channels}, H, W], or [{state.channels}] for units without pixels"
+        found.append(Diagnostic(message, hint, ("states", name), on_key=True))
+    return found
+
+
+def _units(shape: Shape) -> int:
+    product = 1
+    for n in shape:
+        product *= n
+    return product
+
+
+def _at(architecture: Architecture, name: str) -> tuple[str, ...]:
+    return ("states", name) if name in architecture.states else ("input",)

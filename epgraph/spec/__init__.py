@@ -1,0 +1,9 @@
+"""What the user writes: YAML with positions, the pydantic models, diagnostics, JSON Schema."""
+
+from epgraph.spec.architecture import Architecture
+from epgraph.spec.document import Document, parse
+from epgraph.spec.overrides import override
+from epgraph.spec.schema import json_schema
+from epgraph.spec.validate import raise_for, validate
+
+__all__ = ["Architecture", "Document", "json_schema", "override", "parse", "raise_for", "validate"]

@@ -1,0 +1,274 @@
+"""YAML text → plain values with the position of every key and value, and nothing that can hurt.
+
+PyYAML's libyaml events are fast, carry positions, and let size, depth and aliases be capped *while*
+parsing. Values follow the YAML 1.2 core schema: ``1e-4`` is a number and ``no`` is text.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from epgraph.errors import Diagnostic, EpgraphError, Location
+
+MAX_BYTES = 16 * 2**20
+MAX_DEPTH = 32
+MAX_VALUES = 2_000_000
+MAX_DIGITS = 400
+
+_INT = re.compile(r"[-+]?[0-9]+")
+_BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_WORDS: dict[str, Any] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), math.inf),
+    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), -math.inf),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
+}
+
+Mark = tuple[int, int]
+"""Line and column, both 1-based."""
+
+
+@dataclass
+class _Node:
+    """A parsed value; aliases share the node of their anchor until they are expanded."""
+
+    mark: Mark
+    scalar: Any = None
+    items: list[_Node] | None = None
+    entries: list[tuple[str, Mark, _Node]] | None = None
+    size: int = 1
+
+
+@dataclass
+class Document:
+    """Plain values of a YAML file with the positions they came from.
+
+    Attributes
+    ----------
+    data
+        The value: dicts, lists, text, numbers, booleans, None.
+    values, keys
+        Position of the value, and of the key, at each location.
+    problems
+        Mistakes that did not stop the parse (duplicate keys).
+    assigned
+        Locations whose value was set from outside (``--set``), and what to call that place.
+    """
+
+    name: str
+    data: Any
+    values: dict[Location, Mark] = field(default_factory=dict)
+    keys: dict[Location, Mark] = field(default_factory=dict)
+    problems: list[Diagnostic] = field(default_factory=list)
+    assigned: dict[Location, str] = field(default_factory=dict)
+
+    def locate(self, diagnostic: Diagnostic) -> Diagnostic:
+        """Give a diagnostic the position of its location, or of the nearest enclosing one."""
+        if diagnostic.file is not None:
+            return diagnostic
+        at = diagnostic.at
+        for depth in range(len(at), 0, -1):
+            if at[:depth] in self.assigned:
+                return diagnostic.located(self.assigned[at[:depth]], None, None)
+        if diagnostic.on_key and at in self.keys:
+            return diagnostic.located(self.name, *self.keys[at])
+        while at not in self.values and at:
+            at = at[:-1]
+        return diagnostic.located(self.name, *self.values.get(at, (1, 1)))
+
+
+def parse(text: str | bytes, name: str = "<text>") -> Document:
+    """Parse YAML text.
+
+    Raises
+    ------
+    EpgraphError
+        Not UTF-8, not YAML, empty, several documents, tags, too large, too deep, or aliases that expand to
+        more than ``MAX_VALUES`` values.
+    """
+    if len(text) > MAX_BYTES:
+        raise EpgraphError(Diagnostic(f"the file is larger than {MAX_BYTES >> 20} MiB", file=name))
+    if isinstance(text, bytes):
+        try:
+            text = text.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = text[: error.start].count(b"\n") + 1
+            column = error.start - (text.rfind(b"\n", 0, error.start) + 1) + 1
+            raise EpgraphError(
+                Diagnostic(
+                    "the file is not UTF-8 text", "save it as UTF-8", file=name, line=line, column=column
+                )
+            ) from None
+    root, problems = _Parser(text, name).run()
+    document = Document(name, None, problems=problems)
+    document.data = _expand(root, document, ())
+    return document
+
+
+class _Parser:
+    """Builds nodes from events; keeps an explicit stack, so that no nesting can exhaust Python's."""
+
+    def __init__(self, text: str, name: str) -> None:
+        self.text = text
+        self.name = name
+        self.problems: list[Diagnostic] = []
+
+    def fail(self, message: str, hint: str = "", mark: Mark = (1, 1)) -> EpgraphError:
+        return EpgraphError([*self.problems, self.problem(message, hint, mark)])
+
+    def problem(self, message: str, hint: str, mark: Mark) -> Diagnostic:
+        return Diagnostic(message, hint, file=self.name, line=mark[0], column=mark[1])
+
+    def run(self) -> tuple[_Node, list[Diagnostic]]:
+        try:
+            root = self._build()
+        except yaml.MarkedYAMLError as error:
+            at = error.problem_mark or error.context_mark
+            mark = (at.line + 1, at.column + 1) if at else (1, 1)
+            raise self.fail(f"this is not YAML: {error.problem or error.context}", _yaml_hint(error), mark) from None
+        except yaml.YAMLError as error:
+            # Characters that YAML forbids come with an offset instead of a mark.
+            offset = max(0, min(int(getattr(error, "position", 0)), len(self.text)))
+            line = self.text.count("\n", 0, offset) + 1
+            column = offset - self.text.rfind("\n", 0, offset)
+            raise self.fail("a character that YAML does not allow", "remove it", (line, column)) from None
+        if root is None:
+            raise self.fail("the file is empty", "start with 'epgraph: 1'; see examples/")
+        return root, self.problems
+
+    def _build(self) -> _Node | None:
+        root: _Node | None = None
+        anchors: dict[str, _Node] = {}
+        stack: list[_Node] = []
+        keys: list[tuple[str, Mark] | None] = []
+        values = 0
+
+        def place(node: _Node) -> None:
+            nonlocal root
+            if not stack:
+                root = node
+                return
+            parent = stack[-1]
+            parent.size += node.size
+            if parent.items is not None:
+                parent.items.append(node)
+            elif keys[-1] is None:
+                if not isinstance(node.scalar, str):
+                    raise self.fail("a key must be text", "put the key in quotes", node.mark)
+                keys[-1] = (node.scalar, node.mark)
+            else:
+                assert parent.entries is not None
+                parent.entries.append((*keys[-1], node))
+                keys[-1] = None
+
+        loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+        documents = 0
+        for event in yaml.parse(self.text, Loader=loader):
+            mark = (event.start_mark.line + 1, event.start_mark.column + 1)
+            if isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    raise self.fail("a second document begins here", "one file holds one network", mark)
+            elif isinstance(event, yaml.AliasEvent):
+                target = anchors.get(event.anchor)
+                if target is None or target in stack:
+                    what = "refers to itself" if target else "has no anchor before it"
+                    raise self.fail(f"the alias '*{event.anchor}' {what}", "write the value out", mark)
+                values += target.size
+                place(_Node(mark, target.scalar, target.items, target.entries, target.size))
+            elif isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
+                values += 1
+                if event.tag is not None:
+                    raise self.fail(
+                        f"the tag '{event.tag[:80]}' is not allowed", "remove it; the language has no tags", mark
+                    )
+                if isinstance(event, yaml.ScalarEvent):
+                    node = _Node(mark, self._scalar(event, mark, is_key=bool(keys) and keys[-1] is None))
+                elif len(stack) >= MAX_DEPTH:
+                    raise self.fail(
+                        f"nested deeper than {MAX_DEPTH} levels", "a network needs about five", mark
+                    )
+                elif isinstance(event, yaml.SequenceStartEvent):
+                    node = _Node(mark, items=[])
+                else:
+                    node = _Node(mark, entries=[])
+                if event.anchor is not None:
+                    anchors[event.anchor] = node
+                if isinstance(event, yaml.ScalarEvent):
+                    place(node)
+                else:
+                    stack.append(node)
+                    # Position in a mapping: None while the next scalar is a key. Lists do not use it.
+                    keys.append(("", mark) if node.items is not None else None)
+            elif isinstance(event, yaml.CollectionEndEvent):
+                node = stack.pop()
+                keys.pop()
+                place(node)
+            if values > MAX_VALUES:
+                raise self.fail(
+                    f"the file holds more than {MAX_VALUES:,} values once its aliases are expanded",
+                    "write smaller pieces, without nested aliases",
+                    mark,
+                )
+        return root
+
+    def _scalar(self, event: yaml.ScalarEvent, mark: Mark, is_key: bool) -> Any:
+        text: str = event.value
+        if event.style or is_key:
+            return text
+        if text in _WORDS:
+            return _WORDS[text]
+        number = _INT.fullmatch(text) or _BASED.fullmatch(text) or _FLOAT.fullmatch(text)
+        if not number:
+            return text
+        if len(text) > MAX_DIGITS:
+            raise self.fail(f"a number of more than {MAX_DIGITS} digits", "", mark)
+        if _INT.fullmatch(text):
+            return int(text)
+        return int(text, 0) if _BASED.fullmatch(text) else float(text)
+
+
+def _expand(node: _Node, document: Document, at: Location) -> Any:
+    document.values[at] = node.mark
+    if node.items is not None:
+        return [_expand(item, document, (*at, i)) for i, item in enumerate(node.items)]
+    if node.entries is None:
+        return node.scalar
+    mapping: dict[str, Any] = {}
+    for key, mark, value in node.entries:
+        place = (*at, key)
+        if key in mapping:
+            first = document.keys[place]
+            document.problems.append(
+                Diagnostic(
+                    f"duplicate name '{key[:64]}'",
+                    f"it is already used at line {first[0]}, column {first[1]}",
+                    place,
+                    file=document.name,
+                    line=mark[0],
+                    column=mark[1],
+                )
+            )
+            continue
+        document.keys[place] = mark
+        mapping[key] = _expand(value, document, place)
+    return mapping
+
+
+def _yaml_hint(error: yaml.MarkedYAMLError) -> str:
+    problem = error.problem or ""
+    if "\\t" in problem:
+        return "indent with spaces, not tabs"
+    if "mapping values" in problem:
+        return "put text that holds ': ' in quotes, or check the indentation"
+    if "expected ',' or" in problem or "did not find expected" in problem:
+        return "check brackets, commas and indentation around this line"
+    return "check the quotes, brackets and indentation here"

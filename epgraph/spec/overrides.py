@@ -1,0 +1,57 @@
+"""``--set learning.beta=0.2``: change single values of a document before it is validated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from epgraph.errors import Diagnostic, EpgraphError, Location, path_text
+from epgraph.spec.document import Document, parse
+
+
+def override(document: Document, assignments: list[str]) -> None:
+    """Apply ``key.path=value`` assignments; values are read as YAML, list positions are numbers.
+
+    Later diagnostics about an assigned value point at the assignment instead of the file.
+
+    Raises
+    ------
+    EpgraphError
+        If an assignment has no ``=`` or its path does not lead into the document.
+    """
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        at: Location = tuple(int(p) if p.isdigit() else p for p in path.strip().split("."))
+        if not equals or not all(part != "" for part in at):
+            raise EpgraphError(
+                f"--set {assignment}: expected KEY.PATH=VALUE", "e.g. --set learning.beta=0.2"
+            )
+        value = parse(text, f"--set {path}").data if text.strip() else None
+        _assign(document.data, at, value, assignment)
+        document.values = {k: v for k, v in document.values.items() if k[: len(at)] != at}
+        document.keys.pop(at, None)
+        document.assigned[at] = f"--set {assignment}"
+
+
+def _assign(data: Any, at: Location, value: Any, assignment: str) -> None:
+    for depth, part in enumerate(at[:-1]):
+        if isinstance(data, dict) and isinstance(part, str):
+            data = data.setdefault(part, {})
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            data = data[part]
+        else:
+            raise EpgraphError(
+                Diagnostic(
+                    f"--set {assignment}: there is no '{path_text(at[: depth + 1])}' in the file",
+                    "name keys as in the file, list positions from 0; e.g. edges.0.gain=0.7",
+                )
+            )
+    last = at[-1]
+    if isinstance(data, dict):
+        data[last] = value
+    elif isinstance(data, list) and isinstance(last, int) and last < len(data):
+        data[last] = value
+    else:
+        raise EpgraphError(
+            f"--set {assignment}: '{path_text(at)}' cannot be set",
+            "name keys as in the file, list positions from 0; e.g. edges.0.gain=0.7",
+        )
