@@ -1,0 +1,65 @@
+"""epgraph: declare energy-based networks as graphs and train them with equilibrium propagation.
+
+    import epgraph as ep
+
+    architecture = ep.load("examples/digits.yaml")
+    engine = ep.compile(architecture)
+    relaxation = engine.relax(x)
+    engine.backward(x, y)          # fills .grad; any torch.optim optimiser does the rest
+    ep.render(architecture, "net.svg")
+
+torch is imported when something that needs it is first used, so that checking and drawing stay instant.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from epgraph.errors import Diagnostic, EpgraphError
+
+if TYPE_CHECKING:
+    from epgraph.engine import Engine, Estimate, Relaxation, Status, compile
+    from epgraph.graph import build, load
+    from epgraph.render import render
+    from epgraph.spec import Architecture
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Architecture": "epgraph.spec",
+    "Engine": "epgraph.engine",
+    "Estimate": "epgraph.engine",
+    "Relaxation": "epgraph.engine",
+    "Status": "epgraph.engine",
+    "build": "epgraph.graph",
+    "compile": "epgraph.engine",
+    "load": "epgraph.graph",
+    "render": "epgraph.render",
+}
+
+__all__ = [
+    "Architecture",
+    "Diagnostic",
+    "Engine",
+    "EpgraphError",
+    "Estimate",
+    "Relaxation",
+    "Status",
+    "build",
+    "compile",
+    "load",
+    "render",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'epgraph' has no attribute '{name}'")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,56 @@
+"""``compile``: from an architecture to an engine."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from epgraph.engine.engine import Engine
+from epgraph.errors import EpgraphError, nearest
+from epgraph.graph import SCHEDULES, build, load
+from epgraph.passes import lower
+from epgraph.spec import Architecture
+
+
+def compile(
+    architecture: Architecture | str | os.PathLike[str],
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    schedule: str | None = None,
+    seed: int | None = None,
+) -> Engine:
+    """Compile an architecture into an engine.
+
+    Parameters
+    ----------
+    architecture
+        What ``load`` returns, or a path or YAML text to load.
+    device, dtype
+        Where and in what floating-point precision to run; torch's defaults where left out.
+    schedule
+        Overrides ``dynamics.schedule``.
+    seed
+        Seed of the initial parameters; left out, ``training.seed``.
+
+    Raises
+    ------
+    EpgraphError
+        With every mistake of the architecture, or naming the option that cannot be used.
+    """
+    if not isinstance(architecture, Architecture):
+        architecture = load(architecture)
+    schedule = schedule or architecture.dynamics.schedule
+    if schedule not in SCHEDULES:
+        raise EpgraphError(f"unknown schedule '{schedule}'", nearest(schedule, list(SCHEDULES)))
+    if dtype is not None and not dtype.is_floating_point:
+        raise EpgraphError(f"states need a floating-point dtype, found {dtype}", "e.g. torch.float32")
+    plan = lower(build(architecture), schedule)
+    try:
+        return Engine(plan, seed=architecture.training.seed if seed is None else seed, device=device, dtype=dtype)
+    except (RuntimeError, AssertionError) as error:
+        # torch raises either for a device that is not there, depending on how it was built.
+        if device is None or torch.device(device).type == "cpu":
+            raise
+        raise EpgraphError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}", "use 'cpu'") from None

@@ -1,0 +1,448 @@
+"""The engine: a compiled network with its parameters, which relaxes and estimates gradients.
+
+The fast path: explicit sums over neighbours, no autograd, and memory that does not grow with the number of
+sweeps. ``reference.py`` is the oracle that it is held to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from epgraph.activations import Identity, ReLU
+from epgraph.costs import COSTS
+from epgraph.edges import Shape, shape_text
+from epgraph.engine.estimators import ESTIMATORS, Estimate
+from epgraph.engine.phases import Nudge, Phase, Single
+from epgraph.engine.relaxation import Relaxation, States, Status, Sweep
+from epgraph.errors import EpgraphError, nearest
+from epgraph.graph import Edge, State
+from epgraph.passes import Plan, Term, Update
+
+GROWN = 1e6
+"""A state without bounds whose size exceeds this has diverged; the published networks stay below 10²."""
+
+CHECK_EVERY = 5
+"""Sweeps between two looks at the residual when a tolerance is set; each look waits for the device."""
+
+
+class _Named(nn.Module):
+    """Modules by names of the user's own choice: ``ModuleDict`` refuses 'values', 'type' and many more."""
+
+    def put(self, name: str, module: nn.Module) -> None:
+        self._modules[name] = module
+
+    def __getitem__(self, name: str) -> nn.Module:
+        module = self._modules[name]
+        assert module is not None
+        return module
+
+
+class Engine(nn.Module):
+    """A network ready to run: ``relax``, ``energy``, ``backward``.
+
+    Made by ``epgraph.compile``. Parameters are ordinary ``torch.nn.Parameter``s named ``edges.<name>.weight`` (OIHW,
+    or (out, in) for dense) and ``states.<name>.bias`` (one a channel); ``to``, ``state_dict`` and every torch
+    optimiser work as usual. ``.grad`` is filled by ``backward``, with the gradient of the mean loss of the batch.
+
+    Parameters
+    ----------
+    plan
+        The compiled sweep.
+    seed
+        Seed of the initial parameters. Each parameter has a stream of its own, so that adding an edge does not
+        change the initial values of the others.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        seed: int = 0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.plan = plan
+        self.graph = plan.graph
+        self.architecture = plan.graph.architecture
+        self.cost = COSTS[self.architecture.output.cost]
+        self.edges = _Named()
+        self.states = _Named()
+        dtype = dtype or torch.get_default_dtype()
+        for state in self.graph.states.values():
+            module = nn.Module()
+            if state.bias_shape is not None and state.bias_scale is not None:
+                bias = _uniform(state.bias_shape, state.bias_scale, seed, f"states.{state.name}.bias")
+                module.bias = nn.Parameter(bias.to(device, dtype))
+            if isinstance(state.activation, ReLU) and state.activation.random:
+                low, high = state.activation.low, state.activation.high
+                unit = _uniform((), 1.0, seed, f"states.{state.name}.alpha")
+                alpha = low + (high - low) * 0.5 * (unit + 1)
+                module.register_buffer("alpha", alpha.to(device, dtype))
+            self.states.put(state.name, module)
+        for edge in self.graph.edges.values():
+            module = nn.Module()
+            if edge.weight_shape is not None:
+                weight = _uniform(edge.weight_shape, edge.weight_scale, seed, f"edges.{edge.name}.weight")
+                module.weight = nn.Parameter(weight.to(device, dtype))
+            self.edges.put(edge.name, module)
+        # A network may have no parameters at all; this tells where and in what precision it runs.
+        self.register_buffer("_like", torch.empty(0, device=device, dtype=dtype), persistent=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where parameters and states live."""
+        return self._like.device  # type: ignore[return-value, union-attr]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of parameters and states."""
+        return self._like.dtype  # type: ignore[return-value, union-attr]
+
+    def weight(self, edge: Edge) -> Tensor | None:
+        """Weight of an edge, or None for one without."""
+        return getattr(self.edges[edge.name], "weight", None)
+
+    def bias(self, state: State) -> Tensor | None:
+        """Bias of a state, or None for one without."""
+        return getattr(self.states[state.name], "bias", None)
+
+    def alpha(self, state: State) -> float | Tensor:
+        """Clipping level of a ReLUα state; 0 (unused) for other activations."""
+        if not isinstance(state.activation, ReLU):
+            return 0.0
+        drawn: Tensor | None = getattr(self.states[state.name], "alpha", None)
+        return state.activation.high if drawn is None else drawn
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output state at the free equilibrium, (batch, classes), starting from zeros."""
+        return self.relax(x).states[self.graph.output.name]
+
+    @torch.no_grad()
+    def relax(
+        self,
+        x: Tensor,
+        *,
+        start: Mapping[str, Tensor] | None = None,
+        steps: int | None = None,
+        tolerance: float | None = None,
+        target: Tensor | None = None,
+        beta: float = 0.0,
+        record: bool = False,
+    ) -> Relaxation:
+        """Let the network settle with its input clamped to ``x``.
+
+        Parameters
+        ----------
+        x
+            Input, (batch, *input shape).
+        start
+            States to start from; zeros where left out.
+        steps
+            Most sweeps; left out, ``dynamics.free_steps``.
+        tolerance
+            Stop once the relative residual of every example is at most this; 0 takes all steps. Left out,
+            ``dynamics.tolerance``.
+        target, beta
+            Labels (batch,) or targets (batch, classes) and the strength of the nudge towards them (negative:
+            away from them); without a target the phase is free.
+        record
+            Keep states, energy F and residual after every sweep (memory then grows with the sweeps).
+
+        Returns
+        -------
+        Relaxation
+            Running out of steps is a status of it, not an exception.
+        """
+        x = self.check_input(x)
+        nudge = None if target is None else Nudge(self.cost, self.targets(target, len(x)), beta)
+        states = self.start(x, start)
+        dynamics = self.architecture.dynamics
+        return self.run(
+            x,
+            states,
+            Single(nudge),
+            self.constants(x),
+            dynamics.free_steps if steps is None else steps,
+            dynamics.tolerance if tolerance is None else tolerance,
+            record=record,
+        )
+
+    @torch.no_grad()
+    def phi(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
+        """Φ(x, s, θ) per example, (batch,)."""
+        x = self.check_input(x)
+        values = {**states, self.graph.input.name: x}
+        total = x.new_zeros(len(x))
+        for edge in self.graph.edges.values():
+            target = self.graph.states[edge.target].shape
+            mapped = edge.kind.forward(self.weight(edge), values[edge.source], target)
+            total += _inner(values[edge.target], mapped)
+        for name in self.graph.free:
+            bias = self._bias_field(self.graph.states[name])
+            if bias is not None:
+                total += _inner(values[name], bias.expand_as(values[name]))
+        return total
+
+    @torch.no_grad()
+    def energy(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
+        """F(s) = Σ Gₙ(sⁿ) − Φ per example, (batch,), with Gₙ′ = σ⁻¹: never rises under a proper colouring."""
+        total = -self.phi(x, states)
+        for name in self.graph.free:
+            state = self.graph.states[name]
+            total += state.activation.self_energy(states[name], self.alpha(state)).flatten(1).sum(1)
+        return total
+
+    @torch.no_grad()
+    def loss(self, states: Mapping[str, Tensor], y: Tensor) -> Tensor:
+        """Cost C of the output state per example, (batch,)."""
+        output = states[self.graph.output.name]
+        return self.cost.value(output, self.targets(y, len(output)))
+
+    @torch.no_grad()
+    def backward(
+        self,
+        x: Tensor,
+        y: Tensor,
+        *,
+        estimator: Literal["centered", "positive", "negative"] | None = None,
+        beta: float | None = None,
+        start: Mapping[str, Tensor] | None = None,
+        free_steps: int | None = None,
+        nudged_steps: int | None = None,
+        tolerance: float | None = None,
+    ) -> Estimate:
+        """Estimate the gradient of the batch's mean loss by EP and add it to every parameter's ``.grad``.
+
+        What is left out comes from the architecture (``learning``, ``dynamics``).
+
+        Parameters
+        ----------
+        x, y
+            Input (batch, *input shape) and labels (batch,), or targets (batch, classes).
+        estimator
+            ``centered`` contrasts +β and −β (Eq. 5), ``positive`` +β and free, ``negative`` free and −β (Eq. 4).
+        start
+            States that the free phase starts from; zeros where left out.
+
+        Returns
+        -------
+        Estimate
+            Free and nudged relaxations, and the loss at the free equilibrium.
+        """
+        architecture = self.architecture
+        name = estimator or architecture.learning.estimator
+        if name not in ESTIMATORS:
+            raise EpgraphError(f"unknown estimator '{name}'", nearest(name, list(ESTIMATORS)))
+        beta = architecture.learning.beta if beta is None else beta
+        if not 0 < beta < float("inf"):
+            raise EpgraphError(f"beta must be a positive number, found {beta}", "e.g. beta=0.1")
+        x = self.check_input(x)
+        target = self.targets(y, len(x))
+        tolerance = architecture.dynamics.tolerance if tolerance is None else tolerance
+        free = self.relax(x, start=start, steps=free_steps, tolerance=tolerance)
+        steps = architecture.dynamics.nudged_steps if nudged_steps is None else nudged_steps
+        return ESTIMATORS[name](self, x, Nudge(self.cost, target, beta), free, steps, tolerance)
+
+    # What estimators build on.
+
+    def run(
+        self,
+        x: Tensor,
+        states: States,
+        phase: Phase,
+        constants: States,
+        steps: int,
+        tolerance: float,
+        record: bool = False,
+    ) -> Relaxation:
+        """Sweep until the residual is at most ``tolerance`` or ``steps`` are taken; see ``relax``.
+
+        ``states`` includes the clamped input, and all of them are in the form that ``phase`` moves.
+        """
+        clamped = self.graph.input.name
+        trajectory: list[Sweep] = []
+        residuals = torch.full((len(x),), float("nan"), device=x.device)
+        taken = 0
+        while taken < steps:
+            taken += 1
+            look = record or taken == steps or (tolerance > 0 and taken % CHECK_EVERY == 0)
+            before = dict(states) if look else states
+            for updates in self.plan.classes:
+                states.update({u.state: self._update(u, states, constants, phase) for u in updates})
+            if look:
+                residuals = self._relative_change(before, states, phase)
+                if record:
+                    now = {name: s for name, s in states.items() if name != clamped}
+                    trajectory.append(Sweep(now, self.energy(x, now), float(residuals.max())))
+                if tolerance > 0 and bool((residuals <= tolerance).all()):
+                    break
+        moved = {name: states[name] for name in self.graph.free}
+        diverged = self._diverged(moved)
+        if diverged:
+            status = Status.DIVERGED
+        elif tolerance <= 0:
+            status = Status.FIXED_STEPS
+        else:
+            settled = bool((residuals <= tolerance).all())
+            status = Status.CONVERGED if settled else Status.OUT_OF_STEPS
+        return Relaxation(moved, taken, residuals, status, diverged, trajectory)
+
+    def constants(self, x: Tensor) -> States:
+        """Bias and clamped input's contribution to every state: (batch or 1, *shape)."""
+        values = {self.graph.input.name: x}
+        found: States = {}
+        for update in self.plan.constants:
+            state = self.graph.states[update.state]
+            total = self._bias_field(state)
+            for term in update.terms:
+                part = self._term(term, values, Single())
+                total = part if total is None else part.add_(total)
+            if total is not None:
+                found[update.state] = total
+        return found
+
+    def start(self, x: Tensor, given: Mapping[str, Tensor] | None) -> States:
+        """Clamped input and initial states, checked."""
+        states: States = {self.graph.input.name: x}
+        for name in self.graph.free:
+            shape = (len(x), *self.graph.states[name].shape)
+            if given is None or name not in given:
+                states[name] = x.new_zeros(shape)
+                continue
+            if tuple(given[name].shape) != shape:
+                raise EpgraphError(
+                    f"start: state '{name}' has shape {tuple(given[name].shape)}, expected {shape}",
+                    "start from zeros where the batch size changes",
+                )
+            states[name] = given[name].to(x)
+        return states
+
+    def check_input(self, x: Tensor) -> Tensor:
+        """Return x on the engine's device and in its precision, or say which shape was expected."""
+        shape = self.graph.input.shape
+        if x.ndim != len(shape) + 1 or tuple(x.shape[1:]) != shape or len(x) == 0:
+            raise EpgraphError(
+                f"input '{self.graph.input.name}' expects a batch of {shape_text(shape)}, found {tuple(x.shape)}",
+                "the first dimension is the batch",
+            )
+        return x.to(self.device, self.dtype)
+
+    def targets(self, y: Tensor, batch: int) -> Tensor:
+        """Labels (batch,) as one-hot rows, or targets (batch, classes) as they are."""
+        classes = self.graph.output.units
+        if y.ndim == 1 and not y.is_floating_point() and len(y) == batch:
+            y = y.to(self.device, torch.int64)
+            if bool(((y < 0) | (y >= classes)).any()):
+                raise EpgraphError(
+                    f"labels run from {int(y.min())} to {int(y.max())}, but the output has {classes} classes",
+                    "set output.classes, or relabel the data from 0",
+                )
+            return nn.functional.one_hot(y, classes).to(self.dtype)
+        if tuple(y.shape) != (batch, classes):
+            raise EpgraphError(
+                f"expected {batch} integer labels or targets of shape ({batch}, {classes}), "
+                f"found {tuple(y.shape)} of {str(y.dtype).removeprefix('torch.')}"
+            )
+        return y.to(self.device, self.dtype)
+
+    def accumulate(self, pairs: States, clamped: Tensor, scale: float) -> None:
+        """Add ``scale`` · ½[∂Φ/∂θ(s⁺) − ∂Φ/∂θ(s⁻)], summed over the batch, to every ``.grad``.
+
+        ``pairs`` holds the common and odd parts of the states, (2·batch, *shape), ``clamped`` the input.
+        """
+        source_name = self.graph.input.name
+        for edge in self.graph.edges.values():
+            weight = self.weight(edge)
+            if weight is None or not weight.requires_grad:
+                continue
+            # The clamped input has no odd part: half of the products vanish where the edge is linear.
+            if edge.source == source_name and edge.kind.is_linear:
+                gradient = edge.kind.weight_gradient(weight, clamped, pairs[edge.target].chunk(2)[1])
+            elif edge.target == source_name and edge.kind.is_linear:
+                gradient = edge.kind.weight_gradient(weight, pairs[edge.source].chunk(2)[1], clamped)
+            else:
+                both = {**pairs, source_name: torch.cat((clamped, torch.zeros_like(clamped)))}
+                gradient = edge.kind.weight_contrast(weight, both[edge.source], both[edge.target])
+            _add_grad(weight, gradient, scale)
+        for name in self.graph.free:
+            bias = self.bias(self.graph.states[name])
+            if bias is not None and bias.requires_grad:
+                odd = pairs[name].chunk(2)[1]
+                _add_grad(bias, odd.sum(dim=[d for d in range(odd.ndim) if d != 1]), scale)
+
+    def _update(self, update: Update, states: States, constants: States, phase: Phase) -> Tensor:
+        state = self.graph.states[update.state]
+        total: Tensor | None = None
+        for term in update.terms:
+            part = self._term(term, states, phase)
+            total = part if total is None else total.add_(part)
+        constant = constants.get(update.state)
+        if total is None:
+            batch = len(states[self.graph.input.name])
+            empty = self._like.new_zeros(1)  # type: ignore[operator, union-attr]
+            total = phase.spread(empty if constant is None else constant, batch, state.shape)
+        elif constant is not None:
+            total = phase.drive_(total, constant)
+        if state.role == "output":
+            total = phase.nudge_(total, states[update.state])
+        return phase.activate(state.activation, total, self.alpha(state))
+
+    def _term(self, term: Term, states: Mapping[str, Tensor], phase: Phase) -> Tensor:
+        edge = term.edge
+        weight = self.weight(edge)
+        if term.direction == "forward":
+            return phase.forward(edge.kind, weight, states[edge.source], self._shape(edge.target))
+        # A linear edge does not look at its source, which is not at hand while constants are computed.
+        source = states.get(edge.source)
+        return phase.adjoint(edge.kind, weight, states[edge.target], source, self._shape(edge.source))
+
+    def _shape(self, name: str) -> Shape:
+        return self.graph.states[name].shape
+
+    def _bias_field(self, state: State) -> Tensor | None:
+        bias = self.bias(state)
+        return None if bias is None else bias.view(1, -1, *(1,) * (len(state.shape) - 1))
+
+    def _relative_change(self, before: States, after: States, phase: Phase) -> Tensor:
+        precision = torch.promote_types(self.dtype, torch.float32)
+
+        def norm(values: Iterator[Tensor]) -> Tensor:
+            squares = [v.flatten(1).to(precision).square().sum(1) for v in values]
+            return torch.stack(squares).sum(0).sqrt()
+
+        change = norm(after[n] - before[n] for n in self.graph.free)
+        return phase.relative_change(change, norm(after[n] for n in self.graph.free))
+
+    def _diverged(self, states: States) -> tuple[str, ...]:
+        """Names of the states that are not finite or, where nothing bounds them, larger than ``GROWN``."""
+        names = list(states)
+        largest = torch.stack([states[name].abs().amax().float() for name in names]).tolist()
+        bounds = [
+            GROWN if isinstance(self.graph.states[name].activation, Identity) else float("inf") for name in names
+        ]
+        return tuple(
+            name for name, size, bound in zip(names, largest, bounds, strict=True) if not size < bound
+        )
+
+
+def _uniform(shape: Shape, scale: float, seed: int, name: str) -> Tensor:
+    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
+    # Drawn in float64 on the CPU whatever the engine runs on, so that every device starts from the same net.
+    return (torch.rand(shape, dtype=torch.float64, generator=generator) * 2 - 1) * scale
+
+
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).flatten(1).sum(1)
+
+
+def _add_grad(parameter: nn.Parameter | Tensor, gradient: Tensor, scale: float) -> None:
+    gradient = gradient.mul_(scale)
+    parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)

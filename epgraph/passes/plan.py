@@ -1,0 +1,84 @@
+"""The plan: which sums a sweep computes, in which order. What the engine runs and the emitter will print."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from epgraph.graph import Edge, NetworkGraph, Schedule
+
+Direction = Literal["forward", "adjoint"]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One edge's contribution to a state: A_e s^source (``forward``) or A_eᵀ s^target (``adjoint``)."""
+
+    edge: Edge
+    direction: Direction
+
+    @property
+    def receives(self) -> str:
+        """The state that the term is added to."""
+        return self.edge.target if self.direction == "forward" else self.edge.source
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The states that the term depends on; max pooling looks at its source in both directions."""
+        if self.direction == "forward":
+            return frozenset((self.edge.source,))
+        return frozenset((self.edge.target,)) if self.edge.kind.is_linear else self.edge.ends
+
+
+@dataclass(frozen=True)
+class Update:
+    """One state's new value: σ(constant + Σ terms), with the nudge where it is the output."""
+
+    state: str
+    terms: tuple[Term, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep, spelled out.
+
+    Attributes
+    ----------
+    classes
+        Updates that happen together, class after class; one pass is a sweep.
+    constants
+        Terms of each state that do not change while the network relaxes, computed once per batch. The bias
+        belongs to them.
+    """
+
+    graph: NetworkGraph
+    schedule: Schedule
+    classes: tuple[tuple[Update, ...], ...]
+    constants: tuple[Update, ...] = ()
+
+    def macs_per_sweep(self) -> int:
+        """Multiply-accumulates of one sweep for one example, without what is computed once per batch."""
+        return sum(term.edge.macs for updates in self.classes for u in updates for term in u.terms)
+
+
+def verify(plan: Plan) -> Plan:
+    """Check that a plan computes Eq. 10 and 11: an internal invariant, run after every pass.
+
+    Every state that moves is updated, and each of its updates together with its constants holds every
+    incident edge exactly once; nothing constant reads a state that moves.
+    """
+    graph = plan.graph
+    constants = {u.state: u.terms for u in plan.constants}
+    updates = [u for updates in plan.classes for u in updates]
+    assert {u.state for u in updates} == set(graph.free), "a state that moves has no update"
+    for update in updates:
+        terms = (*constants.get(update.state, ()), *update.terms)
+        assert all(t.receives == update.state for t in terms), f"a term of {update.state} belongs elsewhere"
+        found = sorted((t.edge.name, t.direction) for t in terms)
+        due = [(e.name, "forward") for e in graph.pre(update.state)]
+        due += [(e.name, "adjoint") for e in graph.post(update.state)]
+        assert found == sorted(due), f"the sum of {update.state} is {found}, and should be {sorted(due)}"
+    for hoisted in plan.constants:
+        for term in hoisted.terms:
+            assert term.reads == {graph.input.name}, f"{term.edge.name} is hoisted but not constant"
+    return plan
