@@ -221,19 +221,24 @@ class _Parser:
         return root
 
     def _scalar(self, event: yaml.ScalarEvent, mark: Mark, is_key: bool) -> Any:
-        text: str = event.value
         if event.style or is_key:
-            return text
-        if text in _WORDS:
-            return _WORDS[text]
-        number = _INT.fullmatch(text) or _BASED.fullmatch(text) or _FLOAT.fullmatch(text)
-        if not number:
-            return text
-        if len(text) > MAX_DIGITS:
-            raise self.fail(f"a number of more than {MAX_DIGITS} digits", "", mark)
-        if _INT.fullmatch(text):
-            return int(text)
-        return int(text, 0) if _BASED.fullmatch(text) else float(text)
+            return event.value
+        try:
+            return plain_scalar(event.value)
+        except ValueError as error:
+            raise self.fail(str(error), "", mark) from None
+
+
+def plain_scalar(text: str) -> Any:
+    """Value of unquoted text under the YAML 1.2 core schema. Raises ValueError for an absurdly long number."""
+    if text in _WORDS:
+        return _WORDS[text]
+    integer, based = _INT.fullmatch(text), _BASED.fullmatch(text)
+    if not (integer or based or _FLOAT.fullmatch(text)):
+        return text
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"a number of more than {MAX_DIGITS} digits")
+    return int(text, 10 if integer else 0) if integer or based else float(text)
 
 
 def _expand(node: _Node, document: Document, at: Location) -> Any:

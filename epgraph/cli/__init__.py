@@ -1,0 +1,78 @@
+"""The command line: one file a command, and one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from epgraph.cli.check import check
+from epgraph.cli.eval import eval_command
+from epgraph.cli.render import render
+from epgraph.cli.schema import schema
+from epgraph.cli.train import train
+from epgraph.errors import EpgraphError
+
+COMMANDS = (check, render, train, eval_command, schema)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="epgraph")
+def app() -> None:
+    """Declare energy-based networks as graphs in YAML; check, draw and train them by equilibrium propagation.
+
+    \b
+    Example:
+      epgraph check examples/digits.yaml
+      epgraph render examples/digits.yaml -o net.svg
+      epgraph train examples/digits.yaml --data digits
+
+    Exit codes: 0 done, 1 the input is at fault, 2 epgraph is at fault. EPGRAPH_TRACEBACK=1 shows tracebacks.
+    """
+
+
+for _command in COMMANDS:
+    app.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    try:
+        result = app.main(arguments, prog_name="epgraph", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except EpgraphError as error:
+        _say(*map(str, error.diagnostics))
+        return 1
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        help_hint = f"; see '{context.command_path} --help'" if context else ""
+        _say(f"epgraph: {error.format_message()}{help_hint}")
+        return 1
+    except (KeyboardInterrupt, click.Abort):
+        _say("epgraph: interrupted")
+        return 130
+    except BrokenPipeError:
+        # The reader (`| head`) has what it wanted; Python must not complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if os.environ.get("EPGRAPH_TRACEBACK"):
+            traceback.print_exc()
+        _say(
+            f"epgraph: internal error: {type(error).__name__}: {error}",
+            "This is a mistake in epgraph, not in your file. Run again with EPGRAPH_TRACEBACK=1 and report it.",
+        )
+        return 2
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        click.echo(line, err=True)

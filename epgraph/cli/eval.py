@@ -1,0 +1,63 @@
+"""``epgraph eval``: accuracy of a trained network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from epgraph.cli.options import data_options, device_option, pick_device
+
+
+@click.command("eval")
+@click.argument("run", type=click.Path(path_type=Path))
+@data_options
+@device_option
+@click.option("--free-steps", type=click.IntRange(min=1), help="Override dynamics.free_steps.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def eval_command(
+    run: Path,
+    data: str,
+    data_root: Path,
+    download: bool,
+    limit: int | None,
+    device: str | None,
+    free_steps: int | None,
+    as_json: bool,
+) -> None:
+    """Evaluate the network of a run folder (or of a checkpoint) on a data set's test images.
+
+    \b
+    Example:
+      epgraph eval runs/demo --data digits
+    """
+    from epgraph.data import load_data
+    from epgraph.learning import bar, batches, engine_from_checkpoint, evaluate, load_checkpoint
+    from epgraph.learning import default_workers as workers_for
+
+    where = pick_device(device)
+    engine = engine_from_checkpoint(load_checkpoint(run, where), device=where)
+    architecture = engine.architecture
+    examples = load_data(
+        data,
+        shape=architecture.input.shape,
+        classes=architecture.output.classes,
+        root=data_root,
+        download=download,
+        limit=limit,
+    )
+    loader = batches(
+        examples.test,
+        architecture.training.batch_size,
+        device=engine.device,
+        workers=workers_for(examples.test),
+    )
+    metrics = evaluate(engine, bar(loader, "test", not as_json), free_steps)
+    if as_json:
+        click.echo(json.dumps({"data": data, "examples": len(examples.test), **metrics}))
+        return
+    click.echo(
+        f"accuracy {1 - metrics['error']:.2%} on {len(examples.test)} held-out examples of {data}, "
+        f"loss {metrics['loss']:.4f}, residual {metrics['residual']:.1e}"
+    )

@@ -1,0 +1,70 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from epgraph.graph import SCHEDULES
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+file_argument = click.argument("file", type=click.Path(path_type=Path))
+set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, e.g. --set learning.beta=0.2."
+)
+schedule_option = click.option(
+    "--schedule", type=click.Choice(list(SCHEDULES)), help="Override dynamics.schedule."
+)
+device_option = click.option("--device", help="Device: cpu, cuda, cuda:1, …; left out, a GPU if there is one.")
+dtype_option = click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float64", "bfloat16", "float16"]),
+    default="float32",
+    show_default=True,
+    help="Precision of states and parameters.",
+)
+
+
+def data_options(command: F) -> F:
+    """Options that say which data to use."""
+    for option in reversed(
+        (
+            click.option(
+                "--data",
+                required=True,
+                metavar="NAME",
+                help="digits, mnist, fashion-mnist, cifar10, cifar100, or folder:PATH (a directory or .zip with "
+                "train/CLASS/… and test/CLASS/… images).",
+            ),
+            click.option(
+                "--data-root",
+                type=click.Path(path_type=Path),
+                default=Path("data"),
+                show_default=True,
+                help="Folder that holds, or receives, the torchvision data sets.",
+            ),
+            click.option("--download", is_flag=True, help="Download the data set if it is not there."),
+            click.option("--limit", type=click.IntRange(min=1), help="Use only this many examples."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def pick_device(device: str | None) -> str:
+    """Return the device asked for, else a GPU if there is one, else the CPU."""
+    import torch
+
+    from epgraph.errors import EpgraphError
+
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.device(device)
+    except RuntimeError:
+        raise EpgraphError(f"unknown device '{device}'", "e.g. cpu, cuda or cuda:1") from None
+    return device

@@ -1,0 +1,33 @@
+"""``epgraph render``: draw a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from epgraph.cli.options import file_argument, schedule_option, set_option
+from epgraph.graph import load
+
+
+@click.command()
+@file_argument
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Picture to write; .svg, .png, .pdf or .dot.",
+)
+@schedule_option
+@set_option
+def render(file: Path, output: Path, schedule: str | None, overrides: tuple[str, ...]) -> None:
+    """Draw a network: states by colour class, edges by kind.
+
+    \b
+    Example:
+      epgraph render examples/hopfield_resnet13.yaml -o net.svg
+    """
+    from epgraph.render import render as draw
+
+    click.echo(draw(load(file, overrides), output, schedule))

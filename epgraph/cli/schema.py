@@ -1,0 +1,31 @@
+"""``epgraph schema``: the JSON Schema of the language."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from epgraph.errors import EpgraphError
+from epgraph.spec import json_schema
+
+
+@click.command()
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; left out, print it.")
+def schema(output: Path | None) -> None:
+    """Print the JSON Schema of architecture files, for completion in editors.
+
+    \b
+    Example:
+      epgraph schema -o schemas/architecture.schema.json
+    """
+    text = json.dumps(json_schema(), indent=2, ensure_ascii=False)
+    if output is None:
+        click.echo(text)
+        return
+    try:
+        output.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise EpgraphError(f"{output}: cannot be written: {error.strerror}") from None
+    click.echo(output)

@@ -1,0 +1,424 @@
+"""The oracle: Φ written down in float64 and differentiated by autograd.
+
+Nothing here is fast and nothing here is shared with the engine. The maps A_e, the activations σ, their
+self-energies G and the costs C are written a second time, from the mathematics, so that an error in the
+fast path cannot hide in the test that looks for it. Of an edge kind or an activation only the *options*
+(stride, scale, α) are read. Equation numbers are the paper's.
+
+For a network with clamped input x, free states s^n and edges e = (i, j, w_e)::
+
+    Φ(x, s, θ) = Σ_e ⟨s^j, A_e s^i⟩ + Σ_n ⟨b_n, s^n⟩
+    F(x, s, θ) = Σ_n G_n(s^n) − Φ,           G_n′ = σ_n⁻¹
+    s^n ← σ_n(∂Φ/∂s^n − β ∂C/∂s^n)           (Eq. 10, 11; the second term at the output only)
+    ∂L/∂θ ≈ −(1/2β) [∂Φ/∂θ(s^β) − ∂Φ/∂θ(s^−β)]   (Eq. 5)
+
+A set of states is a dict from name to a float64 tensor ``(batch, *shape)``; the input is not among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from epgraph.activations import Activation, Logistic, ReLU, Tanh
+from epgraph.activations import Identity as IdentityActivation
+from epgraph.edges import Dense, Identity
+from epgraph.edges.convolution import Convolution
+from epgraph.graph import Edge, NetworkGraph
+
+States = dict[str, Tensor]
+"""States by name, each ``(batch, *shape)`` in float64."""
+
+Gradients = dict[str, Tensor]
+"""Gradients by the name of the parameter, each of the parameter's shape."""
+
+Classes = Sequence[Sequence[str]]
+"""Names of states that move simultaneously, class after class: one pass is a sweep."""
+
+Estimator = Literal["centered", "positive", "negative"]
+
+_ROWS_AT_ONCE = 128
+
+
+def convolve(s: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+    """Write out w ⋆ s (Eq. 7).
+
+    ``z[b, o, p, q] = Σ_{c,u,v} w[o, c, u, v] · s̄[b, c, p·stride + u, q·stride + v]``, with s̄ the source in a
+    frame of ``padding`` zeros.
+
+    Parameters
+    ----------
+    s
+        Source, (batch, channels, height, width).
+    weight
+        OIHW, the kernel square.
+
+    Returns
+    -------
+    Tensor
+        (batch, O, ⌊(height + 2·padding − kernel)/stride⌋ + 1, likewise for the width).
+    """
+    kernel = weight.shape[-1]
+    patches = pad(s, (padding,) * 4).unfold(2, kernel, stride).unfold(3, kernel, stride)
+    patches = patches.permute(0, 2, 3, 1, 4, 5).flatten(3)
+    # Not a matrix product: that rounds equal patches to different values (12 % of the shapes tried), and which
+    # pixel max pooling then picks from a saturated, constant region would be an accident.
+    return (patches.unsqueeze(1) * weight.flatten(1)[:, None, None]).sum(-1)
+
+
+def pool(z: Tensor, how: Literal["max", "average"]) -> Tensor:
+    """P(z): mean, or first largest value in row-major order, of each 2×2 window.
+
+    An odd last row or column belongs to no window. ``z`` is (batch, channels, height, width).
+    """
+    windows = z.unfold(2, 2, 2).unfold(3, 2, 2).flatten(4)
+    if how == "average":
+        return windows.mean(-1)
+    first = windows.detach().argmax(-1, keepdim=True)
+    return windows.gather(-1, first).squeeze(-1)
+
+
+def interaction(edge: Edge, weight: Tensor | None, s: Tensor, t: Tensor) -> Tensor:
+    """Return ⟨t, A_e s⟩ of each example (Eq. 7, 9), the edge's contribution to Φ.
+
+    Parameters
+    ----------
+    weight
+        None for an identity edge.
+    s, t
+        Source and target state, (batch, *shape).
+
+    Returns
+    -------
+    Tensor
+        (batch,)
+    """
+    kind = edge.kind
+    if isinstance(kind, Identity):
+        image = kind.scale * s
+    elif isinstance(kind, Dense) and weight is not None:
+        image = torch.einsum("oi,bi->bo", weight, s.flatten(1))
+    elif isinstance(kind, Convolution) and weight is not None:
+        geometry = kind.geometry
+        image = convolve(s, weight, geometry.stride, geometry.padding)
+        image = pool(image, geometry.pool) if geometry.pool else image
+    else:
+        raise TypeError(f"the oracle does not know the edge kind '{kind.name}'; write its A_e down here")
+    return (t.flatten(1) * image.flatten(1)).sum(1)
+
+
+def sigma(activation: Activation, a: Tensor, alpha: float) -> Tensor:
+    """σ(a), elementwise; ``alpha`` is the clipping level of ReLUα."""
+    if isinstance(activation, ReLU):
+        return a.clamp(0.0, alpha)
+    if isinstance(activation, IdentityActivation):
+        return a.clone()
+    if isinstance(activation, Tanh):
+        return a.tanh()
+    if isinstance(activation, Logistic):
+        return a.sigmoid()
+    raise TypeError(f"the oracle does not know the activation '{activation.label}'; write its σ down here")
+
+
+def slope(activation: Activation, a: Tensor, alpha: float) -> Tensor:
+    """σ′(a), elementwise; zero at both kinks of ReLUα, whose units are active strictly inside (0, α)."""
+    if isinstance(activation, ReLU):
+        return ((a > 0) & (a < alpha)).to(a.dtype)
+    if isinstance(activation, IdentityActivation):
+        return torch.ones_like(a)
+    if isinstance(activation, Tanh):
+        return a.cosh().pow(-2)
+    if isinstance(activation, Logistic):
+        return a.sigmoid() * (-a).sigmoid()
+    raise TypeError(f"the oracle does not know the activation '{activation.label}'; write its σ′ down here")
+
+
+def self_energy(activation: Activation, s: Tensor) -> Tensor:
+    """G(s), elementwise, with G′ = σ⁻¹ on the range of σ: [0, α] for ReLUα, where the kinks do not show."""
+    if isinstance(activation, ReLU | IdentityActivation):
+        return s**2 / 2
+    if isinstance(activation, Tanh):
+        return (torch.xlogy(1 + s, 1 + s) + torch.xlogy(1 - s, 1 - s)) / 2
+    if isinstance(activation, Logistic):
+        return torch.xlogy(s, s) + torch.xlogy(1 - s, 1 - s)
+    raise TypeError(f"the oracle does not know the activation '{activation.label}'; write its G down here")
+
+
+class Reference:
+    """The definition of a network's mathematics, runnable.
+
+    Parameters
+    ----------
+    graph
+        The network.
+    parameters
+        A state dict: ``edges.<edge>.weight`` (OIHW, or (out, in)), ``states.<state>.bias`` (one number a
+        channel, or a unit) and, where α is drawn at random, ``states.<state>.alpha`` (one number). Copied to
+        float64 on the CPU; other names are ignored.
+
+    Raises
+    ------
+    ValueError
+        Where a parameter is missing or has the wrong shape.
+    """
+
+    def __init__(self, graph: NetworkGraph, parameters: Mapping[str, Tensor]) -> None:
+        self.graph = graph
+        wanted = {f"edges.{e.name}.weight": e.weight_shape for e in graph.edges.values() if e.weight_shape}
+        wanted |= {f"states.{s.name}.bias": s.bias_shape for s in graph.states.values() if s.bias_shape}
+        self.parameters = {name: _read(parameters, name, shape) for name, shape in wanted.items()}
+        self._alpha = {}
+        for name in graph.free:
+            activation = graph.states[name].activation
+            if isinstance(activation, ReLU) and activation.random:
+                self._alpha[name] = _read(parameters, f"states.{name}.alpha", ()).item()
+            else:
+                self._alpha[name] = activation.low if isinstance(activation, ReLU) else 0.0
+
+    def phi(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
+        """Φ(x, s, θ) of each example, (batch,)."""
+        return self._phi(self._with_input(x, states), self.graph.free, self.parameters)
+
+    def energy(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
+        """F = Σ_n G_n(s^n) − Φ of each example, (batch,); without the nudging term βC."""
+        own = sum(
+            self_energy(self.graph.states[name].activation, states[name]).flatten(1).sum(1)
+            for name in self.graph.free
+        )
+        return own - self.phi(x, states)
+
+    def cost(self, states: Mapping[str, Tensor], y: Tensor) -> Tensor:
+        """C of each example, (batch,): ½‖s − y‖², or −Σ y ln softmax(s); ``y`` is (batch, classes)."""
+        s, y = states[self.graph.output.name], y.to(torch.float64)
+        if self.graph.architecture.output.cost == "squared_error":
+            return ((s - y) ** 2).sum(1) / 2
+        return y.sum(1) * s.logsumexp(1) - (y * s).sum(1)
+
+    def zeros(self, batch: int) -> States:
+        """All free states at zero, for ``batch`` examples."""
+        return {
+            name: torch.zeros(batch, *self.graph.states[name].shape, dtype=torch.float64)
+            for name in self.graph.free
+        }
+
+    def update(
+        self,
+        x: Tensor,
+        states: Mapping[str, Tensor],
+        names: Collection[str],
+        y: Tensor | None = None,
+        beta: float = 0.0,
+    ) -> States:
+        """Move the states in ``names`` simultaneously (Eq. 10, 11): s ← σ(∂Φ/∂s − β ∂C/∂s).
+
+        Both derivatives are taken at the states given, ∂C/∂s too (an explicit step).
+
+        Returns
+        -------
+        dict
+            All states: the moved ones new, the others as they were.
+        """
+        with torch.enable_grad():
+            moving = {name: states[name].detach().requires_grad_() for name in names}
+            now = self._with_input(x, {**states, **moving})
+            drive = self._phi(now, names, self.parameters).sum()
+            if beta and self.graph.output.name in moving:
+                if y is None:
+                    raise ValueError("nudging (beta ≠ 0) needs the target y")
+                drive = drive - beta * self.cost(now, y).sum()
+            forces = torch.autograd.grad(drive, list(moving.values()))
+        return {**states, **{name: self._sigma(name, a) for name, a in zip(moving, forces, strict=True)}}
+
+    def relax(
+        self,
+        x: Tensor,
+        classes: Classes,
+        sweeps: int,
+        states: Mapping[str, Tensor] | None = None,
+        y: Tensor | None = None,
+        beta: float = 0.0,
+    ) -> States:
+        """Run ``sweeps`` sweeps from ``states`` (zeros, if left out); a sweep updates each class once, in order."""
+        now = self.zeros(x.shape[0]) if states is None else dict(states)
+        for _ in range(sweeps):
+            for names in classes:
+                now = self.update(x, now, names, y, beta)
+        return now
+
+    def parameter_gradient(self, x: Tensor, states: Mapping[str, Tensor]) -> Gradients:
+        """∂/∂θ of Φ summed over the batch, at fixed states."""
+        with torch.enable_grad():
+            parameters = {name: p.detach().requires_grad_() for name, p in self.parameters.items()}
+            total = self._phi(self._with_input(x, states), self.graph.free, parameters).sum()
+            return _gradients(total, parameters)
+
+    def ep_gradient(
+        self,
+        x: Tensor,
+        y: Tensor,
+        classes: Classes,
+        free_steps: int,
+        nudged_steps: int,
+        beta: float,
+        estimator: Estimator = "centered",
+    ) -> Gradients:
+        """Estimate the gradient of the batch mean of the loss by equilibrium propagation.
+
+        The nudged phases all start where the free phase, from zeros, has ended (s*).
+
+        Parameters
+        ----------
+        beta
+            Nudging strength β > 0; the sign comes from the estimator.
+        estimator
+            ``centered``: −(1/2β)[∂Φ/∂θ(s^β) − ∂Φ/∂θ(s^−β)] (Eq. 5);
+            ``positive``: −(1/β)[∂Φ/∂θ(s^β) − ∂Φ/∂θ(s*)] (Eq. 4);
+            ``negative``: −(1/β)[∂Φ/∂θ(s*) − ∂Φ/∂θ(s^−β)].
+        """
+        free = self.relax(x, classes, free_steps)
+        upper = 0.0 if estimator == "negative" else beta
+        lower = 0.0 if estimator == "positive" else -beta
+        ends = [
+            self.parameter_gradient(x, self.relax(x, classes, nudged_steps, free, y, b) if b else free)
+            for b in (upper, lower)
+        ]
+        scale = -1 / ((upper - lower) * x.shape[0])
+        return {name: scale * (ends[0][name] - ends[1][name]) for name in self.parameters}
+
+    def implicit_gradient(self, x: Tensor, y: Tensor, states: Mapping[str, Tensor]) -> Gradients:
+        """Return the exact gradient of the batch mean of the loss, by implicit differentiation of s = σ(∂Φ/∂s).
+
+        With D = diag σ′(∂Φ/∂s), the Hessian of F over the units with σ′ > 0 is H = D⁻¹ − ∂²Φ/∂s². Then
+        H λ = ∂C/∂s, and the gradient is ∂/∂θ ⟨λ, ∂Φ/∂s⟩ with λ held. The system is solved as
+        (1 − ∂²Φ/∂s² D) μ = ∂C/∂s with λ = D μ, which stays finite where units saturate.
+
+        Parameters
+        ----------
+        states
+            The free equilibrium for ``x``; dense matrices over the units of one example are formed.
+        """
+        with torch.enable_grad():
+            leaf = {name: states[name].detach().requires_grad_() for name in self.graph.free}
+            out = self.graph.output.name
+            (pull,) = torch.autograd.grad(self.cost(leaf, y).sum(), leaf[out])
+        adjoint = torch.zeros(x.shape[0], self._units, dtype=torch.float64)
+        adjoint[:, -pull.shape[1] :] = pull
+        for k in range(x.shape[0]):
+            index, d, coupling = self._curvature(x[k : k + 1], {n: s[k : k + 1] for n, s in states.items()})
+            mu = torch.linalg.solve(
+                torch.eye(len(index), dtype=torch.float64) - coupling * d, adjoint[k, index]
+            )
+            adjoint[k] = torch.zeros_like(adjoint[k]).index_copy(0, index, d * mu)
+        with torch.enable_grad():
+            parameters = {name: p.detach().requires_grad_() for name, p in self.parameters.items()}
+            total = self._phi(self._with_input(x, leaf), self.graph.free, parameters).sum()
+            forces = torch.autograd.grad(total, list(leaf.values()), create_graph=True)
+            paired = (adjoint * torch.cat([f.flatten(1) for f in forces], dim=1)).sum() / x.shape[0]
+            return _gradients(paired, parameters)
+
+    def residual(self, x: Tensor, states: Mapping[str, Tensor]) -> float:
+        """Return the largest ‖σ(∂Φ/∂s) − s‖/‖s‖ of the examples, all states moving at once; 0 at an equilibrium."""
+        moved = self._flat(self.update(x, states, self.graph.free))
+        now = self._flat(states)
+        tiny = torch.finfo(torch.float64).tiny
+        return float(((moved - now).norm(dim=1) / now.norm(dim=1).clamp(min=tiny)).max())
+
+    def coupling_radius(self, x: Tensor, states: Mapping[str, Tensor]) -> float:
+        """Return the largest |eigenvalue| of D^½ (∂²Φ/∂s²) D^½ with D = diag σ′(∂Φ/∂s), over units and examples.
+
+        Below 1 the synchronous update contracts near ``states``, and F is strictly convex there. Forms dense
+        matrices over the units of one example.
+        """
+        radius = 0.0
+        for k in range(x.shape[0]):
+            _, d, coupling = self._curvature(x[k : k + 1], {n: s[k : k + 1] for n, s in states.items()})
+            if len(d):
+                root = d.sqrt()
+                values = torch.linalg.eigvalsh(root[:, None] * coupling * root)
+                radius = max(radius, float(values.abs().max()))
+        return radius
+
+    def loss(self, x: Tensor, y: Tensor, classes: Classes, sweeps: int) -> float:
+        """Mean cost after ``sweeps`` free sweeps from zeros."""
+        return float(self.cost(self.relax(x, classes, sweeps), y).mean())
+
+    @property
+    def _units(self) -> int:
+        return sum(self.graph.states[name].units for name in self.graph.free)
+
+    def _sigma(self, name: str, a: Tensor) -> Tensor:
+        return sigma(self.graph.states[name].activation, a, self._alpha[name])
+
+    def _with_input(self, x: Tensor, states: Mapping[str, Tensor]) -> States:
+        return {self.graph.input.name: x.to(torch.float64), **states}
+
+    def _flat(self, states: Mapping[str, Tensor]) -> Tensor:
+        return torch.cat([states[name].flatten(1) for name in self.graph.free], dim=1)
+
+    def _phi(
+        self, states: Mapping[str, Tensor], touching: Iterable[str], parameters: Mapping[str, Tensor]
+    ) -> Tensor:
+        """Sum the terms of Φ in which a state of ``touching`` stands, per example."""
+        moving = frozenset(touching)
+        terms = [
+            interaction(
+                edge, parameters.get(f"edges.{edge.name}.weight"), states[edge.source], states[edge.target]
+            )
+            for edge in self.graph.edges.values()
+            if edge.ends & moving
+        ]
+        for name in self.graph.free:
+            bias = parameters.get(f"states.{name}.bias")
+            if name in moving and bias is not None:
+                s = states[name]
+                terms.append(s.reshape(s.shape[0], len(bias), -1).sum(2) @ bias)
+        return torch.stack(terms).sum(0)
+
+    def _curvature(self, x: Tensor, states: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the active units of one example, their σ′(a) and the block of ∂²Φ/∂s² between them.
+
+        Units are counted through all free states, flattened, in the order of ``graph.free``.
+        """
+        shapes = [self.graph.states[name].shape for name in self.graph.free]
+        sizes = [self.graph.states[name].units for name in self.graph.free]
+        with torch.enable_grad():
+            v = self._flat(states)[0].detach().requires_grad_()
+            parts = [part.view(1, *shape) for part, shape in zip(v.split(sizes), shapes, strict=True)]
+            now = self._with_input(x, dict(zip(self.graph.free, parts, strict=True)))
+            (force,) = torch.autograd.grad(
+                self._phi(now, self.graph.free, self.parameters).sum(), v, create_graph=True
+            )
+            # Without an edge between free states the force does not depend on v, and autograd would refuse.
+            force = force + 0 * v
+        slopes = torch.cat(
+            [
+                slope(self.graph.states[name].activation, a, self._alpha[name])
+                for name, a in zip(self.graph.free, force.detach().split(sizes), strict=True)
+            ]
+        )
+        index = slopes.nonzero().flatten()
+        coupling = torch.zeros(len(index), len(index), dtype=torch.float64)
+        for start in range(0, len(index), _ROWS_AT_ONCE):
+            some = index[start : start + _ROWS_AT_ONCE]
+            pick = torch.nn.functional.one_hot(some, len(v)).to(v.dtype)
+            (rows,) = torch.autograd.grad(force, v, pick, retain_graph=True, is_grads_batched=True)
+            coupling[start : start + len(some)] = rows[:, index]
+        return index, slopes[index], coupling
+
+
+def _read(parameters: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
+    if name not in parameters:
+        raise ValueError(f"the parameter '{name}' is missing")
+    value = parameters[name].detach().to("cpu", torch.float64, copy=True)
+    if tuple(value.shape) != shape:
+        raise ValueError(f"the parameter '{name}' has shape {tuple(value.shape)}, expected {shape}")
+    return value
+
+
+def _gradients(scalar: Tensor, parameters: Mapping[str, Tensor]) -> Gradients:
+    found = torch.autograd.grad(scalar, list(parameters.values()), materialize_grads=True)
+    return dict(zip(parameters, found, strict=True))

@@ -1,0 +1,20 @@
+"""Training: batches, optimiser, trainer, evaluation, metrics, checkpoints."""
+
+from epgraph.learning.batches import bar, batches, default_workers
+from epgraph.learning.checkpoint import engine_from_checkpoint, load_checkpoint, save_checkpoint
+from epgraph.learning.evaluate import evaluate
+from epgraph.learning.optimizer import make_optimizer
+from epgraph.learning.trainer import Run, Trainer
+
+__all__ = [
+    "Run",
+    "Trainer",
+    "bar",
+    "batches",
+    "default_workers",
+    "engine_from_checkpoint",
+    "evaluate",
+    "load_checkpoint",
+    "make_optimizer",
+    "save_checkpoint",
+]

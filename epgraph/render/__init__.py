@@ -1,0 +1,6 @@
+"""Pictures: the network as a diagram, a training run as curves. Loads no torch, matplotlib or Graphviz by itself."""
+
+from epgraph.render.curves import curves
+from epgraph.render.diagram import dot, render
+
+__all__ = ["curves", "dot", "render"]

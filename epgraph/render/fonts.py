@@ -1,0 +1,46 @@
+"""A font for Graphviz on systems that have none."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+_CONFIG = """<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+  <include ignore_missing="yes">/etc/fonts/fonts.conf</include>
+  <dir>{fonts}</dir>
+  <selectfont>
+    <acceptfont><glob>{fonts}/DejaVuSans*</glob></acceptfont>
+    <rejectfont><glob>{fonts}/*</glob></rejectfont>
+  </selectfont>
+  <config><rescan><int>0</int></rescan></config>
+</fontconfig>
+"""
+
+
+@contextmanager
+def bundled_fonts() -> Iterator[None]:
+    """Let fontconfig find the DejaVu fonts that matplotlib ships, beside those of the system.
+
+    Without any font pango draws boxes for letters; a bare container has none. fontconfig reads its
+    configuration once, when the first text is measured. One that the user names is left alone.
+    """
+    matplotlib = find_spec("matplotlib")  # finds it without importing it
+    if "FONTCONFIG_FILE" in os.environ or matplotlib is None or matplotlib.origin is None:
+        yield
+        return
+    fonts = Path(matplotlib.origin).parent / "mpl-data" / "fonts" / "ttf"
+    with tempfile.TemporaryDirectory(prefix="epgraph-fonts-") as directory:
+        config = Path(directory) / "fonts.conf"
+        config.write_text(_CONFIG.format(fonts=escape(str(fonts))), encoding="utf-8")
+        os.environ["FONTCONFIG_FILE"] = str(config)
+        try:
+            yield
+        finally:
+            del os.environ["FONTCONFIG_FILE"]
