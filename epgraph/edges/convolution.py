@@ -62,7 +62,8 @@ class Convolution(EdgeKind):
         size = tuple(self.geometry.size(n) for n in source[1:])
         if min(size) < 1:
             raise ShapeError(
-                f"a kernel of {self.geometry.kernel} with padding {self.geometry.padding} does not fit into {shape_text(source)}",
+                f"has a kernel of {self.geometry.kernel} with padding {self.geometry.padding}, "
+                f"which does not fit into {shape_text(source)}",
                 "use a smaller kernel, more padding or no pooling",
             )
         return None if channels is None else (channels, *size)

@@ -22,7 +22,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import one_hot, pad
 
 from epgraph.activations import Activation, Logistic, ReLU, Tanh
 from epgraph.activations import Identity as IdentityActivation
@@ -65,8 +65,8 @@ def convolve(s: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
     kernel = weight.shape[-1]
     patches = pad(s, (padding,) * 4).unfold(2, kernel, stride).unfold(3, kernel, stride)
     patches = patches.permute(0, 2, 3, 1, 4, 5).flatten(3)
-    # Not a matrix product: that rounds equal patches to different values (12 % of the shapes tried), and which
-    # pixel max pooling then picks from a saturated, constant region would be an accident.
+    # Not a matrix product: that rounds equal patches to different values, and then it is an accident which
+    # pixel of a saturated, constant region max pooling picks.
     return (patches.unsqueeze(1) * weight.flatten(1)[:, None, None]).sum(-1)
 
 
@@ -242,7 +242,7 @@ class Reference:
         y: Tensor | None = None,
         beta: float = 0.0,
     ) -> States:
-        """Run ``sweeps`` sweeps from ``states`` (zeros, if left out); a sweep updates each class once, in order."""
+        """Run ``sweeps`` sweeps from ``states``, or from zeros; a sweep updates each class once, in order."""
         now = self.zeros(x.shape[0]) if states is None else dict(states)
         for _ in range(sweeps):
             for names in classes:
@@ -290,7 +290,7 @@ class Reference:
         return {name: scale * (ends[0][name] - ends[1][name]) for name in self.parameters}
 
     def implicit_gradient(self, x: Tensor, y: Tensor, states: Mapping[str, Tensor]) -> Gradients:
-        """Return the exact gradient of the batch mean of the loss, by implicit differentiation of s = σ(∂Φ/∂s).
+        """Return the exact gradient of the batch mean of the loss: s = σ(∂Φ/∂s) differentiated implicitly.
 
         With D = diag σ′(∂Φ/∂s), the Hessian of F over the units with σ′ > 0 is H = D⁻¹ − ∂²Φ/∂s². Then
         H λ = ∂C/∂s, and the gradient is ∂/∂θ ⟨λ, ∂Φ/∂s⟩ with λ held. The system is solved as
@@ -321,14 +321,14 @@ class Reference:
             return _gradients(paired, parameters)
 
     def residual(self, x: Tensor, states: Mapping[str, Tensor]) -> float:
-        """Return the largest ‖σ(∂Φ/∂s) − s‖/‖s‖ of the examples, all states moving at once; 0 at an equilibrium."""
+        """Return the largest ‖σ(∂Φ/∂s) − s‖/‖s‖ of the examples, all states moving at once."""
         moved = self._flat(self.update(x, states, self.graph.free))
         now = self._flat(states)
         tiny = torch.finfo(torch.float64).tiny
         return float(((moved - now).norm(dim=1) / now.norm(dim=1).clamp(min=tiny)).max())
 
     def coupling_radius(self, x: Tensor, states: Mapping[str, Tensor]) -> float:
-        """Return the largest |eigenvalue| of D^½ (∂²Φ/∂s²) D^½ with D = diag σ′(∂Φ/∂s), over units and examples.
+        """Return the largest |eigenvalue| of D^½ (∂²Φ/∂s²) D^½, D = diag σ′(∂Φ/∂s), of all examples.
 
         Below 1 the synchronous update contracts near ``states``, and F is strictly convex there. Forms dense
         matrices over the units of one example.
@@ -387,7 +387,9 @@ class Reference:
         sizes = [self.graph.states[name].units for name in self.graph.free]
         with torch.enable_grad():
             v = self._flat(states)[0].detach().requires_grad_()
-            parts = [part.view(1, *shape) for part, shape in zip(v.split(sizes), shapes, strict=True)]
+            parts = [
+                part.view(1, *shape) for part, shape in zip(v.split_with_sizes(sizes), shapes, strict=True)
+            ]
             now = self._with_input(x, dict(zip(self.graph.free, parts, strict=True)))
             (force,) = torch.autograd.grad(
                 self._phi(now, self.graph.free, self.parameters).sum(), v, create_graph=True
@@ -397,14 +399,14 @@ class Reference:
         slopes = torch.cat(
             [
                 slope(self.graph.states[name].activation, a, self._alpha[name])
-                for name, a in zip(self.graph.free, force.detach().split(sizes), strict=True)
+                for name, a in zip(self.graph.free, force.detach().split_with_sizes(sizes), strict=True)
             ]
         )
         index = slopes.nonzero().flatten()
         coupling = torch.zeros(len(index), len(index), dtype=torch.float64)
         for start in range(0, len(index), _ROWS_AT_ONCE):
             some = index[start : start + _ROWS_AT_ONCE]
-            pick = torch.nn.functional.one_hot(some, len(v)).to(v.dtype)
+            pick = one_hot(some, len(v)).to(v.dtype)
             (rows,) = torch.autograd.grad(force, v, pick, retain_graph=True, is_grads_batched=True)
             coupling[start : start + len(some)] = rows[:, index]
         return index, slopes[index], coupling

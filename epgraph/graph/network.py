@@ -150,9 +150,11 @@ def examine(architecture: Architecture) -> tuple[NetworkGraph | None, list[Diagn
     diagnostics = check_names(architecture)
     ends, bad_ends = check_ends(architecture)
     diagnostics += bad_ends
-    shapes, bad_shapes = infer_shapes(architecture, ends)
+    # Where an edge or a state is missing, nothing follows from what they would have fixed or reached.
+    complete = not architecture.partial and not diagnostics
+    shapes, bad_shapes = infer_shapes(architecture, ends, complete)
     diagnostics += bad_shapes
-    if not architecture.partial and not bad_ends:
+    if complete:
         diagnostics += check_reach(architecture, ends)
     if architecture.partial or any(d.severity == "error" for d in diagnostics):
         return None, diagnostics

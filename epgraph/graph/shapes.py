@@ -11,12 +11,15 @@ from epgraph.spec import Architecture
 from epgraph.spec.architecture import MAX_UNITS
 
 
-def infer_shapes(architecture: Architecture, ends: list[Ends]) -> tuple[dict[str, Shape], list[Diagnostic]]:
+def infer_shapes(
+    architecture: Architecture, ends: list[Ends], complete: bool = True
+) -> tuple[dict[str, Shape], list[Diagnostic]]:
     """Infer the shape of every state. Linear in the number of edges.
 
     Known shapes (input, output, states with ``shape``) spread along the edges, in their direction wherever
     the kind has a rule and against it where only one source size is possible. The first edge in the order of
-    the file that fixes a shape wins; every other edge of the state is then checked against it.
+    the file that fixes a shape wins; every other edge of the state is then checked against it. A state whose
+    shape nothing fixes is a mistake only where the list of edges is ``complete``.
 
     Returns
     -------
@@ -79,7 +82,9 @@ def infer_shapes(architecture: Architecture, ends: list[Ends]) -> tuple[dict[str
                     (*edge.at, kind.name),
                 )
             )
-    found += _unknown(architecture, shapes, broken, ends)
+    # A state behind a broken edge has no shape because of that edge, and is not a mistake of its own.
+    if complete and not broken:
+        found += _unknown(architecture, shapes, ends)
     found += [
         Diagnostic(f"state '{name}' of {shape_text(shape)} has more than {MAX_UNITS:,} units", "", _at(architecture, name))
         for name, shape in shapes.items()
@@ -88,12 +93,7 @@ def infer_shapes(architecture: Architecture, ends: list[Ends]) -> tuple[dict[str
     return shapes, found
 
 
-def _unknown(
-    architecture: Architecture, shapes: dict[str, Shape], broken: set[str], ends: list[Ends]
-) -> list[Diagnostic]:
-    # A state behind a broken edge has no shape because of that edge, and is not a mistake of its own.
-    if architecture.partial or broken:
-        return []
+def _unknown(architecture: Architecture, shapes: dict[str, Shape], ends: list[Ends]) -> list[Diagnostic]:
     joined = {name for edge in ends for name in (edge.source, edge.target)}
     found = []
     for name, state in architecture.states.items():

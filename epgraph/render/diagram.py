@@ -41,11 +41,12 @@ class Stroke:
     style: str
     color: str
     width: float
+    lines: int = 1
 
 
 STROKES = {
     "conv": Stroke("solid", "#3c3c3c", 1.4),
-    "dense": Stroke("solid", "#000000:#000000", 1.1),
+    "dense": Stroke("solid", "#000000", 1.1, lines=2),
     "skip": Stroke("dashed", "#0072b2", 1.6),
     "identity": Stroke("dotted", "#00735c", 2.0),
 }
@@ -100,7 +101,7 @@ def dot(architecture: Architecture, schedule: str | None = None) -> str:
         span = column[edge.target] - column[edge.source]
         attributes = _line(edge, edge.name in conflicts, edge.name in flipped)
         # States in neighbouring columns are pulled into line; whatever passes over a column bends around it.
-        attributes["weight"] = "20" if abs(span) == 1 else "1"
+        attributes["weight"] = "100" if abs(span) == 1 else "1"
         picture.edge(*(ends[::-1] if edge.name in flipped else ends), **attributes)
     return str(picture.source)
 
@@ -182,8 +183,9 @@ def _columns(graph: NetworkGraph) -> tuple[set[str], dict[str, int]]:
 def _box(state: State, moves: dict[str, list[int]], graph: NetworkGraph) -> dict[str, str]:
     rows = [f"<B>{_text(state.name)}</B>", shape_text(state.shape)]
     if state.clamped:
-        # An arrow without colour: data comes in here and nothing moves it.
-        return {"shape": "cds", "margin": "0.12,0.1", "style": "filled", "fillcolor": "white", "label": _rows([*rows, _small("clamped")])}
+        # A store of data, without the colour of a class: nothing moves it.
+        label = _rows([*rows, _small("clamped")], spacing=1)
+        return {"shape": "cylinder", "style": "filled", "fillcolor": "white", "label": label}
     numbers = moves[state.name]
     rows.append(_small(_text(state.activation.label)))
     box = {"shape": "box", "style": "rounded,filled", "fillcolor": TINTS[(numbers[0] - 1) % len(TINTS)]}
@@ -192,12 +194,12 @@ def _box(state: State, moves: dict[str, list[int]], graph: NetworkGraph) -> dict
         rows += [_small("output"), _small(_text(cost))]
         box |= {"style": "filled", "peripheries": "2"}
     rows.append(_small(f"class {', '.join(map(str, numbers))}"))
-    return {**box, "label": _rows(rows, padding=0)}
+    return {**box, "label": _rows(rows, spacing=1)}
 
 
 def _line(edge: Edge, conflict: bool, flipped: bool) -> dict[str, str]:
     stroke = STROKES.get(edge.kind.name, OTHER)
-    color = ALARM if conflict else stroke.color
+    color = ":".join([ALARM if conflict else stroke.color] * stroke.lines)
     rows = [_text(part) for part in edge.kind.label().split(", ")]
     if edge.name != f"{edge.source}_{edge.target}":
         rows.insert(0, f"<B>{_text(edge.name)}</B>")
@@ -220,7 +222,7 @@ def _line(edge: Edge, conflict: bool, flipped: bool) -> dict[str, str]:
 
 
 def _caption(graph: NetworkGraph, plan: Schedule) -> str:
-    title = "<BR/>".join(_text(line) for line in textwrap.wrap(_clean(graph.architecture.name), 64))
+    title = "<BR/>".join(_text(line) for line in textwrap.wrap(_clean(graph.architecture.name), 48))
     cost = f"{graph.parameters():,} parameters · {count(macs_per_sweep(graph, plan))} MACs per sweep"
     if plan.proper:
         verdict = "proper: no edge joins states that move together"
@@ -230,14 +232,14 @@ def _caption(graph: NetworkGraph, plan: Schedule) -> str:
         verdict = f'<FONT COLOR="{ALARM}">not proper: {verdict} (red, “same class”)</FONT>'
     n = len(plan.classes)
     swatches = "".join(
-        f'<TD BGCOLOR="{tint}" BORDER="1" WIDTH="24">{number}</TD>'
+        f'<TD BGCOLOR="{tint}" BORDER="1" WIDTH="24" HEIGHT="18">{number}</TD>'
         for number, tint in enumerate(TINTS[:n] if n <= len(TINTS) else (), 1)
     )
     schedule = f"schedule {plan.name}, {n} class{'es' * (n != 1)}"
-    order = f'<TABLE ALIGN="LEFT" BORDER="0" CELLSPACING="3" CELLPADDING="1"><TR><TD>{schedule}</TD>{swatches}<TD>{verdict}</TD></TR></TABLE>'
-    symmetry = "every edge acts both ways: A towards the full arrowhead, its transpose towards the hollow one"
+    order = f'<TABLE ALIGN="LEFT" BORDER="0" CELLSPACING="0" CELLPADDING="0"><TR><TD>{schedule}&#160;&#160;</TD>{swatches}<TD>&#160;&#160;{verdict}</TD></TR></TABLE>'
+    symmetry = "the map of an edge acts towards its full arrowhead, the transpose back"
     rows = [f'<FONT POINT-SIZE="16"><B>{title}</B></FONT>', cost, order, f'<FONT COLOR="{GREY}">{symmetry}</FONT>']
-    return _rows(rows, padding=2, align="LEFT")
+    return _rows(rows, spacing=4, align="LEFT")
 
 
 def macs_per_sweep(graph: NetworkGraph, plan: Schedule) -> int:
@@ -269,7 +271,7 @@ def _small(text: str) -> str:
     return f'<FONT POINT-SIZE="11">{text}</FONT>'
 
 
-def _rows(rows: list[str], padding: int = 1, align: str = "CENTER") -> str:
+def _rows(rows: list[str], spacing: int = 2, align: str = "CENTER") -> str:
     """One row under the other; a table, because lines that are merely broken stand too close."""
     cells = "".join(f'<TR><TD ALIGN="{align}">{row}</TD></TR>' for row in rows)
-    return f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="{padding}">{cells}</TABLE>>'
+    return f'<<TABLE BORDER="0" CELLBORDER="0" CELLPADDING="0" CELLSPACING="{spacing}">{cells}</TABLE>>'

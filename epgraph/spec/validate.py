@@ -91,7 +91,7 @@ def explain(error: ErrorDetails) -> Diagnostic:
     if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
         sign = {"greater_than": ">", "greater_than_equal": "≥", "less_than": "<", "less_than_equal": "≤"}[kind]
         bound = ctx.get("gt", ctx.get("ge", ctx.get("lt", ctx.get("le"))))
-        return Diagnostic(f"'{_last_key(at)}' must be {sign} {bound:,}, found {describe(value)}", "", at)
+        return Diagnostic(f"'{_last_key(at)}' must be {sign} {_number(bound)}, found {describe(value)}", "", at)
     if kind == "string_pattern_mismatch":
         return Diagnostic(
             f"{describe(value)} is not a name",
@@ -105,8 +105,7 @@ def explain(error: ErrorDetails) -> Diagnostic:
             f"'{_last_key(at)}' needs {least} {bound} entries, found {ctx.get('actual_length')}", "", at
         )
     hint = str(ctx.get("hint", ""))
-    message = error["msg"] if kind != "edge_kind" else f"an edge holds exactly one kind, found {ctx['found']}"
-    return Diagnostic(message[:1].lower() + message[1:], hint, at)
+    return Diagnostic(error["msg"], hint, at)
 
 
 def describe(value: object) -> str:
@@ -130,6 +129,10 @@ def raise_for(diagnostics: list[Diagnostic]) -> None:
     errors = [d for d in diagnostics if d.severity == "error"]
     if errors:
         raise EpgraphError(sorted(errors, key=lambda d: (d.line or 0, d.column or 0)))
+
+
+def _number(bound: float) -> str:
+    return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
 
 
 def _newer_language(version: object) -> Diagnostic | None:

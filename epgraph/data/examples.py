@@ -1,0 +1,70 @@
+"""Images with labels as a torch data set, and the choice of a balanced part of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+
+class Images(Protocol):
+    """Images by position, each a PIL image or an array that torchvision's ``ToTensor`` takes."""
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+@dataclass(frozen=True)
+class ArrayImages:
+    """8-bit images held in memory, (N, H, W) or (N, H, W, 3), handed out as PIL images."""
+
+    array: np.ndarray[Any, np.dtype[np.uint8]]
+
+    def __getitem__(self, index: int) -> Image.Image:
+        return Image.fromarray(self.array[index])
+
+
+class Examples(Dataset[tuple[Tensor, int]]):
+    """Pairs of a float32 example and its label; ``order`` says which images, and in what order."""
+
+    def __init__(
+        self,
+        images: Images,
+        labels: Sequence[int],
+        transform: Callable[[Any], Tensor],
+        limit: int | None = None,
+    ) -> None:
+        self.images = images
+        self.labels = labels
+        self.transform = transform
+        self.order: Sequence[int] = range(len(labels)) if limit is None else balanced(labels, limit)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        # An IndexError past the end is what stops a plain `for` over the data set.
+        position = self.order[index]
+        return self.transform(self.images[position]), int(self.labels[position])
+
+
+def balanced(labels: Sequence[int], limit: int) -> list[int]:
+    """Return ``limit`` positions, always the same, with the classes as even as the labels allow.
+
+    The positions are shuffled; then the first of every class come first, the second of every class next,
+    and so on. A smaller limit therefore chooses a part of what a larger one does.
+    """
+    # RandomState, unlike Generator and torch, promises the same stream in every version.
+    shuffled = np.random.RandomState(0).permutation(len(labels)).tolist()
+    seen: Counter[int] = Counter()
+    turn = {}
+    for position in shuffled:
+        label = int(labels[position])
+        turn[position] = seen[label]
+        seen[label] += 1
+    return sorted(shuffled, key=turn.__getitem__)[:limit]
