@@ -318,7 +318,7 @@ class _Draft:
         """Add an edge between two states whose shapes are known, in either direction."""
         source, target = earlier, later
         options = self.kinds_between(source, target)
-        # Dense edges fit everywhere and would crowd out the rest, so the direction with more kinds is likelier.
+        # Dense edges fit everywhere and would crowd out the rest, so a direction with more kinds is likelier.
         reversed_options = self.kinds_between(target, source)
         if self.chance(0.75 if len(reversed_options) > len(options) else 0.25):
             source, target, options = target, source, reversed_options

@@ -298,6 +298,12 @@ class Architecture(Model):
         kept = (i for i in range(len(self.edges) + len(self._dropped_edges)) if i not in self._dropped_edges)
         return ("edges", next(i for n, i in enumerate(kept) if n == index) if self._dropped_edges else index)
 
+    def __eq__(self, other: object) -> bool:
+        # Where it was read from does not make a network another one.
+        return isinstance(other, Architecture) and self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment]
+
     def locate(self, diagnostic: Diagnostic) -> Diagnostic:
         """Give a diagnostic its position in the file that this came from, if it came from one."""
         return self._document.locate(diagnostic) if self._document else diagnostic

@@ -1,0 +1,91 @@
+"""The shape of the code: imports run one way, and nothing loads torch before it is needed."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2] / "epgraph"
+
+# Each may import from what stands before it, and from itself. `render` stands beside the engine.
+ORDER = (
+    "errors",
+    "activations",
+    "costs",
+    "edges",
+    "spec",
+    "graph",
+    "passes",
+    "engine",
+    "data",
+    "learning",
+    "cli",
+)
+ALLOWED = {name: set(ORDER[: i + 1]) for i, name in enumerate(ORDER)}
+ALLOWED["render"] = {*ORDER[: ORDER.index("passes") + 1], "render"}
+ALLOWED["data"] = {"errors", "data"}
+ALLOWED["cli"] |= {"render"}
+
+
+def _imports(path: Path) -> set[str]:
+    """Parts of epgraph that a file imports, wherever in the file; type-checking imports excepted."""
+    found = set()
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped = {
+        id(node)
+        for branch in ast.walk(tree)
+        if isinstance(branch, ast.If) and "TYPE_CHECKING" in ast.dump(branch.test)
+        for statement in branch.body
+        for node in ast.walk(statement)
+    }
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names = [node.module]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        found |= {n.split(".")[1] for n in names if n.startswith("epgraph.")}
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_run_one_way(path: Path) -> None:
+    part = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    if part == "__init__":
+        return  # the public surface stands above everything
+    assert part in ALLOWED, f"say in ORDER where '{part}' stands"
+    assert _imports(path) <= ALLOWED[part]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import epgraph",
+        "import epgraph.spec",
+        "import epgraph.graph",
+        "import epgraph.passes",
+        "import epgraph.render",
+        "import epgraph.cli",
+        "import epgraph as ep; ep.build(ep.load('examples/hopfield_resnet13.yaml'))",
+        "from epgraph.cli import run; run(['check', 'examples/hopfield_resnet13.yaml', '--json'])",
+        "from epgraph.render import dot; import epgraph as ep; dot(ep.load('examples/vgg5.yaml'))",
+    ],
+)
+def test_no_torch(statement: str) -> None:
+    code = f"{statement}\nimport sys\nassert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT.parent, capture_output=True)
+
+
+def test_the_public_surface_is_there() -> None:
+    import epgraph as ep
+
+    for name in ep.__all__:
+        assert getattr(ep, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = ep.nothing
