@@ -1,8 +1,8 @@
 """The official code of the paper as a peer: loaded from a checkout, given an engine's weights, run as it is.
 
 Nothing of it is copied here. Its objects are built and called the way its driver ``EquiProp/dhcnresnet.py``
-does, and two of its private names are read: ``_interactions``, to learn which parameter joins which states, and
-``_standard_param_grads``, to see the gradient before ``compute_gradient`` clips it.
+does, and two kinds of private names are read: the ends of its ``_interactions``, to learn which parameter
+joins which states, and ``_standard_param_grads``, to see the gradient before ``compute_gradient`` clips it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def load(checkout: Path) -> SimpleNamespace:
     """Import the official modules from the folder that contains ``EquiProp/``."""
     root = checkout / "EquiProp"
     if not (root / "model" / "hopfield" / "network.py").is_file():
-        raise PeerError(f"{checkout} holds no EquiProp/model/hopfield/network.py: not a checkout of the official code")
+        raise PeerError(
+            f"{checkout} holds no EquiProp/model/hopfield/network.py: not a checkout of the official code"
+        )
     if "wandb" not in sys.modules:
         # Imported by the model itself, and used only where a run is under way.
         stub = ModuleType("wandb")
@@ -103,13 +105,14 @@ class Peer:
         self.estimator.variant = "centered"
         self.unclipped: list[Tensor] = []
         self._keep_unclipped()
+        self.shapes = {name: tuple(parameter.shape) for name, parameter in engine.named_parameters()}
         self.names = self._parameter_names(engine)
         for parameter in self.energy.params():
             ours = engine.get_parameter(self.names[parameter])
             parameter.state = _to_official(ours.detach(), tuple(parameter.shape))
 
     def relax(self, x: Tensor, steps: int, *, reset: bool = True) -> dict[str, Tensor]:
-        """Take free iterations, from zeros or (``reset=False``) from the present states; return the states."""
+        """Take free iterations, from zeros or (``reset=False``) the present states; return the states."""
         with self._precision():
             self.network.set_input(x, reset=reset)
         self.free.num_iterations = steps
@@ -131,8 +134,11 @@ class Peer:
     def unclipped_gradient(self, y: Tensor, *, beta: float, steps: int) -> dict[str, Tensor]:
         """Return the gradient as it was before clipping, by our names and in our layouts."""
         self.gradient(y, beta=beta, steps=steps)
-        pairs = zip(self.energy.params(), self.unclipped, strict=True)
-        return {self.names[parameter]: _from_official(gradient) for parameter, gradient in pairs}
+        found = {}
+        for parameter, gradient in zip(self.energy.params(), self.unclipped, strict=True):
+            name = self.names[parameter]
+            found[name] = _from_official(gradient, self.shapes[name])
+        return found
 
     def _keep_unclipped(self) -> None:
         standard = self.estimator._standard_param_grads
@@ -147,7 +153,9 @@ class Peer:
         """Name each official parameter as the engine does, by the states that it joins."""
         for name, layer in self.layers.items():
             if tuple(layer.shape) != engine.graph.states[name].shape:
-                raise PeerError(f"state '{name}' is {engine.graph.states[name].shape}, officially {layer.shape}")
+                raise PeerError(
+                    f"state '{name}' is {engine.graph.states[name].shape}, officially {layer.shape}"
+                )
         at = {layer: name for name, layer in self.layers.items()}
         edges = {(edge.source, edge.target): edge.name for edge in engine.graph.edges.values()}
         names = {}
@@ -159,7 +167,7 @@ class Peer:
                 if ends not in edges:
                     raise PeerError(f"the architecture has no edge from {ends[0]} to {ends[1]}")
                 names[part._weight] = f"edges.{edges[ends]}.weight"
-        if set(names.values()) != {name for name, _ in engine.named_parameters()}:
+        if set(names.values()) != set(self.shapes):
             raise PeerError("the official network and the architecture have different parameters")
         return names
 
@@ -190,6 +198,6 @@ def _to_official(ours: Tensor, shape: tuple[int, ...]) -> Tensor:
     return ours.t().reshape(shape).contiguous()
 
 
-def _from_official(theirs: Tensor) -> Tensor:
-    """Undo ``_to_official`` on a gradient, which has its parameter's shape."""
-    return theirs
+def _from_official(theirs: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Undo ``_to_official``."""
+    return theirs if tuple(theirs.shape) == shape else theirs.flatten(0, -2).t()

@@ -306,12 +306,11 @@ class Reference:
             out = self.graph.output.name
             (pull,) = torch.autograd.grad(self.cost(leaf, y).sum(), leaf[out])
         adjoint = torch.zeros(x.shape[0], self._units, dtype=torch.float64)
-        adjoint[:, -pull.shape[1] :] = pull
+        adjoint[:, -pull.shape[1] :] = pull  # the output is the last of the free states
         for k in range(x.shape[0]):
             index, d, coupling = self._curvature(x[k : k + 1], {n: s[k : k + 1] for n, s in states.items()})
-            mu = torch.linalg.solve(
-                torch.eye(len(index), dtype=torch.float64) - coupling * d, adjoint[k, index]
-            )
+            system = torch.eye(len(index), dtype=torch.float64) - coupling * d
+            mu = torch.linalg.solve(system, adjoint[k, index])
             adjoint[k] = torch.zeros_like(adjoint[k]).index_copy(0, index, d * mu)
         with torch.enable_grad():
             parameters = {name: p.detach().requires_grad_() for name, p in self.parameters.items()}

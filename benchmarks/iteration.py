@@ -1,0 +1,323 @@
+"""Time one training iteration and one sweep of an architecture; print one JSON object.
+
+    python benchmarks/iteration.py examples/vgg5.yaml --batch 16 --free-steps 20 --nudged-steps 8
+    python benchmarks/iteration.py examples/vgg5.yaml --peer CHECKOUT
+
+An iteration is the free phase from zeros, the nudged phases, the gradient and its clipping: a training step
+without data loading, statistics and optimiser. With ``--peer`` the official code takes the same iteration,
+alternately in the same run, on the same weights, inputs and step counts. Progress goes to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from machine import circumstances
+from peer import Peer, PeerError, relative_difference
+
+import epgraph as ep
+from epgraph.engine import Engine
+
+SWEEPS = 10
+"""Sweeps that are timed together, so that what a relaxation does once weighs little."""
+
+AGREE_STEPS = 20
+AGREE_BAR = {torch.float32: 1e-4, torch.float64: 1e-10}
+"""Relative difference of the states, after this many iterations at most, above which nothing is compared."""
+
+DTYPES = {
+    "float64": torch.float64,
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+class Subject:
+    """A network with one batch and the step counts of its iteration."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.device = torch.device(arguments.device)
+        self.dtype = DTYPES[arguments.dtype]
+        self.engine: Engine = ep.compile(arguments.file, device=self.device, dtype=self.dtype)
+        architecture = self.engine.architecture
+        dynamics = architecture.dynamics
+        self.free_steps: int = arguments.free_steps or dynamics.free_steps
+        self.nudged_steps: int = arguments.nudged_steps or dynamics.nudged_steps
+        self.nudged_phases = 2 if architecture.learning.estimator == "centered" else 1
+        self.limit = math.inf if architecture.training.clip_norm is None else architecture.training.clip_norm
+        generator = torch.Generator().manual_seed(0)
+        shape = (arguments.batch, *self.engine.graph.input.shape)
+        self.x = torch.randn(shape, generator=generator).to(self.device, self.dtype)
+        classes = self.engine.graph.output.units
+        self.y = torch.randint(classes, (arguments.batch,), generator=generator).to(self.device)
+
+    def iteration(self) -> None:
+        """Take one training iteration."""
+        self.engine.zero_grad(set_to_none=True)
+        self.engine.backward(
+            self.x, self.y, free_steps=self.free_steps, nudged_steps=self.nudged_steps, tolerance=0
+        )
+        torch.nn.utils.clip_grad_norm_(self.engine.parameters(), self.limit)
+
+    def sweeps(self) -> None:
+        """Take ``SWEEPS`` free sweeps from zeros."""
+        self.engine.relax(self.x, steps=SWEEPS, tolerance=0)
+
+    def sweep_gflop(self) -> float:
+        """Work of one sweep of the batch, 1 MAC = 2 FLOP.
+
+        What max pooling recomputes to find its arg-max does not count as work, nor does what the clamped
+        input contributes once per batch.
+        """
+        return 2e-9 * len(self.x) * self.engine.plan.macs_per_sweep()
+
+    def iteration_gflop(self) -> float:
+        """Work of all sweeps, and of one weight gradient for each of the two states that EP contrasts."""
+        sweeps = self.free_steps + self.nudged_phases * self.nudged_steps
+        gradients = 2 * sum(edge.macs for edge in self.engine.graph.edges.values() if edge.weight_shape)
+        return sweeps * self.sweep_gflop() + 2e-9 * len(self.x) * gradients
+
+
+class PeerSubject:
+    """The official code with the weights, batch and step counts of a subject."""
+
+    def __init__(self, checkout: Path, subject: Subject) -> None:
+        self.subject = subject
+        self.peer = Peer(checkout, subject.engine)
+
+    def iteration(self) -> None:
+        """Take one training iteration, clipping included."""
+        subject = self.subject
+        self.peer.relax(subject.x, subject.free_steps)
+        beta = subject.engine.architecture.learning.beta
+        self.peer.gradient(subject.y, beta=beta, steps=subject.nudged_steps)
+
+    def sweeps(self) -> None:
+        """Take ``SWEEPS`` free iterations from zeros."""
+        self.peer.relax(self.subject.x, SWEEPS)
+
+    def check(self) -> dict[str, Any]:
+        """Compare the states of both systems in full precision.
+
+        Raises
+        ------
+        PeerError
+            If they do not take the same iterations.
+        """
+        subject = self.subject
+        if subject.nudged_phases != 2:
+            raise PeerError("the official driver nudges both ways: learning.estimator must be 'centered'")
+        steps = min(AGREE_STEPS, subject.free_steps)
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            ours = subject.engine.relax(subject.x, steps=steps, tolerance=0).states
+            official = self.peer.relax(subject.x, steps)
+        worst = max(relative_difference(state, official[name]) for name, state in ours.items())
+        bar = AGREE_BAR[subject.dtype]
+        if not worst <= bar:
+            raise PeerError(f"after {steps} iterations the states differ by {worst:.1e}, more than {bar:.0e}")
+        return {"iterations": steps, "largest_relative_difference": worst, "bar": bar}
+
+
+class Ceiling:
+    """A large matrix product in the run's precision: the rate that the device reaches on plain work."""
+
+    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+        self.size = 8192 if device.type == "cuda" else 2048
+        self.a, self.b = (torch.randn(self.size, self.size, device=device, dtype=dtype) for _ in range(2))
+        self.out = torch.empty_like(self.a)
+
+    @property
+    def gflop(self) -> float:
+        """Work of the product."""
+        return 2e-9 * self.size**3
+
+    def product(self) -> None:
+        """Multiply, with TF32 where the convolutions have it."""
+        before = torch.backends.cuda.matmul.allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
+        torch.mm(self.a, self.b, out=self.out)
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Run the benchmark and return its result."""
+    device = torch.device(arguments.device)
+    memory = {name: _memory_in_child(name) for name in (["ours", "peer"] if arguments.peer else ["ours"])}
+    subject = Subject(arguments)
+    ceiling = Ceiling(device, subject.dtype)
+    actions: dict[str, Callable[[], None]] = {
+        "product": ceiling.product,
+        "sweep": subject.sweeps,
+        "iteration": subject.iteration,
+    }
+    if arguments.peer:
+        peer = PeerSubject(arguments.peer, subject)
+        agreement = peer.check()
+        actions |= {"peer_sweep": peer.sweeps, "peer_iteration": peer.iteration}
+    times: dict[str, list[float]] = {name: [] for name in actions}
+    for repeat in range(arguments.repeats + 1):
+        for name, action in actions.items():
+            taken = _seconds(action, device)
+            if repeat:  # the first round warms up
+                times[name].append(taken / (SWEEPS if "sweep" in name else 1))
+        print(f"round {repeat} of {arguments.repeats}", file=sys.stderr, flush=True)
+    best = ceiling.gflop / min(times["product"])
+    result: dict[str, Any] = {
+        **circumstances(device),
+        "file": arguments.file.name,
+        "batch": len(subject.x),
+        "dtype": arguments.dtype,
+        "schedule": subject.engine.plan.schedule.name,
+        "free_steps": subject.free_steps,
+        "nudged_steps": subject.nudged_steps,
+        "nudged_phases": subject.nudged_phases,
+        "repeats": arguments.repeats,
+        "matrix_product": {"size": ceiling.size, "best_gflops": best},
+    }
+    if device.type == "cuda":
+        result["convolutions_in_tf32"] = subject.dtype == torch.float32 and torch.backends.cudnn.allow_tf32
+    result |= _figures(subject, times["sweep"], times["iteration"], best)
+    result["peak_memory"] = memory["ours"]
+    if arguments.peer:
+        result["peer"] = {
+            "states": agreement,
+            **_figures(subject, times["peer_sweep"], times["peer_iteration"], best),
+            "peak_memory": memory["peer"],
+        }
+        # Over the pairs that ran one after the other: what else the machine did weighs on both alike.
+        for kind in ("sweep", "iteration"):
+            pairs = zip(times[f"peer_{kind}"], times[kind], strict=True)
+            result[f"times_faster_{kind}"] = _spread([theirs / ours for theirs, ours in pairs])
+    return result
+
+
+def _figures(
+    subject: Subject, sweeps: list[float], iterations: list[float], ceiling: float
+) -> dict[str, Any]:
+    sweep, iteration = _spread(sweeps), _spread(iterations)
+    sweep_rate = subject.sweep_gflop() / sweep["median"]
+    iteration_rate = subject.iteration_gflop() / iteration["median"]
+    return {
+        "sweep_seconds": sweep,
+        "iteration_seconds": iteration,
+        "images_per_second": len(subject.x) / iteration["median"],
+        "sweep_gflop": subject.sweep_gflop(),
+        "iteration_gflop": subject.iteration_gflop(),
+        "sweep_gflops": sweep_rate,
+        "iteration_gflops": iteration_rate,
+        "sweep_fraction_of_matrix_product": sweep_rate / ceiling,
+        "iteration_fraction_of_matrix_product": iteration_rate / ceiling,
+    }
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {"median": median(values), "min": min(values), "max": max(values)}
+
+
+def _seconds(action: Callable[[], None], device: torch.device) -> float:
+    _synchronize(device)
+    started = time.perf_counter()
+    action()
+    _synchronize(device)
+    return time.perf_counter() - started
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _memory_in_child(whose: str) -> dict[str, Any]:
+    """Peak memory of a fresh process that takes one iteration and nothing else."""
+    child = subprocess.run(
+        [sys.executable, *sys.argv, "--memory-of", whose], stdout=subprocess.PIPE, text=True, check=False
+    )
+    if child.returncode:
+        raise SystemExit(child.returncode)
+    found: dict[str, Any] = json.loads(child.stdout)
+    return found
+
+
+def measure_memory(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Take one iteration in this process and say how much memory that needed."""
+    device = torch.device(arguments.device)
+    before = _peak_resident()
+    subject = Subject(arguments)
+    iteration = subject.iteration
+    if arguments.memory_of == "peer":
+        iteration = PeerSubject(arguments.peer, subject).iteration
+        subject.engine.to_empty(device="meta")  # its weights have been copied
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(device)
+    iteration()
+    _synchronize(device)
+    if device.type == "cuda":
+        return {
+            "mib": torch.cuda.max_memory_reserved(device) / 2**20,
+            "is": "torch.cuda.max_memory_reserved of a process that takes one iteration, weights included",
+        }
+    return {
+        "mib": _peak_resident() / 2**20,
+        "after_imports_mib": before / 2**20,
+        "is": "largest resident size of a process that takes one iteration, Python and libraries included",
+    }
+
+
+def _peak_resident() -> int:
+    """Largest resident size of this process so far, in bytes."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # getrusage counts what the parent process held when it started this one.
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def main() -> int:
+    arguments = _arguments()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    torch.backends.cudnn.benchmark = True  # as in the official driver, for both systems
+    result = measure_memory(arguments) if arguments.memory_of else measure(arguments)
+    print(json.dumps(result, indent=1))
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="architecture, e.g. examples/vgg5.yaml")
+    parser.add_argument("--batch", type=int, default=4, help="images in a batch (default 4)")
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, …")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32")
+    parser.add_argument("--threads", type=int, help="threads of torch on the CPU")
+    parser.add_argument("--free-steps", type=int, help="left out, the file's")
+    parser.add_argument("--nudged-steps", type=int, help="left out, the file's")
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="rounds after the one that warms up (default 3)"
+    )
+    parser.add_argument("--peer", type=Path, help="checkout of the official code (holds EquiProp/)")
+    parser.add_argument("--memory-of", choices=["ours", "peer"], help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (PeerError, ep.EpgraphError) as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,126 @@
+"""F = Σ Gₙ(sₙ) − Φ never rises under a proper colouring; under synchronous updates it may."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from hypothesis import given, settings
+
+import epgraph as ep
+from epgraph.engine import Status
+from tests.numeric.test_engine import ORACLE, Case
+from tests.topologies import architectures
+
+UPDATES = 200
+
+
+def energies(case: Case, updates: int) -> list[torch.Tensor]:
+    """F per example after each update of one class of a coloured sweep."""
+    engine = case.engine("coloring")
+    plan = engine.plan
+    assert plan.schedule.proper
+    states: dict[str, torch.Tensor] = {n: s for n, s in engine.start(case.x, None).items() if n in case.graph.free}
+    # tanh starts inside its range, ReLU in its box: zeros are in both; the logistic takes one half.
+    for name in states:
+        if case.graph.states[name].activation.label == "logistic":
+            states[name] = states[name] + 0.5
+    found = [engine.energy(case.x, states)]
+    for update in range(updates):
+        engine.plan = dataclasses.replace(plan, classes=(plan.classes[update % len(plan.classes)],))
+        states = engine.relax(case.x, start=states, steps=1).states
+        found.append(engine.energy(case.x, states))
+    return found
+
+
+@settings(ORACLE, max_examples=60)
+@given(data=architectures(pool_max=False, gain=(0.5, 2.0)))
+def test_energy_never_rises_under_coloring(data: dict[str, Any]) -> None:
+    case = Case(data)
+    trace = energies(case, UPDATES)
+    for before, after in zip(trace, trace[1:], strict=False):
+        if not bool(after.isfinite().all()) or bool((after.abs() > 1e12).any()):
+            break  # unbounded states (identity) may run away, downhill all the way
+        assert bool((after - before <= 1e-12 * before.abs().clamp_min(1)).all())
+
+
+@settings(ORACLE, max_examples=30)
+@given(data=architectures(smooth=True, gain=(0.5, 1.5)))
+def test_energy_never_rises_with_smooth_activations(data: dict[str, Any]) -> None:
+    case = Case(data)
+    trace = energies(case, UPDATES)
+    for before, after in zip(trace, trace[1:], strict=False):
+        if not bool(after.isfinite().all()) or bool((after.abs() > 1e12).any()):
+            break
+        assert bool((after - before <= 1e-12 * before.abs().clamp_min(1)).all())
+
+
+def test_synchronous_updates_raise_the_energy_of_two_strongly_coupled_states() -> None:
+    """With w = 2 both states jump past each other: σ(2·(0, 6)) = (6, 0), at a higher energy than the mean."""
+    text = """\
+epgraph: 1
+input: {shape: [1]}
+output: {classes: 1, bias: false, activation: relu6}
+states: {h: {shape: [1], bias: false, activation: relu6}}
+edges:
+  - {from: x, to: h, dense: {}, name: feed}
+  - {from: h, to: y, dense: {}, name: couple}
+"""
+    rises = {}
+    for schedule in ("synchronous", "coloring"):
+        engine = ep.compile(text, dtype=torch.float64, schedule=schedule)
+        with torch.no_grad():
+            engine.get_parameter("edges.feed.weight").fill_(0)
+            engine.get_parameter("edges.couple.weight").fill_(0.9)
+        start = {"h": torch.zeros(1, 1, dtype=torch.float64), "y": torch.full((1, 1), 3.0, dtype=torch.float64)}
+        x = torch.zeros(1, 1)
+        trajectory = engine.relax(x, start=start, steps=20, record=True).trajectory
+        trace = torch.stack([engine.energy(x, start), *(sweep.energy for sweep in trajectory)])
+        rises[schedule] = float((trace[1:] - trace[:-1]).max())
+    assert rises["coloring"] <= 1e-12
+    assert rises["synchronous"] > 0.1
+
+
+def test_record_keeps_energy_residual_and_states_of_every_sweep() -> None:
+    engine = ep.compile("examples/digits.yaml", dtype=torch.float64)
+    x = torch.rand(3, 1, 8, 8)
+    relaxation = engine.relax(x, steps=7, record=True)
+    assert len(relaxation.trajectory) == 7
+    for i, sweep in enumerate(relaxation.trajectory, 1):
+        again = engine.relax(x, steps=i)
+        assert sweep.residual == again.residual
+        torch.testing.assert_close(sweep.energy, engine.energy(x, again.states))
+        for name, state in again.states.items():
+            assert torch.equal(sweep.states[name], state)
+
+
+def test_tolerance_stops_early_and_status_says_so() -> None:
+    engine = ep.compile("examples/digits.yaml", dtype=torch.float64)
+    x = torch.rand(2, 1, 8, 8)
+    settled = engine.relax(x, steps=2000, tolerance=1e-10)
+    assert settled.status is Status.CONVERGED
+    assert settled.residual <= 1e-10
+    assert settled.steps < 2000
+    assert engine.relax(x, start=settled.states, steps=1).residual <= 1e-10
+    assert engine.relax(x, steps=3, tolerance=1e-10).status is Status.OUT_OF_STEPS
+    assert engine.relax(x, steps=3).status is Status.FIXED_STEPS
+
+
+def test_divergence_is_a_status_that_names_the_states() -> None:
+    text = """\
+epgraph: 1
+input: {shape: [2]}
+output: {classes: 2}
+defaults: {activation: identity, gain: 20}
+states: {a: {shape: [4]}, b: {shape: [4]}}
+edges:
+  - {from: x, to: a, dense: {}}
+  - {from: a, to: b, dense: {}}
+  - {from: b, to: y, dense: {}}
+"""
+    engine = ep.compile(text)
+    relaxation = engine.relax(torch.rand(2, 2), steps=200, tolerance=1e-6)
+    assert relaxation.status is Status.DIVERGED
+    assert "a" in relaxation.diverged
+    assert set(relaxation.diverged) <= {"a", "b", "y"}

@@ -1,0 +1,173 @@
+"""The engine against the oracle, on random topologies: states, energies, gradients. Float64."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from torch import Tensor
+
+import epgraph as ep
+from epgraph.engine.reference import Reference
+from epgraph.graph import SCHEDULES, make_schedule
+from tests.topologies import architectures, coverage, random_batch, random_parameters
+
+ORACLE = settings(
+    deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+SWEEPS = 10
+
+
+class Case:
+    """An architecture with random parameters in the engine and in the oracle."""
+
+    def __init__(self, data: dict[str, Any], seed: int = 0) -> None:
+        self.architecture = ep.Architecture.model_validate(data)
+        self.graph = ep.build(self.architecture)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.x, self.y = random_batch(self.graph, self.generator)
+        self.parameters = random_parameters(self.graph, self.generator)
+
+    def engine(self, schedule: str) -> ep.Engine:
+        engine = ep.compile(self.architecture, dtype=torch.float64, schedule=schedule)
+        state = engine.state_dict()
+        engine.load_state_dict({**state, **self.parameters})
+        return engine
+
+    def oracle(self, engine: ep.Engine) -> Reference:
+        return Reference(self.graph, engine.state_dict())
+
+
+def apart(a: Tensor, b: Tensor) -> float:
+    """Relative difference."""
+    return float((a - b).norm() / b.norm().clamp_min(1e-300)) if b.any() else float(a.norm())
+
+
+@settings(ORACLE, max_examples=300)
+@given(data=architectures())
+def test_states_follow_the_oracle_under_every_schedule(data: dict[str, Any], tally: Any) -> None:
+    tally("engine against oracle", coverage(data))
+    case = Case(data)
+    for name in SCHEDULES:
+        engine = case.engine(name)
+        classes = make_schedule(case.graph, name).classes
+        relaxation = engine.relax(case.x, steps=SWEEPS)
+        expected = case.oracle(engine).relax(case.x, classes, SWEEPS)
+        for state, value in expected.items():
+            assert apart(relaxation.states[state], value) <= 1e-9, (name, state)
+
+
+@settings(ORACLE, max_examples=40)
+@given(data=architectures())
+def test_gradients_follow_the_oracle(data: dict[str, Any]) -> None:
+    """All estimators, nudged phases and the pair arithmetic included, at a β that crosses kinks and arg-maxes."""
+    case = Case(data)
+    for schedule in ("coloring", "synchronous"):
+        for estimator in ("centered", "positive", "negative"):
+            engine = case.engine(schedule)
+            estimate = engine.backward(
+                case.x, case.y, estimator=estimator, beta=0.2, free_steps=12, nudged_steps=6
+            )
+            oracle = case.oracle(engine)
+            classes = make_schedule(case.graph, schedule).classes
+            expected = oracle.ep_gradient(case.x, case.y, classes, 12, 6, 0.2, estimator=estimator)
+            for name, parameter in engine.named_parameters():
+                assert parameter.grad is not None
+                assert apart(parameter.grad, expected[name]) <= 1e-8, (schedule, estimator, name)
+            free = oracle.relax(case.x, classes, 12)
+            torch.testing.assert_close(estimate.losses, oracle.cost(free, case.y), rtol=1e-9, atol=1e-12)
+            for sign, nudged in zip((1, -1) if estimator != "negative" else (-1,), estimate.nudged, strict=False):
+                there = oracle.relax(case.x, classes, 6, states=free, y=case.y, beta=sign * 0.2)
+                for state, value in there.items():
+                    assert apart(nudged.states[state], value) <= 1e-9, (schedule, estimator, state)
+
+
+@settings(ORACLE, max_examples=60)
+@given(data=architectures())
+def test_energies_follow_the_oracle(data: dict[str, Any]) -> None:
+    case = Case(data)
+    engine = case.engine("even_odd")
+    oracle = case.oracle(engine)
+    states = engine.relax(case.x, steps=4).states
+    torch.testing.assert_close(engine.phi(case.x, states), oracle.phi(case.x, states), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(engine.energy(case.x, states), oracle.energy(case.x, states), rtol=1e-10, atol=1e-10)
+
+
+@settings(ORACLE, max_examples=40)
+@given(data=architectures())
+def test_nudging_from_given_states(data: dict[str, Any]) -> None:
+    case = Case(data)
+    engine = case.engine("sequential")
+    oracle = case.oracle(engine)
+    classes = make_schedule(case.graph, "sequential").classes
+    start = {name: torch.rand_like(s) for name, s in oracle.zeros(len(case.x)).items()}
+    kept = {name: s.clone() for name, s in start.items()}
+    made = engine.relax(case.x, start=start, steps=3, target=case.y, beta=-0.3)
+    expected = oracle.relax(case.x, classes, 3, states=start, y=case.y, beta=-0.3)
+    for name, value in expected.items():
+        assert apart(made.states[name], value) <= 1e-9, name
+        assert torch.equal(start[name], kept[name]), "the states given must not be written to"
+
+
+def test_a_pooled_edge_into_the_input() -> None:
+    """An edge may be declared towards the clamped input; with max pooling it is not constant."""
+    case = Case(
+        {
+            "epgraph": 1,
+            "input": {"shape": [2, 3, 3]},
+            "output": {"classes": 3},
+            "defaults": {"activation": "relu6"},
+            "states": {"h": {"shape": [3, 6, 6]}, "g": {"shape": [4, 3, 3]}},
+            "edges": [
+                {"from": "h", "to": "x", "conv": {"kernel": 3, "padding": 1, "pool": "max"}},
+                {"from": "g", "to": "x", "conv": {"kernel": 3, "padding": 1}},
+                {"from": "h", "to": "g", "conv": {"kernel": 2, "stride": 2}},
+                {"from": "g", "to": "y", "dense": {}},
+            ],
+        }
+    )
+    engine = case.engine("coloring")
+    engine.backward(case.x, case.y, beta=0.1, free_steps=20, nudged_steps=10)
+    classes = make_schedule(case.graph, "coloring").classes
+    expected = case.oracle(engine).ep_gradient(case.x, case.y, classes, 20, 10, 0.1, estimator="centered")
+    for name, parameter in engine.named_parameters():
+        assert parameter.grad is not None
+        assert apart(parameter.grad, expected[name]) <= 1e-9, name
+
+
+def test_memory_does_not_grow_with_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many states are alive after 25 sweeps as after 5: the engine keeps no history unless asked."""
+    engine = ep.compile("examples/digits.yaml")
+    made: list[weakref.ref[Tensor]] = []
+    alive: list[int] = []
+    original = ep.Engine._update
+
+    def counted(self: ep.Engine, *arguments: Any) -> Tensor:
+        alive.append(sum(reference() is not None for reference in made))
+        state = original(self, *arguments)
+        made.append(weakref.ref(state))
+        return state
+
+    monkeypatch.setattr(ep.Engine, "_update", counted)
+    x = torch.rand(2, 1, 8, 8)
+    engine.relax(x, steps=30)
+    assert len(alive) == 150
+    assert max(alive[100:140]) == max(alive[20:30]) > 0
+    recorded = engine.relax(x, steps=30, record=True)
+    assert len(recorded.trajectory) == 30
+    assert max(alive[-10:]) > max(alive[20:30])
+
+
+@pytest.mark.parametrize("name", ["cuda", "cpu"])
+def test_autograd_is_nowhere(name: str) -> None:
+    if name == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    engine = ep.compile("examples/digits.yaml", device=name)
+    x = torch.rand(2, 1, 8, 8, requires_grad=True)
+    estimate = engine.backward(x, torch.tensor([1, 2]), free_steps=3, nudged_steps=2)
+    for states in (estimate.free.states, estimate.nudged[0].states):
+        assert all(s.grad_fn is None and not s.requires_grad for s in states.values())
+    assert all(p.grad is not None and p.grad.grad_fn is None for p in engine.parameters())
