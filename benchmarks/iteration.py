@@ -167,11 +167,14 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         agreement = peer.check()
         actions |= {"peer_sweep": peer.sweeps, "peer_iteration": peer.iteration}
     times: dict[str, list[float]] = {name: [] for name in actions}
+    work: dict[str, list[float]] = {name: [] for name in actions}
     for repeat in range(arguments.repeats + 1):
         for name, action in actions.items():
-            taken = _seconds(action, device)
+            seconds, processor_seconds = _seconds(action, device)
             if repeat:  # the first round warms up
-                times[name].append(taken / (SWEEPS if "sweep" in name else 1))
+                each = SWEEPS if "sweep" in name else 1
+                times[name].append(seconds / each)
+                work[name].append(processor_seconds / each)
         print(f"round {repeat} of {arguments.repeats}", file=sys.stderr, flush=True)
     best = ceiling.gflop / min(times["product"])
     result: dict[str, Any] = {
@@ -189,6 +192,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     if device.type == "cuda":
         result["convolutions_in_tf32"] = subject.dtype == torch.float32 and torch.backends.cudnn.allow_tf32
     result |= _figures(subject, times["sweep"], times["iteration"], best)
+    if device.type == "cpu":
+        result["iteration_processor_seconds"] = _spread(work["iteration"])
     result["peak_memory"] = memory["ours"]
     if arguments.peer:
         result["peer"] = {
@@ -196,10 +201,11 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             **_figures(subject, times["peer_sweep"], times["peer_iteration"], best),
             "peak_memory": memory["peer"],
         }
-        # Over the pairs that ran one after the other: what else the machine did weighs on both alike.
         for kind in ("sweep", "iteration"):
-            pairs = zip(times[f"peer_{kind}"], times[kind], strict=True)
-            result[f"times_faster_{kind}"] = _spread([theirs / ours for theirs, ours in pairs])
+            result[f"times_faster_{kind}"] = _ratio(times[f"peer_{kind}"], times[kind])
+        if device.type == "cpu":
+            result["peer"]["iteration_processor_seconds"] = _spread(work["peer_iteration"])
+            result["times_less_processor_iteration"] = _ratio(work["peer_iteration"], work["iteration"])
     return result
 
 
@@ -226,12 +232,18 @@ def _spread(values: list[float]) -> dict[str, float]:
     return {"median": median(values), "min": min(values), "max": max(values)}
 
 
-def _seconds(action: Callable[[], None], device: torch.device) -> float:
+def _ratio(theirs: list[float], ours: list[float]) -> dict[str, float]:
+    """Over the pairs that ran one after the other: what else the machine did weighs on both alike."""
+    return _spread([a / b for a, b in zip(theirs, ours, strict=True)])
+
+
+def _seconds(action: Callable[[], None], device: torch.device) -> tuple[float, float]:
+    """Time by the clock, and time of all threads on the processor, which other programs disturb less."""
     _synchronize(device)
-    started = time.perf_counter()
+    started, worked = time.perf_counter(), time.process_time()
     action()
     _synchronize(device)
-    return time.perf_counter() - started
+    return time.perf_counter() - started, time.process_time() - worked
 
 
 def _synchronize(device: torch.device) -> None:

@@ -82,6 +82,7 @@ def random_architecture(
     min_states: int = 5,
     max_states: int = 8,
     gain: tuple[float, float] = (0.2, 0.8),
+    width: int = 1,
 ) -> dict[str, Any]:
     """Draw an architecture: plain values that YAML and ``Architecture.model_validate`` both take.
 
@@ -97,9 +98,11 @@ def random_architecture(
         Bounds on the number of free states: hidden ones and the output. At least 5.
     gain
         Bounds on the gain of an edge.
+    width
+        Factor on the channels and units of hidden states, for what holds on average over units only.
     """
     choices = tuple(activations) if activations is not None else SMOOTH if smooth else ACTIVATIONS
-    return _Draft(rng, choices, pool_max and not smooth, rng.randint(min_states, max_states), gain).finish()
+    return _Draft(rng, choices, pool_max and not smooth, rng.randint(min_states, max_states), gain, width).finish()
 
 
 def architectures(**options: Any) -> st.SearchStrategy[dict[str, Any]]:
@@ -232,11 +235,13 @@ class _Draft:
         pool_max: bool,
         free: int,
         gain: tuple[float, float],
+        width: int,
     ) -> None:
         self.rng = rng
         self.activations = activations
         self.pools = POOLS if pool_max else tuple(p for p in POOLS if p != "max")
         self.gain = gain
+        self.width = width
         self.hidden = [f"h{i}" for i in range(1, free)]
         self.shapes: dict[str, Shape] = {}
         self.inferred: set[str] = set()
@@ -276,12 +281,13 @@ class _Draft:
             kind, sides = self.rng.choice(
                 options[self.rng.choice(["conv", "conv", "conv", "skip", "identity"])]
             )
-            self.shapes[name] = (source[0] if "identity" in kind else self.rng.randint(1, 4), *sides)
+            self.shapes[name] = (source[0] if "identity" in kind else self.rng.randint(1, 4) * self.width, *sides)
             self.inferred.add(name)
             self.add(other, name, kind)
         else:
             image = self.chance(0.4)
-            self.shapes[name] = self.image((1, 4), (2, 7)) if image else (self.rng.randint(2, 8),)
+            size = self.image((1, 4), (2, 7)) if image else (self.rng.randint(2, 8),)
+            self.shapes[name] = (size[0] * self.width, *size[1:])
             self.join(other, name)
 
     def promise(self) -> None:

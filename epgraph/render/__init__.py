@@ -1,4 +1,4 @@
-"""Pictures: the network as a diagram, a training run as curves. Loads no torch, matplotlib or Graphviz by itself."""
+"""Pictures: the network as a diagram, a training run as curves. Loads no torch, matplotlib or Graphviz."""
 
 from epgraph.render.curves import curves
 from epgraph.render.diagram import dot, render

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import textwrap
-import unicodedata
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -14,7 +14,8 @@ import networkx as nx
 
 from epgraph.edges import shape_text
 from epgraph.errors import EpgraphError, nearest
-from epgraph.graph import SCHEDULES, Edge, NetworkGraph, Schedule, State, build, make_schedule
+from epgraph.graph import SCHEDULES, Edge, NetworkGraph, Schedule, State, build
+from epgraph.passes import Plan, lower
 from epgraph.render.fonts import bundled_fonts
 from epgraph.render.write import suffix, write
 from epgraph.spec import Architecture
@@ -22,26 +23,35 @@ from epgraph.spec import Architecture
 FORMATS = ("svg", "png", "pdf", "dot", "gv")
 """Suffixes that ``render`` writes."""
 
-# DejaVu Sans and Verdana are equally wide, so that labels fit their boxes also where an SVG is
-# viewed with another font than it was laid out with.
+# DejaVu Sans and Verdana are equally wide, so labels fit their boxes also where an SVG is viewed with
+# another font than it was laid out with.
 FONT = "DejaVu Sans,Verdana,sans-serif"
 INK = "#1a1a1a"
 GREY = "#555555"
 ALARM = "#b3261e"
 
-# Tints of Okabe and Ito's colours. Neighbours differ in lightness as well as in hue, for print in grey
-# and for the colour-blind; the text on all of them has a contrast of at least 7:1.
-TINTS = ("#d3e9f8", "#f3c26b", "#8fd3bd", "#f6eea0", "#e3b4d0", "#8dbbe0", "#f0b48f", "#c9c9c9")
+# Tints of the colour-blind-safe palette of Okabe and Ito; the first three, which most networks need,
+# differ in lightness too, and every box says its class besides.
+TINTS = ("#d3e9f8", "#f3c26b", "#6fbfa3", "#f6eea0", "#e3b4d0", "#8dbbe0", "#f0b48f", "#c9c9c9")
+
+# Columns that the edges cross in all, above which labels on them are left out: nobody could tell whose they
+# are, and dot needs minutes to place them.
+LABELLED = 1500
 
 
 @dataclass(frozen=True)
 class Stroke:
-    """How the edges of a kind are drawn."""
+    """How the edges of a kind are drawn. Kinds differ in their line, not in its colour alone."""
 
     style: str
     color: str
     width: float
     lines: int = 1
+
+    @property
+    def label(self) -> str:
+        """The line in a word."""
+        return "double" if self.lines == 2 else self.style
 
 
 STROKES = {
@@ -50,9 +60,11 @@ STROKES = {
     "skip": Stroke("dashed", "#0072b2", 1.6),
     "identity": Stroke("dotted", "#00735c", 2.0),
 }
-"""Kinds differ in their line as well as in their colour; one that is not listed is drawn as ``OTHER``."""
+OTHER = Stroke("bold", "#7a3b8f", 2.4)
+"""For kinds that are not listed in ``STROKES``; their labels name them."""
 
-OTHER = Stroke("solid", "#6a3d9a", 1.4)
+_UNITS = ("", "k", "M", "G", "T", "P", "E")
+_NOT_XML = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
 
 
 def dot(architecture: Architecture, schedule: str | None = None) -> str:
@@ -74,35 +86,31 @@ def dot(architecture: Architecture, schedule: str | None = None) -> str:
     if name not in SCHEDULES:
         raise EpgraphError(f"unknown schedule '{name}'", nearest(name, list(SCHEDULES)))
     graph = build(architecture)
-    plan = make_schedule(graph, name)
-    moves = _moves(plan)
-    conflicts = {edge.name for edge in plan.conflicts}
+    plan = lower(graph, name)
+    moves = _moves(plan.schedule)
+    conflicts = {edge.name for edge in plan.schedule.conflicts}
     flipped, column = _columns(graph)
+    spans = {edge.name: abs(column[edge.target] - column[edge.source]) for edge in graph.edges.values()}
+    labelled = sum(spans.values()) <= LABELLED
 
     picture = graphviz.Digraph("network")
-    picture.attr(
-        rankdir="LR",
-        label=_caption(graph, plan),
-        labelloc="b",
-        labeljust="l",
-        fontname=FONT,
-        fontsize="12",
-        fontcolor=INK,
-        nodesep="0.3",
-        ranksep="0.18",
-        pad="0.2",
-    )
+    # Labels make room between the columns; without them the arrows need it.
+    nodesep, ranksep = ("0.3", "0.18") if labelled else ("0.1", "0.5")
+    picture.attr(rankdir="LR", nodesep=nodesep, ranksep=ranksep, pad="0.2")
+    picture.attr(label=_caption(plan, labelled), labelloc="b", labeljust="l")
+    picture.attr(fontname=FONT, fontsize="12", fontcolor=INK)
     picture.attr("node", fontname=FONT, fontsize="13", fontcolor=INK, color=INK, margin="0.08,0.06")
     picture.attr("edge", fontname=FONT, fontsize="11", fontcolor=INK, arrowsize="0.8")
     for state in graph.states.values():
         picture.node(state.name, **_box(state, moves, graph))
     for edge in graph.edges.values():
-        ends = (edge.source, edge.target)
-        span = column[edge.target] - column[edge.source]
-        attributes = _line(edge, edge.name in conflicts, edge.name in flipped)
-        # States in neighbouring columns are pulled into line; whatever passes over a column bends around it.
-        attributes["weight"] = "100" if abs(span) == 1 else "1"
-        picture.edge(*(ends[::-1] if edge.name in flipped else ends), **attributes)
+        line = _line(edge, edge.name in conflicts, edge.name in flipped)
+        if labelled:
+            line["label"] = _label(edge, edge.name in conflicts)
+        # States in neighbouring columns are pulled into line; an edge over more columns bends around them.
+        line["weight"] = "100" if spans[edge.name] == 1 else "1"
+        left, right = (edge.target, edge.source) if edge.name in flipped else (edge.source, edge.target)
+        picture.edge(left, right, **line)
     return str(picture.source)
 
 
@@ -141,20 +149,26 @@ def _layout(source: str, format: str) -> bytes:
         except graphviz.CalledProcessError as error:
             # E.g. a Graphviz built without cairo, which knows no PDF.
             reason = error.stderr.decode(errors="replace").strip() if error.stderr else str(error)
-            raise EpgraphError(f"the program 'dot' cannot draw {format}: {reason}", "write a .dot file") from None
+            raise EpgraphError(
+                f"the program 'dot' cannot draw {format}: {reason}", "write a .dot file"
+            ) from None
     import pygraphviz
 
     with bundled_fonts():
         return bytes(pygraphviz.AGraph(string=source).draw(format=format, prog="dot"))
 
 
-def _moves(plan: Schedule) -> dict[str, list[int]]:
+def _moves(schedule: Schedule) -> dict[str, list[int]]:
     """Numbers of the classes that a state moves in: one, but for ``forward_backward``."""
     moves: dict[str, list[int]] = {}
-    for number, states in enumerate(plan.classes, 1):
+    for number, states in enumerate(schedule.classes, 1):
         for state in states:
             moves.setdefault(state, []).append(number)
     return moves
+
+
+def _tint(number: int) -> str:
+    return TINTS[(number - 1) % len(TINTS)]
 
 
 def _columns(graph: NetworkGraph) -> tuple[set[str], dict[str, int]]:
@@ -173,7 +187,9 @@ def _columns(graph: NetworkGraph) -> tuple[set[str], dict[str, int]]:
         flipped = {e.name for e in graph.edges.values() if place[e.source] > place[e.target]}
         directed = nx.DiGraph()
         directed.add_nodes_from(graph.states)
-        directed.add_edges_from(sorted((e.source, e.target), key=place.__getitem__) for e in graph.edges.values())
+        directed.add_edges_from(
+            (e.target, e.source) if e.name in flipped else (e.source, e.target) for e in graph.edges.values()
+        )
     column: dict[str, int] = {}
     for name in nx.topological_sort(directed):
         column[name] = max((column[before] + 1 for before in directed.predecessors(name)), default=0)
@@ -188,7 +204,7 @@ def _box(state: State, moves: dict[str, list[int]], graph: NetworkGraph) -> dict
         return {"shape": "cylinder", "style": "filled", "fillcolor": "white", "label": label}
     numbers = moves[state.name]
     rows.append(_small(_text(state.activation.label)))
-    box = {"shape": "box", "style": "rounded,filled", "fillcolor": TINTS[(numbers[0] - 1) % len(TINTS)]}
+    box = {"shape": "box", "style": "rounded,filled", "fillcolor": _tint(numbers[0])}
     if state.role == "output":
         cost = graph.architecture.output.cost.replace("_", " ")
         rows += [_small("output"), _small(_text(cost))]
@@ -199,21 +215,12 @@ def _box(state: State, moves: dict[str, list[int]], graph: NetworkGraph) -> dict
 
 def _line(edge: Edge, conflict: bool, flipped: bool) -> dict[str, str]:
     stroke = STROKES.get(edge.kind.name, OTHER)
-    color = ":".join([ALARM if conflict else stroke.color] * stroke.lines)
-    rows = [_text(part) for part in edge.kind.label().split(", ")]
-    if edge.name != f"{edge.source}_{edge.target}":
-        rows.insert(0, f"<B>{_text(edge.name)}</B>")
-    if edge.parameters:
-        rows.append(f'<FONT COLOR="{GREY}">{count(edge.parameters)}</FONT>')
-    if conflict:
-        rows.append(f'<FONT COLOR="{ALARM}"><B>same class</B></FONT>')
-    # Full head where A_e arrives, hollow head where its transpose does: the interaction goes both ways, and
-    # 'from' and 'to' only say which way is A_e.
+    # A full head where A_e arrives and a hollow one where its transpose does: a plain arrow would hide that
+    # the interaction is symmetric, and none at all which way 'from' and 'to' apply A_e.
     head, tail = ("onormal", "normal") if flipped else ("normal", "onormal")
     return {
-        "label": _rows(rows),
         "style": stroke.style,
-        "color": color,
+        "color": ":".join([ALARM if conflict else stroke.color] * stroke.lines),
         "penwidth": f"{stroke.width:g}",
         "dir": "both",
         "arrowhead": head,
@@ -221,57 +228,80 @@ def _line(edge: Edge, conflict: bool, flipped: bool) -> dict[str, str]:
     }
 
 
-def _caption(graph: NetworkGraph, plan: Schedule) -> str:
+def _label(edge: Edge, conflict: bool) -> str:
+    rows = [_text(part) for part in edge.kind.label().split(", ")]
+    if edge.name != f"{edge.source}_{edge.target}":  # which is what it is called where the user says nothing
+        rows.insert(0, f"<B>{_text(edge.name)}</B>")
+    if edge.parameters:
+        rows.append(_colored(GREY, count(edge.parameters)))
+    if conflict:
+        rows.append(_colored(ALARM, "<B>same class</B>"))
+    return _rows(rows)
+
+
+def _caption(plan: Plan, labelled: bool) -> str:
+    graph = plan.graph
     title = "<BR/>".join(_text(line) for line in textwrap.wrap(_clean(graph.architecture.name), 48))
-    cost = f"{graph.parameters():,} parameters · {count(macs_per_sweep(graph, plan))} MACs per sweep"
-    if plan.proper:
-        verdict = "proper: no edge joins states that move together"
-    else:
-        joins = "edge joins" if len(plan.conflicts) == 1 else "edges join"
-        verdict = f"{len(plan.conflicts)} {joins} states that move together"
-        verdict = f'<FONT COLOR="{ALARM}">not proper: {verdict} (red, “same class”)</FONT>'
-    n = len(plan.classes)
+    size = f"{graph.parameters():,} parameters"
+    if labelled:
+        size += f" ({_colored(GREY, 'in grey')}: weights of an edge)"
+    rows = [
+        f'<FONT POINT-SIZE="16"><B>{title or "network"}</B></FONT>',
+        f"{size} · {count(plan.macs_per_sweep())} MACs per sweep",
+        _order(plan.schedule),
+    ]
+    if not labelled:
+        kinds = dict.fromkeys(edge.kind.name for edge in graph.edges.values())
+        lines = ", ".join(f"{_text(kind)} {STROKES.get(kind, OTHER).label}" for kind in kinds)
+        rows.append(f"edges are too many for labels: {lines}")
+    rows.append(_colored(GREY, "the map of an edge acts towards its full arrowhead, the transpose back"))
+    return _rows(rows, spacing=4, cell='TD ALIGN="LEFT"')
+
+
+def _order(schedule: Schedule) -> str:
+    n, k = len(schedule.classes), len(schedule.conflicts)
+    verdict = "proper: no edge joins states that move together"
+    if not schedule.proper:
+        joins = "edge joins" if k == 1 else "edges join"
+        verdict = _colored(ALARM, f"not proper: {k} {joins} states that move together (red)")
+    shown = sorted({numbers[0] for numbers in _moves(schedule).values()})
     swatches = "".join(
-        f'<TD BGCOLOR="{tint}" BORDER="1" WIDTH="24" HEIGHT="18">{number}</TD>'
-        for number, tint in enumerate(TINTS[:n] if n <= len(TINTS) else (), 1)
+        f'<TD BGCOLOR="{_tint(number)}" BORDER="1" WIDTH="24" HEIGHT="18">{number}</TD>'
+        for number in (shown if len(shown) <= len(TINTS) else ())
     )
-    schedule = f"schedule {plan.name}, {n} class{'es' * (n != 1)}"
-    order = f'<TABLE ALIGN="LEFT" BORDER="0" CELLSPACING="0" CELLPADDING="0"><TR><TD>{schedule}&#160;&#160;</TD>{swatches}<TD>&#160;&#160;{verdict}</TD></TR></TABLE>'
-    symmetry = "the map of an edge acts towards its full arrowhead, the transpose back"
-    rows = [f'<FONT POINT-SIZE="16"><B>{title}</B></FONT>', cost, order, f'<FONT COLOR="{GREY}">{symmetry}</FONT>']
-    return _rows(rows, spacing=4, align="LEFT")
-
-
-def macs_per_sweep(graph: NetworkGraph, plan: Schedule) -> int:
-    """Multiply-accumulates to update every state as often as a sweep does, for one example."""
-    cost = {name: sum(e.macs for e in graph.pre(name) + graph.post(name)) for name in graph.free}
-    return sum(cost[name] for states in plan.classes for name in states)
+    name = f"schedule {schedule.name}, {n} class{'es' * (n != 1)}"
+    return (
+        '<TABLE ALIGN="LEFT" BORDER="0" CELLPADDING="0" CELLSPACING="0"><TR>'
+        f"<TD>{name}&#160;&#160;</TD>{swatches}<TD>&#160;&#160;{verdict}</TD></TR></TABLE>"
+    )
 
 
 def count(n: int) -> str:
     """Write a number in three digits: ``147k``, ``1.18M``."""
-    for size, unit in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if n >= size:
-            digits = f"{n / size:.3g}" if n < 999.5 * size else f"{n / size:.0f}"
-            return digits + unit
-    return str(n)
+    rounded = float(f"{n:.3g}")
+    power = min((len(f"{rounded:.0f}") - 1) // 3, len(_UNITS) - 1)
+    return f"{rounded / 1000**power:.3g}{_UNITS[power]}"
 
 
 def _clean(text: str) -> str:
     """Fold white space, and replace what XML cannot hold, so that any text can stand in a diagram."""
-    folded = " ".join(text.split())
-    return "".join("\ufffd" if unicodedata.category(c) in ("Cc", "Cs", "Cn") else c for c in folded)
+    return _NOT_XML.sub("\ufffd", " ".join(text.split()))
 
 
 def _text(text: str) -> str:
-    return escape(_clean(text)).replace("\\", "&#92;")
+    # Graphviz writes the graph's name for \G even here, and knows no escape; it does not look across tags.
+    return escape(_clean(text)).replace("\\G", "\\<FONT>G</FONT>")
+
+
+def _colored(color: str, markup: str) -> str:
+    return f'<FONT COLOR="{color}">{markup}</FONT>'
 
 
 def _small(text: str) -> str:
     return f'<FONT POINT-SIZE="11">{text}</FONT>'
 
 
-def _rows(rows: list[str], spacing: int = 2, align: str = "CENTER") -> str:
+def _rows(rows: list[str], spacing: int = 2, cell: str = "TD") -> str:
     """One row under the other; a table, because lines that are merely broken stand too close."""
-    cells = "".join(f'<TR><TD ALIGN="{align}">{row}</TD></TR>' for row in rows)
+    cells = "".join(f"<TR><{cell}>{row}</TD></TR>" for row in rows)
     return f'<<TABLE BORDER="0" CELLBORDER="0" CELLPADDING="0" CELLSPACING="{spacing}">{cells}</TABLE>>'

@@ -13,7 +13,10 @@ from xml.sax.saxutils import escape
 _CONFIG = """<?xml version="1.0"?>
 <!DOCTYPE fontconfig SYSTEM "fonts.dtd">
 <fontconfig>
+  <cachedir>{cache}</cachedir>
   <include ignore_missing="yes">/etc/fonts/fonts.conf</include>
+  <dir>/usr/share/fonts</dir>
+  <dir prefix="xdg">fonts</dir>
   <dir>{fonts}</dir>
   <selectfont>
     <acceptfont><glob>{fonts}/DejaVuSans*</glob></acceptfont>
@@ -38,7 +41,7 @@ def bundled_fonts() -> Iterator[None]:
     fonts = Path(matplotlib.origin).parent / "mpl-data" / "fonts" / "ttf"
     with tempfile.TemporaryDirectory(prefix="epgraph-fonts-") as directory:
         config = Path(directory) / "fonts.conf"
-        config.write_text(_CONFIG.format(fonts=escape(str(fonts))), encoding="utf-8")
+        config.write_text(_CONFIG.format(fonts=escape(str(fonts)), cache=escape(directory)), encoding="utf-8")
         os.environ["FONTCONFIG_FILE"] = str(config)
         try:
             yield

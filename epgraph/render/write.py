@@ -43,5 +43,9 @@ def write(path: Path, content: bytes) -> Path:
             partial.unlink(missing_ok=True)
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
         reason = getattr(error, "strerror", None) or str(error)
-        raise EpgraphError(f"{path}: cannot be written: {reason}", "give a path that can be written") from None
+        if isinstance(error, FileExistsError):  # which is how making a directory finds a file in its place
+            reason = f"{path.parent} is not a directory"
+        raise EpgraphError(
+            f"{path}: cannot be written: {reason}", "give a path that can be written"
+        ) from None
     return path

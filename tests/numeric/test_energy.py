@@ -56,13 +56,17 @@ def test_energy_never_rises_with_smooth_activations(data: dict[str, Any]) -> Non
         assert bool((after - before <= 1e-12 * before.abs().clamp_min(1)).all())
 
 
-def test_synchronous_updates_raise_the_energy_of_two_strongly_coupled_states() -> None:
-    """With w = 2 both states jump past each other: σ(2·(0, 6)) = (6, 0), at a higher energy than the mean."""
+def test_synchronous_updates_can_raise_the_energy() -> None:
+    """Two ReLU6 states with w = −2, both at 1: alone each would go to 0; together both do, and back again.
+
+    F(1, 1) = ½ + ½ + 2 − 2b; with b = 4 both pre-activations at (0, 0) are 4, at (4, 4) they are −4.
+    """
     text = """\
 epgraph: 1
 input: {shape: [1]}
-output: {classes: 1, bias: false, activation: relu6}
-states: {h: {shape: [1], bias: false, activation: relu6}}
+output: {classes: 1, activation: relu6}
+defaults: {activation: relu6}
+states: {h: {shape: [1]}}
 edges:
   - {from: x, to: h, dense: {}, name: feed}
   - {from: h, to: y, dense: {}, name: couple}
@@ -70,16 +74,16 @@ edges:
     rises = {}
     for schedule in ("synchronous", "coloring"):
         engine = ep.compile(text, dtype=torch.float64, schedule=schedule)
-        with torch.no_grad():
-            engine.get_parameter("edges.feed.weight").fill_(0)
-            engine.get_parameter("edges.couple.weight").fill_(0.9)
-        start = {"h": torch.zeros(1, 1, dtype=torch.float64), "y": torch.full((1, 1), 3.0, dtype=torch.float64)}
+        values = {"edges.feed.weight": 0.0, "edges.couple.weight": -2.0, "states.h.bias": 4.0, "states.y.bias": 4.0}
+        engine.load_state_dict({n: torch.full_like(p, values[n]) for n, p in engine.state_dict().items()})
         x = torch.zeros(1, 1)
+        start = {"h": torch.zeros(1, 1), "y": torch.zeros(1, 1)}
         trajectory = engine.relax(x, start=start, steps=20, record=True).trajectory
-        trace = torch.stack([engine.energy(x, start), *(sweep.energy for sweep in trajectory)])
+        trace = torch.stack([engine.energy(x, {n: s.double() for n, s in start.items()})] + [s.energy for s in trajectory])
         rises[schedule] = float((trace[1:] - trace[:-1]).max())
+    # (0, 0) → (4, 4) has F = 2·(8 − 16) + 32 = 16, up from 0.
+    assert rises["synchronous"] == 16.0
     assert rises["coloring"] <= 1e-12
-    assert rises["synchronous"] > 0.1
 
 
 def test_record_keeps_energy_residual_and_states_of_every_sweep() -> None:

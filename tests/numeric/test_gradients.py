@@ -19,7 +19,7 @@ from epgraph.engine.reference import Reference
 from tests.topologies import random_batch, random_graph, random_parameters
 
 WANTED = 100
-SWEEPS = 250
+SWEEPS = 100
 
 
 @dataclass
@@ -46,13 +46,15 @@ class Settled:
         return torch.cat([exact[name].flatten() for name, _ in self.engine.named_parameters()])
 
 
-def qualified(**options: Any) -> Iterator[Settled]:
+def qualified(bias: float = 0.0, **options: Any) -> Iterator[Settled]:
     """Draw networks and scale their weights until they qualify; those that do not are passed over."""
     for seed in range(20 * WANTED):
         graph = random_graph(seed, min_states=6, **options)
         generator = torch.Generator().manual_seed(seed)
         x, y = random_batch(graph, generator)
-        drawn = random_parameters(graph, generator)
+        drawn = {
+            name: p + bias * name.endswith("bias") for name, p in random_parameters(graph, generator).items()
+        }
         aim = 0.4 + 0.3 * float(torch.rand((), generator=generator))
         engine = ep.compile(graph.architecture, dtype=torch.float64, schedule="coloring")
         scale = 1.0
