@@ -66,9 +66,7 @@ class Subject:
     def iteration(self) -> None:
         """Take one training iteration."""
         self.engine.zero_grad(set_to_none=True)
-        self.engine.backward(
-            self.x, self.y, free_steps=self.free_steps, nudged_steps=self.nudged_steps, tolerance=0
-        )
+        self.engine.backward(self.x, self.y, free_steps=self.free_steps, nudged_steps=self.nudged_steps, tolerance=0)
         torch.nn.utils.clip_grad_norm_(self.engine.parameters(), self.limit)
 
     def sweeps(self) -> None:
@@ -209,9 +207,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def _figures(
-    subject: Subject, sweeps: list[float], iterations: list[float], ceiling: float
-) -> dict[str, Any]:
+def _figures(subject: Subject, sweeps: list[float], iterations: list[float], ceiling: float) -> dict[str, Any]:
     sweep, iteration = _spread(sweeps), _spread(iterations)
     sweep_rate = subject.sweep_gflop() / sweep["median"]
     iteration_rate = subject.iteration_gflop() / iteration["median"]
@@ -310,9 +306,7 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, metavar="FILE", help="architecture, e.g. examples/vgg5.yaml")
     parser.add_argument("--batch", type=int, default=4, help="images in a batch (default 4)")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, …")
@@ -320,9 +314,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, help="threads of torch on the CPU")
     parser.add_argument("--free-steps", type=int, help="left out, the file's")
     parser.add_argument("--nudged-steps", type=int, help="left out, the file's")
-    parser.add_argument(
-        "--repeats", type=int, default=3, help="rounds after the one that warms up (default 3)"
-    )
+    parser.add_argument("--repeats", type=int, default=3, help="rounds after the one that warms up (default 3)")
     parser.add_argument("--peer", type=Path, help="checkout of the official code (holds EquiProp/)")
     parser.add_argument("--memory-of", choices=["ours", "peer"], help=argparse.SUPPRESS)
     return parser.parse_args()

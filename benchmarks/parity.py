@@ -250,9 +250,7 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", type=Path, required=True, help="official code: the folder with EquiProp/")
     parser.add_argument("--data", type=Path, help="folder or zip with train/<class>/*.jpg; left out, noise")
     parser.add_argument("--net", choices=[*CHECKS, "all"], default="all")

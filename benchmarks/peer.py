@@ -35,9 +35,7 @@ def load(checkout: Path) -> SimpleNamespace:
     """Import the official modules from the folder that contains ``EquiProp/``."""
     root = checkout / "EquiProp"
     if not (root / "model" / "hopfield" / "network.py").is_file():
-        raise PeerError(
-            f"{checkout} holds no EquiProp/model/hopfield/network.py: not a checkout of the official code"
-        )
+        raise PeerError(f"{checkout} holds no EquiProp/model/hopfield/network.py: not a checkout of the official code")
     if "wandb" not in sys.modules:
         # Imported by the model itself, and used only where a run is under way.
         stub = ModuleType("wandb")
@@ -153,9 +151,7 @@ class Peer:
         """Name each official parameter as the engine does, by the states that it joins."""
         for name, layer in self.layers.items():
             if tuple(layer.shape) != engine.graph.states[name].shape:
-                raise PeerError(
-                    f"state '{name}' is {engine.graph.states[name].shape}, officially {layer.shape}"
-                )
+                raise PeerError(f"state '{name}' is {engine.graph.states[name].shape}, officially {layer.shape}")
         at = {layer: name for name, layer in self.layers.items()}
         edges = {(edge.source, edge.target): edge.name for edge in engine.graph.edges.values()}
         names = {}

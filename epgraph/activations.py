@@ -138,7 +138,8 @@ class Tanh(Activation):
         """½[(1+s)ln(1+s) + (1−s)ln(1−s)]."""
         import torch
 
-        return 0.5 * (torch.special.xlog1py(1 + s, s) + torch.special.xlog1py(1 - s, -s))
+        entropy: Tensor = torch.special.xlog1py(1 + s, s) + torch.special.xlog1py(1 - s, -s)
+        return 0.5 * entropy
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,8 @@ class Logistic(Activation):
         """Return s ln s + (1−s) ln(1−s)."""
         import torch
 
-        return torch.special.xlogy(s, s) + torch.special.xlog1py(1 - s, -s)
+        entropy: Tensor = torch.special.xlogy(s, s) + torch.special.xlog1py(1 - s, -s)
+        return entropy
 
 
 def _tanh_pair(p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:

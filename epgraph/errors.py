@@ -59,9 +59,7 @@ class EpgraphError(Exception):
     def __init__(self, problem: str | Diagnostic | Iterable[Diagnostic], hint: str = "") -> None:
         if isinstance(problem, str):
             problem = Diagnostic(problem, hint)
-        self.diagnostics: tuple[Diagnostic, ...] = (
-            (problem,) if isinstance(problem, Diagnostic) else tuple(problem)
-        )
+        self.diagnostics: tuple[Diagnostic, ...] = (problem,) if isinstance(problem, Diagnostic) else tuple(problem)
         super().__init__("\n".join(str(d) for d in self.diagnostics))
 
 

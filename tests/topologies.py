@@ -115,9 +115,7 @@ def random_graph(seed: int, **options: Any) -> NetworkGraph:
     return build(Architecture.model_validate(random_architecture(random.Random(seed), **options)))
 
 
-def random_parameters(
-    graph: NetworkGraph, generator: torch.Generator, scale: float = 1.0
-) -> dict[str, Tensor]:
+def random_parameters(graph: NetworkGraph, generator: torch.Generator, scale: float = 1.0) -> dict[str, Tensor]:
     """Draw float64 parameters as the engine names them.
 
     Weights are uniform in ±scale·weight_scale, biases in ±bias_scale, random α in its own bounds.
@@ -133,13 +131,9 @@ def random_parameters(
             parameters[f"edges.{edge.name}.weight"] = uniform(edge.weight_shape, -bound, bound)
     for state in graph.states.values():
         if state.bias_shape is not None and state.bias_scale is not None:
-            parameters[f"states.{state.name}.bias"] = uniform(
-                state.bias_shape, -state.bias_scale, state.bias_scale
-            )
+            parameters[f"states.{state.name}.bias"] = uniform(state.bias_shape, -state.bias_scale, state.bias_scale)
         if isinstance(state.activation, ReLU) and state.activation.random:
-            parameters[f"states.{state.name}.alpha"] = uniform(
-                (), state.activation.low, state.activation.high
-            )
+            parameters[f"states.{state.name}.alpha"] = uniform((), state.activation.low, state.activation.high)
     return parameters
 
 
@@ -168,9 +162,7 @@ def coverage(architecture: dict[str, Any] | Architecture) -> Counter[str]:
         if len(state.shape) == 3:
             count.update(f"side {'odd' if n % 2 else 'even'}" for n in state.shape[1:])
             count["side not square"] += state.shape[1] != state.shape[2]
-    fed = {
-        next(iter(e.ends - {graph.input.name})) for e in graph.edges.values() if graph.input.name in e.ends
-    }
+    fed = {next(iter(e.ends - {graph.input.name})) for e in graph.edges.values() if graph.input.name in e.ends}
     count["input into several states"] = int(len(fed) > 1)
     directed: nx.DiGraph[str] = nx.DiGraph((e.source, e.target) for e in _between(graph, graph.free))
     count["directed cycle"] = int(not nx.is_directed_acyclic_graph(directed))
@@ -249,9 +241,7 @@ class _Draft:
 
     def finish(self) -> dict[str, Any]:
         """Draw everything and write it as plain values."""
-        self.shapes["x"] = (
-            (self.rng.randint(4, 8),) if self.chance(0.1) else self.image((1, 3), (5, LARGEST_SIDE))
-        )
+        self.shapes["x"] = (self.rng.randint(4, 8),) if self.chance(0.1) else self.image((1, 3), (5, LARGEST_SIDE))
         for position, name in enumerate(self.hidden):
             self.grow(name, position)
         self.shapes["y"] = (self.rng.randint(2, 5),)
@@ -278,10 +268,11 @@ class _Draft:
         if len(source) == 3 and not self.chance(0.35):
             # The edge fixes the size, so the file need not say it.
             options = _by_kind(m for m in self.maps_from(source) if max(m[1]) > 1 or max(source[1:]) == 1)
-            kind, sides = self.rng.choice(
-                options[self.rng.choice(["conv", "conv", "conv", "skip", "identity"])]
+            kind, sides = self.rng.choice(options[self.rng.choice(["conv", "conv", "conv", "skip", "identity"])])
+            self.shapes[name] = (
+                source[0] if "identity" in kind else self.rng.randint(1, 4) * self.width,
+                *sides,
             )
-            self.shapes[name] = (source[0] if "identity" in kind else self.rng.randint(1, 4) * self.width, *sides)
             self.inferred.add(name)
             self.add(other, name, kind)
         else:
@@ -293,9 +284,7 @@ class _Draft:
     def promise(self) -> None:
         """Add what every architecture has: one component, a skip, a cycle and parallel edges."""
         moving = self.moving()
-        for one, two in pairwise(
-            sorted(min(part, key=self.position) for part in nx.connected_components(moving))
-        ):
+        for one, two in pairwise(sorted(min(part, key=self.position) for part in nx.connected_components(moving))):
             self.join(one, two)
         if all("x" not in (edge["from"], edge["to"]) for edge in self.edges):
             self.join("x", self.hidden[0])
@@ -360,9 +349,7 @@ class _Draft:
         for stride in STRIDES:
             yield {"skip": {"stride": stride}}, tuple((n - 1) // stride + 1 for n in source[1:])
         for kernel, stride, padding, pool in product(KERNELS, STRIDES, PADDINGS, self.pools):
-            sides = tuple(
-                ((n + 2 * padding - kernel) // stride + 1) // (2 if pool else 1) for n in source[1:]
-            )
+            sides = tuple(((n + 2 * padding - kernel) // stride + 1) // (2 if pool else 1) for n in source[1:])
             if min(sides) >= 1 and max(sides) <= LARGEST_SIDE and min(source[1:]) + 2 * padding >= kernel:
                 options = {"kernel": kernel, "stride": stride, "padding": padding, "pool": pool}
                 yield {"conv": options}, sides

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from epgraph.cli.options import data_options, device_option, pick_device
+from epgraph.cli.options import data_options, device_option, load_for, pick_device
 
 
 @click.command("eval")
@@ -32,21 +32,13 @@ def eval_command(
     Example:
       epgraph eval runs/demo --data digits
     """
-    from epgraph.data import load_data
     from epgraph.learning import bar, batches, engine_from_checkpoint, evaluate, load_checkpoint
     from epgraph.learning import default_workers as workers_for
 
     where = pick_device(device)
     engine = engine_from_checkpoint(load_checkpoint(run, where), device=where)
     architecture = engine.architecture
-    examples = load_data(
-        data,
-        shape=architecture.input.shape,
-        classes=architecture.output.classes,
-        root=data_root,
-        download=download,
-        limit=limit,
-    )
+    examples = load_for(architecture, data, data_root, download, limit)
     loader = batches(
         examples.test,
         architecture.training.batch_size,

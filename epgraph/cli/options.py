@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from epgraph.errors import EpgraphError
 from epgraph.graph import SCHEDULES
+from epgraph.spec import Architecture
+
+if TYPE_CHECKING:
+    from epgraph.data import Data
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 file_argument = click.argument("file", type=click.Path(path_type=Path))
 set_option = click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, e.g. --set learning.beta=0.2."
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a value, e.g. --set learning.beta=0.2.",
 )
-schedule_option = click.option(
-    "--schedule", type=click.Choice(list(SCHEDULES)), help="Override dynamics.schedule."
-)
+schedule_option = click.option("--schedule", type=click.Choice(list(SCHEDULES)), help="Override dynamics.schedule.")
 device_option = click.option("--device", help="Device: cpu, cuda, cuda:1, …; left out, a GPU if there is one.")
 dtype_option = click.option(
     "--dtype",
@@ -55,11 +62,29 @@ def data_options(command: F) -> F:
     return command
 
 
+def load_for(
+    architecture: Architecture, name: str, root: Path, download: bool, limit: int | None, augment: bool = True
+) -> Data:
+    """Load a data set for an architecture; where the two do not fit, the message names the line of the file."""
+    from epgraph.data import load_data
+
+    try:
+        return load_data(
+            name,
+            shape=architecture.input.shape,
+            classes=architecture.output.classes,
+            root=root,
+            download=download,
+            augment=augment,
+            limit=limit,
+        )
+    except EpgraphError as error:
+        raise EpgraphError(architecture.locate(d) if d.at else d for d in error.diagnostics) from None
+
+
 def pick_device(device: str | None) -> str:
     """Return the device asked for, else a GPU if there is one, else the CPU."""
     import torch
-
-    from epgraph.errors import EpgraphError
 
     if device is None:
         return "cuda" if torch.cuda.is_available() else "cpu"

@@ -15,6 +15,7 @@ from epgraph.cli.options import (
     device_option,
     dtype_option,
     file_argument,
+    load_for,
     pick_device,
     schedule_option,
     set_option,
@@ -85,20 +86,11 @@ def train(
     # Loading torch takes seconds; every mistake that can be found without it has been found.
     import torch
 
-    from epgraph.data import load_data
     from epgraph.engine import compile
     from epgraph.learning import Run, Trainer, default_workers, load_checkpoint
     from epgraph.render import curves, render
 
-    examples = load_data(
-        data,
-        shape=architecture.input.shape,
-        classes=architecture.output.classes,
-        root=data_root,
-        download=download,
-        augment=not no_augment,
-        limit=limit,
-    )
+    examples = load_for(architecture, data, data_root, download, limit, augment=not no_augment)
     where = pick_device(device)
     engine = compile(architecture, device=where, dtype=getattr(torch, dtype))
     checkpoint = load_checkpoint(folder, where) if resume else None
@@ -124,7 +116,7 @@ def train(
     if not metrics:
         click.echo(f"{folder} is trained to epoch {total} already; raise --epochs to go on")
         return
-    tested = len(examples.test)  # type: ignore[arg-type]
+    tested = len(examples.test)
     click.echo(
         f"accuracy of the last epoch: {1 - metrics['test_error']:.2%} on {tested} held-out examples of {data} "
         f"(seed {architecture.training.seed}, {dtype} on {where})"
@@ -153,7 +145,8 @@ def _check_folder(folder: Path, overwrite: bool, resume: bool) -> None:
         raise EpgraphError(f"{folder} is a file", "name a folder with --out")
     if folder.exists() and any(folder.iterdir()) and not overwrite:
         raise EpgraphError(
-            f"the run folder {folder} is in use", "go on with --resume, start over with --overwrite, or name --out"
+            f"the run folder {folder} is in use",
+            "go on with --resume, start over with --overwrite, or name --out",
         )
     if overwrite and folder.exists() and any(folder.iterdir()) and not (folder / "architecture.yaml").exists():
         # Never delete a folder that is not a run of ours.

@@ -107,9 +107,7 @@ class ZipSource:
                 members = archive.infolist()
         # ValueError is how a name in no known encoding shows.
         except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-            raise EpgraphError(
-                f"{self.path} is not a zip archive: {error}", "give a directory or a .zip"
-            ) from error
+            raise EpgraphError(f"{self.path} is not a zip archive: {error}", "give a directory or a .zip") from error
         found: list[tuple[list[str], zipfile.ZipInfo]] = []
         for member in members:
             parts = [part for part in member.filename.split("/") if part not in ("", ".")]
@@ -197,9 +195,7 @@ def open_folder(path: Path) -> Folder:
         When there is nothing at ``path``, a part or its images are missing, or ``test/`` has another class.
     """
     if not os.path.exists(path):
-        raise EpgraphError(
-            f"there is no folder or archive {path}", "give a directory or a .zip after 'folder:'"
-        )
+        raise EpgraphError(f"there is no folder or archive {path}", "give a directory or a .zip after 'folder:'")
     source: Source = DirectorySource(path) if path.is_dir() else ZipSource(path)
     try:
         listing = source.listing()
@@ -249,11 +245,7 @@ def decode(source: Source, file: str) -> Image:
         image.load()
     # Decoders meet damaged bytes with all sorts of exceptions, and each means that this file is at fault.
     except Exception as error:
-        reason = (
-            "it is no image"
-            if isinstance(error, UnidentifiedImageError)
-            else str(error) or type(error).__name__
-        )
+        reason = "it is no image" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
         raise _unreadable(source, file, reason) from error
     return image
 
@@ -265,9 +257,7 @@ def _unreadable(source: Source, file: str, reason: str) -> ImageError:
 
 
 def _directories(path: Path) -> list[str]:
-    return sorted(
-        entry.name for entry in os.scandir(path) if entry.is_dir() and not entry.name.startswith(".")
-    )
+    return sorted(entry.name for entry in os.scandir(path) if entry.is_dir() and not entry.name.startswith("."))
 
 
 def _is_image(file: str) -> bool:

@@ -75,6 +75,4 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def _unreadable(path: Path, reason: str) -> EpgraphError:
-    return EpgraphError(
-        f"{path} cannot be read: {reason}", "remove it, then pass --download or put it there again"
-    )
+    return EpgraphError(f"{path} cannot be read: {reason}", "remove it, then pass --download or put it there again")

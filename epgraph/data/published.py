@@ -28,9 +28,7 @@ TORCHVISION = {
     "cifar100": "CIFAR100",
 }
 """Data sets that torchvision knows how to download, and its class for each."""
-IDX_FILES = tuple(
-    f"{part}-{kind}" for part in ("train", "t10k") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
-)
+IDX_FILES = tuple(f"{part}-{kind}" for part in ("train", "t10k") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte"))
 
 
 @dataclass(frozen=True)

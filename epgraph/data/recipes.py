@@ -94,8 +94,7 @@ def misfits(name: str, recipe: Recipe, shape: Shape, classes: int) -> list[Diagn
         options = [(prod(s),) if len(shape) == 1 else s for s in recipe.shapes]
         found.append(
             Diagnostic(
-                f"{name} has examples of shape {list(recipe.shape)}, "
-                f"but the network's input is {list(shape)}",
+                f"{name} has examples of shape {list(recipe.shape)}, but the network's input is {list(shape)}",
                 "write input: " + " or ".join(f"{{shape: {list(option)}}}" for option in options),
                 at=("input", "shape"),
             )

@@ -13,8 +13,7 @@ from epgraph.data.recipes import RECIPES, Recipe, Shape, folder_recipe, make_tra
 from epgraph.errors import Diagnostic, EpgraphError, nearest
 
 if TYPE_CHECKING:
-    from torch import Tensor
-    from torch.utils.data import Dataset
+    from epgraph.data.examples import Examples
 
 FOLDER = "folder:"
 DATA_SETS = (*RECIPES, FOLDER + "PATH")
@@ -26,8 +25,8 @@ class Data:
     """Training and test examples, each a pair of a float32 tensor of ``shape`` and an integer label."""
 
     name: str
-    train: Dataset[tuple[Tensor, int]]
-    test: Dataset[tuple[Tensor, int]]
+    train: Examples
+    test: Examples
     classes: tuple[str, ...]
     shape: Shape
 
@@ -116,7 +115,5 @@ def _folder(name: str, shape: Shape, classes: int) -> tuple[Recipe, Pictures]:
     recipe = folder_recipe(image, len(folder.classes))
     if problems := misfits(name, recipe, shape, classes):
         raise EpgraphError(problems)
-    train, test = (
-        (FileImages(folder.source, files, image), labels) for files, labels in (folder.train, folder.test)
-    )
+    train, test = ((FileImages(folder.source, files, image), labels) for files, labels in (folder.train, folder.test))
     return recipe, Pictures(train, test, folder.classes)

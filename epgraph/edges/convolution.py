@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from epgraph.edges.kind import EdgeKind, Shape, ShapeError, shape_text, swap_halves
 
@@ -80,7 +80,7 @@ class Convolution(EdgeKind):
         if len(target) != 3:
             return "use 'dense: {}' to reach a state that is not an image"
         g = self.geometry
-        near = [("stride", {"stride": n}) for n in range(1, 9)]
+        near: list[tuple[str, dict[str, Any]]] = [("stride", {"stride": n}) for n in range(1, 9)]
         near += [("padding", {"padding": n}) for n in range(g.kernel)]
         near += [("pool", {"pool": p}) for p in ("max", None)]
         for key, change in near:
@@ -176,7 +176,10 @@ class Convolution(EdgeKind):
     def _correlate(self, weight: Tensor, s: Tensor, t: Tensor) -> Tensor:
         from torch.nn.grad import conv2d_weight
 
-        return conv2d_weight(s, list(weight.shape), t, stride=self.geometry.stride, padding=self.geometry.padding)
+        gradient: Tensor = conv2d_weight(  # type: ignore[no-untyped-call]
+            s, list(weight.shape), t, stride=self.geometry.stride, padding=self.geometry.padding
+        )
+        return gradient
 
     def _spread(self, t: Tensor, source: Shape) -> Tensor:
         """Adjoint of average pooling: each target pixel over its window, zeros where no window reaches."""

@@ -58,6 +58,8 @@ class Engine(nn.Module):
         change the initial values of the others.
     """
 
+    _like: Tensor
+
     def __init__(
         self,
         plan: Plan,
@@ -97,12 +99,12 @@ class Engine(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where parameters and states live."""
-        return self._like.device  # type: ignore[return-value, union-attr]
+        return self._like.device
 
     @property
     def dtype(self) -> torch.dtype:
         """Precision of parameters and states."""
-        return self._like.dtype  # type: ignore[return-value, union-attr]
+        return self._like.dtype
 
     def weight(self, edge: Edge) -> Tensor | None:
         """Weight of an edge, or None for one without."""
@@ -386,7 +388,7 @@ class Engine(nn.Module):
         constant = constants.get(update.state)
         if total is None:
             batch = len(states[self.graph.input.name])
-            empty = self._like.new_zeros(1)  # type: ignore[operator, union-attr]
+            empty = self._like.new_zeros(1)
             total = phase.spread(empty if constant is None else constant, batch, state.shape)
         elif constant is not None:
             total = phase.drive_(total, constant)
@@ -424,12 +426,8 @@ class Engine(nn.Module):
         """Names of the states that are not finite or, where nothing bounds them, larger than ``GROWN``."""
         names = list(states)
         largest = torch.stack([states[name].abs().amax().float() for name in names]).tolist()
-        bounds = [
-            GROWN if isinstance(self.graph.states[name].activation, Identity) else float("inf") for name in names
-        ]
-        return tuple(
-            name for name, size, bound in zip(names, largest, bounds, strict=True) if not size < bound
-        )
+        bounds = [GROWN if isinstance(self.graph.states[name].activation, Identity) else float("inf") for name in names]
+        return tuple(name for name, size, bound in zip(names, largest, bounds, strict=True) if not size < bound)
 
 
 def _uniform(shape: Shape, scale: float, seed: int, name: str) -> Tensor:

@@ -54,9 +54,7 @@ class Estimate:
 Estimator = Callable[["Engine", Tensor, Nudge, Relaxation, int, float], Estimate]
 
 
-def centered(
-    engine: Engine, x: Tensor, nudge: Nudge, free: Relaxation, steps: int, tolerance: float
-) -> Estimate:
+def centered(engine: Engine, x: Tensor, nudge: Nudge, free: Relaxation, steps: int, tolerance: float) -> Estimate:
     """Centred EP (Eq. 5): −(1/2β)[∂Φ/∂θ(s^{+β}) − ∂Φ/∂θ(s^{−β})], error O(β²) where σ is smooth.
 
     Both phases start from the free state and run as one doubled batch, carried as a pair (``phases.Pair``).
@@ -70,9 +68,7 @@ def centered(
     return _estimate(engine, nudge, free, *signs)
 
 
-def positive(
-    engine: Engine, x: Tensor, nudge: Nudge, free: Relaxation, steps: int, tolerance: float
-) -> Estimate:
+def positive(engine: Engine, x: Tensor, nudge: Nudge, free: Relaxation, steps: int, tolerance: float) -> Estimate:
     """One-sided EP (Eq. 4): −(1/β)[∂Φ/∂θ(s^{+β}) − ∂Φ/∂θ(s*)], error O(β)."""
     nudged = _nudged(engine, x, nudge, free, steps, tolerance)
     pairs = {name: make_pair(s, free.states[name]) for name, s in nudged.states.items()}
@@ -80,9 +76,7 @@ def positive(
     return _estimate(engine, nudge, free, nudged)
 
 
-def negative(
-    engine: Engine, x: Tensor, nudge: Nudge, free: Relaxation, steps: int, tolerance: float
-) -> Estimate:
+def negative(engine: Engine, x: Tensor, nudge: Nudge, free: Relaxation, steps: int, tolerance: float) -> Estimate:
     """One-sided EP with −β: −(1/β)[∂Φ/∂θ(s*) − ∂Φ/∂θ(s^{−β})], error O(β)."""
     away = replace(nudge, beta=-nudge.beta)
     nudged = _nudged(engine, x, away, free, steps, tolerance)
@@ -95,9 +89,7 @@ ESTIMATORS: dict[str, Estimator] = {rule.__name__: rule for rule in (centered, p
 """Every estimator by the name under which it is written in YAML."""
 
 
-def _nudged(
-    engine: Engine, x: Tensor, nudge: Nudge, free: Relaxation, steps: int, tolerance: float
-) -> Relaxation:
+def _nudged(engine: Engine, x: Tensor, nudge: Nudge, free: Relaxation, steps: int, tolerance: float) -> Relaxation:
     states = {engine.graph.input.name: x, **free.states}
     return engine.run(x, states, Single(nudge), engine.constants(x), steps, tolerance)
 

@@ -34,9 +34,7 @@ class Phase(Protocol):
     def forward(self, kind: EdgeKind, weight: Tensor | None, s: Tensor, target: Shape) -> Tensor:
         """Contribution of an edge to its target."""
 
-    def adjoint(
-        self, kind: EdgeKind, weight: Tensor | None, t: Tensor, s: Tensor, source: Shape
-    ) -> Tensor:
+    def adjoint(self, kind: EdgeKind, weight: Tensor | None, t: Tensor, s: Tensor | None, source: Shape) -> Tensor:
         """Contribution of an edge to its source."""
 
     def drive_(self, total: Tensor, constant: Tensor) -> Tensor:
@@ -65,9 +63,7 @@ class Single:
         """A_e s."""
         return kind.forward(weight, s, target)
 
-    def adjoint(
-        self, kind: EdgeKind, weight: Tensor | None, t: Tensor, s: Tensor, source: Shape
-    ) -> Tensor:
+    def adjoint(self, kind: EdgeKind, weight: Tensor | None, t: Tensor, s: Tensor | None, source: Shape) -> Tensor:
         """A_eᵀ t."""
         return kind.adjoint(weight, t, s, source)
 
@@ -104,9 +100,7 @@ class Pair:
         """Pair of A_e s⁺ and A_e s⁻."""
         return kind.forward_pair(weight, s, target)
 
-    def adjoint(
-        self, kind: EdgeKind, weight: Tensor | None, t: Tensor, s: Tensor, source: Shape
-    ) -> Tensor:
+    def adjoint(self, kind: EdgeKind, weight: Tensor | None, t: Tensor, s: Tensor | None, source: Shape) -> Tensor:
         """Pair of the two adjoints."""
         return kind.adjoint_pair(weight, t, s, source)
 
@@ -130,7 +124,8 @@ class Pair:
 
     def activate(self, activation: Activation, total: Tensor, alpha: float | Tensor) -> Tensor:
         """Pair of σ(p+q) and σ(p−q)."""
-        return torch.cat(activation.pair(*total.chunk(2), alpha))
+        p, q = total.chunk(2)
+        return torch.cat(activation.pair(p, q, alpha))
 
     def relative_change(self, change: Tensor, size: Tensor) -> Tensor:
         """Return the larger of the relative changes of the two parts.

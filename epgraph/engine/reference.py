@@ -186,8 +186,7 @@ class Reference:
     def energy(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
         """F = Σ_n G_n(s^n) − Φ of each example, (batch,); without the nudging term βC."""
         own = sum(
-            self_energy(self.graph.states[name].activation, states[name]).flatten(1).sum(1)
-            for name in self.graph.free
+            self_energy(self.graph.states[name].activation, states[name]).flatten(1).sum(1) for name in self.graph.free
         )
         return own - self.phi(x, states)
 
@@ -201,8 +200,7 @@ class Reference:
     def zeros(self, batch: int) -> States:
         """All free states at zero, for ``batch`` examples."""
         return {
-            name: torch.zeros(batch, *self.graph.states[name].shape, dtype=torch.float64)
-            for name in self.graph.free
+            name: torch.zeros(batch, *self.graph.states[name].shape, dtype=torch.float64) for name in self.graph.free
         }
 
     def update(
@@ -358,15 +356,11 @@ class Reference:
     def _flat(self, states: Mapping[str, Tensor]) -> Tensor:
         return torch.cat([states[name].flatten(1) for name in self.graph.free], dim=1)
 
-    def _phi(
-        self, states: Mapping[str, Tensor], touching: Iterable[str], parameters: Mapping[str, Tensor]
-    ) -> Tensor:
+    def _phi(self, states: Mapping[str, Tensor], touching: Iterable[str], parameters: Mapping[str, Tensor]) -> Tensor:
         """Sum the terms of Φ in which a state of ``touching`` stands, per example."""
         moving = frozenset(touching)
         terms = [
-            interaction(
-                edge, parameters.get(f"edges.{edge.name}.weight"), states[edge.source], states[edge.target]
-            )
+            interaction(edge, parameters.get(f"edges.{edge.name}.weight"), states[edge.source], states[edge.target])
             for edge in self.graph.edges.values()
             if edge.ends & moving
         ]
@@ -386,13 +380,9 @@ class Reference:
         sizes = [self.graph.states[name].units for name in self.graph.free]
         with torch.enable_grad():
             v = self._flat(states)[0].detach().requires_grad_()
-            parts = [
-                part.view(1, *shape) for part, shape in zip(v.split_with_sizes(sizes), shapes, strict=True)
-            ]
+            parts = [part.view(1, *shape) for part, shape in zip(v.split_with_sizes(sizes), shapes, strict=True)]
             now = self._with_input(x, dict(zip(self.graph.free, parts, strict=True)))
-            (force,) = torch.autograd.grad(
-                self._phi(now, self.graph.free, self.parameters).sum(), v, create_graph=True
-            )
+            (force,) = torch.autograd.grad(self._phi(now, self.graph.free, self.parameters).sum(), v, create_graph=True)
             # Without an edge between free states the force does not depend on v, and autograd would refuse.
             force = force + 0 * v
         slopes = torch.cat(

@@ -4,4 +4,14 @@ from epgraph.graph.load import inspect, load
 from epgraph.graph.network import Edge, NetworkGraph, State, build
 from epgraph.graph.schedule import SCHEDULES, Schedule, make_schedule
 
-__all__ = ["SCHEDULES", "Edge", "NetworkGraph", "Schedule", "State", "build", "inspect", "load", "make_schedule"]
+__all__ = [
+    "SCHEDULES",
+    "Edge",
+    "NetworkGraph",
+    "Schedule",
+    "State",
+    "build",
+    "inspect",
+    "load",
+    "make_schedule",
+]

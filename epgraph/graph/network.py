@@ -220,6 +220,13 @@ def _assemble(architecture: Architecture, shapes: dict[str, Shape]) -> NetworkGr
         )
     out = architecture.output
     states.append(
-        State(out.name, shapes[out.name], out.activation, "output", bias_scale(out.name, out.bias), out.learning_rate)
+        State(
+            out.name,
+            shapes[out.name],
+            out.activation,
+            "output",
+            bias_scale(out.name, out.bias),
+            out.learning_rate,
+        )
     )
     return NetworkGraph(architecture, states, edges)

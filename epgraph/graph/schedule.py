@@ -45,9 +45,7 @@ def make_schedule(graph: NetworkGraph, name: str) -> Schedule:
     for number, states in enumerate(together.values()):
         for state in states:
             member.setdefault(state, set()).add(number)
-    conflicts = tuple(
-        e for e in graph.edges.values() if member.get(e.source, set()) & member.get(e.target, set())
-    )
+    conflicts = tuple(e for e in graph.edges.values() if member.get(e.source, set()) & member.get(e.target, set()))
     return Schedule(name, classes, conflicts)
 
 

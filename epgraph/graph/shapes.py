@@ -86,7 +86,11 @@ def infer_shapes(
     if complete and not broken:
         found += _unknown(architecture, shapes, ends)
     found += [
-        Diagnostic(f"state '{name}' of {shape_text(shape)} has more than {MAX_UNITS:,} units", "", _at(architecture, name))
+        Diagnostic(
+            f"state '{name}' of {shape_text(shape)} has more than {MAX_UNITS:,} units",
+            "",
+            _at(architecture, name),
+        )
         for name, shape in shapes.items()
         if _units(shape) > MAX_UNITS
     ]
@@ -100,7 +104,10 @@ def _unknown(architecture: Architecture, shapes: dict[str, Shape], ends: list[En
         if name in shapes or name not in joined:
             continue  # a state without edges is reported as unreachable
         if state.channels is None:
-            message, hint = f"the shape of state '{name}' is not known", "give it channels: C, or shape: [C, H, W]"
+            message, hint = (
+                f"the shape of state '{name}' is not known",
+                "give it channels: C, or shape: [C, H, W]",
+            )
         else:
             message = f"the height and width of state '{name}' do not follow from its edges"
             hint = f"give it shape: [{state.channels}, H, W], or [{state.channels}] for units without pixels"

@@ -166,4 +166,3 @@ class Trainer:
             scheduler=self.scheduler.state_dict(),
             generator=self.generator.get_state(),
         )
-

@@ -167,9 +167,7 @@ def _draw(axes: Axes, panel: Panel, epochs: dict[int, dict[str, Any]]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     if not drawn:
         axes.set(xticks=[], yticks=[])
-        axes.text(
-            0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", va="center", color="#555555"
-        )
+        axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", va="center", color="#555555")
         return
     if panel.log and max(drawn) > 0:
         # A network that settles completely has a residual of 0, which a logarithm can only leave out.

@@ -149,9 +149,7 @@ def _layout(source: str, format: str) -> bytes:
         except graphviz.CalledProcessError as error:
             # E.g. a Graphviz built without cairo, which knows no PDF.
             reason = error.stderr.decode(errors="replace").strip() if error.stderr else str(error)
-            raise EpgraphError(
-                f"the program 'dot' cannot draw {format}: {reason}", "write a .dot file"
-            ) from None
+            raise EpgraphError(f"the program 'dot' cannot draw {format}: {reason}", "write a .dot file") from None
     import pygraphviz
 
     with bundled_fonts():

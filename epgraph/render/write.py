@@ -45,7 +45,5 @@ def write(path: Path, content: bytes) -> Path:
         reason = getattr(error, "strerror", None) or str(error)
         if isinstance(error, FileExistsError):  # which is how making a directory finds a file in its place
             reason = f"{path.parent} is not a directory"
-        raise EpgraphError(
-            f"{path}: cannot be written: {reason}", "give a path that can be written"
-        ) from None
+        raise EpgraphError(f"{path}: cannot be written: {reason}", "give a path that can be written") from None
     return path

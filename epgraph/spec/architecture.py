@@ -66,7 +66,12 @@ ActivationField = Annotated[
 ShapeField = Annotated[
     tuple[Size, ...],
     BeforeValidator(_to_tuple),
-    Field(min_length=1, max_length=3, description="[channels, height, width] or [units].", examples=[[3, 32, 32]]),
+    Field(
+        min_length=1,
+        max_length=3,
+        description="[channels, height, width] or [units].",
+        examples=[[3, 32, 32]],
+    ),
 ]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
@@ -111,7 +116,8 @@ class OutputSpec(Model):
         default="squared_error", description="Cost C: ½‖s − y‖², or cross-entropy of softmax(s)."
     )
     activation: ActivationField = Field(
-        default_factory=lambda: parse_activation("identity"), description="Activation; the published one is identity."
+        default_factory=lambda: parse_activation("identity"),
+        description="Activation; the published one is identity.",
     )
     bias: BiasField = True
     learning_rate: NonNegativeFloat | None = Field(default=None, description="Learning rate of the bias.")
@@ -122,9 +128,7 @@ class StateSpec(Model):
 
     channels: Size | None = Field(default=None, description="Channels; height and width follow from the edges.")
     shape: ShapeField | None = None
-    activation: ActivationField | None = Field(
-        default=None, description="Activation; left out, that of 'defaults'."
-    )
+    activation: ActivationField | None = Field(default=None, description="Activation; left out, that of 'defaults'.")
     bias: BiasField | None = Field(default=None, description="Bias; left out, that of 'defaults'.")
     learning_rate: NonNegativeFloat | None = Field(
         default=None, description="Learning rate of the bias; left out, that of 'training'."
@@ -150,7 +154,8 @@ class EdgeBase(Model):
     target: Name = Field(alias="to", description="State that A_e reaches; the interaction is symmetric.")
     name: Name | None = Field(default=None, description="Name of the edge; left out, '<from>_<to>'.")
     gain: NonNegativeFloat | None = Field(
-        default=None, description="Initial weights are uniform in ±gain/√fan_in; left out, that of 'defaults'."
+        default=None,
+        description="Initial weights are uniform in ±gain/√fan_in; left out, that of 'defaults'.",
     )
     learning_rate: NonNegativeFloat | None = Field(
         default=None, description="Learning rate of the weight; left out, that of 'training'."
@@ -229,9 +234,7 @@ class DynamicsSpec(Model):
 class LearningSpec(Model):
     """How the gradient is estimated."""
 
-    estimator: EstimatorName = Field(
-        default="centered", description="EP with ±β (Eq. 5), with +β or with −β (Eq. 4)."
-    )
+    estimator: EstimatorName = Field(default="centered", description="EP with ±β (Eq. 5), with +β or with −β (Eq. 4).")
     beta: PositiveFloat = Field(default=0.1, description="Nudging strength β.", examples=[0.1])
 
 
@@ -251,7 +254,8 @@ class TrainingSpec(Model):
         default=1.0, description="Largest norm of the whole gradient; null does not clip."
     )
     warm_start: bool = Field(
-        default=True, description="Start from the states that the previous batch's +β phase left, not from zeros."
+        default=True,
+        description="Start from the states that the previous batch's +β phase left, not from zeros.",
     )
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
         default=0, description="Seed of initial weights, batches and augmentation."
@@ -279,7 +283,7 @@ class Architecture(Model):
     output: OutputSpec
     defaults: DefaultsSpec = Field(default_factory=DefaultsSpec)
     states: dict[str, StateSpec] = Field(default_factory=dict, description="Hidden states by name, in order.")
-    edges: list[EdgeSpec] = Field(min_length=1, description="Weighted edges, in order.")  # type: ignore[valid-type]
+    edges: list[EdgeSpec] = Field(min_length=1, description="Weighted edges, in order.")
     dynamics: DynamicsSpec = Field(default_factory=DynamicsSpec)
     learning: LearningSpec = Field(default_factory=LearningSpec)
     training: TrainingSpec = Field(default_factory=TrainingSpec)

@@ -97,15 +97,14 @@ def parse(text: str | bytes, name: str = "<text>") -> Document:
     if len(text) > MAX_BYTES:
         raise EpgraphError(Diagnostic(f"the file is larger than {MAX_BYTES >> 20} MiB", file=name))
     if isinstance(text, bytes):
+        content = text
         try:
-            text = text.decode("utf-8-sig")
+            text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            line = text[: error.start].count(b"\n") + 1
-            column = error.start - (text.rfind(b"\n", 0, error.start) + 1) + 1
+            line = content.count(b"\n", 0, error.start) + 1
+            column = error.start - content.rfind(b"\n", 0, error.start)
             raise EpgraphError(
-                Diagnostic(
-                    "the file is not UTF-8 text", "save it as UTF-8", file=name, line=line, column=column
-                )
+                Diagnostic("the file is not UTF-8 text", "save it as UTF-8", file=name, line=line, column=column)
             ) from None
     root, problems = _Parser(text, name).run()
     document = Document(name, None, problems=problems)
@@ -146,7 +145,7 @@ class _Parser:
 
     def _build(self) -> _Node | None:
         root: _Node | None = None
-        anchors: dict[str, _Node] = {}
+        anchors: dict[str | None, _Node] = {}
         stack: list[_Node] = []
         keys: list[tuple[str, Mark] | None] = []
         values = 0
@@ -172,6 +171,7 @@ class _Parser:
         loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
         documents = 0
         for event in yaml.parse(self.text, Loader=loader):
+            assert event.start_mark is not None, "both of PyYAML's parsers set marks"
             mark = (event.start_mark.line + 1, event.start_mark.column + 1)
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
@@ -188,14 +188,14 @@ class _Parser:
                 values += 1
                 if event.tag is not None:
                     raise self.fail(
-                        f"the tag '{event.tag[:80]}' is not allowed", "remove it; the language has no tags", mark
+                        f"the tag '{event.tag[:80]}' is not allowed",
+                        "remove it; the language has no tags",
+                        mark,
                     )
                 if isinstance(event, yaml.ScalarEvent):
                     node = _Node(mark, self._scalar(event, mark, is_key=bool(keys) and keys[-1] is None))
                 elif len(stack) >= MAX_DEPTH:
-                    raise self.fail(
-                        f"nested deeper than {MAX_DEPTH} levels", "a network needs about five", mark
-                    )
+                    raise self.fail(f"nested deeper than {MAX_DEPTH} levels", "a network needs about five", mark)
                 elif isinstance(event, yaml.SequenceStartEvent):
                     node = _Node(mark, items=[])
                 else:

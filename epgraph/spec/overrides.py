@@ -22,9 +22,7 @@ def override(document: Document, assignments: list[str]) -> None:
         path, equals, text = assignment.partition("=")
         at: Location = tuple(int(p) if p.isdigit() else p for p in path.strip().split("."))
         if not equals or not all(part != "" for part in at):
-            raise EpgraphError(
-                f"--set {assignment}: expected KEY.PATH=VALUE", "e.g. --set learning.beta=0.2"
-            )
+            raise EpgraphError(f"--set {assignment}: expected KEY.PATH=VALUE", "e.g. --set learning.beta=0.2")
         value = parse(text, f"--set {path}").data if text.strip() else None
         _assign(document.data, at, value, assignment)
         document.values = {k: v for k, v in document.values.items() if k[: len(at)] != at}
@@ -46,9 +44,8 @@ def _assign(data: Any, at: Location, value: Any, assignment: str) -> None:
                 )
             )
     last = at[-1]
-    if isinstance(data, dict):
-        data[last] = value
-    elif isinstance(data, list) and isinstance(last, int) and last < len(data):
+    inside = isinstance(data, list) and isinstance(last, int) and last < len(data)
+    if isinstance(data, dict) or inside:
         data[last] = value
     else:
         raise EpgraphError(

@@ -90,7 +90,7 @@ def explain(error: ErrorDetails) -> Diagnostic:
         )
     if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
         sign = {"greater_than": ">", "greater_than_equal": "≥", "less_than": "<", "less_than_equal": "≤"}[kind]
-        bound = ctx.get("gt", ctx.get("ge", ctx.get("lt", ctx.get("le"))))
+        bound = next(ctx[key] for key in ("gt", "ge", "lt", "le") if key in ctx)
         return Diagnostic(f"'{_last_key(at)}' must be {sign} {_number(bound)}, found {describe(value)}", "", at)
     if kind == "string_pattern_mismatch":
         return Diagnostic(
@@ -101,9 +101,7 @@ def explain(error: ErrorDetails) -> Diagnostic:
     if kind in ("too_short", "too_long"):
         bound = ctx.get("min_length", ctx.get("max_length"))
         least = "at least" if kind == "too_short" else "at most"
-        return Diagnostic(
-            f"'{_last_key(at)}' needs {least} {bound} entries, found {ctx.get('actual_length')}", "", at
-        )
+        return Diagnostic(f"'{_last_key(at)}' needs {least} {bound} entries, found {ctx.get('actual_length')}", "", at)
     hint = str(ctx.get("hint", ""))
     return Diagnostic(error["msg"], hint, at)
 

@@ -7,7 +7,10 @@ import torch
 
 from epgraph.activations import NAMED, Activation, ReLU
 
-ALL: list[tuple[Activation, float]] = [(a, 1.0) for a in NAMED.values()] + [(ReLU(6, 6), 6.0), (ReLU(1, 9), 2.5)]
+ALL: list[tuple[Activation, float]] = [(a, 1.0) for a in NAMED.values()] + [
+    (ReLU(6, 6), 6.0),
+    (ReLU(1, 9), 2.5),
+]
 IDS = [a.label for a, _ in ALL]
 
 

@@ -15,9 +15,7 @@ from epgraph.edges import KINDS, Conv, Dense, EdgeKind, Identity, Shape, Skip
 
 GEOMETRIES = [
     Conv(kernel=kernel, stride=stride, padding=padding, pool=pool)
-    for kernel, stride, padding, pool in itertools.product(
-        (1, 2, 3, 5), (1, 2, 3), (0, 1, 2), (None, "average", "max")
-    )
+    for kernel, stride, padding, pool in itertools.product((1, 2, 3, 5), (1, 2, 3), (0, 1, 2), (None, "average", "max"))
 ]
 SIZES = [(6, 6), (7, 7), (8, 5), (9, 10)]
 IMAGE_KINDS: list[EdgeKind] = [*GEOMETRIES, *(Skip(stride=n) for n in (1, 2, 3)), Identity(scale=0.7)]

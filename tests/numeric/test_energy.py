@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ def energies(case: Case, updates: int) -> list[torch.Tensor]:
 def test_energy_never_rises_under_coloring(data: dict[str, Any]) -> None:
     case = Case(data)
     trace = energies(case, UPDATES)
-    for before, after in zip(trace, trace[1:], strict=False):
+    for before, after in pairwise(trace):
         if not bool(after.isfinite().all()) or bool((after.abs() > 1e12).any()):
             break  # unbounded states (identity) may run away, downhill all the way
         assert bool((after - before <= 1e-12 * before.abs().clamp_min(1)).all())
@@ -50,7 +51,7 @@ def test_energy_never_rises_under_coloring(data: dict[str, Any]) -> None:
 def test_energy_never_rises_with_smooth_activations(data: dict[str, Any]) -> None:
     case = Case(data)
     trace = energies(case, UPDATES)
-    for before, after in zip(trace, trace[1:], strict=False):
+    for before, after in pairwise(trace):
         if not bool(after.isfinite().all()) or bool((after.abs() > 1e12).any()):
             break
         assert bool((after - before <= 1e-12 * before.abs().clamp_min(1)).all())
@@ -74,12 +75,19 @@ edges:
     rises = {}
     for schedule in ("synchronous", "coloring"):
         engine = ep.compile(text, dtype=torch.float64, schedule=schedule)
-        values = {"edges.feed.weight": 0.0, "edges.couple.weight": -2.0, "states.h.bias": 4.0, "states.y.bias": 4.0}
+        values = {
+            "edges.feed.weight": 0.0,
+            "edges.couple.weight": -2.0,
+            "states.h.bias": 4.0,
+            "states.y.bias": 4.0,
+        }
         engine.load_state_dict({n: torch.full_like(p, values[n]) for n, p in engine.state_dict().items()})
         x = torch.zeros(1, 1)
         start = {"h": torch.zeros(1, 1), "y": torch.zeros(1, 1)}
         trajectory = engine.relax(x, start=start, steps=20, record=True).trajectory
-        trace = torch.stack([engine.energy(x, {n: s.double() for n, s in start.items()})] + [s.energy for s in trajectory])
+        trace = torch.stack(
+            [engine.energy(x, {n: s.double() for n, s in start.items()})] + [s.energy for s in trajectory]
+        )
         rises[schedule] = float((trace[1:] - trace[:-1]).max())
     # (0, 0) → (4, 4) has F = 2·(8 − 16) + 32 = 16, up from 0.
     assert rises["synchronous"] == 16.0

@@ -68,9 +68,7 @@ def test_gradients_follow_the_oracle(data: dict[str, Any]) -> None:
     for schedule in ("coloring", "synchronous"):
         for estimator in ("centered", "positive", "negative"):
             engine = case.engine(schedule)
-            estimate = engine.backward(
-                case.x, case.y, estimator=estimator, beta=0.2, free_steps=12, nudged_steps=6
-            )
+            estimate = engine.backward(case.x, case.y, estimator=estimator, beta=0.2, free_steps=12, nudged_steps=6)
             oracle = case.oracle(engine)
             classes = make_schedule(case.graph, schedule).classes
             expected = oracle.ep_gradient(case.x, case.y, classes, 12, 6, 0.2, estimator=estimator)

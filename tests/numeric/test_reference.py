@@ -39,10 +39,7 @@ def draw(seed, batch=2, scale=1.0, **options):
 
 def random_states(graph, batch=2, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return {
-        n: torch.rand(batch, *graph.states[n].shape, generator=generator, dtype=torch.float64)
-        for n in graph.free
-    }
+    return {n: torch.rand(batch, *graph.states[n].shape, generator=generator, dtype=torch.float64) for n in graph.free}
 
 
 def central_difference(function, point, step):
@@ -162,9 +159,7 @@ def test_activations_at_known_points():
 
 
 def test_self_energy_is_finite_at_the_ends():
-    assert self_energy(parse_activation("tanh"), torch.tensor([-1.0, 1.0])).tolist() == pytest.approx(
-        [math.log(2)] * 2
-    )
+    assert self_energy(parse_activation("tanh"), torch.tensor([-1.0, 1.0])).tolist() == pytest.approx([math.log(2)] * 2)
     assert self_energy(parse_activation("logistic"), torch.tensor([0.0, 1.0])).tolist() == [0.0, 0.0]
 
 
@@ -287,9 +282,7 @@ def test_residual_by_hand(two_units):
     expected = math.hypot(moved[0] - 3, moved[1] - 4) / 5
     only = {name: s[1:] for name, s in states.items()}
     assert two_units.residual(torch.zeros(1, 1), only) == pytest.approx(expected, rel=1e-14)
-    assert (
-        two_units.residual(torch.zeros(2, 1), states) > 1e300
-    )  # a state of zero that moves is at no equilibrium
+    assert two_units.residual(torch.zeros(2, 1), states) > 1e300  # a state of zero that moves is at no equilibrium
 
 
 def test_loss_is_the_mean_cost(two_units):
@@ -324,18 +317,12 @@ def test_phi_term_by_term():
     flat = [a[k][i][j] for k in range(2) for i, j in pixels]
     # The third column of b belongs to no window.
     pooled = {"b_c": max, "b_c_2": lambda window: sum(window) / 4}
-    expected = sum(
-        a[k][i][j] * p["edges.x_a.weight"][k][0][0][0] * image[i][j] for k in range(2) for i, j in pixels
-    )
+    expected = sum(a[k][i][j] * p["edges.x_a.weight"][k][0][0][0] * image[i][j] for k in range(2) for i, j in pixels)
     expected += sum(0.5 * a[k][i][j] * b[k][i][j] for k in range(2) for i, j in pixels)
     for edge, how in pooled.items():
         w = p[f"edges.{edge}.weight"][0]
-        expected += c[0][0][0] * how(
-            [sum(w[k][0][0] * b[k][i][j] for k in range(2)) for i in (0, 1) for j in (0, 1)]
-        )
-    expected += sum(
-        y[n] * sum(w * s for w, s in zip(p["edges.a_y.weight"][n], flat, strict=True)) for n in range(2)
-    )
+        expected += c[0][0][0] * how([sum(w[k][0][0] * b[k][i][j] for k in range(2)) for i in (0, 1) for j in (0, 1)])
+    expected += sum(y[n] * sum(w * s for w, s in zip(p["edges.a_y.weight"][n], flat, strict=True)) for n in range(2))
     for name, state in (("a", a), ("b", b)):
         expected += sum(p[f"states.{name}.bias"][k] * state[k][i][j] for k in range(2) for i, j in pixels)
     assert Reference(graph, parameters).phi(x, states).tolist() == pytest.approx([expected], rel=1e-13)
@@ -351,9 +338,7 @@ def test_force_against_finite_differences(seed):
     force = reference.update(x, states, graph.free)
     # Φ is linear in each unit: away from the kinks of max pooling a central difference errs by rounding only.
     for name in graph.free:
-        difference = central_difference(
-            lambda s, n=name: reference.phi(x, {**states, n: s}).sum(), states[name], 1e-6
-        )
+        difference = central_difference(lambda s, n=name: reference.phi(x, {**states, n: s}).sum(), states[name], 1e-6)
         assert torch.allclose(force[name], difference, rtol=1e-6, atol=1e-6), name
 
 
@@ -372,9 +357,7 @@ def test_parameter_gradient_against_finite_differences(seed):
         direction = torch.randn(value.shape, generator=torch.Generator().manual_seed(seed))
         h = 1e-6
         slope_along = float(phi(value + h * direction) - phi(value - h * direction)) / (2 * h)
-        assert float((gradient[name] * direction).sum()) == pytest.approx(slope_along, rel=1e-6, abs=1e-6), (
-            name
-        )
+        assert float((gradient[name] * direction).sum()) == pytest.approx(slope_along, rel=1e-6, abs=1e-6), name
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -402,9 +385,7 @@ def test_implicit_gradient_against_finite_differences(seed):
         h = 1e-4 / math.sqrt(sum(float(d.square().sum()) for d in direction.values()))
         ends = []
         for sign in (1, -1):
-            moved = Reference(
-                graph, {n: p + sign * h * direction[n] for n, p in reference.parameters.items()}
-            )
+            moved = Reference(graph, {n: p + sign * h * direction[n] for n, p in reference.parameters.items()})
             ends.append(float(moved.cost(settle(moved, x, states), y).mean()))
         along = sum(float((gradient[n] * d).sum()) for n, d in direction.items())
         assert along == pytest.approx((ends[0] - ends[1]) / (2 * h), rel=1e-6)
@@ -434,9 +415,7 @@ def test_implicit_gradient_leaves_out_clipped_units():
 def test_coupling_radius_is_the_rate_of_the_synchronous_update():
     reference, graph, x, _ = draw(1, batch=1, **BOUNDED)
     states = settle(reference, x)
-    off = {
-        n: s + 1e-4 * d for (n, s), d in zip(states.items(), random_states(graph, 1).values(), strict=True)
-    }
+    off = {n: s + 1e-4 * d for (n, s), d in zip(states.items(), random_states(graph, 1).values(), strict=True)}
     distances = []
     for _ in range(60):
         # Two steps: an eigenvalue and its negative may both be the largest.

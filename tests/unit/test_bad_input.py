@@ -47,10 +47,7 @@ CASES: dict[str, tuple[str, list[str]]] = {
     ),
     "unknown key near nothing": (
         edit("h1: {channels: 8}", "h1: {channels: 8, zzz: 1}"),
-        [
-            "5:21: unknown key 'zzz'; "
-            "known: channels, shape, activation, bias, learning_rate"
-        ],
+        ["5:21: unknown key 'zzz'; known: channels, shape, activation, bias, learning_rate"],
     ),
     "text is not an integer": (
         edit("kernel: 3, padding: 1, stride", 'kernel: "3", padding: 1, stride'),
@@ -123,19 +120,13 @@ CASES: dict[str, tuple[str, list[str]]] = {
     ),
     "shape mismatch, stride": (
         edit("h2: {channels: 8}", "h2: {shape: [8, 8, 8]}"),
-        [
-            "9:30: shape mismatch: conv h1→h2 gives 8×4×4 from 8×8×8, but the target is 8×8×8; "
-            "stride: 1 would fit"
-        ],
+        ["9:30: shape mismatch: conv h1→h2 gives 8×4×4 from 8×8×8, but the target is 8×8×8; stride: 1 would fit"],
     ),
     "shape mismatch, padding": (
         edit("to: h1, conv: {kernel: 3, padding: 1}", "to: h1, conv: {kernel: 3}").replace(
             "h1: {channels: 8}", "h1: {shape: [8, 8, 8]}"
         ),
-        [
-            "8:30: shape mismatch: conv x→h1 gives 8×6×6 from 3×8×8, but the target is 8×8×8; "
-            "padding: 1 would fit"
-        ],
+        ["8:30: shape mismatch: conv x→h1 gives 8×6×6 from 3×8×8, but the target is 8×8×8; padding: 1 would fit"],
     ),
     "shape mismatch between two edges": (
         GOOD + "  - {from: x, to: h2, skip: {}}\n",
@@ -234,11 +225,17 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "a list": ("- a\n- b\n", ["1:1: expected a mapping of keys, found a list; start with 'epgraph: 1'"]),
     "not YAML": (
         "epgraph: 1\nedges: [a, b\nstates: {}\n",
-        ["3:7: this is not YAML: did not find expected ',' or ']'; check brackets, commas and indentation around this line"],
+        [
+            "3:7: this is not YAML: did not find expected ',' or ']'; "
+            "check brackets, commas and indentation around this line"
+        ],
     ),
     "tabs": (
         "epgraph: 1\ninput:\n\tname: x\n",
-        ["3:1: this is not YAML: found character that cannot start any token; check the quotes, brackets and indentation here"],
+        [
+            "3:1: this is not YAML: found character that cannot start any token; "
+            "check the quotes, brackets and indentation here"
+        ],
     ),
     "a tag": (
         "epgraph: 1\nname: !!python/object/apply:os.system ['id']\n",
@@ -419,22 +416,21 @@ def test_a_state_that_cannot_learn_is_a_warning() -> None:
             "--set edges.9.gain=1: there is no 'edges[9]' in the file; "
             "name keys as in the file, list positions from 0; e.g. edges.0.gain=0.7",
         ),
-        ("edges.0.gain=[", "--set edges.0.gain:2:1: this is not YAML: did not find expected node content; "
-         "check brackets, commas and indentation around this line"),
+        (
+            "edges.0.gain=[",
+            "--set edges.0.gain:2:1: this is not YAML: did not find expected node content; "
+            "check brackets, commas and indentation around this line",
+        ),
     ],
 )
 def test_overrides(assignment: str, message: str) -> None:
     with pytest.raises(ep.EpgraphError) as caught:
-        from epgraph.graph import load
-
-        load(GOOD, [assignment])
+        ep.load(GOOD, [assignment])
     assert str(caught.value) == message
 
 
 def test_an_override_takes_effect() -> None:
-    from epgraph.graph import load
-
-    architecture = load(GOOD, ["learning.beta=0.25", "edges.0.gain=0.9", "dynamics.schedule=coloring"])
+    architecture = ep.load(GOOD, ["learning.beta=0.25", "edges.0.gain=0.9", "dynamics.schedule=coloring"])
     assert architecture.learning.beta == 0.25
     assert architecture.edges[0].gain == 0.9
     assert architecture.dynamics.schedule == "coloring"
@@ -447,8 +443,9 @@ def test_python_users_get_the_path_instead_of_a_line() -> None:
         "output": {"classes": 2},
         "edges": [{"from": "x", "to": "z", "dense": {}}],
     }
+    architecture = ep.Architecture.model_validate(data)
     with pytest.raises(ep.EpgraphError) as caught:
-        ep.build(ep.Architecture.model_validate(data))
+        ep.build(architecture)
     assert str(caught.value) == textwrap.dedent(
         """\
         edges[0].to: 'to' names no state: 'z'; known: x, y"""

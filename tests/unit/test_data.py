@@ -43,9 +43,7 @@ def refusal(*args: object, **kwargs: object) -> str:
 def batch(data: Data, workers: int = 0, seed: int = 0) -> torch.Tensor:
     """Return all augmented training examples in a shuffled order."""
     torch.manual_seed(seed)
-    loader = DataLoader(
-        data.train, 4, shuffle=True, num_workers=workers, generator=torch.Generator().manual_seed(seed)
-    )
+    loader = DataLoader(data.train, 4, shuffle=True, num_workers=workers, generator=torch.Generator().manual_seed(seed))
     return torch.cat([x for x, _ in loader])
 
 
@@ -86,15 +84,11 @@ def write_cifar(root: Path, monkeypatch: pytest.MonkeyPatch, classes: int = 10) 
         (folder / name).write_bytes(pickle.dumps({"data": pixels} | labels))
     names = {make.meta["key"]: [f"class{i}" for i in range(classes)]}
     (folder / make.meta["filename"]).write_bytes(pickle.dumps(names))
-    monkeypatch.setattr(
-        "torchvision.datasets.cifar.check_integrity", lambda path, md5=None: Path(path).is_file()
-    )
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda path, md5=None: Path(path).is_file())
     return folder
 
 
-def image_bytes(
-    size: tuple[int, int] = (8, 8), mode: str = "RGB", format: str = "PNG", seed: int = 0
-) -> bytes:
+def image_bytes(size: tuple[int, int] = (8, 8), mode: str = "RGB", format: str = "PNG", seed: int = 0) -> bytes:
     shape = (size[1], size[0], 3) if mode == "RGB" else (size[1], size[0])
     pixels = np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
     out = io.BytesIO()
@@ -164,8 +158,7 @@ def test_names() -> None:
         ("MNIST", "there is no data set 'MNIST'; did you mean 'mnist'?"),
         (
             "imagenet",
-            "there is no data set 'imagenet'; "
-            "known: digits, mnist, fashion-mnist, cifar10, cifar100, folder:PATH",
+            "there is no data set 'imagenet'; known: digits, mnist, fashion-mnist, cifar10, cifar100, folder:PATH",
         ),
         ("", "there is no data set ''; known: digits, mnist, fashion-mnist, cifar10, cifar100, folder:PATH"),
     ],
@@ -208,8 +201,7 @@ def test_path_without_folder(tmp_path: Path) -> None:
             "cifar100",
             (3, 32, 32),
             10,
-            "output.classes: cifar100 has 100 classes, but the network's output has 10; "
-            "write output: {classes: 100}",
+            "output.classes: cifar100 has 100 classes, but the network's output has 10; write output: {classes: 100}",
         ),
         (
             "cifar10",
@@ -297,9 +289,7 @@ def test_mnist_files(tmp_path: Path, compressed: bool) -> None:
     assert (len(data.train), len(data.test)) == (40, 20)
     assert data.classes == tuple("0123456789")
     stem = raw / "t10k-images-idx3-ubyte"
-    content = (
-        gzip.decompress(stem.with_name(stem.name + ".gz").read_bytes()) if compressed else stem.read_bytes()
-    )
+    content = gzip.decompress(stem.with_name(stem.name + ".gz").read_bytes()) if compressed else stem.read_bytes()
     pixels = torch.tensor(list(content[16 : 16 + 784])).view(1, 28, 28) / 255
     x, label = data.test[0]
     assert torch.allclose(x, (pixels - 0.1307) / 0.3081, atol=1e-6)
@@ -417,9 +407,7 @@ def test_mnist_of_another_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "classes", "n"), [("cifar10", 10, 50), ("cifar100", 100, 10)])
-def test_cifar_recipe(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, classes: int, n: int
-) -> None:
+def test_cifar_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, classes: int, n: int) -> None:
     write_cifar(tmp_path, monkeypatch, classes)
     data = load_data(name, shape=(3, 32, 32), classes=classes, root=tmp_path)
     assert (len(data.train), len(data.test)) == (n, 10)
@@ -550,9 +538,7 @@ def test_broken_download_leaves_nothing(tmp_path: Path, served: dict[str, bytes]
     assert text.startswith(
         f"mnist cannot be downloaded into {root}: Error downloading t10k-labels-idx1-ubyte.gz: Tried https://"
     )
-    assert text.endswith(
-        f"got: File not found or corrupted.; check the network, or put the files in {root}/MNIST/raw"
-    )
+    assert text.endswith(f"got: File not found or corrupted.; check the network, or put the files in {root}/MNIST/raw")
     assert list(root.iterdir()) == []
     served["t10k-labels-idx1-ubyte.gz"] = whole
     assert len(load_data("mnist", shape=(784,), classes=10, root=root, download=True).train) == 40
@@ -691,8 +677,7 @@ def test_folder_arranged_wrongly(write: Write, files: dict[str, bytes], text: st
         (
             (3, 8, 8),
             10,
-            "output.classes: {name} has 2 classes, but the network's output has 10; "
-            "write output: {{classes: 2}}",
+            "output.classes: {name} has 2 classes, but the network's output has 10; write output: {{classes: 2}}",
         ),
         (
             (4, 8, 8),
@@ -783,8 +768,7 @@ def test_zip_compressed_in_an_unusual_way(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_BZIP2) as archive:
         archive.writestr("train/a/0.png", image_bytes())
     assert refusal(f"folder:{path}", shape=(3, 8, 8), classes=2) == (
-        f"the image {path}/train/a/0.png cannot be read: it is neither stored nor deflated; "
-        "replace or remove it"
+        f"the image {path}/train/a/0.png cannot be read: it is neither stored nor deflated; replace or remove it"
     )
 
 

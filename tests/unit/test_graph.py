@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def chain(length: int) -> ep.Architecture:
     """A chain of dense states with a skip over every third of them."""
     states = {f"h{i}": {"shape": [4]} for i in range(length)}
     names = ["x", *states, "y"]
-    edges = [{"from": a, "to": b, "dense": {}} for a, b in zip(names, names[1:], strict=False)]
+    edges = [{"from": a, "to": b, "dense": {}} for a, b in pairwise(names)]
     edges += [{"from": f"h{i}", "to": f"h{i + 2}", "dense": {}} for i in range(0, length - 2, 3)]
     return ep.Architecture.model_validate(
         {
@@ -60,7 +61,13 @@ def test_hopfield_resnet13_is_the_published_network() -> None:
 def test_vgg5_is_the_published_network() -> None:
     net = graph("vgg5")
     assert net.parameters() == 3_859_210
-    assert [s.shape for s in net.states.values()][1:] == [(128, 16, 16), (256, 8, 8), (512, 4, 4), (512, 2, 2), (10,)]
+    assert [s.shape for s in net.states.values()][1:] == [
+        (128, 16, 16),
+        (256, 8, 8),
+        (512, 4, 4),
+        (512, 2, 2),
+        (10,),
+    ]
     fan_ins = [round(0.25 / s.bias_scale**2) for s in net.states.values() if s.bias_scale is not None]
     assert fan_ins == [27, 128 * 9, 256 * 9, 512 * 9, 512 * 4]
 
@@ -82,7 +89,11 @@ def test_neighbours() -> None:
 
 def test_even_odd_conflicts_are_the_three_skips_between_hidden_states() -> None:
     schedule = make_schedule(graph("hopfield_resnet13"), "even_odd")
-    assert [(e.source, e.target) for e in schedule.conflicts] == [("h1b", "h2b"), ("h2b", "h3b"), ("h3b", "h4b")]
+    assert [(e.source, e.target) for e in schedule.conflicts] == [
+        ("h1b", "h2b"),
+        ("h2b", "h3b"),
+        ("h3b", "h4b"),
+    ]
     assert schedule.classes[0] == ("h1a", "h2a", "h3a", "h4a", "y")
 
 

@@ -35,9 +35,7 @@ def example(name: str) -> Architecture:
     return load(EXAMPLES / f"{name}.yaml")
 
 
-def network(
-    edges: list[str], states: str = "a, b, c", name: str = "net", schedule: str = "even_odd"
-) -> Architecture:
+def network(edges: list[str], states: str = "a, b, c", name: str = "net", schedule: str = "even_odd") -> Architecture:
     hidden = ", ".join(f"{state.strip()}: {{shape: [4]}}" for state in states.split(",") if state.strip())
     lines = "".join(f"  - {{{edge}}}\n" for edge in edges)
     return load(
@@ -134,9 +132,7 @@ def test_svg_names_every_state_and_edge_kind(tmp_path: Path) -> None:
     text = svg_text(render(arch, tmp_path / "net.svg"))
     for state in build(arch).states.values():
         assert state.name in text
-    assert {"128×16×16", "conv 3×3 /2", "skip 1×1 /2", "dense", "clamped", "output", "relu6", "147k"} <= set(
-        text
-    )
+    assert {"128×16×16", "conv 3×3 /2", "skip 1×1 /2", "dense", "clamped", "output", "relu6", "147k"} <= set(text)
     assert text.count("same class") == 3
     assert any("9,742,858 parameters" in line for line in text)
 
@@ -203,8 +199,7 @@ def test_any_name_can_be_drawn(name: str, suffix: str, tmp_path: Path) -> None:
         plain = example("vgg5")
         ids = [g.get("id") for g in ET.parse(path).iter("{http://www.w3.org/2000/svg}g")]
         assert ids == [
-            g.get("id")
-            for g in ET.parse(render(plain, tmp_path / "plain.svg")).iter("{http://www.w3.org/2000/svg}g")
+            g.get("id") for g in ET.parse(render(plain, tmp_path / "plain.svg")).iter("{http://www.w3.org/2000/svg}g")
         ]
 
 
@@ -333,9 +328,7 @@ def test_caption_agrees_with_check() -> None:
 def test_unknown_suffix(tmp_path: Path) -> None:
     with pytest.raises(EpgraphError) as error:
         render(example("vgg5"), tmp_path / "net.jpeg")
-    assert (
-        str(error.value) == f"{tmp_path}/net.jpeg: unknown suffix '.jpeg'; known: .svg, .png, .pdf, .dot, .gv"
-    )
+    assert str(error.value) == f"{tmp_path}/net.jpeg: unknown suffix '.jpeg'; known: .svg, .png, .pdf, .dot, .gv"
     with pytest.raises(EpgraphError, match=r"no suffix to say which format; known: \.svg"):
         render(example("vgg5"), tmp_path / "net")
     with pytest.raises(EpgraphError, match=r"unknown suffix '\.txt'; known: \.png, \.svg, \.pdf"):
@@ -396,9 +389,7 @@ def test_failure_of_the_dot_program_is_reported(tmp_path: Path, monkeypatch: pyt
     fake_dot(tmp_path, monkeypatch, "cat >/dev/null; echo 'Format: \"pdf\" not recognized.' >&2; exit 1")
     with pytest.raises(EpgraphError) as error:
         render(example("vgg5"), tmp_path / "net.pdf")
-    assert str(error.value) == (
-        "the program 'dot' cannot draw pdf: Format: \"pdf\" not recognized.; write a .dot file"
-    )
+    assert str(error.value) == ("the program 'dot' cannot draw pdf: Format: \"pdf\" not recognized.; write a .dot file")
     assert not (tmp_path / "net.pdf").exists()
 
 
@@ -454,9 +445,7 @@ def test_curves_of_a_line_torn_inside_a_character(tmp_path: Path) -> None:
 
 
 def test_metrics_of_a_repeated_epoch_are_the_last(tmp_path: Path) -> None:
-    source = metrics(
-        tmp_path / "metrics.jsonl", record(1), record(2), {**record(2), "train_loss": 7.0}, record(3)
-    )
+    source = metrics(tmp_path / "metrics.jsonl", record(1), record(2), {**record(2), "train_loss": 7.0}, record(3))
     read = read_metrics(source)
     assert list(read) == [1, 2, 3]
     assert read[2]["train_loss"] == 7.0

@@ -56,10 +56,7 @@ def test_a_seed_draws_one_architecture(population):
 
 def test_an_architecture_survives_yaml(population):
     for architecture in population[:10]:
-        assert (
-            load(yaml.safe_dump(architecture)).to_dict()
-            == Architecture.model_validate(architecture).to_dict()
-        )
+        assert load(yaml.safe_dump(architecture)).to_dict() == Architecture.model_validate(architecture).to_dict()
 
 
 def test_smooth_architectures_have_no_kinks():
@@ -71,9 +68,7 @@ def test_smooth_architectures_have_no_kinks():
 
 def test_options_restrict_what_is_drawn():
     for seed in range(20):
-        graph = random_graph(
-            seed, activations=["tanh"], pool_max=False, min_states=6, max_states=7, gain=(0.1, 0.1)
-        )
+        graph = random_graph(seed, activations=["tanh"], pool_max=False, min_states=6, max_states=7, gain=(0.1, 0.1))
         assert {graph.states[name].activation.label for name in graph.free[:-1]} == {"tanh"}
         assert all(edge.kind.is_linear for edge in graph.edges.values())
         assert 6 <= len(graph.free) <= 7
