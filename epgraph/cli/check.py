@@ -61,7 +61,7 @@ def _text(found: dict[str, Any]) -> str:
             state["name"],
             "×".join(map(str, state["shape"])),
             "clamped" if state["clamped"] else state["activation"],
-            "" if state["colour"] is None else str(state["colour"]),
+            "" if state["colour"] is None else str(state["colour"] + 1),
             ", ".join(state["pre"]),
             ", ".join(state["post"]),
         )

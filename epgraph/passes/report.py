@@ -11,8 +11,8 @@ def report(plan: Plan) -> dict[str, Any]:
     """Describe a plan: states, edges, schedule, parameters and cost, ready for JSON.
 
     ``macs`` of an edge is one application of A_e to one example. ``macs_per_sweep`` leaves out the clamped
-    input's contributions, which are computed once per batch. ``colour`` is the class, from 0, in which a state
-    (first) moves; null for the clamped input.
+    input's contributions, which are computed once per batch. ``colour`` is the index into ``schedule.classes`` of
+    the class in which a state (first) moves; null for the clamped input.
     """
     graph, schedule = plan.graph, plan.schedule
     colour: dict[str, int] = {}

@@ -264,7 +264,9 @@ def test_a_wrong_command_line(arguments: list[str], message: str, capsys: pytest
     assert capsys.readouterr().err.startswith(message)
 
 
-def test_an_internal_error_is_named_as_such(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_internal_error_is_named_as_such(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     import sys
 
     module = sys.modules["epgraph.cli.check"]
@@ -279,7 +281,9 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
     assert "Example:\n  " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("example", ["hopfield_resnet13_noskip", "hopfield_resnet_identity", "hopfield_resnet13", "vgg5"])
+@pytest.mark.parametrize(
+    "example", ["hopfield_resnet13_noskip", "hopfield_resnet_identity", "hopfield_resnet13", "vgg5"]
+)
 def test_examples_take_a_gradient_step(example: str) -> None:
     """Narrowed to a few channels, every image example relaxes and fills every gradient."""
     text = Path(f"examples/{example}.yaml").read_text()
