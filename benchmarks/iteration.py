@@ -228,6 +228,13 @@ def _spread(values: list[float]) -> dict[str, float]:
     return {"median": median(values), "min": min(values), "max": max(values)}
 
 
+def _rounded(value: Any) -> Any:
+    """Round to four significant digits, which is more than the spread leaves."""
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
 def _ratio(theirs: list[float], ours: list[float]) -> dict[str, float]:
     """Over the pairs that ran one after the other: what else the machine did weighs on both alike."""
     return _spread([a / b for a, b in zip(theirs, ours, strict=True)])
@@ -301,7 +308,7 @@ def main() -> int:
         torch.set_num_threads(arguments.threads)
     torch.backends.cudnn.benchmark = True  # as in the official driver, for both systems
     result = measure_memory(arguments) if arguments.memory_of else measure(arguments)
-    print(json.dumps(result, indent=1))
+    print(json.dumps(_rounded(result), indent=1))
     return 0
 
 

@@ -18,7 +18,7 @@ from epgraph.costs import COSTS
 from epgraph.edges import Shape, shape_text
 from epgraph.engine.estimators import ESTIMATORS, Estimate
 from epgraph.engine.phases import Nudge, Phase, Single
-from epgraph.engine.relaxation import Relaxation, States, Status, Sweep
+from epgraph.engine.relaxation import Clamped, Relaxation, States, Status, Sweep
 from epgraph.errors import EpgraphError, nearest
 from epgraph.graph import Edge, State
 from epgraph.passes import Plan, Term, Update
@@ -164,13 +164,11 @@ class Engine(nn.Module):
         """
         x = self.check_input(x)
         nudge = None if target is None else Nudge(self.cost, self.targets(target, len(x)), beta)
-        states = self.start(x, start)
         dynamics = self.architecture.dynamics
         return self.run(
-            x,
-            states,
+            self.clamp(x),
+            self.start(x, start),
             Single(nudge),
-            self.constants(x),
             dynamics.free_steps if steps is None else steps,
             dynamics.tolerance if tolerance is None else tolerance,
             record=record,
@@ -247,19 +245,21 @@ class Engine(nn.Module):
             raise EpgraphError(f"beta must be a positive number, found {beta}", "e.g. beta=0.1")
         x = self.check_input(x)
         target = self.targets(y, len(x))
-        tolerance = architecture.dynamics.tolerance if tolerance is None else tolerance
-        free = self.relax(x, start=start, steps=free_steps, tolerance=tolerance)
-        steps = architecture.dynamics.nudged_steps if nudged_steps is None else nudged_steps
-        return ESTIMATORS[name](self, x, Nudge(self.cost, target, beta), free, steps, tolerance)
+        dynamics = architecture.dynamics
+        tolerance = dynamics.tolerance if tolerance is None else tolerance
+        free_steps = dynamics.free_steps if free_steps is None else free_steps
+        nudged_steps = dynamics.nudged_steps if nudged_steps is None else nudged_steps
+        clamped = self.clamp(x)
+        free = self.run(clamped, self.start(x, start), Single(), free_steps, tolerance)
+        return ESTIMATORS[name](self, clamped, Nudge(self.cost, target, beta), free, nudged_steps, tolerance)
 
     # What estimators build on.
 
     def run(
         self,
-        x: Tensor,
+        clamped: Clamped,
         states: States,
         phase: Phase,
-        constants: States,
         steps: int,
         tolerance: float,
         record: bool = False,
@@ -268,7 +268,9 @@ class Engine(nn.Module):
 
         ``states`` includes the clamped input, and all of them are in the form that ``phase`` moves.
         """
-        clamped = self.graph.input.name
+        if not tolerance >= 0 or steps < 0:
+            raise EpgraphError(f"steps and tolerance must not be negative, found {steps} and {tolerance}")
+        x = clamped.x
         trajectory: list[Sweep] = []
         residuals = torch.full((len(x),), float("nan"), device=x.device)
         taken = 0
@@ -277,11 +279,11 @@ class Engine(nn.Module):
             look = record or taken == steps or (tolerance > 0 and taken % CHECK_EVERY == 0)
             before = dict(states) if look else states
             for updates in self.plan.classes:
-                states.update({u.state: self._update(u, states, constants, phase) for u in updates})
+                states.update({u.state: self._update(u, states, clamped.constants, phase) for u in updates})
             if look:
                 residuals = self._relative_change(before, states, phase)
                 if record:
-                    now = {name: s for name, s in states.items() if name != clamped}
+                    now = {name: states[name] for name in self.graph.free}
                     trajectory.append(Sweep(now, self.energy(x, now), float(residuals.max())))
                 if tolerance > 0 and bool((residuals <= tolerance).all()):
                     break
@@ -296,8 +298,8 @@ class Engine(nn.Module):
             status = Status.CONVERGED if settled else Status.OUT_OF_STEPS
         return Relaxation(moved, taken, residuals, status, diverged, trajectory)
 
-    def constants(self, x: Tensor) -> States:
-        """Bias and clamped input's contribution to every state: (batch or 1, *shape)."""
+    def clamp(self, x: Tensor) -> Clamped:
+        """Compute what the input and the biases contribute, which no sweep needs to compute again."""
         values = {self.graph.input.name: x}
         found: States = {}
         for update in self.plan.constants:
@@ -308,7 +310,7 @@ class Engine(nn.Module):
                 total = part if total is None else part.add_(total)
             if total is not None:
                 found[update.state] = total
-        return found
+        return Clamped(x, found)
 
     def start(self, x: Tensor, given: Mapping[str, Tensor] | None) -> States:
         """Clamped input and initial states, checked."""
@@ -354,24 +356,24 @@ class Engine(nn.Module):
             )
         return y.to(self.device, self.dtype)
 
-    def accumulate(self, pairs: States, clamped: Tensor, scale: float) -> None:
+    def accumulate(self, pairs: States, x: Tensor, scale: float) -> None:
         """Add ``scale`` · ½[∂Φ/∂θ(s⁺) − ∂Φ/∂θ(s⁻)], summed over the batch, to every ``.grad``.
 
-        ``pairs`` holds the common and odd parts of the states, (2·batch, *shape), ``clamped`` the input.
+        ``pairs`` holds the common and odd parts of the states, (2·batch, *shape), ``x`` is the clamped input.
         """
-        source_name = self.graph.input.name
+        clamped = self.graph.input.name
+        # The clamped input has no odd part: half of the products vanish where the edge is linear.
+        pairs = {**pairs, clamped: torch.cat((x, torch.zeros_like(x)))}
         for edge in self.graph.edges.values():
             weight = self.weight(edge)
             if weight is None or not weight.requires_grad:
                 continue
-            # The clamped input has no odd part: half of the products vanish where the edge is linear.
-            if edge.source == source_name and edge.kind.is_linear:
-                gradient = edge.kind.weight_gradient(weight, clamped, pairs[edge.target].chunk(2)[1])
-            elif edge.target == source_name and edge.kind.is_linear:
-                gradient = edge.kind.weight_gradient(weight, pairs[edge.source].chunk(2)[1], clamped)
+            if edge.source == clamped and edge.kind.is_linear:
+                gradient = edge.kind.weight_gradient(weight, x, pairs[edge.target].chunk(2)[1])
+            elif edge.target == clamped and edge.kind.is_linear:
+                gradient = edge.kind.weight_gradient(weight, pairs[edge.source].chunk(2)[1], x)
             else:
-                both = {**pairs, source_name: torch.cat((clamped, torch.zeros_like(clamped)))}
-                gradient = edge.kind.weight_contrast(weight, both[edge.source], both[edge.target])
+                gradient = edge.kind.weight_contrast(weight, pairs[edge.source], pairs[edge.target])
             _add_grad(weight, gradient, scale)
         for name in self.graph.free:
             bias = self.bias(self.graph.states[name])
@@ -387,9 +389,9 @@ class Engine(nn.Module):
             total = part if total is None else total.add_(part)
         constant = constants.get(update.state)
         if total is None:
-            batch = len(states[self.graph.input.name])
+            rows = len(states[self.graph.input.name])
             empty = self._like.new_zeros(1)
-            total = phase.spread(empty if constant is None else constant, batch, state.shape)
+            total = phase.spread(empty if constant is None else constant, rows, state.shape)
         elif constant is not None:
             total = phase.drive_(total, constant)
         if state.role == "output":

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from epgraph.engine.phases import Nudge, Pair, Single, make_pair, split_pair
-from epgraph.engine.relaxation import Relaxation, States
+from epgraph.engine.relaxation import Clamped, Relaxation, States
 
 if TYPE_CHECKING:
     from epgraph.engine.engine import Engine
@@ -51,37 +51,44 @@ class Estimate:
         return tuple(dict.fromkeys(n for r in (self.free, *self.nudged) for n in r.diverged))
 
 
-Estimator = Callable[["Engine", Tensor, Nudge, Relaxation, int, float], Estimate]
+Estimator = Callable[["Engine", Clamped, Nudge, Relaxation, int, float], Estimate]
+"""From an engine, its clamped input, the nudge, the free relaxation, the nudged steps and the tolerance."""
 
 
-def centered(engine: Engine, x: Tensor, nudge: Nudge, free: Relaxation, steps: int, tolerance: float) -> Estimate:
+def centered(
+    engine: Engine, clamped: Clamped, nudge: Nudge, free: Relaxation, steps: int, tolerance: float
+) -> Estimate:
     """Centred EP (Eq. 5): −(1/2β)[∂Φ/∂θ(s^{+β}) − ∂Φ/∂θ(s^{−β})], error O(β²) where σ is smooth.
 
     Both phases start from the free state and run as one doubled batch, carried as a pair (``phases.Pair``).
     """
     states: States = {name: torch.cat((s, torch.zeros_like(s))) for name, s in free.states.items()}
-    states[engine.graph.input.name] = torch.cat((x, torch.zeros_like(x)))
-    pairs = engine.run(x, states, Pair(nudge), engine.constants(x), steps, tolerance)
-    engine.accumulate(pairs.states, x, -1.0 / (nudge.beta * len(x)))
+    states[engine.graph.input.name] = torch.cat((clamped.x, torch.zeros_like(clamped.x)))
+    pairs = engine.run(clamped, states, Pair(nudge), steps, tolerance)
+    engine.accumulate(pairs.states, clamped.x, -1.0 / (nudge.beta * len(clamped.x)))
     split = {name: split_pair(pair) for name, pair in pairs.states.items()}
     signs = [replace(pairs, states={name: both[i] for name, both in split.items()}) for i in (0, 1)]
     return _estimate(engine, nudge, free, *signs)
 
 
-def positive(engine: Engine, x: Tensor, nudge: Nudge, free: Relaxation, steps: int, tolerance: float) -> Estimate:
+def positive(
+    engine: Engine, clamped: Clamped, nudge: Nudge, free: Relaxation, steps: int, tolerance: float
+) -> Estimate:
     """One-sided EP (Eq. 4): −(1/β)[∂Φ/∂θ(s^{+β}) − ∂Φ/∂θ(s*)], error O(β)."""
-    nudged = _nudged(engine, x, nudge, free, steps, tolerance)
+    nudged = _nudged(engine, clamped, nudge, free, steps, tolerance)
     pairs = {name: make_pair(s, free.states[name]) for name, s in nudged.states.items()}
-    engine.accumulate(pairs, x, -2.0 / (nudge.beta * len(x)))
+    engine.accumulate(pairs, clamped.x, -2.0 / (nudge.beta * len(clamped.x)))
     return _estimate(engine, nudge, free, nudged)
 
 
-def negative(engine: Engine, x: Tensor, nudge: Nudge, free: Relaxation, steps: int, tolerance: float) -> Estimate:
+def negative(
+    engine: Engine, clamped: Clamped, nudge: Nudge, free: Relaxation, steps: int, tolerance: float
+) -> Estimate:
     """One-sided EP with −β: −(1/β)[∂Φ/∂θ(s*) − ∂Φ/∂θ(s^{−β})], error O(β)."""
     away = replace(nudge, beta=-nudge.beta)
-    nudged = _nudged(engine, x, away, free, steps, tolerance)
+    nudged = _nudged(engine, clamped, away, free, steps, tolerance)
     pairs = {name: make_pair(free.states[name], s) for name, s in nudged.states.items()}
-    engine.accumulate(pairs, x, -2.0 / (nudge.beta * len(x)))
+    engine.accumulate(pairs, clamped.x, -2.0 / (nudge.beta * len(clamped.x)))
     return _estimate(engine, nudge, free, nudged)
 
 
@@ -89,9 +96,11 @@ ESTIMATORS: dict[str, Estimator] = {rule.__name__: rule for rule in (centered, p
 """Every estimator by the name under which it is written in YAML."""
 
 
-def _nudged(engine: Engine, x: Tensor, nudge: Nudge, free: Relaxation, steps: int, tolerance: float) -> Relaxation:
-    states = {engine.graph.input.name: x, **free.states}
-    return engine.run(x, states, Single(nudge), engine.constants(x), steps, tolerance)
+def _nudged(
+    engine: Engine, clamped: Clamped, nudge: Nudge, free: Relaxation, steps: int, tolerance: float
+) -> Relaxation:
+    states = {engine.graph.input.name: clamped.x, **free.states}
+    return engine.run(clamped, states, Single(nudge), steps, tolerance)
 
 
 def _estimate(engine: Engine, nudge: Nudge, free: Relaxation, *nudged: Relaxation) -> Estimate:

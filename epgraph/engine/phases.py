@@ -40,8 +40,8 @@ class Phase(Protocol):
     def drive_(self, total: Tensor, constant: Tensor) -> Tensor:
         """Add a constant contribution, (batch or 1, *shape), to a sum of contributions, in place."""
 
-    def spread(self, constant: Tensor, batch: int, shape: Shape) -> Tensor:
-        """Return a new sum that holds the constant contribution alone."""
+    def spread(self, constant: Tensor, rows: int, shape: Shape) -> Tensor:
+        """Return a new sum, (rows, *shape), that holds the constant contribution alone."""
 
     def nudge_(self, total: Tensor, output: Tensor) -> Tensor:
         """Add −β ∂C/∂s^out at the present output to its sum, in place."""
@@ -71,9 +71,9 @@ class Single:
         """Add the constant."""
         return total.add_(constant)
 
-    def spread(self, constant: Tensor, batch: int, shape: Shape) -> Tensor:
+    def spread(self, constant: Tensor, rows: int, shape: Shape) -> Tensor:
         """Copy the constant to every example."""
-        return constant.expand(batch, *shape).clone()
+        return constant.expand(rows, *shape).clone()
 
     def nudge_(self, total: Tensor, output: Tensor) -> Tensor:
         """Subtract β ∂C/∂s^out."""
@@ -109,9 +109,9 @@ class Pair:
         total[: total.shape[0] // 2].add_(constant)
         return total
 
-    def spread(self, constant: Tensor, batch: int, shape: Shape) -> Tensor:
+    def spread(self, constant: Tensor, rows: int, shape: Shape) -> Tensor:
         """Copy the constant to the common part of every example, with an odd part of zero."""
-        return self.drive_(constant.new_zeros(2 * batch, *shape), constant)
+        return self.drive_(constant.new_zeros(rows, *shape), constant)
 
     def nudge_(self, total: Tensor, output: Tensor) -> Tensor:
         """±β swaps the parts: the odd force acts on the common part and the common force on the odd part."""

@@ -11,6 +11,17 @@ States = dict[str, Tensor]
 """States that move, by name; each (batch, *shape)."""
 
 
+@dataclass(frozen=True)
+class Clamped:
+    """The clamped input x of a batch, and what it and the biases contribute to every state, computed once.
+
+    ``constants`` are (batch or 1, *shape); a state to which nothing constant flows is not in it.
+    """
+
+    x: Tensor
+    constants: States
+
+
 class Status(Enum):
     """How a relaxation ended; not settling is a result, not an exception."""
 

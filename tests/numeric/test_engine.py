@@ -136,6 +136,50 @@ def test_a_pooled_edge_into_the_input() -> None:
         assert apart(parameter.grad, expected[name]) <= 1e-9, name
 
 
+SHALLOW = {
+    "epgraph": 1,
+    "input": {"shape": [2, 4, 4]},
+    "output": {"classes": 3},
+    "defaults": {"activation": "relu6"},
+    "states": {"aside": {"shape": [4]}, "silent": {"shape": [3, 4, 4], "bias": False}},
+    "edges": [
+        {"from": "x", "to": "y", "dense": {}},
+        {"from": "x", "to": "aside", "dense": {}},
+        {"from": "x", "to": "silent", "skip": {}},
+    ],
+}
+
+
+@pytest.mark.parametrize("estimator", ["centered", "positive", "negative"])
+def test_states_that_only_the_input_drives(estimator: Any) -> None:
+    """Nothing in such a sum moves, so the whole of it is hoisted."""
+    case = Case(SHALLOW)
+    engine = case.engine("coloring")
+    estimate = engine.backward(case.x, case.y, beta=0.1, estimator=estimator, free_steps=5, nudged_steps=5, tolerance=0)
+    classes = make_schedule(case.graph, "coloring").classes
+    expected = case.oracle(engine).ep_gradient(case.x, case.y, classes, 5, 5, 0.1, estimator=estimator)
+    for name, parameter in engine.named_parameters():
+        assert parameter.grad is not None
+        assert apart(parameter.grad, expected[name]) <= 1e-9, name
+    assert all(len(s) == len(case.x) for s in estimate.nudged[0].states.values())
+
+
+def test_constants_are_computed_once_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many sweeps and phases: one application of each edge from the input."""
+    engine = ep.compile("examples/digits.yaml")
+    applied: list[str] = []
+    original = ep.Engine._term
+
+    def counted(self: ep.Engine, term: Any, *arguments: Any) -> Tensor:
+        applied.append(term.edge.name)
+        return original(self, term, *arguments)
+
+    monkeypatch.setattr(ep.Engine, "_term", counted)
+    engine.backward(torch.rand(2, 1, 8, 8), torch.tensor([1, 2]), free_steps=9, nudged_steps=7)
+    assert applied.count("x_h1") == 1
+    assert applied.count("h1_h2") == 2 * (9 + 7)
+
+
 def test_memory_does_not_grow_with_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many states are alive after 25 sweeps as after 5: the engine keeps no history unless asked."""
     engine = ep.compile("examples/digits.yaml")
