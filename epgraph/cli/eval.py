@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
-from epgraph.cli.options import data_options, device_option, load_for, pick_device
+from epgraph.cli.options import data_options, device_option, load_for, pick_device, threads_option
 
 
 @click.command("eval")
 @click.argument("run", type=click.Path(path_type=Path))
 @data_options
 @device_option
+@threads_option
 @click.option("--free-steps", type=click.IntRange(min=1), help="Override dynamics.free_steps.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def eval_command(
@@ -23,6 +24,7 @@ def eval_command(
     download: bool,
     limit: int | None,
     device: str | None,
+    threads: int | None,
     free_steps: int | None,
     as_json: bool,
 ) -> None:
@@ -32,11 +34,12 @@ def eval_command(
     Example:
       epgraph eval runs/demo --data digits
     """
-    from epgraph.learning import bar, batches, engine_from_checkpoint, evaluate, load_checkpoint
+    from epgraph.learning import bar, batches, engine_from_checkpoint, evaluate, load_checkpoint, set_threads
     from epgraph.learning import default_workers as workers_for
 
     where = pick_device(device)
     engine = engine_from_checkpoint(load_checkpoint(run, where), device=where)
+    set_threads(engine, threads)
     architecture = engine.architecture
     examples = load_for(architecture, data, data_root, download, limit)
     loader = batches(

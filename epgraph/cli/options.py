@@ -34,6 +34,9 @@ dtype_option = click.option(
     show_default=True,
     help="Precision of states and parameters.",
 )
+threads_option = click.option(
+    "--threads", type=click.IntRange(min=1), help="CPU threads; left out, one for a small network, else all."
+)
 
 
 def data_options(command: F) -> F:

@@ -19,6 +19,7 @@ from epgraph.cli.options import (
     pick_device,
     schedule_option,
     set_option,
+    threads_option,
 )
 from epgraph.errors import EpgraphError
 from epgraph.graph import load
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 @set_option
 @device_option
 @dtype_option
+@threads_option
 @click.option("--workers", type=click.IntRange(min=0), help="Processes that load data; left out, chosen by size.")
 @click.option("--no-augment", is_flag=True, help="Train on the images as they are.")
 @click.option("--overwrite", is_flag=True, help="Start over in a run folder that is in use.")
@@ -56,6 +58,7 @@ def train(
     overrides: tuple[str, ...],
     device: str | None,
     dtype: str,
+    threads: int | None,
     workers: int | None,
     no_augment: bool,
     overwrite: bool,
@@ -87,12 +90,13 @@ def train(
     import torch
 
     from epgraph.engine import compile
-    from epgraph.learning import Run, Trainer, default_workers, load_checkpoint
+    from epgraph.learning import Run, Trainer, default_workers, load_checkpoint, set_threads
     from epgraph.render import curves, render
 
     examples = load_for(architecture, data, data_root, download, limit, augment=not no_augment)
     where = pick_device(device)
     engine = compile(architecture, device=where, dtype=getattr(torch, dtype))
+    set_threads(engine, threads)
     checkpoint = load_checkpoint(folder, where) if resume else None
     if checkpoint is not None:
         _check_same(architecture, checkpoint["architecture"], folder)

@@ -4,6 +4,7 @@ from epgraph.learning.batches import bar, batches, default_workers
 from epgraph.learning.checkpoint import engine_from_checkpoint, load_checkpoint, save_checkpoint
 from epgraph.learning.evaluate import evaluate
 from epgraph.learning.optimizer import make_optimizer
+from epgraph.learning.threads import set_threads
 from epgraph.learning.trainer import Run, Trainer
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "load_checkpoint",
     "make_optimizer",
     "save_checkpoint",
+    "set_threads",
 ]
