@@ -6,10 +6,10 @@ import os
 # ten times slower; subprocesses inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from collections.abc import Callable  # noqa: E402
-from pathlib import Path  # noqa: E402
+from collections.abc import Callable
+from pathlib import Path
 
-import pytest  # noqa: E402
+import pytest
 
 GOLDEN = Path(__file__).parent / "golden"
 
