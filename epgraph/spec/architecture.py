@@ -94,8 +94,8 @@ class BiasSpec(Model):
 
 
 BiasField = Annotated[
-    Annotated[bool, Tag("flag")] | Annotated[BiasSpec, Tag("options")],
-    Discriminator(lambda value: "options" if isinstance(value, dict | BiasSpec) else "flag"),
+    Annotated[bool, Tag("<flag>")] | Annotated[BiasSpec, Tag("<options>")],
+    Discriminator(lambda value: "<options>" if isinstance(value, dict | BiasSpec) else "<flag>"),
     Field(description="true, false, or {gain, fan_in} of the initial values.", examples=[True, {"gain": 0.5}]),
 ]
 
