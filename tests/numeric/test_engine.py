@@ -72,10 +72,13 @@ def test_gradients_follow_the_oracle(data: dict[str, Any]) -> None:
             oracle = case.oracle(engine)
             classes = make_schedule(case.graph, schedule).classes
             expected = oracle.ep_gradient(case.x, case.y, classes, 12, 6, 0.2, estimator=estimator)
+            free = oracle.relax(case.x, classes, 12)
+            # The oracle subtracts two nearly equal ∂Φ/∂θ, and where the gradient is tiny that rounding is all there is.
+            contrasted = oracle.parameter_gradient(case.x, free)
             for name, parameter in engine.named_parameters():
                 assert parameter.grad is not None
-                assert apart(parameter.grad, expected[name]) <= 1e-8, (schedule, estimator, name)
-            free = oracle.relax(case.x, classes, 12)
+                bar = 1e-8 * expected[name].norm() + 1e-14 / 0.2 * contrasted[name].norm()
+                assert (parameter.grad - expected[name]).norm() <= bar, (schedule, estimator, name)
             torch.testing.assert_close(estimate.losses, oracle.cost(free, case.y), rtol=1e-9, atol=1e-12)
             for sign, nudged in zip((1, -1) if estimator != "negative" else (-1,), estimate.nudged, strict=False):
                 there = oracle.relax(case.x, classes, 6, states=free, y=case.y, beta=sign * 0.2)
