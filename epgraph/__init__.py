@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 from epgraph.errors import Diagnostic, EpgraphError
 
 if TYPE_CHECKING:
+    from epgraph.draw import render
     from epgraph.engine import Engine, Estimate, Relaxation, Status, compile
     from epgraph.graph import build, load
-    from epgraph.render import render
     from epgraph.spec import Architecture
 
 __version__ = "0.1.0"
@@ -35,7 +35,7 @@ _HOME = {
     "build": "epgraph.graph",
     "compile": "epgraph.engine",
     "load": "epgraph.graph",
-    "render": "epgraph.render",
+    "render": "epgraph.draw",
 }
 
 __all__ = [
@@ -62,4 +62,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

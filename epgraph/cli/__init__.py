@@ -54,7 +54,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         help_hint = f"; see '{context.command_path} --help'" if context else ""
-        _say(f"epgraph: {error.format_message()}{help_hint}")
+        _say(f"epgraph: {error.format_message().rstrip('.')}{help_hint}")
         return 1
     except (KeyboardInterrupt, click.Abort):
         _say("epgraph: interrupted")

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from epgraph.cli.options import data_options, device_option, load_for, pick_device, threads_option
+from epgraph.errors import Diagnostic, EpgraphError
 
 
 @click.command("eval")
@@ -41,7 +42,14 @@ def eval_command(
     engine = engine_from_checkpoint(load_checkpoint(run, where), device=where)
     set_threads(engine, threads)
     architecture = engine.architecture
-    examples = load_for(architecture, data, data_root, download, limit)
+    try:
+        examples = load_for(architecture, data, data_root, download, limit)
+    except EpgraphError as error:
+        # The network is trained: only another data set can mend a misfit.
+        raise EpgraphError(
+            Diagnostic(d.message, "choose the data that the run was trained on" if d.at else d.hint)
+            for d in error.diagnostics
+        ) from None
     loader = batches(
         examples.test,
         architecture.training.batch_size,

@@ -35,7 +35,7 @@ dtype_option = click.option(
     help="Precision of states and parameters.",
 )
 threads_option = click.option(
-    "--threads", type=click.IntRange(min=1), help="CPU threads; left out, one for a small network, else all."
+    "--threads", type=click.IntRange(1, 256), help="CPU threads; left out, one for a small network, else all."
 )
 
 
@@ -92,7 +92,9 @@ def pick_device(device: str | None) -> str:
     if device is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.device(device)
+        known = torch.device(device).type in ("cpu", "cuda", "mps", "xpu")
     except RuntimeError:
-        raise EpgraphError(f"unknown device '{device}'", "e.g. cpu, cuda or cuda:1") from None
+        known = False
+    if not known:
+        raise EpgraphError(f"unknown device '{device[:64]}'", "e.g. cpu, cuda or cuda:1")
     return device

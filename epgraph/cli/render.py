@@ -28,6 +28,6 @@ def render(file: Path, output: Path, schedule: str | None, overrides: tuple[str,
     Example:
       epgraph render examples/hopfield_resnet13.yaml -o net.svg
     """
-    from epgraph.render import render as draw
+    from epgraph.draw import render as draw
 
     click.echo(draw(load(file, overrides), output, schedule))

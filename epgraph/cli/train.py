@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @device_option
 @dtype_option
 @threads_option
-@click.option("--workers", type=click.IntRange(min=0), help="Processes that load data; left out, chosen by size.")
+@click.option("--workers", type=click.IntRange(0, 64), help="Processes that load data; left out, chosen by size.")
 @click.option("--no-augment", is_flag=True, help="Train on the images as they are.")
 @click.option("--overwrite", is_flag=True, help="Start over in a run folder that is in use.")
 @click.option("--resume", is_flag=True, help="Go on from the run folder's last checkpoint.")
@@ -89,9 +89,9 @@ def train(
     # Loading torch takes seconds; every mistake that can be found without it has been found.
     import torch
 
+    from epgraph.draw import curves, render
     from epgraph.engine import compile
     from epgraph.learning import Run, Trainer, default_workers, load_checkpoint, set_threads
-    from epgraph.render import curves, render
 
     examples = load_for(architecture, data, data_root, download, limit, augment=not no_augment)
     where = pick_device(device)
@@ -101,12 +101,12 @@ def train(
     if checkpoint is not None:
         _check_same(architecture, checkpoint["architecture"], folder)
         engine.load_state_dict(checkpoint["model"])
-    _prepare(folder, architecture, keep=resume)
-    render(architecture, folder / "network.svg")
-
+    replaced = None if resume else _set_aside(folder)
     total = architecture.training.epochs
 
     def show(metrics: Metrics) -> None:
+        if replaced is not None:
+            shutil.rmtree(replaced, ignore_errors=True)
         curves(folder / "metrics.jsonl", folder / "curves.png")
         click.echo(json.dumps(metrics) if as_json else _line(metrics, total))
 
@@ -114,7 +114,15 @@ def train(
     trainer = Trainer(engine, examples, run)
     if checkpoint is not None:
         trainer.restore(checkpoint)
-    metrics = trainer.train()
+    try:
+        _prepare(folder, architecture)
+        render(architecture, folder / "network.svg")
+        metrics = trainer.train()
+    except BaseException:
+        if replaced is not None and replaced.exists():  # not one epoch was finished: the old run stays
+            shutil.rmtree(folder, ignore_errors=True)
+            replaced.rename(folder)
+        raise
     if as_json:
         return
     if not metrics:
@@ -167,10 +175,17 @@ def _check_same(architecture: Architecture, trained: dict[str, object], folder: 
         )
 
 
-def _prepare(folder: Path, architecture: Architecture, keep: bool) -> None:
+def _set_aside(folder: Path) -> Path | None:
+    """Move the run that is to be replaced out of the way; it is deleted once the new one has finished an epoch."""
+    if not (folder.exists() and any(folder.iterdir())):
+        return None
+    aside = folder.with_name(f".{folder.name}.replaced")
+    shutil.rmtree(aside, ignore_errors=True)
+    return folder.rename(aside)
+
+
+def _prepare(folder: Path, architecture: Architecture) -> None:
     try:
-        if folder.exists() and not keep:
-            shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "architecture.yaml").write_text(to_yaml(architecture), encoding="utf-8")
     except OSError as error:

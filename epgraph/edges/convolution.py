@@ -57,7 +57,7 @@ class Convolution(EdgeKind):
         if len(source) != 3:
             raise ShapeError(
                 f"needs a source of channels×height×width, but the source is {shape_text(source)}",
-                f"use 'dense: {{}}' from a state of shape [{', '.join(map(str, source))}]",
+                "write its shape as [channels, height, width], or use 'dense: {}'",
             )
         size = tuple(self.geometry.size(n) for n in source[1:])
         if min(size) < 1:
@@ -91,7 +91,16 @@ class Convolution(EdgeKind):
             for padding in range(g.kernel):
                 if g._replace(stride=stride, padding=padding).maps(source, target):
                     return f"stride: {stride} with padding: {padding} would fit"
-        return "no stride and padding fits; change the shape of one of the two states"
+        return self.suggest_swap(source, target) or (
+            "no stride and padding fits; change the shape of one of the two states"
+        )
+
+    def suggest_swap(self, source: Shape, target: Shape) -> str:
+        """Return the hint for an edge that was written from the smaller state to the larger; empty if it was not."""
+        for stride in range(1, 65):
+            if self.geometry._replace(stride=stride).maps(target, source):
+                return f"write it from the larger state, with stride: {stride}; an edge acts both ways"
+        return ""
 
     def weight_shape(self, source: Shape, target: Shape) -> Shape:
         """OIHW: (target channels, source channels, kernel, kernel)."""

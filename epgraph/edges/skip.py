@@ -29,7 +29,7 @@ class Skip(Convolution):
         for stride in range(1, 65):
             if self.geometry._replace(stride=stride).maps(source, target):
                 return f"stride: {stride} would fit"
-        return "no stride fits; change the shape of one of the two states"
+        return self.suggest_swap(source, target) or "no stride fits; change the shape of one of the two states"
 
     def label(self) -> str:
         """E.g. ``skip 1×1 /2``."""

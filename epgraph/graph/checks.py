@@ -87,6 +87,16 @@ def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]
                 )
             )
         elif not missing:
+            if edge.source == architecture.output.name:
+                found.append(
+                    Diagnostic(
+                        f"the edge leaves the output '{edge.source}': its initial weights are scaled by the fan-in of "
+                        f"'{edge.target}', which is small here, and may be too large for the way back",
+                        "an edge acts both ways; write it into the output",
+                        (*at, "from"),
+                        severity="warning",
+                    )
+                )
             good.append(Ends(index, edge.source, edge.target, at))
     return good, found
 

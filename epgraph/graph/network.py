@@ -151,7 +151,7 @@ def examine(architecture: Architecture) -> tuple[NetworkGraph | None, list[Diagn
     ends, bad_ends = check_ends(architecture)
     diagnostics += bad_ends
     # Where an edge or a state is missing, nothing follows from what they would have fixed or reached.
-    complete = not architecture.partial and not diagnostics
+    complete = not architecture.partial and all(d.severity == "warning" for d in diagnostics)
     shapes, bad_shapes = infer_shapes(architecture, ends, complete)
     diagnostics += bad_shapes
     if complete:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+import heapq
 
 from epgraph.edges import Shape, ShapeError, shape_text
 from epgraph.errors import Diagnostic
@@ -14,7 +14,7 @@ from epgraph.spec.architecture import MAX_UNITS
 def infer_shapes(
     architecture: Architecture, ends: list[Ends], complete: bool = True
 ) -> tuple[dict[str, Shape], list[Diagnostic]]:
-    """Infer the shape of every state. Linear in the number of edges.
+    """Infer the shape of every state, in E log E for E edges.
 
     Known shapes (input, output, states with ``shape``) spread along the edges, in their direction wherever
     the kind has a rule and against it where only one source size is possible. The first edge in the order of
@@ -39,24 +39,29 @@ def infer_shapes(
         incident.setdefault(edge.source, []).append(edge)
         incident.setdefault(edge.target, []).append(edge)
 
-    queue = deque(shapes)
-    while queue:
-        known = queue.popleft()
-        for edge in incident.get(known, ()):
-            forward = edge.source == known
-            other = edge.target if forward else edge.source
-            if other in shapes:
-                continue
-            kind = specs[edge.index].kind
-            try:
-                rule = kind.target_shape if forward else kind.source_shape
-                shape = rule(shapes[known], channels.get(other))
-            except ShapeError:
-                continue  # reported below, where every edge is checked once
-            if shape is not None and channels.get(other) in (None, shape[0]):
-                shapes[other] = shape
-                fixed_by[other] = f"{edge.source}→{edge.target}"
-                queue.append(other)
+    # Of the edges with a known end, the first in the file goes first: the main path, which is written before the
+    # skip over it, fixes a size, and a skip that disagrees is the one to be reported.
+    ready = [(edge.index, end) for end in shapes for edge in incident.get(end, ())]
+    heapq.heapify(ready)
+    by_index = {edge.index: edge for edge in ends}
+    while ready:
+        index, known = heapq.heappop(ready)
+        edge = by_index[index]
+        forward = edge.source == known
+        other = edge.target if forward else edge.source
+        if other in shapes:
+            continue
+        kind = specs[index].kind
+        try:
+            rule = kind.target_shape if forward else kind.source_shape
+            shape = rule(shapes[known], channels.get(other))
+        except ShapeError:
+            continue  # reported below, where every edge is checked once
+        if shape is not None and channels.get(other) in (None, shape[0]):
+            shapes[other] = shape
+            fixed_by[other] = f"{edge.source}→{edge.target}"
+            for next_edge in incident[other]:
+                heapq.heappush(ready, (next_edge.index, other))
 
     found: list[Diagnostic] = []
     broken: set[str] = set()

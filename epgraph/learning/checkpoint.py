@@ -43,11 +43,13 @@ def load_checkpoint(path: Path, device: torch.device | str | None = None) -> dic
         content = torch.load(path, map_location=device or "cpu", weights_only=True)
     except FileNotFoundError:
         raise EpgraphError(f"{path}: there is no checkpoint", "give a run folder or a .pt file of it") from None
-    except Exception as error:  # torch raises half a dozen types for a file that is damaged or foreign
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise EpgraphError(f"{path}: cannot be read as a checkpoint: {reason[:200]}") from None
+    except Exception:  # torch raises half a dozen types for a file that is damaged or foreign
+        content = None
     if not isinstance(content, dict) or content.get("epgraph_checkpoint") != VERSION:
-        raise EpgraphError(f"{path}: not a checkpoint of this version of epgraph")
+        raise EpgraphError(
+            f"{path}: cannot be read as a checkpoint: damaged, or not written by this version of epgraph",
+            "give a run folder that 'epgraph train' left, or the last.pt in it",
+        )
     return content
 
 

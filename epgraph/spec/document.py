@@ -78,6 +78,10 @@ class Document:
         for depth in range(len(at), 0, -1):
             if at[:depth] in self.assigned:
                 return diagnostic.located(self.assigned[at[:depth]], None, None)
+        for assigned, place in self.assigned.items():
+            # A name that an assignment brought into being stands nowhere in the file.
+            if at and assigned[: len(at)] == at and at not in self.values:
+                return diagnostic.located(place, None, None)
         if diagnostic.on_key and at in self.keys:
             return diagnostic.located(self.name, *self.keys[at])
         while at not in self.values and at:

@@ -172,7 +172,9 @@ def _without(data: dict[str, Any], errors: list[ErrorDetails]) -> tuple[dict[str
     bad_edges: set[int] = set()
     for error in errors:
         at = tuple(part for part in error["loc"] if part not in _TAGS)
-        if len(at) >= 2 and at[0] == "edges" and isinstance(at[1], int) and not _is_unknown_key(error):
+        # A key misspelt among a kind's options leaves the options unknown, and with them what the edge does to shapes.
+        harmless = _is_unknown_key(error) and len(at) <= 3
+        if len(at) >= 2 and at[0] == "edges" and isinstance(at[1], int) and not harmless:
             bad_edges.add(at[1])
         elif len(at) >= 2 and at[0] == "states" and not _is_unknown_key(error):
             rest["states"][at[1]] = {}

@@ -131,9 +131,20 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "shape mismatch between two edges": (
         GOOD + "  - {from: x, to: h2, skip: {}}\n",
         [
-            "9:30: shape mismatch: conv h1→h2 gives 8×4×4 from 8×8×8, but the target is 8×8×8 "
-            "(fixed by the edge x→h2); stride: 1 would fit"
+            "11:29: shape mismatch: skip x→h2 gives 8×8×8 from 3×8×8, but the target is 8×4×4 "
+            "(fixed by the edge h1→h2); stride: 2 would fit"
         ],
+    ),
+    "an edge from the small state to the large": (
+        GOOD + "  - {from: h2, to: h1, skip: {}}\n",
+        [
+            "11:30: shape mismatch: skip h2→h1 gives 8×4×4 from 8×4×4, but the target is 8×8×8 "
+            "(fixed by the edge x→h1); write it from the larger state, with stride: 2; an edge acts both ways"
+        ],
+    ),
+    "a misspelt option says nothing about shapes": (
+        edit("stride: 2", "strid: 2") + "  - {from: x, to: h2, skip: {stride: 2}}\n",
+        ["9:54: unknown key 'strid'; did you mean 'stride'?"],
     ),
     "identity between different shapes": (
         GOOD + "  - {from: h1, to: h2, identity: {}}\n",
@@ -146,7 +157,7 @@ CASES: dict[str, tuple[str, list[str]]] = {
         edit("shape: [3, 8, 8]", "shape: [192]"),
         [
             "8:30: shape mismatch: conv x→h1 needs a source of channels×height×width, but the source is 192; "
-            "use 'dense: {}' from a state of shape [192]"
+            "write its shape as [channels, height, width], or use 'dense: {}'"
         ],
     ),
     "kernel too large": (
@@ -299,13 +310,13 @@ CASES: dict[str, tuple[str, list[str]]] = {
     ),
     "schema and graph mistakes at once": (
         edit("h1: {channels: 8}", "h1: {channels: 8, activaton: tanh}")
-        + "  - {from: h1, to: nowhere, skip: {}}\n  - {from: h1, to: h1, skip: {strid: 1}}\n",
+        + "  - {from: h1, to: nowhere, skip: {}}\n  - {from: h1, to: h1, skip: {}, gaim: 1}\n",
         [
             "5:21: unknown key 'activaton'; did you mean 'activation'?",
             "11:20: 'to' names no state: 'nowhere'; known: x, h1, h2, y",
             "12:20: self-loop: the edge joins 'h1' to itself, which makes Φ quadratic in that state "
             "and its update no longer the minimiser of F; join it to another state",
-            "12:31: unknown key 'strid'; did you mean 'stride'?",
+            "12:34: unknown key 'gaim'; did you mean 'gain'?",
         ],
     ),
 }
@@ -412,6 +423,11 @@ def test_a_state_that_cannot_learn_is_a_warning() -> None:
         ("learning.beta=-1", "--set learning.beta=-1: 'beta' must be > 0, found -1"),
         ("learning.betta=1", "--set learning.betta=1: unknown key 'betta'; did you mean 'beta'?"),
         (
+            "states.h9.channels=3",
+            "--set states.h9.channels=3: state 'h9' is unreachable: no path of edges joins it to the input 'x'; "
+            "add an edge, e.g. {from: x, to: h9, …}, or remove the state",
+        ),
+        (
             "edges.9.gain=1",
             "--set edges.9.gain=1: there is no 'edges[9]' in the file; "
             "name keys as in the file, list positions from 0; e.g. edges.0.gain=0.7",
@@ -423,7 +439,7 @@ def test_a_state_that_cannot_learn_is_a_warning() -> None:
         ),
     ],
 )
-def test_overrides(assignment: str, message: str) -> None:
+def test_an_override_that_is_wrong(assignment: str, message: str) -> None:
     with pytest.raises(ep.EpgraphError) as caught:
         ep.load(GOOD, [assignment])
     assert str(caught.value) == message
@@ -450,3 +466,11 @@ def test_python_users_get_the_path_instead_of_a_line() -> None:
         """\
         edges[0].to: 'to' names no state: 'z'; known: x, y"""
     )
+
+
+def test_an_edge_out_of_the_output_is_a_warning() -> None:
+    architecture, diagnostics = inspect(GOOD + "  - {from: y, to: h1, dense: {}}\n")
+    assert architecture is not None
+    assert [(d.severity, d.line, d.hint) for d in diagnostics] == [
+        ("warning", 11, "an edge acts both ways; write it into the output")
+    ]

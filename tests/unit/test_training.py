@@ -136,6 +136,20 @@ def test_a_folder_in_use_is_not_touched(net: Path, tmp_path: Path, capsys: pytes
     assert "holds files but is no run folder" in capsys.readouterr().err
 
 
+def test_overwriting_keeps_the_old_run_until_the_new_one_has_an_epoch(net: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert train(net, out) == 0
+    before = (out / "last.pt").read_bytes()
+    wild = tmp_path / "wild.yaml"
+    wild.write_text(DIVERGING)
+    assert train(wild, out, "--overwrite") == 1
+    assert (out / "last.pt").read_bytes() == before
+    assert len(lines(out)) == 2
+    assert train(net, out, "--overwrite", "--epochs", "1") == 0
+    assert len(lines(out)) == 1
+    assert [p.name for p in tmp_path.iterdir() if "replaced" in p.name] == []
+
+
 def test_another_network_cannot_be_resumed(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     assert train(net, out) == 0
@@ -249,9 +263,9 @@ def test_data_that_does_not_fit_names_the_line(net: Path, capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train"], "epgraph: Missing argument 'FILE'.; see 'epgraph train --help'"),
-        (["chekc"], "epgraph: No such command 'chekc'."),
-        (["render", "examples/vgg5.yaml"], "epgraph: Missing option '-o' / '--output'."),
+        (["train"], "epgraph: Missing argument 'FILE'; see 'epgraph train --help'"),
+        (["chekc"], "epgraph: No such command 'chekc'"),
+        (["render", "examples/vgg5.yaml"], "epgraph: Missing option '-o' / '--output'"),
         (["check", "examples/vgg5.yaml", "--schedule", "x"], "epgraph: Invalid value for '--schedule'"),
     ],
 )

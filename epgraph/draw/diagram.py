@@ -12,12 +12,12 @@ from pathlib import Path
 
 import networkx as nx
 
+from epgraph.draw.fonts import bundled_fonts
+from epgraph.draw.write import suffix, write
 from epgraph.edges import shape_text
 from epgraph.errors import EpgraphError, nearest
 from epgraph.graph import SCHEDULES, Edge, NetworkGraph, Schedule, State, build
 from epgraph.passes import Plan, lower
-from epgraph.render.fonts import bundled_fonts
-from epgraph.render.write import suffix, write
 from epgraph.spec import Architecture
 
 FORMATS = ("svg", "png", "pdf", "dot", "gv")

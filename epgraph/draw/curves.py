@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from epgraph.draw.write import suffix, write
 from epgraph.errors import EpgraphError
-from epgraph.render.write import suffix, write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,0 +1,64 @@
+"""What the README shows is true: its network loads, its Python runs, its messages are those printed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import epgraph as ep
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    fences = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+    return [text for tag, text in fences if tag == language]
+
+
+def test_the_network_loads() -> None:
+    (text,) = blocks("yaml")
+    assert ep.build(ep.load(text)).parameters() > 0
+
+
+def test_the_python_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (code,) = blocks("python")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    assert (tmp_path / "net.svg").exists()
+
+
+def test_the_messages_are_real(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (text,) = blocks("yaml")
+    (first, second) = blocks("")[-2:]
+    monkeypatch.chdir(tmp_path)
+    edits = (
+        (("classes: 10", 'classes: "10"'), ("padding: 1, stride: 2", "padding: 1, strid: 2")),
+        (("skip: {stride: 2}", "skip: {stride: 3}"),),
+    )
+    for changes, expected in zip(edits, (first, second), strict=True):
+        broken = text
+        for old, new in changes:
+            assert broken.count(old) == 1
+            broken = broken.replace(old, new)
+        Path("net.yaml").write_text(broken, encoding="utf-8")
+        with pytest.raises(ep.EpgraphError) as caught:
+            ep.load("net.yaml")
+        assert str(caught.value) == expected.strip()
+
+
+def test_the_language_reference_names_every_key() -> None:
+    from epgraph.edges import KINDS
+    from epgraph.graph import SCHEDULES
+    from epgraph.spec.architecture import Architecture, known_keys
+
+    reference = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
+    keys = [*Architecture.model_fields, *SCHEDULES, *KINDS]
+    for section in ("input", "output", "defaults", "dynamics", "learning", "training"):
+        keys += known_keys((section,))
+    keys += [*known_keys(("states", "h")), *known_keys(("edges", 0))]
+    keys += [option for kind in KINDS.values() for option in kind.model_fields]
+    assert [key for key in keys if f"`{key}" not in reference] == []
