@@ -101,7 +101,6 @@ def train(
     if checkpoint is not None:
         _check_same(architecture, checkpoint["architecture"], folder)
         engine.load_state_dict(checkpoint["model"])
-    replaced = None if resume else _set_aside(folder)
     total = architecture.training.epochs
 
     def show(metrics: Metrics) -> None:
@@ -114,6 +113,7 @@ def train(
     trainer = Trainer(engine, examples, run)
     if checkpoint is not None:
         trainer.restore(checkpoint)
+    replaced = None if resume else _set_aside(folder)
     try:
         _prepare(folder, architecture)
         render(architecture, folder / "network.svg")
