@@ -7,18 +7,34 @@ from collections.abc import Iterable
 from torch import Tensor
 
 from epgraph.engine import Engine
+from epgraph.errors import EpgraphError
 from epgraph.learning.metrics import Mean, Metrics
 
 
-def evaluate(engine: Engine, loader: Iterable[tuple[Tensor, Tensor]], steps: int | None = None) -> Metrics:
+def evaluate(
+    engine: Engine,
+    loader: Iterable[tuple[Tensor, Tensor]],
+    steps: int | None = None,
+    what: str = "evaluation",
+) -> Metrics:
     """Return mean ``loss``, ``error`` (a fraction) and ``residual`` over a data set.
 
     The states relax from zeros for ``steps`` sweeps, ``dynamics.free_steps`` where left out.
+
+    Raises
+    ------
+    EpgraphError
+        If a state diverges; ``what`` is stopped, the batch and the state are named.
     """
     mean = Mean()
-    for x, y in loader:
+    for batch, (x, y) in enumerate(loader, 1):
         y = y.to(engine.device)
         relaxation = engine.relax(x, steps=steps)
+        if relaxation.diverged:
+            raise EpgraphError(
+                f"{what} stopped in batch {batch}: state '{relaxation.diverged[0]}' grew without bound or became NaN",
+                "lower training.learning_rate or the gains",
+            )
         output = relaxation.states[engine.graph.output.name]
         mean.add(
             loss=engine.loss(relaxation.states, y),

@@ -105,7 +105,7 @@ class Trainer:
 
     def test(self) -> Metrics:
         """Evaluate on the test set."""
-        return evaluate(self.engine, self._bar(self.data.test, "test"))
+        return evaluate(self.engine, self._bar(self.data.test, "test"), what=f"the test of epoch {self.epoch + 1}")
 
     def _train_epoch(self) -> Metrics:
         mean = Mean()

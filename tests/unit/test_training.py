@@ -192,6 +192,17 @@ def test_growing_states_stop_training(tmp_path: Path, capsys: pytest.CaptureFixt
     assert f"holds the end of epoch {checkpoint['epoch']}" in message[0]
 
 
+def test_a_network_that_diverges_on_the_test_set_is_not_saved(
+    net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One batch an epoch: the absurd step is first felt by the test."""
+    out = tmp_path / "run"
+    options = ["--set", "training.learning_rate=1e12", "--set", "training.batch_size=170"]
+    assert train(net, out, *options) == 1
+    assert "the test of epoch 1 stopped in batch 1: state 'y' grew without bound" in capsys.readouterr().err
+    assert load_checkpoint(out)["epoch"] == 0
+
+
 def test_nan_in_the_data_stops_training(net: Path, tmp_path: Path) -> None:
     from epgraph.data import load_data
     from epgraph.learning import Run, Trainer
