@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,10 +37,6 @@ class ShapeError(Exception):
 def shape_text(shape: Shape) -> str:
     """Write a shape as ``64×16×16``."""
     return "×".join(str(n) for n in shape)
-
-
-def _none_is_empty(value: object) -> object:
-    return {} if value is None else value
 
 
 class EdgeKind(BaseModel, ABC):
@@ -146,12 +142,3 @@ class EdgeKind(BaseModel, ABC):
 def swap_halves(pair: Tensor) -> Tensor:
     """Exchange the common and the odd part of a pair."""
     return pair.roll(pair.shape[0] // 2, dims=0)
-
-
-def _pair(value: object) -> object:
-    # YAML knows lists, the models want tuples; strict mode does not convert one to the other.
-    return tuple(value) if isinstance(value, list) else value
-
-
-AsTuple = BeforeValidator(_pair)
-NoneIsEmpty = BeforeValidator(_none_is_empty)
