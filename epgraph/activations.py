@@ -73,7 +73,7 @@ class ReLU(Activation):
 
     def apply_(self, x: Tensor, alpha: float | Tensor) -> Tensor:
         """Clip x to [0, α] in place."""
-        return x.clamp_(min=0.0).clamp_(max=alpha)
+        return x.clamp_(0.0, alpha) if isinstance(alpha, float) else x.clamp_(min=0.0).clamp_(max=alpha)
 
     def pair(self, p: Tensor, q: Tensor, alpha: float | Tensor) -> tuple[Tensor, Tensor]:
         """Return the pair; the odd part is half the overlap of [p−|q|, p+|q|] with [0, α], signed as q.
@@ -85,10 +85,9 @@ class ReLU(Activation):
 
         size = q.abs()
         odd = torch.minimum(p, alpha - p).add_(size).mul_(0.5)
-        odd = torch.minimum(odd, size, out=odd).clamp_(min=0.0).clamp_(max=0.5 * alpha).copysign_(q)
-        common = (p + q).clamp_(min=0.0).clamp_(max=alpha)
-        common = common.add_((p - q).clamp_(min=0.0).clamp_(max=alpha)).mul_(0.5)
-        return common, odd
+        odd = self.apply_(torch.minimum(odd, size, out=odd), 0.5 * alpha).copysign_(q)
+        common = self.apply_(p + q, alpha)
+        return common.add_(self.apply_(p - q, alpha)).mul_(0.5), odd
 
     def self_energy(self, s: Tensor, alpha: float | Tensor) -> Tensor:
         """½s² on the box [0, α]."""

@@ -117,7 +117,8 @@ class Convolution(EdgeKind):
 
         z = self._conv(weight, s)
         if self.geometry.pool == "max":
-            return F.max_pool2d(z, POOL)
+            # With the indices, which the adjoint needs: the compiler then sees that both pool the same map.
+            return F.max_pool2d(z, POOL, return_indices=True)[0]
         return F.avg_pool2d(z, POOL) if self.geometry.pool == "average" else z
 
     def adjoint(self, weight: Tensor | None, t: Tensor, s: Tensor | None, source: Shape) -> Tensor:
@@ -125,17 +126,17 @@ class Convolution(EdgeKind):
         assert weight is not None
         if self.geometry.pool == "max":
             assert s is not None
-            t = _unpool(t, *self._argmax(self._conv(weight, s)))
+            t = self._unpool(t, _argmax(self._conv(weight, s)), source)
         elif self.geometry.pool == "average":
             t = self._spread(t, source)
         return self._transposed(weight, t, source)
 
-    def weight_gradient(self, weight: Tensor, s: Tensor, t: Tensor) -> Tensor:
+    def weight_gradient(self, weight: Tensor, s: Tensor, t: Tensor, source: Shape) -> Tensor:
         """Correlation of s with P⁻¹(t)."""
         if self.geometry.pool == "max":
-            t = _unpool(t, *self._argmax(self._conv(weight, s)))
+            t = self._unpool(t, _argmax(self._conv(weight, s)), source)
         elif self.geometry.pool == "average":
-            t = self._spread(t, tuple(s.shape[1:]))
+            t = self._spread(t, source)
         return self._correlate(weight, s, t)
 
     def forward_pair(self, weight: Tensor | None, s: Tensor, target: Shape) -> Tensor:
@@ -145,13 +146,14 @@ class Convolution(EdgeKind):
         import torch
 
         z = self._conv(weight, s)
-        plus, minus, _ = self._argmax_pair(z)
+        plus, minus = _argmax_pair(z)
         c, o = z.chunk(2)
-        c_plus, c_minus, o_plus, o_minus = (_take(v, i) for v in (c, o) for i in (plus, minus))
-        # Where both signs choose the same pixel c_plus − c_minus is exactly zero, and nothing cancels.
+        c_plus, c_minus, o_plus, o_minus = _take(c, plus), _take(c, minus), _take(o, plus), _take(o, minus)
         common = c_plus.add(c_minus).add_(o_plus).sub_(o_minus)
-        odd = o_plus.add(o_minus).add_(c_plus.sub(c_minus))
-        return torch.cat((common, odd)).mul_(0.5)
+        # Where both signs choose the same pixel c_plus − c_minus is exactly zero, and nothing cancels.
+        odd = o_plus.add_(o_minus).add_(c_plus.sub_(c_minus))
+        flat = torch.cat((common, odd)).mul_(0.5)
+        return torch.unflatten(flat, 1, target[1:]).permute(0, 3, 1, 2)
 
     def adjoint_pair(self, weight: Tensor | None, t: Tensor, s: Tensor | None, source: Shape) -> Tensor:
         """Return the pair of the two adjoints, each unpooled at its own arg-max."""
@@ -159,13 +161,13 @@ class Convolution(EdgeKind):
             return self.adjoint(weight, t, s, source)
         assert weight is not None
         assert s is not None
-        return self._transposed(weight, self._unpool_pair(t, self._conv(weight, s)), source)
+        return self._transposed(weight, self._unpool_pair(t, self._conv(weight, s), source), source)
 
-    def weight_contrast(self, weight: Tensor, s: Tensor, t: Tensor) -> Tensor:
+    def weight_contrast(self, weight: Tensor, s: Tensor, t: Tensor, source: Shape) -> Tensor:
         """As in the base class, with t unpooled at each sign's own arg-max first."""
         if self.geometry.pool != "max":
-            return super().weight_contrast(weight, s, t)
-        return self._correlate(weight, s, swap_halves(self._unpool_pair(t, self._conv(weight, s))))
+            return super().weight_contrast(weight, s, t, source)
+        return self._correlate(weight, s, swap_halves(self._unpool_pair(t, self._conv(weight, s), source)))
 
     def _conv(self, weight: Tensor | None, s: Tensor) -> Tensor:
         import torch.nn.functional as F
@@ -183,11 +185,25 @@ class Convolution(EdgeKind):
         )
 
     def _correlate(self, weight: Tensor, s: Tensor, t: Tensor) -> Tensor:
-        from torch.nn.grad import conv2d_weight
+        import torch
 
-        gradient: Tensor = conv2d_weight(  # type: ignore[no-untyped-call]
-            s, list(weight.shape), t, stride=self.geometry.stride, padding=self.geometry.padding
+        stride, padding = [self.geometry.stride] * 2, [self.geometry.padding] * 2
+        # What torch.nn.grad.conv2d_weight calls; that function cannot be recorded by torch.fx. Channels first: with
+        # channels last oneDNN corrupts the heap for a 1×1 kernel with stride 2 on 3 channels (torch 2.14.1).
+        gradients = torch.ops.aten.convolution_backward(
+            t.contiguous(),
+            s.contiguous(),
+            weight,
+            None,
+            stride,
+            padding,
+            [1, 1],
+            False,
+            [0, 0],
+            1,
+            [False, True, False],
         )
+        gradient: Tensor = gradients[1]
         return gradient
 
     def _spread(self, t: Tensor, source: Shape) -> Tensor:
@@ -196,37 +212,43 @@ class Convolution(EdgeKind):
 
         rows, columns = (self.geometry.before_pooling(n) for n in source[1:])
         t = t.repeat_interleave(POOL, dim=2).repeat_interleave(POOL, dim=3).mul_(1 / POOL**2)
-        return F.pad(t, (0, columns - t.shape[3], 0, rows - t.shape[2]))
+        return F.pad(t, (0, columns % POOL, 0, rows % POOL))
 
-    @staticmethod
-    def _argmax(z: Tensor) -> tuple[Tensor, Shape]:
+    def _unpool(self, t: Tensor, index: Tensor, source: Shape) -> Tensor:
+        """Put each target unit at its arg-max; windows do not overlap, so no two values meet."""
         import torch.nn.functional as F
 
-        # torch takes the first index of the largest value, which is the convention of the language.
-        return F.max_pool2d(z, POOL, return_indices=True)[1], tuple(z.shape[2:])
+        return F.max_unpool2d(t, index, [POOL, POOL], output_size=[self.geometry.before_pooling(n) for n in source[1:]])
 
-    def _argmax_pair(self, z: Tensor) -> tuple[Tensor, Tensor, Shape]:
-        c, o = z.chunk(2)
-        plus, size = self._argmax(c + o)
-        minus, _ = self._argmax(c - o)
-        return plus, minus, size
+    def _unpool_pair(self, t: Tensor, z: Tensor, source: Shape) -> Tensor:
+        """Unpool t⁺ = c + o at one arg-max and t⁻ = c − o at the other.
 
-    def _unpool_pair(self, t: Tensor, z: Tensor) -> Tensor:
+        Where both agree, which is nearly everywhere, the parts stay apart and nothing is subtracted.
+        """
         import torch
 
-        plus, minus, size = self._argmax_pair(z)
+        plus, minus = _argmax_pair(z)
         c, o = t.chunk(2)
-        c_plus, c_minus, o_plus, o_minus = (_unpool(v, i, size) for v in (c, o) for i in (plus, minus))
-        common = c_plus.add(c_minus).add_(o_plus).sub_(o_minus)
-        odd = o_plus.add(o_minus).add_(c_plus.sub_(c_minus))
-        return torch.cat((common, odd)).mul_(0.5)
+        agree = plus == minus
+        up, down = (c + o).mul_(0.5), (c - o).mul_(0.5)
+        common, odd = (self._unpool(torch.where(agree, part, up), plus, source) for part in (c, o))
+        elsewhere = self._unpool(down.masked_fill_(agree, 0.0), minus, source)
+        return torch.cat((common.add_(elsewhere), odd.sub_(elsewhere)))
+
+
+def _argmax(z: Tensor) -> Tensor:
+    import torch.nn.functional as F
+
+    # torch takes the first index of the largest value, which is the convention of the language.
+    return F.max_pool2d(z, POOL, return_indices=True)[1]
+
+
+def _argmax_pair(z: Tensor) -> tuple[Tensor, Tensor]:
+    c, o = z.chunk(2)
+    return _argmax(c + o), _argmax(c - o)
 
 
 def _take(z: Tensor, index: Tensor) -> Tensor:
-    return z.flatten(2).gather(2, index.flatten(2)).view(index.shape)
-
-
-def _unpool(t: Tensor, index: Tensor, size: Shape) -> Tensor:
-    empty = t.new_zeros(*t.shape[:2], size[0] * size[1])
-    # Windows do not overlap, so no two values meet and the result is deterministic on every device.
-    return empty.scatter_(2, index.flatten(2), t.flatten(2)).view(*t.shape[:2], *size)
+    """Values at flat pixel indices, (batch, pixels, channels): pixels before channels suits both memory layouts."""
+    pixels, wanted = (v.permute(0, 2, 3, 1).flatten(1, 2) for v in (z, index))
+    return pixels.gather(1, wanted)

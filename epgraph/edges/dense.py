@@ -38,6 +38,6 @@ class Dense(EdgeKind):
         assert weight is not None
         return (t.flatten(1) @ weight).view(-1, *source)
 
-    def weight_gradient(self, weight: Tensor, s: Tensor, t: Tensor) -> Tensor:
+    def weight_gradient(self, weight: Tensor, s: Tensor, t: Tensor, source: Shape) -> Tensor:
         """Return t sᵀ, summed over the batch."""
         return t.flatten(1).T @ s.flatten(1)

@@ -55,6 +55,6 @@ class Identity(EdgeKind):
         """Return scale · t."""
         return t * self.scale
 
-    def weight_gradient(self, weight: Tensor, s: Tensor, t: Tensor) -> Tensor:
+    def weight_gradient(self, weight: Tensor, s: Tensor, t: Tensor, source: Shape) -> Tensor:
         """There is no weight; nothing calls this."""
         raise NotImplementedError("an identity edge has no weight")

@@ -46,6 +46,9 @@ class EdgeKind(BaseModel, ABC):
     ``(batch, *target)``. A *pair* is the common part (s⁺+s⁻)/2 stacked on the odd part (s⁺−s⁻)/2 of
     two oppositely nudged states, ``(2·batch, *shape)``. Every method returns a new tensor that the
     caller may write into.
+
+    The compiler records the methods with torch.fx, which calls them with stand-ins for tensors: use torch
+    operations, take sizes from the shapes that are passed in (never from ``s.shape``), and do not branch on values.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
@@ -119,8 +122,8 @@ class EdgeKind(BaseModel, ABC):
         """
 
     @abstractmethod
-    def weight_gradient(self, weight: Tensor, s: Tensor, t: Tensor) -> Tensor:
-        """Return ∂⟨t, A_e(s)⟩/∂w summed over the batch, of the weight's shape."""
+    def weight_gradient(self, weight: Tensor, s: Tensor, t: Tensor, source: Shape) -> Tensor:
+        """Return ∂⟨t, A_e(s)⟩/∂w summed over the batch, of the weight's shape; ``source`` is the shape of one s."""
 
     def forward_pair(self, weight: Tensor | None, s: Tensor, target: Shape) -> Tensor:
         """Return the pair of A_e s⁺ and A_e s⁻ from the pair of s; A_e acts on each part where it is linear."""
@@ -130,15 +133,18 @@ class EdgeKind(BaseModel, ABC):
         """Return the pair of the two adjoints from the pairs of t and s."""
         return self.adjoint(weight, t, s, source)
 
-    def weight_contrast(self, weight: Tensor, s: Tensor, t: Tensor) -> Tensor:
+    def weight_contrast(self, weight: Tensor, s: Tensor, t: Tensor, source: Shape) -> Tensor:
         """Return ½[∂Φ/∂w(s⁺, t⁺) − ∂Φ/∂w(s⁻, t⁻)] summed over the batch, from the pairs of s and t.
 
         Φ is bilinear, so with s± = c ± o the contrast is c_s ⊗ o_t + o_s ⊗ c_t: one weight-gradient call with
         the halves of t swapped, and no difference of nearly equal products (peers.md §3.9).
         """
-        return self.weight_gradient(weight, s, swap_halves(t))
+        return self.weight_gradient(weight, s, swap_halves(t), source)
 
 
 def swap_halves(pair: Tensor) -> Tensor:
     """Exchange the common and the odd part of a pair."""
-    return pair.roll(pair.shape[0] // 2, dims=0)
+    import torch
+
+    common, odd = pair.chunk(2)
+    return torch.cat((odd, common))

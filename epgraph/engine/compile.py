@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 import torch
 
@@ -20,6 +21,9 @@ def compile(
     dtype: torch.dtype | None = None,
     schedule: str | None = None,
     seed: int | None = None,
+    backend: str = "auto",
+    without: Iterable[str] = (),
+    doubled: bool = True,
 ) -> Engine:
     """Compile an architecture into an engine.
 
@@ -48,7 +52,15 @@ def compile(
         raise EpgraphError(f"states need a floating-point dtype, found {dtype}", "e.g. torch.float32")
     plan = lower(build(architecture), schedule)
     try:
-        return Engine(plan, seed=architecture.training.seed if seed is None else seed, device=device, dtype=dtype)
+        return Engine(
+            plan,
+            seed=architecture.training.seed if seed is None else seed,
+            device=device,
+            dtype=dtype,
+            backend=backend,
+            without=frozenset(without),
+            doubled=doubled,
+        )
     except (RuntimeError, AssertionError) as error:
         # torch raises either for a device that is not there, depending on how it was built.
         if device is None or torch.device(device).type == "cpu":

@@ -7,8 +7,8 @@ sweeps. ``reference.py`` is the oracle that it is held to.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +16,15 @@ from torch import Tensor, nn
 from epgraph.activations import Identity, ReLU
 from epgraph.costs import COSTS
 from epgraph.edges import Shape, shape_text
+from epgraph.emit import Loaded, Machine, choose, refuse
+from epgraph.emit.anderson import Anderson
+from epgraph.emit.runtime import Step, relative_change, run
 from epgraph.engine.estimators import ESTIMATORS, Estimate
-from epgraph.engine.phases import Nudge, Phase, Single
+from epgraph.engine.phases import Nudge
 from epgraph.engine.relaxation import Clamped, Relaxation, States, Status, Sweep
 from epgraph.errors import EpgraphError, nearest
 from epgraph.graph import Edge, State
-from epgraph.passes import Plan, Term, Update
+from epgraph.passes import Plan
 
 GROWN = 1e6
 """A state without bounds whose size exceeds this has diverged; the published networks stay below 10²."""
@@ -67,31 +70,40 @@ class Engine(nn.Module):
         seed: int = 0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        backend: str = "auto",
+        without: frozenset[str] = frozenset(),
+        doubled: bool = True,
     ) -> None:
         super().__init__()
         self.plan = plan
+        self.backend = backend
+        self.without = without
+        self.doubled = doubled
+        self._machines: dict[str, Any] = {}
         self.graph = plan.graph
         self.architecture = plan.graph.architecture
         self.cost = COSTS[self.architecture.output.cost]
         self.edges = _Named()
         self.states = _Named()
         dtype = dtype or torch.get_default_dtype()
+        # Parameters keep the digits that small updates need; half precision is for the states.
+        kept = torch.promote_types(dtype, torch.float32)
         for state in self.graph.states.values():
             module = nn.Module()
             if state.bias_shape is not None and state.bias_scale is not None:
                 bias = _uniform(state.bias_shape, state.bias_scale, seed, f"states.{state.name}.bias")
-                module.bias = nn.Parameter(bias.to(device, dtype))
+                module.bias = nn.Parameter(bias.to(device, kept))
             if isinstance(state.activation, ReLU) and state.activation.random:
                 low, high = state.activation.low, state.activation.high
                 unit = _uniform((), 1.0, seed, f"states.{state.name}.alpha")
                 alpha = low + (high - low) * 0.5 * (unit + 1)
-                module.register_buffer("alpha", alpha.to(device, dtype))
+                module.register_buffer("alpha", alpha.to(device, kept))
             self.states.put(state.name, module)
         for edge in self.graph.edges.values():
             module = nn.Module()
             if edge.weight_shape is not None:
                 weight = _uniform(edge.weight_shape, edge.weight_scale, seed, f"edges.{edge.name}.weight")
-                module.weight = nn.Parameter(weight.to(device, dtype))
+                module.weight = nn.Parameter(weight.to(device, kept))
             self.edges.put(edge.name, module)
         # A network may have no parameters at all; this tells where and in what precision it runs.
         self.register_buffer("_like", torch.empty(0, device=device, dtype=dtype), persistent=False)
@@ -165,39 +177,24 @@ class Engine(nn.Module):
         x = self.check_input(x)
         nudge = None if target is None else Nudge(self.cost, self.targets(target, len(x)), beta)
         dynamics = self.architecture.dynamics
-        return self.run(
-            self.clamp(x),
-            self.start(x, start),
-            Single(nudge),
-            dynamics.free_steps if steps is None else steps,
-            dynamics.tolerance if tolerance is None else tolerance,
-            record=record,
-        )
+        steps = dynamics.free_steps if steps is None else steps
+        tolerance = dynamics.tolerance if tolerance is None else tolerance
+        return self.run(self.clamp(x), self.start(x, start), steps, tolerance, nudge, record=record)
 
     @torch.no_grad()
     def phi(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
         """Φ(x, s, θ) per example, (batch,)."""
-        x = self.check_input(x)
-        values = {**states, self.graph.input.name: x}
-        total = x.new_zeros(len(x))
-        for edge in self.graph.edges.values():
-            target = self.graph.states[edge.target].shape
-            mapped = edge.kind.forward(self.weight(edge), values[edge.source], target)
-            total += _inner(values[edge.target], mapped)
-        for name in self.graph.free:
-            bias = self._bias_field(self.graph.states[name])
-            if bias is not None:
-                total += _inner(values[name], bias.expand_as(values[name]))
-        return total
+        return self._energies(x, states)["phi"]
 
     @torch.no_grad()
     def energy(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
         """F(s) = Σ Gₙ(sⁿ) − Φ per example, (batch,), with Gₙ′ = σ⁻¹: never rises under a proper colouring."""
-        total = -self.phi(x, states)
-        for name in self.graph.free:
-            state = self.graph.states[name]
-            total += state.activation.self_energy(states[name], self.alpha(state)).flatten(1).sum(1)
-        return total
+        return self._energies(x, states)["energy"]
+
+    def _energies(self, x: Tensor, states: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        values = self._weights() | self._named({**states, self.graph.input.name: self.check_input(x)})
+        run((self._step("energy"),), values)
+        return values
 
     @torch.no_grad()
     def loss(self, states: Mapping[str, Tensor], y: Tensor) -> Tensor:
@@ -250,7 +247,7 @@ class Engine(nn.Module):
         free_steps = dynamics.free_steps if free_steps is None else free_steps
         nudged_steps = dynamics.nudged_steps if nudged_steps is None else nudged_steps
         clamped = self.clamp(x)
-        free = self.run(clamped, self.start(x, start), Single(), free_steps, tolerance)
+        free = self.run(clamped, self.start(x, start), free_steps, tolerance)
         return ESTIMATORS[name](self, clamped, Nudge(self.cost, target, beta), free, nudged_steps, tolerance)
 
     # What estimators build on.
@@ -259,35 +256,53 @@ class Engine(nn.Module):
         self,
         clamped: Clamped,
         states: States,
-        phase: Phase,
         steps: int,
         tolerance: float,
+        nudge: Nudge | None = None,
+        *,
+        pair: bool = False,
         record: bool = False,
     ) -> Relaxation:
         """Sweep until the residual is at most ``tolerance`` or ``steps`` are taken; see ``relax``.
 
-        ``states`` includes the clamped input, and all of them are in the form that ``phase`` moves.
+        ``states`` are those that move, left as they are; with ``pair`` they are pairs, and so are those returned.
         """
         if not tolerance >= 0 or steps < 0:
             raise EpgraphError(f"steps and tolerance must not be negative, found {steps} and {tolerance}")
-        x = clamped.x
+        machine = self.machine
+        dynamics = self.architecture.dynamics
+        relaxed = dynamics.over_relaxation != 1
+        program = machine.program("pair" if pair else "free" if nudge is None else "nudged", relaxed=relaxed)
+        names = {name: machine.tracer.names("state", name) for name in self.graph.free}
+        values = clamped.values
+        if not all(name in values for name in program.prepare[2]):
+            run((program.prepare,), values)
+        moving = {**values, **self._memory(program, states, clamped.x, pair=pair)}
+        if relaxed:
+            moving["omega"] = dynamics.over_relaxation
+        if nudge is not None:
+            moving |= {"y": nudge.target, "beta": nudge.beta}
+        mixer = self._mixer(clamped.x, free=nudge is None, pair=pair) if dynamics.anderson else None
+        run(program.warm, moving)
         trajectory: list[Sweep] = []
-        residuals = torch.full((len(x),), float("nan"), device=x.device)
+        residuals = torch.full((len(clamped.x),), float("nan"), device=clamped.x.device)
         taken = 0
         while taken < steps:
             taken += 1
             look = record or taken == steps or (tolerance > 0 and taken % CHECK_EVERY == 0)
-            before = dict(states) if look else states
-            for updates in self.plan.classes:
-                states.update({u.state: self._update(u, states, clamped.constants, phase) for u in updates})
+            before = [moving[name].clone() for name in names.values()] if look or mixer else []
+            run(program.sweep, moving)
             if look:
-                residuals = self._relative_change(before, states, phase)
+                residuals = relative_change(before, [moving[name] for name in names.values()], pair=pair)
                 if record:
-                    now = {name: states[name] for name in self.graph.free}
-                    trajectory.append(Sweep(now, self.energy(x, now), float(residuals.max())))
+                    now = {name: moving[key].clone() for name, key in names.items()}
+                    trajectory.append(Sweep(now, self.energy(clamped.x, now), float(residuals.max())))
                 if tolerance > 0 and bool((residuals <= tolerance).all()):
                     break
-        moved = {name: states[name] for name in self.graph.free}
+            if mixer is not None and taken < steps:
+                mixer.step(before, [moving[name] for name in names.values()])
+                run(program.warm, moving)
+        moved = {name: moving[key] for name, key in names.items()}
         diverged = self._diverged(moved)
         if diverged:
             status = Status.DIVERGED
@@ -298,23 +313,54 @@ class Engine(nn.Module):
             status = Status.CONVERGED if settled else Status.OUT_OF_STEPS
         return Relaxation(moved, taken, residuals, status, diverged, trajectory)
 
+    def _mixer(self, x: Tensor, *, free: bool, pair: bool) -> Anderson:
+        """Anderson acceleration for one relaxation. The energy is watched where nothing nudges."""
+
+        def energy(states: Sequence[Tensor]) -> Tensor:
+            return self.energy(x, dict(zip(self.graph.free, states, strict=True)))
+
+        def box(states: Sequence[Tensor]) -> None:
+            for name, s in zip(self.graph.free, states, strict=True):
+                state = self.graph.states[name]
+                if not isinstance(state.activation, ReLU):
+                    continue
+                alpha = self.alpha(state)
+                if pair:
+                    # σ of ReLUα is the projection on its range.
+                    common, odd = s.chunk(2)
+                    s.copy_(torch.cat(state.activation.pair(common, odd, alpha)))
+                else:
+                    state.activation.apply_(s, alpha)
+
+        return Anderson(self.architecture.dynamics.anderson, energy if free else None, box)
+
+    @property
+    def machine(self) -> Machine:
+        """The emitted programs, for the present device and precision."""
+        key = (self.device, self.dtype, any(p.dtype != self.dtype for p in self.parameters()))
+        if self._machines.get("key") != key:
+            name = self.backend
+            if name == "auto":
+                name = choose(self.plan, self.device, self.dtype)
+            backend = refuse(name, self.plan, self.device, self.dtype)
+            made = Machine(
+                self.plan, self.dtype, cast=key[2], backend=backend, rewrites=backend.rewrites - self.without
+            )
+            self._machines = {"key": key, "machine": made}
+        found: Machine = self._machines["machine"]
+        return found
+
     def clamp(self, x: Tensor) -> Clamped:
         """Compute what the input and the biases contribute, which no sweep needs to compute again."""
-        values = {self.graph.input.name: x}
-        found: States = {}
-        for update in self.plan.constants:
-            state = self.graph.states[update.state]
-            total = self._bias_field(state)
-            for term in update.terms:
-                part = self._term(term, values, Single())
-                total = part if total is None else part.add_(total)
-            if total is not None:
-                found[update.state] = total
-        return Clamped(x, found)
+        machine = self.machine
+        values = self._weights()
+        values[machine.tracer.names("state", self.graph.input.name)] = x
+        run((self._step("constants"),), values)
+        return Clamped(x, values)
 
     def start(self, x: Tensor, given: Mapping[str, Tensor] | None) -> States:
-        """Clamped input and initial states, checked."""
-        states: States = {self.graph.input.name: x}
+        """Initial states, checked: those given, zeros where left out."""
+        states: States = {}
         for name in self.graph.free:
             shape = (len(x), *self.graph.states[name].shape)
             if given is None or name not in given:
@@ -361,68 +407,58 @@ class Engine(nn.Module):
 
         ``pairs`` holds the common and odd parts of the states, (2·batch, *shape), ``x`` is the clamped input.
         """
-        clamped = self.graph.input.name
-        # The clamped input has no odd part: half of the products vanish where the edge is linear.
-        pairs = {**pairs, clamped: torch.cat((x, torch.zeros_like(x)))}
+        parameters = dict(self.named_parameters())
+        trainable = frozenset(name for name, parameter in parameters.items() if parameter.requires_grad)
+        values = self._weights() | self._named({**pairs, self.graph.input.name: torch.cat((x, torch.zeros_like(x)))})
+        function, arguments, results = self._step("gradient", trainable=trainable, once=self.doubled)
+        for name, gradient in zip(results, function(*[values[a] for a in arguments]), strict=True):
+            parameter = parameters[name]
+            gradient = gradient.to(parameter.dtype).mul_(scale)
+            parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+
+    def _memory(self, program: Loaded, states: States, x: Tensor, *, pair: bool) -> dict[str, Any]:
+        """States that a sweep may write into, and the working memory that it needs."""
+        last = torch.channels_last if program.program.channels_last else torch.contiguous_format
+
+        def formatted(t: Tensor) -> torch.memory_format:
+            return last if t.ndim == 4 else torch.contiguous_format
+
+        made: dict[str, Any] = {}
+        for name in self.graph.free:
+            made[self.machine.tracer.names("state", name)] = states[name].clone(memory_format=formatted(states[name]))
+        for key, name in program.program.scratch.items():
+            made[key] = torch.empty_like(made[self.machine.tracer.names("state", name)])
+        if pair:
+            clamped = self.machine.tracer.names("state", self.graph.input.name)
+            made[clamped] = torch.cat((x, torch.zeros_like(x)))
+        return made
+
+    def _weights(self) -> dict[str, Any]:
+        """Parameters by the names of emitted code."""
+        names = self.machine.tracer.names
+        values: dict[str, Any] = {}
         for edge in self.graph.edges.values():
             weight = self.weight(edge)
-            if weight is None or not weight.requires_grad:
-                continue
-            if edge.source == clamped and edge.kind.is_linear:
-                gradient = edge.kind.weight_gradient(weight, x, pairs[edge.target].chunk(2)[1])
-            elif edge.target == clamped and edge.kind.is_linear:
-                gradient = edge.kind.weight_gradient(weight, pairs[edge.source].chunk(2)[1], x)
-            else:
-                gradient = edge.kind.weight_contrast(weight, pairs[edge.source], pairs[edge.target])
-            _add_grad(weight, gradient, scale)
-        for name in self.graph.free:
-            bias = self.bias(self.graph.states[name])
-            if bias is not None and bias.requires_grad:
-                odd = pairs[name].chunk(2)[1]
-                _add_grad(bias, odd.sum(dim=[d for d in range(odd.ndim) if d != 1]), scale)
+            if weight is not None:
+                values[names("weight", edge.name)] = weight.detach()
+        for state in self.graph.states.values():
+            bias, alpha = self.bias(state), self.alpha(state)
+            if bias is not None:
+                values[names("bias", state.name)] = bias.detach()
+            if isinstance(alpha, Tensor):
+                values[names("alpha", state.name)] = alpha
+        return values
 
-    def _update(self, update: Update, states: States, constants: States, phase: Phase) -> Tensor:
-        state = self.graph.states[update.state]
-        total: Tensor | None = None
-        for term in update.terms:
-            part = self._term(term, states, phase)
-            total = part if total is None else total.add_(part)
-        constant = constants.get(update.state)
-        if total is None:
-            rows = len(states[self.graph.input.name])
-            empty = self._like.new_zeros(1)
-            total = phase.spread(empty if constant is None else constant, rows, state.shape)
-        elif constant is not None:
-            total = phase.drive_(total, constant)
-        if state.role == "output":
-            total = phase.nudge_(total, states[update.state])
-        return phase.activate(state.activation, total, self.alpha(state))
+    def _named(self, states: Mapping[str, Tensor]) -> dict[str, Any]:
+        return {self.machine.tracer.names("state", name): value for name, value in states.items()}
 
-    def _term(self, term: Term, states: Mapping[str, Tensor], phase: Phase) -> Tensor:
-        edge = term.edge
-        weight = self.weight(edge)
-        if term.direction == "forward":
-            return phase.forward(edge.kind, weight, states[edge.source], self._shape(edge.target))
-        # A linear edge does not look at its source, which is not at hand while constants are computed.
-        source = states.get(edge.source)
-        return phase.adjoint(edge.kind, weight, states[edge.target], source, self._shape(edge.source))
-
-    def _shape(self, name: str) -> Shape:
-        return self.graph.states[name].shape
-
-    def _bias_field(self, state: State) -> Tensor | None:
-        bias = self.bias(state)
-        return None if bias is None else bias.view(1, -1, *(1,) * (len(state.shape) - 1))
-
-    def _relative_change(self, before: States, after: States, phase: Phase) -> Tensor:
-        precision = torch.promote_types(self.dtype, torch.float32)
-
-        def norm(values: Iterator[Tensor]) -> Tensor:
-            squares = [v.flatten(1).to(precision).square().sum(1) for v in values]
-            return torch.stack(squares).sum(0).sqrt()
-
-        change = norm(after[n] - before[n] for n in self.graph.free)
-        return phase.relative_change(change, norm(after[n] for n in self.graph.free))
+    def _step(self, name: str, **options: Any) -> Step:
+        """An emitted function beside the sweep."""
+        machine = self.machine
+        key = (name, *options.values())
+        if key not in machine.steps:
+            machine.steps[key] = machine.function(name, **options)
+        return machine.steps[key]
 
     def _diverged(self, states: States) -> tuple[str, ...]:
         """Names of the states that are not finite or, where nothing bounds them, larger than ``GROWN``."""
@@ -437,12 +473,3 @@ def _uniform(shape: Shape, scale: float, seed: int, name: str) -> Tensor:
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
     # Drawn in float64 on the CPU whatever the engine runs on, so that every device starts from the same net.
     return (torch.rand(shape, dtype=torch.float64, generator=generator) * 2 - 1) * scale
-
-
-def _inner(a: Tensor, b: Tensor) -> Tensor:
-    return (a * b).flatten(1).sum(1)
-
-
-def _add_grad(parameter: nn.Parameter | Tensor, gradient: Tensor, scale: float) -> None:
-    gradient = gradient.mul_(scale)
-    parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)

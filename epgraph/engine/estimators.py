@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from epgraph.engine.phases import Nudge, Pair, Single, make_pair, split_pair
+from epgraph.engine.phases import Nudge, make_pair, split_pair
 from epgraph.engine.relaxation import Clamped, Relaxation, States
 
 if TYPE_CHECKING:
@@ -60,11 +60,16 @@ def centered(
 ) -> Estimate:
     """Centred EP (Eq. 5): −(1/2β)[∂Φ/∂θ(s^{+β}) − ∂Φ/∂θ(s^{−β})], error O(β²) where σ is smooth.
 
-    Both phases start from the free state and run as one doubled batch, carried as a pair (``phases.Pair``).
+    Both phases start from the free state and run as one doubled batch, carried as a pair (``phases``).
     """
+    if not engine.doubled:
+        both = (nudge, replace(nudge, beta=-nudge.beta))
+        plus, minus = (engine.run(clamped, free.states, steps, tolerance, sign) for sign in both)
+        made = {name: make_pair(s, minus.states[name]) for name, s in plus.states.items()}
+        engine.accumulate(made, clamped.x, -1.0 / (nudge.beta * len(clamped.x)))
+        return _estimate(engine, nudge, free, plus, minus)
     states: States = {name: torch.cat((s, torch.zeros_like(s))) for name, s in free.states.items()}
-    states[engine.graph.input.name] = torch.cat((clamped.x, torch.zeros_like(clamped.x)))
-    pairs = engine.run(clamped, states, Pair(nudge), steps, tolerance)
+    pairs = engine.run(clamped, states, steps, tolerance, nudge, pair=True)
     engine.accumulate(pairs.states, clamped.x, -1.0 / (nudge.beta * len(clamped.x)))
     split = {name: split_pair(pair) for name, pair in pairs.states.items()}
     signs = [replace(pairs, states={name: both[i] for name, both in split.items()}) for i in (0, 1)]
@@ -99,8 +104,7 @@ ESTIMATORS: dict[str, Estimator] = {rule.__name__: rule for rule in (centered, p
 def _nudged(
     engine: Engine, clamped: Clamped, nudge: Nudge, free: Relaxation, steps: int, tolerance: float
 ) -> Relaxation:
-    states = {engine.graph.input.name: clamped.x, **free.states}
-    return engine.run(clamped, states, Single(nudge), steps, tolerance)
+    return engine.run(clamped, free.states, steps, tolerance, nudge)
 
 
 def _estimate(engine: Engine, nudge: Nudge, free: Relaxation, *nudged: Relaxation) -> Estimate:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from torch import Tensor
 
@@ -13,13 +14,14 @@ States = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Clamped:
-    """The clamped input x of a batch, and what it and the biases contribute to every state, computed once.
+    """The clamped input x of a batch, and all that is computed once for it.
 
-    ``constants`` are (batch or 1, *shape); a state to which nothing constant flows is not in it.
+    ``values`` holds, by the names of emitted code, parameters, what input and biases contribute to every state, and
+    weights that are packed, flipped or merged; each phase adds what it needs.
     """
 
     x: Tensor
-    constants: States
+    values: dict[str, Any]
 
 
 class Status(Enum):

@@ -3,6 +3,7 @@
 from epgraph.graph.load import inspect, load
 from epgraph.graph.network import Edge, NetworkGraph, State, build
 from epgraph.graph.schedule import SCHEDULES, Schedule, make_schedule
+from epgraph.graph.solver import check_solver
 
 __all__ = [
     "SCHEDULES",
@@ -11,6 +12,7 @@ __all__ = [
     "Schedule",
     "State",
     "build",
+    "check_solver",
     "inspect",
     "load",
     "make_schedule",

@@ -229,6 +229,20 @@ class DynamicsSpec(Model):
     tolerance: NonNegativeFloat = Field(
         default=0.0, description="Stop when the relative residual is at most this; 0 runs all steps."
     )
+    over_relaxation: Annotated[float, Field(gt=0, lt=2)] = Field(
+        default=1.0,
+        description="Factor ω by which every update steps towards its new value: above 1 it steps beyond it (ReLUα and "
+        "identity states, linear edges, a proper schedule), below 1 it is damped; 1 takes the value itself.",
+        examples=[1.5],
+    )
+    anderson: Annotated[int, Field(ge=0, le=50)] = Field(
+        default=0, description="Number of past sweeps that Anderson acceleration mixes; 0 leaves it off.", examples=[5]
+    )
+    output_step: Literal["explicit", "closed_form"] = Field(
+        default="explicit",
+        description="How nudging moves a linear output under the squared error: the published explicit step, or its "
+        "fixed point (p + βy)/(1 + β).",
+    )
 
 
 class LearningSpec(Model):

@@ -88,7 +88,7 @@ def test_derivatives_of_phi() -> None:
             )
             if weight is not None:
                 torch.testing.assert_close(
-                    kind.weight_gradient(weight, s, t), by_autograd[1], rtol=1e-11, atol=1e-12, msg=str(kind)
+                    kind.weight_gradient(weight, s, t, source), by_autograd[1], rtol=1e-11, atol=1e-12, msg=str(kind)
                 )
 
 
@@ -105,10 +105,10 @@ def test_pairs_are_the_two_states() -> None:
             back, odd_back = kind.adjoint_pair(weight, pair_t, pair_s, source).chunk(2)
             torch.testing.assert_close(back + sign * odd_back, kind.adjoint(weight, t, s, source))
         if weight is not None:
-            plus = kind.weight_gradient(weight, c_s + o_s, c_t + o_t)
-            minus = kind.weight_gradient(weight, c_s - o_s, c_t - o_t)
+            plus = kind.weight_gradient(weight, c_s + o_s, c_t + o_t, source)
+            minus = kind.weight_gradient(weight, c_s - o_s, c_t - o_t, source)
             torch.testing.assert_close(
-                kind.weight_contrast(weight, pair_s, pair_t), 0.5 * (plus - minus), rtol=1e-10, atol=1e-10
+                kind.weight_contrast(weight, pair_s, pair_t, source), 0.5 * (plus - minus), rtol=1e-10, atol=1e-10
             )
 
 
@@ -120,12 +120,14 @@ def test_contrast_survives_a_tiny_odd_part() -> None:
         _, o_s, o_t = _draw(kind, source, target, batch=8)
         pairs = [torch.cat((c, 1e-6 * o)) for c, o in ((c_s, o_s), (c_t, o_t))]
         assert weight is not None
-        exact = kind.weight_contrast(weight, *pairs)
-        low = kind.weight_contrast(weight.float(), *(p.float() for p in pairs)).double()
+        exact = kind.weight_contrast(weight, *pairs, source)
+        low = kind.weight_contrast(weight.float(), *(p.float() for p in pairs), source).double()
         assert (low - exact).norm() < 1e-5 * exact.norm(), kind
         (c1, o1), (c2, o2) = (p.float().chunk(2) for p in pairs)
         weight32 = weight.float()
-        naive = kind.weight_gradient(weight32, c1 + o1, c2 + o2) - kind.weight_gradient(weight32, c1 - o1, c2 - o2)
+        naive = kind.weight_gradient(weight32, c1 + o1, c2 + o2, source) - kind.weight_gradient(
+            weight32, c1 - o1, c2 - o2, source
+        )
         assert (0.5 * naive.double() - exact).norm() > 1e-3 * exact.norm(), kind
 
 

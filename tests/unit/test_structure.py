@@ -20,6 +20,7 @@ ORDER = (
     "spec",
     "graph",
     "passes",
+    "emit",
     "engine",
     "data",
     "learning",

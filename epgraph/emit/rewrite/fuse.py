@@ -1,0 +1,68 @@
+"""Rewrite: sums are accumulated in place, by the convolutions and products themselves where they can."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import fx
+
+from epgraph.emit import runtime
+from epgraph.emit.program import Program
+from epgraph.emit.rewrite.common import argument_of, rewritten
+from epgraph.emit.rewrite.merge import SUMS, product_of
+from epgraph.emit.trace import Tracer
+
+
+def fuse_sums(program: Program, tracer: Tracer) -> Program:
+    """Start every sum from its constant in working memory, and let each contribution add itself to it."""
+
+    def change(graph: fx.Graph) -> None:
+        for node in list(graph.nodes):
+            if node.target in SUMS:
+                _fuse(graph, node)
+
+    return rewritten(program, lambda n: n.target in SUMS, change)
+
+
+def _fuse(graph: fx.Graph, total: fx.Node) -> None:
+    constant, *parts = total.args
+    adding = [p for p in parts if _adds_itself(p)]
+    made = [p for p in parts if p not in adding]
+    if not adding:
+        return
+    with graph.inserting_before(total):
+        if made:
+            # What has memory of its own anyway is what the others are added to.
+            summed = graph.call_function(total.target, (constant, *made))  # type: ignore[arg-type]
+            summed.meta = dict(total.meta)
+        else:
+            filling = runtime.fill_pair_ if total.target is runtime.total_pair else runtime.fill_
+            memory = graph.call_function(torch.empty_like, (argument_of(graph, total.meta["state"]),))
+            summed = graph.call_function(filling, (memory, constant))
+        for part in adding:
+            assert isinstance(part, fx.Node)
+            summed = _add(graph, summed, part)
+            summed.meta = dict(part.meta)
+    total.replace_all_uses_with(summed)
+    graph.erase_node(total)
+
+
+def _adds_itself(part: Any) -> bool:
+    if len(part.users) != 1:
+        return False
+    if part.target is torch.ops.mkldnn._convolution_pointwise.default:
+        return True
+    # A product has two dimensions; a state that has more is flattened by a copy where channels come last.
+    return product_of(part) is not None and len(part.args) == 3
+
+
+def _add(graph: fx.Graph, summed: fx.Node, part: fx.Node) -> fx.Node:
+    product = product_of(part)
+    if product is not None:
+        return graph.call_method("addmm_", (summed, *product.args))
+    source, packed, _, padding, stride, dilation, groups, *_rest = part.args
+    return graph.call_function(
+        torch.ops.mkldnn._convolution_pointwise_.binary,
+        (summed, source, packed, None, padding, stride, dilation, groups, "add", 1.0, None, [], None),
+    )

@@ -1,0 +1,122 @@
+"""What emitted code calls while it runs. Needs torch alone: emitted modules carry a copy of this text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+PIECE = 65_536
+"""Numbers that an activation of a pair takes at a time on the CPU: its temporaries then stay in the cache."""
+
+
+def total(constant: Tensor | None, first: Tensor, *rest: Tensor) -> Tensor:
+    """Constant + Σ contributions, in the memory of the first contribution."""
+    for part in rest:
+        first.add_(part)
+    return first if constant is None else first.add_(constant)
+
+
+def total_pair(constant: Tensor | None, first: Tensor, *rest: Tensor) -> Tensor:
+    """As ``total``, for the common and the odd part of two nudged phases: a constant has no odd part."""
+    for part in rest:
+        first.add_(part)
+    if constant is not None:
+        first.chunk(2)[0].add_(constant)
+    return first
+
+
+def fill_(memory: Tensor, constant: Tensor | None) -> Tensor:
+    """Start a sum in place: the constant, or zeros."""
+    return memory.zero_() if constant is None else memory.copy_(constant.expand_as(memory))
+
+
+def fill_pair_(memory: Tensor, constant: Tensor | None) -> Tensor:
+    """Start the sum of a pair in place: the constant has no odd part."""
+    common, odd = memory.chunk(2)
+    fill_(common, constant)
+    odd.zero_()
+    return memory
+
+
+def in_pieces(
+    pair: Callable[[Tensor, Tensor, Any], tuple[Tensor, Tensor]], summed: Tensor, alpha: Any, out: Tensor
+) -> Tensor:
+    """Write the activation of a pair of sums to ``out`` (which may be the sums), a few examples at a time."""
+    p, q = summed.chunk(2)
+    common, odd = out.chunk(2)
+    rows = len(p)
+    step = rows if summed.is_cuda else max(1, PIECE * rows // max(1, p.numel()))
+    for i in range(0, rows, step):
+        c, o = pair(p[i : i + step], q[i : i + step], alpha)
+        common[i : i + step].copy_(c)
+        odd[i : i + step].copy_(o)
+    return out
+
+
+def inner(a: Tensor, b: Tensor) -> Tensor:
+    """⟨a, b⟩ per example, (batch,)."""
+    return (a * b).flatten(1).sum(1)
+
+
+def taps(weight: Tensor, rows: Sequence[int], columns: Sequence[int]) -> Tensor:
+    """Rows and columns of a kernel, in the order given."""
+    return weight[:, :, list(rows)][:, :, :, list(columns)].contiguous()
+
+
+def interleave(rows: int, columns: int, *phases: Tensor | None) -> Tensor:
+    """Put the four phases of a map of ``rows`` × ``columns`` pixels in their places; zeros where there is none."""
+    found = next(phase for phase in phases if phase is not None)
+    shape = (*found.shape[:2], rows, columns)
+    made = torch.empty(shape, dtype=found.dtype, device=found.device, memory_format=_layout(found))
+    for number, phase in enumerate(phases):
+        place = made[:, :, number // 2 :: 2, number % 2 :: 2]
+        _ = place.zero_() if phase is None else place.copy_(phase)
+    return made
+
+
+def _layout(t: Tensor) -> torch.memory_format:
+    last = t.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format
+
+
+Step = tuple[Callable[..., tuple[Tensor, ...]], Sequence[str], Sequence[str]]
+"""An emitted function, the names of its arguments and those of its results."""
+
+
+def run(steps: Sequence[Step], values: dict[str, Any]) -> None:
+    """Take every step once: a sweep, where the steps are the colour classes. Results replace what they are named."""
+    for function, arguments, results in steps:
+        values.update(zip(results, function(*[values[name] for name in arguments]), strict=True))
+
+
+def relative_change(before: Sequence[Tensor], after: Sequence[Tensor], *, pair: bool) -> Tensor:
+    """‖Δs‖/‖s‖ over all states, per example; (batch,).
+
+    For a pair it is the larger of the relative changes of the two parts. The odd part is small, and it is the
+    gradient: measured against the whole state its change would always look settled. An odd part at the rounding
+    error of the common one counts as settled.
+    """
+    change = _norm([b - a for a, b in zip(before, after, strict=True)])
+    size = _norm(after)
+    limits = torch.finfo(size.dtype)
+    if not pair:
+        return change / size.clamp_min(limits.tiny)
+    common_change, odd_change = change.chunk(2)
+    common, odd = size.chunk(2)
+    eps = torch.finfo(after[0].dtype).eps
+    return torch.maximum(
+        common_change / common.clamp_min(limits.tiny),
+        odd_change / torch.maximum(odd, common * eps).clamp_min(limits.tiny),
+    )
+
+
+def _norm(tensors: Sequence[Tensor]) -> Tensor:
+    squares = [torch.linalg.vector_norm(t.flatten(1), dim=1, dtype=_wide(t)).square() for t in tensors]
+    return torch.stack(squares).sum(0).sqrt()
+
+
+def _wide(t: Tensor) -> torch.dtype:
+    return torch.promote_types(t.dtype, torch.float32)

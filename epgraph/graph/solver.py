@@ -1,0 +1,63 @@
+"""Solvers above plain sweeps, and which networks can use them: over-relaxation, Anderson, the output in closed form.
+
+Over-relaxation by ω takes s + ω(sum − s), clipped to the range of σ (projected SOR). Where F is ½‖s‖² minus something
+linear in every state, on a box, that never raises F for 0 < ω < 2, and it needs a fraction of the sweeps. Elsewhere
+there is no such guarantee, and it is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from epgraph.activations import Identity, ReLU
+from epgraph.errors import Diagnostic, EpgraphError
+from epgraph.graph.network import NetworkGraph
+from epgraph.graph.schedule import Schedule
+
+
+def check_solver(graph: NetworkGraph, schedule: Schedule) -> None:
+    """Raise, with the reason and the alternative, if the network cannot use what its ``dynamics`` ask for."""
+    found = list(_refusals(graph, schedule))
+    if found:
+        raise EpgraphError(graph.architecture.locate(d) for d in found)
+
+
+def _refusals(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnostic]:
+    dynamics, learning, out = graph.architecture.dynamics, graph.architecture.learning, graph.output
+    omega = dynamics.over_relaxation
+    reason = _no_over_relaxation(graph, schedule) if omega > 1 else None
+    if reason:
+        yield _refusal("over_relaxation", f"{omega:g} cannot be used: {reason[0]}", reason[1])
+    if dynamics.anderson and omega != 1:
+        yield _refusal("anderson", "cannot be used together with over_relaxation", "leave one of them out")
+    if dynamics.output_step != "closed_form":
+        return
+    cost = graph.architecture.output.cost
+    if cost != "squared_error" or not isinstance(out.activation, Identity):
+        needs = f"closed_form needs the squared error and a linear output; '{out.name}' has {cost} and"
+        yield _refusal("output_step", f"{needs} {out.activation.label}", "use output_step: explicit")
+    elif learning.beta >= 1 and learning.estimator != "positive":
+        needs = f"closed_form needs beta below 1, found {learning.beta:g}: nudged by −β the output has no equilibrium"
+        yield _refusal("output_step", needs, "lower learning.beta")
+
+
+def _no_over_relaxation(graph: NetworkGraph, schedule: Schedule) -> tuple[str, str] | None:
+    """Why stepping beyond the minimum might raise F, and what to do instead; None if it cannot."""
+    other = "use 'anderson: 5' instead, or leave it out"
+    for name in graph.free:
+        label = graph.states[name].activation.label
+        if not isinstance(graph.states[name].activation, ReLU | Identity):
+            return f"state '{name}' has the activation {label}, where a step beyond the minimum may raise F", other
+    for edge in graph.edges.values():
+        if not edge.kind.is_linear:
+            label = edge.kind.label()
+            return f"edge '{edge.name}' ({label}) is not linear, and a step beyond the minimum may raise F", other
+    if schedule.conflicts:
+        edge = schedule.conflicts[0]
+        both = f"'{edge.source}' and '{edge.target}', which share edge '{edge.name}'"
+        return f"schedule '{schedule.name}' moves {both}, at the same time", "use schedule: coloring"
+    return None
+
+
+def _refusal(key: str, message: str, hint: str) -> Diagnostic:
+    return Diagnostic(f"{key} {message}", hint, at=("dynamics", key))
