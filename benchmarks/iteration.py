@@ -50,7 +50,9 @@ class Subject:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.device = torch.device(arguments.device)
         self.dtype = DTYPES[arguments.dtype]
-        self.engine: Engine = ep.compile(arguments.file, device=self.device, dtype=self.dtype)
+        self.engine: Engine = ep.compile(
+            arguments.file, device=self.device, dtype=self.dtype, backend=arguments.backend, without=arguments.without
+        )
         architecture = self.engine.architecture
         dynamics = architecture.dynamics
         self.free_steps: int = arguments.free_steps or dynamics.free_steps
@@ -181,6 +183,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "batch": len(subject.x),
         "dtype": arguments.dtype,
         "schedule": subject.engine.plan.schedule.name,
+        "backend": subject.engine.machine.backend.name,
+        "without": arguments.without,
         "free_steps": subject.free_steps,
         "nudged_steps": subject.nudged_steps,
         "nudged_phases": subject.nudged_phases,
@@ -318,6 +322,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=4, help="images in a batch (default 4)")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, …")
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
+    parser.add_argument("--backend", default="auto", help="how sweeps run (default auto)")
+    parser.add_argument("--without", action="append", default=[], help="leave a rewrite out; may be repeated")
     parser.add_argument("--threads", type=int, help="threads of torch on the CPU")
     parser.add_argument("--free-steps", type=int, help="left out, the file's")
     parser.add_argument("--nudged-steps", type=int, help="left out, the file's")

@@ -137,7 +137,7 @@ class Convolution(EdgeKind):
             t = self._unpool(t, _argmax(self._conv(weight, s)), source)
         elif self.geometry.pool == "average":
             t = self._spread(t, source)
-        return self._correlate(weight, s, t)
+        return correlate(s, t, self.geometry.kernel, self.geometry.stride, self.geometry.padding)
 
     def forward_pair(self, weight: Tensor | None, s: Tensor, target: Shape) -> Tensor:
         """Return the pair of P(w ⋆ s⁺), P(w ⋆ s⁻); each sign has its own arg-max under max pooling."""
@@ -167,7 +167,8 @@ class Convolution(EdgeKind):
         """As in the base class, with t unpooled at each sign's own arg-max first."""
         if self.geometry.pool != "max":
             return super().weight_contrast(weight, s, t, source)
-        return self._correlate(weight, s, swap_halves(self._unpool_pair(t, self._conv(weight, s), source)))
+        t = swap_halves(self._unpool_pair(t, self._conv(weight, s), source))
+        return correlate(s, t, self.geometry.kernel, self.geometry.stride, self.geometry.padding)
 
     def _conv(self, weight: Tensor | None, s: Tensor) -> Tensor:
         import torch.nn.functional as F
@@ -183,28 +184,6 @@ class Convolution(EdgeKind):
         return F.conv_transpose2d(
             t, weight, stride=self.geometry.stride, padding=self.geometry.padding, output_padding=missing
         )
-
-    def _correlate(self, weight: Tensor, s: Tensor, t: Tensor) -> Tensor:
-        import torch
-
-        stride, padding = [self.geometry.stride] * 2, [self.geometry.padding] * 2
-        # What torch.nn.grad.conv2d_weight calls; that function cannot be recorded by torch.fx. Channels first: with
-        # channels last oneDNN corrupts the heap for a 1×1 kernel with stride 2 on 3 channels (torch 2.14.1).
-        gradients = torch.ops.aten.convolution_backward(
-            t.contiguous(),
-            s.contiguous(),
-            weight,
-            None,
-            stride,
-            padding,
-            [1, 1],
-            False,
-            [0, 0],
-            1,
-            [False, True, False],
-        )
-        gradient: Tensor = gradients[1]
-        return gradient
 
     def _spread(self, t: Tensor, source: Shape) -> Tensor:
         """Adjoint of average pooling: each target pixel over its window, zeros where no window reaches."""
@@ -234,6 +213,31 @@ class Convolution(EdgeKind):
         common, odd = (self._unpool(torch.where(agree, part, up), plus, source) for part in (c, o))
         elsewhere = self._unpool(down.masked_fill_(agree, 0.0), minus, source)
         return torch.cat((common.add_(elsewhere), odd.sub_(elsewhere)))
+
+
+def correlate(s: Tensor, t: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
+    """∂⟨t, w ⋆ s⟩/∂w, (target channels, source channels, kernel, kernel): one matrix product a tap of the kernel.
+
+    Not torch's own weight gradient: with channels last that corrupts the heap for a 1×1 kernel with stride 2 on 3
+    channels (oneDNN in torch 2.14.1), and it is slower than this on all edges of Hopfield-ResNet13.
+    """
+    import torch
+    import torch.nn.functional as F
+    from torch.overrides import handle_torch_function, has_torch_function
+
+    if has_torch_function((s, t)):
+        # Recorded by torch.fx as one call.
+        made: Tensor = handle_torch_function(correlate, (s, t), s, t, kernel, stride, padding)
+        return made
+    rows, columns = t.shape[2:]
+    flat = t.permute(1, 0, 2, 3).reshape(t.shape[1], -1) if t.is_contiguous() else t.permute(0, 2, 3, 1).flatten(0, 2).T
+    s = F.pad(s, (padding,) * 4)
+    gradient = s.new_empty(kernel, kernel, t.shape[1], s.shape[1])
+    for i in range(kernel):
+        for j in range(kernel):
+            seen = s[:, :, i : i + stride * (rows - 1) + 1 : stride, j : j + stride * (columns - 1) + 1 : stride]
+            torch.mm(flat, seen.permute(0, 2, 3, 1).reshape(-1, s.shape[1]), out=gradient[i, j])
+    return gradient.permute(2, 3, 0, 1)
 
 
 def _argmax(z: Tensor) -> Tensor:

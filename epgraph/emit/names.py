@@ -14,6 +14,7 @@ ROLES = {
     "prepared": "p",
     "carried": "k",
     "scratch": "t",
+    "pair": "pair",
 }
 """Prefix of each kind of value; what a name starts with in emitted code."""
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from epgraph.edges.convolution import correlate
 from epgraph.emit import runtime
 
 HELPERS: dict[str, Callable[..., Any]] = {
@@ -23,6 +24,7 @@ HELPERS: dict[str, Callable[..., Any]] = {
         runtime.inner,
         runtime.taps,
         runtime.interleave,
+        correlate,
     )
 }
 """What emitted code calls beside torch, by name."""
@@ -37,6 +39,7 @@ LOCAL = {
     "interleave": "phases",
     "taps": "kernel",
     "inner": "phi",
+    "correlate": "gradient",
     "_convolution_pointwise": "conv",
     "_convolution_pointwise_": "sum",
     "_convolution_transpose_pointwise": "back",
@@ -132,14 +135,16 @@ def source(function: Function) -> str:
     graph = function.graph
     for node in graph.nodes:
         operation = getattr(node.target, "__name__", str(node.target)).split(".")[0]
-        if node.op.startswith("call") and operation in LOCAL:
+        if node.op.startswith("call") and operation in LOCAL and not node.meta.get("named"):
+            node.meta["named"] = True
             node._rename(re.sub(r"\W", "_", "_".join([LOCAL[operation], str(node.meta.get("about", ""))]).strip("_")))
     graph.set_codegen(_Code(function))
     code = graph.python_code("self")
     text = code.src
     # fx writes a helper under the path of its module, and imports device and infinities under their own names.
     for name in HELPERS:
-        text = text.replace(f"epgraph_emit_runtime_{name}(", f"{name}(")
+        path = HELPERS[name].__module__.replace(".", "_")
+        text = text.replace(f"{path}_{name}(", f"{name}(")
     return text.strip() + "\n"
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
-from itertools import islice
 from typing import Any, Literal, cast
 
 import torch
@@ -56,10 +55,13 @@ class Recorder:
     @contextmanager
     def about(self, subject: str) -> Iterator[None]:
         """Name what is recorded meanwhile after an edge or a state."""
-        known = len(self.graph.nodes)
+        last = self.graph._root.prev
         yield
-        for node in islice(reversed(self.graph.nodes), len(self.graph.nodes) - known):
+        # From the last node that there was to the end; arguments are put in front of both.
+        node = last.next
+        while node is not self.graph._root:
             node.meta.setdefault("about", subject)
+            node = node.next
 
     @staticmethod
     def node(value: Tensor) -> fx.Node:
@@ -301,7 +303,8 @@ class Tracer:
         if isinstance(activation, Identity):
             return summed
         if activation not in self.pairs:
-            self.pairs[activation] = PairActivation(self.names.function(f"pair_{activation.label}"), activation)
+            # Levels that differ by little share a label, and must not share a function.
+            self.pairs[activation] = PairActivation(self.names.fresh("pair", activation.label), activation)
         return recorder.call(runtime.in_pieces, self.pairs[activation], summed, alpha, summed)
 
     def _nudge(self, recorder: Recorder, summed: Tensor, output: Tensor, pair: bool) -> Tensor:

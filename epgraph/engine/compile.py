@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import torch
 
+from epgraph.emit.rewrite import REWRITES
 from epgraph.engine.engine import Engine
 from epgraph.errors import EpgraphError, nearest
 from epgraph.graph import SCHEDULES, build, load
@@ -37,6 +38,13 @@ def compile(
         Overrides ``dynamics.schedule``.
     seed
         Seed of the initial parameters; left out, ``training.seed``.
+    backend
+        How sweeps run: ``auto``, ``eager``, ``channels_last``, ``onednn`` or ``inductor`` (``epgraph.emit.BACKENDS``).
+    without
+        Rewrites to leave out (``epgraph.emit.rewrite.REWRITES``), to measure what each is worth.
+    doubled
+        Whether the two nudged phases run as one doubled batch of common and odd parts, which is what keeps the
+        gradient's digits; False runs them one after the other, as published.
 
     Raises
     ------
@@ -45,11 +53,15 @@ def compile(
     """
     if not isinstance(architecture, Architecture):
         architecture = load(architecture)
+    without = frozenset(without)
     schedule = schedule or architecture.dynamics.schedule
     if schedule not in SCHEDULES:
         raise EpgraphError(f"unknown schedule '{schedule}'", nearest(schedule, list(SCHEDULES)))
     if dtype is not None and not dtype.is_floating_point:
         raise EpgraphError(f"states need a floating-point dtype, found {dtype}", "e.g. torch.float32")
+    for name in without:
+        if name not in REWRITES:
+            raise EpgraphError(f"unknown rewrite '{name}'", nearest(name, list(REWRITES)))
     plan = lower(build(architecture), schedule)
     try:
         return Engine(
@@ -58,7 +70,7 @@ def compile(
             device=device,
             dtype=dtype,
             backend=backend,
-            without=frozenset(without),
+            without=without,
             doubled=doubled,
         )
     except (RuntimeError, AssertionError) as error:

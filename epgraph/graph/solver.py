@@ -49,7 +49,8 @@ def _no_over_relaxation(graph: NetworkGraph, schedule: Schedule) -> tuple[str, s
         if not isinstance(graph.states[name].activation, ReLU | Identity):
             return f"state '{name}' has the activation {label}, where a step beyond the minimum may raise F", other
     for edge in graph.edges.values():
-        if not edge.kind.is_linear:
+        # Where the source is clamped, Φ is linear in what moves.
+        if not edge.kind.is_linear and not graph.states[edge.source].clamped:
             label = edge.kind.label()
             return f"edge '{edge.name}' ({label}) is not linear, and a step beyond the minimum may raise F", other
     if schedule.conflicts:

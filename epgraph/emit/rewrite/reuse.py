@@ -28,6 +28,8 @@ def reuse_argmax(program: Program, tracer: Tracer) -> Program:
     graphs = [copied(function.graph) for function in program.sweep]
     for graph in graphs:
         _spell_out(graph)
+    # The first sweep's values come from the plain graphs: in the others, what is reused is already an argument.
+    plain = [{key: node for node, key in _keys(copied(graph)).items()} for graph in graphs]
     values = [evaluated(graph, tracer, program.phase) for graph in graphs]
     moved = [frozenset(function.results) for function in program.sweep]
     results: list[dict[str, fx.Node]] = [{} for _ in graphs]
@@ -38,12 +40,12 @@ def reuse_argmax(program: Program, tracer: Tracer) -> Program:
     for here, graph in enumerate(graphs):
         known: dict[fx.Node, int] = {}
         for node, key in keys[here].items():
+            if not _is_index(node):
+                continue  # values may be written into later, through a view; indices never are
             there = _producer(here, key, _reads(node), by_key, moved)
             if there is not None:
                 known[node] = there
         for node, there in known.items():
-            if all(user in known for user in node.users):
-                continue  # only a step on the way to something that is reused
             key = keys[here][node]
             if (there, key) not in carried:
                 name = tracer.names("carried", f"{program.phase}_{len(carried) + 1}")
@@ -52,7 +54,7 @@ def reuse_argmax(program: Program, tracer: Tracer) -> Program:
                 results[there][name] = by_key[there][key]
             name = carried[there, key]
             if there > here:
-                first[name] = by_key[there][key]
+                first[name] = plain[there][key]
             node.replace_all_uses_with(argument_of(graph, name))
     if not carried:
         return program
@@ -73,6 +75,13 @@ def _spell_out(graph: fx.Graph) -> None:
         if not any(user.target is operator.getitem and user.args[1] == 1 for user in node.users):
             with graph.inserting_after(node):
                 graph.call_function(operator.getitem, (node, 1))
+
+
+def _is_index(node: fx.Node) -> bool:
+    if node.target is not operator.getitem or node.args[1] != 1:
+        return False
+    pooled = node.args[0]
+    return isinstance(pooled, fx.Node) and pooled.target is torch.nn.functional.max_pool2d_with_indices
 
 
 def _keys(graph: fx.Graph) -> dict[fx.Node, Key]:

@@ -1,0 +1,183 @@
+"""Rewrites of emitted programs: none changes what is computed, each does what it is for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+
+import epgraph as ep
+from epgraph.emit import BACKENDS, Machine
+from epgraph.emit.program import Program, source
+from epgraph.emit.rewrite import REWRITES
+from epgraph.graph import build, load
+from epgraph.passes import Plan, lower
+from tests.numeric.test_engine import Case, apart
+from tests.topologies import architectures
+
+DRAWN = settings(
+    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+EXACT = [name for name in REWRITES if name != "pack_weights"]
+"""Rewrites that run in float64."""
+
+DENSENET: dict[str, Any] = {
+    "epgraph": 1,
+    "name": "densenet",
+    "input": {"name": "x", "shape": [2, 8, 8]},
+    "output": {"name": "y", "classes": 3},
+    "states": {name: {"channels": c} for name, c in (("a", 4), ("b", 3), ("c", 3), ("d", 5))},
+    "edges": [
+        {"from": "x", "to": "a", "conv": {"kernel": 3, "padding": 1}},
+        {"from": "a", "to": "b", "conv": {"kernel": 3, "padding": 1}},
+        {"from": "a", "to": "c", "conv": {"kernel": 3, "padding": 1}},
+        {"from": "b", "to": "d", "conv": {"kernel": 3, "padding": 1, "stride": 2}},
+        {"from": "c", "to": "d", "conv": {"kernel": 3, "padding": 1, "stride": 2}},
+        {"from": "b", "to": "y", "dense": {}},
+        {"from": "d", "to": "y", "dense": {}},
+    ],
+}
+
+
+def plan_of(what: str | dict[str, Any], schedule: str = "even_odd") -> Plan:
+    architecture = load(what) if isinstance(what, str) else ep.Architecture.model_validate(what)
+    return lower(build(architecture), schedule)
+
+
+def traced(plan: Plan, phase: Any, *rewrites: str) -> Program:
+    machine = Machine(
+        plan, torch.float32, cast=False, backend=BACKENDS["eager"], rewrites=frozenset({*rewrites, "hoist_prepared"})
+    )
+    return machine.program(phase).program
+
+
+def operations(program: Program) -> Counter[str]:
+    return Counter(
+        getattr(node.target, "__name__", str(node.target)).split(".")[0]
+        for function in program.sweep
+        for node in function.graph.nodes
+    )
+
+
+def gradients(case: Case, schedule: str, **options: Any) -> dict[str, torch.Tensor]:
+    engine = ep.compile(case.architecture, dtype=torch.float64, schedule=schedule, **options)
+    engine.load_state_dict({**engine.state_dict(), **case.parameters})
+    engine.backward(case.x, case.y, free_steps=6, nudged_steps=4, beta=0.2, tolerance=0)
+    return {name: p.grad for name, p in engine.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("name", EXACT)
+@DRAWN
+@given(data=architectures())
+def test_no_rewrite_changes_the_gradient(name: str, data: dict[str, Any]) -> None:
+    """Each alone, in float64, under a proper and an improper schedule; free and nudged phases are behind a gradient."""
+    case = Case(data)
+    for schedule in ("even_odd", "sequential"):
+        expected = gradients(case, schedule, backend="eager")
+        found = gradients(case, schedule, backend="channels_last", without=set(EXACT) - {name, "hoist_prepared"})
+        for parameter, value in expected.items():
+            assert apart(found[parameter], value) <= 1e-8, (schedule, parameter)
+
+
+@DRAWN
+@given(data=architectures())
+def test_all_rewrites_together_change_nothing(data: dict[str, Any]) -> None:
+    case = Case(data)
+    for schedule in ("coloring", "synchronous", "forward_backward"):
+        expected = gradients(case, schedule, backend="eager")
+        found = gradients(case, schedule, backend="channels_last")
+        for parameter, value in expected.items():
+            assert apart(found[parameter], value) <= 1e-8, (schedule, parameter)
+
+
+@pytest.mark.parametrize("file", ["examples/vgg5.yaml", "examples/hopfield_resnet13.yaml", "examples/digits.yaml"])
+def test_packed_weights_give_the_same_states(file: str) -> None:
+    """In float32, against the plain form in float64."""
+    x = torch.rand(2, *build(load(file)).input.shape)
+    engine = ep.compile(file, backend="onednn", dtype=torch.float32)
+    exact = ep.compile(file, backend="eager", dtype=torch.float64)
+    exact.load_state_dict({k: v.double() for k, v in engine.state_dict().items()})
+    y = torch.tensor([1, 2])
+    estimate = engine.backward(x, y, free_steps=4, nudged_steps=2, tolerance=0)
+    expected = exact.backward(x.double(), y, free_steps=4, nudged_steps=2, tolerance=0)
+    for name, state in expected.free.states.items():
+        assert apart(estimate.free.states[name].double(), state) <= 2e-6, name
+    for (name, p), q in zip(engine.named_parameters(), exact.parameters(), strict=True):
+        assert p.grad is not None
+        assert q.grad is not None
+        assert apart(p.grad.double(), q.grad) <= 1e-4, name
+
+
+@pytest.mark.parametrize("name", list(REWRITES))
+def test_rewrites_leave_what_they_are_given_alone(name: str) -> None:
+    machine = Machine(
+        plan_of("examples/vgg5.yaml"), torch.float32, cast=False, backend=BACKENDS["eager"], rewrites=frozenset()
+    )
+    for phase in ("free", "pair"):
+        program = machine.program(phase).program  # type: ignore[arg-type]
+        before = [source(f) for f in program.functions]
+        REWRITES[name](program, machine.tracer)
+        same = [source(f) for f in program.functions] == before
+        assert same
+
+
+def test_the_arg_max_is_found_once() -> None:
+    """Two convolutions a pooled edge and sweep instead of three (peers.md §3.5)."""
+    plan = plan_of("examples/vgg5.yaml")
+    assert operations(traced(plan, "free"))["conv2d"] == 6  # three pooled edges between states, both directions
+    reused = traced(plan, "free", "reuse_argmax")
+    assert operations(reused)["conv2d"] == 3
+    assert operations(reused)["conv_transpose2d"] == 3
+    assert reused.warm is not None
+    # Updated together, neither state of an edge sees what the other saw.
+    assert traced(plan_of("examples/vgg5.yaml", "synchronous"), "free", "reuse_argmax").warm is None
+
+
+def test_transposed_convolutions_become_convolutions() -> None:
+    plan = plan_of("examples/hopfield_resnet13.yaml")
+    plain = operations(traced(plan, "free"))
+    flipped = operations(traced(plan, "free", "flip_transposed"))
+    assert plain["conv_transpose2d"] - flipped["conv_transpose2d"] == 3  # 3×3 edges at stride 1 between states
+    assert operations(traced(plan, "free", "flip_transposed", "split_strided"))["conv_transpose2d"] == 0
+
+
+def test_edges_of_one_geometry_are_merged() -> None:
+    plan = plan_of(DENSENET, "synchronous")
+    plain = operations(traced(plan, "free"))
+    assert plain["conv2d"] - operations(traced(plan, "free", "merge_sources"))["conv2d"] == 1
+    merged = operations(traced(plan, "free", "merge_targets"))
+    assert plain["conv2d"] - merged["conv2d"] == 1
+    assert plain["matmul"] - merged["matmul"] == 1
+
+
+def test_sums_add_themselves_in_place() -> None:
+    plan = plan_of("examples/hopfield_resnet13.yaml")
+    fused = operations(traced(plan, "free", "channels_last", "flip_transposed", "pack_weights", "fuse_sums"))
+    assert fused["_convolution_pointwise_"] > 10
+    assert fused["_convolution_pointwise"] == 0
+    planned = traced(
+        plan, "free", "channels_last", "flip_transposed", "split_strided", "pack_weights", "fuse_sums", "plan_buffers"
+    )
+    assert operations(planned)["empty_like"] == 0
+
+
+def test_states_that_move_together_do_not_overwrite_each_other() -> None:
+    """Hopfield-ResNet13 under even/odd has three edges inside a class; in place must still mean 'at once'."""
+    data = {**DENSENET, "edges": [*DENSENET["edges"], {"from": "b", "to": "c", "identity": {}}]}
+    case = Case(data)
+    for options in ({}, {"without": ["plan_buffers"]}):
+        found = gradients(case, "synchronous", backend="channels_last", **options)
+        for name, value in gradients(case, "synchronous", backend="eager").items():
+            assert apart(found[name], value) <= 1e-9, name
+
+
+def test_backends_are_refused_by_name() -> None:
+    with pytest.raises(ep.EpgraphError, match="did you mean 'onednn'"):
+        ep.compile("examples/digits.yaml", backend="onednnn").relax(torch.zeros(1, 1, 8, 8), steps=1)
+    with pytest.raises(ep.EpgraphError, match="packs float32, not float64"):
+        ep.compile("examples/digits.yaml", backend="onednn", dtype=torch.float64).relax(
+            torch.zeros(1, 1, 8, 8), steps=1
+        )
