@@ -337,7 +337,7 @@ class Engine(nn.Module):
     @property
     def machine(self) -> Machine:
         """The emitted programs, for the present device and precision."""
-        key = (self.device, self.dtype, any(p.dtype != self.dtype for p in self.parameters()))
+        key = (self.device, self.dtype, next(self.parameters(), self._like).dtype != self.dtype)
         if self._machines.get("key") != key:
             name = self.backend
             if name == "auto":
@@ -423,14 +423,14 @@ class Engine(nn.Module):
         def formatted(t: Tensor) -> torch.memory_format:
             return last if t.ndim == 4 else torch.contiguous_format
 
+        names = self.machine.tracer.names
         made: dict[str, Any] = {}
         for name in self.graph.free:
-            made[self.machine.tracer.names("state", name)] = states[name].clone(memory_format=formatted(states[name]))
+            made[names("state", name)] = states[name].clone(memory_format=formatted(states[name]))
         for key, name in program.program.scratch.items():
-            made[key] = torch.empty_like(made[self.machine.tracer.names("state", name)])
+            made[key] = torch.empty_like(made[names("state", name)])
         if pair:
-            clamped = self.machine.tracer.names("state", self.graph.input.name)
-            made[clamped] = torch.cat((x, torch.zeros_like(x)))
+            made[names("state", self.graph.input.name)] = torch.cat((x, torch.zeros_like(x)))
         return made
 
     def _weights(self) -> dict[str, Any]:
@@ -450,7 +450,8 @@ class Engine(nn.Module):
         return values
 
     def _named(self, states: Mapping[str, Tensor]) -> dict[str, Any]:
-        return {self.machine.tracer.names("state", name): value for name, value in states.items()}
+        names = self.machine.tracer.names
+        return {names("state", name): value for name, value in states.items()}
 
     def _step(self, name: str, **options: Any) -> Step:
         """An emitted function beside the sweep."""
