@@ -10,13 +10,14 @@ from collections.abc import Sequence
 import click
 
 from epgraph.cli.check import check
+from epgraph.cli.compile import compile_command
 from epgraph.cli.eval import eval_command
 from epgraph.cli.render import render
 from epgraph.cli.schema import schema
 from epgraph.cli.train import train
 from epgraph.errors import EpgraphError
 
-COMMANDS = (check, render, train, eval_command, schema)
+COMMANDS = (check, render, train, eval_command, compile_command, schema)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

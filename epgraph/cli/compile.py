@@ -1,0 +1,65 @@
+"""``epgraph compile``: a network as a Python file that needs torch alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from epgraph.cli.options import device_option, dtype_option, file_argument, pick_device, schedule_option, set_option
+from epgraph.errors import EpgraphError
+from epgraph.graph import load
+
+
+@click.command(name="compile")
+@file_argument
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; left out, print it.")
+@click.option(
+    "--backend",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="How sweeps are written: auto, eager, channels_last, onednn or inductor.",
+)
+@schedule_option
+@set_option
+@device_option
+@dtype_option
+def compile_command(
+    file: Path,
+    output: Path | None,
+    backend: str,
+    schedule: str | None,
+    overrides: tuple[str, ...],
+    device: str | None,
+    dtype: str,
+) -> None:
+    """Write a network as a Python module that runs with torch alone.
+
+    It holds every update as plain PyTorch under its equation, and computes what epgraph's engine computes, bit by bit.
+    Run as a program it checks itself on random numbers. --device is where it is to run: auto chooses by it.
+
+    \b
+    Example:
+      epgraph compile examples/digits.yaml -o engine.py
+      epgraph compile examples/vgg5.yaml -o engine.py --backend onednn --device cpu
+    """
+    architecture = load(file, overrides)
+
+    import torch
+
+    from epgraph.emit.module import module_text
+    from epgraph.engine import compile
+
+    made = compile(
+        architecture, device=pick_device(device), dtype=getattr(torch, dtype), schedule=schedule, backend=backend
+    )
+    text = module_text(made.machine)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise EpgraphError(f"{output}: cannot be written: {error.strerror}") from None
+    click.echo(output)

@@ -1,0 +1,217 @@
+"""The emitted module: a network as one Python file that needs torch alone."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Iterable
+
+import torch
+
+from epgraph import __version__
+from epgraph.emit import runtime, standalone
+from epgraph.emit.machine import Loaded, Machine
+from epgraph.emit.program import HELPERS, Function, source
+from epgraph.emit.rewrite import REWRITES
+from epgraph.errors import EpgraphError
+
+HEADER = '''\
+"""{network}: an energy-based network as plain PyTorch, written by epgraph {version}. It needs torch alone.
+
+    import torch
+    from engine import Engine                # the name of this file
+
+    engine = Engine(parameters)              # state_dict() of the epgraph engine, or your own: see PARAMETERS
+    states = engine.relax(x)                 # free phase, from zeros
+    classes = engine.readout(states).argmax(1)
+    energy = engine.energy(x, states)        # per example
+    gradient = engine.gradient(x, labels)    # of the mean loss, by centred equilibrium propagation
+
+Run as a program it checks itself on random numbers.
+
+backend   {backend}
+rewrites  {rewrites}
+schedule  {schedule}
+dtype     {dtype}
+torch     {torch} (when it was written)
+
+In the functions below s_ is a state, w_ a weight, b_ a bias, a_ a level of ReLUα, c_ what input and biases contribute,
+p_ what is computed once per batch, k_ what one sweep hands to the next, t_ working memory. A[e] is the linear map of
+the edge e. In phases named `pair` a state is the common part (s⁺+s⁻)/2 of the states nudged by +β and −β stacked on
+their odd part (s⁺−s⁻)/2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, device, inf, nan
+'''
+
+
+def module_text(machine: Machine) -> str:
+    """Write a machine's network as a Python module.
+
+    It contains the very text that the engine runs, so on the same device, threads and torch its states and gradients
+    are those of the engine to the bit. A compiled backend's functions are written as they are before compilation.
+
+    Raises
+    ------
+    EpgraphError
+        Where the network asks for Anderson acceleration, which the module does not have.
+    """
+    dynamics = machine.tracer.graph.architecture.dynamics
+    if dynamics.anderson:
+        raise EpgraphError(
+            f"an emitted module has no Anderson acceleration, and dynamics.anderson is {dynamics.anderson}",
+            "set dynamics.anderson to 0 for plain sweeps, or use the engine of epgraph.compile",
+        )
+    relaxed = dynamics.over_relaxation != 1
+    phases = {name: machine.program(name, relaxed=relaxed) for name in ("free", "pair")}
+    parameters = _parameters(machine)
+    trainable = frozenset(name for name in parameters if not name.endswith(".alpha"))
+    functions: dict[str, Function] = {
+        "constants": machine.tracer.constants(),
+        "energy": machine.tracer.energy(),
+        "gradient": machine.tracer.gradient(trainable),
+        "readout": machine.tracer.readout(),
+    }
+    emitted = [
+        *(pair.function for pair in machine.tracer.pairs.values()),
+        functions["constants"],
+        *(function for phase in phases.values() for function in phase.program.functions),
+        *(functions[name] for name in ("energy", "gradient", "readout")),
+    ]
+    written = [source(function) for function in emitted]
+    parts = [
+        _header(machine),
+        _title("What the functions call"),
+        *_helpers("\n".join(written)),
+        _title("The network"),
+        *written,
+        _title("Tables"),
+        inspect.getsource(standalone.Phase),
+        _tables(machine, phases, functions, parameters),
+        _title("The engine"),
+        inspect.getsource(standalone.Engine),
+        inspect.getsource(standalone._paired),
+        inspect.getsource(standalone.self_check),
+        'if __name__ == "__main__":\n    self_check()',
+    ]
+    return "\n\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def _header(machine: Machine) -> str:
+    graph = machine.tracer.graph
+    # The network's name is free text, and stands in a docstring.
+    name = "".join(c if c.isprintable() else " " for c in graph.architecture.name)
+    name = name.replace("\\", "\\\\").replace('"', '\\"')
+    rewrites = ", ".join(name for name in REWRITES if name in machine.rewrites)
+    backend = machine.backend.name
+    if machine.backend.compiled:
+        backend += " (torch.compile; the functions are written here as they are before compilation)"
+    return HEADER.format(
+        network=name,
+        version=__version__,
+        backend=backend,
+        rewrites=textwrap.fill(rewrites or "none", 120, initial_indent=" " * 10, subsequent_indent=" " * 10).strip(),
+        schedule=machine.tracer.plan.schedule.name,
+        dtype=_dtype(machine.tracer.dtype),
+        torch=torch.__version__,
+    )
+
+
+def _title(text: str) -> str:
+    return f"# ---- {text} " + "-" * (112 - len(text))
+
+
+def _helpers(written: str) -> list[str]:
+    """Source of ``runtime``, without what the header has already, and of other helpers where they are called."""
+    text = inspect.getsource(runtime).partition("\nfrom torch import Tensor\n")[2]
+    others = [f for f in HELPERS.values() if f.__module__ != runtime.__name__ and f"{f.__name__}(" in written]
+    return [text, *(inspect.getsource(function) for function in others)]
+
+
+def _parameters(machine: Machine) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Names as in ``Engine.state_dict`` → argument names and shapes."""
+    names, graph = machine.tracer.names, machine.tracer.graph
+    found: dict[str, tuple[str, tuple[int, ...]]] = {}
+    for state in graph.states.values():
+        if state.bias_shape is not None:
+            found[f"states.{state.name}.bias"] = names("bias", state.name), state.bias_shape
+        if getattr(state.activation, "random", False):
+            found[f"states.{state.name}.alpha"] = names("alpha", state.name), ()
+    for edge in graph.edges.values():
+        if edge.weight_shape is not None:
+            found[f"edges.{edge.name}.weight"] = names("weight", edge.name), edge.weight_shape
+    return found
+
+
+def _tables(
+    machine: Machine,
+    phases: dict[str, Loaded],
+    functions: dict[str, Function],
+    parameters: dict[str, tuple[str, tuple[int, ...]]],
+) -> str:
+    graph, dtype = machine.tracer.graph, machine.tracer.dtype
+    dynamics, learning = graph.architecture.dynamics, graph.architecture.learning
+    states = {name: (machine.tracer.names("state", name), graph.states[name].shape) for name in graph.states}
+    kept = torch.promote_types(dtype, torch.float32) if machine.tracer.cast else dtype
+    channels_last = phases["free"].program.channels_last
+    lines = [
+        f"NETWORK, BACKEND = {graph.architecture.name!r}, {machine.backend.name!r}",
+        f"INPUT, OUTPUT = {graph.input.name!r}, {graph.output.name!r}",
+        f"DTYPE = torch.{_dtype(dtype)}",
+        f"PARAMETER_DTYPE = torch.{_dtype(kept)}",
+        f"MEMORY_FORMAT = torch.{'channels_last' if channels_last else 'contiguous_format'}",
+        f"FREE_STEPS, NUDGED_STEPS = {dynamics.free_steps}, {dynamics.nudged_steps}",
+        f"TOLERANCE, BETA, OMEGA = {dynamics.tolerance!r}, {learning.beta!r}, {dynamics.over_relaxation!r}",
+        f"CHECK_EVERY = {standalone.CHECK_EVERY}  # sweeps between two looks at the residual",
+        "",
+        "# Name → name in the functions, and shape of one example.",
+        *_table("STATES", ((name, repr(row)) for name, row in states.items())),
+        "",
+        "# Name, as in state_dict → name in the functions, and shape.",
+        *_table("PARAMETERS", ((name, repr(row)) for name, row in parameters.items())),
+        "",
+        "# Function, what it takes, and what it returns.",
+        *_table("FUNCTIONS", ((name, _step(function, 1)) for name, function in functions.items())),
+        "",
+        *_table("PHASES", ((name, _phase(phase)) for name, phase in phases.items())),
+    ]
+    return "\n".join(lines)
+
+
+def _table(name: str, rows: Iterable[tuple[str, str]]) -> list[str]:
+    return [f"{name} = {{", *(f"    {key!r}: {row}," for key, row in rows), "}"]
+
+
+def _phase(phase: Loaded) -> str:
+    program = phase.program
+    warm = [program.warm] if program.warm else []
+    return "\n".join(
+        (
+            "Phase(",
+            f"        prepare={_step(program.prepare, 2)},",
+            f"        warm=({''.join(_step(f, 2) + ',' for f in warm)}),",
+            "        sweep=(",
+            *(f"            {_step(f, 3)}," for f in program.sweep),
+            "        ),",
+            f"        scratch={dict(program.scratch)!r},",
+            "    )",
+        )
+    )
+
+
+def _step(function: Function, depth: int) -> str:
+    indent = "    " * depth
+    return (
+        f"(\n{indent}    {function.name},\n{indent}    {function.arguments!r},\n"
+        f"{indent}    {function.results!r},\n{indent})"
+    )
+
+
+def _dtype(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,215 @@
+"""What every emitted module ends with. ``module.py`` copies the source below and puts the tables of a network first.
+
+Needs torch and ``runtime`` alone. The tables are empty here and stand for those that ``module.py`` writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from epgraph.emit.runtime import Step, relative_change, run
+
+
+class Phase(NamedTuple):
+    """One phase: what is computed once per batch, what its first sweep needs, and the colour classes of a sweep.
+
+    ``scratch`` is working memory: name → name of the state whose shape it has.
+    """
+
+    prepare: Step
+    warm: tuple[Step, ...]
+    sweep: tuple[Step, ...]
+    scratch: dict[str, str]
+
+
+STATES: dict[str, tuple[str, tuple[int, ...]]] = {}
+PARAMETERS: dict[str, tuple[str, tuple[int, ...]]] = {}
+PHASES: dict[str, Phase] = {}
+FUNCTIONS: dict[str, Step] = {}
+NETWORK, BACKEND = "", ""
+INPUT, OUTPUT = "", ""
+DTYPE = PARAMETER_DTYPE = torch.float32
+MEMORY_FORMAT = torch.contiguous_format
+FREE_STEPS = NUDGED_STEPS = 0
+TOLERANCE, BETA, OMEGA = 0.0, 0.0, 1.0
+CHECK_EVERY = 5
+
+
+class Engine:
+    """The network with its parameters, ready to run.
+
+    Parameters
+    ----------
+    parameters
+        What ``state_dict`` of the epgraph engine returns: a tensor for every name in ``PARAMETERS``. It runs on their
+        device. ``ValueError`` where one is missing, unknown or of another shape.
+    """
+
+    def __init__(self, parameters: Mapping[str, Tensor]) -> None:
+        if wrong := sorted(parameters.keys() ^ PARAMETERS.keys()):
+            raise ValueError(f"parameters missing or unknown: {', '.join(wrong)}")
+        self.weights: dict[str, Any] = {}
+        self.device = torch.device("cpu")
+        for name, (argument, shape) in PARAMETERS.items():
+            given = parameters[name].detach()
+            if tuple(given.shape) != shape:
+                raise ValueError(f"parameter '{name}' has shape {tuple(given.shape)}, expected {shape}")
+            self.weights[argument] = given.to(PARAMETER_DTYPE)
+            self.device = given.device
+
+    @torch.no_grad()
+    def relax(
+        self,
+        x: Tensor,
+        *,
+        steps: int = FREE_STEPS,
+        start: Mapping[str, Tensor] | None = None,
+        tolerance: float = TOLERANCE,
+    ) -> dict[str, Tensor]:
+        """Let the network settle with its input clamped to ``x``, (batch, *input shape).
+
+        Starts from zeros where ``start`` leaves a state out. Stops after ``steps`` sweeps, or once the relative change
+        of every example is at most ``tolerance`` (0: never). Returns the states that moved, (batch, *shape) each.
+        """
+        return self._run("free", self._clamp(x), self._start(x, start or {}), steps, tolerance)
+
+    @torch.no_grad()
+    def gradient(
+        self,
+        x: Tensor,
+        target: Tensor,
+        *,
+        beta: float = BETA,
+        free_steps: int = FREE_STEPS,
+        nudged_steps: int = NUDGED_STEPS,
+        start: Mapping[str, Tensor] | None = None,
+        tolerance: float = TOLERANCE,
+    ) -> dict[str, Tensor]:
+        """Gradient of the mean loss of the batch by centred equilibrium propagation, by names of parameters.
+
+        ``target`` is labels (batch,) or targets (batch, classes). The phases nudged by +β and −β run as one batch of
+        2·batch rows: their common part (s⁺+s⁻)/2 stacked on their odd part (s⁺−s⁻)/2.
+        """
+        clamped = self._clamp(x)
+        states = self._run("free", clamped, self._start(x, start or {}), free_steps, tolerance)
+        pairs = {name: torch.cat((s, torch.zeros_like(s))) for name, s in states.items()}
+        nudge = {"y": self._targets(target, len(x)), "beta": beta}
+        pairs = self._run("pair", clamped, pairs, nudged_steps, tolerance, nudge)
+        pairs[INPUT] = _paired(clamped[STATES[INPUT][0]])
+        values = self._call("gradient", self._named(pairs))
+        scale = -1.0 / (beta * len(x))
+        return {name: g.to(PARAMETER_DTYPE).mul_(scale) for name, g in values.items()}
+
+    @torch.no_grad()
+    def energy(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
+        """F = Σ G(s) − Φ per example, (batch,)."""
+        return self._call("energy", self._named({**states, INPUT: x.to(self.device, DTYPE)}))["energy"]
+
+    @torch.no_grad()
+    def readout(self, states: Mapping[str, Tensor]) -> Tensor:
+        """Output state, (batch, classes); its largest entry is the class."""
+        return self._call("readout", self._named(states))["output"]
+
+    def _run(
+        self,
+        name: str,
+        clamped: dict[str, Any],
+        states: Mapping[str, Tensor],
+        steps: int,
+        tolerance: float,
+        nudge: Mapping[str, Any] | None = None,
+    ) -> dict[str, Tensor]:
+        phase = PHASES[name]
+        if not all(result in clamped for result in phase.prepare[2]):
+            run((phase.prepare,), clamped)
+        moving = {**clamped, "omega": OMEGA, **(nudge or {})}
+        for state, s in states.items():
+            # Sweeps write into states: they get memory of their own.
+            moving[STATES[state][0]] = s.clone(memory_format=MEMORY_FORMAT if s.ndim == 4 else torch.contiguous_format)
+        for scratch, like in phase.scratch.items():
+            moving[scratch] = torch.empty_like(moving[STATES[like][0]])
+        if name == "pair":
+            moving[STATES[INPUT][0]] = _paired(moving[STATES[INPUT][0]])
+        arguments = [STATES[state][0] for state in states]
+        run(phase.warm, moving)
+        for taken in range(1, steps + 1):
+            look = tolerance > 0 and (taken == steps or taken % CHECK_EVERY == 0)
+            before = [moving[argument].clone() for argument in arguments] if look else []
+            run(phase.sweep, moving)
+            if look:
+                after = [moving[argument] for argument in arguments]
+                if bool((relative_change(before, after, pair=name == "pair") <= tolerance).all()):
+                    break
+        return {state: moving[STATES[state][0]] for state in states}
+
+    def _clamp(self, x: Tensor) -> dict[str, Any]:
+        """Values that no sweep changes: parameters, and what the input and the biases contribute."""
+        argument, shape = STATES[INPUT]
+        if tuple(x.shape[1:]) != shape or len(x) == 0:
+            raise ValueError(f"input '{INPUT}' expects shape (batch, *{shape}), found {tuple(x.shape)}")
+        values = {**self.weights, argument: x.to(self.device, DTYPE)}
+        run((FUNCTIONS["constants"],), values)
+        return values
+
+    def _start(self, x: Tensor, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        states = {}
+        for name, (_, shape) in STATES.items():
+            if name == INPUT:
+                continue
+            wanted = (len(x), *shape)
+            s = given[name] if name in given else torch.zeros(wanted)
+            if tuple(s.shape) != wanted:
+                raise ValueError(f"start: state '{name}' has shape {tuple(s.shape)}, expected {wanted}")
+            states[name] = s.to(self.device, DTYPE)
+        return states
+
+    def _targets(self, target: Tensor, batch: int) -> Tensor:
+        classes = STATES[OUTPUT][1][0]
+        if target.ndim == 1 and not target.is_floating_point():
+            target = torch.nn.functional.one_hot(target.to(torch.int64), classes)
+        if tuple(target.shape) != (batch, classes):
+            raise ValueError(f"expected {batch} integer labels or targets of shape {(batch, classes)}")
+        return target.to(self.device, DTYPE)
+
+    def _named(self, states: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {STATES[name][0]: s for name, s in states.items()}
+
+    def _call(self, name: str, values: Mapping[str, Any]) -> dict[str, Tensor]:
+        function, arguments, results = FUNCTIONS[name]
+        known = {**self.weights, **values}
+        return dict(zip(results, function(*[known[argument] for argument in arguments]), strict=True))
+
+
+def _paired(x: Tensor) -> Tensor:
+    """Common and odd part of what both nudged phases share."""
+    return torch.cat((x, torch.zeros_like(x)))
+
+
+def self_check(batch: int = 4, seed: int = 0) -> None:
+    """Relax a random batch under random parameters, and print where the network came to rest."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator)
+
+    # Uniform in ±1/√fan-in, as epgraph starts; a level of ReLUα must be positive.
+    parameters = {
+        name: draw() + 0.5 if name.endswith(".alpha") else (2 * draw(*shape) - 1) / max(1, shape[1:].numel()) ** 0.5
+        for name, shape in ((name, torch.Size(shape)) for name, (_, shape) in PARAMETERS.items())
+    }
+    engine = Engine(parameters)
+    x = draw(batch, *STATES[INPUT][1])
+    states = engine.relax(x)
+    again = engine.relax(x, start=states, steps=1)
+    print(f"{NETWORK} ({BACKEND}, {DTYPE}): {batch} random examples, at most {FREE_STEPS} sweeps")
+    for name, s in states.items():
+        size = float(again[name].float().norm())
+        change = float((again[name] - s).float().norm())
+        print(f"  {name:<12} norm {size:.4e}  residual {change / max(size, 1e-30):.1e}")
+    print(f"  mean energy  {float(engine.energy(x, states).mean()):.4e}")
+    gradient = engine.gradient(x, engine.readout(states).argmax(1))
+    print(f"  gradient     norm {sum(float(g.float().norm()) ** 2 for g in gradient.values()) ** 0.5:.4e}")
