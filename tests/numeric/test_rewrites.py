@@ -19,7 +19,7 @@ from tests.numeric.test_engine import Case, apart
 from tests.topologies import architectures
 
 DRAWN = settings(
-    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    deadline=None, max_examples=4, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 EXACT = [name for name in REWRITES if name != "pack_weights"]
 """Rewrites that run in float64."""
