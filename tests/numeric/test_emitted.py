@@ -21,7 +21,7 @@ from tests.numeric.test_solvers import RING
 from tests.topologies import architectures
 
 DRAWN = settings(
-    deadline=None, max_examples=6, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    deadline=None, max_examples=4, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 BACKENDS = ("eager", "channels_last", "onednn")
 EXAMPLES = ("examples/digits.yaml", "examples/mlp.yaml", "examples/vgg5.yaml")
