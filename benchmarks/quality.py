@@ -345,6 +345,40 @@ def _cost(run: dict[str, Any] | None) -> float | None:
     return None if run is None else float(run["updates"])
 
 
+def held_out(chosen: Sequence[Batch], others: Sequence[Batch], *, near: bool) -> dict[str, Any]:
+    """How the runs that were cheapest on some batches do on others, which had no part in the choice."""
+    found: dict[str, Any] = {"bars": [b.baseline.figure(near=near) for b in others]}
+    for name, families in FAMILIES.items():
+        best = cheapest(chosen, [s for s in solvers() if s.family in families], near=near)
+        if best is None:
+            continue
+        counts = best["batches"][0]["free"], best["batches"][0]["nudged"]
+        figures = []
+        for batch in others:
+            [point] = [p for p in batch.points.get(best["solver"], []) if (p.free, p.nudged) == counts]
+            figures.append(point.figure(near=near))
+        found[name] = {
+            "solver": best["solver"],
+            "free": counts[0],
+            "nudged": counts[1],
+            "updates": best["updates"],
+            "figures": figures,
+            "as_good": sum(f <= bar for f, bar in zip(figures, found["bars"], strict=True)),
+        }
+    return found
+
+
+def print_held_out(chosen: Sequence[Batch], others: Sequence[Batch], *, near: bool) -> None:
+    """Print on how many of the other batches the chosen runs are as good as the baseline."""
+    found = held_out(chosen, others, near=near)
+    whose = "the nearer equilibrium" if near else "the reference"
+    print(f"\nChosen on {len(chosen)} batches, tried on {len(others)} others, against {whose}; 1 − cosine")
+    print(f"{'120+50+50 plain even_odd (220)':48}" + "".join(f"{f:10.1e}" for f in found.pop("bars")))
+    for name, run in found.items():
+        what = f"{name}: {run['solver']} {run['free']}+{run['nudged']} ({run['updates']:.4g})"
+        print(f"{what:48}" + "".join(f"{f:10.1e}" for f in run["figures"]) + f"   as good on {run['as_good']}")
+
+
 def print_table(batches: Sequence[Batch], *, near: bool) -> None:
     """Print the cheapest run of each solver that is as good as the baseline, per batch and on every batch."""
     total = summary(batches, near=near)
@@ -433,15 +467,19 @@ def main() -> int:
         limit=arguments.limit,
     ).train
     subjects = []
-    for seed in arguments.seeds:
+    seeds = [*arguments.seeds, *arguments.held_out]
+    for seed in seeds:
         order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[: arguments.batch]
         xs, ys = zip(*(data[i] for i in order.tolist()), strict=True)
         subjects.append(Subject(architecture, content["model"], torch.stack(xs), torch.tensor(ys)))
     about = circumstances(torch.device("cpu"))
     with ProcessPoolExecutor(arguments.workers, mp_context=get_context("fork")) as pool:
-        batches = list(pool.map(measure, subjects, arguments.seeds))
+        batches = list(pool.map(measure, subjects, seeds))
+    chosen, others = batches[: len(arguments.seeds)], batches[len(arguments.seeds) :]
     for near in (False, True):
         print_table(batches, near=near)
+        if others:
+            print_held_out(chosen, others, near=near)
     found = counts(batches)
     print(f"{found['settings']} settings, {len(found['refused'])} refused", end="; ")
     print(f"{found['runs']} runs, {found['diverged']} diverged")
@@ -459,6 +497,12 @@ def main() -> int:
             "counts": found,
             "every_batch": summary(batches, near=False),
             "every_batch_nearer_equilibrium": summary(batches, near=True),
+            "held_out": {
+                "chosen_on": arguments.seeds,
+                "tried_on": arguments.held_out,
+                "reference": held_out(chosen, others, near=False),
+                "nearer_equilibrium": held_out(chosen, others, near=True),
+            },
             "batches": [to_dict(batch) for batch in batches],
         }
         text = json.dumps(_rounded(result), indent=1, ensure_ascii=False)
@@ -478,6 +522,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, help="choose from this many images, as 'epgraph train --limit' does")
     parser.add_argument("--batch", type=int, default=16, help="images in a batch (default 16)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="one batch is drawn by each (default 0 1)")
+    parser.add_argument(
+        "--held-out", type=int, nargs="*", default=[], help="batches on which the runs chosen on --seeds are tried"
+    )
     parser.add_argument("--threads", type=int, default=1, help="threads of torch in each process (default 1)")
     parser.add_argument("--workers", type=int, default=1, help="processes, one batch each (default 1)")
     parser.add_argument("--json", type=Path, help="file for the result")

@@ -17,14 +17,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from epgraph.errors import Diagnostic, EpgraphError
+from epgraph.version import __version__
 
 if TYPE_CHECKING:
     from epgraph.draw import render
     from epgraph.engine import Engine, Estimate, Relaxation, Status, compile
     from epgraph.graph import build, load
     from epgraph.spec import Architecture
-
-__version__ = "0.1.0"
 
 _HOME = {
     "Architecture": "epgraph.spec",
@@ -46,6 +45,7 @@ __all__ = [
     "Estimate",
     "Relaxation",
     "Status",
+    "__version__",
     "build",
     "compile",
     "load",

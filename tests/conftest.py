@@ -6,6 +6,11 @@ import os
 # ten times slower; subprocesses inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import tempfile
+
+# Backends that this machine's user has tuned must not change what is tested.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="epgraph-tests-")
+
 from collections.abc import Callable
 from pathlib import Path
 

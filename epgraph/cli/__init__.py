@@ -15,9 +15,10 @@ from epgraph.cli.eval import eval_command
 from epgraph.cli.render import render
 from epgraph.cli.schema import schema
 from epgraph.cli.train import train
+from epgraph.cli.tune import tune
 from epgraph.errors import EpgraphError
 
-COMMANDS = (check, render, train, eval_command, compile_command, schema)
+COMMANDS = (check, render, train, eval_command, compile_command, tune, schema)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

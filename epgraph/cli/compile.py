@@ -6,7 +6,15 @@ from pathlib import Path
 
 import click
 
-from epgraph.cli.options import device_option, dtype_option, file_argument, pick_device, schedule_option, set_option
+from epgraph.cli.options import (
+    backend_option,
+    device_option,
+    dtype_option,
+    file_argument,
+    pick_device,
+    schedule_option,
+    set_option,
+)
 from epgraph.errors import EpgraphError
 from epgraph.graph import load
 
@@ -14,13 +22,7 @@ from epgraph.graph import load
 @click.command(name="compile")
 @file_argument
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; left out, print it.")
-@click.option(
-    "--backend",
-    default="auto",
-    show_default=True,
-    metavar="NAME",
-    help="How sweeps are written: auto, eager, channels_last, onednn or inductor.",
-)
+@backend_option
 @schedule_option
 @set_option
 @device_option

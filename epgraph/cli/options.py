@@ -34,6 +34,13 @@ dtype_option = click.option(
     show_default=True,
     help="Precision of states and parameters.",
 )
+backend_option = click.option(
+    "--backend",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="How sweeps run: eager, channels_last, onednn, inductor, or auto: what 'epgraph tune' recorded, else by size.",
+)
 threads_option = click.option(
     "--threads", type=click.IntRange(1, 256), help="CPU threads; left out, one for a small network, else all."
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from epgraph.cli.options import (
+    backend_option,
     data_options,
     device_option,
     dtype_option,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 @set_option
 @device_option
 @dtype_option
+@backend_option
 @threads_option
 @click.option("--workers", type=click.IntRange(0, 64), help="Processes that load data; left out, chosen by size.")
 @click.option("--no-augment", is_flag=True, help="Train on the images as they are.")
@@ -58,6 +60,7 @@ def train(
     overrides: tuple[str, ...],
     device: str | None,
     dtype: str,
+    backend: str,
     threads: int | None,
     workers: int | None,
     no_augment: bool,
@@ -67,8 +70,9 @@ def train(
 ) -> None:
     """Train a network by equilibrium propagation.
 
-    The run folder receives architecture.yaml (as trained), network.svg, metrics.jsonl, curves.png, last.pt and
-    tensorboard/. The same seed gives the same run on the same machine.
+    The run folder receives architecture.yaml (as trained), network.svg, metrics.jsonl (epochs), batches.jsonl (loss,
+    energy, steps and residuals of every batch), curves.png, last.pt and tensorboard/. The same seed gives the same run
+    on the same machine.
 
     \b
     Example:
@@ -95,12 +99,14 @@ def train(
 
     examples = load_for(architecture, data, data_root, download, limit, augment=not no_augment)
     where = pick_device(device)
-    engine = compile(architecture, device=where, dtype=getattr(torch, dtype))
+    engine = compile(architecture, device=where, dtype=getattr(torch, dtype), backend=backend)
     set_threads(engine, threads)
     checkpoint = load_checkpoint(folder, where) if resume else None
     if checkpoint is not None:
         _check_same(architecture, checkpoint["architecture"], folder)
         engine.load_state_dict(checkpoint["model"])
+        if backend == "auto":
+            engine.prefer(checkpoint.get("backend", "auto"))
     total = architecture.training.epochs
 
     def show(metrics: Metrics) -> None:

@@ -8,12 +8,12 @@ from collections.abc import Iterable
 
 import torch
 
-from epgraph import __version__
 from epgraph.emit import runtime, standalone
 from epgraph.emit.machine import Loaded, Machine
 from epgraph.emit.program import HELPERS, Function, source
 from epgraph.emit.rewrite import REWRITES
 from epgraph.errors import EpgraphError
+from epgraph.version import __version__
 
 HEADER = '''\
 """{network}: an energy-based network as plain PyTorch, written by epgraph {version}. It needs torch alone.

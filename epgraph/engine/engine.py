@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from epgraph.activations import Identity, ReLU
 from epgraph.costs import COSTS
 from epgraph.edges import Shape, shape_text
-from epgraph.emit import Loaded, Machine, choose, refuse
+from epgraph.emit import BACKENDS, Loaded, Machine, choose, refuse
 from epgraph.emit.anderson import Anderson
+from epgraph.emit.record import recorded
 from epgraph.emit.runtime import Step, relative_change, run
 from epgraph.engine.estimators import ESTIMATORS, Estimate
 from epgraph.engine.phases import Nudge
@@ -334,14 +335,20 @@ class Engine(nn.Module):
 
         return Anderson(self.architecture.dynamics.anderson, energy if free else None, box)
 
+    def prefer(self, backend: str) -> None:
+        """Run on a backend where it can be used here, e.g. the one that a run was begun with."""
+        if backend in BACKENDS and not BACKENDS[backend].unusable(self.plan, self.device, self.dtype):
+            self.backend = backend
+
     @property
     def machine(self) -> Machine:
         """The emitted programs, for the present device and precision."""
-        key = (self.device, self.dtype, next(self.parameters(), self._like).dtype != self.dtype)
+        key = (self.device, self.dtype, next(self.parameters(), self._like).dtype != self.dtype, self.backend)
         if self._machines.get("key") != key:
             name = self.backend
             if name == "auto":
-                name = choose(self.plan, self.device, self.dtype)
+                measured = recorded(self.plan, self.device, self.dtype)
+                name = measured or choose(self.plan, self.device, self.dtype)
             backend = refuse(name, self.plan, self.device, self.dtype)
             made = Machine(
                 self.plan, self.dtype, cast=key[2], backend=backend, rewrites=backend.rewrites - self.without

@@ -21,6 +21,8 @@ def save_checkpoint(path: Path, engine: Engine, **rest: Any) -> None:
         "epgraph_checkpoint": VERSION,
         "architecture": engine.architecture.to_dict(),
         "schedule": engine.plan.schedule.name,
+        # Another backend rounds otherwise: a run goes on to the bit only with its own.
+        "backend": engine.machine.backend.name,
         "model": engine.state_dict(),
         **rest,
     }

@@ -1,9 +1,11 @@
-"""Where the numbers of a run go: a JSON-lines file and TensorBoard."""
+"""Where the numbers of a run go: JSON lines, one an epoch and one a batch, and TensorBoard."""
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,10 +19,7 @@ class Log:
 
     def __init__(self, folder: Path, keep_epochs: int = 0) -> None:
         self.path = folder / "metrics.jsonl"
-        if self.path.exists():
-            # A resumed run repeats the epochs after its checkpoint; their old lines would stand twice.
-            lines = [line for line in self.path.read_text().splitlines() if _epoch(line) <= keep_epochs]
-            self.path.write_text("".join(f"{line}\n" for line in lines))
+        _keep(self.path, keep_epochs)
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=keep_epochs + 1)
 
     def write(self, metrics: Metrics) -> None:
@@ -35,6 +34,33 @@ class Log:
     def close(self) -> None:
         """Close the TensorBoard file."""
         self._board.close()
+
+
+class BatchLog:
+    """Appends one line a batch to ``batches.jsonl``: what each relaxation did.
+
+    Values stay on the device until ``HELD`` batches are together, so that a batch need not wait for the one before.
+    """
+
+    HELD = 50
+
+    def __init__(self, folder: Path, keep_epochs: int = 0) -> None:
+        self.path = folder / "batches.jsonl"
+        self._held: list[dict[str, Any]] = []
+        _keep(self.path, keep_epochs)
+
+    def add(self, **values: float | str | Tensor) -> None:
+        """Append the values of one batch: plain ones, or tensors of one number."""
+        self._held.append(values)
+        if len(self._held) >= self.HELD:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held; waits for the device."""
+        with self.path.open("a", encoding="utf-8") as file:
+            for values in self._held:
+                file.write(json.dumps({name: _plain(value) for name, value in values.items()}) + "\n")
+        self._held.clear()
 
 
 class Mean:
@@ -53,6 +79,19 @@ class Mean:
     def means(self) -> Metrics:
         """Mean of everything added; waits for the device."""
         return {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+
+
+def _plain(value: float | str | Tensor) -> float | str | None:
+    """Ready for JSON, which has no NaN and no infinity."""
+    plain: float | str = value.item() if isinstance(value, Tensor) else value
+    return plain if isinstance(plain, str) or math.isfinite(plain) else None
+
+
+def _keep(path: Path, epochs: int) -> None:
+    """Drop the lines of later epochs: a resumed run repeats what came after its checkpoint."""
+    if path.exists():
+        lines = [line for line in path.read_text().splitlines() if _epoch(line) <= epochs]
+        path.write_text("".join(f"{line}\n" for line in lines))
 
 
 def _epoch(line: str) -> float:

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 
 from epgraph.data import Data
-from epgraph.engine import Engine
+from epgraph.engine import Engine, Estimate
 from epgraph.engine.relaxation import States
 from epgraph.errors import EpgraphError
 from epgraph.learning.batches import bar, batches
 from epgraph.learning.checkpoint import save_checkpoint
 from epgraph.learning.evaluate import evaluate
-from epgraph.learning.metrics import Log, Mean, Metrics
+from epgraph.learning.metrics import BatchLog, Log, Mean, Metrics
 from epgraph.learning.optimizer import make_optimizer
 
 
@@ -29,7 +29,7 @@ class Run:
     Attributes
     ----------
     folder
-        Receives ``last.pt``, ``metrics.jsonl`` and ``tensorboard/``.
+        Receives ``last.pt``, ``metrics.jsonl``, ``batches.jsonl`` and ``tensorboard/``.
     workers
         Processes that load data; 0 loads in the training process. The order of batches does not depend on it,
         random augmentation does.
@@ -77,6 +77,7 @@ class Trainer:
             torch.backends.cudnn.deterministic = True  # the seed promises equal runs
         metrics: Metrics = {}
         log = Log(self.run.folder, keep_epochs=self.epoch)
+        batch_log = BatchLog(self.run.folder, keep_epochs=self.epoch)
         try:
             if self.epoch == 0:
                 self._save()
@@ -85,7 +86,7 @@ class Trainer:
                 # Seeded per epoch, so that a resumed run augments as the uninterrupted one did.
                 torch.manual_seed(self.training.seed * 1_000_003 + self.epoch)
                 rate = max(group["lr"] for group in self.optimizer.param_groups)
-                train = self._train_epoch()
+                train = self._train_epoch(batch_log)
                 test = self.test()
                 self.scheduler.step()
                 self.epoch += 1
@@ -100,6 +101,7 @@ class Trainer:
                 self._save()
                 self.run.report(metrics)
         finally:
+            batch_log.flush()
             log.close()
         return metrics
 
@@ -107,7 +109,7 @@ class Trainer:
         """Evaluate on the test set."""
         return evaluate(self.engine, self._bar(self.data.test, "test"), what=f"the test of epoch {self.epoch + 1}")
 
-    def _train_epoch(self) -> Metrics:
+    def _train_epoch(self, log: BatchLog) -> Metrics:
         mean = Mean()
         start: States | None = None
         shown = self._bar(self.data.train, f"epoch {self.epoch + 1}", self.generator)
@@ -117,6 +119,7 @@ class Trainer:
             fits = start is not None and len(next(iter(start.values()))) == len(x)
             self.optimizer.zero_grad(set_to_none=True)
             estimate = self.engine.backward(x, y, start=start if fits else None)
+            self._log_batch(log, batch, x, estimate)
             if estimate.diverged:
                 self._stop(batch, f"state '{estimate.diverged[0]}' grew without bound or became NaN")
             self._step(batch)
@@ -133,6 +136,21 @@ class Trainer:
                     f"loss {now['loss']:.4f}, error {now['error']:.2%}, residual {now['residual']:.1e}"
                 )
         return mean.means()
+
+    def _log_batch(self, log: BatchLog, batch: int, x: torch.Tensor, estimate: Estimate) -> None:
+        free, nudged = estimate.free, estimate.nudged[0]
+        log.add(
+            epoch=self.epoch + 1,
+            batch=batch,
+            loss=estimate.losses.mean(),
+            energy=self.engine.energy(x, free.states).mean(),
+            free_steps=free.steps,
+            free_residual=free.residuals.max(),
+            free_status=free.status.name.lower(),
+            nudged_steps=nudged.steps,
+            nudged_residual=nudged.residuals.max(),
+            nudged_status=nudged.status.name.lower(),
+        )
 
     def _step(self, batch: int) -> None:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]

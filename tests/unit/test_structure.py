@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2] / "epgraph"
 
 # Each may import from what stands before it, and from itself. `draw` stands beside the engine.
 ORDER = (
+    "version",
     "errors",
     "activations",
     "costs",

@@ -63,7 +63,8 @@ def test_a_run_leaves_what_it_promises(net: Path, tmp_path: Path, capsys: pytest
     assert printed[0].startswith("epoch 1/2: train loss ")
     assert printed[2].startswith("accuracy of the last epoch: ")
     assert "held-out examples of digits" in printed[2]
-    for name in ("architecture.yaml", "network.svg", "metrics.jsonl", "curves.png", "last.pt", "tensorboard"):
+    promised = "architecture.yaml network.svg metrics.jsonl batches.jsonl curves.png last.pt tensorboard"
+    for name in promised.split():
         assert (out / name).exists(), name
     assert ep.load(out / "architecture.yaml") == ep.load(net)
     assert [line["epoch"] for line in lines(out)] == [1, 2]
@@ -89,18 +90,44 @@ def test_a_resumed_run_equals_one_that_never_stopped(net: Path, tmp_path: Path) 
     assert train(net, tmp_path / "cut", "--set", "training.epochs=4", "--resume") == 0
     assert same(tmp_path / "whole", tmp_path / "cut")
     assert lines(tmp_path / "whole") == lines(tmp_path / "cut")
+    whole, cut = ((tmp_path / name / "batches.jsonl").read_text() for name in ("whole", "cut"))
+    assert whole == cut
+
+
+def test_every_batch_reports_its_relaxations(net: Path, tmp_path: Path) -> None:
+    assert train(net, tmp_path / "run", "--set", "dynamics.tolerance=1e-3") == 0
+    found = [json.loads(line) for line in (tmp_path / "run" / "batches.jsonl").read_text().splitlines()]
+    assert [(line["epoch"], line["batch"]) for line in found] == [(e, b) for e in (1, 2) for b in (1, 2, 3, 4)]
+    for line in found:
+        assert 1 <= line["free_steps"] <= 10
+        assert (line["free_status"] == "converged") == (line["free_residual"] <= 1e-3)
+        assert 1 <= line["nudged_steps"] <= 5
+    energies = {line["energy"] for line in found}
+    assert len(energies) == len(found)
+    assert all(energy < 0 for energy in energies)  # zeros, where every relaxation starts, have F = 0
+
+
+def test_a_run_goes_on_with_the_backend_that_it_began_with(net: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert train(net, out, "--backend", "channels_last") == 0
+    assert load_checkpoint(out)["backend"] == "channels_last"
+    assert train(net, out, "--resume", "--epochs", "3") == 0
+    assert load_checkpoint(out)["backend"] == "channels_last"
+    assert train(net, out, "--resume", "--epochs", "4", "--backend", "eager") == 0
+    assert load_checkpoint(out)["backend"] == "eager"
 
 
 def interrupt_after(net: Path, out: Path, epochs: int) -> None:
     """Train with the four-epoch schedule and stop as if the machine had gone down after ``epochs``."""
     from epgraph.learning import Trainer
+    from epgraph.learning.metrics import BatchLog
 
     original = Trainer._train_epoch
 
-    def fail(self: Trainer) -> Any:
+    def fail(self: Trainer, log: BatchLog) -> Any:
         if self.epoch == epochs:
             raise KeyboardInterrupt
-        return original(self)
+        return original(self, log)
 
     Trainer._train_epoch = fail  # type: ignore[method-assign]
     try:

@@ -1,0 +1,93 @@
+"""``epgraph tune``: measure the backends on this machine, and keep the fastest on record."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from epgraph.cli.options import (
+    device_option,
+    dtype_option,
+    file_argument,
+    pick_device,
+    schedule_option,
+    set_option,
+    threads_option,
+)
+from epgraph.errors import EpgraphError, nearest
+from epgraph.graph import load
+
+
+@click.command()
+@file_argument
+@click.option("--batch", type=click.IntRange(min=1), help="Examples in a batch; left out, training.batch_size.")
+@click.option("--backend", "backends", multiple=True, metavar="NAME", help="Measure only this one; may be repeated.")
+@schedule_option
+@set_option
+@device_option
+@dtype_option
+@threads_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def tune(
+    file: Path,
+    batch: int | None,
+    backends: tuple[str, ...],
+    schedule: str | None,
+    overrides: tuple[str, ...],
+    device: str | None,
+    dtype: str,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Measure how fast each backend runs a network here, and record the fastest.
+
+    'train', 'eval' and 'compile' take what is on record for the network, device, precision, threads and torch. Numbers
+    are random; inductor compiles first, which may take minutes (and is remembered by torch).
+
+    \b
+    Example:
+      epgraph tune examples/vgg5.yaml --batch 64
+      epgraph tune examples/vgg5.yaml --backend onednn --backend channels_last
+    """
+    architecture = load(file, overrides)
+
+    import torch
+
+    from epgraph.emit import BACKENDS
+    from epgraph.engine import compile
+    from epgraph.engine.tune import tune as choose
+    from epgraph.learning import set_threads
+
+    for name in backends:
+        if name not in BACKENDS:
+            raise EpgraphError(f"unknown backend '{name}'", nearest(name, list(BACKENDS)))
+    engine = compile(architecture, device=pick_device(device), dtype=getattr(torch, dtype), schedule=schedule)
+    set_threads(engine, threads)
+    size = batch or architecture.training.batch_size
+    generator = torch.Generator().manual_seed(architecture.training.seed)
+    x = torch.rand((size, *engine.graph.input.shape), generator=generator)
+    y = torch.randint(engine.graph.output.units, (size,), generator=generator)
+    try:
+        found, path = choose(engine, x, y, backends or None)
+    except OSError as error:
+        raise EpgraphError(
+            f"the choice cannot be recorded: {error}", "set XDG_CACHE_HOME to a folder that can be written"
+        ) from None
+    if as_json:
+        rows = [{k: v for k, v in asdict(timing).items() if v != float("inf")} for timing in found]
+        click.echo(json.dumps({"batch": size, "backend": found[0].backend, "record": str(path), "timings": rows}))
+        return
+    dynamics = architecture.dynamics
+    click.echo(
+        f"batch {size}, {dtype} on {engine.device}; an iteration has {dynamics.free_steps} free and "
+        f"{dynamics.nudged_steps} nudged sweeps; seconds\n"
+    )
+    heads = ("iteration", "free sweep", "nudged pair", "per batch", "to start")
+    click.echo(f"{'backend':<15}" + "".join(f"{head:>13}" for head in heads))
+    for t in found:
+        figures = (t.iteration, t.sweep, t.pair_sweep, t.once, t.first)
+        click.echo(f"{t.backend:<15}" + (t.reason or "".join(f"{seconds:>13.4f}" for seconds in figures)))
+    click.echo(f"\n{found[0].backend} is on record: {path}")
