@@ -44,7 +44,7 @@ class Backend:
 
 _ALL = frozenset(REWRITES)
 _OFF = frozenset({"merge_sources", "merge_targets"})
-"""Rewrites that are not worth their copies on the examples (benchmarks/results); ask for them by name."""
+"""Rewrites that are not worth their copies on the examples (benchmarks/results); ``compile(also=…)`` adds them."""
 
 BACKENDS: dict[str, Backend] = {
     backend.name: backend

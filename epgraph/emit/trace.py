@@ -232,13 +232,13 @@ class Tracer:
             self._prepared[key] = self.names.fresh("prepared", "_".join(weights[:2]))
         return self._prepared[key]
 
-    def example(self, name: str, rows: int, device: str) -> Any:
+    def example(self, name: str, rows: int) -> Any:
         """Zeros in place of an argument; ``rows`` examples of what has a batch (two for a pair)."""
         known = self.examples[name]
         if not isinstance(known, Tensor):
             return known
-        shape = (rows, *known.shape[1:]) if name in self._batched else known.shape
-        return torch.zeros(shape, dtype=known.dtype, device=device)
+        batched = name in self._batched or name.startswith(ROLES["carried"] + "_")
+        return torch.zeros((rows, *known.shape[1:]) if batched else known.shape, dtype=known.dtype)
 
     @cached_property
     def examples(self) -> dict[str, Any]:

@@ -24,6 +24,7 @@ def compile(
     seed: int | None = None,
     backend: str = "auto",
     without: Iterable[str] = (),
+    also: Iterable[str] = (),
     doubled: bool = True,
 ) -> Engine:
     """Compile an architecture into an engine.
@@ -40,8 +41,9 @@ def compile(
         Seed of the initial parameters; left out, ``training.seed``.
     backend
         How sweeps run: ``auto``, ``eager``, ``channels_last``, ``onednn`` or ``inductor`` (``epgraph.emit.BACKENDS``).
-    without
-        Rewrites to leave out (``epgraph.emit.rewrite.REWRITES``), to measure what each is worth.
+    without, also
+        Rewrites to leave out of the backend's or to add to them (``epgraph.emit.rewrite.REWRITES``), to measure what
+        each is worth.
     doubled
         Whether the two nudged phases run as one doubled batch of common and odd parts, which is what keeps the
         gradient's digits; False runs them one after the other, as published.
@@ -53,13 +55,13 @@ def compile(
     """
     if not isinstance(architecture, Architecture):
         architecture = load(architecture)
-    without = frozenset(without)
+    without, also = frozenset(without), frozenset(also)
     schedule = schedule or architecture.dynamics.schedule
     if schedule not in SCHEDULES:
         raise EpgraphError(f"unknown schedule '{schedule}'", nearest(schedule, list(SCHEDULES)))
     if dtype is not None and not dtype.is_floating_point:
         raise EpgraphError(f"states need a floating-point dtype, found {dtype}", "e.g. torch.float32")
-    for name in without:
+    for name in without | also:
         if name not in REWRITES:
             raise EpgraphError(f"unknown rewrite '{name}'", nearest(name, list(REWRITES)))
     plan = lower(build(architecture), schedule)
@@ -71,6 +73,7 @@ def compile(
             dtype=dtype,
             backend=backend,
             without=without,
+            also=also,
             doubled=doubled,
         )
     except (RuntimeError, AssertionError) as error:

@@ -73,12 +73,14 @@ class Engine(nn.Module):
         dtype: torch.dtype | None = None,
         backend: str = "auto",
         without: frozenset[str] = frozenset(),
+        also: frozenset[str] = frozenset(),
         doubled: bool = True,
     ) -> None:
         super().__init__()
         self.plan = plan
         self.backend = backend
         self.without = without
+        self.also = also
         self.doubled = doubled
         self._machines: dict[str, Any] = {}
         self.graph = plan.graph
@@ -350,9 +352,8 @@ class Engine(nn.Module):
                 measured = recorded(self.plan, self.device, self.dtype)
                 name = measured or choose(self.plan, self.device, self.dtype)
             backend = refuse(name, self.plan, self.device, self.dtype)
-            made = Machine(
-                self.plan, self.dtype, cast=key[2], backend=backend, rewrites=backend.rewrites - self.without
-            )
+            rewrites = (backend.rewrites | self.also) - self.without
+            made = Machine(self.plan, self.dtype, cast=key[2], backend=backend, rewrites=rewrites)
             self._machines = {"key": key, "machine": made}
         found: Machine = self._machines["machine"]
         return found
