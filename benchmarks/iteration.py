@@ -13,18 +13,15 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import resource
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
 from machine import circumstances
 from peer import Peer, PeerError, relative_difference
+from timing import Ceiling, calls, in_child, peak_resident, ratio, rounded, seconds, spread, synchronize
 
 import epgraph as ep
 from epgraph.engine import Engine
@@ -71,9 +68,9 @@ class Subject:
         self.engine.backward(self.x, self.y, free_steps=self.free_steps, nudged_steps=self.nudged_steps, tolerance=0)
         torch.nn.utils.clip_grad_norm_(self.engine.parameters(), self.limit)
 
-    def sweeps(self) -> None:
-        """Take ``SWEEPS`` free sweeps from zeros."""
-        self.engine.relax(self.x, steps=SWEEPS, tolerance=0)
+    def sweeps(self, count: int = SWEEPS) -> None:
+        """Take free sweeps from zeros."""
+        self.engine.relax(self.x, steps=count, tolerance=0)
 
     def sweep_gflop(self) -> float:
         """Work of one sweep of the batch, 1 MAC = 2 FLOP.
@@ -104,9 +101,9 @@ class PeerSubject:
         beta = subject.engine.architecture.learning.beta
         self.peer.gradient(subject.y, beta=beta, steps=subject.nudged_steps)
 
-    def sweeps(self) -> None:
-        """Take ``SWEEPS`` free iterations from zeros."""
-        self.peer.relax(self.subject.x, SWEEPS)
+    def sweeps(self, count: int = SWEEPS) -> None:
+        """Take free iterations from zeros."""
+        self.peer.relax(self.subject.x, count)
 
     def check(self) -> dict[str, Any]:
         """Compare the states of both systems in full precision.
@@ -130,31 +127,10 @@ class PeerSubject:
         return {"iterations": steps, "largest_relative_difference": worst, "bar": bar}
 
 
-class Ceiling:
-    """A large matrix product in the run's precision: the rate that the device reaches on plain work."""
-
-    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
-        self.size = 8192 if device.type == "cuda" else 2048
-        self.a, self.b = (torch.randn(self.size, self.size, device=device, dtype=dtype) for _ in range(2))
-        self.out = torch.empty_like(self.a)
-
-    @property
-    def gflop(self) -> float:
-        """Work of the product."""
-        return 2e-9 * self.size**3
-
-    def product(self) -> None:
-        """Multiply, with TF32 where the convolutions have it."""
-        before = torch.backends.cuda.matmul.allow_tf32
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
-        torch.mm(self.a, self.b, out=self.out)
-        torch.backends.cuda.matmul.allow_tf32 = before
-
-
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run the benchmark and return its result."""
     device = torch.device(arguments.device)
-    memory = {name: _memory_in_child(name) for name in (["ours", "peer"] if arguments.peer else ["ours"])}
+    memory = {name: in_child("--memory-of", name) for name in (["ours", "peer"] if arguments.peer else ["ours"])}
     subject = Subject(arguments)
     ceiling = Ceiling(device, subject.dtype)
     actions: dict[str, Callable[[], None]] = {
@@ -170,11 +146,11 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     work: dict[str, list[float]] = {name: [] for name in actions}
     for repeat in range(arguments.repeats + 1):
         for name, action in actions.items():
-            seconds, processor_seconds = _seconds(action, device)
+            taken, processor_taken = seconds(action, device)
             if repeat:  # the first round warms up
                 each = SWEEPS if "sweep" in name else 1
-                times[name].append(seconds / each)
-                work[name].append(processor_seconds / each)
+                times[name].append(taken / each)
+                work[name].append(processor_taken / each)
         print(f"round {repeat} of {arguments.repeats}", file=sys.stderr, flush=True)
     best = ceiling.gflop / min(times["product"])
     result: dict[str, Any] = {
@@ -195,24 +171,31 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         result["convolutions_in_tf32"] = subject.dtype == torch.float32 and torch.backends.cudnn.allow_tf32
     result |= _figures(subject, times["sweep"], times["iteration"], best)
     if device.type == "cpu":
-        result["iteration_processor_seconds"] = _spread(work["iteration"])
+        result["iteration_processor_seconds"] = spread(work["iteration"])
+    result["calls_per_sweep"] = _calls(subject, device)
     result["peak_memory"] = memory["ours"]
     if arguments.peer:
         result["peer"] = {
             "states": agreement,
             **_figures(subject, times["peer_sweep"], times["peer_iteration"], best),
+            "calls_per_sweep": _calls(peer, device),
             "peak_memory": memory["peer"],
         }
         for kind in ("sweep", "iteration"):
-            result[f"times_faster_{kind}"] = _ratio(times[f"peer_{kind}"], times[kind])
+            result[f"times_faster_{kind}"] = ratio(times[f"peer_{kind}"], times[kind])
         if device.type == "cpu":
-            result["peer"]["iteration_processor_seconds"] = _spread(work["peer_iteration"])
-            result["times_less_processor_iteration"] = _ratio(work["peer_iteration"], work["iteration"])
+            result["peer"]["iteration_processor_seconds"] = spread(work["peer_iteration"])
+            result["times_less_processor_iteration"] = ratio(work["peer_iteration"], work["iteration"])
     return result
 
 
+def _calls(subject: Subject | PeerSubject, device: torch.device) -> dict[str, float]:
+    """Operations, and on a GPU kernels and launches, that a sweep costs."""
+    return calls(lambda: subject.sweeps(1), lambda: subject.sweeps(1 + SWEEPS), SWEEPS, device)
+
+
 def _figures(subject: Subject, sweeps: list[float], iterations: list[float], ceiling: float) -> dict[str, Any]:
-    sweep, iteration = _spread(sweeps), _spread(iterations)
+    sweep, iteration = spread(sweeps), spread(iterations)
     sweep_rate = subject.sweep_gflop() / sweep["median"]
     iteration_rate = subject.iteration_gflop() / iteration["median"]
     return {
@@ -228,51 +211,10 @@ def _figures(subject: Subject, sweeps: list[float], iterations: list[float], cei
     }
 
 
-def _spread(values: list[float]) -> dict[str, float]:
-    return {"median": median(values), "min": min(values), "max": max(values)}
-
-
-def _rounded(value: Any) -> Any:
-    """Round to four significant digits, which is more than the spread leaves."""
-    if isinstance(value, dict):
-        return {key: _rounded(part) for key, part in value.items()}
-    return float(f"{value:.4g}") if isinstance(value, float) else value
-
-
-def _ratio(theirs: list[float], ours: list[float]) -> dict[str, float]:
-    """Over the pairs that ran one after the other: what else the machine did weighs on both alike."""
-    return _spread([a / b for a, b in zip(theirs, ours, strict=True)])
-
-
-def _seconds(action: Callable[[], None], device: torch.device) -> tuple[float, float]:
-    """Time by the clock, and time of all threads on the processor, which other programs disturb less."""
-    _synchronize(device)
-    started, worked = time.perf_counter(), time.process_time()
-    action()
-    _synchronize(device)
-    return time.perf_counter() - started, time.process_time() - worked
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def _memory_in_child(whose: str) -> dict[str, Any]:
-    """Peak memory of a fresh process that takes one iteration and nothing else."""
-    child = subprocess.run(
-        [sys.executable, *sys.argv, "--memory-of", whose], stdout=subprocess.PIPE, text=True, check=False
-    )
-    if child.returncode:
-        raise SystemExit(child.returncode)
-    found: dict[str, Any] = json.loads(child.stdout)
-    return found
-
-
 def measure_memory(arguments: argparse.Namespace) -> dict[str, Any]:
     """Take one iteration in this process and say how much memory that needed."""
     device = torch.device(arguments.device)
-    before = _peak_resident()
+    before = peak_resident()
     subject = Subject(arguments)
     iteration = subject.iteration
     if arguments.memory_of == "peer":
@@ -282,28 +224,17 @@ def measure_memory(arguments: argparse.Namespace) -> dict[str, Any]:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(device)
     iteration()
-    _synchronize(device)
+    synchronize(device)
     if device.type == "cuda":
         return {
             "mib": torch.cuda.max_memory_reserved(device) / 2**20,
             "is": "torch.cuda.max_memory_reserved of a process that takes one iteration, weights included",
         }
     return {
-        "mib": _peak_resident() / 2**20,
+        "mib": peak_resident() / 2**20,
         "after_imports_mib": before / 2**20,
         "is": "largest resident size of a process that takes one iteration, Python and libraries included",
     }
-
-
-def _peak_resident() -> int:
-    """Largest resident size of this process so far, in bytes."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        # getrusage counts what the parent process held when it started this one.
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def main() -> int:
@@ -312,7 +243,7 @@ def main() -> int:
         torch.set_num_threads(arguments.threads)
     torch.backends.cudnn.benchmark = True  # as in the official driver, for both systems
     result = measure_memory(arguments) if arguments.memory_of else measure(arguments)
-    print(json.dumps(_rounded(result), indent=1))
+    print(json.dumps(rounded(result), indent=1))
     return 0
 
 
