@@ -30,6 +30,7 @@ PhaseName = Literal["free", "nudged", "pair"]
 
 
 Results = dict[str, Any]
+Role = Literal["state", "next"]
 
 MANY = 100
 """States that move, above which what is alike shares a function: text, time and memory grow with it instead."""
@@ -129,8 +130,8 @@ class Tracer:
         graph = self.graph
         found: dict[str, Any] = {"beta": 1.0, "omega": 1.0, "y": _zeros(1, graph.output.units)}
         for state in graph.states.values():
-            found[self.names("state", state.name)] = _zeros(1, *state.shape)
-            found[self.names("constant", state.name)] = _zeros(1, *state.shape)
+            for role in ("state", "next", "constant"):
+                found[self.names(role, state.name)] = _zeros(1, *state.shape)
             found[self.names("alpha", state.name)] = _zeros()
             if state.bias_shape is not None:
                 found[self.names("bias", state.name)] = _zeros(*state.bias_shape)
@@ -141,7 +142,7 @@ class Tracer:
 
     @cached_property
     def _batched(self) -> frozenset[str]:
-        return frozenset(self.names("state", name) for name in self.graph.states)
+        return frozenset(self.names(role, name) for role in ("state", "next") for name in self.graph.states)
 
     def _piece(
         self,
@@ -153,7 +154,7 @@ class Tracer:
         place: int = 0,
     ) -> Piece:
         """Part of a function, with names and likeness only where those matter."""
-        if not self.many or like is None:
+        if not self.many:
             return Piece(function, place, record, note)
         return Piece(function, place, record, note, tuple(names), like)
 
@@ -176,25 +177,31 @@ class Tracer:
         results[name] = recorder.call(runtime.total, bias, *parts) if parts else bias
 
     def _updates(self, stem: str, phase: PhaseName, relaxed: bool) -> Iterator[Piece]:
-        # States that see each other move at once, in one function; so do those of max-pooled edges, whose arg-max
-        # one colour class may hand to the next.
-        together = {name for edge in self.plan.schedule.conflicts for name in edge.ends}
+        """Updates of a sweep, one class after the other.
+
+        Those of max-pooled edges stay in the function of their class, because an arg-max can be handed from one class
+        to the next. Calls that share a function come before it, and where the class has conflicts their states wait
+        for the others under another name until all that move at once have been computed.
+        """
+        conflicts = {name for edge in self.plan.schedule.conflicts for name in edge.ends} if self.many else set()
         for number, updates in enumerate(self.plan.classes, start=1):
+            function = f"{stem}_{number}"
             for update in updates:
                 state = self.graph.states[update.state]
                 driven = update.state in self._driven
-                own = (self.names(role, state.name) for role in ("state", "constant", "alpha"))
-                like: Hashable = None
-                if update.state not in together and all(term.edge.kind.is_linear for term in update.terms):
-                    like = (state.role, state.shape, state.activation, driven, *map(self._likeness, update.terms))
-                yield self._piece(
-                    f"{stem}_{number}",
-                    partial(self._update, update, phase, relaxed),
-                    _equation(update, state, driven, phase, relaxed),
-                    (*own, *self._read(update)),
-                    like,
-                    number,
-                )
+                note = _equation(update, state, driven, phase, relaxed)
+                if not self.many or not all(term.edge.kind.is_linear for term in update.terms):
+                    record = partial(self._update, update, phase, relaxed, "state")
+                    yield Piece(function, 3 * number + 1, record, note)
+                    continue
+                moved: Role = "next" if update.state in conflicts else "state"
+                record = partial(self._update, update, phase, relaxed, moved)
+                own = (self.names(role, state.name) for role in ("state", moved, "constant", "alpha"))
+                like = (state.role, state.shape, state.activation, driven, *map(self._likeness, update.terms))
+                yield Piece(function, 3 * number, record, note, (*own, *self._read(update)), like)
+                if moved == "next":
+                    names = tuple(self.names(role, state.name) for role in ("next", "state"))
+                    yield Piece(function, 3 * number + 2, partial(_settle, names), "", names, "settle")
 
     def _energy(self) -> Iterator[Piece]:
         def start(recorder: Recorder, results: Results) -> None:
@@ -276,7 +283,9 @@ class Tracer:
             u.state for u in self.plan.constants if u.terms or self.graph.states[u.state].bias_shape is not None
         )
 
-    def _update(self, update: Update, phase: PhaseName, relaxed: bool, recorder: Recorder, results: Results) -> None:
+    def _update(
+        self, update: Update, phase: PhaseName, relaxed: bool, moved: Role, recorder: Recorder, results: Results
+    ) -> None:
         state = self.graph.states[update.state]
         old = recorder.argument(self.names("state", update.state))
         parts = [self._term(recorder, term, phase) for term in update.terms] or [torch.zeros_like(old)]
@@ -295,7 +304,7 @@ class Tracer:
         new = self._activate(recorder, state, summed, alpha, pair)
         if relaxed and not exact:
             new = torch.lerp(old, new, recorder.argument("omega"))
-        results[self.names("state", update.state)] = new
+        results[self.names(moved, update.state)] = new
 
     def _activate(self, recorder: Recorder, state: State, summed: Tensor, alpha: float | Tensor, pair: bool) -> Tensor:
         activation = state.activation
@@ -390,6 +399,11 @@ class Tracer:
 
     def _shape(self, name: str) -> Shape:
         return self.graph.states[name].shape
+
+
+def _settle(names: tuple[str, ...], recorder: Recorder, results: Results) -> None:
+    waiting, state = names
+    results[state] = recorder.argument(waiting)
 
 
 def _zeros(*shape: int) -> Tensor:

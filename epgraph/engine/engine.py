@@ -130,8 +130,11 @@ class Engine(nn.Module):
         """Clipping level of a ReLUα state; 0 (unused) for other activations."""
         if not isinstance(state.activation, ReLU):
             return 0.0
-        drawn: Tensor | None = getattr(self.states[state.name], "alpha", None)
-        return state.activation.high if drawn is None else drawn
+        if not state.activation.random:
+            return state.activation.high
+        drawn = self.states[state.name].alpha
+        assert isinstance(drawn, Tensor)
+        return drawn
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
