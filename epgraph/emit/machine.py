@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from epgraph.emit.backend import Backend
-from epgraph.emit.program import Function, Program, load, tidy
+from epgraph.emit.program import Function, Program, calls, load, tidy
 from epgraph.emit.rewrite import REWRITES
 from epgraph.emit.runtime import Step
 from epgraph.emit.trace import PhaseName, Tracer
@@ -18,10 +18,10 @@ from epgraph.passes import Plan
 
 @dataclass(frozen=True)
 class Loaded:
-    """A program whose functions can be called; ``warm`` is a step of its own, or nothing."""
+    """A program whose functions can be called, step by step."""
 
     program: Program
-    prepare: Step
+    prepare: tuple[Step, ...]
     warm: tuple[Step, ...]
     sweep: tuple[Step, ...]
 
@@ -44,7 +44,7 @@ class Machine:
         self.backend = backend
         self.rewrites = rewrites
         self.channels_last = "channels_last" in rewrites
-        self.steps: dict[tuple[Any, ...], Step] = {}
+        self.steps: dict[tuple[Any, ...], tuple[Step, ...]] = {}
         self._programs: dict[str, Loaded] = {}
 
     def program(self, phase: PhaseName, *, relaxed: bool = False) -> Loaded:
@@ -55,27 +55,23 @@ class Machine:
             for name, rewrite in REWRITES.items():
                 if name in self.rewrites:
                     program = rewrite(program, self.tracer)
-            calls = self._load(tuple(tidy(f) for f in program.functions))
-
-            def step(function: Function) -> Step:
-                call = calls[function.name]
-                if self.backend.compiled and function is not program.prepare:
-                    call = torch.compile(call, dynamic=False)
-                return call, function.arguments, function.results
-
+            for function in program.functions:
+                tidy(function)
+            compiled = self.backend.compiled
             self._programs[key] = Loaded(
                 program,
-                step(program.prepare),
-                (step(program.warm),) if program.warm else (),
-                tuple(step(f) for f in program.sweep),
+                self._steps(program.prepare),
+                self._steps((program.warm,) if program.warm else (), compiled=compiled),
+                self._steps(program.sweep, compiled=compiled),
             )
         return self._programs[key]
 
-    def function(self, name: str, **options: Any) -> Step:
-        """Another function of the tracer, ready to be called: constants, energy, gradient or readout."""
-        made: Function = getattr(self.tracer, name)(**options)
-        return self._load((made,))[made.name], made.arguments, made.results
+    def functions(self, name: str, **options: Any) -> tuple[Step, ...]:
+        """What else the tracer records, ready to be called: constants, energy, gradient or readout."""
+        return self._steps(getattr(self.tracer, name)(**options))
 
-    def _load(self, functions: tuple[Function, ...]) -> dict[str, Callable[..., Any]]:
-        pairs = {str(p): p for p in self.tracer.pairs.values()}
-        return load(functions, pairs)
+    def _steps(self, functions: tuple[Function, ...], *, compiled: bool = False) -> tuple[Step, ...]:
+        loaded: dict[str, Callable[..., Any]] = load(functions, {str(p): p for p in self.tracer.pairs.values()})
+        if compiled:
+            loaded = {name: torch.compile(function, dynamic=False) for name, function in loaded.items()}
+        return tuple((loaded[f.name], arguments, results) for f, arguments, results in calls(functions))

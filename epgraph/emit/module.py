@@ -10,7 +10,7 @@ import torch
 
 from epgraph.emit import runtime, standalone
 from epgraph.emit.machine import Loaded, Machine
-from epgraph.emit.program import HELPERS, Function, source
+from epgraph.emit.program import HELPERS, Function, calls, source
 from epgraph.emit.rewrite import REWRITES
 from epgraph.errors import EpgraphError
 from epgraph.version import __version__
@@ -72,7 +72,7 @@ def module_text(machine: Machine) -> str:
     phases = {name: machine.program(name, relaxed=relaxed) for name in ("free", "pair")}
     parameters = _parameters(machine)
     trainable = frozenset(name for name in parameters if not name.endswith(".alpha"))
-    functions: dict[str, Function] = {
+    functions: dict[str, tuple[Function, ...]] = {
         "constants": machine.tracer.constants(),
         "energy": machine.tracer.energy(),
         "gradient": machine.tracer.gradient(trainable),
@@ -80,9 +80,9 @@ def module_text(machine: Machine) -> str:
     }
     emitted = [
         *(pair.function for pair in machine.tracer.pairs.values()),
-        functions["constants"],
+        *functions["constants"],
         *(function for phase in phases.values() for function in phase.program.functions),
-        *(functions[name] for name in ("energy", "gradient", "readout")),
+        *(function for name in ("energy", "gradient", "readout") for function in functions[name]),
     ]
     written = [source(function) for function in emitted]
     parts = [
@@ -152,7 +152,7 @@ def _parameters(machine: Machine) -> dict[str, tuple[str, tuple[int, ...]]]:
 def _tables(
     machine: Machine,
     phases: dict[str, Loaded],
-    functions: dict[str, Function],
+    functions: dict[str, tuple[Function, ...]],
     parameters: dict[str, tuple[str, tuple[int, ...]]],
 ) -> str:
     graph, dtype = machine.tracer.graph, machine.tracer.dtype
@@ -177,7 +177,7 @@ def _tables(
         *_table("PARAMETERS", ((name, repr(row)) for name, row in parameters.items())),
         "",
         "# Function, what it takes, and what it returns.",
-        *_table("FUNCTIONS", ((name, _step(function, 1)) for name, function in functions.items())),
+        *_table("FUNCTIONS", ((name, _steps(made, 1)) for name, made in functions.items())),
         "",
         *_table("PHASES", ((name, _phase(phase)) for name, phase in phases.items())),
     ]
@@ -190,27 +190,27 @@ def _table(name: str, rows: Iterable[tuple[str, str]]) -> list[str]:
 
 def _phase(phase: Loaded) -> str:
     program = phase.program
-    warm = [program.warm] if program.warm else []
+    warm = (program.warm,) if program.warm else ()
     return "\n".join(
         (
             "Phase(",
-            f"        prepare={_step(program.prepare, 2)},",
-            f"        warm=({''.join(_step(f, 2) + ',' for f in warm)}),",
-            "        sweep=(",
-            *(f"            {_step(f, 3)}," for f in program.sweep),
-            "        ),",
+            f"        prepare={_steps(program.prepare, 2)},",
+            f"        warm={_steps(warm, 2)},",
+            f"        sweep={_steps(program.sweep, 2)},",
             f"        scratch={dict(program.scratch)!r},",
             "    )",
         )
     )
 
 
-def _step(function: Function, depth: int) -> str:
+def _steps(functions: tuple[Function, ...], depth: int) -> str:
     indent = "    " * depth
-    return (
-        f"(\n{indent}    {function.name},\n{indent}    {function.arguments!r},\n"
-        f"{indent}    {function.results!r},\n{indent})"
-    )
+    rows = [
+        f"{indent}    (\n{indent}        {function.name},\n{indent}        {arguments!r},\n"
+        f"{indent}        {results!r},\n{indent}    ),\n"
+        for function, arguments, results in calls(functions)
+    ]
+    return f"(\n{''.join(rows)}{indent})" if rows else "()"
 
 
 def _dtype(dtype: torch.dtype) -> str:

@@ -7,6 +7,7 @@ import re
 
 ROLES = {
     "state": "s",
+    "next": "n",
     "weight": "w",
     "bias": "b",
     "alpha": "a",

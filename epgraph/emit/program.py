@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,21 +55,43 @@ LOCAL = {
 }
 """What the results of operations are called; a local name must not hide a helper, and should say what it is."""
 
-ORDER = "scyboawpkt"
+ORDER = "sncyboawpkt"
 """First letters of arguments in the order in which they are written: states, constants, target, β, ω, weights, …"""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a function: when, and with which values in place of those that the function is written with.
+
+    Attributes
+    ----------
+    place
+        Calls are made in the order of their places.
+    names
+        Name in the function → name of the value; a name that is not in it stands for itself.
+    """
+
+    place: int = 0
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def __call__(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Names of the values in place of those of the function."""
+        return tuple(self.names.get(name, name) for name in names)
 
 
 @dataclass(frozen=True)
 class Function:
     """A function to be emitted: placeholders of ``graph`` are values by name, in order, as are its results.
 
-    ``notes`` are the equations that it computes, one a line.
+    ``notes`` are the equations that it computes, one a line. In a large network it is called for everything that is
+    alike, and written with the names of the first.
     """
 
     name: str
     graph: fx.Graph
     results: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    calls: tuple[Call, ...] = (Call(),)
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -84,7 +106,7 @@ class Program:
     Attributes
     ----------
     sweep
-        One function a colour class, in order.
+        One function a colour class; in a large network one for all updates that are alike.
     prepare
         What depends on parameters alone, computed once per batch: packed, flipped or merged weights.
     warm
@@ -98,7 +120,7 @@ class Program:
 
     phase: str
     sweep: tuple[Function, ...]
-    prepare: Function
+    prepare: tuple[Function, ...] = ()
     warm: Function | None = None
     scratch: Mapping[str, str] = field(default_factory=dict)
     channels_last: bool = False
@@ -106,7 +128,7 @@ class Program:
     @property
     def functions(self) -> tuple[Function, ...]:
         """All functions, in the order in which they are called."""
-        return (self.prepare, *((self.warm,) if self.warm else ()), *self.sweep)
+        return (*self.prepare, *((self.warm,) if self.warm else ()), *self.sweep)
 
 
 class _Code(fx.graph.CodeGen):
@@ -120,6 +142,19 @@ class _Code(fx.graph.CodeGen):
         arguments = ", ".join(free_vars)
         notes = "".join(f"\n    # {note}" for note in self.function.notes)
         return f"def {self.function.name}({arguments}):{notes}"
+
+
+Named = tuple[Function, tuple[str, ...], tuple[str, ...]]
+"""A function with the values that it is called with, and those that it returns."""
+
+
+def calls(functions: Sequence[Function]) -> list[Named]:
+    """All calls of functions, in the order in which they are made."""
+    found: list[tuple[int, Named]] = []
+    for function in functions:
+        arguments = function.arguments
+        found += [(call.place, (function, call(arguments), call(function.results))) for call in function.calls]
+    return [named for _, named in sorted(found, key=lambda pair: pair[0])]
 
 
 def tidy(function: Function) -> Function:

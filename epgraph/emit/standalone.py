@@ -20,7 +20,7 @@ class Phase(NamedTuple):
     ``scratch`` is working memory: name → name of the state whose shape it has.
     """
 
-    prepare: Step
+    prepare: tuple[Step, ...]
     warm: tuple[Step, ...]
     sweep: tuple[Step, ...]
     scratch: dict[str, str]
@@ -29,7 +29,7 @@ class Phase(NamedTuple):
 STATES: dict[str, tuple[str, tuple[int, ...]]] = {}
 PARAMETERS: dict[str, tuple[str, tuple[int, ...]]] = {}
 PHASES: dict[str, Phase] = {}
-FUNCTIONS: dict[str, Step] = {}
+FUNCTIONS: dict[str, tuple[Step, ...]] = {}
 NETWORK, BACKEND = "", ""
 INPUT, OUTPUT = "", ""
 DTYPE = PARAMETER_DTYPE = torch.float32
@@ -124,8 +124,8 @@ class Engine:
         nudge: Mapping[str, Any] | None = None,
     ) -> dict[str, Tensor]:
         phase = PHASES[name]
-        if not all(result in clamped for result in phase.prepare[2]):
-            run((phase.prepare,), clamped)
+        if not all(name in clamped for _, _, results in phase.prepare for name in results):
+            run(phase.prepare, clamped)
         moving = {**clamped, "omega": OMEGA, **(nudge or {})}
         for state, s in states.items():
             # Sweeps write into states: they get memory of their own.
@@ -152,7 +152,7 @@ class Engine:
         if tuple(x.shape[1:]) != shape or len(x) == 0:
             raise ValueError(f"input '{INPUT}' expects shape (batch, *{shape}), found {tuple(x.shape)}")
         values = {**self.weights, argument: x.to(self.device, DTYPE)}
-        run((FUNCTIONS["constants"],), values)
+        run(FUNCTIONS["constants"], values)
         return values
 
     def _start(self, x: Tensor, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -179,9 +179,9 @@ class Engine:
         return {STATES[name][0]: s for name, s in states.items()}
 
     def _call(self, name: str, values: Mapping[str, Any]) -> dict[str, Tensor]:
-        function, arguments, results = FUNCTIONS[name]
         known = {**self.weights, **values}
-        return dict(zip(results, function(*[known[argument] for argument in arguments]), strict=True))
+        run(FUNCTIONS[name], known)
+        return {result: known[result] for _, _, results in FUNCTIONS[name] for result in results}
 
 
 def _paired(x: Tensor) -> Tensor:

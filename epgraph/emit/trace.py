@@ -7,77 +7,33 @@ nothing reused. It is right on every device, and ``rewrite`` makes it fast.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
-from functools import cached_property
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from functools import cached_property, partial
 from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, fx
-from torch.fx.proxy import GraphAppendingTracer
 
 from epgraph.activations import Activation, Identity, ReLU
 from epgraph.costs import COSTS, Cost
 from epgraph.edges import Shape
 from epgraph.emit import runtime
 from epgraph.emit.names import ROLES, Names
+from epgraph.emit.pieces import Piece, functions
 from epgraph.emit.program import Function, Program, load
-from epgraph.graph import State
+from epgraph.emit.recorder import Recorder
+from epgraph.graph import Edge, State
 from epgraph.passes import Plan, Term, Update
 
 PhaseName = Literal["free", "nudged", "pair"]
 """Free phase; one phase nudged by β; common and odd part of the phases nudged by +β and −β as one doubled batch."""
 
 
-class Recorder:
-    """A graph in the making: its arguments are made when first asked for."""
+Results = dict[str, Any]
+Role = Literal["state", "next"]
 
-    def __init__(self) -> None:
-        self.graph = fx.Graph()
-        self._tracer = GraphAppendingTracer(self.graph)
-        self._arguments: dict[str, fx.Node] = {}
-        self._last: fx.Node | None = None
-
-    def argument(self, name: str) -> Tensor:
-        """Stand-in for a value; to type checkers it is the tensor that it stands for."""
-        if name not in self._arguments:
-            # Arguments come first, in the order in which they were asked for.
-            place = self._last.next if self._last else next(iter(self.graph.nodes), None)
-            with self.graph.inserting_before(place) if place else nullcontext():
-                self._last = self.graph.placeholder(name)
-            self._arguments[name] = self._last
-        return self.proxy(self._arguments[name])
-
-    def proxy(self, node: fx.Node) -> Tensor:
-        """Stand-in for what a node computes."""
-        return cast(Tensor, fx.Proxy(node, self._tracer))
-
-    @contextmanager
-    def about(self, subject: str) -> Iterator[None]:
-        """Name what is recorded meanwhile after an edge or a state."""
-        last = self.graph._root.prev
-        yield
-        # From the last node that there was to the end; arguments are put in front of both.
-        node = last.next
-        while node is not self.graph._root:
-            node.meta.setdefault("about", subject)
-            node = node.next
-
-    @staticmethod
-    def node(value: Tensor) -> fx.Node:
-        """Node behind a stand-in."""
-        return cast(fx.Proxy, value).node
-
-    def call(self, function: Callable[..., Any], *arguments: Any) -> Tensor:
-        """Record a call of a helper."""
-        plain = tuple(a.node if isinstance(a, fx.Proxy) else a for a in arguments)
-        return self.proxy(self.graph.call_function(function, plain))
-
-    def finish(self, name: str, results: dict[str, Any], notes: Iterable[str] = ()) -> Function:
-        """Return the function, with named results."""
-        values = tuple(r.node if isinstance(r, fx.Proxy) else r for r in results.values())
-        self.graph.output(values)
-        return Function(name, self.graph, tuple(results), tuple(notes))
+MANY = 100
+"""States that move, above which what is alike shares a function: text, time and memory grow with it instead."""
 
 
 class PairActivation:
@@ -120,115 +76,43 @@ class Tracer:
         self.cast = cast
         self.names = Names()
         self.cost: Cost = COSTS[plan.graph.architecture.output.cost]
+        self.many = len(plan.graph.free) > MANY
         self.closed_form = plan.graph.architecture.dynamics.output_step == "closed_form"
         self.pairs: dict[Activation, PairActivation] = {}
-        self._prepared: dict[str, str] = {}
+        self._prepared: dict[tuple[str, tuple[str, ...]], str] = {}
 
-    def constants(self) -> Function:
+    def constants(self) -> tuple[Function, ...]:
         """What the clamped input and the biases contribute to each state, once per batch."""
-        recorder = Recorder()
-        results = {}
-        notes = []
-        for update in self.plan.constants:
-            parts = [self._term(recorder, term, "free") for term in update.terms]
-            bias = self._bias(recorder, self.graph.states[update.state])
-            if not parts and bias is None:
-                continue
-            name = self.names("constant", update.state)
-            results[name] = recorder.call(runtime.total, bias, *parts) if parts else bias
-            summed = [f"b[{update.state}]"] * (bias is not None) + [_written(term) for term in update.terms]
-            notes.append(f"c[{update.state}] = " + " + ".join(summed))
-        return recorder.finish(self.names.function("constants"), results, notes)
+        return functions(self._constants(), self.names)
 
     def program(self, phase: PhaseName, *, relaxed: bool = False) -> Program:
         """Sweep of a phase in its plain form; ``relaxed``: with over-relaxation by a factor ω."""
         stem = f"{phase}_relaxed" if relaxed else phase
-        nothing = Recorder().finish(self.names.function(f"{stem}_prepare"), {})
-        sweep = tuple(
-            self._colour_class(f"{stem}_{number}", updates, phase, relaxed)
-            for number, updates in enumerate(self.plan.classes, start=1)
-        )
-        return Program(stem, sweep, nothing)
+        return Program(stem, functions(self._updates(stem, phase, relaxed), self.names))
 
-    def energy(self) -> Function:
+    def energy(self) -> tuple[Function, ...]:
         """F = Σ G(s) − Φ per example."""
-        recorder = Recorder()
-        phi: Tensor | None = None
-        for edge in self.graph.edges.values():
-            source, target = (recorder.argument(self.names("state", n)) for n in (edge.source, edge.target))
-            mapped = edge.kind.forward(self._weight(recorder, edge.name), source, self._shape(edge.target))
-            part = recorder.call(runtime.inner, target, mapped)
-            phi = part if phi is None else phi + part
-        own: Tensor | None = None
-        for name in self.graph.free:
-            state = self.graph.states[name]
-            s = recorder.argument(self.names("state", name))
-            bias = self._bias(recorder, state)
-            if bias is not None:
-                part = recorder.call(runtime.inner, s, bias)
-                phi = part if phi is None else phi + part
-            g = state.activation.self_energy(s, self._alpha(recorder, state)).flatten(1).sum(1)
-            own = g if own is None else own + g
-        assert own is not None
-        energy = own if phi is None else own - phi
-        none = torch.zeros_like(own) if phi is None else phi
-        return recorder.finish(
-            self.names.function("energy"),
-            {"energy": energy, "phi": none},
-            ("F = Σ G(s) − Φ with G′ = σ⁻¹, and Φ = Σ ⟨s_j, A_e s_i⟩ + Σ ⟨b, s⟩; both (batch,)",),
-        )
+        return functions(self._energy(), self.names)
 
-    def gradient(self, trainable: frozenset[str], *, once: bool = True) -> Function:
+    def gradient(self, trainable: frozenset[str], *, once: bool = True) -> tuple[Function, ...]:
         """½[∂Φ/∂θ(s⁺) − ∂Φ/∂θ(s⁻)] summed over the batch, from pairs, for the parameters named.
 
         Φ is bilinear, so with s± = c ± o the contrast of an edge is c⊗o + o⊗c: one weight-gradient call an edge, and
         no difference of nearly equal products. ``once=False`` takes that difference instead (to measure its price).
         """
-        recorder = Recorder()
-        clamped = self.graph.input.name
-        results: dict[str, Any] = {}
-        notes = []
-        for edge in self.graph.edges.values():
-            parameter = f"edges.{edge.name}.weight"
-            if edge.weight_shape is None or parameter not in trainable:
-                continue
-            weight = self._weight(recorder, edge.name)
-            source, target = (recorder.argument(self.names("state", n)) for n in (edge.source, edge.target))
-            assert weight is not None
-            shape = self._shape(edge.source)
-            # The clamped input has no odd part: half of the products vanish where the edge is linear.
-            linear = edge.kind.is_linear and once
-            if edge.source == clamped and linear:
-                found = edge.kind.weight_gradient(weight, source.chunk(2)[0], target.chunk(2)[1], shape)
-            elif edge.target == clamped and linear:
-                found = edge.kind.weight_gradient(weight, source.chunk(2)[1], target.chunk(2)[0], shape)
-            elif once:
-                found = edge.kind.weight_contrast(weight, source, target, shape)
-            else:
-                (c, o), (d, r) = source.chunk(2), target.chunk(2)
-                plus = edge.kind.weight_gradient(weight, c + o, d + r, shape)
-                found = 0.5 * (plus - edge.kind.weight_gradient(weight, c - o, d - r, shape))
-            results[parameter] = found
-            notes.append(f"{edge.name}: c[{edge.source}] ⊗ o[{edge.target}] + o[{edge.source}] ⊗ c[{edge.target}]")
-        for name in self.graph.free:
-            parameter = f"states.{name}.bias"
-            if self.graph.states[name].bias_shape is not None and parameter in trainable:
-                odd = recorder.argument(self.names("state", name)).chunk(2)[1]
-                over = [0, *range(2, 1 + len(self._shape(name)))]
-                results[parameter] = odd.sum(dim=over)
-        return recorder.finish(self.names.function("gradient"), results, notes)
+        return functions(self._gradient(trainable, once), self.names)
 
-    def readout(self) -> Function:
+    def readout(self) -> tuple[Function, ...]:
         """The output state."""
         recorder = Recorder()
-        name = self.graph.output.name
-        return recorder.finish(self.names.function("readout"), {"output": recorder.argument(self.names("state", name))})
+        output = recorder.argument(self.names("state", self.graph.output.name))
+        return (recorder.finish(self.names.function("readout"), {"output": output}),)
 
-    def prepared(self, node: fx.Node) -> str:
+    def prepared(self, form: str, arguments: tuple[str, ...]) -> str:
         """Name of a value that depends on parameters alone; equal values have one name in all programs."""
-        key = structure(node)
+        key = form, arguments
         if key not in self._prepared:
-            weights = [name.removeprefix(ROLES["weight"] + "_") for name in sources(node)]
+            weights = [name.removeprefix(ROLES["weight"] + "_") for name in arguments]
             self._prepared[key] = self.names.fresh("prepared", "_".join(weights[:2]))
         return self._prepared[key]
 
@@ -246,8 +130,8 @@ class Tracer:
         graph = self.graph
         found: dict[str, Any] = {"beta": 1.0, "omega": 1.0, "y": _zeros(1, graph.output.units)}
         for state in graph.states.values():
-            found[self.names("state", state.name)] = _zeros(1, *state.shape)
-            found[self.names("constant", state.name)] = _zeros(1, *state.shape)
+            for role in ("state", "next", "constant"):
+                found[self.names(role, state.name)] = _zeros(1, *state.shape)
             found[self.names("alpha", state.name)] = _zeros()
             if state.bias_shape is not None:
                 found[self.names("bias", state.name)] = _zeros(*state.bias_shape)
@@ -258,17 +142,139 @@ class Tracer:
 
     @cached_property
     def _batched(self) -> frozenset[str]:
-        return frozenset(self.names("state", name) for name in self.graph.states)
+        return frozenset(self.names(role, name) for role in ("state", "next") for name in self.graph.states)
 
-    def _colour_class(self, name: str, updates: tuple[Update, ...], phase: PhaseName, relaxed: bool) -> Function:
-        recorder = Recorder()
-        results = {}
-        notes = []
-        for update in updates:
-            results[self.names("state", update.state)] = self._update(recorder, update, phase, relaxed)
-            driven = update.state in self._driven
-            notes.append(_equation(update, self.graph.states[update.state], driven, phase, relaxed))
-        return recorder.finish(self.names.function(name), results, notes)
+    def _piece(
+        self,
+        function: str,
+        record: Callable[[Recorder, Results], None],
+        note: str,
+        names: Iterable[str],
+        like: Hashable,
+        place: int = 0,
+    ) -> Piece:
+        """Part of a function, with names and likeness only where those matter."""
+        if not self.many:
+            return Piece(function, place, record, note)
+        return Piece(function, place, record, note, tuple(names), like)
+
+    def _constants(self) -> Iterator[Piece]:
+        for update in self.plan.constants:
+            state = self.graph.states[update.state]
+            bias = state.bias_shape is not None
+            if not update.terms and not bias:
+                continue
+            summed = " + ".join([f"b[{state.name}]"] * bias + [_written(term) for term in update.terms])
+            own = (self.names("constant", state.name), self.names("bias", state.name))
+            like = (state.shape, bias, *map(self._likeness, update.terms))
+            record = partial(self._constant, update)
+            yield self._piece("constants", record, f"c[{state.name}] = {summed}", (*own, *self._read(update)), like)
+
+    def _constant(self, update: Update, recorder: Recorder, results: Results) -> None:
+        parts = [self._term(recorder, term, "free") for term in update.terms]
+        bias = self._bias(recorder, self.graph.states[update.state])
+        name = self.names("constant", update.state)
+        results[name] = recorder.call(runtime.total, bias, *parts) if parts else bias
+
+    def _updates(self, stem: str, phase: PhaseName, relaxed: bool) -> Iterator[Piece]:
+        """Updates of a sweep, one class after the other.
+
+        Those of max-pooled edges stay in the function of their class, because an arg-max can be handed from one class
+        to the next. Calls that share a function come before it, and where the class has conflicts their states wait
+        for the others under another name until all that move at once have been computed.
+        """
+        conflicts = {name for edge in self.plan.schedule.conflicts for name in edge.ends} if self.many else set()
+        for number, updates in enumerate(self.plan.classes, start=1):
+            function = f"{stem}_{number}"
+            for update in updates:
+                state = self.graph.states[update.state]
+                driven = update.state in self._driven
+                note = _equation(update, state, driven, phase, relaxed)
+                if not self.many or not all(term.edge.kind.is_linear for term in update.terms):
+                    record = partial(self._update, update, phase, relaxed, "state")
+                    yield Piece(function, 3 * number + 1, record, note)
+                    continue
+                moved: Role = "next" if update.state in conflicts else "state"
+                record = partial(self._update, update, phase, relaxed, moved)
+                own = (self.names(role, state.name) for role in ("state", moved, "constant", "alpha"))
+                like = (state.role, state.shape, state.activation, driven, *map(self._likeness, update.terms))
+                yield Piece(function, 3 * number, record, note, (*own, *self._read(update)), like)
+                if moved == "next":
+                    names = tuple(self.names(role, state.name) for role in ("next", "state"))
+                    yield Piece(function, 3 * number + 2, partial(_settle, names), "", names, "settle")
+
+    def _energy(self) -> Iterator[Piece]:
+        def start(recorder: Recorder, results: Results) -> None:
+            per_example = recorder.argument(self.names("state", free[0])).flatten(1).sum(1)
+            results["phi"] = torch.zeros_like(per_example)
+            results["own"] = torch.zeros_like(per_example)
+
+        def end(recorder: Recorder, results: Results) -> None:
+            results["energy"] = recorder.result(results, "own") - recorder.result(results, "phi")
+
+        free = self.graph.free
+        note = "F = Σ G(s) − Φ with G′ = σ⁻¹, and Φ = Σ ⟨s_j, A_e s_i⟩ + Σ ⟨b, s⟩; both (batch,)"
+        yield self._piece("energy", start, note, [self.names("state", free[0])], "start")
+        for edge in self.graph.edges.values():
+            names = [self.names("weight", edge.name), *self._ends(edge)]
+            yield self._piece("energy", partial(self._edge_energy, edge), "", names, self._geometry(edge), 1)
+        for name in free:
+            state = self.graph.states[name]
+            names = [self.names(role, name) for role in ("state", "bias", "alpha")]
+            like = (state.shape, state.activation, state.bias_shape)
+            yield self._piece("energy", partial(self._state_energy, state), "", names, like, 1)
+        yield self._piece("energy", end, "", (), "end", 2)
+
+    def _edge_energy(self, edge: Edge, recorder: Recorder, results: Results) -> None:
+        source, target = (recorder.argument(name) for name in self._ends(edge))
+        mapped = edge.kind.forward(self._weight(recorder, edge.name), source, self._shape(edge.target))
+        results["phi"] = recorder.result(results, "phi") + recorder.call(runtime.inner, target, mapped)
+
+    def _state_energy(self, state: State, recorder: Recorder, results: Results) -> None:
+        s = recorder.argument(self.names("state", state.name))
+        bias = self._bias(recorder, state)
+        if bias is not None:
+            results["phi"] = recorder.result(results, "phi") + recorder.call(runtime.inner, s, bias)
+        g = state.activation.self_energy(s, self._alpha(recorder, state)).flatten(1).sum(1)
+        results["own"] = recorder.result(results, "own") + g
+
+    def _gradient(self, trainable: frozenset[str], once: bool) -> Iterator[Piece]:
+        for edge in self.graph.edges.values():
+            parameter = f"edges.{edge.name}.weight"
+            if edge.weight_shape is not None and parameter in trainable:
+                note = f"{edge.name}: c[{edge.source}] ⊗ o[{edge.target}] + o[{edge.source}] ⊗ c[{edge.target}]"
+                names = (parameter, self.names("weight", edge.name), *self._ends(edge))
+                record = partial(self._edge_gradient, edge, once)
+                yield self._piece("gradient", record, note, names, self._geometry(edge))
+        for name in self.graph.free:
+            parameter = f"states.{name}.bias"
+            if self.graph.states[name].bias_shape is not None and parameter in trainable:
+                read = (parameter, self.names("state", name))
+                yield self._piece("gradient", partial(self._bias_gradient, name), "", read, self._shape(name))
+
+    def _edge_gradient(self, edge: Edge, once: bool, recorder: Recorder, results: Results) -> None:
+        clamped = self.graph.input.name
+        weight = self._weight(recorder, edge.name)
+        assert weight is not None
+        source, target = (recorder.argument(name) for name in self._ends(edge))
+        shape = self._shape(edge.source)
+        # The clamped input has no odd part: half of the products vanish where the edge is linear.
+        linear = edge.kind.is_linear and once
+        if edge.source == clamped and linear:
+            found = edge.kind.weight_gradient(weight, source.chunk(2)[0], target.chunk(2)[1], shape)
+        elif edge.target == clamped and linear:
+            found = edge.kind.weight_gradient(weight, source.chunk(2)[1], target.chunk(2)[0], shape)
+        elif once:
+            found = edge.kind.weight_contrast(weight, source, target, shape)
+        else:
+            (c, o), (d, r) = source.chunk(2), target.chunk(2)
+            plus = edge.kind.weight_gradient(weight, c + o, d + r, shape)
+            found = 0.5 * (plus - edge.kind.weight_gradient(weight, c - o, d - r, shape))
+        results[f"edges.{edge.name}.weight"] = found
+
+    def _bias_gradient(self, name: str, recorder: Recorder, results: Results) -> None:
+        odd = recorder.argument(self.names("state", name)).chunk(2)[1]
+        results[f"states.{name}.bias"] = odd.sum(dim=[0, *range(2, 1 + len(self._shape(name)))])
 
     @cached_property
     def _driven(self) -> frozenset[str]:
@@ -277,7 +283,9 @@ class Tracer:
             u.state for u in self.plan.constants if u.terms or self.graph.states[u.state].bias_shape is not None
         )
 
-    def _update(self, recorder: Recorder, update: Update, phase: PhaseName, relaxed: bool) -> Tensor:
+    def _update(
+        self, update: Update, phase: PhaseName, relaxed: bool, moved: Role, recorder: Recorder, results: Results
+    ) -> None:
         state = self.graph.states[update.state]
         old = recorder.argument(self.names("state", update.state))
         parts = [self._term(recorder, term, phase) for term in update.terms] or [torch.zeros_like(old)]
@@ -294,7 +302,9 @@ class Tracer:
             # G = ½s² on a box: s + ω(sum − s), clipped, never raises F for 0 < ω < 2 (projected SOR).
             summed = torch.lerp(old, summed, recorder.argument("omega"))
         new = self._activate(recorder, state, summed, alpha, pair)
-        return torch.lerp(old, new, recorder.argument("omega")) if relaxed and not exact else new
+        if relaxed and not exact:
+            new = torch.lerp(old, new, recorder.argument("omega"))
+        results[self.names(moved, update.state)] = new
 
     def _activate(self, recorder: Recorder, state: State, summed: Tensor, alpha: float | Tensor, pair: bool) -> Tensor:
         activation = state.activation
@@ -325,6 +335,25 @@ class Tracer:
         common, odd = output.chunk(2)
         force, odd_force = self.cost.gradient_pair(common, odd, target)
         return summed - beta * torch.cat((odd_force, force))
+
+    def _read(self, update: Update) -> Iterator[str]:
+        """Names of what the terms of an update read."""
+        for term in update.terms:
+            edge = term.edge
+            yield self.names("weight", edge.name)
+            yield from self._ends(edge) if not edge.kind.is_linear else ()
+            yield self.names("state", edge.source if term.direction == "forward" else edge.target)
+
+    def _likeness(self, term: Term) -> Hashable:
+        """All that decides what a term computes, save the names."""
+        return term.direction, self._geometry(term.edge)
+
+    def _geometry(self, edge: Edge) -> Hashable:
+        ends = (self.graph.states[name] for name in (edge.source, edge.target))
+        return edge.kind, *((state.shape, state.clamped) for state in ends)
+
+    def _ends(self, edge: Edge) -> tuple[str, str]:
+        return self.names("state", edge.source), self.names("state", edge.target)
 
     def _term(self, recorder: Recorder, term: Term, phase: PhaseName) -> Tensor:
         edge = term.edge
@@ -372,16 +401,28 @@ class Tracer:
         return self.graph.states[name].shape
 
 
+def _settle(names: tuple[str, ...], recorder: Recorder, results: Results) -> None:
+    waiting, state = names
+    results[state] = recorder.argument(waiting)
+
+
 def _zeros(*shape: int) -> Tensor:
     return torch.zeros(shape, device="meta")
 
 
-def structure(node: fx.Node) -> str:
+def structure(node: fx.Node, names: Mapping[str, str] | None = None) -> str:
     """What a node computes from which arguments, written down; equal text is equal value."""
     if node.op == "placeholder":
-        return str(node.target)
-    inner = fx.node.map_arg((node.args, node.kwargs), lambda n: _Text(structure(n)))  # type: ignore[arg-type,return-value]
+        name = str(node.target)
+        return name if names is None else names[name]
+    inner = fx.node.map_arg((node.args, node.kwargs), lambda n: _Text(structure(n, names)))  # type: ignore[arg-type,return-value]
     return f"{node.op} {node.target} {inner!r}"
+
+
+def form(node: fx.Node) -> tuple[str, tuple[str, ...]]:
+    """What a node computes from arguments that are numbered, and the arguments."""
+    arguments = sources(node)
+    return structure(node, {name: str(number) for number, name in enumerate(arguments)}), tuple(arguments)
 
 
 def sources(node: fx.Node) -> list[str]:

@@ -133,8 +133,11 @@ class Engine(nn.Module):
         """Clipping level of a ReLUα state; 0 (unused) for other activations."""
         if not isinstance(state.activation, ReLU):
             return 0.0
-        drawn: Tensor | None = getattr(self.states[state.name], "alpha", None)
-        return state.activation.high if drawn is None else drawn
+        if not state.activation.random:
+            return state.activation.high
+        drawn = self.states[state.name].alpha
+        assert isinstance(drawn, Tensor)
+        return drawn
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
@@ -196,7 +199,7 @@ class Engine(nn.Module):
 
     def _energies(self, x: Tensor, states: Mapping[str, Tensor]) -> dict[str, Tensor]:
         values = self._weights() | self._named({**states, self.graph.input.name: self.check_input(x)})
-        run((self._step("energy"),), values)
+        run(self._steps("energy"), values)
         return values
 
     @torch.no_grad()
@@ -278,8 +281,8 @@ class Engine(nn.Module):
         program = machine.program("pair" if pair else "free" if nudge is None else "nudged", relaxed=relaxed)
         names = {name: machine.tracer.names("state", name) for name in self.graph.free}
         values = clamped.values
-        if not all(name in values for name in program.prepare[2]):
-            run((program.prepare,), values)
+        if not all(name in values for _, _, results in program.prepare for name in results):
+            run(program.prepare, values)
         moving = {**values, **self._memory(program, states, clamped.x, pair=pair)}
         if relaxed:
             moving["omega"] = dynamics.over_relaxation
@@ -363,7 +366,7 @@ class Engine(nn.Module):
         machine = self.machine
         values = self._weights()
         values[machine.tracer.names("state", self.graph.input.name)] = x
-        run((self._step("constants"),), values)
+        run(self._steps("constants"), values)
         return Clamped(x, values)
 
     def start(self, x: Tensor, given: Mapping[str, Tensor] | None) -> States:
@@ -418,10 +421,11 @@ class Engine(nn.Module):
         parameters = dict(self.named_parameters())
         trainable = frozenset(name for name, parameter in parameters.items() if parameter.requires_grad)
         values = self._weights() | self._named({**pairs, self.graph.input.name: torch.cat((x, torch.zeros_like(x)))})
-        function, arguments, results = self._step("gradient", trainable=trainable, once=self.doubled)
-        for name, gradient in zip(results, function(*[values[a] for a in arguments]), strict=True):
+        steps = self._steps("gradient", trainable=trainable, once=self.doubled)
+        run(steps, values)
+        for name in (name for _, _, results in steps for name in results):
             parameter = parameters[name]
-            gradient = gradient.to(parameter.dtype).mul_(scale)
+            gradient = values.pop(name).to(parameter.dtype).mul_(scale)
             parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
 
     def _memory(self, program: Loaded, states: States, x: Tensor, *, pair: bool) -> dict[str, Any]:
@@ -461,12 +465,12 @@ class Engine(nn.Module):
         names = self.machine.tracer.names
         return {names("state", name): value for name, value in states.items()}
 
-    def _step(self, name: str, **options: Any) -> Step:
-        """An emitted function beside the sweep."""
+    def _steps(self, name: str, **options: Any) -> tuple[Step, ...]:
+        """What is emitted beside the sweep."""
         machine = self.machine
         key = (name, *options.values())
         if key not in machine.steps:
-            machine.steps[key] = machine.function(name, **options)
+            machine.steps[key] = machine.functions(name, **options)
         return machine.steps[key]
 
     def _diverged(self, states: States) -> tuple[str, ...]:

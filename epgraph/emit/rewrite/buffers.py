@@ -19,6 +19,7 @@ def plan_buffers(program: Program, tracer: Tracer) -> Program:
     working memory; where the class has conflicts every state has its own.
     """
     states = {tracer.names("state", name): tracer.graph.states[name] for name in tracer.graph.free}
+    waiting = {tracer.names("next", name) for name in tracer.graph.free}
     scratch: dict[str, str] = {}
 
     def one(function: Function) -> Function:
@@ -36,8 +37,10 @@ def plan_buffers(program: Program, tracer: Tracer) -> Program:
             in_time = max((order[user] for user in old.users), default=-1) <= order[value]
             written.append(_store(graph, value, old, output, in_time=in_time))
         output.args = (tuple(written),)
+        # The memory of a state that waits for others is not free for the next sum.
+        waits = any(name in waiting for name in function.results)
         for node in list(graph.nodes):
-            if node.target is torch.empty_like:
+            if node.target is torch.empty_like and not waits:
                 _share(graph, node, scratch)
         return replace(function, graph=clean(graph))
 

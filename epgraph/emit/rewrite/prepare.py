@@ -7,43 +7,97 @@ from dataclasses import replace
 
 from torch import fx
 
-from epgraph.emit.program import Function, Program
+from epgraph.emit.program import Call, Function, Program
 from epgraph.emit.rewrite.common import clean, copied, parametric
-from epgraph.emit.trace import Tracer, structure
+from epgraph.emit.trace import Tracer, form, structure
 
 
 def hoist_prepared(program: Program, tracer: Tracer) -> Program:
     """Move packed, flipped, merged and converted weights to ``Program.prepare``."""
-    graph = fx.Graph()
-    copies: dict[str, fx.Node] = {}
-    made: dict[str, fx.Node] = {}
-
-    def copy(node: fx.Node) -> fx.Node:
-        key = structure(node)
-        if key not in copies:
-            place = next(iter(graph.nodes), None) if node.op == "placeholder" else None
-            with graph.inserting_before(place) if place else nullcontext():
-                copies[key] = graph.node_copy(node, copy)
-        return copies[key]
+    prepare = _Prepare(program.phase, tracer)
 
     def one(function: Function) -> Function:
         inner = copied(function.graph)
         fixed = parametric(inner)
         arguments = {str(n.target): n for n in inner.nodes if n.op == "placeholder"}
+        names = [dict(call.names) for call in function.calls]
         for node in list(inner.nodes):
             if node not in fixed or node.op == "placeholder" or all(user in fixed for user in node.users):
                 continue
-            name = tracer.prepared(node)
-            if name not in made:
-                made[name] = copy(node)
+            name = prepare.put(node, function.calls, names)
             if name not in arguments:
                 with inner.inserting_before(next(iter(inner.nodes))):
                     arguments[name] = inner.placeholder(name)
             node.replace_all_uses_with(arguments[name])
-        return replace(function, graph=clean(inner))
+        calls = tuple(replace(call, names=known) for call, known in zip(function.calls, names, strict=True))
+        return replace(function, graph=clean(inner), calls=calls)
 
     sweep = tuple(one(function) for function in program.sweep)
     warm = None if program.warm is None else one(program.warm)
-    graph.output(tuple(made.values()))
-    prepare = Function(program.prepare.name, graph, tuple(made))
-    return replace(program, sweep=sweep, warm=warm, prepare=prepare)
+    return replace(program, sweep=sweep, warm=warm, prepare=prepare.functions())
+
+
+class _Prepare:
+    """What is computed once per batch: a function for all that is needed once, and one for each kind of the rest."""
+
+    def __init__(self, phase: str, tracer: Tracer) -> None:
+        self.stem = f"{phase}_prepare"
+        self.tracer = tracer
+        self.made: set[str] = set()
+        self.single = _Copies()
+        self.kinds: dict[str, tuple[_Copies, list[Call]]] = {}
+
+    def put(self, node: fx.Node, calls: tuple[Call, ...], names: list[dict[str, str]]) -> str:
+        """Have a node's value computed, for every call of its function; add its ``names`` there, and return its own."""
+        text, arguments = form(node)
+        own = self.tracer.prepared(text, arguments)
+        wanted = []
+        for call, known in zip(calls, names, strict=True):
+            given = call(arguments)
+            known[own] = self.tracer.prepared(text, given)
+            if known[own] not in self.made:
+                self.made.add(known[own])
+                wanted.append((given, known[own]))
+        if len(calls) == 1 and wanted:
+            self.single.results[own] = self.single.copy(node)
+        elif wanted:
+            if text not in self.kinds:
+                copies = _Copies()
+                copies.results[own] = copies.copy(node)
+                self.kinds[text] = copies, []
+            copies, made = self.kinds[text]
+            first, (result,) = copies.arguments, copies.results
+            made += [Call(0, {**dict(zip(first, given, strict=True)), result: name}) for given, name in wanted]
+        return own
+
+    def functions(self) -> tuple[Function, ...]:
+        """Return them, those that compute nothing left out."""
+        found = [self.single.function(self.tracer.names.function(self.stem), (Call(),))] if self.single.results else []
+        for number, (copies, calls) in enumerate(self.kinds.values(), start=1):
+            found.append(copies.function(self.tracer.names.function(f"{self.stem}_kind{number}"), tuple(calls)))
+        return tuple(found)
+
+
+class _Copies:
+    """A graph of copied nodes, each value once."""
+
+    def __init__(self) -> None:
+        self.graph = fx.Graph()
+        self.copies: dict[str, fx.Node] = {}
+        self.results: dict[str, fx.Node] = {}
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        return next(form(node)[1] for node in self.results.values())
+
+    def copy(self, node: fx.Node) -> fx.Node:
+        key = structure(node)
+        if key not in self.copies:
+            place = next(iter(self.graph.nodes), None) if node.op == "placeholder" else None
+            with self.graph.inserting_before(place) if place else nullcontext():
+                self.copies[key] = self.graph.node_copy(node, self.copy)
+        return self.copies[key]
+
+    def function(self, name: str, calls: tuple[Call, ...]) -> Function:
+        self.graph.output(tuple(self.results.values()))
+        return Function(name, self.graph, tuple(self.results), calls=calls)
