@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -58,7 +58,7 @@ def in_pieces(
 
 def inner(a: Tensor, b: Tensor) -> Tensor:
     """⟨a, b⟩ per example, (batch,)."""
-    return (a * b).flatten(1).sum(1)
+    return (a * b).sum(dim=tuple(range(1, a.ndim)))
 
 
 def taps(weight: Tensor, rows: Sequence[int], columns: Sequence[int]) -> Tensor:
@@ -94,31 +94,41 @@ def run(steps: Sequence[Step], values: dict[str, Any]) -> None:
         values.update(zip(results, function(*[values[name] for name in arguments]), strict=True))
 
 
-def relative_change(before: Sequence[Tensor], after: Sequence[Tensor], *, pair: bool) -> Tensor:
-    """‖Δs‖/‖s‖ over all states, per example; (batch,).
+def watched(steps: Sequence[Step], values: dict[str, Any], states: Collection[str], *, pair: bool) -> Tensor:
+    """Take every step once, and return ‖Δs‖/‖s‖ over the states named, per example; (batch,).
 
     For a pair it is the larger of the relative changes of the two parts. The odd part is small, and it is the
     gradient: measured against the whole state its change would always look settled. An odd part at the rounding
     error of the common one counts as settled.
     """
-    change = _norm([b - a for a, b in zip(before, after, strict=True)])
-    size = _norm(after)
-    limits = torch.finfo(size.dtype)
+    updates = [(name, i) for i, (_, _, results) in enumerate(steps) for name in results if name in states]
+    last = dict(updates)
+    first = dict(reversed(updates))
+    # A copy lives from its state's first update to its last: copies of all would need as much memory as the states.
+    old: dict[str, Tensor] = {}
+    changes: list[Tensor] = []
+    for i, step in enumerate(steps):
+        results = step[2]
+        old.update({name: values[name].clone() for name in results if first.get(name) == i})
+        run((step,), values)
+        changes += [_squared(old.pop(name).sub_(values[name])) for name in results if last.get(name) == i]
+    after = [values[name] for name in last]
+    change = torch.stack(changes).sum(0).sqrt()
+    size = torch.stack([_squared(s) for s in after]).sum(0).sqrt()
+    tiny = torch.finfo(size.dtype).tiny
     if not pair:
-        return change / size.clamp_min(limits.tiny)
+        return change / size.clamp_min(tiny)
     common_change, odd_change = change.chunk(2)
     common, odd = size.chunk(2)
     eps = torch.finfo(after[0].dtype).eps
     return torch.maximum(
-        common_change / common.clamp_min(limits.tiny),
-        odd_change / torch.maximum(odd, common * eps).clamp_min(limits.tiny),
+        common_change / common.clamp_min(tiny),
+        odd_change / torch.maximum(odd, common * eps).clamp_min(tiny),
     )
 
 
-def _norm(tensors: Sequence[Tensor]) -> Tensor:
-    squares = [torch.linalg.vector_norm(t.flatten(1), dim=1, dtype=_wide(t)).square() for t in tensors]
-    return torch.stack(squares).sum(0).sqrt()
-
-
-def _wide(t: Tensor) -> torch.dtype:
-    return torch.promote_types(t.dtype, torch.float32)
+def _squared(t: Tensor) -> Tensor:
+    """‖t‖² per example, at least in float32."""
+    wide = torch.promote_types(t.dtype, torch.float32)
+    norm: Tensor = torch.linalg.vector_norm(t, dim=tuple(range(1, t.ndim)), dtype=wide)
+    return norm.square()

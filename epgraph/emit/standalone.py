@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from epgraph.emit.runtime import Step, relative_change, run
+from epgraph.emit.runtime import Step, run, watched
 
 
 class Phase(NamedTuple):
@@ -134,16 +134,14 @@ class Engine:
             moving[scratch] = torch.empty_like(moving[STATES[like][0]])
         if name == "pair":
             moving[STATES[INPUT][0]] = _paired(moving[STATES[INPUT][0]])
-        arguments = [STATES[state][0] for state in states]
+        arguments = {STATES[state][0] for state in states}
         run(phase.warm, moving)
         for taken in range(1, steps + 1):
             look = tolerance > 0 and (taken == steps or taken % CHECK_EVERY == 0)
-            before = [moving[argument].clone() for argument in arguments] if look else []
-            run(phase.sweep, moving)
-            if look:
-                after = [moving[argument] for argument in arguments]
-                if bool((relative_change(before, after, pair=name == "pair") <= tolerance).all()):
-                    break
+            if not look:
+                run(phase.sweep, moving)
+            elif bool((watched(phase.sweep, moving, arguments, pair=name == "pair") <= tolerance).all()):
+                break
         return {state: moving[STATES[state][0]] for state in states}
 
     def _clamp(self, x: Tensor) -> dict[str, Any]:

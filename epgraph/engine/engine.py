@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -19,7 +20,7 @@ from epgraph.edges import Shape, shape_text
 from epgraph.emit import BACKENDS, Loaded, Machine, choose, refuse
 from epgraph.emit.anderson import Anderson
 from epgraph.emit.record import recorded
-from epgraph.emit.runtime import Step, relative_change, run
+from epgraph.emit.runtime import Step, run, watched
 from epgraph.engine.estimators import ESTIMATORS, Estimate
 from epgraph.engine.phases import Nudge
 from epgraph.engine.relaxation import Clamped, Relaxation, States, Status, Sweep
@@ -185,7 +186,7 @@ class Engine(nn.Module):
         dynamics = self.architecture.dynamics
         steps = dynamics.free_steps if steps is None else steps
         tolerance = dynamics.tolerance if tolerance is None else tolerance
-        return self.run(self.clamp(x), self.start(x, start), steps, tolerance, nudge, record=record)
+        return self.run(self.clamp(x), self.start(x, start), steps, tolerance, nudge, record=record, own=True)
 
     @torch.no_grad()
     def phi(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
@@ -220,6 +221,8 @@ class Engine(nn.Module):
         free_steps: int | None = None,
         nudged_steps: int | None = None,
         tolerance: float | None = None,
+        keep: bool = True,
+        energy: bool = False,
     ) -> Estimate:
         """Estimate the gradient of the batch's mean loss by EP and add it to every parameter's ``.grad``.
 
@@ -233,6 +236,11 @@ class Engine(nn.Module):
             ``centered`` contrasts +β and −β (Eq. 5), ``positive`` +β and free, ``negative`` free and −β (Eq. 4).
         start
             States that the free phase starts from; zeros where left out.
+        keep
+            Keep the free states in the result. Without them the centred estimator needs a third less memory for
+            states, and ``estimate.free.states`` has the output alone.
+        energy
+            Compute F at the free equilibrium as well (about half a sweep).
 
         Returns
         -------
@@ -253,8 +261,11 @@ class Engine(nn.Module):
         free_steps = dynamics.free_steps if free_steps is None else free_steps
         nudged_steps = dynamics.nudged_steps if nudged_steps is None else nudged_steps
         clamped = self.clamp(x)
-        free = self.run(clamped, self.start(x, start), free_steps, tolerance)
-        return ESTIMATORS[name](self, clamped, Nudge(self.cost, target, beta), free, nudged_steps, tolerance)
+        free = self.run(clamped, self.start(x, start), free_steps, tolerance, own=True)
+        energies = self.energy(x, free.states) if energy else None
+        nudge = Nudge(self.cost, target, beta)
+        estimate = ESTIMATORS[name](self, clamped, nudge, free, nudged_steps, tolerance, keep)
+        return replace(estimate, energies=energies)
 
     # What estimators build on.
 
@@ -268,10 +279,12 @@ class Engine(nn.Module):
         *,
         pair: bool = False,
         record: bool = False,
+        own: bool = False,
     ) -> Relaxation:
         """Sweep until the residual is at most ``tolerance`` or ``steps`` are taken; see ``relax``.
 
-        ``states`` are those that move, left as they are; with ``pair`` they are pairs, and so are those returned.
+        ``states`` are those that move; with ``pair`` they are pairs, and so are those returned. They are left as they
+        are, unless ``own`` gives them away: then the dict is emptied, and sweeps write into its tensors.
         """
         if not tolerance >= 0 or steps < 0:
             raise EpgraphError(f"steps and tolerance must not be negative, found {steps} and {tolerance}")
@@ -280,10 +293,11 @@ class Engine(nn.Module):
         relaxed = dynamics.over_relaxation != 1
         program = machine.program("pair" if pair else "free" if nudge is None else "nudged", relaxed=relaxed)
         names = {name: machine.tracer.names("state", name) for name in self.graph.free}
+        moved_names = frozenset(names.values())
         values = clamped.values
         if not all(name in values for _, _, results in program.prepare for name in results):
             run(program.prepare, values)
-        moving = {**values, **self._memory(program, states, clamped.x, pair=pair)}
+        moving = {**values, **self._memory(program, states, clamped.x, pair=pair, own=own)}
         if relaxed:
             moving["omega"] = dynamics.over_relaxation
         if nudge is not None:
@@ -296,10 +310,11 @@ class Engine(nn.Module):
         while taken < steps:
             taken += 1
             look = record or taken == steps or (tolerance > 0 and taken % CHECK_EVERY == 0)
-            before = [moving[name].clone() for name in names.values()] if look or mixer else []
-            run(program.sweep, moving)
-            if look:
-                residuals = relative_change(before, [moving[name] for name in names.values()], pair=pair)
+            before = [moving[name].clone() for name in names.values()] if mixer else []
+            if not look:
+                run(program.sweep, moving)
+            else:
+                residuals = watched(program.sweep, moving, moved_names, pair=pair)
                 if record:
                     now = {name: moving[key].clone() for name, key in names.items()}
                     trajectory.append(Sweep(now, self.energy(clamped.x, now), float(residuals.max())))
@@ -370,7 +385,7 @@ class Engine(nn.Module):
         return Clamped(x, values)
 
     def start(self, x: Tensor, given: Mapping[str, Tensor] | None) -> States:
-        """Initial states, checked: those given, zeros where left out."""
+        """Initial states, checked: copies of those given, zeros where left out."""
         states: States = {}
         for name in self.graph.free:
             shape = (len(x), *self.graph.states[name].shape)
@@ -382,7 +397,7 @@ class Engine(nn.Module):
                     f"start: state '{name}' has shape {tuple(given[name].shape)}, expected {shape}",
                     "start from zeros where the batch size changes",
                 )
-            states[name] = given[name].to(x)
+            states[name] = given[name].to(x, copy=True)
         return states
 
     def check_input(self, x: Tensor) -> Tensor:
@@ -428,7 +443,7 @@ class Engine(nn.Module):
             gradient = values.pop(name).to(parameter.dtype).mul_(scale)
             parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
 
-    def _memory(self, program: Loaded, states: States, x: Tensor, *, pair: bool) -> dict[str, Any]:
+    def _memory(self, program: Loaded, states: States, x: Tensor, *, pair: bool, own: bool) -> dict[str, Any]:
         """States that a sweep may write into, and the working memory that it needs."""
         last = torch.channels_last if program.program.channels_last else torch.contiguous_format
 
@@ -438,7 +453,9 @@ class Engine(nn.Module):
         names = self.machine.tracer.names
         made: dict[str, Any] = {}
         for name in self.graph.free:
-            made[names("state", name)] = states[name].clone(memory_format=formatted(states[name]))
+            # Taken out at once: where the layout has to change, one state is there twice for a moment, not all.
+            s = states.pop(name) if own else states[name].clone()
+            made[names("state", name)] = s.contiguous(memory_format=formatted(s))
         for key, name in program.program.scratch.items():
             made[key] = torch.empty_like(made[names("state", name)])
         if pair:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from epgraph.engine.phases import Nudge, make_pair, split_pair
+from epgraph.engine.phases import Nudge, make_pair, split_pair_
 from epgraph.engine.relaxation import Clamped, Relaxation, States
 
 if TYPE_CHECKING:
@@ -33,12 +33,15 @@ class Estimate:
         The free relaxation.
     nudged
         The nudged relaxations: +β and −β for the centred estimator, else one.
+    energies
+        F at the free equilibrium, (batch,), where it was asked for.
     """
 
     losses: Tensor
     output: Tensor
     free: Relaxation
     nudged: tuple[Relaxation, ...]
+    energies: Tensor | None = None
 
     @property
     def loss(self) -> float:
@@ -51,12 +54,15 @@ class Estimate:
         return tuple(dict.fromkeys(n for r in (self.free, *self.nudged) for n in r.diverged))
 
 
-Estimator = Callable[["Engine", Clamped, Nudge, Relaxation, int, float], Estimate]
-"""From an engine, its clamped input, the nudge, the free relaxation, the nudged steps and the tolerance."""
+Estimator = Callable[["Engine", Clamped, Nudge, Relaxation, int, float, bool], Estimate]
+"""From an engine, its clamped input, the nudge, the free relaxation, the nudged steps and the tolerance.
+
+The last says whether the free states are kept; where they are not, those of ``free`` may be dropped when used up.
+"""
 
 
 def centered(
-    engine: Engine, clamped: Clamped, nudge: Nudge, free: Relaxation, steps: int, tolerance: float
+    engine: Engine, clamped: Clamped, nudge: Nudge, free: Relaxation, steps: int, tolerance: float, keep: bool
 ) -> Estimate:
     """Centred EP (Eq. 5): −(1/2β)[∂Φ/∂θ(s^{+β}) − ∂Φ/∂θ(s^{−β})], error O(β²) where σ is smooth.
 
@@ -68,16 +74,21 @@ def centered(
         made = {name: make_pair(s, minus.states[name]) for name, s in plus.states.items()}
         engine.accumulate(made, clamped.x, -1.0 / (nudge.beta * len(clamped.x)))
         return _estimate(engine, nudge, free, plus, minus)
-    states: States = {name: torch.cat((s, torch.zeros_like(s))) for name, s in free.states.items()}
-    pairs = engine.run(clamped, states, steps, tolerance, nudge, pair=True)
+    states: States = {}
+    for name in list(free.states):
+        s = free.states[name]
+        states[name] = torch.cat((s, torch.zeros_like(s)))
+        if not keep and name != engine.graph.output.name:
+            del free.states[name]
+    pairs = engine.run(clamped, states, steps, tolerance, nudge, pair=True, own=True)
     engine.accumulate(pairs.states, clamped.x, -1.0 / (nudge.beta * len(clamped.x)))
-    split = {name: split_pair(pair) for name, pair in pairs.states.items()}
+    split = {name: split_pair_(pair) for name, pair in pairs.states.items()}
     signs = [replace(pairs, states={name: both[i] for name, both in split.items()}) for i in (0, 1)]
     return _estimate(engine, nudge, free, *signs)
 
 
 def positive(
-    engine: Engine, clamped: Clamped, nudge: Nudge, free: Relaxation, steps: int, tolerance: float
+    engine: Engine, clamped: Clamped, nudge: Nudge, free: Relaxation, steps: int, tolerance: float, keep: bool
 ) -> Estimate:
     """One-sided EP (Eq. 4): −(1/β)[∂Φ/∂θ(s^{+β}) − ∂Φ/∂θ(s*)], error O(β)."""
     nudged = _nudged(engine, clamped, nudge, free, steps, tolerance)
@@ -87,7 +98,7 @@ def positive(
 
 
 def negative(
-    engine: Engine, clamped: Clamped, nudge: Nudge, free: Relaxation, steps: int, tolerance: float
+    engine: Engine, clamped: Clamped, nudge: Nudge, free: Relaxation, steps: int, tolerance: float, keep: bool
 ) -> Estimate:
     """One-sided EP with −β: −(1/β)[∂Φ/∂θ(s*) − ∂Φ/∂θ(s^{−β})], error O(β)."""
     away = replace(nudge, beta=-nudge.beta)

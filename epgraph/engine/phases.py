@@ -30,7 +30,8 @@ def make_pair(plus: Tensor, minus: Tensor) -> Tensor:
     return torch.cat((plus + minus, plus - minus)).mul_(0.5)
 
 
-def split_pair(pair: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the two states s⁺ and s⁻ of a pair."""
+def split_pair_(pair: Tensor) -> tuple[Tensor, Tensor]:
+    """Turn a pair into the two states s⁺ and s⁻, in its own memory."""
     common, odd = pair.chunk(2)
-    return common + odd, common - odd
+    minus = common - odd
+    return common.add_(odd), odd.copy_(minus)

@@ -118,8 +118,8 @@ class Trainer:
             # As published: from where the previous batch's +β phase ended, from zeros if the size changed.
             fits = start is not None and len(next(iter(start.values()))) == len(x)
             self.optimizer.zero_grad(set_to_none=True)
-            estimate = self.engine.backward(x, y, start=start if fits else None)
-            self._log_batch(log, batch, x, estimate)
+            estimate = self.engine.backward(x, y, start=start if fits else None, keep=False, energy=True)
+            self._log_batch(log, batch, estimate)
             if estimate.diverged:
                 self._stop(batch, f"state '{estimate.diverged[0]}' grew without bound or became NaN")
             self._step(batch)
@@ -137,13 +137,14 @@ class Trainer:
                 )
         return mean.means()
 
-    def _log_batch(self, log: BatchLog, batch: int, x: torch.Tensor, estimate: Estimate) -> None:
+    def _log_batch(self, log: BatchLog, batch: int, estimate: Estimate) -> None:
         free, nudged = estimate.free, estimate.nudged[0]
+        assert estimate.energies is not None
         log.add(
             epoch=self.epoch + 1,
             batch=batch,
             loss=estimate.losses.mean(),
-            energy=self.engine.energy(x, free.states).mean(),
+            energy=estimate.energies.mean(),
             free_steps=free.steps,
             free_residual=free.residuals.max(),
             free_status=free.status.name.lower(),

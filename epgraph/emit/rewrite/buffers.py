@@ -8,15 +8,17 @@ import torch
 from torch import fx
 
 from epgraph.emit.program import HELPERS, Function, Program
-from epgraph.emit.rewrite.common import argument_of, clean, copied
+from epgraph.emit.rewrite.common import argument_of, clean, copied, writes
+from epgraph.emit.rewrite.merge import SUMS
 from epgraph.emit.trace import Tracer
 
 
 def plan_buffers(program: Program, tracer: Tracer) -> Program:
     """Write each new state over the old one after the old one's last use, and share the memory that sums need.
 
-    In a proper colour class a sum is used up before the next one starts, so that states of one shape share
-    working memory; where the class has conflicts every state has its own.
+    An update that does not read its own old state sums where that is. Others need working memory: in a proper colour
+    class a sum is used up before the next one starts, so that states of one shape share it; where the class has
+    conflicts every state has its own.
     """
     states = {tracer.names("state", name): tracer.graph.states[name] for name in tracer.graph.free}
     waiting = {tracer.names("next", name) for name in tracer.graph.free}
@@ -34,6 +36,12 @@ def plan_buffers(program: Program, tracer: Tracer) -> Program:
                 written.append(value)
                 continue
             assert isinstance(value, fx.Node)
+            memory = _memory(value)
+            if memory.target is torch.empty_like and list(old.users) == [memory]:
+                memory.replace_all_uses_with(old)
+                graph.erase_node(memory)
+                written.append(value)
+                continue
             in_time = max((order[user] for user in old.users), default=-1) <= order[value]
             written.append(_store(graph, value, old, output, in_time=in_time))
         output.args = (tuple(written),)
@@ -54,6 +62,19 @@ def plan_buffers(program: Program, tracer: Tracer) -> Program:
 
     sweep = tuple(one(function) for function in program.sweep)
     return replace(program, sweep=sweep, scratch=scratch)
+
+
+def _memory(value: fx.Node) -> fx.Node:
+    """The node in whose memory a value was computed, by operations that work in place."""
+    while True:
+        if value.target in (HELPERS["fill_"], HELPERS["fill_pair_"], HELPERS["in_pieces"]):
+            before = value.args[1 if value.target is HELPERS["in_pieces"] else 0]
+        elif writes(value) and "out" not in value.kwargs and value.target not in SUMS:
+            before = value.args[0]
+        else:
+            return value
+        assert isinstance(before, fx.Node)
+        value = before
 
 
 def _store(graph: fx.Graph, value: fx.Node, old: fx.Node, output: fx.Node, *, in_time: bool) -> fx.Node:
