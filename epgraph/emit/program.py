@@ -24,6 +24,7 @@ HELPERS: dict[str, Callable[..., Any]] = {
         runtime.inner,
         runtime.taps,
         runtime.interleave,
+        runtime.add_phase_,
         correlate,
     )
 }
@@ -34,6 +35,7 @@ LOCAL = {
     "total": "sum",
     "total_pair": "sum",
     "fill_": "sum",
+    "add_phase_": "sum",
     "fill_pair_": "sum",
     "in_pieces": "moved",
     "interleave": "phases",

@@ -79,6 +79,12 @@ def interleave(rows: int, columns: int, *phases: Tensor | None) -> Tensor:
     return made
 
 
+def add_phase_(summed: Tensor, number: int, phase: Tensor) -> Tensor:
+    """Add one of the four phases of a map to a sum, in its place (see ``interleave``)."""
+    summed[:, :, number // 2 :: 2, number % 2 :: 2].add_(phase)
+    return summed
+
+
 def _layout(t: Tensor) -> torch.memory_format:
     last = t.is_contiguous(memory_format=torch.channels_last)
     return torch.channels_last if last else torch.contiguous_format

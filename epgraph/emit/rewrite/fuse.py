@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -42,27 +43,44 @@ def _fuse(graph: fx.Graph, total: fx.Node) -> None:
             summed = graph.call_function(filling, (memory, constant))
         for part in adding:
             assert isinstance(part, fx.Node)
-            summed = _add(graph, summed, part)
-            summed.meta = dict(part.meta)
+            for added in _add(graph, total, summed, part):
+                added.meta = dict(part.meta)
+                summed = added
     total.replace_all_uses_with(summed)
     graph.erase_node(total)
+
+
+def _move(node: fx.Node, place: fx.Node) -> None:
+    """Compute a node, and what it alone reads, just before it is needed, so that one at a time takes memory."""
+    if len(node.users) <= 1 and node.op != "placeholder":
+        for source in node.all_input_nodes:
+            _move(source, place)
+        place.prepend(node)
 
 
 def _adds_itself(part: Any) -> bool:
     if len(part.users) != 1:
         return False
-    if part.target is torch.ops.mkldnn._convolution_pointwise.default:
+    if part.target in (torch.ops.mkldnn._convolution_pointwise.default, runtime.interleave):
         return True
     # A product has two dimensions; a state that has more is flattened by a copy where channels come last.
     return product_of(part) is not None and len(part.args) == 3
 
 
-def _add(graph: fx.Graph, summed: fx.Node, part: fx.Node) -> fx.Node:
+def _add(graph: fx.Graph, total: fx.Node, summed: fx.Node, part: fx.Node) -> Iterator[fx.Node]:
     product = product_of(part)
     if product is not None:
-        return graph.call_method("addmm_", (summed, *product.args))
+        yield graph.call_method("addmm_", (summed, *product.args))
+        return
+    if part.target is runtime.interleave:
+        phases, part.args = part.args[2:], ()
+        for number, phase in enumerate(phases):
+            if isinstance(phase, fx.Node):
+                _move(phase, total)
+                yield (summed := graph.call_function(runtime.add_phase_, (summed, number, phase)))
+        return
     source, packed, _, padding, stride, dilation, groups, *_rest = part.args
-    return graph.call_function(
+    yield graph.call_function(
         torch.ops.mkldnn._convolution_pointwise_.binary,
         (summed, source, packed, None, padding, stride, dilation, groups, "add", 1.0, None, [], None),
     )
