@@ -65,7 +65,9 @@ class Subject:
     def iteration(self) -> None:
         """Take one training iteration."""
         self.engine.zero_grad(set_to_none=True)
-        self.engine.backward(self.x, self.y, free_steps=self.free_steps, nudged_steps=self.nudged_steps, tolerance=0)
+        self.engine.backward(
+            self.x, self.y, free_steps=self.free_steps, nudged_steps=self.nudged_steps, tolerance=0, keep=False
+        )
         torch.nn.utils.clip_grad_norm_(self.engine.parameters(), self.limit)
 
     def sweeps(self, count: int = SWEEPS) -> None:

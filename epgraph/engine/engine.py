@@ -23,6 +23,7 @@ from epgraph.emit.record import recorded
 from epgraph.emit.runtime import Step, run, watched
 from epgraph.engine.estimators import ESTIMATORS, Estimate
 from epgraph.engine.phases import Nudge
+from epgraph.engine.pieces import cut, join
 from epgraph.engine.relaxation import Clamped, Relaxation, States, Status, Sweep
 from epgraph.errors import EpgraphError, nearest
 from epgraph.graph import Edge, State
@@ -226,7 +227,8 @@ class Engine(nn.Module):
     ) -> Estimate:
         """Estimate the gradient of the batch's mean loss by EP and add it to every parameter's ``.grad``.
 
-        What is left out comes from the architecture (``learning``, ``dynamics``).
+        What is left out comes from the architecture (``learning``, ``dynamics``). On a CPU a large batch is taken in
+        pieces (``pieces.cut``), each of which stops at the tolerance by itself.
 
         Parameters
         ----------
@@ -260,12 +262,19 @@ class Engine(nn.Module):
         tolerance = dynamics.tolerance if tolerance is None else tolerance
         free_steps = dynamics.free_steps if free_steps is None else free_steps
         nudged_steps = dynamics.nudged_steps if nudged_steps is None else nudged_steps
-        clamped = self.clamp(x)
-        free = self.run(clamped, self.start(x, start), free_steps, tolerance, own=True)
-        energies = self.energy(x, free.states) if energy else None
-        nudge = Nudge(self.cost, target, beta)
-        estimate = ESTIMATORS[name](self, clamped, nudge, free, nudged_steps, tolerance, keep)
-        return replace(estimate, energies=energies)
+        given = {} if start is None else start
+        self.check_start(given, len(x))
+        prepared: dict[str, Any] = {}
+        estimates = []
+        for rows in cut(self.graph, len(x), self.device):
+            clamped = self.clamp(x[rows], prepared)
+            states = self.start(clamped.x, {key: s[rows] for key, s in given.items()})
+            free = self.run(clamped, states, free_steps, tolerance, own=True)
+            energies = self.energy(clamped.x, free.states) if energy else None
+            nudge = Nudge(self.cost, target[rows], beta, len(x))
+            estimate = ESTIMATORS[name](self, clamped, nudge, free, nudged_steps, tolerance, keep)
+            estimates.append(replace(estimate, energies=energies))
+        return join(estimates)
 
     # What estimators build on.
 
@@ -294,10 +303,12 @@ class Engine(nn.Module):
         program = machine.program("pair" if pair else "free" if nudge is None else "nudged", relaxed=relaxed)
         names = {name: machine.tracer.names("state", name) for name in self.graph.free}
         moved_names = frozenset(names.values())
-        values = clamped.values
-        if not all(name in values for _, _, results in program.prepare for name in results):
+        prepared = clamped.prepared
+        if not all(name in prepared for _, _, results in program.prepare for name in results):
+            values = dict(clamped.values)
             run(program.prepare, values)
-        moving = {**values, **self._memory(program, states, clamped.x, pair=pair, own=own)}
+            prepared |= {name: values[name] for _, _, results in program.prepare for name in results}
+        moving = {**clamped.values, **prepared, **self._memory(program, states, clamped.x, pair=pair, own=own)}
         if relaxed:
             moving["omega"] = dynamics.over_relaxation
         if nudge is not None:
@@ -376,29 +387,37 @@ class Engine(nn.Module):
         found: Machine = self._machines["machine"]
         return found
 
-    def clamp(self, x: Tensor) -> Clamped:
-        """Compute what the input and the biases contribute, which no sweep needs to compute again."""
+    def clamp(self, x: Tensor, prepared: dict[str, Any] | None = None) -> Clamped:
+        """Compute what the input and the biases contribute, which no sweep needs to compute again.
+
+        ``prepared`` receives what depends on parameters alone, for other pieces of the batch.
+        """
         machine = self.machine
         values = self._weights()
         values[machine.tracer.names("state", self.graph.input.name)] = x
         run(self._steps("constants"), values)
-        return Clamped(x, values)
+        return Clamped(x, values, {} if prepared is None else prepared)
 
     def start(self, x: Tensor, given: Mapping[str, Tensor] | None) -> States:
         """Initial states, checked: copies of those given, zeros where left out."""
-        states: States = {}
+        given = {} if given is None else given
+        self.check_start(given, len(x))
+        return {
+            name: given[name].to(x, copy=True)
+            if name in given
+            else x.new_zeros((len(x), *self.graph.states[name].shape))
+            for name in self.graph.free
+        }
+
+    def check_start(self, given: Mapping[str, Tensor], batch: int) -> None:
+        """Say which of the states to start from has another shape than the network's."""
         for name in self.graph.free:
-            shape = (len(x), *self.graph.states[name].shape)
-            if given is None or name not in given:
-                states[name] = x.new_zeros(shape)
-                continue
-            if tuple(given[name].shape) != shape:
+            shape = (batch, *self.graph.states[name].shape)
+            if name in given and tuple(given[name].shape) != shape:
                 raise EpgraphError(
                     f"start: state '{name}' has shape {tuple(given[name].shape)}, expected {shape}",
                     "start from zeros where the batch size changes",
                 )
-            states[name] = given[name].to(x, copy=True)
-        return states
 
     def check_input(self, x: Tensor) -> Tensor:
         """Return x on the engine's device and in its precision, or say which shape was expected."""

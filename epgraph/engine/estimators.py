@@ -72,7 +72,7 @@ def centered(
         both = (nudge, replace(nudge, beta=-nudge.beta))
         plus, minus = (engine.run(clamped, free.states, steps, tolerance, sign) for sign in both)
         made = {name: make_pair(s, minus.states[name]) for name, s in plus.states.items()}
-        engine.accumulate(made, clamped.x, -1.0 / (nudge.beta * len(clamped.x)))
+        engine.accumulate(made, clamped.x, -nudge.scale)
         return _estimate(engine, nudge, free, plus, minus)
     states: States = {}
     for name in list(free.states):
@@ -81,7 +81,7 @@ def centered(
         if not keep and name != engine.graph.output.name:
             del free.states[name]
     pairs = engine.run(clamped, states, steps, tolerance, nudge, pair=True, own=True)
-    engine.accumulate(pairs.states, clamped.x, -1.0 / (nudge.beta * len(clamped.x)))
+    engine.accumulate(pairs.states, clamped.x, -nudge.scale)
     split = {name: split_pair_(pair) for name, pair in pairs.states.items()}
     signs = [replace(pairs, states={name: both[i] for name, both in split.items()}) for i in (0, 1)]
     return _estimate(engine, nudge, free, *signs)
@@ -93,7 +93,7 @@ def positive(
     """One-sided EP (Eq. 4): −(1/β)[∂Φ/∂θ(s^{+β}) − ∂Φ/∂θ(s*)], error O(β)."""
     nudged = _nudged(engine, clamped, nudge, free, steps, tolerance)
     pairs = {name: make_pair(s, free.states[name]) for name, s in nudged.states.items()}
-    engine.accumulate(pairs, clamped.x, -2.0 / (nudge.beta * len(clamped.x)))
+    engine.accumulate(pairs, clamped.x, -2 * nudge.scale)
     return _estimate(engine, nudge, free, nudged)
 
 
@@ -104,7 +104,7 @@ def negative(
     away = replace(nudge, beta=-nudge.beta)
     nudged = _nudged(engine, clamped, away, free, steps, tolerance)
     pairs = {name: make_pair(free.states[name], s) for name, s in nudged.states.items()}
-    engine.accumulate(pairs, clamped.x, -2.0 / (nudge.beta * len(clamped.x)))
+    engine.accumulate(pairs, clamped.x, -2 * nudge.scale)
     return _estimate(engine, nudge, free, nudged)
 
 

@@ -16,12 +16,13 @@ States = dict[str, Tensor]
 class Clamped:
     """The clamped input x of a batch, and all that is computed once for it.
 
-    ``values`` holds, by the names of emitted code, parameters, what input and biases contribute to every state, and
-    weights that are packed, flipped or merged; each phase adds what it needs.
+    ``values`` holds, by the names of emitted code, parameters, and what input and biases contribute to every state;
+    ``prepared`` weights that are packed, flipped or merged, to which each phase adds what it needs.
     """
 
     x: Tensor
     values: dict[str, Any]
+    prepared: dict[str, Any]
 
 
 class Status(Enum):
