@@ -72,15 +72,16 @@ def writes(node: fx.Node) -> bool:
 
 def written_to(node: fx.Node) -> bool:
     """Whether anything writes into what a node returns."""
-    for user in node.users:
-        if not writes(user):
-            continue
-        if user.kwargs.get("out") is node or user.target is HELPERS["in_pieces"]:
-            return True
-        first = 1 if user.target in (HELPERS["total"], HELPERS["total_pair"]) else 0
-        if len(user.args) > first and user.args[first] is node:
-            return True
-    return False
+    return any(user.target is HELPERS["in_pieces"] or memory_of(user) is node for user in node.users if writes(user))
+
+
+def memory_of(node: fx.Node) -> Any:
+    """What a node that ``writes`` writes into; it returns the same."""
+    if "out" in node.kwargs:
+        return node.kwargs["out"]
+    if node.target is HELPERS["in_pieces"]:
+        return node.args[3]
+    return node.args[1 if node.target in (HELPERS["total"], HELPERS["total_pair"]) else 0]
 
 
 def stride_of(node: fx.Node) -> tuple[int, int]:
@@ -128,16 +129,12 @@ def parametric(graph: fx.Graph) -> set[fx.Node]:
 
 
 def evaluated(graph: fx.Graph, tracer: Tracer, phase: str) -> dict[fx.Node, Any]:
-    """What every node returns for one example: a run on the meta device, where only shapes are computed."""
+    """What every node returns for one example of zeros: of interest are the shapes.
+
+    On the CPU, with what costs time left out: convolutions, and what is written in place. The meta device computes no
+    numbers, but is implemented in Python, and imports torch's compiler, which takes longer than all of emission.
+    """
     rows = 2 if phase.startswith("pair") else 1
-    try:
-        return _evaluated(graph, tracer, rows, "meta")
-    except NotImplementedError:
-        # An operation that a kind of the user's own brings may not know that device.
-        return _evaluated(graph, tracer, rows, "cpu")
-
-
-def _evaluated(graph: fx.Graph, tracer: Tracer, rows: int, device: str) -> dict[fx.Node, Any]:
     values: dict[fx.Node, Any] = {}
 
     def value(argument: Any) -> Any:
@@ -146,13 +143,31 @@ def _evaluated(graph: fx.Graph, tracer: Tracer, rows: int, device: str) -> dict[
     with torch.no_grad():
         for node in graph.nodes:
             if node.op == "placeholder":
-                values[node] = tracer.example(str(node.target), rows, device)
+                values[node] = tracer.example(str(node.target), rows)
+            elif node.op != "output" and writes(node):
+                values[node] = values[memory_of(node)]
+            elif plain(node, CONVOLUTION) or plain(node, TRANSPOSED):
+                values[node] = _convolved(node, *value(node.args))
             elif node.op == "call_function":
                 values[node] = node.target(*value(node.args), **value(node.kwargs))
             elif node.op == "call_method":
                 own, *rest = value(node.args)
-                values[node] = getattr(own, str(node.target))(*rest, **value(node.kwargs))
+                # All examples are of one precision, which not every operation has on the CPU.
+                converted = node.target == "to"
+                values[node] = own if converted else getattr(own, str(node.target))(*rest, **value(node.kwargs))
     return values
+
+
+def _convolved(node: fx.Node, source: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    transposed = node.target is TRANSPOSED
+    extra = _two(node.kwargs.get("output_padding", 0))
+    sizes = (
+        (n - 1) * step - 2 * pad + kernel + more if transposed else (n + 2 * pad - kernel) // step + 1
+        for n, kernel, step, pad, more in zip(
+            source.shape[2:], weight.shape[2:], stride_of(node), padding_of(node), extra, strict=True
+        )
+    )
+    return source.new_zeros(len(source), weight.shape[1 if transposed else 0], *sizes)
 
 
 def shapes(graph: fx.Graph, tracer: Tracer, phase: str) -> dict[fx.Node, tuple[int, ...]]:
