@@ -40,7 +40,7 @@ class Machine:
     def __init__(
         self, plan: Plan, dtype: torch.dtype, *, cast: bool, backend: Backend, rewrites: frozenset[str]
     ) -> None:
-        self.tracer = Tracer(plan, dtype, cast=cast)
+        self.tracer = Tracer(plan, dtype, cast=cast, by_class="reuse_argmax" in rewrites)
         self.backend = backend
         self.rewrites = rewrites
         self.channels_last = "channels_last" in rewrites

@@ -67,13 +67,17 @@ class Tracer:
         Precision of the states. Parameters of another precision are converted once per batch.
     cast
         Whether parameters come in another precision.
+    by_class
+        Whether updates of max-pooled edges stay in the function of their class even in a large network, which
+        ``reuse_argmax`` needs: it hands what one class computed to the next.
     """
 
-    def __init__(self, plan: Plan, dtype: torch.dtype, *, cast: bool) -> None:
+    def __init__(self, plan: Plan, dtype: torch.dtype, *, cast: bool, by_class: bool) -> None:
         self.plan = plan
         self.graph = plan.graph
         self.dtype = dtype
         self.cast = cast
+        self.by_class = by_class
         self.names = Names()
         self.cost: Cost = COSTS[plan.graph.architecture.output.cost]
         self.many = len(plan.graph.free) > MANY
@@ -179,9 +183,8 @@ class Tracer:
     def _updates(self, stem: str, phase: PhaseName, relaxed: bool) -> Iterator[Piece]:
         """Updates of a sweep, one class after the other.
 
-        Those of max-pooled edges stay in the function of their class, because an arg-max can be handed from one class
-        to the next. Calls that share a function come before it, and where the class has conflicts their states wait
-        for the others under another name until all that move at once have been computed.
+        Calls that share a function come before the function of their class, and where it has conflicts their states
+        wait under another name until all that move at once have been computed.
         """
         conflicts = {name for edge in self.plan.schedule.conflicts for name in edge.ends} if self.many else set()
         for number, updates in enumerate(self.plan.classes, start=1):
@@ -190,7 +193,8 @@ class Tracer:
                 state = self.graph.states[update.state]
                 driven = update.state in self._driven
                 note = _equation(update, state, driven, phase, relaxed)
-                if not self.many or not all(term.edge.kind.is_linear for term in update.terms):
+                pooled = any(not term.edge.kind.is_linear for term in update.terms)
+                if not self.many or (self.by_class and pooled):
                     record = partial(self._update, update, phase, relaxed, "state")
                     yield Piece(function, 3 * number + 1, record, note)
                     continue

@@ -8,7 +8,7 @@ import torch
 from torch import fx
 
 from epgraph.emit.program import HELPERS, Function, Program
-from epgraph.emit.rewrite.common import argument_of, clean, copied, writes
+from epgraph.emit.rewrite.common import argument_of, clean, copied, memory_of, writes
 from epgraph.emit.rewrite.merge import SUMS
 from epgraph.emit.trace import Tracer
 
@@ -66,15 +66,9 @@ def plan_buffers(program: Program, tracer: Tracer) -> Program:
 
 def _memory(value: fx.Node) -> fx.Node:
     """The node in whose memory a value was computed, by operations that work in place."""
-    while True:
-        if value.target in (HELPERS["fill_"], HELPERS["fill_pair_"], HELPERS["in_pieces"]):
-            before = value.args[1 if value.target is HELPERS["in_pieces"] else 0]
-        elif writes(value) and "out" not in value.kwargs and value.target not in SUMS:
-            before = value.args[0]
-        else:
-            return value
-        assert isinstance(before, fx.Node)
-        value = before
+    while writes(value) and value.target not in SUMS and "out" not in value.kwargs:
+        value = memory_of(value)
+    return value
 
 
 def _store(graph: fx.Graph, value: fx.Node, old: fx.Node, output: fx.Node, *, in_time: bool) -> fx.Node:

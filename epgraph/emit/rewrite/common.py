@@ -72,15 +72,16 @@ def writes(node: fx.Node) -> bool:
 
 def written_to(node: fx.Node) -> bool:
     """Whether anything writes into what a node returns."""
-    for user in node.users:
-        if not writes(user):
-            continue
-        if user.kwargs.get("out") is node or user.target is HELPERS["in_pieces"]:
-            return True
-        first = 1 if user.target in (HELPERS["total"], HELPERS["total_pair"]) else 0
-        if len(user.args) > first and user.args[first] is node:
-            return True
-    return False
+    return any(user.target is HELPERS["in_pieces"] or memory_of(user) is node for user in node.users if writes(user))
+
+
+def memory_of(node: fx.Node) -> Any:
+    """What a node that ``writes`` writes into; it returns the same."""
+    if "out" in node.kwargs:
+        return node.kwargs["out"]
+    if node.target is HELPERS["in_pieces"]:
+        return node.args[3]
+    return node.args[1 if node.target in (HELPERS["total"], HELPERS["total_pair"]) else 0]
 
 
 def stride_of(node: fx.Node) -> tuple[int, int]:
@@ -154,7 +155,9 @@ def _evaluated(graph: fx.Graph, tracer: Tracer, rows: int) -> dict[fx.Node, Any]
                 values[node] = node.target(*value(node.args), **value(node.kwargs))
             elif node.op == "call_method":
                 own, *rest = value(node.args)
-                values[node] = getattr(own, str(node.target))(*rest, **value(node.kwargs))
+                # All examples are of one precision, which not every operation has on the CPU.
+                converted = node.target == "to"
+                values[node] = own if converted else getattr(own, str(node.target))(*rest, **value(node.kwargs))
     return values
 
 
