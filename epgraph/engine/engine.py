@@ -239,8 +239,8 @@ class Engine(nn.Module):
         start
             States that the free phase starts from; zeros where left out.
         keep
-            Keep the free states in the result. Without them the centred estimator needs a third less memory for
-            states, and ``estimate.free.states`` has the output alone.
+            Keep all states in the result. Without it the centred estimator drops what it needs no longer: of the free
+            states the output is left, of the nudged ones those of +β.
         energy
             Compute F at the free equilibrium as well (about half a sweep).
 
@@ -512,7 +512,8 @@ class Engine(nn.Module):
     def _diverged(self, states: States) -> tuple[str, ...]:
         """Names of the states that are not finite or, where nothing bounds them, larger than ``GROWN``."""
         names = list(states)
-        largest = torch.stack([states[name].abs().amax().float() for name in names]).tolist()
+        sizes = (torch.stack(states[name].aminmax()).abs().amax() for name in names)
+        largest = torch.stack([size.float() for size in sizes]).tolist()
         bounds = [GROWN if isinstance(self.graph.states[name].activation, Identity) else float("inf") for name in names]
         return tuple(name for name, size, bound in zip(names, largest, bounds, strict=True) if not size < bound)
 

@@ -82,9 +82,14 @@ def centered(
             del free.states[name]
     pairs = engine.run(clamped, states, steps, tolerance, nudge, pair=True, own=True)
     engine.accumulate(pairs.states, clamped.x, -nudge.scale)
-    split = {name: split_pair_(pair) for name, pair in pairs.states.items()}
-    signs = [replace(pairs, states={name: both[i] for name, both in split.items()}) for i in (0, 1)]
-    return _estimate(engine, nudge, free, *signs)
+    signs: tuple[States, States] = ({}, {})
+    for name in list(pairs.states):
+        # Taken out one by one, so that what is not kept is free before the next one is copied.
+        s, other = split_pair_(pairs.states.pop(name))
+        signs[0][name] = s if keep else s.clone()
+        if keep:
+            signs[1][name] = other
+    return _estimate(engine, nudge, free, *(replace(pairs, states=states) for states in signs))
 
 
 def positive(
