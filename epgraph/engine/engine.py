@@ -18,6 +18,7 @@ from epgraph.costs import COSTS
 from epgraph.edges import Shape, shape_text
 from epgraph.emit import Loaded, Machine, choose, refuse
 from epgraph.emit.anderson import Anderson
+from epgraph.emit.replay import Memory, capture_for
 from epgraph.emit.runtime import Step, relative_change, run
 from epgraph.engine.estimators import ESTIMATORS, Estimate
 from epgraph.engine.phases import Nudge
@@ -73,12 +74,14 @@ class Engine(nn.Module):
         backend: str = "auto",
         without: frozenset[str] = frozenset(),
         doubled: bool = True,
+        cuda_graphs: bool = True,
     ) -> None:
         super().__init__()
         self.plan = plan
         self.backend = backend
         self.without = without
         self.doubled = doubled
+        self.cuda_graphs = cuda_graphs
         self._machines: dict[str, Any] = {}
         self.graph = plan.graph
         self.architecture = plan.graph.architecture
@@ -262,10 +265,13 @@ class Engine(nn.Module):
         *,
         pair: bool = False,
         record: bool = False,
+        lent: bool = False,
     ) -> Relaxation:
         """Sweep until the residual is at most ``tolerance`` or ``steps`` are taken; see ``relax``.
 
-        ``states`` are those that move, left as they are; with ``pair`` they are pairs, and so are those returned.
+        ``states`` are those that move, left as they are. With ``pair`` those returned are pairs, and those given may
+        be: states of one row an example are the common part, and the odd part starts from zero. With ``lent`` the
+        states returned may be memory that the next run overwrites.
         """
         if not tolerance >= 0 or steps < 0:
             raise EpgraphError(f"steps and tolerance must not be negative, found {steps} and {tolerance}")
@@ -274,35 +280,41 @@ class Engine(nn.Module):
         relaxed = dynamics.over_relaxation != 1
         program = machine.program("pair" if pair else "free" if nudge is None else "nudged", relaxed=relaxed)
         names = {name: machine.tracer.names("state", name) for name in self.graph.free}
-        values = clamped.values
-        if not all(name in values for name in program.prepare[2]):
-            run((program.prepare,), values)
-        moving = {**values, **self._memory(program, states, clamped.x, pair=pair)}
-        if relaxed:
-            moving["omega"] = dynamics.over_relaxation
-        if nudge is not None:
-            moving |= {"y": nudge.target, "beta": nudge.beta}
-        mixer = self._mixer(clamped.x, free=nudge is None, pair=pair) if dynamics.anderson else None
-        run(program.warm, moving)
+        if not all(name in clamped.values for name in program.prepare[2]):
+            run((program.prepare,), clamped.values)
+
+        def load(memory: Memory) -> dict[str, Any]:
+            return self._load(memory, program, clamped, states, nudge, pair=pair)
+
         trajectory: list[Sweep] = []
-        residuals = torch.full((len(clamped.x),), float("nan"), device=clamped.x.device)
-        taken = 0
-        while taken < steps:
-            taken += 1
-            look = record or taken == steps or (tolerance > 0 and taken % CHECK_EVERY == 0)
-            before = [moving[name].clone() for name in names.values()] if look or mixer else []
-            run(program.sweep, moving)
-            if look:
-                residuals = relative_change(before, [moving[name] for name in names.values()], pair=pair)
-                if record:
-                    now = {name: moving[key].clone() for name, key in names.items()}
-                    trajectory.append(Sweep(now, self.energy(clamped.x, now), float(residuals.max())))
-                if tolerance > 0 and bool((residuals <= tolerance).all()):
-                    break
-            if mixer is not None and taken < steps:
-                mixer.step(before, [moving[name] for name in names.values()])
-                run(program.warm, moving)
-        moved = {name: moving[key] for name, key in names.items()}
+        if machine.replay is not None and steps and not record and not dynamics.anderson:
+            moving, residuals, taken = machine.replay.run(
+                program, load, list(names.values()), steps, every=CHECK_EVERY, tolerance=tolerance, pair=pair
+            )
+            residuals = residuals.clone()
+            moved = {name: moving[key] if lent else moving[key].clone() for name, key in names.items()}
+        else:
+            mixer = self._mixer(clamped.x, free=nudge is None, pair=pair) if dynamics.anderson else None
+            moving = load(Memory())
+            run(program.warm, moving)
+            residuals = torch.full((len(clamped.x),), float("nan"), device=clamped.x.device)
+            taken = 0
+            while taken < steps:
+                taken += 1
+                look = record or taken == steps or (tolerance > 0 and taken % CHECK_EVERY == 0)
+                before = [moving[name].clone() for name in names.values()] if look or mixer else []
+                run(program.sweep, moving)
+                if look:
+                    residuals = relative_change(before, [moving[name] for name in names.values()], pair=pair)
+                    if record:
+                        now = {name: moving[key].clone() for name, key in names.items()}
+                        trajectory.append(Sweep(now, self.energy(clamped.x, now), float(residuals.max())))
+                    if tolerance > 0 and bool((residuals <= tolerance).all()):
+                        break
+                if mixer is not None and taken < steps:
+                    mixer.step(before, [moving[name] for name in names.values()])
+                    run(program.warm, moving)
+            moved = {name: moving[key] for name, key in names.items()}
         diverged = self._diverged(moved)
         if diverged:
             status = Status.DIVERGED
@@ -344,7 +356,12 @@ class Engine(nn.Module):
                 name = choose(self.plan, self.device, self.dtype)
             backend = refuse(name, self.plan, self.device, self.dtype)
             made = Machine(
-                self.plan, self.dtype, cast=key[2], backend=backend, rewrites=backend.rewrites - self.without
+                self.plan,
+                self.dtype,
+                cast=key[2],
+                backend=backend,
+                rewrites=backend.rewrites - self.without,
+                capture=capture_for(self.device) if self.cuda_graphs else None,
             )
             self._machines = {"key": key, "machine": made}
         found: Machine = self._machines["machine"]
@@ -416,21 +433,38 @@ class Engine(nn.Module):
             gradient = gradient.to(parameter.dtype).mul_(scale)
             parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
 
-    def _memory(self, program: Loaded, states: States, x: Tensor, *, pair: bool) -> dict[str, Any]:
-        """States that a sweep may write into, and the working memory that it needs."""
-        last = torch.channels_last if program.program.channels_last else torch.contiguous_format
-
-        def formatted(t: Tensor) -> torch.memory_format:
-            return last if t.ndim == 4 else torch.contiguous_format
-
+    def _load(
+        self, memory: Memory, program: Loaded, clamped: Clamped, states: States, nudge: Nudge | None, *, pair: bool
+    ) -> dict[str, Any]:
+        """All that a phase's sweeps take, by the names of emitted code, with states that they may write into."""
         names = self.machine.tracer.names
-        made: dict[str, Any] = {}
+        last = torch.channels_last if program.program.channels_last else torch.contiguous_format
+        taken = {name for _, arguments, _ in (*program.warm, *program.sweep) for name in arguments}
+        made: dict[str, Any] = {"omega": self.architecture.dynamics.over_relaxation} if "omega" in taken else {}
+        for name, value in clamped.values.items():
+            if name in taken:
+                made[name] = memory.hold(name, value)
+        if nudge is not None:
+            made |= {"y": memory.hold("y", nudge.target), "beta": nudge.beta}
+
+        def start(name: str, state: Tensor) -> Tensor:
+            rows = (2 if pair else 1) * len(clamped.x)
+            layout = last if state.ndim == 4 else torch.contiguous_format
+            moving = memory.empty(names("state", name), (rows, *state.shape[1:]), state, layout)
+            # Of a pair, the common part alone.
+            moving[: len(state)].copy_(state)
+            moving[len(state) :].zero_()
+            return moving
+
         for name in self.graph.free:
-            made[names("state", name)] = states[name].clone(memory_format=formatted(states[name]))
+            made[names("state", name)] = start(name, states[name])
         for key, name in program.program.scratch.items():
-            made[key] = torch.empty_like(made[names("state", name)])
-        if pair:
-            made[names("state", self.graph.input.name)] = torch.cat((x, torch.zeros_like(x)))
+            like = made[names("state", name)]
+            layout = last if like.ndim == 4 else torch.contiguous_format
+            made[key] = memory.empty(key, like.shape, like, layout)
+        clamped_input = names("state", self.graph.input.name)
+        if pair and clamped_input in taken:
+            made[clamped_input] = start(self.graph.input.name, clamped.x)
         return made
 
     def _weights(self) -> dict[str, Any]:

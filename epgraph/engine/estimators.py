@@ -9,11 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from epgraph.engine.phases import Nudge, make_pair, split_pair
-from epgraph.engine.relaxation import Clamped, Relaxation, States
+from epgraph.engine.relaxation import Clamped, Relaxation
 
 if TYPE_CHECKING:
     from epgraph.engine.engine import Engine
@@ -68,8 +67,7 @@ def centered(
         made = {name: make_pair(s, minus.states[name]) for name, s in plus.states.items()}
         engine.accumulate(made, clamped.x, -1.0 / (nudge.beta * len(clamped.x)))
         return _estimate(engine, nudge, free, plus, minus)
-    states: States = {name: torch.cat((s, torch.zeros_like(s))) for name, s in free.states.items()}
-    pairs = engine.run(clamped, states, steps, tolerance, nudge, pair=True)
+    pairs = engine.run(clamped, free.states, steps, tolerance, nudge, pair=True, lent=True)
     engine.accumulate(pairs.states, clamped.x, -1.0 / (nudge.beta * len(clamped.x)))
     split = {name: split_pair(pair) for name, pair in pairs.states.items()}
     signs = [replace(pairs, states={name: both[i] for name, both in split.items()}) for i in (0, 1)]
