@@ -227,10 +227,10 @@ def _work(
             run(program.sweep, moving)
         if residuals is not None:
             residuals.copy_(relative_change(before, [moving[name] for name in states], pair=pair))
-        for name, value in moving.items():
+        for name, place in static.items():
             # What a rewrite updates in place is there already.
-            if value is not static[name]:
-                static[name].copy_(value)
+            if moving[name] is not place:
+                place.copy_(moving[name])
 
     return work
 

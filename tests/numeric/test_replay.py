@@ -20,7 +20,7 @@ from tests.topologies import architectures
 
 DRAWN = settings(
     deadline=None,
-    max_examples=4,
+    max_examples=5,
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
