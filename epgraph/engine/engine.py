@@ -7,7 +7,9 @@ sweeps. ``reference.py`` is the oracle that it is held to.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -21,6 +23,7 @@ from epgraph.emit.anderson import Anderson
 from epgraph.emit.replay import Memory, capture_for
 from epgraph.emit.runtime import Step, relative_change, run
 from epgraph.engine.estimators import ESTIMATORS, Estimate
+from epgraph.engine.memory import within_memory
 from epgraph.engine.phases import Nudge
 from epgraph.engine.relaxation import Clamped, Relaxation, States, Status, Sweep
 from epgraph.errors import EpgraphError, nearest
@@ -182,7 +185,15 @@ class Engine(nn.Module):
         dynamics = self.architecture.dynamics
         steps = dynamics.free_steps if steps is None else steps
         tolerance = dynamics.tolerance if tolerance is None else tolerance
-        return self.run(self.clamp(x), self.start(x, start), steps, tolerance, nudge, record=record)
+
+        def probe(rows: int) -> None:
+            few = None if nudge is None else replace(nudge, target=nudge.target[:rows])
+            self.run(self.clamp(x[:rows]), self.start(x[:rows], None), 1, 0.0, few)
+
+        def work() -> Relaxation:
+            return self.run(self.clamp(x), self.start(x, start), steps, tolerance, nudge, record=record)
+
+        return within_memory(len(x), self.device, work, probe, self._plain)
 
     @torch.no_grad()
     def phi(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
@@ -249,9 +260,27 @@ class Engine(nn.Module):
         tolerance = dynamics.tolerance if tolerance is None else tolerance
         free_steps = dynamics.free_steps if free_steps is None else free_steps
         nudged_steps = dynamics.nudged_steps if nudged_steps is None else nudged_steps
-        clamped = self.clamp(x)
-        free = self.run(clamped, self.start(x, start), free_steps, tolerance)
-        return ESTIMATORS[name](self, clamped, Nudge(self.cost, target, beta), free, nudged_steps, tolerance)
+
+        def estimate(
+            x: Tensor, y: Tensor, start: Mapping[str, Tensor] | None, free_steps: int, nudged_steps: int
+        ) -> Estimate:
+            clamped = self.clamp(x)
+            free = self.run(clamped, self.start(x, start), free_steps, tolerance)
+            return ESTIMATORS[name](self, clamped, Nudge(self.cost, y, beta), free, nudged_steps, tolerance)
+
+        def probe(rows: int) -> None:
+            gradients = {parameter: parameter.grad for parameter in self.parameters()}
+            try:
+                self.zero_grad(set_to_none=True)
+                estimate(x[:rows], target[:rows], None, 1, 1)
+            finally:
+                for parameter, gradient in gradients.items():
+                    parameter.grad = gradient
+
+        def work() -> Estimate:
+            return estimate(x, target, start, free_steps, nudged_steps)
+
+        return within_memory(len(x), self.device, work, probe, self._plain)
 
     # What estimators build on.
 
@@ -366,6 +395,18 @@ class Engine(nn.Module):
             self._machines = {"key": key, "machine": made}
         found: Machine = self._machines["machine"]
         return found
+
+    @contextmanager
+    def _plain(self) -> Iterator[None]:
+        """Give back what captured graphs hold, and capture none meanwhile."""
+        machine = self.machine
+        replay, machine.replay = machine.replay, None
+        if replay is not None:
+            replay.forget()
+        try:
+            yield
+        finally:
+            machine.replay = replay
 
     def clamp(self, x: Tensor) -> Clamped:
         """Compute what the input and the biases contribute, which no sweep needs to compute again."""
