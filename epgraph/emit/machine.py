@@ -10,6 +10,7 @@ import torch
 
 from epgraph.emit.backend import Backend
 from epgraph.emit.program import Function, Program, calls, load, tidy
+from epgraph.emit.replay import Capture, Replay
 from epgraph.emit.rewrite import REWRITES
 from epgraph.emit.runtime import Step
 from epgraph.emit.trace import PhaseName, Tracer
@@ -33,17 +34,28 @@ class Machine:
     ----------
     dtype, cast
         Precision of the states, and whether parameters come in another.
-    backend, without
-        How to run, and rewrites to leave out.
+    backend, rewrites
+        How to run, and the rewrites that it then takes.
+    capture
+        How sweeps are captured as graphs; None runs them one by one.
     """
 
     def __init__(
-        self, plan: Plan, dtype: torch.dtype, *, cast: bool, backend: Backend, rewrites: frozenset[str]
+        self,
+        plan: Plan,
+        dtype: torch.dtype,
+        *,
+        cast: bool,
+        backend: Backend,
+        rewrites: frozenset[str],
+        capture: Capture | None = None,
     ) -> None:
         self.tracer = Tracer(plan, dtype, cast=cast, by_class="reuse_argmax" in rewrites)
         self.backend = backend
         self.rewrites = rewrites
         self.channels_last = "channels_last" in rewrites
+        # Preparing weights may copy from the host, which no graph can do.
+        self.replay = Replay(capture) if capture and "hoist_prepared" in rewrites else None
         self.steps: dict[tuple[Any, ...], tuple[Step, ...]] = {}
         self._programs: dict[str, Loaded] = {}
 

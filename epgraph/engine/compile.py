@@ -26,6 +26,7 @@ def compile(
     without: Iterable[str] = (),
     also: Iterable[str] = (),
     doubled: bool = True,
+    cuda_graphs: bool = True,
 ) -> Engine:
     """Compile an architecture into an engine.
 
@@ -47,6 +48,8 @@ def compile(
     doubled
         Whether the two nudged phases run as one doubled batch of common and odd parts, which is what keeps the
         gradient's digits; False runs them one after the other, as published.
+    cuda_graphs
+        Whether sweeps on a CUDA device are captured once and replayed as graphs; False launches every kernel.
 
     Raises
     ------
@@ -75,6 +78,7 @@ def compile(
             without=without,
             also=also,
             doubled=doubled,
+            cuda_graphs=cuda_graphs,
         )
     except (RuntimeError, AssertionError) as error:
         # torch raises either for a device that is not there, depending on how it was built.

@@ -7,7 +7,8 @@ sweeps. ``reference.py`` is the oracle that it is held to.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -20,8 +21,10 @@ from epgraph.edges import Shape, shape_text
 from epgraph.emit import BACKENDS, Loaded, Machine, choose, refuse
 from epgraph.emit.anderson import Anderson
 from epgraph.emit.record import recorded
+from epgraph.emit.replay import Memory, capture_for
 from epgraph.emit.runtime import Step, run, watched
 from epgraph.engine.estimators import ESTIMATORS, Estimate
+from epgraph.engine.memory import within_memory
 from epgraph.engine.phases import Nudge
 from epgraph.engine.pieces import cut, join
 from epgraph.engine.relaxation import Clamped, Relaxation, States, Status, Sweep
@@ -77,6 +80,7 @@ class Engine(nn.Module):
         without: frozenset[str] = frozenset(),
         also: frozenset[str] = frozenset(),
         doubled: bool = True,
+        cuda_graphs: bool = True,
     ) -> None:
         super().__init__()
         self.plan = plan
@@ -84,6 +88,7 @@ class Engine(nn.Module):
         self.without = without
         self.also = also
         self.doubled = doubled
+        self.cuda_graphs = cuda_graphs
         self._machines: dict[str, Any] = {}
         self.graph = plan.graph
         self.architecture = plan.graph.architecture
@@ -187,7 +192,15 @@ class Engine(nn.Module):
         dynamics = self.architecture.dynamics
         steps = dynamics.free_steps if steps is None else steps
         tolerance = dynamics.tolerance if tolerance is None else tolerance
-        return self.run(self.clamp(x), self.start(x, start), steps, tolerance, nudge, record=record, own=True)
+
+        def probe(rows: int) -> None:
+            few = None if nudge is None else replace(nudge, target=nudge.target[:rows])
+            self.run(self.clamp(x[:rows]), self.start(x[:rows], None), 1, 0.0, few)
+
+        def work() -> Relaxation:
+            return self.run(self.clamp(x), self.start(x, start), steps, tolerance, nudge, record=record, own=True)
+
+        return within_memory(len(x), self.device, work, probe, self._plain)
 
     @torch.no_grad()
     def phi(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
@@ -264,17 +277,31 @@ class Engine(nn.Module):
         nudged_steps = dynamics.nudged_steps if nudged_steps is None else nudged_steps
         given = {} if start is None else start
         self.check_start(given, len(x))
-        prepared: dict[str, Any] = {}
-        estimates = []
-        for rows in cut(self.graph, len(x), self.device):
+
+        def piece(rows: slice, prepared: dict[str, Any], free_steps: int, nudged_steps: int) -> Estimate:
             clamped = self.clamp(x[rows], prepared)
             states = self.start(clamped.x, {key: s[rows] for key, s in given.items()})
             free = self.run(clamped, states, free_steps, tolerance, own=True)
             energies = self.energy(clamped.x, free.states) if energy else None
             nudge = Nudge(self.cost, target[rows], beta, len(x))
             estimate = ESTIMATORS[name](self, clamped, nudge, free, nudged_steps, tolerance, keep)
-            estimates.append(replace(estimate, energies=energies))
-        return join(estimates)
+            return replace(estimate, energies=energies)
+
+        def probe(rows: int) -> None:
+            gradients = {parameter: parameter.grad for parameter in self.parameters()}
+            try:
+                self.zero_grad(set_to_none=True)
+                piece(slice(rows), {}, 1, 1)
+            finally:
+                for parameter, gradient in gradients.items():
+                    parameter.grad = gradient
+
+        def work() -> Estimate:
+            prepared: dict[str, Any] = {}
+            pieces = cut(self.graph, len(x), self.device)
+            return join([piece(rows, prepared, free_steps, nudged_steps) for rows in pieces])
+
+        return within_memory(len(x), self.device, work, probe, self._plain)
 
     # What estimators build on.
 
@@ -289,11 +316,14 @@ class Engine(nn.Module):
         pair: bool = False,
         record: bool = False,
         own: bool = False,
+        lent: bool = False,
     ) -> Relaxation:
         """Sweep until the residual is at most ``tolerance`` or ``steps`` are taken; see ``relax``.
 
-        ``states`` are those that move; with ``pair`` they are pairs, and so are those returned. They are left as they
-        are, unless ``own`` gives them away: then the dict is emptied, and sweeps write into its tensors.
+        ``states`` are those that move. They are left as they are, unless ``own`` gives them away, one by one, to save
+        memory. With ``pair`` those returned are pairs, and those given may be: states of one row an example are the
+        common part, and the odd part starts from zero. With ``lent`` the states returned may be memory that the next
+        run overwrites.
         """
         if not tolerance >= 0 or steps < 0:
             raise EpgraphError(f"steps and tolerance must not be negative, found {steps} and {tolerance}")
@@ -302,39 +332,48 @@ class Engine(nn.Module):
         relaxed = dynamics.over_relaxation != 1
         program = machine.program("pair" if pair else "free" if nudge is None else "nudged", relaxed=relaxed)
         names = {name: machine.tracer.names("state", name) for name in self.graph.free}
-        moved_names = frozenset(names.values())
         prepared = clamped.prepared
         if not all(name in prepared for _, _, results in program.prepare for name in results):
             values = dict(clamped.values)
             run(program.prepare, values)
             prepared |= {name: values[name] for _, _, results in program.prepare for name in results}
-        moving = {**clamped.values, **prepared, **self._memory(program, states, clamped.x, pair=pair, own=own)}
-        if relaxed:
-            moving["omega"] = dynamics.over_relaxation
-        if nudge is not None:
-            moving |= {"y": nudge.target, "beta": nudge.beta}
-        mixer = self._mixer(clamped.x, free=nudge is None, pair=pair) if dynamics.anderson else None
-        run(program.warm, moving)
+        replay = None if record or dynamics.anderson or not steps else machine.replay
+
+        def load(memory: Memory) -> dict[str, Any]:
+            # Captured sweeps may have to start twice.
+            return self._load(memory, program, clamped, states, nudge, pair=pair, own=own and replay is None)
+
         trajectory: list[Sweep] = []
-        residuals = torch.full((len(clamped.x),), float("nan"), device=clamped.x.device)
-        taken = 0
-        while taken < steps:
-            taken += 1
-            look = record or taken == steps or (tolerance > 0 and taken % CHECK_EVERY == 0)
-            before = [moving[name].clone() for name in names.values()] if mixer else []
-            if not look:
-                run(program.sweep, moving)
-            else:
-                residuals = watched(program.sweep, moving, moved_names, pair=pair)
-                if record:
-                    now = {name: moving[key].clone() for name, key in names.items()}
-                    trajectory.append(Sweep(now, self.energy(clamped.x, now), float(residuals.max())))
-                if tolerance > 0 and bool((residuals <= tolerance).all()):
-                    break
-            if mixer is not None and taken < steps:
-                mixer.step(before, [moving[name] for name in names.values()])
-                run(program.warm, moving)
-        moved = {name: moving[key] for name, key in names.items()}
+        if replay is not None:
+            moving, residuals, taken = replay.run(
+                program, load, list(names.values()), steps, every=CHECK_EVERY, tolerance=tolerance, pair=pair
+            )
+            residuals = residuals.clone()
+            moved = {name: moving[key] if lent else moving[key].clone() for name, key in names.items()}
+        else:
+            mixer = self._mixer(clamped.x, free=nudge is None, pair=pair) if dynamics.anderson else None
+            moving = load(Memory())
+            run(program.warm, moving)
+            moved_names = frozenset(names.values())
+            residuals = torch.full((len(clamped.x),), float("nan"), device=clamped.x.device)
+            taken = 0
+            while taken < steps:
+                taken += 1
+                look = record or taken == steps or (tolerance > 0 and taken % CHECK_EVERY == 0)
+                before = [moving[name].clone() for name in names.values()] if mixer else []
+                if not look:
+                    run(program.sweep, moving)
+                else:
+                    residuals = watched(program.sweep, moving, moved_names, pair=pair)
+                    if record:
+                        now = {name: moving[key].clone() for name, key in names.items()}
+                        trajectory.append(Sweep(now, self.energy(clamped.x, now), float(residuals.max())))
+                    if tolerance > 0 and bool((residuals <= tolerance).all()):
+                        break
+                if mixer is not None and taken < steps:
+                    mixer.step(before, [moving[name] for name in names.values()])
+                    run(program.warm, moving)
+            moved = {name: moving[key] for name, key in names.items()}
         diverged = self._diverged(moved)
         if diverged:
             status = Status.DIVERGED
@@ -381,11 +420,29 @@ class Engine(nn.Module):
                 measured = recorded(self.plan, self.device, self.dtype)
                 name = measured or choose(self.plan, self.device, self.dtype)
             backend = refuse(name, self.plan, self.device, self.dtype)
-            rewrites = (backend.rewrites | self.also) - self.without
-            made = Machine(self.plan, self.dtype, cast=key[2], backend=backend, rewrites=rewrites)
+            made = Machine(
+                self.plan,
+                self.dtype,
+                cast=key[2],
+                backend=backend,
+                rewrites=(backend.rewrites | self.also) - self.without,
+                capture=capture_for(self.device) if self.cuda_graphs else None,
+            )
             self._machines = {"key": key, "machine": made}
         found: Machine = self._machines["machine"]
         return found
+
+    @contextmanager
+    def _plain(self) -> Iterator[None]:
+        """Give back what captured graphs hold, and capture none meanwhile."""
+        machine = self.machine
+        replay, machine.replay = machine.replay, None
+        if replay is not None:
+            replay.forget()
+        try:
+            yield
+        finally:
+            machine.replay = replay
 
     def clamp(self, x: Tensor, prepared: dict[str, Any] | None = None) -> Clamped:
         """Compute what the input and the biases contribute, which no sweep needs to compute again.
@@ -462,23 +519,47 @@ class Engine(nn.Module):
             gradient = values.pop(name).to(parameter.dtype).mul_(scale)
             parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
 
-    def _memory(self, program: Loaded, states: States, x: Tensor, *, pair: bool, own: bool) -> dict[str, Any]:
-        """States that a sweep may write into, and the working memory that it needs."""
-        last = torch.channels_last if program.program.channels_last else torch.contiguous_format
-
-        def formatted(t: Tensor) -> torch.memory_format:
-            return last if t.ndim == 4 else torch.contiguous_format
-
+    def _load(
+        self,
+        memory: Memory,
+        program: Loaded,
+        clamped: Clamped,
+        states: States,
+        nudge: Nudge | None,
+        *,
+        pair: bool,
+        own: bool,
+    ) -> dict[str, Any]:
+        """All that a phase's sweeps take, by the names of emitted code, with states that they may write into."""
         names = self.machine.tracer.names
-        made: dict[str, Any] = {}
+        last = torch.channels_last if program.program.channels_last else torch.contiguous_format
+        taken = {name for _, arguments, _ in (*program.warm, *program.sweep) for name in arguments}
+        made: dict[str, Any] = {"omega": self.architecture.dynamics.over_relaxation} if "omega" in taken else {}
+        for name, value in {**clamped.values, **clamped.prepared}.items():
+            if name in taken:
+                made[name] = memory.hold(name, value)
+        if nudge is not None:
+            made |= {"y": memory.hold("y", nudge.target), "beta": nudge.beta}
+
+        def start(name: str, state: Tensor) -> Tensor:
+            rows = (2 if pair else 1) * len(clamped.x)
+            layout = last if state.ndim == 4 else torch.contiguous_format
+            moving = memory.empty(names("state", name), (rows, *state.shape[1:]), state, layout)
+            # Of a pair, the common part alone.
+            moving[: len(state)].copy_(state)
+            moving[len(state) :].zero_()
+            return moving
+
         for name in self.graph.free:
-            # Taken out at once: where the layout has to change, one state is there twice for a moment, not all.
-            s = states.pop(name) if own else states[name].clone()
-            made[names("state", name)] = s.contiguous(memory_format=formatted(s))
+            # Given away one by one: all states twice would be too much.
+            made[names("state", name)] = start(name, states.pop(name) if own else states[name])
         for key, name in program.program.scratch.items():
-            made[key] = torch.empty_like(made[names("state", name)])
-        if pair:
-            made[names("state", self.graph.input.name)] = torch.cat((x, torch.zeros_like(x)))
+            like = made[names("state", name)]
+            layout = last if like.ndim == 4 else torch.contiguous_format
+            made[key] = memory.empty(key, like.shape, like, layout)
+        clamped_input = names("state", self.graph.input.name)
+        if pair and clamped_input in taken:
+            made[clamped_input] = start(self.graph.input.name, clamped.x)
         return made
 
     def _weights(self) -> dict[str, Any]:

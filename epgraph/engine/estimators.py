@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from epgraph.engine.phases import Nudge, make_pair, split_pair_
@@ -74,13 +73,12 @@ def centered(
         made = {name: make_pair(s, minus.states[name]) for name, s in plus.states.items()}
         engine.accumulate(made, clamped.x, -nudge.scale)
         return _estimate(engine, nudge, free, plus, minus)
-    states: States = {}
-    for name in list(free.states):
-        s = free.states[name]
-        states[name] = torch.cat((s, torch.zeros_like(s)))
-        if not keep and name != engine.graph.output.name:
-            del free.states[name]
-    pairs = engine.run(clamped, states, steps, tolerance, nudge, pair=True, own=True)
+    states = free.states
+    if not keep:
+        output = engine.graph.output.name
+        states = {name: free.states.pop(name) for name in list(free.states)}
+        free.states[output] = states[output]
+    pairs = engine.run(clamped, states, steps, tolerance, nudge, pair=True, own=not keep, lent=not keep)
     engine.accumulate(pairs.states, clamped.x, -nudge.scale)
     signs: tuple[States, States] = ({}, {})
     for name in list(pairs.states):

@@ -159,7 +159,7 @@ def _evaluated(graph: fx.Graph, tracer: Tracer, rows: int) -> dict[fx.Node, Any]
                 converted = node.target == "to"
                 values[node] = own if converted else getattr(own, str(node.target))(*rest, **value(node.kwargs))
             if rows == 0 and isinstance(values.get(node), torch.Tensor):
-                # What depends on parameters alone is not empty: one number stands for all, or they would be there twice.
+                # What depends on parameters alone is not empty: one number stands for all of its numbers.
                 values[node] = values[node].new_zeros(()).expand(values[node].shape)
     return values
 

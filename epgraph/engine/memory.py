@@ -1,0 +1,121 @@
+"""Running out of memory: said in terms of the batch, with the size that would fit."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from epgraph.errors import EpgraphError
+
+Result = TypeVar("Result")
+
+SPARE = 0.2
+"""Part of the free memory that an estimate leaves to what it does not see: workspaces, fragments, captured graphs."""
+
+SIGNS = ("DefaultCPUAllocator", "not enough memory", "out of memory")
+"""What torch writes into a RuntimeError that means that memory ran out."""
+
+
+def within_memory(
+    rows: int,
+    device: torch.device,
+    work: Callable[[], Result],
+    probe: Callable[[int], object],
+    plain: Callable[[], AbstractContextManager[None]],
+) -> Result:
+    """Do ``work`` on a batch of ``rows``; where memory runs out, say which batch would fit.
+
+    The estimate extrapolates the live bytes of ``probe(1)`` and ``probe(2)``, which do the same on so many examples,
+    to the memory that is free within ``plain()``, which keeps nothing from earlier batches.
+    """
+    try:
+        return work()
+    except (MemoryError, RuntimeError) as error:
+        if not is_shortage(error):
+            raise
+    # Outside the handler, whose traceback would keep alive all that the work had asked for.
+    problem = f"out of memory on {device} with a batch of {rows}"
+    fits, basis = _fits(rows, device, probe, plain) if rows > 1 else (0, "")
+    if fits < 1:
+        raise EpgraphError(problem, "not even one example fits: use a smaller network or another device")
+    raise EpgraphError(f"{problem}; a batch of {fits} should fit: {basis}", f"set training.batch_size to {fits}")
+
+
+def _fits(
+    rows: int, device: torch.device, probe: Callable[[int], object], plain: Callable[[], AbstractContextManager[None]]
+) -> tuple[int, str]:
+    """Batch that should fit, and what that is estimated from; 0 where not even two examples do."""
+    try:
+        with plain():
+            one, two, room = _peak(probe, 1), _peak(probe, 2), _room(device)
+    except (MemoryError, RuntimeError) as error:
+        if not is_shortage(error):
+            raise
+        return 0, ""
+    each = max(1, two - one)
+    fits = min(rows - 1, int(((1 - SPARE) * room - (one - each)) / each))
+    return fits, (
+        f"an example takes {each / 2**20:.2g} MiB (measured on one and two of them), {room / 2**30:.2g} GiB are free, "
+        "and a fifth of that is left for workspaces"
+    )
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether an exception means that memory ran out."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in str(error) for sign in SIGNS)
+
+
+class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Bytes of the tensors that are made meanwhile and alive at once: ``peak`` is their largest sum."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = self.peak = 0
+        self._alive: set[int] = set()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation and count what it made."""
+        known = {t.untyped_storage()._cdata for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
+        result = function(*args, **(kwargs or {}))
+        for made in tree_leaves(result):
+            if isinstance(made, Tensor) and made.device.type != "meta":
+                storage = made.untyped_storage()
+                if storage._cdata not in known | self._alive:
+                    self._alive.add(storage._cdata)
+                    self.now += storage.nbytes()
+                    weakref.finalize(storage, self._freed, storage._cdata, storage.nbytes())
+        self.peak = max(self.peak, self.now)
+        return result
+
+    def _freed(self, storage: int, size: int) -> None:
+        self._alive.discard(storage)
+        self.now -= size
+
+
+def _peak(probe: Callable[[int], object], rows: int) -> int:
+    with Live() as live:
+        probe(rows)
+    return int(live.peak)
+
+
+def _room(device: torch.device) -> int:
+    """Bytes that this process could still ask for."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        free: int = torch.cuda.mem_get_info(device)[0]
+        return free
+    system = Path("/proc/meminfo")
+    if system.is_file():
+        line = next(line for line in system.read_text().splitlines() if line.startswith("MemAvailable"))
+        return int(line.split()[1]) * 1024
+    # Elsewhere: half of the machine.
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
