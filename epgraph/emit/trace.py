@@ -249,12 +249,14 @@ class Tracer:
                 note = f"{edge.name}: c[{edge.source}] ⊗ o[{edge.target}] + o[{edge.source}] ⊗ c[{edge.target}]"
                 names = (parameter, self.names("weight", edge.name), *self._ends(edge))
                 record = partial(self._edge_gradient, edge, once)
-                yield self._piece("gradient", record, note, names, self._geometry(edge))
+                # A function an edge, so that a gradient can be added up and dropped before the next one is made.
+                function = "gradient" if self.many else f"gradient_{edge.name}"
+                yield self._piece(function, record, note, names, self._geometry(edge))
         for name in self.graph.free:
             parameter = f"states.{name}.bias"
             if self.graph.states[name].bias_shape is not None and parameter in trainable:
                 read = (parameter, self.names("state", name))
-                yield self._piece("gradient", partial(self._bias_gradient, name), "", read, self._shape(name))
+                yield self._piece("gradient_biases", partial(self._bias_gradient, name), "", read, self._shape(name))
 
     def _edge_gradient(self, edge: Edge, once: bool, recorder: Recorder, results: Results) -> None:
         clamped = self.graph.input.name

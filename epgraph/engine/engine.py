@@ -512,12 +512,12 @@ class Engine(nn.Module):
         parameters = dict(self.named_parameters())
         trainable = frozenset(name for name, parameter in parameters.items() if parameter.requires_grad)
         values = self._weights() | self._named({**pairs, self.graph.input.name: torch.cat((x, torch.zeros_like(x)))})
-        steps = self._steps("gradient", trainable=trainable, once=self.doubled)
-        run(steps, values)
-        for name in (name for _, _, results in steps for name in results):
-            parameter = parameters[name]
-            gradient = values.pop(name).to(parameter.dtype).mul_(scale)
-            parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+        for step in self._steps("gradient", trainable=trainable, once=self.doubled):
+            run((step,), values)
+            for name in step[2]:
+                parameter = parameters[name]
+                gradient = values.pop(name).to(parameter.dtype).mul_(scale)
+                parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
 
     def _load(
         self,
