@@ -14,6 +14,7 @@ from epgraph.emit.replay import Capture, Replay
 from epgraph.emit.rewrite import REWRITES
 from epgraph.emit.runtime import Step
 from epgraph.emit.trace import PhaseName, Tracer
+from epgraph.emit.triton_kernel import Kernel
 from epgraph.passes import Plan
 
 
@@ -89,5 +90,5 @@ class Machine:
         return self._load((made,))[made.name], made.arguments, made.results
 
     def _load(self, functions: tuple[Function, ...]) -> dict[str, Callable[..., Any]]:
-        pairs = {str(p): p for p in self.tracer.pairs.values()}
-        return load(functions, pairs)
+        passed_on = [a for f in functions for node in f.graph.nodes for a in node.args if isinstance(a, Kernel)]
+        return load(functions, {str(f): f for f in (*self.tracer.pairs.values(), *passed_on)})

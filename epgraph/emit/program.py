@@ -12,6 +12,7 @@ from torch import fx
 
 from epgraph.edges.convolution import correlate
 from epgraph.emit import runtime
+from epgraph.emit.triton_kernel import launch
 
 HELPERS: dict[str, Callable[..., Any]] = {
     f.__name__: f
@@ -25,6 +26,7 @@ HELPERS: dict[str, Callable[..., Any]] = {
         runtime.taps,
         runtime.interleave,
         correlate,
+        launch,
     )
 }
 """What emitted code calls beside torch, by name."""
@@ -52,6 +54,7 @@ LOCAL = {
     "addmm_": "sum",
     "clamp_": "new",
     "clamp": "new",
+    "launch": "new",
 }
 """What the results of operations are called; a local name must not hide a helper, and should say what it is."""
 
