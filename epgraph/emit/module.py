@@ -69,7 +69,9 @@ def module_text(machine: Machine) -> str:
             "set dynamics.anderson to 0 for plain sweeps, or use the engine of epgraph.compile",
         )
     if "fuse_updates" in machine.rewrites:
-        raise EpgraphError(f"an emitted module has no kernels of backend '{machine.backend.name}'", "use another backend")
+        raise EpgraphError(
+            f"an emitted module has no kernels of backend '{machine.backend.name}'", "use another backend"
+        )
     relaxed = dynamics.over_relaxation != 1
     phases = {name: machine.program(name, relaxed=relaxed) for name in ("free", "pair")}
     parameters = _parameters(machine)

@@ -74,7 +74,7 @@ def _store(graph: fx.Graph, value: fx.Node, old: fx.Node, output: fx.Node, *, in
         if clamped:
             stored = graph.call_function(torch.clamp, value.args, {"out": old})
         elif value.target is HELPERS["launch"]:
-            stored = graph.call_function(value.target, (value.args[0], old, *value.args[2:]))  # type: ignore[arg-type]
+            stored = graph.call_function(value.target, (value.args[0], old, *value.args[2:]))
         elif paired:
             stored = graph.call_function(value.target, (*value.args[:3], old))  # type: ignore[arg-type]
         else:
