@@ -39,7 +39,7 @@ backend_option = click.option(
     default="auto",
     show_default=True,
     metavar="NAME",
-    help="How sweeps run: eager, channels_last, onednn, inductor, or auto: what 'epgraph tune' recorded, else by size.",
+    help="How sweeps run: eager, channels_last, triton, onednn or inductor; auto: as 'epgraph tune' found, or by size.",
 )
 threads_option = click.option(
     "--threads", type=click.IntRange(1, 256), help="CPU threads; left out, one for a small network, else all."

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from epgraph.emit.rewrite import REWRITES
+from epgraph.emit.triton_kernel import unavailable
 from epgraph.errors import EpgraphError, nearest
 from epgraph.passes import Plan
 
@@ -29,6 +30,8 @@ class Backend:
 
     def unusable(self, plan: Plan, device: torch.device, dtype: torch.dtype) -> str:
         """Return why this backend cannot run a network there; empty if it can."""
+        if "fuse_updates" in self.rewrites:
+            return unavailable(device, dtype)
         if self.name != "onednn" and not (self.compiled and "pack_weights" in self.rewrites):
             return ""
         if device.type != "cpu":
@@ -43,14 +46,15 @@ class Backend:
 
 
 _ALL = frozenset(REWRITES)
-_OFF = frozenset({"merge_sources", "merge_targets"})
-"""Rewrites that are not worth their copies on the examples (benchmarks/results); ``compile(also=…)`` adds them."""
+_OFF = frozenset({"merge_sources", "merge_targets", "fuse_updates"})
+"""Not worth their copies on the examples (benchmarks/results; ``compile(also=…)`` adds them), or for Triton alone."""
 
 BACKENDS: dict[str, Backend] = {
     backend.name: backend
     for backend in (
         Backend("eager", frozenset({"hoist_prepared"})),
         Backend("channels_last", _ALL - _OFF - {"pack_weights", "split_strided"}),
+        Backend("triton", (_ALL - _OFF - {"pack_weights"}) | {"fuse_updates"}),
         Backend("onednn", _ALL - _OFF),
         Backend("inductor", _ALL - _OFF - {"fuse_sums", "plan_buffers"}, compiled=True),
     )

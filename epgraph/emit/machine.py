@@ -14,6 +14,7 @@ from epgraph.emit.replay import Capture, Replay
 from epgraph.emit.rewrite import REWRITES
 from epgraph.emit.runtime import Step
 from epgraph.emit.trace import PhaseName, Tracer
+from epgraph.emit.triton_kernel import Kernel
 from epgraph.passes import Plan
 
 
@@ -83,7 +84,9 @@ class Machine:
         return self._steps(getattr(self.tracer, name)(**options))
 
     def _steps(self, functions: tuple[Function, ...], *, compiled: bool = False) -> tuple[Step, ...]:
-        loaded: dict[str, Callable[..., Any]] = load(functions, {str(p): p for p in self.tracer.pairs.values()})
+        passed_on = [a for f in functions for node in f.graph.nodes for a in node.args if isinstance(a, Kernel)]
+        named = {str(function): function for function in (*self.tracer.pairs.values(), *passed_on)}
+        loaded: dict[str, Callable[..., Any]] = load(functions, named)
         if compiled:
             loaded = {name: torch.compile(function, dynamic=False) for name, function in loaded.items()}
         return tuple((loaded[f.name], arguments, results) for f, arguments, results in calls(functions))

@@ -60,13 +60,17 @@ def module_text(machine: Machine) -> str:
     Raises
     ------
     EpgraphError
-        Where the network asks for Anderson acceleration, which the module does not have.
+        Where the network asks for Anderson acceleration, or the backend for Triton: the module has neither.
     """
     dynamics = machine.tracer.graph.architecture.dynamics
     if dynamics.anderson:
         raise EpgraphError(
             f"an emitted module has no Anderson acceleration, and dynamics.anderson is {dynamics.anderson}",
             "set dynamics.anderson to 0 for plain sweeps, or use the engine of epgraph.compile",
+        )
+    if "fuse_updates" in machine.rewrites:
+        raise EpgraphError(
+            f"an emitted module has no kernels of backend '{machine.backend.name}'", "use another backend"
         )
     relaxed = dynamics.over_relaxation != 1
     phases = {name: machine.program(name, relaxed=relaxed) for name in ("free", "pair")}

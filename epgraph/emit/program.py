@@ -12,6 +12,7 @@ from torch import fx
 
 from epgraph.edges.convolution import correlate
 from epgraph.emit import runtime
+from epgraph.emit.triton_kernel import launch
 
 HELPERS: dict[str, Callable[..., Any]] = {
     f.__name__: f
@@ -26,6 +27,7 @@ HELPERS: dict[str, Callable[..., Any]] = {
         runtime.interleave,
         runtime.add_phase_,
         correlate,
+        launch,
     )
 }
 """What emitted code calls beside torch, by name."""
@@ -54,6 +56,7 @@ LOCAL = {
     "addmm_": "sum",
     "clamp_": "new",
     "clamp": "new",
+    "launch": "new",
 }
 """What the results of operations are called; a local name must not hide a helper, and should say what it is."""
 

@@ -111,11 +111,10 @@ def _room(device: torch.device) -> int:
     """Bytes that this process could still ask for."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
-        free: int = torch.cuda.mem_get_info(device)[0]
-        return free
+        return int(torch.cuda.mem_get_info(device)[0])
     system = Path("/proc/meminfo")
     if system.is_file():
         line = next(line for line in system.read_text().splitlines() if line.startswith("MemAvailable"))
         return int(line.split()[1]) * 1024
     # Elsewhere: half of the machine.
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)

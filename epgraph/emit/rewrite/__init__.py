@@ -13,6 +13,7 @@ from epgraph.emit.rewrite.pack import pack_weights
 from epgraph.emit.rewrite.prepare import hoist_prepared
 from epgraph.emit.rewrite.reuse import reuse_argmax
 from epgraph.emit.rewrite.transposed import flip_transposed, split_strided
+from epgraph.emit.rewrite.updates import fuse_updates
 from epgraph.emit.trace import Tracer
 
 Rewrite = Callable[[Program, Tracer], Program]
@@ -21,6 +22,7 @@ REWRITES: dict[str, Rewrite] = {
     rewrite.__name__: rewrite
     for rewrite in (
         reuse_argmax,
+        fuse_updates,
         flip_transposed,
         split_strided,
         merge_sources,

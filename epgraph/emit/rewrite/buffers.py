@@ -91,6 +91,8 @@ def _store(graph: fx.Graph, value: fx.Node, old: fx.Node, output: fx.Node, *, in
     with graph.inserting_before(value):
         if clamped:
             stored = graph.call_function(torch.clamp, value.args, {"out": old})
+        elif value.target is HELPERS["launch"]:
+            stored = graph.call_function(value.target, (value.args[0], old, *value.args[2:]))
         elif paired:
             stored = graph.call_function(value.target, (*value.args[:3], old))  # type: ignore[arg-type]
         else:

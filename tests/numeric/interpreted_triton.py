@@ -1,0 +1,95 @@
+"""Generated Triton kernels in Triton's interpreter, against the eager backend. ``test_triton.py`` runs this file.
+
+The interpreter has to be chosen before triton is imported, so these tests have a process of their own.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+import torch
+
+import epgraph as ep
+from epgraph.engine import Status
+from tests.numeric.test_engine import Case, apart
+from tests.numeric.test_solvers import RING
+from tests.topologies import random_architecture
+
+MIXED: dict[str, Any] = {
+    "epgraph": 1,
+    "name": "mixed",
+    "input": {"name": "x", "shape": [2, 9, 8]},
+    "output": {"name": "y", "classes": 3, "activation": "relu1"},
+    "states": {
+        "a": {"channels": 17, "activation": {"relu": [1, 4]}},
+        "b": {"channels": 3, "activation": "tanh"},
+        "c": {"channels": 5, "activation": "relu6", "bias": False},
+        "d": {"shape": [4], "activation": "relu6"},
+        "e": {"shape": [2, 2, 3], "activation": "relu6"},
+        "f": {"channels": 3, "activation": "identity"},
+    },
+    "edges": [
+        {"from": "x", "to": "a", "conv": {"kernel": 3, "padding": 1}},
+        {"from": "a", "to": "b", "conv": {"kernel": 4, "padding": 2, "stride": 2}},
+        {"from": "a", "to": "c", "conv": {"kernel": 2, "stride": 2}},
+        {"from": "a", "to": "f", "conv": {"kernel": 3, "padding": 1, "pool": "max"}},
+        {"from": "b", "to": "d", "dense": {}},
+        {"from": "d", "to": "e", "dense": {}},
+        {"from": "e", "to": "d", "dense": {}},
+        {"from": "c", "to": "y", "dense": {}},
+        {"from": "d", "to": "y", "dense": {}},
+        {"from": "f", "to": "y", "dense": {}},
+    ],
+}
+"""Strides and kernels that leave rows over, every way of a dense edge, and what a kernel must not take."""
+
+
+def compare(
+    data: dict[str, Any], schedule: str, bar: float, dtype: torch.dtype = torch.float32, steps: tuple[int, int] = (2, 1)
+) -> None:
+    case = Case(data)
+    made = []
+    for backend in ("eager", "triton"):
+        engine = ep.compile(case.architecture, dtype=dtype, schedule=schedule, backend=backend)
+        engine.load_state_dict({**engine.state_dict(), **case.parameters})
+        made.append((engine, engine.backward(case.x, case.y, beta=0.2, free_steps=steps[0], nudged_steps=steps[1])))
+    (eager, expected), (_, found) = made
+    for a, b in zip((found.free, *found.nudged), (expected.free, *expected.nudged), strict=True):
+        for name, state in b.states.items():
+            assert apart(a.states[name].double(), state.double()) <= bar, name
+    gradients = {name: p.grad for name, p in eager.named_parameters()}
+    for name, p in made[1][0].named_parameters():
+        assert p.grad is not None
+        assert apart(p.grad, gradients[name]) <= 20 * bar, name  # type: ignore[arg-type]
+
+
+def test_a_residual_network() -> None:
+    """Its even and odd classes have a conflict: updated together must not mean after one another."""
+    compare({**RING, "dynamics": {}}, "even_odd", 1e-5)
+
+
+def test_over_relaxation() -> None:
+    compare({**RING, "dynamics": {"over_relaxation": 1.4}}, "coloring", 1e-5)
+
+
+def test_low_precision() -> None:
+    """In float16; the interpreter multiplies the bit patterns of bfloat16 (triton 3.8)."""
+    compare({**RING, "dynamics": {}}, "coloring", 2e-2, torch.float16, (1, 1))
+
+
+def test_all_kinds_and_activations() -> None:
+    compare(MIXED, "even_odd", 1e-5)
+
+
+@pytest.mark.parametrize(("seed", "schedule"), [(1, "synchronous"), (2, "forward_backward")])
+def test_random_topologies(seed: int, schedule: str) -> None:
+    compare(random_architecture(random.Random(seed), max_states=5), schedule, 1e-5, steps=(1, 1))
+
+
+def test_what_is_not_a_number_stays_visible() -> None:
+    engine = ep.compile(ep.Architecture.model_validate(RING), backend="triton", dtype=torch.float32)
+    with torch.no_grad():
+        next(engine.parameters()).fill_(float("nan"))
+    assert engine.relax(torch.rand(1, 2, 6, 6), steps=1).status is Status.DIVERGED
