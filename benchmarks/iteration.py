@@ -48,7 +48,12 @@ class Subject:
         self.device = torch.device(arguments.device)
         self.dtype = DTYPES[arguments.dtype]
         self.engine: Engine = ep.compile(
-            arguments.file, device=self.device, dtype=self.dtype, backend=arguments.backend, without=arguments.without
+            arguments.file,
+            device=self.device,
+            dtype=self.dtype,
+            backend=arguments.backend,
+            without=arguments.without,
+            cuda_graphs=not arguments.no_graphs,
         )
         architecture = self.engine.architecture
         dynamics = architecture.dynamics
@@ -119,9 +124,12 @@ class PeerSubject:
         if subject.nudged_phases != 2:
             raise PeerError("the official driver nudges both ways: learning.estimator must be 'centered'")
         steps = min(AGREE_STEPS, subject.free_steps)
+        allowed = torch.backends.cuda.matmul.allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = False
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             ours = subject.engine.relax(subject.x, steps=steps, tolerance=0).states
             official = self.peer.relax(subject.x, steps)
+        torch.backends.cuda.matmul.allow_tf32 = allowed
         worst = max(relative_difference(state, official[name]) for name, state in ours.items())
         bar = AGREE_BAR[subject.dtype]
         if not worst <= bar:
@@ -163,6 +171,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "schedule": subject.engine.plan.schedule.name,
         "backend": subject.engine.machine.backend.name,
         "without": arguments.without,
+        "cuda_graphs": device.type == "cuda" and not arguments.no_graphs,
         "free_steps": subject.free_steps,
         "nudged_steps": subject.nudged_steps,
         "nudged_phases": subject.nudged_phases,
@@ -243,6 +252,8 @@ def main() -> int:
     arguments = _arguments()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    if arguments.tf32:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = arguments.tf32 == "on"
     torch.backends.cudnn.benchmark = True  # as in the official driver, for both systems
     result = measure_memory(arguments) if arguments.memory_of else measure(arguments)
     print(json.dumps(rounded(result), indent=1))
@@ -257,6 +268,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
     parser.add_argument("--backend", default="auto", help="how sweeps run (default auto)")
     parser.add_argument("--without", action="append", default=[], help="leave a rewrite out; may be repeated")
+    parser.add_argument("--no-graphs", action="store_true", help="launch every kernel on a GPU, replay no graphs")
+    parser.add_argument("--tf32", choices=["on", "off"], help="float32 products on a GPU; left out, torch's defaults")
     parser.add_argument("--threads", type=int, help="threads of torch on the CPU")
     parser.add_argument("--free-steps", type=int, help="left out, the file's")
     parser.add_argument("--nudged-steps", type=int, help="left out, the file's")

@@ -81,7 +81,7 @@ class Kernel:
         sources: Sequence[Tensor],
         weights: Sequence[Tensor],
     ) -> Tensor:
-        """Compute the new ``state``, (batch, *shape), into ``out``: the state itself, or new memory where None."""
+        """Compute the new ``state``, (batch, *shape), into ``out``; into new memory where that is None."""
         out = torch.empty_like(state) if out is None else out
         if out.numel() == 0:  # an empty batch, which rewrites find shapes with
             return out
@@ -118,14 +118,15 @@ class Kernel:
         grid = (down * across * -(-pixels // blocks.m), -(-self.update.channels // blocks.n))
         tf32 = torch.backends.cuda.matmul.fp32_precision == "tf32"
         options = {"num_warps": blocks.warps, "num_stages": blocks.stages}
-        self._compiled[grid](
-            *arguments,
-            PRECISION="tf32" if tf32 else "ieee",
-            BLOCK_M=blocks.m,
-            BLOCK_N=blocks.n,
-            BLOCK_K=blocks.k,
-            **options,
-        )
+        with torch.cuda.device_of(arguments[0]):  # type: ignore[no-untyped-call]
+            self._compiled[grid](
+                *arguments,
+                PRECISION="tf32" if tf32 else "ieee",
+                BLOCK_M=blocks.m,
+                BLOCK_N=blocks.n,
+                BLOCK_K=blocks.k,
+                **options,
+            )
 
     def _choose(self, launch: Callable[[Blocks, Tensor], None], out: Tensor) -> Blocks:
         """Fastest blocks for a batch size, timed into memory of their own: a relaxed update reads what it writes."""

@@ -5,7 +5,7 @@ the channels, and what is summed over is every input channel of every tap of eve
 tile in registers; constant, over-relaxation and clipping follow there, and the new state is stored once.
 
 A transposed convolution of stride S reaches a pixel n through the taps k with n + padding − k divisible by S. Pixels
-are therefore dealt to programs by their phase (y mod S, x mod S), and each program loops over the taps of its phase.
+are therefore dealt to programs by their phase (y mod S, x mod S), and a program loops over the taps of its phase alone.
 """
 
 from __future__ import annotations
@@ -175,8 +175,8 @@ def _accumulate(update: Update, number: int, term: Term) -> list[str]:
         f"inside = seen[:, None] & (k < {term.channels})[None, :]",
         f"at = n * {strided[0]} + at_y * {strided[1]} + at_x * {strided[2]}",
         f"at_s = source_{number} + at[:, None] + (k * {strided[3]})[None, :]",
-        f"row = ((i * {wide} + j) * {term.channels} + k) * {update.channels}",
-        f"at_w = weight_{number} + row[:, None] + c[None, :]",
+        f"row = (i * {wide} + j) * {term.channels} + k",
+        f"at_w = weight_{number} + (row * {update.channels})[:, None] + c[None, :]",
         f"w = tl.load(at_w, mask=(k < {term.channels})[:, None] & (c < {update.channels})[None, :], other=0.0)",
         "s = tl.load(at_s, mask=inside, other=0.0)",
         "common = tl.dot(s, w, common, input_precision=PRECISION)",

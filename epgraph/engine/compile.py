@@ -41,7 +41,8 @@ def compile(
     seed
         Seed of the initial parameters; left out, ``training.seed``.
     backend
-        How sweeps run: ``auto``, ``eager``, ``channels_last``, ``onednn`` or ``inductor`` (``epgraph.emit.BACKENDS``).
+        How sweeps run: ``auto``, ``eager``, ``channels_last``, ``triton``, ``onednn`` or ``inductor``
+        (``epgraph.emit.BACKENDS``).
     without, also
         Rewrites to leave out of the backend's or to add to them (``epgraph.emit.rewrite.REWRITES``), to measure what
         each is worth.

@@ -104,7 +104,8 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def _peak(probe: Callable[[int], object], rows: int) -> int:
     with Live() as live:
         probe(rows)
-    return int(live.peak)
+    peak: int = live.peak
+    return peak
 
 
 def _room(device: torch.device) -> int:

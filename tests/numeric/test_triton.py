@@ -1,4 +1,4 @@
-"""Backend ``triton`` without a GPU: in Triton's interpreter, compiled for one that is not there, refused by name."""
+"""Backend ``triton`` without a GPU: in Triton's interpreter, compiled for a GPU that is not there, refused by name."""
 
 from __future__ import annotations
 

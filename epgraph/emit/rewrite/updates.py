@@ -128,7 +128,7 @@ def _chain(total: fx.Node, state: fx.Node, tracer: Tracer) -> tuple[list[fx.Node
     if user is None:
         return chain, omega, None
     if user.target is runtime.in_pieces and user.args[1] is chain[-1]:
-        activation = next((a for a, pair in tracer.pairs.items() if repr(pair) == repr(user.args[0])), None)
+        activation = next((a for a, pair in tracer.pairs.items() if str(pair) == str(user.args[0])), None)
         return ([*chain, user], omega, user.args[2]) if isinstance(activation, ReLU) else (chain, omega, None)
     if user.op == "call_method" and user.target == "clamp_" and user.args[0] is chain[-1]:
         if len(user.args) == 3:
