@@ -14,6 +14,7 @@ import torch
 import epgraph as ep
 from epgraph.engine import Status
 from tests.numeric.test_engine import Case, apart
+from tests.numeric.test_replay import FakeGraph
 from tests.numeric.test_solvers import RING
 from tests.topologies import random_architecture
 
@@ -86,6 +87,17 @@ def test_all_kinds_and_activations() -> None:
 @pytest.mark.parametrize(("seed", "schedule"), [(1, "synchronous"), (2, "forward_backward")])
 def test_random_topologies(seed: int, schedule: str) -> None:
     compare(random_architecture(random.Random(seed), max_states=5), schedule, 1e-5, steps=(1, 1))
+
+
+def test_kernels_are_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("epgraph.engine.engine.capture_for", lambda device: FakeGraph)
+    architecture = ep.Architecture.model_validate({**RING, "dynamics": {}})
+    engines = [ep.compile(architecture, dtype=torch.float32, backend=backend) for backend in ("triton", "eager")]
+    for rows in (2, 1):
+        x = torch.rand(rows, 2, 6, 6)
+        found, expected = (engine.relax(x, steps=2) for engine in engines)
+        for name, state in expected.states.items():
+            assert apart(found.states[name], state) <= 1e-5, name
 
 
 def test_what_is_not_a_number_stays_visible() -> None:

@@ -13,6 +13,7 @@ import torch
 
 import epgraph as ep
 from epgraph.emit import BACKENDS, Machine
+from epgraph.emit.module import module_text
 from epgraph.emit.triton_kernel import CANDIDATES, Kernel, _load
 from tests.numeric.test_rewrites import operations, plan_of
 
@@ -86,6 +87,13 @@ def test_refused_by_name(dtype: torch.dtype, interpret: str, reason: str, monkey
     engine = ep.compile("examples/digits.yaml", backend="triton", dtype=dtype)
     with pytest.raises(ep.EpgraphError, match=f"backend 'triton' cannot be used: .*{reason}"):
         engine.relax(torch.zeros(1, 1, 8, 8), steps=1)
+
+
+def test_no_emitted_module_has_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("triton")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    with pytest.raises(ep.EpgraphError, match="no kernels of backend 'triton'"):
+        module_text(ep.compile("examples/digits.yaml", backend="triton", dtype=torch.float32).machine)
 
 
 def test_refused_without_triton(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,8 @@ def test_help_has_an_example_and_every_backend(capsys: pytest.CaptureFixture[str
     assert run(["compile", "--help"]) == 0
     text = capsys.readouterr().out
     assert "epgraph compile examples/digits.yaml -o engine.py" in text
-    for name in ("auto", *BACKENDS):
+    # A module needs torch alone, so it has no Triton kernels.
+    for name in {"auto", *BACKENDS} - {"triton"}:
         assert name in text
 
 
