@@ -50,7 +50,7 @@ def apart(a: Tensor, b: Tensor) -> float:
     return float((a - b).norm() / b.norm().clamp_min(1e-300)) if b.any() else float(a.norm())
 
 
-@settings(ORACLE, max_examples=150)
+@settings(ORACLE, max_examples=300)
 @given(data=architectures())
 def test_states_follow_the_oracle_under_every_schedule(data: dict[str, Any], tally: Any) -> None:
     tally("engine against oracle", coverage(data))
