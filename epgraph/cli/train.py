@@ -137,7 +137,7 @@ def train(
     tested = len(examples.test)
     click.echo(
         f"accuracy of the last epoch: {1 - metrics['test_error']:.2%} on {tested} held-out examples of {data} "
-        f"(seed {architecture.training.seed}, {dtype} on {where})"
+        f"(seed {architecture.training.seed}, {dtype} on {where}, backend {engine.machine.backend.name})"
     )
     click.echo(f"run folder: {folder}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from typing import Any
 
@@ -162,6 +163,12 @@ def test_sums_add_themselves_in_place() -> None:
         plan, "free", "channels_last", "flip_transposed", "split_strided", "pack_weights", "fuse_sums", "plan_buffers"
     )
     assert operations(planned)["empty_like"] == 0
+    # Under a proper colouring every sum is made where the new state goes: no working memory at all.
+    assert (
+        not ep.compile(plan.graph.architecture, schedule="coloring", backend="onednn")
+        .machine.program("free")
+        .program.scratch
+    )
 
 
 def test_states_that_move_together_do_not_overwrite_each_other() -> None:
@@ -181,3 +188,16 @@ def test_backends_are_refused_by_name() -> None:
         ep.compile("examples/digits.yaml", backend="onednn", dtype=torch.float64).relax(
             torch.zeros(1, 1, 8, 8), steps=1
         )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_inductor_agrees_with_the_eager_backend() -> None:
+    x, y = torch.rand(4, 1, 8, 8), torch.arange(4)
+    made = []
+    for backend in ("eager", "inductor"):
+        engine = ep.compile("examples/digits.yaml", backend=backend)
+        made.append(engine.backward(x, y, free_steps=5, nudged_steps=3))
+    eager, inductor = made
+    for name, state in eager.nudged[0].states.items():
+        assert apart(inductor.nudged[0].states[name], state) <= 1e-5, name
