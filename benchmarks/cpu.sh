@@ -11,8 +11,8 @@ mkdir -p "$out"
 # One thread: threads that wait for each other on shared cores make every figure a matter of luck.
 export OMP_NUM_THREADS=1
 
-for example in vgg5 hopfield_resnet13; do
-  for batch in 16 64; do
+for batch in 16 64; do
+  for example in hopfield_resnet13 vgg5; do
     python benchmarks/iteration.py "examples/$example.yaml" --batch $batch --free-steps 20 --nudged-steps 8 --threads 1 \
       --peer "$peer" >"$out/iteration-cpu-$example-$batch.json"
   done

