@@ -4,17 +4,21 @@
 #   benchmarks/cpu.sh CHECKOUT [OUT]   CHECKOUT: the official code (holds EquiProp/); OUT: by default benchmarks/results
 set -euo pipefail
 [ $# -ge 1 ] || { sed -n '2,4p' "$0"; exit 1; }
-peer=$1
 out=${2:-$(dirname "$0")/results}
-cd "$(dirname "$0")/.."
 mkdir -p "$out"
+peer=$(cd "$1" && pwd)
+out=$(cd "$out" && pwd)
+cd "$(dirname "$0")/.."
+failed=0
 # One thread: threads that wait for each other on shared cores make every figure a matter of luck.
 export OMP_NUM_THREADS=1
 
 for batch in 16 64; do
   for example in hopfield_resnet13 vgg5; do
-    python benchmarks/iteration.py "examples/$example.yaml" --batch $batch --free-steps 20 --nudged-steps 8 --threads 1 \
-      --peer "$peer" >"$out/iteration-cpu-$example-$batch.json"
+    result="$out/iteration-cpu-$example-$batch.json"
+    # One that fails must not take the others with it, nor leave an empty file in place of an old result.
+    if python benchmarks/iteration.py "examples/$example.yaml" --batch $batch --free-steps 20 --nudged-steps 8 \
+      --threads 1 --peer "$peer" >"$result.new"; then mv "$result.new" "$result"; else rm "$result.new"; failed=1; fi
   done
 done
 python benchmarks/table.py "$out"/iteration-cpu-*.json
@@ -23,3 +27,4 @@ for example in vgg5 hopfield_resnet13; do
 done
 python benchmarks/scaling.py --json "$out/scaling-cpu.json"
 python benchmarks/compile_time.py >"$out/compile_time-cpu.json"
+exit $failed

@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 from machine import circumstances
+from timing import rounded
 from torch import Tensor
 
 import epgraph as ep
@@ -445,15 +446,6 @@ def _say(seed: int, started: float, text: str) -> None:
     print(f"[{time.perf_counter() - started:6.1f} s] batch {seed}: {text}", file=sys.stderr, flush=True)
 
 
-def _rounded(value: Any) -> Any:
-    """Round to four significant digits."""
-    if isinstance(value, dict):
-        return {key: _rounded(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_rounded(part) for part in value]
-    return float(f"{value:.4g}") if isinstance(value, float) else value
-
-
 def main() -> int:
     arguments = _arguments()
     torch.set_num_threads(arguments.threads)
@@ -505,7 +497,7 @@ def main() -> int:
             },
             "batches": [to_dict(batch) for batch in batches],
         }
-        text = json.dumps(_rounded(result), indent=1, ensure_ascii=False)
+        text = json.dumps(rounded(result), indent=1, ensure_ascii=False)
         # Lists of plain values go on one line.
         text = re.sub(r"\[[^][{}]*\]", lambda found: re.sub(r"\s+", " ", found[0]), text)
         arguments.json.write_text(text + "\n")

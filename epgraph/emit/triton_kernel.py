@@ -137,19 +137,9 @@ class Kernel:
         return min(times, key=times.__getitem__)
 
 
-def launch(
-    kernel: Kernel,
-    out: Tensor | None,
-    state: Tensor,
-    constant: Tensor | None,
-    omega: float | None,
-    alpha: Tensor | None,
-    rest: Sequence[Tensor],
-    sources: Sequence[Tensor],
-    weights: Sequence[Tensor],
-) -> Tensor:
+def launch(kernel: Kernel, *arguments: Any) -> Tensor:
     """Update a state by one kernel; see ``Kernel.__call__``."""
-    return kernel(out, state, constant, omega, alpha, rest, sources, weights)
+    return kernel(*arguments)
 
 
 def _seconds(work: Callable[[], None]) -> float:

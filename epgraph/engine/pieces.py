@@ -17,7 +17,7 @@ VALUES = 2 * 2**20
 """Numbers of one phase that a piece should hold: states, and the largest map that an edge makes."""
 
 ROWS = 8
-"""Examples below which a batch is not cut: smaller products are slower."""
+"""Examples that a piece has at least. With 16, Hopfield-ResNet13 was about 3 % faster, and VGG5 not."""
 
 
 def cut(graph: NetworkGraph, batch: int, device: torch.device) -> list[slice]:

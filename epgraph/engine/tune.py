@@ -16,6 +16,7 @@ from epgraph.emit.record import record
 from epgraph.engine.engine import Engine
 from epgraph.engine.phases import Nudge
 from epgraph.engine.relaxation import States
+from epgraph.errors import EpgraphError
 
 SWEEPS = 4
 """Sweeps between two readings of the clock."""
@@ -90,10 +91,19 @@ def measure(engine: Engine, x: Tensor, y: Tensor, candidates: Sequence[str] | No
 def tune(engine: Engine, x: Tensor, y: Tensor, candidates: Sequence[str] | None = None) -> tuple[list[Timing], Path]:
     """Measure, put the fastest on record for ``backend="auto"``, and let this engine use it.
 
-    Returns the timings, fastest first, and the file of the record. Raises ``OSError`` where it cannot be written; the
-    engine uses the fastest all the same.
+    Returns the timings, fastest first, and the file of the record.
+
+    Raises
+    ------
+    EpgraphError
+        Where none of the candidates can be used, each with its reason; nothing is recorded then.
+    OSError
+        Where the record cannot be written; the engine uses the fastest all the same.
     """
     found = measure(engine, x, y, candidates)
+    if found[0].reason:
+        reasons = "; ".join(f"{timing.backend}: {timing.reason}" for timing in found)
+        raise EpgraphError(f"no backend that was asked for can be used: {reasons}", "measure 'eager', which always can")
     engine.backend = found[0].backend
     measured = {
         "batch": len(x),
@@ -109,8 +119,7 @@ def _time(engine: Engine, x: Tensor, y: Tensor, reference: States) -> Timing:
     zeros = engine.start(x, None)
     started = time.perf_counter()
     states = engine.run(engine.clamp(x), zeros, SWEEPS, 0.0).states
-    pair = {name: torch.cat((s, torch.zeros_like(s))) for name, s in states.items()}
-    engine.run(engine.clamp(x), pair, 1, 0.0, nudge, pair=True)
+    engine.run(engine.clamp(x), states, 1, 0.0, nudge, pair=True)
     _wait(engine)
     first = time.perf_counter() - started
     worst = max(float(_apart(states[name], s).median()) for name, s in reference.items())
@@ -126,7 +135,7 @@ def _time(engine: Engine, x: Tensor, y: Tensor, reference: States) -> Timing:
             started = time.perf_counter()
             where = engine.clamp(x) if fresh else clamped
             if paired:
-                engine.run(where, pair, steps, 0.0, nudge, pair=True)
+                engine.run(where, states, steps, 0.0, nudge, pair=True)
             else:
                 engine.run(where, zeros, steps, 0.0)
             _wait(engine)

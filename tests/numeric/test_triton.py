@@ -68,13 +68,14 @@ def test_kernels_compile_for_a_gpu() -> None:
     _, found = kernels("examples/hopfield_resnet13.yaml", "pair")
     kernel = next(k for k in found if k.update.state == "h4b")
     made = _load(kernel.update.name, kernel.text)
-    blocks = CANDIDATES[0]
-    fixed = {"PRECISION": "ieee", "BLOCK_M": blocks.m, "BLOCK_N": blocks.n, "BLOCK_K": blocks.k}
     tensors = (*kernel.update.tensors, *(name for name in made.arg_names if name.startswith("weight_")))
-    types = {a: "constexpr" if a in fixed else "*bf16" if a in tensors else "i32" for a in made.arg_names}
-    source = ASTSource(made, types, {(made.arg_names.index(a),): value for a, value in fixed.items()})
-    compiled = compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 4, "num_stages": 3})
-    assert "wgmma" in compiled.asm["ptx"]
+    for blocks in CANDIDATES:
+        fixed = {"PRECISION": "ieee", "BLOCK_M": blocks.m, "BLOCK_N": blocks.n, "BLOCK_K": blocks.k}
+        types = {a: "constexpr" if a in fixed else "*bf16" if a in tensors else "i32" for a in made.arg_names}
+        source = ASTSource(made, types, {(made.arg_names.index(a),): value for a, value in fixed.items()})
+        options = {"num_warps": blocks.warps, "num_stages": blocks.stages}
+        compiled = compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+        assert "wgmma" in compiled.asm["ptx"], blocks
 
 
 @pytest.mark.parametrize(

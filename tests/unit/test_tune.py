@@ -107,3 +107,10 @@ def test_a_folder_that_cannot_be_written_is_a_message(
     assert "set XDG_CACHE_HOME to a folder that can be written" in capsys.readouterr().err
     assert run(["tune", DIGITS, "--backend", "onedn"]) == 1
     assert "did you mean 'onednn'?" in capsys.readouterr().err
+
+
+def test_nothing_is_recorded_where_nothing_can_be_used(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--batch", "2", "--device", "cpu", "--dtype", "float64", "--backend", "onednn"]
+    assert run(["tune", DIGITS, *options]) == 1
+    assert "onednn: oneDNN packs float32, not float64; measure 'eager'" in capsys.readouterr().err
+    assert not cache.exists()
