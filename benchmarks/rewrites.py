@@ -78,7 +78,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     used = base.engine.machine.rewrites
     variants = {"": base}
     for name in REWRITES:
-        variants[name] = Variant(arguments, **({"without": [name]} if name in used else {"also": [name]}))
+        try:
+            variants[name] = Variant(arguments, **({"without": [name]} if name in used else {"also": [name]}))
+        except ep.EpgraphError as error:
+            print(f"{name} is left out: {error}", file=sys.stderr)
     variants["doubled"] = Variant(arguments, doubled=False)
     phases = ("free", "nudged", "prepare", "gradient")
     actions = {f"{name}/{phase}": getattr(v, phase) for name, v in variants.items() for phase in phases}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -32,7 +32,7 @@ class Backend:
         """Return why this backend cannot run a network there; empty if it can."""
         if "fuse_updates" in self.rewrites:
             return unavailable(device, dtype)
-        if self.name != "onednn" and not (self.compiled and "pack_weights" in self.rewrites):
+        if self.name != "onednn" and "pack_weights" not in self.rewrites:
             return ""
         if device.type != "cpu":
             return f"oneDNN runs on the CPU, not on {device.type}"
@@ -77,11 +77,20 @@ def choose(plan: Plan, device: torch.device, dtype: torch.dtype) -> str:
     return "channels_last"
 
 
-def refuse(name: str, plan: Plan, device: torch.device, dtype: torch.dtype) -> Backend:
-    """Return the backend, or raise with the reason why it cannot be used and what to use instead."""
+def refuse(
+    name: str,
+    plan: Plan,
+    device: torch.device,
+    dtype: torch.dtype,
+    also: frozenset[str] = frozenset(),
+    without: frozenset[str] = frozenset(),
+) -> Backend:
+    """Return the backend with its rewrites as asked for, or raise with the reason why it cannot be used."""
     if name not in BACKENDS:
         raise EpgraphError(f"unknown backend '{name}'", nearest(name, ["auto", *BACKENDS]))
-    reason = BACKENDS[name].unusable(plan, device, dtype)
+    backend = replace(BACKENDS[name], rewrites=(BACKENDS[name].rewrites | also) - without)
+    reason = backend.unusable(plan, device, dtype)
     if reason:
-        raise EpgraphError(f"backend '{name}' cannot be used: {reason}", "use 'auto' or 'eager'")
-    return BACKENDS[name]
+        added = f" with {', '.join(sorted(also))}" if also else ""
+        raise EpgraphError(f"backend '{name}'{added} cannot be used: {reason}", "use 'auto' or 'eager'")
+    return backend

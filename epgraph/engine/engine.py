@@ -419,13 +419,13 @@ class Engine(nn.Module):
             if name == "auto":
                 measured = recorded(self.plan, self.device, self.dtype)
                 name = measured or choose(self.plan, self.device, self.dtype)
-            backend = refuse(name, self.plan, self.device, self.dtype)
+            backend = refuse(name, self.plan, self.device, self.dtype, self.also, self.without)
             made = Machine(
                 self.plan,
                 self.dtype,
                 cast=key[2],
                 backend=backend,
-                rewrites=(backend.rewrites | self.also) - self.without,
+                rewrites=backend.rewrites,
                 capture=capture_for(self.device) if self.cuda_graphs else None,
             )
             self._machines = {"key": key, "machine": made}

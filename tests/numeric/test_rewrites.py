@@ -188,6 +188,11 @@ def test_backends_are_refused_by_name() -> None:
         ep.compile("examples/digits.yaml", backend="onednn", dtype=torch.float64).relax(
             torch.zeros(1, 1, 8, 8), steps=1
         )
+    # A rewrite that is added brings what it needs with it.
+    for added, reason in (("fuse_updates", "not on cpu|not installed"), ("pack_weights", "packs float32")):
+        engine = ep.compile("examples/digits.yaml", also=[added], backend="channels_last", dtype=torch.float64)
+        with pytest.raises(ep.EpgraphError, match=f"with {added} cannot be used: .*({reason})"):
+            engine.relax(torch.zeros(1, 1, 8, 8), steps=1)
 
 
 @pytest.mark.slow
