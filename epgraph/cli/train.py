@@ -107,6 +107,7 @@ def train(
         engine.load_state_dict(checkpoint["model"])
         if backend == "auto":
             engine.prefer(checkpoint.get("backend", "auto"))
+    chosen = engine.machine.backend.name  # refused here, before the run folder is touched, if it cannot be used
     total = architecture.training.epochs
 
     def show(metrics: Metrics) -> None:
@@ -137,7 +138,7 @@ def train(
     tested = len(examples.test)
     click.echo(
         f"accuracy of the last epoch: {1 - metrics['test_error']:.2%} on {tested} held-out examples of {data} "
-        f"(seed {architecture.training.seed}, {dtype} on {where}, backend {engine.machine.backend.name})"
+        f"(seed {architecture.training.seed}, {dtype} on {where}, backend {chosen})"
     )
     click.echo(f"run folder: {folder}")
 

@@ -369,3 +369,9 @@ def test_vgg5_at_a_small_width_trains_on_a_folder_of_real_images(tmp_path: Path)
     assert run(["train", str(net), *options, "--out", str(tmp_path / "run")]) == 0
     (line,) = lines(tmp_path / "run")
     assert 0 <= line["test_error"] <= 1
+
+
+def test_a_backend_that_cannot_be_used_leaves_no_run_folder(net: Path, tmp_path: Path) -> None:
+    for options in (["--backend", "onednnn"], ["--backend", "onednn", "--dtype", "float64"]):
+        assert train(net, tmp_path / "run", *options) == 1
+        assert not (tmp_path / "run").exists()
