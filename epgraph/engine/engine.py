@@ -23,7 +23,7 @@ from epgraph.emit.anderson import Anderson
 from epgraph.emit.record import recorded
 from epgraph.emit.replay import Memory, capture_for
 from epgraph.emit.runtime import Step, run, watched
-from epgraph.engine.estimators import ESTIMATORS, Estimate
+from epgraph.engine.estimators import ESTIMATORS, Estimate, Problem
 from epgraph.engine.memory import within_memory
 from epgraph.engine.phases import Nudge
 from epgraph.engine.pieces import cut, join
@@ -281,11 +281,10 @@ class Engine(nn.Module):
         def piece(rows: slice, prepared: dict[str, Any], free_steps: int, nudged_steps: int) -> Estimate:
             clamped = self.clamp(x[rows], prepared)
             states = self.start(clamped.x, {key: s[rows] for key, s in given.items()})
-            free = self.run(clamped, states, free_steps, tolerance, own=True)
-            energies = self.energy(clamped.x, free.states) if energy else None
             nudge = Nudge(self.cost, target[rows], beta, len(x))
-            estimate = ESTIMATORS[name](self, clamped, nudge, free, nudged_steps, tolerance, keep)
-            return replace(estimate, energies=energies)
+            return ESTIMATORS[name](
+                Problem(self, clamped, nudge, states, free_steps, nudged_steps, tolerance, keep, energy)
+            )
 
         def probe(rows: int) -> None:
             gradients = {parameter: parameter.grad for parameter in self.parameters()}

@@ -1,0 +1,61 @@
+"""EP proper: two settled states are contrasted, and each estimator says which two (Eq. 4, 5)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from epgraph.engine.estimators.problem import Estimate, Problem
+from epgraph.engine.phases import make_pair, split_pair_
+from epgraph.engine.relaxation import States
+
+
+def centered(problem: Problem) -> Estimate:
+    """Centred EP (Eq. 5): −(1/2β)[∂Φ/∂θ(s^{+β}) − ∂Φ/∂θ(s^{−β})], error O(β²) where σ is smooth.
+
+    Both phases start from the free state and run as one doubled batch, carried as a pair (``phases``).
+    """
+    engine, nudge, keep = problem.engine, problem.nudge, problem.keep
+    free = problem.settle()
+    energies = problem.energies(free)
+    if not engine.doubled:
+        both = (nudge, replace(nudge, beta=-nudge.beta))
+        plus, minus = (problem.nudged(sign, free) for sign in both)
+        made = {name: make_pair(s, minus.states[name]) for name, s in plus.states.items()}
+        engine.accumulate(made, problem.clamped.x, -nudge.scale)
+        return problem.estimate(free, plus, minus, energies=energies)
+    used = free
+    if not keep:
+        output = engine.graph.output.name
+        used = replace(free, states={name: free.states.pop(name) for name in list(free.states)})
+        free.states[output] = used.states[output]
+    pairs = problem.nudged(nudge, used, keep=keep, pair=True)
+    engine.accumulate(pairs.states, problem.clamped.x, -nudge.scale)
+    signs: tuple[States, States] = ({}, {})
+    for name in list(pairs.states):
+        # Taken out one by one, so that what is not kept is free before the next one is copied.
+        s, other = split_pair_(pairs.states.pop(name))
+        signs[0][name] = s if keep else s.clone()
+        if keep:
+            signs[1][name] = other
+    return problem.estimate(free, *(replace(pairs, states=states) for states in signs), energies=energies)
+
+
+def positive(problem: Problem) -> Estimate:
+    """One-sided EP (Eq. 4): −(1/β)[∂Φ/∂θ(s^{+β}) − ∂Φ/∂θ(s*)], error O(β)."""
+    return _one_sided(problem, 1)
+
+
+def negative(problem: Problem) -> Estimate:
+    """One-sided EP with −β: −(1/β)[∂Φ/∂θ(s*) − ∂Φ/∂θ(s^{−β})], error O(β)."""
+    return _one_sided(problem, -1)
+
+
+def _one_sided(problem: Problem, sign: int) -> Estimate:
+    nudge = replace(problem.nudge, beta=sign * problem.nudge.beta)
+    free = problem.settle()
+    energies = problem.energies(free)
+    nudged = problem.nudged(nudge, free)
+    pairs = {name: make_pair(s, free.states[name]) for name, s in nudged.states.items()}
+    # Half the difference of the pair, over the β that stands between the two.
+    problem.engine.accumulate(pairs, problem.clamped.x, -2 * nudge.scale)
+    return problem.estimate(free, nudged, energies=energies)

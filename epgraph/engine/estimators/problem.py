@@ -1,0 +1,102 @@
+"""What an estimator is given, and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from epgraph.engine.phases import Nudge
+from epgraph.engine.relaxation import Clamped, Relaxation, States
+
+if TYPE_CHECKING:
+    from epgraph.engine.engine import Engine
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A batch (or a piece of one) whose gradient is wanted, and the steps that it may take.
+
+    Attributes
+    ----------
+    clamped
+        The clamped input, with all that is computed once for it.
+    nudge
+        Cost, target and β > 0; an estimator takes the signs that it needs.
+    start
+        States that the free phase starts from; ``settle`` may write into them.
+    keep
+        Whether the free states are kept; where they are not, those of ``free`` may be dropped when used up.
+    energy
+        Whether F at the free equilibrium is wanted as well.
+    """
+
+    engine: Engine
+    clamped: Clamped
+    nudge: Nudge
+    start: States
+    free_steps: int
+    nudged_steps: int
+    tolerance: float
+    keep: bool = True
+    energy: bool = False
+
+    def settle(self) -> Relaxation:
+        """Take the free phase; ``start`` is used up."""
+        return self.engine.run(self.clamped, self.start, self.free_steps, self.tolerance, own=True)
+
+    def nudged(self, nudge: Nudge, free: Relaxation, *, keep: bool = True, pair: bool = False) -> Relaxation:
+        """Take a nudged phase from the free state; ``keep``: the free states are left as they are."""
+        return self.engine.run(
+            self.clamped, free.states, self.nudged_steps, self.tolerance, nudge, pair=pair, own=not keep, lent=not keep
+        )
+
+    def energies(self, free: Relaxation) -> Tensor | None:
+        """F at the free equilibrium, (batch,), where it is wanted."""
+        return self.engine.energy(self.clamped.x, free.states) if self.energy else None
+
+    def estimate(self, free: Relaxation, *nudged: Relaxation, energies: Tensor | None = None) -> Estimate:
+        """Put together what was seen."""
+        output = free.states[self.engine.graph.output.name]
+        return Estimate(self.nudge.cost.value(output, self.nudge.target), output, free, nudged, energies)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an estimator saw on its way to the gradient.
+
+    Attributes
+    ----------
+    losses
+        Cost at the free equilibrium, (batch,).
+    output
+        Output state at the free equilibrium, (batch, classes).
+    free
+        The free relaxation.
+    nudged
+        The nudged relaxations: +β and −β for the centred estimator, else one or none.
+    energies
+        F at the free equilibrium, (batch,), where it was asked for.
+    """
+
+    losses: Tensor
+    output: Tensor
+    free: Relaxation
+    nudged: tuple[Relaxation, ...]
+    energies: Tensor | None = None
+
+    @property
+    def loss(self) -> float:
+        """Mean cost of the batch."""
+        return float(self.losses.mean())
+
+    @property
+    def diverged(self) -> tuple[str, ...]:
+        """Names of the states that diverged in any phase."""
+        return tuple(dict.fromkeys(n for r in (self.free, *self.nudged) for n in r.diverged))
+
+
+Estimator = Callable[[Problem], Estimate]
+"""Fills ``.grad`` with the gradient of the batch's *mean* loss, through ``Engine.accumulate``."""
