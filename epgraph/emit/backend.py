@@ -46,8 +46,8 @@ class Backend:
 
 
 _ALL = frozenset(REWRITES)
-_OFF = frozenset({"merge_sources", "merge_targets", "fuse_updates"})
-"""Not worth their copies on the examples (benchmarks/results; ``compile(also=…)`` adds them), or for Triton alone."""
+_OFF = frozenset({"merge_sources", "merge_targets", "fuse_updates", "winograd"})
+"""Not worth their copies on the examples (benchmarks/results; ``compile(also=…)`` adds them), or for one backend."""
 
 BACKENDS: dict[str, Backend] = {
     backend.name: backend
@@ -55,7 +55,7 @@ BACKENDS: dict[str, Backend] = {
         Backend("eager", frozenset({"hoist_prepared"})),
         Backend("channels_last", _ALL - _OFF - {"pack_weights", "split_strided"}),
         Backend("triton", (_ALL - _OFF - {"pack_weights"}) | {"fuse_updates"}),
-        Backend("onednn", _ALL - _OFF),
+        Backend("onednn", (_ALL - _OFF) | {"winograd"}),
         Backend("inductor", _ALL - _OFF - {"fuse_sums", "plan_buffers"}, compiled=True),
     )
 }

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import torch
 
-from epgraph.emit import runtime, standalone
+from epgraph.emit import runtime, standalone, winograd
 from epgraph.emit.machine import Loaded, Machine
 from epgraph.emit.program import HELPERS, Function, calls, source
 from epgraph.emit.rewrite import REWRITES
@@ -44,6 +44,7 @@ their odd part (s⁺−s⁻)/2.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -133,9 +134,11 @@ def _title(text: str) -> str:
 
 def _helpers(written: str) -> list[str]:
     """Source of ``runtime``, without what the header has already, and of other helpers where they are called."""
-    text = inspect.getsource(runtime).partition("\nfrom torch import Tensor\n")[2]
-    others = [f for f in HELPERS.values() if f.__module__ != runtime.__name__ and f"{f.__name__}(" in written]
-    return [text, *(inspect.getsource(function) for function in others)]
+    whole = [runtime, *([winograd] if "winograd_kernels(" in written else [])]
+    texts = [inspect.getsource(module).partition("\nfrom torch import Tensor\n")[2] for module in whole]
+    own = {runtime.__name__, winograd.__name__}
+    others = [f for f in HELPERS.values() if f.__module__ not in own and f"{f.__name__}(" in written]
+    return [*texts, *(inspect.getsource(function) for function in others)]
 
 
 def _parameters(machine: Machine) -> dict[str, tuple[str, tuple[int, ...]]]:

@@ -13,6 +13,7 @@ from torch import fx
 from epgraph.edges.convolution import correlate
 from epgraph.emit import runtime
 from epgraph.emit.triton_kernel import launch
+from epgraph.emit.winograd import add_winograd_, winograd, winograd_kernels
 
 HELPERS: dict[str, Callable[..., Any]] = {
     f.__name__: f
@@ -25,7 +26,12 @@ HELPERS: dict[str, Callable[..., Any]] = {
         runtime.inner,
         runtime.taps,
         runtime.interleave,
+        runtime.put_phase_,
+        runtime.put_phase_pair_,
         runtime.add_phase_,
+        add_winograd_,
+        winograd,
+        winograd_kernels,
         correlate,
         launch,
     )
@@ -38,6 +44,11 @@ LOCAL = {
     "total_pair": "sum",
     "fill_": "sum",
     "add_phase_": "sum",
+    "put_phase_": "sum",
+    "put_phase_pair_": "sum",
+    "add_winograd_": "sum",
+    "winograd": "conv",
+    "winograd_kernels": "kernels",
     "fill_pair_": "sum",
     "in_pieces": "moved",
     "interleave": "phases",

@@ -74,15 +74,36 @@ def interleave(rows: int, columns: int, *phases: Tensor | None) -> Tensor:
     shape = (*found.shape[:2], rows, columns)
     made = torch.empty(shape, dtype=found.dtype, device=found.device, memory_format=_layout(found))
     for number, phase in enumerate(phases):
-        place = made[:, :, number // 2 :: 2, number % 2 :: 2]
+        place = _place(made, number)
         _ = place.zero_() if phase is None else place.copy_(phase)
     return made
 
 
+def put_phase_(memory: Tensor, constant: Tensor | None, number: int, phase: Tensor) -> Tensor:
+    """Start a sum with one of the four phases of a map, in its place: constant + phase (see ``interleave``)."""
+    place = _place(memory, number)
+    if constant is None:
+        place.copy_(phase)
+    else:
+        torch.add(_place(constant.expand_as(memory), number), phase, out=place)
+    return memory
+
+
+def put_phase_pair_(memory: Tensor, constant: Tensor | None, number: int, phase: Tensor) -> Tensor:
+    """As ``put_phase_``, for a pair: the constant has no odd part."""
+    for part, own, known in zip(memory.chunk(2), phase.chunk(2), (constant, None), strict=True):
+        put_phase_(part, known, number, own)
+    return memory
+
+
 def add_phase_(summed: Tensor, number: int, phase: Tensor) -> Tensor:
     """Add one of the four phases of a map to a sum, in its place (see ``interleave``)."""
-    summed[:, :, number // 2 :: 2, number % 2 :: 2].add_(phase)
+    _place(summed, number).add_(phase)
     return summed
+
+
+def _place(whole: Tensor, number: int) -> Tensor:
+    return whole[:, :, number // 2 :: 2, number % 2 :: 2]
 
 
 def _layout(t: Tensor) -> torch.memory_format:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -14,6 +17,7 @@ import epgraph as ep
 from epgraph.emit import BACKENDS, Machine
 from epgraph.emit.program import Program, source
 from epgraph.emit.rewrite import REWRITES
+from epgraph.emit.winograd import add_winograd_, winograd, winograd_kernels
 from epgraph.graph import build, load
 from epgraph.passes import Plan, lower
 from tests.numeric.test_engine import Case, apart
@@ -22,8 +26,8 @@ from tests.topologies import architectures
 DRAWN = settings(
     deadline=None, max_examples=4, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
-EXACT = [name for name in REWRITES if name != "pack_weights"]
-"""Rewrites that run in float64."""
+EXACT = [name for name in REWRITES if name not in ("pack_weights", "fuse_updates")]
+"""Rewrites that run in float64 on the CPU."""
 
 DENSENET: dict[str, Any] = {
     "epgraph": 1,
@@ -55,6 +59,13 @@ def traced(plan: Plan, phase: Any, *rewrites: str) -> Program:
     return machine.program(phase).program
 
 
+@contextmanager
+def everywhere() -> Iterator[None]:
+    """Minimal filtering on small maps of few channels too, where it does not pay."""
+    with mock.patch.multiple("epgraph.emit.rewrite.winograd", WORTH=0, TILES=1):
+        yield
+
+
 def operations(program: Program) -> Counter[str]:
     return Counter(
         getattr(node.target, "__name__", str(node.target)).split(".")[0]
@@ -78,7 +89,10 @@ def test_no_rewrite_changes_the_gradient(name: str, data: dict[str, Any]) -> Non
     case = Case(data)
     for schedule in ("even_odd", "sequential"):
         expected = gradients(case, schedule, backend="eager")
-        found = gradients(case, schedule, backend="channels_last", without=set(EXACT) - {name, "hoist_prepared"})
+        with everywhere():
+            found = gradients(
+                case, schedule, backend="channels_last", also=[name], without=set(EXACT) - {name, "hoist_prepared"}
+            )
         for parameter, value in expected.items():
             assert apart(found[parameter], value) <= 1e-8, (schedule, parameter)
 
@@ -89,7 +103,8 @@ def test_all_rewrites_together_change_nothing(data: dict[str, Any]) -> None:
     case = Case(data)
     for schedule in ("coloring", "synchronous", "forward_backward"):
         expected = gradients(case, schedule, backend="eager")
-        found = gradients(case, schedule, backend="channels_last")
+        with everywhere():
+            found = gradients(case, schedule, backend="channels_last", also=["winograd"])
         for parameter, value in expected.items():
             assert apart(found[parameter], value) <= 1e-8, (schedule, parameter)
 
@@ -143,6 +158,37 @@ def test_transposed_convolutions_become_convolutions() -> None:
     flipped = operations(traced(plan, "free", "flip_transposed"))
     assert plain["conv_transpose2d"] - flipped["conv_transpose2d"] == 3  # 3×3 edges at stride 1 between states
     assert operations(traced(plan, "free", "flip_transposed", "split_strided"))["conv_transpose2d"] == 0
+
+
+def test_convolutions_at_stride_1_need_a_quarter_of_the_products() -> None:
+    for file, count in (("examples/hopfield_resnet13.yaml", 4), ("examples/vgg5.yaml", 6)):  # of two edges
+        plain = operations(traced(plan_of(file), "free", "flip_transposed"))
+        found = operations(traced(plan_of(file), "free", "flip_transposed", "winograd"))
+        assert found["winograd"] == plain["conv2d"] - found["conv2d"] == count, file
+
+
+def test_no_minimal_filtering_in_half_precision() -> None:
+    engine = ep.compile("examples/vgg5.yaml", dtype=torch.bfloat16, backend="channels_last", also=["winograd"])
+    assert operations(engine.machine.program("free").program)["winograd"] == 0
+
+
+@pytest.mark.parametrize(
+    ("batch", "given_", "wanted", "height", "width"), [(1, 3, 5, 4, 4), (5, 8, 2, 8, 12), (40, 4, 4, 8, 8)]
+)
+def test_minimal_filtering_is_the_convolution(batch: int, given_: int, wanted: int, height: int, width: int) -> None:
+    """From a single tile to more than are taken at a time, in both memory layouts."""
+    generator = torch.Generator().manual_seed(0)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        s = torch.randn(batch, given_, height, width, dtype=torch.float64, generator=generator)
+        weight = torch.randn(wanted, given_, 3, 3, dtype=torch.float64, generator=generator)
+        expected = torch.conv2d(s, weight, padding=1)
+        s = s.contiguous(memory_format=layout)
+        kernels = winograd_kernels(weight)
+        assert apart(winograd(s, kernels), expected) <= 1e-14
+        summed = torch.randn_like(expected).contiguous(memory_format=layout)
+        before = summed.clone()
+        assert add_winograd_(summed, s, kernels) is summed
+        assert apart(summed - before, expected) <= 1e-13
 
 
 def test_edges_of_one_geometry_are_merged() -> None:

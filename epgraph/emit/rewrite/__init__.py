@@ -14,6 +14,7 @@ from epgraph.emit.rewrite.prepare import hoist_prepared
 from epgraph.emit.rewrite.reuse import reuse_argmax
 from epgraph.emit.rewrite.transposed import flip_transposed, split_strided
 from epgraph.emit.rewrite.updates import fuse_updates
+from epgraph.emit.rewrite.winograd import winograd
 from epgraph.emit.trace import Tracer
 
 Rewrite = Callable[[Program, Tracer], Program]
@@ -27,6 +28,7 @@ REWRITES: dict[str, Rewrite] = {
         split_strided,
         merge_sources,
         merge_targets,
+        winograd,
         channels_last,
         pack_weights,
         fuse_sums,

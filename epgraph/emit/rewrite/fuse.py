@@ -13,6 +13,7 @@ from epgraph.emit.program import Program
 from epgraph.emit.rewrite.common import argument_of, rewritten
 from epgraph.emit.rewrite.merge import SUMS, product_of
 from epgraph.emit.trace import Tracer
+from epgraph.emit.winograd import add_winograd_, winograd
 
 
 def fuse_sums(program: Program, tracer: Tracer) -> Program:
@@ -28,7 +29,7 @@ def fuse_sums(program: Program, tracer: Tracer) -> Program:
 
 def _fuse(graph: fx.Graph, total: fx.Node) -> None:
     constant, *parts = total.args
-    adding = [p for p in parts if _adds_itself(p)]
+    adding: list[Any] = [p for p in parts if _adds_itself(p)]
     made = [p for p in parts if p not in adding]
     if not adding:
         return
@@ -38,16 +39,36 @@ def _fuse(graph: fx.Graph, total: fx.Node) -> None:
             summed = graph.call_function(total.target, (constant, *made))  # type: ignore[arg-type]
             summed.meta = dict(total.meta)
         else:
-            filling = runtime.fill_pair_ if total.target is runtime.total_pair else runtime.fill_
-            memory = graph.call_function(torch.empty_like, (argument_of(graph, total.meta["state"]),))
-            summed = graph.call_function(filling, (memory, constant))
+            pair = total.target is runtime.total_pair
+            summed = graph.call_function(torch.empty_like, (argument_of(graph, total.meta["state"]),))
+            whole = next((p for p in adding if _covers(p)), None)
+            if whole is None:
+                filling = runtime.fill_pair_ if pair else runtime.fill_
+                summed = graph.call_function(filling, (summed, constant))
+            else:
+                # The phases of one contribution reach every pixel once: they start the sum.
+                adding.remove(whole)
+                putting = runtime.put_phase_pair_ if pair else runtime.put_phase_
+                for number, phase in _phases(whole):
+                    _move(phase, total)
+                    summed = graph.call_function(putting, (summed, constant, number, phase))
+                    summed.meta = dict(whole.meta)
         for part in adding:
-            assert isinstance(part, fx.Node)
             for added in _add(graph, total, summed, part):
                 added.meta = dict(part.meta)
                 summed = added
     total.replace_all_uses_with(summed)
     graph.erase_node(total)
+
+
+def _covers(part: Any) -> bool:
+    return part.target is runtime.interleave and all(isinstance(phase, fx.Node) for phase in part.args[2:])
+
+
+def _phases(part: fx.Node) -> list[tuple[int, fx.Node]]:
+    """Phases that there are, which the map that they make up gives away."""
+    phases, part.args = part.args[2:], ()
+    return [(number, phase) for number, phase in enumerate(phases) if isinstance(phase, fx.Node)]
 
 
 def _move(node: fx.Node, place: fx.Node) -> None:
@@ -61,7 +82,7 @@ def _move(node: fx.Node, place: fx.Node) -> None:
 def _adds_itself(part: Any) -> bool:
     if len(part.users) != 1:
         return False
-    if part.target in (torch.ops.mkldnn._convolution_pointwise.default, runtime.interleave):
+    if part.target in (torch.ops.mkldnn._convolution_pointwise.default, runtime.interleave, winograd):
         return True
     # A product has two dimensions; a state that has more is flattened by a copy where channels come last.
     return product_of(part) is not None and len(part.args) == 3
@@ -73,11 +94,12 @@ def _add(graph: fx.Graph, total: fx.Node, summed: fx.Node, part: fx.Node) -> Ite
         yield graph.call_method("addmm_", (summed, *product.args))
         return
     if part.target is runtime.interleave:
-        phases, part.args = part.args[2:], ()
-        for number, phase in enumerate(phases):
-            if isinstance(phase, fx.Node):
-                _move(phase, total)
-                yield (summed := graph.call_function(runtime.add_phase_, (summed, number, phase)))
+        for number, phase in _phases(part):
+            _move(phase, total)
+            yield (summed := graph.call_function(runtime.add_phase_, (summed, number, phase)))
+        return
+    if part.target is winograd:
+        yield graph.call_function(add_winograd_, (summed, *part.args))
         return
     source, packed, _, padding, stride, dilation, groups, *_rest = part.args
     yield graph.call_function(

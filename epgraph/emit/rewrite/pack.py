@@ -17,9 +17,13 @@ from epgraph.emit.rewrite.common import (
     stride_of,
 )
 from epgraph.emit.trace import Tracer
+from epgraph.emit.winograd import WINDOW, winograd
 
 BATCH = 16
 """Batch that oneDNN chooses a layout for; others run on it as well (measured with 16 and 64)."""
+
+TILES = 256
+"""Tiles for which it chooses the layout of Winograd's kernels; from 64 on others run on it as well."""
 
 
 def pack_weights(program: Program, tracer: Tracer) -> Program:
@@ -30,6 +34,8 @@ def pack_weights(program: Program, tracer: Tracer) -> Program:
         sizes = shapes(graph, tracer, program.phase)
         fixed = parametric(graph)
         for node in list(graph.nodes):
+            if node.target is winograd and node.args[1] in fixed:
+                _pack_tiles(graph, node, sizes)
             forward = plain(node, CONVOLUTION)
             if not (forward or plain(node, TRANSPOSED)) or node.args[1] not in fixed:
                 continue
@@ -59,4 +65,15 @@ def pack_weights(program: Program, tracer: Tracer) -> Program:
             node.replace_all_uses_with(made)
             graph.erase_node(node)
 
-    return rewritten(program, lambda n: plain(n, CONVOLUTION) or plain(n, TRANSPOSED), change)
+    return rewritten(program, lambda n: plain(n, CONVOLUTION) or plain(n, TRANSPOSED) or n.target is winograd, change)
+
+
+def _pack_tiles(graph: fx.Graph, node: fx.Node, sizes: dict[fx.Node, tuple[int, ...]]) -> None:
+    source, kernels = node.args
+    size = [1, WINDOW**2 * sizes[kernels][1], 1, TILES]  # type: ignore[index]
+    with graph.inserting_before(node):
+        packed = graph.call_function(
+            torch.ops.mkldnn._reorder_convolution_weight.default,
+            (kernels, [0, 0], [1, 1], [1, 1], WINDOW**2, size),
+        )
+    node.args = (source, packed)
