@@ -14,9 +14,9 @@ from torch import Tensor
 
 TILE, WINDOW = 4, 6
 
-FEWEST, TILES = 64, 128
-"""Tiles that are multiplied at least, zeros if need be, and at most, so that they stay in the cache. For fewer than 64
-oneDNN may fall back on a loop that takes a hundred times as long with weights packed for more."""
+TILES = 64
+"""Tiles that are multiplied at a time, zeros if need be: they stay in the cache, and for fewer oneDNN may fall back on a
+loop that takes a hundred times as long with weights that are packed for more."""
 
 _B = (
     (4.0, 0.0, -5.0, 0.0, 1.0, 0.0),
@@ -83,8 +83,8 @@ def add_winograd_(summed: Tensor, s: Tensor, kernels: Tensor) -> Tensor:
 def _products(tiles: Tensor, kernels: Tensor) -> Tensor:
     """(tiles, 36, channels given) → (tiles, 36, channels wanted)."""
     count = len(tiles)
-    if count < FEWEST:
-        tiles = torch.nn.functional.pad(tiles, (0, 0, 0, 0, 0, FEWEST - count))
+    if count < TILES:
+        tiles = torch.nn.functional.pad(tiles, (0, 0, 0, 0, 0, TILES - count))
     row = tiles.view(1, 1, len(tiles), -1).permute(0, 3, 1, 2)
     if kernels.is_mkldnn:
         operation = torch.ops.mkldnn._convolution_pointwise

@@ -23,6 +23,7 @@ from epgraph.emit.anderson import Anderson
 from epgraph.emit.record import recorded
 from epgraph.emit.replay import Memory, capture_for
 from epgraph.emit.runtime import Step, run, watched
+from epgraph.emit.trace import PhaseName
 from epgraph.engine.estimators import ESTIMATORS, Estimate, Problem
 from epgraph.engine.memory import within_memory
 from epgraph.engine.phases import Nudge
@@ -328,8 +329,7 @@ class Engine(nn.Module):
             raise EpgraphError(f"steps and tolerance must not be negative, found {steps} and {tolerance}")
         machine = self.machine
         dynamics = self.architecture.dynamics
-        relaxed = dynamics.over_relaxation != 1
-        program = machine.program("pair" if pair else "free" if nudge is None else "nudged", relaxed=relaxed)
+        program = self.program("pair" if pair else "free" if nudge is None else "nudged")
         names = {name: machine.tracer.names("state", name) for name in self.graph.free}
         prepared = clamped.prepared
         if not all(name in prepared for _, _, results in program.prepare for name in results):
@@ -382,6 +382,10 @@ class Engine(nn.Module):
             settled = bool((residuals <= tolerance).all())
             status = Status.CONVERGED if settled else Status.OUT_OF_STEPS
         return Relaxation(moved, taken, residuals, status, diverged, trajectory)
+
+    def program(self, phase: PhaseName) -> Loaded:
+        """The emitted sweep of a phase; emitted now, if it was not before."""
+        return self.machine.program(phase, relaxed=self.architecture.dynamics.over_relaxation != 1)
 
     def _mixer(self, x: Tensor, *, free: bool, pair: bool) -> Anderson:
         """Anderson acceleration for one relaxation. The energy is watched where nothing nudges."""

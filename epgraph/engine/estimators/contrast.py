@@ -15,6 +15,10 @@ def centered(problem: Problem) -> Estimate:
     Both phases start from the free state and run as one doubled batch, carried as a pair (``phases``).
     """
     engine, nudge, keep = problem.engine, problem.nudge, problem.keep
+    if engine.doubled:
+        # Both before the first sweep: emission takes memory that the weights, once prepared, leave no room for.
+        engine.program("free")
+        engine.program("pair")
     free = problem.settle()
     energies = problem.energies(free)
     if not engine.doubled:
