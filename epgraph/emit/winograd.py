@@ -15,8 +15,8 @@ from torch import Tensor
 TILE, WINDOW = 4, 6
 
 TILES = 64
-"""Tiles that are multiplied at a time, zeros if need be: they stay in the cache, and for fewer oneDNN may fall back on a
-loop that takes a hundred times as long with weights that are packed for more."""
+"""Tiles that are multiplied at a time, zeros if need be: they stay in the cache, and for fewer oneDNN may fall back on
+a loop that takes a hundred times as long with weights that are packed for more."""
 
 _B = (
     (4.0, 0.0, -5.0, 0.0, 1.0, 0.0),
