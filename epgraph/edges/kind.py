@@ -124,7 +124,7 @@ class EdgeKind(BaseModel, ABC):
     def adjoint_untied(
         self, weight: Tensor | None, feedback: Tensor, t: Tensor, s: Tensor | None, source: Shape
     ) -> Tensor:
-        """As ``adjoint`` through a weight of its own. ``weight`` decides what the source chooses, such as an arg-max."""
+        """As ``adjoint`` through another weight. ``weight`` decides what the source chooses, such as an arg-max."""
         return self.adjoint(feedback, t, s, source)
 
     @abstractmethod

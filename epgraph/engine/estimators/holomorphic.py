@@ -53,8 +53,8 @@ def holomorphic(problem: Problem) -> Estimate:
 def _pairs(circle: States, free: States, weights: Tensor, copies: int) -> tuple[States, States]:
     """Return real pairs whose contrasts add up to the real part of Σ weight · ½[∂Φ/∂θ(s^β) − ∂Φ/∂θ(s*)].
 
-    With c = (s^β + s*)/2 and o = weight · (s^β − s*)/2 that is Re(c ⊗ o + o ⊗ c): the contrast of the pair (Re c, Re o),
-    and that of (Im c, −Im o) for what is quadratic in the states: not for biases and the edges of the clamped input.
+    With c = (s^β + s*)/2 and o = weight · (s^β − s*)/2 that is Re(c ⊗ o + o ⊗ c): the contrast of the pair (Re c, Re o)
+    and, for what is quadratic in the states (not for biases and the edges of the clamped input), of (Im c, −Im o).
     """
     real: States = {}
     imaginary: States = {}
