@@ -35,8 +35,8 @@ def rule_warnings(graph: NetworkGraph) -> list[Diagnostic]:
     return [
         Diagnostic(
             f"feedback is untied (edges {_named(untied)}): the update descends no energy, so that no schedule is "
-            "proven to settle; over_relaxation above 1 and energies are refused; and what is estimated is not the gradient "
-            "of the loss until feedback has aligned with the weights",
+            "proven to settle; over_relaxation above 1 and energies are refused; and what is estimated is not the "
+            "gradient of the loss until feedback has aligned with the weights",
             "weight decay aligns the two, which receive the same contrast; 'feedback: tied' has the guarantees",
             ("learning", "feedback"),
             severity="warning",
