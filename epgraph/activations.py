@@ -36,9 +36,14 @@ class Activation(ABC):
         """Whether σ has no kink, so that the centred gradient has a clean O(β²) error."""
         return True
 
+    @property
+    def holomorphic(self) -> bool:
+        """Whether ``apply_`` continues σ holomorphically to complex x near the real axis."""
+        return False
+
     @abstractmethod
     def apply_(self, x: Tensor, alpha: float | Tensor) -> Tensor:
-        """σ(x), written into x."""
+        """σ(x), written into x; complex where σ is holomorphic."""
 
     @abstractmethod
     def pair(self, p: Tensor, q: Tensor, alpha: float | Tensor) -> tuple[Tensor, Tensor]:
@@ -103,6 +108,11 @@ class Identity(Activation):
         """``identity``."""
         return "identity"
 
+    @property
+    def holomorphic(self) -> bool:
+        """True."""
+        return True
+
     def apply_(self, x: Tensor, alpha: float | Tensor) -> Tensor:
         """Return x itself."""
         return x
@@ -124,6 +134,11 @@ class Tanh(Activation):
     def label(self) -> str:
         """``tanh``."""
         return "tanh"
+
+    @property
+    def holomorphic(self) -> bool:
+        """True: the nearest poles are at ±iπ/2."""
+        return True
 
     def apply_(self, x: Tensor, alpha: float | Tensor) -> Tensor:
         """Tanh in place."""
@@ -149,6 +164,11 @@ class Logistic(Activation):
     def label(self) -> str:
         """``logistic``."""
         return "logistic"
+
+    @property
+    def holomorphic(self) -> bool:
+        """True: the nearest poles are at ±iπ."""
+        return True
 
     def apply_(self, x: Tensor, alpha: float | Tensor) -> Tensor:
         """Logistic function in place."""

@@ -124,12 +124,18 @@ class Convolution(EdgeKind):
     def adjoint(self, weight: Tensor | None, t: Tensor, s: Tensor | None, source: Shape) -> Tensor:
         """w̃ ⋆ P⁻¹(t) (Eq. 8): unpooling at the arg-max of w ⋆ s, then the transposed convolution."""
         assert weight is not None
+        return self.adjoint_untied(weight, weight, t, s, source)
+
+    def adjoint_untied(
+        self, weight: Tensor | None, feedback: Tensor, t: Tensor, s: Tensor | None, source: Shape
+    ) -> Tensor:
+        """Return the same with the transposed convolution by ``feedback``."""
         if self.geometry.pool == "max":
             assert s is not None
             t = self._unpool(t, _argmax(self._conv(weight, s)), source)
         elif self.geometry.pool == "average":
             t = self._spread(t, source)
-        return self._transposed(weight, t, source)
+        return self._transposed(feedback, t, source)
 
     def weight_gradient(self, weight: Tensor, s: Tensor, t: Tensor, source: Shape) -> Tensor:
         """Correlation of s with P⁻¹(t)."""
@@ -157,11 +163,17 @@ class Convolution(EdgeKind):
 
     def adjoint_pair(self, weight: Tensor | None, t: Tensor, s: Tensor | None, source: Shape) -> Tensor:
         """Return the pair of the two adjoints, each unpooled at its own arg-max."""
-        if self.geometry.pool != "max":
-            return self.adjoint(weight, t, s, source)
         assert weight is not None
+        return self.adjoint_untied_pair(weight, weight, t, s, source)
+
+    def adjoint_untied_pair(
+        self, weight: Tensor | None, feedback: Tensor, t: Tensor, s: Tensor | None, source: Shape
+    ) -> Tensor:
+        """Return the same with the transposed convolution by ``feedback``."""
+        if self.geometry.pool != "max":
+            return self.adjoint_untied(weight, feedback, t, s, source)
         assert s is not None
-        return self._transposed(weight, self._unpool_pair(t, self._conv(weight, s), source), source)
+        return self._transposed(feedback, self._unpool_pair(t, self._conv(weight, s), source), source)
 
     def weight_contrast(self, weight: Tensor, s: Tensor, t: Tensor, source: Shape) -> Tensor:
         """As in the base class, with t unpooled at each sign's own arg-max first."""

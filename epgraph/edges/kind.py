@@ -121,6 +121,12 @@ class EdgeKind(BaseModel, ABC):
         ``s`` is the current source state; a linear edge does not look at it.
         """
 
+    def adjoint_untied(
+        self, weight: Tensor | None, feedback: Tensor, t: Tensor, s: Tensor | None, source: Shape
+    ) -> Tensor:
+        """As ``adjoint`` through another weight. ``weight`` decides what the source chooses, such as an arg-max."""
+        return self.adjoint(feedback, t, s, source)
+
     @abstractmethod
     def weight_gradient(self, weight: Tensor, s: Tensor, t: Tensor, source: Shape) -> Tensor:
         """Return ∂⟨t, A_e(s)⟩/∂w summed over the batch, of the weight's shape; ``source`` is the shape of one s."""
@@ -132,6 +138,12 @@ class EdgeKind(BaseModel, ABC):
     def adjoint_pair(self, weight: Tensor | None, t: Tensor, s: Tensor | None, source: Shape) -> Tensor:
         """Return the pair of the two adjoints from the pairs of t and s."""
         return self.adjoint(weight, t, s, source)
+
+    def adjoint_untied_pair(
+        self, weight: Tensor | None, feedback: Tensor, t: Tensor, s: Tensor | None, source: Shape
+    ) -> Tensor:
+        """Return the pair of the two untied adjoints from the pairs of t and s."""
+        return self.adjoint_pair(feedback, t, s, source)
 
     def weight_contrast(self, weight: Tensor, s: Tensor, t: Tensor, source: Shape) -> Tensor:
         """Return ½[∂Φ/∂w(s⁺, t⁺) − ∂Φ/∂w(s⁻, t⁻)] summed over the batch, from the pairs of s and t.

@@ -32,7 +32,7 @@ Run as a program it checks itself on random numbers.
 backend   {backend}
 rewrites  {rewrites}
 schedule  {schedule}
-dtype     {dtype}
+{learning}dtype     {dtype}
 torch     {torch} (when it was written)
 
 In the functions below s_ is a state, w_ a weight, b_ a bias, a_ a level of ReLUα, c_ what input and biases contribute,
@@ -51,6 +51,11 @@ import torch
 from torch import Tensor, device, inf, nan
 '''
 
+LEARNING = """\
+learning  the architecture asks for the estimator {estimator}, which this module does not have: its gradient is the
+          centred one
+"""
+
 
 def module_text(machine: Machine) -> str:
     """Write a machine's network as a Python module.
@@ -61,9 +66,17 @@ def module_text(machine: Machine) -> str:
     Raises
     ------
     EpgraphError
-        Where the network asks for Anderson acceleration, or the backend for Triton: the module has neither.
+        Where the network asks for Anderson acceleration or untied feedback, or the backend for Triton: the module has
+        none of them.
     """
     dynamics = machine.tracer.graph.architecture.dynamics
+    untied = next((edge for edge in machine.tracer.graph.edges.values() if edge.untied), None)
+    if untied is not None:
+        raise EpgraphError(
+            f"an emitted module has an energy, and there is none where edge '{untied.name}' has a feedback weight of "
+            "its own",
+            "set learning.feedback: tied, or use the engine of epgraph.compile",
+        )
     if dynamics.anderson:
         raise EpgraphError(
             f"an emitted module has no Anderson acceleration, and dynamics.anderson is {dynamics.anderson}",
@@ -114,6 +127,7 @@ def _header(machine: Machine) -> str:
     name = "".join(c if c.isprintable() else " " for c in graph.architecture.name)
     name = name.replace("\\", "\\\\").replace('"', '\\"')
     rewrites = ", ".join(name for name in REWRITES if name in machine.rewrites)
+    estimator = graph.architecture.learning.estimator
     backend = machine.backend.name
     if machine.backend.compiled:
         backend += " (torch.compile; the functions are written here as they are before compilation)"
@@ -123,6 +137,7 @@ def _header(machine: Machine) -> str:
         backend=backend,
         rewrites=textwrap.fill(rewrites or "none", 120, initial_indent=" " * 10, subsequent_indent=" " * 10).strip(),
         schedule=machine.tracer.plan.schedule.name,
+        learning="" if estimator == "centered" else LEARNING.format(estimator=estimator),
         dtype=_dtype(machine.tracer.dtype),
         torch=torch.__version__,
     )

@@ -25,8 +25,9 @@ from epgraph.emit.recorder import Recorder
 from epgraph.graph import Edge, State
 from epgraph.passes import Plan, Term, Update
 
-PhaseName = Literal["free", "nudged", "pair"]
-"""Free phase; one phase nudged by β; common and odd part of the phases nudged by +β and −β as one doubled batch."""
+PhaseName = Literal["free", "nudged", "pair", "clamped"]
+"""Free phase; one phase nudged by β; common and odd part of the phases nudged by +β and −β as one doubled batch; free
+phase of all states but the output, which is held."""
 
 
 Results = dict[str, Any]
@@ -64,7 +65,8 @@ class Tracer:
     plan
         The compiled sweep.
     dtype
-        Precision of the states. Parameters of another precision are converted once per batch.
+        Precision of the states; a complex one beside real parameters, for edges that are linear. Parameters of another
+        precision are converted once per batch.
     cast
         Whether parameters come in another precision.
     by_class
@@ -142,6 +144,8 @@ class Tracer:
         for edge in graph.edges.values():
             if edge.weight_shape is not None:
                 found[self.names("weight", edge.name)] = _zeros(*edge.weight_shape)
+                if edge.untied:
+                    found[self.names("weight", feedback_of(edge))] = _zeros(*edge.weight_shape)
         return found
 
     @cached_property
@@ -191,6 +195,8 @@ class Tracer:
             function = f"{stem}_{number}"
             for update in updates:
                 state = self.graph.states[update.state]
+                if state.role == "output" and phase == "clamped":
+                    continue
                 driven = update.state in self._driven
                 note = _equation(update, state, driven, phase, relaxed)
                 pooled = any(not term.edge.kind.is_linear for term in update.terms)
@@ -300,7 +306,7 @@ class Tracer:
         pair = phase == "pair"
         summed = recorder.call(runtime.total_pair if pair else runtime.total, constant, *parts)
         recorder.node(summed).meta |= {"state": self.names("state", update.state), "about": update.state}
-        if state.role == "output" and phase != "free":
+        if state.role == "output" and phase in ("nudged", "pair"):
             summed = self._nudge(recorder, summed, old, pair)
         alpha = self._alpha(recorder, state)
         exact = isinstance(state.activation, ReLU | Identity)
@@ -333,7 +339,8 @@ class Tracer:
         if self.closed_form and not pair:
             return (summed + beta * target) / (1.0 + beta)
         if not pair:
-            return summed - beta * self.cost.gradient(output, target)
+            gradient = self.cost.holomorphic_gradient if self.dtype.is_complex else self.cost.gradient
+            return summed - beta * gradient(output, target)
         if self.closed_form:
             p, q = summed.chunk(2)
             pulled = torch.cat((p - beta * (q + beta * target), q + beta * (target - p)))
@@ -347,6 +354,8 @@ class Tracer:
         for term in update.terms:
             edge = term.edge
             yield self.names("weight", edge.name)
+            if edge.untied:
+                yield self.names("weight", feedback_of(edge))
             yield from self._ends(edge) if not edge.kind.is_linear else ()
             yield self.names("state", edge.source if term.direction == "forward" else edge.target)
 
@@ -356,7 +365,7 @@ class Tracer:
 
     def _geometry(self, edge: Edge) -> Hashable:
         ends = (self.graph.states[name] for name in (edge.source, edge.target))
-        return edge.kind, *((state.shape, state.clamped) for state in ends)
+        return edge.kind, edge.untied, *((state.shape, state.clamped) for state in ends)
 
     def _ends(self, edge: Edge) -> tuple[str, str]:
         return self.names("state", edge.source), self.names("state", edge.target)
@@ -364,19 +373,33 @@ class Tracer:
     def _term(self, recorder: Recorder, term: Term, phase: PhaseName) -> Tensor:
         edge = term.edge
         with recorder.about(edge.name):
-            return self._contribution(recorder, term, phase)
+            if not self.dtype.is_complex:
+                return self._contribution(recorder, term, phase, lambda s: s)
+            # Weights are real and the edge is linear: it maps both parts alike, at half of a complex product's work.
+            doubled = self._contribution(recorder, term, phase, lambda s: torch.cat((s.real, s.imag)))
+            real, imaginary = doubled.chunk(2)
+            return torch.complex(real, imaginary)
 
-    def _contribution(self, recorder: Recorder, term: Term, phase: PhaseName) -> Tensor:
+    def _contribution(
+        self, recorder: Recorder, term: Term, phase: PhaseName, seen: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """A term of a state's sum; ``seen`` is what the edge gets to see of a state."""
         edge = term.edge
-        weight = self._weight(recorder, edge.name)
         pair = phase == "pair"
+        # The way back of an untied edge needs the weight of the way there for its arg-max alone.
+        away = edge.untied and edge.kind.is_linear and term.direction == "adjoint"
+        weight = None if away else self._weight(recorder, edge.name)
         if term.direction == "forward":
-            s = recorder.argument(self.names("state", edge.source))
+            s = seen(recorder.argument(self.names("state", edge.source)))
             forward = edge.kind.forward_pair if pair else edge.kind.forward
             return forward(weight, s, self._shape(edge.target))
-        t = recorder.argument(self.names("state", edge.target))
+        t = seen(recorder.argument(self.names("state", edge.target)))
         # A linear edge does not look at its source.
         source = None if edge.kind.is_linear else recorder.argument(self.names("state", edge.source))
+        if edge.untied:
+            feedback = self._parameter(recorder, self.names("weight", feedback_of(edge)))
+            untied = edge.kind.adjoint_untied_pair if pair else edge.kind.adjoint_untied
+            return untied(weight, feedback, t, source, self._shape(edge.source))
         adjoint = edge.kind.adjoint_pair if pair else edge.kind.adjoint
         return adjoint(weight, t, source, self._shape(edge.source))
 
@@ -405,6 +428,11 @@ class Tracer:
 
     def _shape(self, name: str) -> Shape:
         return self.graph.states[name].shape
+
+
+def feedback_of(edge: Edge) -> str:
+    """Name of an untied edge's second weight; no edge of the user's own can have it."""
+    return f"{edge.name}.feedback"
 
 
 def _settle(names: tuple[str, ...], recorder: Recorder, results: Results) -> None:
@@ -450,13 +478,15 @@ class _Text:
 
 def _written(term: Term) -> str:
     edge = term.edge
-    return f"A[{edge.name}] {edge.source}" if term.direction == "forward" else f"A[{edge.name}]ᵀ {edge.target}"
+    if term.direction == "forward":
+        return f"A[{edge.name}] {edge.source}"
+    return f"{'B' if edge.untied else 'A'}[{edge.name}]ᵀ {edge.target}"
 
 
 def _equation(update: Update, state: State, driven: bool, phase: PhaseName, relaxed: bool) -> str:
     name = update.state
     parts = [f"c[{name}]"] * driven + [_written(term) for term in update.terms]
-    if state.role == "output" and phase != "free":
+    if state.role == "output" and phase in ("nudged", "pair"):
         parts.append("nudge")
     summed = " + ".join(parts or ["0"]).replace("+ nudge", "− β ∂C/∂s" if phase == "nudged" else "∓ β ∂C/∂s")
     if relaxed:

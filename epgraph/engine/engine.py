@@ -7,10 +7,10 @@ sweeps. ``reference.py`` is the oracle that it is held to.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,15 +23,16 @@ from epgraph.emit.anderson import Anderson
 from epgraph.emit.record import recorded
 from epgraph.emit.replay import Memory, capture_for
 from epgraph.emit.runtime import Step, run, watched
-from epgraph.emit.trace import PhaseName
-from epgraph.engine.estimators import ESTIMATORS, Estimate, Problem
+from epgraph.emit.trace import PhaseName, feedback_of
+from epgraph.engine.estimators import ESTIMATORS, WHOLE, Estimate, Problem
 from epgraph.engine.memory import within_memory
 from epgraph.engine.phases import Nudge
 from epgraph.engine.pieces import cut, join
 from epgraph.engine.relaxation import Clamped, Relaxation, States, Status, Sweep
 from epgraph.errors import EpgraphError, nearest
-from epgraph.graph import Edge, State
+from epgraph.graph import Edge, State, check_rule
 from epgraph.passes import Plan
+from epgraph.spec.architecture import EstimatorName
 
 GROWN = 1e6
 """A state without bounds whose size exceeds this has diverged; the published networks stay below 10²."""
@@ -56,8 +57,9 @@ class Engine(nn.Module):
     """A network ready to run: ``relax``, ``energy``, ``backward``.
 
     Made by ``epgraph.compile``. Parameters are ordinary ``torch.nn.Parameter``s named ``edges.<name>.weight`` (OIHW,
-    or (out, in) for dense) and ``states.<name>.bias`` (one a channel); ``to``, ``state_dict`` and every torch
-    optimiser work as usual. ``.grad`` is filled by ``backward``, with the gradient of the mean loss of the batch.
+    or (out, in) for dense), ``states.<name>.bias`` (one a channel) and, where feedback is untied,
+    ``edges.<name>.feedback`` (as the weight); ``to``, ``state_dict`` and every torch optimiser work as usual. ``.grad``
+    is filled by ``backward``, with the gradient of the mean loss of the batch.
 
     Parameters
     ----------
@@ -115,6 +117,9 @@ class Engine(nn.Module):
             if edge.weight_shape is not None:
                 weight = _uniform(edge.weight_shape, edge.weight_scale, seed, f"edges.{edge.name}.weight")
                 module.weight = nn.Parameter(weight.to(device, kept))
+                if edge.untied:
+                    back = _uniform(edge.weight_shape, edge.weight_scale, seed, f"edges.{edge.name}.feedback")
+                    module.feedback = nn.Parameter(back.to(device, kept))
             self.edges.put(edge.name, module)
         # A network may have no parameters at all; this tells where and in what precision it runs.
         self.register_buffer("_like", torch.empty(0, device=device, dtype=dtype), persistent=False)
@@ -132,6 +137,10 @@ class Engine(nn.Module):
     def weight(self, edge: Edge) -> Tensor | None:
         """Weight of an edge, or None for one without."""
         return getattr(self.edges[edge.name], "weight", None)
+
+    def feedback(self, edge: Edge) -> Tensor | None:
+        """Weight through which an edge acts back on its source, or None where that is the weight itself."""
+        return getattr(self.edges[edge.name], "feedback", None)
 
     def bias(self, state: State) -> Tensor | None:
         """Bias of a state, or None for one without."""
@@ -205,7 +214,7 @@ class Engine(nn.Module):
 
     @torch.no_grad()
     def phi(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
-        """Φ(x, s, θ) per example, (batch,)."""
+        """Φ(x, s, θ) per example, (batch,). Raises EpgraphError where feedback is untied, as does ``energy``."""
         return self._energies(x, states)["phi"]
 
     @torch.no_grad()
@@ -213,7 +222,17 @@ class Engine(nn.Module):
         """F(s) = Σ Gₙ(sⁿ) − Φ per example, (batch,), with Gₙ′ = σ⁻¹: never rises under a proper colouring."""
         return self._energies(x, states)["energy"]
 
+    @property
+    def untied(self) -> Edge | None:
+        """The first edge with a feedback weight of its own: the network then has no energy. None where all are tied."""
+        return next((edge for edge in self.graph.edges.values() if edge.untied), None)
+
     def _energies(self, x: Tensor, states: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if self.untied is not None:
+            raise EpgraphError(
+                f"there is no energy: edge '{self.untied.name}' has a feedback weight of its own",
+                "set learning.feedback: tied",
+            )
         values = self._weights() | self._named({**states, self.graph.input.name: self.check_input(x)})
         run(self._steps("energy"), values)
         return values
@@ -230,8 +249,10 @@ class Engine(nn.Module):
         x: Tensor,
         y: Tensor,
         *,
-        estimator: Literal["centered", "positive", "negative"] | None = None,
+        estimator: EstimatorName | None = None,
         beta: float | None = None,
+        points: int | None = None,
+        continual_rate: float | None = None,
         start: Mapping[str, Tensor] | None = None,
         free_steps: int | None = None,
         nudged_steps: int | None = None,
@@ -239,7 +260,7 @@ class Engine(nn.Module):
         keep: bool = True,
         energy: bool = False,
     ) -> Estimate:
-        """Estimate the gradient of the batch's mean loss by EP and add it to every parameter's ``.grad``.
+        """Estimate the gradient of the batch's mean loss and add it to every parameter's ``.grad``.
 
         What is left out comes from the architecture (``learning``, ``dynamics``). On a CPU a large batch is taken in
         pieces (``pieces.cut``), each of which stops at the tolerance by itself.
@@ -249,27 +270,46 @@ class Engine(nn.Module):
         x, y
             Input (batch, *input shape) and labels (batch,), or targets (batch, classes).
         estimator
-            ``centered`` contrasts +β and −β (Eq. 5), ``positive`` +β and free, ``negative`` free and −β (Eq. 4).
+            Name of a rule (``epgraph.engine.estimators``): ``centered`` contrasts +β and −β (Eq. 5), ``positive`` +β
+            and free, ``negative`` free and −β (Eq. 4), … Contrastive and coupled learning give the gradient of their
+            own contrast, not that of the loss.
+        beta, points, continual_rate
+            As in ``learning``.
         start
             States that the free phase starts from; zeros where left out.
         keep
             Keep all states in the result. Without it the centred estimator drops what it needs no longer: of the free
             states the output is left, of the nudged ones those of +β.
         energy
-            Compute F at the free equilibrium as well (about half a sweep).
+            Compute F at the free equilibrium as well (about half a sweep); left out where feedback is untied.
 
         Returns
         -------
         Estimate
             Free and nudged relaxations, and the loss at the free equilibrium.
+
+        Raises
+        ------
+        EpgraphError
+            Among others where the network cannot use the estimator: the state or edge in the way is named.
         """
         architecture = self.architecture
         name = estimator or architecture.learning.estimator
         if name not in ESTIMATORS:
             raise EpgraphError(f"unknown estimator '{name}'", nearest(name, list(ESTIMATORS)))
-        beta = architecture.learning.beta if beta is None else beta
+        if name != architecture.learning.estimator:
+            check_rule(self.graph, name)
+        learning = architecture.learning
+        beta = learning.beta if beta is None else beta
         if not 0 < beta < float("inf"):
             raise EpgraphError(f"beta must be a positive number, found {beta}", "e.g. beta=0.1")
+        points = learning.points if points is None else points
+        if points < 2:
+            raise EpgraphError(f"points must be at least 2, found {points}", "e.g. points=4")
+        rate = learning.continual_rate if continual_rate is None else continual_rate
+        if not 0 <= rate < float("inf"):
+            raise EpgraphError(f"continual_rate must not be negative, found {rate}", "e.g. continual_rate=1e-3")
+        energy = energy and self.untied is None
         x = self.check_input(x)
         target = self.targets(y, len(x))
         dynamics = architecture.dynamics
@@ -278,14 +318,27 @@ class Engine(nn.Module):
         nudged_steps = dynamics.nudged_steps if nudged_steps is None else nudged_steps
         given = {} if start is None else start
         self.check_start(given, len(x))
+        drawn: dict[str, float] = {}
 
         def piece(rows: slice, prepared: dict[str, Any], free_steps: int, nudged_steps: int) -> Estimate:
             clamped = self.clamp(x[rows], prepared)
             states = self.start(clamped.x, {key: s[rows] for key, s in given.items()})
             nudge = Nudge(self.cost, target[rows], beta, len(x))
-            return ESTIMATORS[name](
-                Problem(self, clamped, nudge, states, free_steps, nudged_steps, tolerance, keep, energy)
+            problem = Problem(
+                self,
+                clamped,
+                nudge,
+                states,
+                free_steps,
+                nudged_steps,
+                tolerance,
+                keep=keep,
+                energy=energy,
+                points=points,
+                rate=rate,
+                drawn=drawn,
             )
+            return ESTIMATORS[name](problem)
 
         def probe(rows: int) -> None:
             gradients = {parameter: parameter.grad for parameter in self.parameters()}
@@ -298,7 +351,7 @@ class Engine(nn.Module):
 
         def work() -> Estimate:
             prepared: dict[str, Any] = {}
-            pieces = cut(self.graph, len(x), self.device)
+            pieces = [slice(len(x))] if name in WHOLE else cut(self.graph, len(x), self.device)
             return join([piece(rows, prepared, free_steps, nudged_steps) for rows in pieces])
 
         return within_memory(len(x), self.device, work, probe, self._plain)
@@ -314,6 +367,7 @@ class Engine(nn.Module):
         nudge: Nudge | None = None,
         *,
         pair: bool = False,
+        hold: bool = False,
         record: bool = False,
         own: bool = False,
         lent: bool = False,
@@ -322,14 +376,15 @@ class Engine(nn.Module):
 
         ``states`` are those that move. They are left as they are, unless ``own`` gives them away, one by one, to save
         memory. With ``pair`` those returned are pairs, and those given may be: states of one row an example are the
-        common part, and the odd part starts from zero. With ``lent`` the states returned may be memory that the next
-        run overwrites.
+        common part, and the odd part starts from zero. With ``hold`` the output stays as it is given, and the others
+        move. With ``lent`` the states returned may be memory that the next run overwrites.
         """
         if not tolerance >= 0 or steps < 0:
             raise EpgraphError(f"steps and tolerance must not be negative, found {steps} and {tolerance}")
-        machine = self.machine
+        machine = clamped.machine
         dynamics = self.architecture.dynamics
-        program = self.program("pair" if pair else "free" if nudge is None else "nudged")
+        phase: PhaseName = "clamped" if hold else "pair" if pair else "free" if nudge is None else "nudged"
+        program = self.program(phase, machine)
         names = {name: machine.tracer.names("state", name) for name in self.graph.free}
         prepared = clamped.prepared
         if not all(name in prepared for _, _, results in program.prepare for name in results):
@@ -350,27 +405,31 @@ class Engine(nn.Module):
             residuals = residuals.clone()
             moved = {name: moving[key] if lent else moving[key].clone() for name, key in names.items()}
         else:
-            mixer = self._mixer(clamped.x, free=nudge is None, pair=pair) if dynamics.anderson else None
             moving = load(Memory())
             run(program.warm, moving)
-            moved_names = frozenset(names.values())
+            moved_names = {name: key for name, key in names.items() if not (hold and name == self.graph.output.name)}
+            mixer = None
+            if dynamics.anderson:
+                held = {name: moving[key] for name, key in names.items() if name not in moved_names}
+                mixer = self._mixer(clamped.x, tuple(moved_names), held, free=nudge is None, pair=pair)
             residuals = torch.full((len(clamped.x),), float("nan"), device=clamped.x.device)
             taken = 0
             while taken < steps:
                 taken += 1
                 look = record or taken == steps or (tolerance > 0 and taken % CHECK_EVERY == 0)
-                before = [moving[name].clone() for name in names.values()] if mixer else []
+                before = [moving[key].clone() for key in moved_names.values()] if mixer else []
                 if not look:
                     run(program.sweep, moving)
                 else:
-                    residuals = watched(program.sweep, moving, moved_names, pair=pair)
+                    residuals = watched(program.sweep, moving, frozenset(moved_names.values()), pair=pair)
                     if record:
                         now = {name: moving[key].clone() for name, key in names.items()}
-                        trajectory.append(Sweep(now, self.energy(clamped.x, now), float(residuals.max())))
+                        energy = self.energy(clamped.x, now) if self.untied is None else residuals * float("nan")
+                        trajectory.append(Sweep(now, energy, float(residuals.max())))
                     if tolerance > 0 and bool((residuals <= tolerance).all()):
                         break
                 if mixer is not None and taken < steps:
-                    mixer.step(before, [moving[name] for name in names.values()])
+                    mixer.step(before, [moving[key] for key in moved_names.values()])
                     run(program.warm, moving)
             moved = {name: moving[key] for name, key in names.items()}
         diverged = self._diverged(moved)
@@ -383,18 +442,19 @@ class Engine(nn.Module):
             status = Status.CONVERGED if settled else Status.OUT_OF_STEPS
         return Relaxation(moved, taken, residuals, status, diverged, trajectory)
 
-    def program(self, phase: PhaseName) -> Loaded:
+    def program(self, phase: PhaseName, machine: Machine | None = None) -> Loaded:
         """The emitted sweep of a phase; emitted now, if it was not before."""
-        return self.machine.program(phase, relaxed=self.architecture.dynamics.over_relaxation != 1)
+        relaxed = self.architecture.dynamics.over_relaxation != 1
+        return (machine or self.machine).program(phase, relaxed=relaxed)
 
-    def _mixer(self, x: Tensor, *, free: bool, pair: bool) -> Anderson:
-        """Anderson acceleration for one relaxation. The energy is watched where nothing nudges."""
+    def _mixer(self, x: Tensor, names: Sequence[str], held: States, *, free: bool, pair: bool) -> Anderson:
+        """Anderson acceleration of the states named. The energy, if there is one, is watched where nothing nudges."""
 
         def energy(states: Sequence[Tensor]) -> Tensor:
-            return self.energy(x, dict(zip(self.graph.free, states, strict=True)))
+            return self.energy(x, {**held, **dict(zip(names, states, strict=True))})
 
         def box(states: Sequence[Tensor]) -> None:
-            for name, s in zip(self.graph.free, states, strict=True):
+            for name, s in zip(names, states, strict=True):
                 state = self.graph.states[name]
                 if not isinstance(state.activation, ReLU):
                     continue
@@ -406,7 +466,8 @@ class Engine(nn.Module):
                 else:
                     state.activation.apply_(s, alpha)
 
-        return Anderson(self.architecture.dynamics.anderson, energy if free else None, box)
+        watched = free and self.untied is None
+        return Anderson(self.architecture.dynamics.anderson, energy if watched else None, box)
 
     def prefer(self, backend: str) -> None:
         """Run on a backend where it can be used here, e.g. the one that a run was begun with."""
@@ -435,6 +496,36 @@ class Engine(nn.Module):
         found: Machine = self._machines["machine"]
         return found
 
+    def continued(self, clamped: Clamped, copies: int) -> Clamped:
+        """Return ``copies`` of a batch, one below the other, for complex states.
+
+        Raises
+        ------
+        EpgraphError
+            Where the states have a precision that has no complex one.
+        """
+        if "complex" not in self._machines:
+            dtype = {torch.float32: torch.complex64, torch.float64: torch.complex128}.get(self.dtype)
+            if dtype is None:
+                found = str(self.dtype).removeprefix("torch.")
+                raise EpgraphError(
+                    f"complex states need float32 or float64, found {found}",
+                    "use another dtype, or another estimator than holomorphic",
+                )
+            eager = BACKENDS["eager"]
+            made = Machine(self.plan, dtype, cast=False, backend=eager, rewrites=eager.rewrites)
+            self._machines["complex"] = made
+        machine: Machine = self._machines["complex"]
+        values = self._weights(machine)
+        for name in self.graph.free:
+            # Not computed anew: max pooling of the clamped input needs real numbers.
+            constant = clamped.values.get(clamped.machine.tracer.names("constant", name))
+            if constant is not None:
+                # A bias on its own has one row for all examples.
+                rows = 1 if len(constant) == 1 else copies
+                values[machine.tracer.names("constant", name)] = constant.repeat(rows, *(1,) * (constant.ndim - 1))
+        return Clamped(clamped.x.repeat(copies, *(1,) * (clamped.x.ndim - 1)), values, {}, machine)
+
     @contextmanager
     def _plain(self) -> Iterator[None]:
         """Give back what captured graphs hold, and capture none meanwhile."""
@@ -456,7 +547,7 @@ class Engine(nn.Module):
         values = self._weights()
         values[machine.tracer.names("state", self.graph.input.name)] = x
         run(self._steps("constants"), values)
-        return Clamped(x, values, {} if prepared is None else prepared)
+        return Clamped(x, values, {} if prepared is None else prepared, machine)
 
     def start(self, x: Tensor, given: Mapping[str, Tensor] | None) -> States:
         """Initial states, checked: copies of those given, zeros where left out."""
@@ -507,20 +598,38 @@ class Engine(nn.Module):
             )
         return y.to(self.device, self.dtype)
 
-    def accumulate(self, pairs: States, x: Tensor, scale: float) -> None:
-        """Add ``scale`` · ½[∂Φ/∂θ(s⁺) − ∂Φ/∂θ(s⁻)], summed over the batch, to every ``.grad``.
+    def accumulate(self, pairs: States, x: Tensor, scale: float, wanted: Collection[str] | None = None) -> None:
+        """Add the ``contrasts`` to every ``.grad``."""
+        for parameter, gradient in self.contrasts(pairs, x, scale, wanted):
+            parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
 
-        ``pairs`` holds the common and odd parts of the states, (2·batch, *shape), ``x`` is the clamped input.
+    def contrasts(
+        self, pairs: States, x: Tensor, scale: float, wanted: Collection[str] | None = None
+    ) -> Iterator[tuple[nn.Parameter, Tensor]]:
+        """Yield ``scale`` · ½[∂Φ/∂θ(s⁺) − ∂Φ/∂θ(s⁻)], summed over the batch, for one parameter after the other.
+
+        Parameters
+        ----------
+        pairs
+            Common and odd parts of the states, (2·batch, *shape).
+        x
+            The clamped input, (batch, *shape).
+        wanted
+            Names of parameters; all that are trained where left out. A feedback weight receives what its edge's weight
+            does (Laborieux et al. 2021).
         """
         parameters = dict(self.named_parameters())
-        trainable = frozenset(name for name, parameter in parameters.items() if parameter.requires_grad)
+        trained = [name for name, parameter in parameters.items() if parameter.requires_grad]
+        both = {_tied(name) for name in trained if wanted is None or name in wanted}
         values = self._weights() | self._named({**pairs, self.graph.input.name: torch.cat((x, torch.zeros_like(x)))})
-        for step in self._steps("gradient", trainable=trainable, once=self.doubled):
+        for step in self._steps("gradient", trainable=frozenset(both), once=self.doubled):
             run((step,), values)
             for name in step[2]:
-                parameter = parameters[name]
-                gradient = values.pop(name).to(parameter.dtype).mul_(scale)
-                parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+                gradient = values.pop(name).to(parameters[name].dtype).mul_(scale)
+                feedback = name.removesuffix("weight") + "feedback"
+                if feedback in trained and name in trained:
+                    yield parameters[feedback], gradient.clone()
+                yield parameters[name if name in trained else feedback], gradient
 
     def _load(
         self,
@@ -534,7 +643,7 @@ class Engine(nn.Module):
         own: bool,
     ) -> dict[str, Any]:
         """All that a phase's sweeps take, by the names of emitted code, with states that they may write into."""
-        names = self.machine.tracer.names
+        names = clamped.machine.tracer.names
         last = torch.channels_last if program.program.channels_last else torch.contiguous_format
         taken = {name for _, arguments, _ in (*program.warm, *program.sweep) for name in arguments}
         made: dict[str, Any] = {"omega": self.architecture.dynamics.over_relaxation} if "omega" in taken else {}
@@ -542,7 +651,8 @@ class Engine(nn.Module):
             if name in taken:
                 made[name] = memory.hold(name, value)
         if nudge is not None:
-            made |= {"y": memory.hold("y", nudge.target), "beta": nudge.beta}
+            beta = nudge.beta if nudge.turns is None else nudge.beta * nudge.turns
+            made |= {"y": memory.hold("y", nudge.target), "beta": beta}
 
         def start(name: str, state: Tensor) -> Tensor:
             rows = (2 if pair else 1) * len(clamped.x)
@@ -565,14 +675,17 @@ class Engine(nn.Module):
             made[clamped_input] = start(self.graph.input.name, clamped.x)
         return made
 
-    def _weights(self) -> dict[str, Any]:
+    def _weights(self, machine: Machine | None = None) -> dict[str, Any]:
         """Parameters by the names of emitted code."""
-        names = self.machine.tracer.names
+        names = (machine or self.machine).tracer.names
         values: dict[str, Any] = {}
         for edge in self.graph.edges.values():
             weight = self.weight(edge)
             if weight is not None:
                 values[names("weight", edge.name)] = weight.detach()
+            feedback = self.feedback(edge)
+            if feedback is not None:
+                values[names("weight", feedback_of(edge))] = feedback.detach()
         for state in self.graph.states.values():
             bias, alpha = self.bias(state), self.alpha(state)
             if bias is not None:
@@ -596,10 +709,16 @@ class Engine(nn.Module):
     def _diverged(self, states: States) -> tuple[str, ...]:
         """Names of the states that are not finite or, where nothing bounds them, larger than ``GROWN``."""
         names = list(states)
-        sizes = (torch.stack(states[name].aminmax()).abs().amax() for name in names)
+        plain = (torch.view_as_real(s) if s.is_complex() else s for s in states.values())
+        sizes = (torch.stack(s.aminmax()).abs().amax() for s in plain)
         largest = torch.stack([size.float() for size in sizes]).tolist()
         bounds = [GROWN if isinstance(self.graph.states[name].activation, Identity) else float("inf") for name in names]
         return tuple(name for name, size, bound in zip(names, largest, bounds, strict=True) if not size < bound)
+
+
+def _tied(name: str) -> str:
+    """Name of the weight that a feedback weight belongs to; other parameters are their own."""
+    return f"{name.removesuffix('.feedback')}.weight" if name.endswith(".feedback") else name
 
 
 def _uniform(shape: Shape, scale: float, seed: int, name: str) -> Tensor:

@@ -21,12 +21,14 @@ class Nudge:
     """A cost, its target (batch, classes) and the strength β with which it pulls at the output.
 
     ``whole`` is the number of examples over which the loss is averaged, where ``target`` is a piece of a batch.
+    ``turns`` are complex numbers of modulus 1, (batch, 1), by which β is turned for each example (holomorphic EP).
     """
 
     cost: Cost
     target: Tensor
     beta: float
     whole: int | None = None
+    turns: Tensor | None = None
 
     @property
     def scale(self) -> float:

@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from epgraph.emit import Machine
+
 States = dict[str, Tensor]
 """States that move, by name; each (batch, *shape)."""
 
@@ -17,12 +19,14 @@ class Clamped:
     """The clamped input x of a batch, and all that is computed once for it.
 
     ``values`` holds, by the names of emitted code, parameters, and what input and biases contribute to every state;
-    ``prepared`` weights that are packed, flipped or merged, to which each phase adds what it needs.
+    ``prepared`` weights that are packed, flipped or merged, to which each phase adds what it needs. ``machine`` holds
+    the programs that these are for.
     """
 
     x: Tensor
     values: dict[str, Any]
     prepared: dict[str, Any]
+    machine: Machine
 
 
 class Status(Enum):
@@ -38,7 +42,8 @@ class Status(Enum):
 class Sweep:
     """What ``relax(record=True)`` keeps of the network after each sweep.
 
-    ``energy`` is F per example, ``residual`` the relative change by this sweep, the largest of the batch.
+    ``energy`` is F per example, NaN where there is none (untied feedback); ``residual`` the relative change by this
+    sweep, the largest of the batch.
     """
 
     states: States
@@ -53,7 +58,7 @@ class Relaxation:
     Attributes
     ----------
     states
-        The states that moved, each (batch, *shape).
+        The states that moved, each (batch, *shape); an output that was clamped is among them.
     steps
         Sweeps taken.
     residuals

@@ -2,6 +2,7 @@
 
 from epgraph.graph.load import inspect, load
 from epgraph.graph.network import Edge, NetworkGraph, State, build
+from epgraph.graph.rules import check_rule
 from epgraph.graph.schedule import SCHEDULES, Schedule, make_schedule
 from epgraph.graph.solver import check_solver
 
@@ -12,6 +13,7 @@ __all__ = [
     "Schedule",
     "State",
     "build",
+    "check_rule",
     "check_solver",
     "inspect",
     "load",

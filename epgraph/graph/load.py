@@ -8,6 +8,7 @@ from pathlib import Path
 
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph.network import examine
+from epgraph.graph.rules import rule_warnings
 from epgraph.spec import Architecture, override, parse, raise_for, validate
 from epgraph.spec.document import MAX_BYTES
 
@@ -44,7 +45,9 @@ def inspect(
     override(document, list(overrides))
     architecture, diagnostics = validate(document)
     if architecture is not None:
-        diagnostics += [architecture.locate(d) for d in examine(architecture)[1]]
+        graph, found = examine(architecture)
+        found += [] if graph is None else rule_warnings(graph)
+        diagnostics += [architecture.locate(d) for d in found]
     return architecture, diagnostics
 
 

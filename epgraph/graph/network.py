@@ -51,7 +51,10 @@ class State:
 
 @dataclass(frozen=True)
 class Edge:
-    """A weighted edge e = (i, j, w) that adds ⟨s^target, A s^source⟩ to Φ."""
+    """A weighted edge e = (i, j, w) that adds ⟨s^target, A s^source⟩ to Φ.
+
+    Where it is ``untied`` it acts on the source through a second weight, its feedback, and there is no Φ.
+    """
 
     name: str
     source: str
@@ -61,6 +64,7 @@ class Edge:
     weight_scale: float
     macs: int
     learning_rate: float | None = None
+    untied: bool = False
 
     @property
     def ends(self) -> frozenset[str]:
@@ -69,8 +73,8 @@ class Edge:
 
     @property
     def parameters(self) -> int:
-        """Number of weights."""
-        return 0 if self.weight_shape is None else prod(self.weight_shape)
+        """Number of weights, feedback included."""
+        return 0 if self.weight_shape is None else prod(self.weight_shape) * (2 if self.untied else 1)
 
 
 class NetworkGraph:
@@ -186,16 +190,20 @@ def _assemble(architecture: Architecture, shapes: dict[str, Shape]) -> NetworkGr
         source, target = shapes[spec.source], shapes[spec.target]
         gain = defaults.gain if spec.gain is None else spec.gain
         fan_in = spec.kind.fan_in(source, target)
+        weight_shape = spec.kind.weight_shape(source, target)
+        untied = architecture.learning.feedback == "untied" and weight_shape is not None
         edges.append(
             Edge(
                 name=name,
                 source=spec.source,
                 target=spec.target,
                 kind=spec.kind,
-                weight_shape=spec.kind.weight_shape(source, target),
+                weight_shape=weight_shape,
                 weight_scale=gain / max(1, fan_in) ** 0.5,
                 macs=spec.kind.macs(source, target),
                 learning_rate=spec.learning_rate,
+                # An edge at the clamped input acts in one direction only.
+                untied=untied and architecture.input.name not in (spec.source, spec.target),
             )
         )
         widest[spec.target] = max(widest.get(spec.target, 1), fan_in)

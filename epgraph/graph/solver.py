@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from epgraph.activations import Identity, ReLU
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph.network import NetworkGraph
+from epgraph.graph.rules import UPWARD
 from epgraph.graph.schedule import Schedule
 
 
@@ -36,7 +37,7 @@ def _refusals(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnostic]:
     if cost != "squared_error" or not isinstance(out.activation, Identity):
         needs = f"closed_form needs the squared error and a linear output; '{out.name}' has {cost} and"
         yield _refusal("output_step", f"{needs} {out.activation.label}", "use output_step: explicit")
-    elif learning.beta >= 1 and learning.estimator != "positive":
+    elif learning.beta >= 1 and learning.estimator not in UPWARD:
         needs = f"closed_form needs beta below 1, found {learning.beta:g}: nudged by −β the output has no equilibrium"
         yield _refusal("output_step", needs, "lower learning.beta")
 
@@ -53,6 +54,8 @@ def _no_over_relaxation(graph: NetworkGraph, schedule: Schedule) -> tuple[str, s
         if not edge.kind.is_linear and not graph.states[edge.source].clamped:
             label = edge.kind.label()
             return f"edge '{edge.name}' ({label}) is not linear, and a step beyond the minimum may raise F", other
+        if edge.untied:
+            return f"edge '{edge.name}' has a feedback weight of its own, so that there is no F", other
     if schedule.conflicts:
         edge = schedule.conflicts[0]
         both = f"'{edge.source}' and '{edge.target}', which share edge '{edge.name}'"

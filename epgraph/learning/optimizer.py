@@ -51,4 +51,7 @@ def _parameters(engine: Engine) -> list[tuple[str, nn.Parameter, float | None]]:
         weight = engine.weight(edge)
         if isinstance(weight, nn.Parameter):
             found.append((f"edges.{edge.name}.weight", weight, edge.learning_rate))
+        feedback = engine.feedback(edge)
+        if isinstance(feedback, nn.Parameter):
+            found.append((f"edges.{edge.name}.feedback", feedback, edge.learning_rate))
     return found

@@ -139,12 +139,11 @@ class Trainer:
 
     def _log_batch(self, log: BatchLog, batch: int, estimate: Estimate) -> None:
         free, nudged = estimate.free, estimate.nudged[0]
-        assert estimate.energies is not None
         log.add(
             epoch=self.epoch + 1,
             batch=batch,
             loss=estimate.losses.mean(),
-            energy=estimate.energies.mean(),
+            energy=math.nan if estimate.energies is None else estimate.energies.mean(),  # none: untied feedback
             free_steps=free.steps,
             free_residual=free.residuals.max(),
             free_status=free.status.name.lower(),

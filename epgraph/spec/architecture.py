@@ -209,7 +209,18 @@ class DefaultsSpec(Model):
 
 
 ScheduleName = Literal["synchronous", "even_odd", "coloring", "sequential", "forward_backward"]
-EstimatorName = Literal["centered", "positive", "negative"]
+EstimatorName = Literal[
+    "centered",
+    "positive",
+    "negative",
+    "random_sign",
+    "continual",
+    "holomorphic",
+    "contrastive",
+    "coupled_positive",
+    "coupled_negative",
+    "coupled_centered",
+]
 
 
 class DynamicsSpec(Model):
@@ -248,8 +259,28 @@ class DynamicsSpec(Model):
 class LearningSpec(Model):
     """How the gradient is estimated."""
 
-    estimator: EstimatorName = Field(default="centered", description="EP with ±β (Eq. 5), with +β or with −β (Eq. 4).")
-    beta: PositiveFloat = Field(default=0.1, description="Nudging strength β.", examples=[0.1])
+    estimator: EstimatorName = Field(
+        default="centered",
+        description="EP with ±β (Eq. 5), with +β, with −β (Eq. 4) or with a sign drawn for each batch; continual, with "
+        "parameters that move during the nudged phase; holomorphic, with complex β; contrastive and coupled learning, "
+        "with the output clamped.",
+    )
+    beta: PositiveFloat = Field(
+        default=0.1, description="Nudging strength β; of holomorphic EP its modulus |β|.", examples=[0.1]
+    )
+    points: Annotated[int, Field(ge=2, le=1024)] = Field(
+        default=4, description="Points N on the circle of β that holomorphic EP takes.", examples=[4]
+    )
+    continual_rate: NonNegativeFloat = Field(
+        default=1e-4,
+        description="Step of the parameters after every nudged sweep of continual EP, which departs from 'positive' as "
+        "this grows against β.",
+    )
+    feedback: Literal["tied", "untied"] = Field(
+        default="tied",
+        description="Whether an edge between two states that move acts back through its own weight, or through a "
+        "second one (then there is no energy).",
+    )
 
 
 class TrainingSpec(Model):

@@ -1,8 +1,13 @@
-"""EP proper: two settled states are contrasted, and each estimator says which two (Eq. 4, 5)."""
+"""EP proper: two settled states are contrasted, and each estimator says which two (Eq. 4, 5).
+
+They follow the gradient of the loss, up to the order in β that each says.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
+
+import torch
 
 from epgraph.engine.estimators.problem import Estimate, Problem
 from epgraph.engine.phases import make_pair, split_pair_
@@ -52,6 +57,17 @@ def positive(problem: Problem) -> Estimate:
 def negative(problem: Problem) -> Estimate:
     """One-sided EP with −β: −(1/β)[∂Φ/∂θ(s*) − ∂Φ/∂θ(s^{−β})], error O(β)."""
     return _one_sided(problem, -1)
+
+
+def random_sign(problem: Problem) -> Estimate:
+    """One-sided EP with a sign that is drawn once a batch, from torch's global generator (Scellier & Bengio 2017).
+
+    Its mean over the signs is the centred estimate, at half of the nudged phases.
+    """
+    drawn = problem.drawn
+    if "sign" not in drawn:
+        drawn["sign"] = 2.0 * float(torch.randint(2, ())) - 1.0
+    return _one_sided(problem, int(drawn["sign"]))
 
 
 def _one_sided(problem: Problem, sign: int) -> Estimate:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -31,6 +31,12 @@ class Problem:
         Whether the free states are kept; where they are not, those of ``free`` may be dropped when used up.
     energy
         Whether F at the free equilibrium is wanted as well.
+    points
+        Number N of points of holomorphic EP.
+    rate
+        Step of the parameters after every nudged sweep of continual EP.
+    drawn
+        What an estimator has drawn at random for the whole batch: its pieces share it.
     """
 
     engine: Engine
@@ -42,6 +48,9 @@ class Problem:
     tolerance: float
     keep: bool = True
     energy: bool = False
+    points: int = 4
+    rate: float = 0.0
+    drawn: dict[str, float] = field(default_factory=dict)
 
     def settle(self) -> Relaxation:
         """Take the free phase; ``start`` is used up."""
@@ -52,6 +61,14 @@ class Problem:
         return self.engine.run(
             self.clamped, free.states, self.nudged_steps, self.tolerance, nudge, pair=pair, own=not keep, lent=not keep
         )
+
+    def held(self, output: Tensor, free: Relaxation) -> Relaxation:
+        """Take a phase from the free state with the output clamped to a value, (batch, classes)."""
+        name = self.engine.graph.output.name
+        states = {**free.states, name: output}
+        if len(states) == 1:
+            return replace(free, states=states)  # nothing else moves
+        return self.engine.run(self.clamped, states, self.nudged_steps, self.tolerance, hold=True)
 
     def energies(self, free: Relaxation) -> Tensor | None:
         """F at the free equilibrium, (batch,), where it is wanted."""
@@ -76,7 +93,7 @@ class Estimate:
     free
         The free relaxation.
     nudged
-        The nudged relaxations: +β and −β for the centred estimator, else one or none.
+        The nudged or clamped relaxations, if any; that of +β is the first where there is one, and real.
     energies
         F at the free equilibrium, (batch,), where it was asked for.
     """
@@ -99,4 +116,4 @@ class Estimate:
 
 
 Estimator = Callable[[Problem], Estimate]
-"""Fills ``.grad`` with the gradient of the batch's *mean* loss, through ``Engine.accumulate``."""
+"""Adds to ``.grad`` its estimate of the gradient of the batch's *mean* loss, through ``Engine.accumulate``."""

@@ -1,0 +1,47 @@
+"""Continual EP: the parameters move while the nudged phase still relaxes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from epgraph.engine.estimators.problem import Estimate, Problem
+from epgraph.engine.phases import make_pair
+from epgraph.engine.relaxation import Status
+
+
+def continual(problem: Problem) -> Estimate:
+    """Continual EP (Ernoult et al. 2020): after every nudged sweep θ moves along that sweep's own contrast.
+
+    With g_t = −(1/β)[∂Φ/∂θ(s_{t+1}) − ∂Φ/∂θ(s_t)] the next sweep runs under θ − ``rate`` · Σ g. The sum of all g is the
+    gradient; the parameters are then put back, so that any optimiser applies. At rate 0 the sum telescopes to
+    ``positive``, from which it departs linearly in the rate.
+
+    Every nudged sweep costs a weight gradient and what a sweep leaves to be done once per batch, and is a plain one:
+    Anderson acceleration works in the free phase only.
+    """
+    engine, nudge = problem.engine, problem.nudge
+    trained = [p for p in engine.parameters() if p.requires_grad]
+    kept = [p.detach().clone() for p in trained]
+    free = problem.settle()
+    energies = problem.energies(free)
+    clamped, now = problem.clamped, free
+    steps = 0
+    try:
+        while steps < problem.nudged_steps:
+            before = now.states
+            now = engine.run(clamped, before, 1, problem.tolerance, nudge)
+            steps += 1
+            pairs = {name: make_pair(s, before[name]) for name, s in now.states.items()}
+            # Half the difference of the pair, over the β that stands between the two.
+            moves = list(engine.contrasts(pairs, clamped.x, -2 * nudge.scale))
+            for parameter, gradient in moves:
+                parameter.sub_(gradient, alpha=problem.rate)
+                parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+            if now.status in (Status.CONVERGED, Status.DIVERGED):
+                break
+            if problem.rate:
+                clamped = engine.clamp(clamped.x)
+    finally:
+        for parameter, value in zip(trained, kept, strict=True):
+            parameter.copy_(value)
+    return problem.estimate(free, replace(now, steps=steps), energies=energies)

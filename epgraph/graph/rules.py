@@ -1,0 +1,108 @@
+"""Learning rules, and which networks can use them: what an estimator asks of states, edges, cost and dynamics.
+
+``holomorphic`` continues the network to complex states, so everything on the way has to be holomorphic. Contrastive
+and coupled learning clamp the output to (or towards) the target, which lowers no cost but the squared error, and they
+follow the gradient of a difference of energies, which a network with feedback weights of its own does not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from epgraph.costs import COSTS
+from epgraph.errors import Diagnostic, EpgraphError
+from epgraph.graph.network import NetworkGraph
+
+CLAMPED = frozenset({"contrastive", "coupled_positive", "coupled_negative", "coupled_centered"})
+"""Estimators that clamp the output instead of nudging it."""
+
+UPWARD = CLAMPED | {"positive", "continual"}
+"""Estimators that never nudge by −β or by a complex β, whose fixed points need |β| < 1."""
+
+
+def check_rule(graph: NetworkGraph, estimator: str) -> None:
+    """Raise, with the state or edge in the way and the alternative, if the network cannot use an estimator."""
+    found = list(_refusals(graph, estimator))
+    if found:
+        raise EpgraphError(graph.architecture.locate(d) for d in found)
+
+
+def rule_warnings(graph: NetworkGraph) -> list[Diagnostic]:
+    """Return what is no longer guaranteed where feedback has weights of its own."""
+    untied = [name for name, edge in graph.edges.items() if edge.untied]
+    if not untied:
+        return []
+    return [
+        Diagnostic(
+            f"feedback is untied (edges {_named(untied)}): the update descends no energy, so that no schedule is "
+            "proven to settle; over_relaxation above 1 and energies are refused; and what is estimated is not the "
+            "gradient of the loss until feedback has aligned with the weights",
+            "weight decay aligns the two, which receive the same contrast; 'feedback: tied' has the guarantees",
+            ("learning", "feedback"),
+            severity="warning",
+        )
+    ]
+
+
+def _named(edges: list[str]) -> str:
+    return ", ".join(edges[:3]) + (f" and {len(edges) - 3} more" if len(edges) > 3 else "")
+
+
+def _refusals(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
+    if estimator == "holomorphic":
+        yield from _not_holomorphic(graph)
+    if estimator in CLAMPED:
+        yield from _not_clamped(graph, estimator)
+
+
+def _not_holomorphic(graph: NetworkGraph) -> Iterator[Diagnostic]:
+    states = (graph.states[name] for name in graph.free)
+    state = next((s for s in states if not s.activation.holomorphic), None)
+    if state is not None:
+        yield _refusal(
+            "holomorphic",
+            f"state '{state.name}' has the activation {state.activation.label}, which has no holomorphic continuation",
+            "use tanh or logistic, or learning.estimator: centered",
+        )
+    for edge in graph.edges.values():
+        # Of a clamped source the arg-max is that of a real image, and Φ is linear in what moves.
+        if not edge.kind.is_linear and not graph.states[edge.source].clamped:
+            yield _refusal(
+                "holomorphic",
+                f"edge '{edge.name}' ({edge.kind.label()}) takes a maximum, which complex numbers do not have",
+                "use pool: average or a stride, or learning.estimator: centered",
+            )
+            break
+    cost = graph.architecture.output.cost
+    if not COSTS[cost].holomorphic:
+        yield _refusal(
+            "holomorphic",
+            f"the cost {cost} of output '{graph.output.name}' has no holomorphic continuation",
+            "use cost: squared_error or cross_entropy, or learning.estimator: centered",
+        )
+    if graph.architecture.dynamics.anderson:
+        yield _refusal(
+            "holomorphic", "dynamics.anderson mixes real states, and these are complex", "set dynamics.anderson to 0"
+        )
+
+
+def _not_clamped(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
+    cost = graph.architecture.output.cost
+    if cost != "squared_error":
+        yield _refusal(
+            estimator,
+            f"it clamps the output '{graph.output.name}' towards the target, which is where the squared error is least "
+            f"and not {cost}",
+            "use cost: squared_error, or learning.estimator: centered",
+        )
+    untied = next((edge for edge in graph.edges.values() if edge.untied), None)
+    if untied is not None:
+        yield _refusal(
+            estimator,
+            f"it contrasts energies, and there is none where edge '{untied.name}' has a feedback weight of its own",
+            "use learning.feedback: tied, or learning.estimator: centered",
+        )
+
+
+def _refusal(estimator: str, reason: str, hint: str) -> Diagnostic:
+    return Diagnostic(f"estimator {estimator} cannot be used: {reason}", hint, at=("learning", "estimator"))
