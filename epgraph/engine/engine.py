@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ from epgraph.emit.anderson import Anderson
 from epgraph.emit.record import recorded
 from epgraph.emit.replay import Memory, capture_for
 from epgraph.emit.runtime import Step, run, watched
-from epgraph.engine.estimators import ESTIMATORS, Estimate, Problem
+from epgraph.engine.estimators import ESTIMATORS, UNROLLING, Estimate, Problem
 from epgraph.engine.memory import within_memory
 from epgraph.engine.phases import Nudge
 from epgraph.engine.pieces import cut, join
@@ -31,6 +31,7 @@ from epgraph.engine.relaxation import Clamped, Relaxation, States, Status, Sweep
 from epgraph.errors import EpgraphError, nearest
 from epgraph.graph import Edge, State
 from epgraph.passes import Plan
+from epgraph.spec.architecture import EstimatorName
 
 GROWN = 1e6
 """A state without bounds whose size exceeds this has diverged; the published networks stay below 10²."""
@@ -90,6 +91,7 @@ class Engine(nn.Module):
         self.doubled = doubled
         self.cuda_graphs = cuda_graphs
         self._machines: dict[str, Any] = {}
+        self._plain_machines: dict[tuple[torch.dtype, bool], Machine] = {}
         self.graph = plan.graph
         self.architecture = plan.graph.architecture
         self.cost = COSTS[self.architecture.output.cost]
@@ -229,7 +231,7 @@ class Engine(nn.Module):
         x: Tensor,
         y: Tensor,
         *,
-        estimator: Literal["centered", "positive", "negative"] | None = None,
+        estimator: EstimatorName | None = None,
         beta: float | None = None,
         start: Mapping[str, Tensor] | None = None,
         free_steps: int | None = None,
@@ -238,7 +240,7 @@ class Engine(nn.Module):
         keep: bool = True,
         energy: bool = False,
     ) -> Estimate:
-        """Estimate the gradient of the batch's mean loss by EP and add it to every parameter's ``.grad``.
+        """Estimate the gradient of the batch's mean loss and add it to every parameter's ``.grad``.
 
         What is left out comes from the architecture (``learning``, ``dynamics``). On a CPU a large batch is taken in
         pieces (``pieces.cut``), each of which stops at the tolerance by itself.
@@ -248,7 +250,8 @@ class Engine(nn.Module):
         x, y
             Input (batch, *input shape) and labels (batch,), or targets (batch, classes).
         estimator
-            ``centered`` contrasts +β and −β (Eq. 5), ``positive`` +β and free, ``negative`` free and −β (Eq. 4).
+            ``centered`` contrasts +β and −β (Eq. 5), ``positive`` +β and free, ``negative`` free and −β (Eq. 4);
+            ``unrolled`` and ``truncated`` go back through the free phase, ``implicit`` differentiates its equilibrium.
         start
             States that the free phase starts from; zeros where left out.
         keep
@@ -260,7 +263,7 @@ class Engine(nn.Module):
         Returns
         -------
         Estimate
-            Free and nudged relaxations, and the loss at the free equilibrium.
+            Relaxations, free and nudged where there are such, and the loss at the free equilibrium.
         """
         architecture = self.architecture
         name = estimator or architecture.learning.estimator
@@ -290,7 +293,7 @@ class Engine(nn.Module):
             gradients = {parameter: parameter.grad for parameter in self.parameters()}
             try:
                 self.zero_grad(set_to_none=True)
-                piece(slice(rows), {}, 1, 1)
+                piece(slice(rows), {}, free_steps if name in UNROLLING else 1, 1)
             finally:
                 for parameter, gradient in gradients.items():
                     parameter.grad = gradient
@@ -373,7 +376,11 @@ class Engine(nn.Module):
                     mixer.step(before, [moving[name] for name in names.values()])
                     run(program.warm, moving)
             moved = {name: moving[key] for name, key in names.items()}
-        diverged = self._diverged(moved)
+        return replace(self.ended(moved, taken, residuals, tolerance), trajectory=trajectory)
+
+    def ended(self, states: States, taken: int, residuals: Tensor, tolerance: float) -> Relaxation:
+        """What a relaxation returns that ends in these states after ``taken`` sweeps."""
+        diverged = self._diverged(states)
         if diverged:
             status = Status.DIVERGED
         elif tolerance <= 0:
@@ -381,7 +388,7 @@ class Engine(nn.Module):
         else:
             settled = bool((residuals <= tolerance).all())
             status = Status.CONVERGED if settled else Status.OUT_OF_STEPS
-        return Relaxation(moved, taken, residuals, status, diverged, trajectory)
+        return Relaxation(states, taken, residuals, status, diverged)
 
     def _mixer(self, x: Tensor, *, free: bool, pair: bool) -> Anderson:
         """Anderson acceleration for one relaxation. The energy is watched where nothing nudges."""
@@ -430,6 +437,16 @@ class Engine(nn.Module):
             self._machines = {"key": key, "machine": made}
         found: Machine = self._machines["machine"]
         return found
+
+    def plain(self, dtype: torch.dtype | None = None) -> Machine:
+        """Programs in their plain form, which autograd differentiates; states are in the engine's precision, or another."""
+        dtype = dtype or self.dtype
+        cast = next(self.parameters(), self._like).dtype != dtype
+        if (dtype, cast) not in self._plain_machines:
+            self._plain_machines[dtype, cast] = Machine(
+                self.plan, dtype, cast=cast, backend=BACKENDS["eager"], rewrites=frozenset(), strict=True
+            )
+        return self._plain_machines[dtype, cast]
 
     @contextmanager
     def _plain(self) -> Iterator[None]:
@@ -562,17 +579,20 @@ class Engine(nn.Module):
         return made
 
     def _weights(self) -> dict[str, Any]:
-        """Parameters by the names of emitted code."""
+        return {name: value.detach() for name, value in self.attached().items()}
+
+    def attached(self) -> dict[str, Tensor]:
+        """Parameters by the names of emitted code, attached to what autograd knows of them."""
         names = self.machine.tracer.names
-        values: dict[str, Any] = {}
+        values: dict[str, Tensor] = {}
         for edge in self.graph.edges.values():
             weight = self.weight(edge)
             if weight is not None:
-                values[names("weight", edge.name)] = weight.detach()
+                values[names("weight", edge.name)] = weight
         for state in self.graph.states.values():
             bias, alpha = self.bias(state), self.alpha(state)
             if bias is not None:
-                values[names("bias", state.name)] = bias.detach()
+                values[names("bias", state.name)] = bias
             if isinstance(alpha, Tensor):
                 values[names("alpha", state.name)] = alpha
         return values

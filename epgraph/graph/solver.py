@@ -36,7 +36,7 @@ def _refusals(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnostic]:
     if cost != "squared_error" or not isinstance(out.activation, Identity):
         needs = f"closed_form needs the squared error and a linear output; '{out.name}' has {cost} and"
         yield _refusal("output_step", f"{needs} {out.activation.label}", "use output_step: explicit")
-    elif learning.beta >= 1 and learning.estimator != "positive":
+    elif learning.beta >= 1 and learning.estimator in ("centered", "negative"):
         needs = f"closed_form needs beta below 1, found {learning.beta:g}: nudged by −β the output has no equilibrium"
         yield _refusal("output_step", needs, "lower learning.beta")
 

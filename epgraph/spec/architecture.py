@@ -209,7 +209,7 @@ class DefaultsSpec(Model):
 
 
 ScheduleName = Literal["synchronous", "even_odd", "coloring", "sequential", "forward_backward"]
-EstimatorName = Literal["centered", "positive", "negative"]
+EstimatorName = Literal["centered", "positive", "negative", "unrolled", "truncated", "implicit"]
 
 
 class DynamicsSpec(Model):
@@ -248,8 +248,21 @@ class DynamicsSpec(Model):
 class LearningSpec(Model):
     """How the gradient is estimated."""
 
-    estimator: EstimatorName = Field(default="centered", description="EP with ±β (Eq. 5), with +β or with −β (Eq. 4).")
+    estimator: EstimatorName = Field(
+        default="centered",
+        description="EP with ±β (Eq. 5), with +β or with −β (Eq. 4); backpropagation through the whole free phase, or "
+        "through its last sweeps; implicit differentiation at the free equilibrium.",
+    )
     beta: PositiveFloat = Field(default=0.1, description="Nudging strength β.", examples=[0.1])
+    truncation: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None, description="Sweeps that 'truncated' goes back through; left out, as many as nudged_steps."
+    )
+    solver_tolerance: PositiveFloat = Field(
+        default=1e-6, description="Relative residual at which the linear system of 'implicit' counts as solved."
+    )
+    solver_steps: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=200, description="Most products with the Hessian that 'implicit' takes, each about one sweep."
+    )
 
 
 class TrainingSpec(Model):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from epgraph.engine.linearize import Adjoint
 from epgraph.engine.phases import Nudge
 from epgraph.engine.relaxation import Clamped, Relaxation, States
 
@@ -79,6 +80,8 @@ class Estimate:
         The nudged relaxations: +β and −β for the centred estimator, else one or none.
     energies
         F at the free equilibrium, (batch,), where it was asked for.
+    adjoint
+        How the linear system of implicit differentiation was solved, where there was one.
     """
 
     losses: Tensor
@@ -86,6 +89,7 @@ class Estimate:
     free: Relaxation
     nudged: tuple[Relaxation, ...]
     energies: Tensor | None = None
+    adjoint: Adjoint | None = None
 
     @property
     def loss(self) -> float:
