@@ -74,9 +74,7 @@ class Tracer:
         Whether autograd is to take σ′ = 0 at a kink, as ``Activation.slope`` has it, where torch's own choice is 1.
     """
 
-    def __init__(
-        self, plan: Plan, dtype: torch.dtype, *, cast: bool, by_class: bool, strict: bool = False
-    ) -> None:
+    def __init__(self, plan: Plan, dtype: torch.dtype, *, cast: bool, by_class: bool, strict: bool = False) -> None:
         self.plan = plan
         self.graph = plan.graph
         self.dtype = dtype

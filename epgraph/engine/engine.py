@@ -290,13 +290,8 @@ class Engine(nn.Module):
             )
 
         def probe(rows: int) -> None:
-            gradients = {parameter: parameter.grad for parameter in self.parameters()}
-            try:
-                self.zero_grad(set_to_none=True)
+            with self.aside():
                 piece(slice(rows), {}, free_steps if name in UNROLLING else 1, 1)
-            finally:
-                for parameter, gradient in gradients.items():
-                    parameter.grad = gradient
 
         def work() -> Estimate:
             prepared: dict[str, Any] = {}
@@ -304,6 +299,22 @@ class Engine(nn.Module):
             return join([piece(rows, prepared, free_steps, nudged_steps) for rows in pieces])
 
         return within_memory(len(x), self.device, work, probe, self._plain)
+
+    @contextmanager
+    def aside(self) -> Iterator[dict[str, Tensor]]:
+        """Compute a gradient on the side: ``.grad`` is empty meanwhile, and afterwards what it was before.
+
+        What was computed is, afterwards, in the dict that is yielded, by the name of the parameter.
+        """
+        before = {parameter: parameter.grad for parameter in self.parameters()}
+        found: dict[str, Tensor] = {}
+        try:
+            self.zero_grad(set_to_none=True)
+            yield found
+            found.update((name, p.grad) for name, p in self.named_parameters() if p.grad is not None)
+        finally:
+            for parameter, gradient in before.items():
+                parameter.grad = gradient
 
     # What estimators build on.
 
@@ -439,7 +450,7 @@ class Engine(nn.Module):
         return found
 
     def plain(self, dtype: torch.dtype | None = None) -> Machine:
-        """Programs in their plain form, which autograd differentiates; states are in the engine's precision, or another."""
+        """Programs in their plain form, which autograd differentiates, in the engine's precision or another."""
         dtype = dtype or self.dtype
         cast = next(self.parameters(), self._like).dtype != dtype
         if (dtype, cast) not in self._plain_machines:

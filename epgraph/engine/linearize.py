@@ -3,7 +3,7 @@
 With D = diag σ′(∂Φ/∂s) and W = ∂²Φ/∂s² the synchronous update is linearised by D W, which is similar to the symmetric
 K = D^½ W D^½ on the active units (σ′ > 0). The Hessian of F over them is H = D⁻¹ − W = D^−½ (1 − K) D^−½: a state of
 rest is a minimum of F, to which properly coloured sweeps fall back, where every eigenvalue of K is below 1; synchronous
-sweeps need |λ| < 1. All vectors below are (batch, units), all states that move flattened in the order of ``graph.free``.
+sweeps need |λ| < 1. Vectors below are (batch, units): all states that move, flattened, in the order of ``graph.free``.
 """
 
 from __future__ import annotations
@@ -108,8 +108,10 @@ class Linearisation:
                 for name, force in self.forces.items()
             }
         )
-        change = (moved - self.flat(self.states)).norm(dim=1)
-        return change / moved.norm(dim=1).clamp_min(torch.finfo(moved.dtype).tiny)
+        change = torch.linalg.vector_norm(moved - self.flat(self.states), dim=1)
+        size = torch.linalg.vector_norm(moved, dim=1).clamp_min(torch.finfo(moved.dtype).tiny)
+        found: Tensor = change / size
+        return found
 
     def curvature(self, v: Tensor) -> Tensor:
         """W v with W = ∂²Φ/∂s²; symmetric, because Φ is."""
@@ -146,8 +148,8 @@ class Linearisation:
             again, more = minres(some._system, right[rows], tolerance, steps)
             mu[rows] = again
             products += more
-        left = (right - self._system(mu)).norm(dim=1)
-        residuals = left / right.norm(dim=1).clamp_min(torch.finfo(right.dtype).tiny)
+        left, size = (torch.linalg.vector_norm(v, dim=1) for v in (right - self._system(mu), right))
+        residuals = left / size.clamp_min(torch.finfo(right.dtype).tiny)
         return self._root * mu, Adjoint(products, residuals, indefinite)
 
     def take(self, rows: Tensor) -> Linearisation:
@@ -219,7 +221,7 @@ class Linearisation:
     def parts(self, v: Tensor) -> States:
         """Split (batch, units) into states by name; the inverse of ``flat``."""
         states = [self.graph.states[name] for name in self.graph.free]
-        pieces = v.split([state.units for state in states], dim=1)
+        pieces = torch.split(v, [state.units for state in states], dim=1)
         return {state.name: piece.view(-1, *state.shape) for state, piece in zip(states, pieces, strict=True)}
 
     @cached_property

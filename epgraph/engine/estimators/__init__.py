@@ -12,4 +12,4 @@ ESTIMATORS: dict[str, Estimator] = {
 UNROLLING = frozenset({"unrolled", "truncated"})
 """Estimators whose memory grows with the sweeps."""
 
-__all__ = ["ESTIMATORS", "Estimate", "Estimator", "Problem", "UNROLLING"]
+__all__ = ["ESTIMATORS", "UNROLLING", "Estimate", "Estimator", "Problem"]

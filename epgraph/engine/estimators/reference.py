@@ -1,4 +1,4 @@
-"""Reference gradients: what EP is compared with. Of the loss after so many sweeps, or of the loss at the equilibrium."""
+"""Reference gradients, which EP is compared with: of the loss after so many sweeps, and at the equilibrium."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from epgraph.emit import runtime
 from epgraph.engine.estimators.problem import Estimate, Problem
 from epgraph.engine.linearize import Linearisation
 from epgraph.engine.plain import Plain, add_gradients
@@ -19,9 +20,9 @@ from epgraph.errors import Diagnostic, EpgraphError
 def unrolled(problem: Problem) -> Estimate:
     """Backpropagation through the whole free phase, from the states that it starts from.
 
-    The exact gradient of the loss after ``free_steps`` sweeps, whether they have settled or not. Chunks of √T sweeps are
-    checkpointed: memory is that of 2√T sweeps, time that of a second free phase and of one backwards. With a tolerance
-    the residual is looked at after every chunk.
+    The exact gradient of the loss after T = ``free_steps`` sweeps, whether they have settled or not. Chunks of √T
+    sweeps are checkpointed: memory is that of 2√T sweeps, time that of two free phases and a way back. With a
+    tolerance the residual is looked at after every chunk.
     """
     architecture = problem.engine.architecture
     if architecture.dynamics.anderson:
@@ -37,13 +38,11 @@ def unrolled(problem: Problem) -> Estimate:
 def truncated(problem: Problem) -> Estimate:
     """Backpropagation through the last sweeps of the free phase: ``learning.truncation``, else ``nudged_steps``.
 
-    At the equilibrium it is EP's match: with K sweeps, the nudge inside σ and β → 0, EP with K nudged sweeps (Ernoult et
-    al. 2019). The sweeps before them run as the engine runs them.
+    At the equilibrium it is what EP with as many nudged sweeps tends to for β → 0, if all states move at once (Ernoult
+    et al. 2019; ``stepwise``). The sweeps before them run as the engine runs them.
     """
     last = min(problem.engine.architecture.learning.truncation or problem.nudged_steps, problem.free_steps)
-    before = problem.engine.run(
-        problem.clamped, problem.start, problem.free_steps - last, problem.tolerance, own=True
-    )
+    before = problem.engine.run(problem.clamped, problem.start, problem.free_steps - last, problem.tolerance, own=True)
     found = _backpropagate(replace(problem, start=before.states), last)
     return replace(found, free=replace(found.free, steps=before.steps + found.free.steps))
 
@@ -51,8 +50,8 @@ def truncated(problem: Problem) -> Estimate:
 def implicit(problem: Problem) -> Estimate:
     """Implicit differentiation of s = σ(∂Φ/∂s) at the free equilibrium: the gradient that EP estimates.
 
-    H λ = ∂C/∂s with the Hessian H of F over the active units, by conjugate gradients (MINRES where H is indefinite, which
-    the estimate reports); then the gradient is ∂/∂θ ⟨λ, ∂Φ/∂s⟩ with λ held. Exact at an equilibrium only.
+    H λ = ∂C/∂s with the Hessian H of F over the active units, by conjugate gradients (by MINRES where H is indefinite,
+    which the estimate reports); then the gradient is ∂/∂θ ⟨λ, ∂Φ/∂s⟩ with λ held. Exact at an equilibrium only.
     """
     engine, nudge = problem.engine, problem.nudge
     free = problem.settle()
@@ -106,7 +105,7 @@ def _backpropagate(problem: Problem, steps: int, stop: float = 0.0) -> Estimate:
 def _residuals(before: States, after: States) -> Tensor:
     """‖S(s) − s‖/‖S(s)‖ per example over a sweep S, (batch,)."""
     change, size = (
-        torch.cat([s.flatten(1) for s in states], 1).float().norm(dim=1)
+        runtime.squared(torch.cat([s.flatten(1) for s in states], 1)).sqrt()
         for states in ([after[name] - before[name] for name in after], after.values())
     )
     return change / size.clamp_min(torch.finfo(size.dtype).tiny)
