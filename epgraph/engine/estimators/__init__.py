@@ -9,7 +9,10 @@ ESTIMATORS: dict[str, Estimator] = {
 }
 """Every estimator by the name under which it is written in YAML."""
 
+REFERENCES = frozenset({"unrolled", "truncated", "implicit"})
+"""Estimators without a nudged phase: β means nothing to them."""
+
 UNROLLING = frozenset({"unrolled", "truncated"})
 """Estimators whose memory grows with the sweeps."""
 
-__all__ = ["ESTIMATORS", "UNROLLING", "Estimate", "Estimator", "Problem"]
+__all__ = ["ESTIMATORS", "REFERENCES", "UNROLLING", "Estimate", "Estimator", "Problem"]

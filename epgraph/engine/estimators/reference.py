@@ -11,7 +11,8 @@ from torch.utils.checkpoint import checkpoint
 
 from epgraph.emit import runtime
 from epgraph.engine.estimators.problem import Estimate, Problem
-from epgraph.engine.linearize import Linearisation
+from epgraph.engine.linearize import Adjoint, Linearisation
+from epgraph.engine.phases import Nudge
 from epgraph.engine.plain import Plain, add_gradients
 from epgraph.engine.relaxation import States
 from epgraph.errors import Diagnostic, EpgraphError
@@ -58,15 +59,25 @@ def implicit(problem: Problem) -> Estimate:
     energies = problem.energies(free)
     learning = engine.architecture.learning
     about = Linearisation(engine, problem.clamped.x, free.states)
-    output = engine.graph.output.name
-    pull = nudge.cost.gradient(about.states[output].detach(), nudge.target.to(about.plain.x))
-    weights, solved = about.adjoint(about.flat({output: pull}), learning.solver_tolerance, learning.solver_steps)
-    with torch.enable_grad():
-        attached = Plain(engine, problem.clamped.x, dtype=about.plain.x.dtype)
-        forces = attached.forces({name: s.detach() for name, s in about.states.items()})
-        paired = [(about.parts(weights)[name] * force).sum() for name, force in forces.items()]
-        add_gradients(engine, torch.stack(paired).sum() / (nudge.whole or len(nudge.target)))
+    solved = differentiate_implicitly(about, nudge, learning.solver_tolerance, learning.solver_steps)
     return replace(problem.estimate(free, energies=energies), adjoint=solved)
+
+
+def differentiate_implicitly(about: Linearisation, nudge: Nudge, tolerance: float, steps: int) -> Adjoint:
+    """Add the implicit gradient at the states of ``about`` to ``.grad``; tolerance and steps as for its ``adjoint``."""
+    engine = about.engine
+    output = engine.graph.output.name
+    with torch.enable_grad():
+        reached = about.states[output].detach().requires_grad_()
+        (pull,) = torch.autograd.grad(nudge.cost.value(reached, nudge.target.to(reached)).sum(), reached)
+    weights, solved = about.adjoint(about.flat({output: pull}), tolerance, steps)
+    held = about.parts(weights)
+    with torch.enable_grad():
+        attached = Plain(engine, about.plain.x, dtype=about.plain.x.dtype)
+        forces = attached.forces({name: s.detach() for name, s in about.states.items()})
+        paired = [(held[name] * force).sum() for name, force in forces.items()]
+        add_gradients(engine, torch.stack(paired).sum() / (nudge.whole or len(nudge.target)))
+    return solved
 
 
 def _backpropagate(problem: Problem, steps: int, stop: float = 0.0) -> Estimate:
