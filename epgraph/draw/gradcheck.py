@@ -73,8 +73,7 @@ def draw(report: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
     for axes_row, (measure, label) in zip(grid, MEASURES, strict=True):
         for axes, sweep in zip(axes_row, columns, strict=True):
             _panel(axes, report[sweep.key], sweep, measure, colors)
-            # What is configured.
-            axes.axvline(network[sweep.key], color="#999999", linewidth=1, linestyle=":")
+            configured = axes.axvline(network[sweep.key], color="#777777", linewidth=1, linestyle=":")
         axes_row[0].set_ylabel(label)
         _limits(axes_row, measure)
     for axes, sweep in zip(grid[-1], columns, strict=True):
@@ -82,6 +81,7 @@ def draw(report: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
     handles: dict[str, Any] = {}
     for axes in grid.flat:
         handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    handles["as configured"] = configured
     figure.legend(handles.values(), handles, loc="outside right upper", frameon=False, fontsize=9)
     figure.suptitle(
         f"{network['name']}: gradient of '{network['estimator']}' against implicit differentiation", fontweight="bold"
@@ -97,8 +97,8 @@ def _panel(axes: Axes, rows: Rows, sweep: Sweep, measure: str, colors: Mapping[s
     lines = [("estimator", name, name, {"color": color, "linewidth": 1.1}) for name, color in colors.items()]
     lines.append(("estimator", "all", "all parameters", {"color": "black", "linewidth": 2.4}))
     if sweep.beside is not None and sweep.beside in rows[0]:
-        style = {"color": "#d55e00", "linewidth": 2, "linestyle": "--"}
-        lines.append((sweep.beside, "all", f"{sweep.beside}, all", style))
+        dashed: dict[str, Any] = {"color": "#d55e00", "linewidth": 2, "linestyle": "--"}
+        lines.append((sweep.beside, "all", f"{sweep.beside}, all", dashed))
     for column, name, label, style in lines:
         values = [_value(row[column][name][measure], measure) for row in rows]
         axes.plot(at, values, label=label, marker="o", markersize=3.5, **style)

@@ -38,15 +38,18 @@ FREE = (1 / 4, 1 / 2, 1.0, 2.0)
 PATIENCE = 20
 """The equilibrium is looked for in at most this many times the configured free sweeps."""
 
+NEGLIGIBLE = 1e-6
+"""Part of a gradient's largest entry below which the sign of an entry says nothing."""
+
 RETURNED = 0.01
 """Nudged states have fallen back once this part of their way from s* is left."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well one gradient agrees with another: cosine, relative error, and share of equal signs where it is not 0.
+    """How well one gradient agrees with another: cosine, relative error, and share of equal signs.
 
-    None where the other one vanishes (or, for the cosine, either).
+    Signs count where the other gradient is not negligible. None where it vanishes (or, for the cosine, either does).
     """
 
     cosine: float | None
@@ -60,7 +63,7 @@ def agree(found: Tensor, exact: Tensor) -> Agreement:
     size, other = float(exact.norm()), float(found.norm())
     if not size > 0:
         return Agreement(None, None, None)
-    there = exact != 0
+    there = exact.abs() > NEGLIGIBLE * exact.abs().max()
     return Agreement(
         float(found @ exact) / (size * other) if other > 0 else None,
         float((found - exact).norm()) / size,
