@@ -50,6 +50,10 @@ class Activation(ABC):
         """Return common and odd part of σ(p+q), σ(p−q); see the module's docstring."""
 
     @abstractmethod
+    def slope(self, x: Tensor, alpha: float | Tensor) -> Tensor:
+        """σ′(x); zero at a kink, so that the units with a slope are those that are active, strictly inside."""
+
+    @abstractmethod
     def self_energy(self, s: Tensor, alpha: float | Tensor) -> Tensor:
         """G(s) per unit, with G′ = σ⁻¹; finite on the range of σ."""
 
@@ -94,6 +98,10 @@ class ReLU(Activation):
         common = self.apply_(p + q, alpha)
         return common.add_(self.apply_(p - q, alpha)).mul_(0.5), odd
 
+    def slope(self, x: Tensor, alpha: float | Tensor) -> Tensor:
+        """1 strictly inside (0, α), else 0."""
+        return ((x > 0) & (x < alpha)).to(x.dtype)
+
     def self_energy(self, s: Tensor, alpha: float | Tensor) -> Tensor:
         """½s² on the box [0, α]."""
         return 0.5 * s * s
@@ -121,6 +129,12 @@ class Identity(Activation):
         """Return (p, q)."""
         return p, q
 
+    def slope(self, x: Tensor, alpha: float | Tensor) -> Tensor:
+        """Return ones."""
+        import torch
+
+        return torch.ones_like(x)
+
     def self_energy(self, s: Tensor, alpha: float | Tensor) -> Tensor:
         """½s²."""
         return 0.5 * s * s
@@ -147,6 +161,10 @@ class Tanh(Activation):
     def pair(self, p: Tensor, q: Tensor, alpha: float | Tensor) -> tuple[Tensor, Tensor]:
         """Return the pair by the addition theorem: with t = tanh p and r = tanh q, odd = r(1−t²)/(1−t²r²)."""
         return _tanh_pair(p, q)
+
+    def slope(self, x: Tensor, alpha: float | Tensor) -> Tensor:
+        """Return sech² x, which keeps its digits in saturated units."""
+        return _sech2(x)
 
     def self_energy(self, s: Tensor, alpha: float | Tensor) -> Tensor:
         """½[(1+s)ln(1+s) + (1−s)ln(1−s)]."""
@@ -179,6 +197,10 @@ class Logistic(Activation):
         common, odd = _tanh_pair(0.5 * p, 0.5 * q)
         return common.mul_(0.5).add_(0.5), odd.mul_(0.5)
 
+    def slope(self, x: Tensor, alpha: float | Tensor) -> Tensor:
+        """¼ sech²(x/2)."""
+        return 0.25 * _sech2(0.5 * x)
+
     def self_energy(self, s: Tensor, alpha: float | Tensor) -> Tensor:
         """Return s ln s + (1−s) ln(1−s)."""
         import torch
@@ -192,13 +214,17 @@ def _tanh_pair(p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
 
     plus, minus = torch.tanh(p + q), torch.tanh(p - q)
     t, r = torch.tanh(p), torch.tanh(q)
-    # sech² p from cosh, not from 1 − tanh² p: the latter loses its digits in saturated units.
-    slope = torch.cosh(p.clamp(-40, 40)).pow_(-2)
+    slope = _sech2(p)
     odd = r * slope / (slope + (t * (1 - r) * (1 + r) * t))
     # For a large q the two values differ by as much as they are, and the plain difference is exact enough
     # (while the quotient tends to 0/0).
     odd = torch.where(q.abs() < 0.5, odd, 0.5 * (plus - minus))
     return plus.add_(minus).mul_(0.5), odd
+
+
+def _sech2(x: Tensor) -> Tensor:
+    # From cosh, not as 1 − tanh²: that loses its digits in saturated units.
+    return x.clamp(-40, 40).cosh().pow_(-2)
 
 
 NAMED: dict[str, Activation] = {

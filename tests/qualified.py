@@ -93,3 +93,12 @@ def cosine(a: Tensor, b: Tensor) -> float:
 
 def error(a: Tensor, b: Tensor) -> float:
     return float((a - b).norm() / b.norm())
+
+
+def aimed(network: Settled) -> Settled:
+    """Put the target of a squared error at distance 1 from the free output, as a label is from a trained one."""
+    if network.engine.architecture.output.cost == "squared_error":
+        output = network.free[network.engine.graph.output.name]
+        away = torch.randn(output.shape, generator=torch.Generator().manual_seed(0), dtype=output.dtype)
+        network.y = output + away / away.norm(dim=1, keepdim=True)
+    return network

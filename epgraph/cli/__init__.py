@@ -12,13 +12,14 @@ import click
 from epgraph.cli.check import check
 from epgraph.cli.compile import compile_command
 from epgraph.cli.eval import eval_command
+from epgraph.cli.gradcheck import gradcheck
 from epgraph.cli.render import render
 from epgraph.cli.schema import schema
 from epgraph.cli.train import train
 from epgraph.cli.tune import tune
 from epgraph.errors import EpgraphError
 
-COMMANDS = (check, render, train, eval_command, compile_command, tune, schema)
+COMMANDS = (check, render, train, eval_command, gradcheck, compile_command, tune, schema)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -144,11 +144,12 @@ def train(
 
 
 def _line(metrics: Metrics, total: int) -> str:
+    nudged = f" free {metrics['nudged_residual']:.1e} nudged" if "nudged_residual" in metrics else ""
     return (
         f"epoch {metrics['epoch']:.0f}/{total}: "
         f"train loss {metrics['train_loss']:.4f} error {metrics['train_error']:.2%}, "
         f"test loss {metrics['test_loss']:.4f} error {metrics['test_error']:.2%}, "
-        f"residual {metrics['train_residual']:.1e} free {metrics['nudged_residual']:.1e} nudged, "
+        f"residual {metrics['train_residual']:.1e}{nudged}, "
         f"{metrics['seconds']:.1f} s"
     )
 

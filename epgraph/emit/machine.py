@@ -41,6 +41,8 @@ class Machine:
         How to run, and the rewrites that it then takes.
     capture
         How sweeps are captured as graphs; None runs them one by one.
+    strict
+        Whether autograd is to take σ′ = 0 at the kinks of σ (see ``Tracer``).
     """
 
     def __init__(
@@ -52,8 +54,9 @@ class Machine:
         backend: Backend,
         rewrites: frozenset[str],
         capture: Capture | None = None,
+        strict: bool = False,
     ) -> None:
-        self.tracer = Tracer(plan, dtype, cast=cast, by_class="reuse_argmax" in rewrites)
+        self.tracer = Tracer(plan, dtype, cast=cast, by_class="reuse_argmax" in rewrites, strict=strict)
         self.backend = backend
         self.rewrites = rewrites
         self.channels_last = "channels_last" in rewrites
@@ -83,7 +86,7 @@ class Machine:
         return self._programs[key]
 
     def functions(self, name: str, **options: Any) -> tuple[Step, ...]:
-        """What else the tracer records, ready to be called: constants, energy, gradient or readout."""
+        """What else the tracer records, ready to be called: constants, energy, forces, gradient or readout."""
         return self._steps(getattr(self.tracer, name)(**options))
 
     def _steps(self, functions: tuple[Function, ...], *, compiled: bool = False) -> tuple[Step, ...]:

@@ -138,10 +138,10 @@ def watched(steps: Sequence[Step], values: dict[str, Any], states: Collection[st
         results = step[2]
         old.update({name: values[name].clone() for name in results if first.get(name) == i})
         run((step,), values)
-        changes += [_squared(old.pop(name).sub_(values[name])) for name in results if last.get(name) == i]
+        changes += [squared(old.pop(name).sub_(values[name])) for name in results if last.get(name) == i]
     after = [values[name] for name in last]
     change = torch.stack(changes).sum(0).sqrt()
-    size = torch.stack([_squared(s) for s in after]).sum(0).sqrt()
+    size = torch.stack([squared(s) for s in after]).sum(0).sqrt()
     tiny = torch.finfo(size.dtype).tiny
     if not pair:
         return change / size.clamp_min(tiny)
@@ -154,7 +154,7 @@ def watched(steps: Sequence[Step], values: dict[str, Any], states: Collection[st
     )
 
 
-def _squared(t: Tensor) -> Tensor:
+def squared(t: Tensor) -> Tensor:
     """‖t‖² per example, at least in float32."""
     wide = torch.promote_types(t.dtype, torch.float32)
     norm: Tensor = torch.linalg.vector_norm(t, dim=tuple(range(1, t.ndim)), dtype=wide)

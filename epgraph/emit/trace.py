@@ -72,14 +72,17 @@ class Tracer:
     by_class
         Whether updates of max-pooled edges stay in the function of their class even in a large network, which
         ``reuse_argmax`` needs: it hands what one class computed to the next.
+    strict
+        Whether autograd is to take σ′ = 0 at a kink, as ``Activation.slope`` has it, where torch's own choice is 1.
     """
 
-    def __init__(self, plan: Plan, dtype: torch.dtype, *, cast: bool, by_class: bool) -> None:
+    def __init__(self, plan: Plan, dtype: torch.dtype, *, cast: bool, by_class: bool, strict: bool = False) -> None:
         self.plan = plan
         self.graph = plan.graph
         self.dtype = dtype
         self.cast = cast
         self.by_class = by_class
+        self.strict = strict
         self.names = Names()
         self.cost: Cost = COSTS[plan.graph.architecture.output.cost]
         self.many = len(plan.graph.free) > MANY
@@ -107,6 +110,10 @@ class Tracer:
         no difference of nearly equal products. ``once=False`` takes that difference instead (to measure its price).
         """
         return functions(self._gradient(trainable, once), self.names)
+
+    def forces(self) -> tuple[Function, ...]:
+        """∂Φ/∂s of every state that moves, all of them at the present states: what σ is applied to."""
+        return functions(self._forces(), self.names)
 
     def readout(self) -> tuple[Function, ...]:
         """The output state."""
@@ -213,6 +220,19 @@ class Tracer:
                     names = tuple(self.names(role, state.name) for role in ("next", "state"))
                     yield Piece(function, 3 * number + 2, partial(_settle, names), "", names, "settle")
 
+    def _forces(self) -> Iterator[Piece]:
+        for update in {u.state: u for updates in self.plan.classes for u in updates}.values():
+            state = self.graph.states[update.state]
+            driven = update.state in self._driven
+            own = (self.names(role, state.name) for role in ("force", "state", "constant"))
+            like = (state.shape, driven, *map(self._likeness, update.terms))
+            note = f"∂Φ/∂{state.name} = {_sum(update, driven)}"
+            record = partial(self._force, update)
+            yield self._piece("forces", record, note, (*own, *self._read(update)), like)
+
+    def _force(self, update: Update, recorder: Recorder, results: Results) -> None:
+        results[self.names("force", update.state)] = self._summed(recorder, update, "free")
+
     def _energy(self) -> Iterator[Piece]:
         def start(recorder: Recorder, results: Results) -> None:
             per_example = recorder.argument(self.names("state", free[0])).flatten(1).sum(1)
@@ -300,12 +320,8 @@ class Tracer:
     ) -> None:
         state = self.graph.states[update.state]
         old = recorder.argument(self.names("state", update.state))
-        parts = [self._term(recorder, term, phase) for term in update.terms] or [torch.zeros_like(old)]
-        driven = update.state in self._driven
-        constant = recorder.argument(self.names("constant", update.state)) if driven else None
         pair = phase == "pair"
-        summed = recorder.call(runtime.total_pair if pair else runtime.total, constant, *parts)
-        recorder.node(summed).meta |= {"state": self.names("state", update.state), "about": update.state}
+        summed = self._summed(recorder, update, phase)
         if state.role == "output" and phase in ("nudged", "pair"):
             summed = self._nudge(recorder, summed, old, pair)
         alpha = self._alpha(recorder, state)
@@ -318,9 +334,21 @@ class Tracer:
             new = torch.lerp(old, new, recorder.argument("omega"))
         results[self.names(moved, update.state)] = new
 
+    def _summed(self, recorder: Recorder, update: Update, phase: PhaseName) -> Tensor:
+        """The constant and the terms of an update: ∂Φ/∂s."""
+        old = recorder.argument(self.names("state", update.state))
+        parts = [self._term(recorder, term, phase) for term in update.terms] or [torch.zeros_like(old)]
+        driven = update.state in self._driven
+        constant = recorder.argument(self.names("constant", update.state)) if driven else None
+        summed = recorder.call(runtime.total_pair if phase == "pair" else runtime.total, constant, *parts)
+        recorder.node(summed).meta |= {"state": self.names("state", update.state), "about": update.state}
+        return summed
+
     def _activate(self, recorder: Recorder, state: State, summed: Tensor, alpha: float | Tensor, pair: bool) -> Tensor:
         activation = state.activation
         if not pair:
+            if self.strict and not activation.smooth:
+                summed = torch.where(activation.slope(summed, alpha) == 0, summed.detach(), summed)
             return activation.apply_(summed, alpha)
         if isinstance(activation, Identity):
             return summed
@@ -483,12 +511,15 @@ def _written(term: Term) -> str:
     return f"{'B' if edge.untied else 'A'}[{edge.name}]ᵀ {edge.target}"
 
 
+def _sum(update: Update, driven: bool) -> str:
+    return " + ".join([f"c[{update.state}]"] * driven + [_written(term) for term in update.terms] or ["0"])
+
+
 def _equation(update: Update, state: State, driven: bool, phase: PhaseName, relaxed: bool) -> str:
     name = update.state
-    parts = [f"c[{name}]"] * driven + [_written(term) for term in update.terms]
+    summed = _sum(update, driven)
     if state.role == "output" and phase in ("nudged", "pair"):
-        parts.append("nudge")
-    summed = " + ".join(parts or ["0"]).replace("+ nudge", "− β ∂C/∂s" if phase == "nudged" else "∓ β ∂C/∂s")
+        summed += " − β ∂C/∂s" if phase == "nudged" else " ∓ β ∂C/∂s"
     if relaxed:
         summed = f"{name} + ω({summed} − {name})"
     return f"{name} ← {state.activation.label}({summed})"

@@ -24,7 +24,7 @@ from epgraph.emit.record import recorded
 from epgraph.emit.replay import Memory, capture_for
 from epgraph.emit.runtime import Step, run, watched
 from epgraph.emit.trace import PhaseName, feedback_of
-from epgraph.engine.estimators import ESTIMATORS, WHOLE, Estimate, Problem
+from epgraph.engine.estimators import ESTIMATORS, UNROLLING, WHOLE, Estimate, Problem
 from epgraph.engine.memory import within_memory
 from epgraph.engine.phases import Nudge
 from epgraph.engine.pieces import cut, join
@@ -93,6 +93,7 @@ class Engine(nn.Module):
         self.doubled = doubled
         self.cuda_graphs = cuda_graphs
         self._machines: dict[str, Any] = {}
+        self._plain_machines: dict[tuple[torch.dtype, bool], Machine] = {}
         self.graph = plan.graph
         self.architecture = plan.graph.architecture
         self.cost = COSTS[self.architecture.output.cost]
@@ -272,7 +273,8 @@ class Engine(nn.Module):
         estimator
             Name of a rule (``epgraph.engine.estimators``): ``centered`` contrasts +β and −β (Eq. 5), ``positive`` +β
             and free, ``negative`` free and −β (Eq. 4), … Contrastive and coupled learning give the gradient of their
-            own contrast, not that of the loss.
+            own contrast, not that of the loss; ``unrolled`` and ``truncated`` go back through the free phase, and
+            ``implicit`` differentiates its equilibrium.
         beta, points, continual_rate
             As in ``learning``.
         start
@@ -286,7 +288,7 @@ class Engine(nn.Module):
         Returns
         -------
         Estimate
-            Free and nudged relaxations, and the loss at the free equilibrium.
+            Relaxations, free and nudged where there are such, and the loss at the free equilibrium.
 
         Raises
         ------
@@ -341,13 +343,8 @@ class Engine(nn.Module):
             return ESTIMATORS[name](problem)
 
         def probe(rows: int) -> None:
-            gradients = {parameter: parameter.grad for parameter in self.parameters()}
-            try:
-                self.zero_grad(set_to_none=True)
-                piece(slice(rows), {}, 1, 1)
-            finally:
-                for parameter, gradient in gradients.items():
-                    parameter.grad = gradient
+            with self.aside():
+                piece(slice(rows), {}, free_steps if name in UNROLLING else 1, 1)
 
         def work() -> Estimate:
             prepared: dict[str, Any] = {}
@@ -355,6 +352,22 @@ class Engine(nn.Module):
             return join([piece(rows, prepared, free_steps, nudged_steps) for rows in pieces])
 
         return within_memory(len(x), self.device, work, probe, self._plain)
+
+    @contextmanager
+    def aside(self) -> Iterator[dict[str, Tensor]]:
+        """Compute a gradient on the side: ``.grad`` is empty meanwhile, and afterwards what it was before.
+
+        What was computed is, afterwards, in the dict that is yielded, by the name of the parameter.
+        """
+        before = {parameter: parameter.grad for parameter in self.parameters()}
+        found: dict[str, Tensor] = {}
+        try:
+            self.zero_grad(set_to_none=True)
+            yield found
+            found.update((name, p.grad) for name, p in self.named_parameters() if p.grad is not None)
+        finally:
+            for parameter, gradient in before.items():
+                parameter.grad = gradient
 
     # What estimators build on.
 
@@ -432,7 +445,11 @@ class Engine(nn.Module):
                     mixer.step(before, [moving[key] for key in moved_names.values()])
                     run(program.warm, moving)
             moved = {name: moving[key] for name, key in names.items()}
-        diverged = self._diverged(moved)
+        return replace(self.ended(moved, taken, residuals, tolerance), trajectory=trajectory)
+
+    def ended(self, states: States, taken: int, residuals: Tensor, tolerance: float) -> Relaxation:
+        """What a relaxation returns that ends in these states after ``taken`` sweeps."""
+        diverged = self._diverged(states)
         if diverged:
             status = Status.DIVERGED
         elif tolerance <= 0:
@@ -440,7 +457,7 @@ class Engine(nn.Module):
         else:
             settled = bool((residuals <= tolerance).all())
             status = Status.CONVERGED if settled else Status.OUT_OF_STEPS
-        return Relaxation(moved, taken, residuals, status, diverged, trajectory)
+        return Relaxation(states, taken, residuals, status, diverged)
 
     def program(self, phase: PhaseName, machine: Machine | None = None) -> Loaded:
         """The emitted sweep of a phase; emitted now, if it was not before."""
@@ -525,6 +542,15 @@ class Engine(nn.Module):
                 rows = 1 if len(constant) == 1 else copies
                 values[machine.tracer.names("constant", name)] = constant.repeat(rows, *(1,) * (constant.ndim - 1))
         return Clamped(clamped.x.repeat(copies, *(1,) * (clamped.x.ndim - 1)), values, {}, machine)
+    def plain(self, dtype: torch.dtype | None = None) -> Machine:
+        """Programs in their plain form, which autograd differentiates, in the engine's precision or another."""
+        dtype = dtype or self.dtype
+        cast = next(self.parameters(), self._like).dtype != dtype
+        if (dtype, cast) not in self._plain_machines:
+            self._plain_machines[dtype, cast] = Machine(
+                self.plan, dtype, cast=cast, backend=BACKENDS["eager"], rewrites=frozenset(), strict=True
+            )
+        return self._plain_machines[dtype, cast]
 
     @contextmanager
     def _plain(self) -> Iterator[None]:
@@ -676,20 +702,23 @@ class Engine(nn.Module):
         return made
 
     def _weights(self, machine: Machine | None = None) -> dict[str, Any]:
-        """Parameters by the names of emitted code."""
+        return {name: value.detach() for name, value in self.attached(machine).items()}
+
+    def attached(self, machine: Machine | None = None) -> dict[str, Tensor]:
+        """Parameters by the names of emitted code, attached to what autograd knows of them."""
         names = (machine or self.machine).tracer.names
-        values: dict[str, Any] = {}
+        values: dict[str, Tensor] = {}
         for edge in self.graph.edges.values():
             weight = self.weight(edge)
             if weight is not None:
-                values[names("weight", edge.name)] = weight.detach()
+                values[names("weight", edge.name)] = weight
             feedback = self.feedback(edge)
             if feedback is not None:
-                values[names("weight", feedback_of(edge))] = feedback.detach()
+                values[names("weight", feedback_of(edge))] = feedback
         for state in self.graph.states.values():
             bias, alpha = self.bias(state), self.alpha(state)
             if bias is not None:
-                values[names("bias", state.name)] = bias.detach()
+                values[names("bias", state.name)] = bias
             if isinstance(alpha, Tensor):
                 values[names("alpha", state.name)] = alpha
         return values

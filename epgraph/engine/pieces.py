@@ -10,6 +10,7 @@ from math import ceil, prod
 import torch
 
 from epgraph.engine.estimators import Estimate
+from epgraph.engine.linearize import Adjoint
 from epgraph.engine.relaxation import Relaxation, Status
 from epgraph.graph import NetworkGraph
 
@@ -42,6 +43,17 @@ def join(estimates: Sequence[Estimate]) -> Estimate:
         _joined([e.free for e in estimates]),
         tuple(_joined(parts) for parts in zip(*(e.nudged for e in estimates), strict=True)),
         torch.cat(energies) if energies else None,
+        _solved([e.adjoint for e in estimates if e.adjoint is not None]),
+    )
+
+
+def _solved(parts: Sequence[Adjoint]) -> Adjoint | None:
+    if not parts:
+        return None
+    return Adjoint(
+        max(part.products for part in parts),
+        torch.cat([part.residuals for part in parts]),
+        torch.cat([part.indefinite for part in parts]),
     )
 
 

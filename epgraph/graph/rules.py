@@ -16,7 +16,7 @@ from epgraph.graph.network import NetworkGraph
 CLAMPED = frozenset({"contrastive", "coupled_positive", "coupled_negative", "coupled_centered"})
 """Estimators that clamp the output instead of nudging it."""
 
-UPWARD = CLAMPED | {"positive", "continual"}
+UPWARD = CLAMPED | {"positive", "continual", "unrolled", "truncated", "implicit"}
 """Estimators that never nudge by −β or by a complex β, whose fixed points need |β| < 1."""
 
 

@@ -123,13 +123,16 @@ class Trainer:
             if estimate.diverged:
                 self._stop(batch, f"state '{estimate.diverged[0]}' grew without bound or became NaN")
             self._step(batch)
-            start = estimate.nudged[0].states if self.training.warm_start else None
+            # A gradient without a nudged phase leaves the free states.
+            last = estimate.nudged[0] if estimate.nudged else estimate.free
+            start = last.states if self.training.warm_start else None
             mean.add(
                 loss=estimate.losses,
                 error=estimate.output.argmax(1) != y,
                 residual=estimate.free.residuals,
-                nudged_residual=estimate.nudged[0].residuals,
             )
+            if estimate.nudged:
+                mean.add(nudged_residual=last.residuals)
             if not shown.disable:
                 now = mean.means()
                 shown.set_postfix_str(
@@ -138,7 +141,21 @@ class Trainer:
         return mean.means()
 
     def _log_batch(self, log: BatchLog, batch: int, estimate: Estimate) -> None:
-        free, nudged = estimate.free, estimate.nudged[0]
+        free, adjoint = estimate.free, estimate.adjoint
+        more: dict[str, float | str | torch.Tensor] = {}
+        if estimate.nudged:
+            nudged = estimate.nudged[0]
+            more |= {
+                "nudged_steps": nudged.steps,
+                "nudged_residual": nudged.residuals.max(),
+                "nudged_status": nudged.status.name.lower(),
+            }
+        if adjoint is not None:
+            more |= {
+                "adjoint_products": adjoint.products,
+                "adjoint_residual": adjoint.residuals.max(),
+                "indefinite": adjoint.indefinite.float().mean(),
+            }
         log.add(
             epoch=self.epoch + 1,
             batch=batch,
@@ -147,9 +164,7 @@ class Trainer:
             free_steps=free.steps,
             free_residual=free.residuals.max(),
             free_status=free.status.name.lower(),
-            nudged_steps=nudged.steps,
-            nudged_residual=nudged.residuals.max(),
-            nudged_status=nudged.status.name.lower(),
+            **more,
         )
 
     def _step(self, batch: int) -> None:

@@ -220,6 +220,9 @@ EstimatorName = Literal[
     "coupled_positive",
     "coupled_negative",
     "coupled_centered",
+    "unrolled",
+    "truncated",
+    "implicit",
 ]
 
 
@@ -263,7 +266,8 @@ class LearningSpec(Model):
         default="centered",
         description="EP with ±β (Eq. 5), with +β, with −β (Eq. 4) or with a sign drawn for each batch; continual, with "
         "parameters that move during the nudged phase; holomorphic, with complex β; contrastive and coupled learning, "
-        "with the output clamped.",
+        "with the output clamped; backpropagation through the whole free phase or through its last sweeps; implicit "
+        "differentiation at the free equilibrium.",
     )
     beta: PositiveFloat = Field(
         default=0.1, description="Nudging strength β; of holomorphic EP its modulus |β|.", examples=[0.1]
@@ -280,6 +284,15 @@ class LearningSpec(Model):
         default="tied",
         description="Whether an edge between two states that move acts back through its own weight, or through a "
         "second one (then there is no energy).",
+    )
+    truncation: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None, description="Sweeps that 'truncated' goes back through; left out, as many as nudged_steps."
+    )
+    solver_tolerance: PositiveFloat = Field(
+        default=1e-6, description="Relative residual at which the linear system of 'implicit' counts as solved."
+    )
+    solver_steps: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=200, description="Most products with the Hessian that 'implicit' takes, each about one sweep."
     )
 
 

@@ -62,3 +62,15 @@ def test_self_energy_is_finite_at_the_ends_of_the_range() -> None:
     ends = {"tanh": (-1.0, 1.0), "logistic": (0.0, 1.0), "hard_sigmoid": (0.0, 1.0)}
     for name, values in ends.items():
         assert torch.isfinite(NAMED[name].self_energy(torch.tensor(values), 1.0)).all(), name
+
+
+@pytest.mark.parametrize(("activation", "alpha"), ALL, ids=IDS)
+def test_slope_is_the_derivative(activation: Activation, alpha: float) -> None:
+    """As autograd has it, but zero at a kink: units there are not active."""
+    torch.manual_seed(0)
+    x = (torch.randn(4000, dtype=torch.float64) * 8).requires_grad_()
+    (expected,) = torch.autograd.grad(activation.apply_(x.clone(), alpha).sum(), x)
+    torch.testing.assert_close(activation.slope(x.detach(), alpha), expected, rtol=1e-9, atol=1e-14)
+    kinks = torch.tensor([0.0, alpha], dtype=torch.float64)
+    if not activation.smooth:
+        assert not activation.slope(kinks, alpha).any()

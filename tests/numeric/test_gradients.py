@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import epgraph as ep
-from tests.qualified import SWEEPS, Settled, cosine, error, qualified, take
+from tests.qualified import SWEEPS, aimed, cosine, error, qualified, take
 
 
 def test_centred_gradient_of_smooth_networks(note: Callable[[str], None]) -> None:
@@ -42,15 +42,6 @@ def test_one_sided_gradient_of_smooth_networks(note: Callable[[str], None]) -> N
         assert error(both, network.gradient(1e-3)) < 1e-8
     assert all(1.8 <= ratio <= 2.2 for ratio in ratios)
     note(f"one-sided EP, smooth: {len(ratios)} graphs, error ratio {min(ratios):.3f} to {max(ratios):.3f}")
-
-
-def aimed(network: Settled) -> Settled:
-    """Put the target of a squared error at distance 1 from the free output, as a label is from a trained one."""
-    if network.engine.architecture.output.cost == "squared_error":
-        output = network.free[network.engine.graph.output.name]
-        away = torch.randn(output.shape, generator=torch.Generator().manual_seed(0), dtype=output.dtype)
-        network.y = output + away / away.norm(dim=1, keepdim=True)
-    return network
 
 
 def test_centred_gradient_of_relu6_networks(note: Callable[[str], None]) -> None:

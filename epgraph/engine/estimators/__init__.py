@@ -5,6 +5,7 @@ from epgraph.engine.estimators.continual import continual
 from epgraph.engine.estimators.contrast import centered, negative, positive, random_sign
 from epgraph.engine.estimators.holomorphic import holomorphic
 from epgraph.engine.estimators.problem import Estimate, Estimator, Problem
+from epgraph.engine.estimators.reference import implicit, truncated, unrolled
 
 ESTIMATORS: dict[str, Estimator] = {
     rule.__name__: rule
@@ -19,6 +20,9 @@ ESTIMATORS: dict[str, Estimator] = {
         coupled_positive,
         coupled_negative,
         coupled_centered,
+        unrolled,
+        truncated,
+        implicit,
     )
 }
 """Every estimator by the name under which it is written in YAML."""
@@ -26,4 +30,10 @@ ESTIMATORS: dict[str, Estimator] = {
 WHOLE = frozenset({"continual"})
 """Estimators that take a batch whole, because every example moves the parameters that the others relax under."""
 
-__all__ = ["ESTIMATORS", "WHOLE", "Estimate", "Estimator", "Problem"]
+REFERENCES = frozenset({"unrolled", "truncated", "implicit"})
+"""Estimators without a nudged phase: β means nothing to them."""
+
+UNROLLING = frozenset({"unrolled", "truncated"})
+"""Estimators whose memory grows with the sweeps."""
+
+__all__ = ["ESTIMATORS", "REFERENCES", "UNROLLING", "WHOLE", "Estimate", "Estimator", "Problem"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from epgraph.engine.linearize import Adjoint
 from epgraph.engine.phases import Nudge
 from epgraph.engine.relaxation import Clamped, Relaxation, States
 
@@ -96,6 +97,8 @@ class Estimate:
         The nudged or clamped relaxations, if any; that of +β is the first where there is one, and real.
     energies
         F at the free equilibrium, (batch,), where it was asked for.
+    adjoint
+        How the linear system of implicit differentiation was solved, where there was one.
     """
 
     losses: Tensor
@@ -103,6 +106,7 @@ class Estimate:
     free: Relaxation
     nudged: tuple[Relaxation, ...]
     energies: Tensor | None = None
+    adjoint: Adjoint | None = None
 
     @property
     def loss(self) -> float:

@@ -1,0 +1,300 @@
+"""``epgraph gradcheck``: whether the gradient is right, for the user's own network and weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from epgraph.cli.options import (
+    device_option,
+    file_argument,
+    load_for,
+    pick_device,
+    schedule_option,
+    set_option,
+    threads_option,
+)
+from epgraph.errors import EpgraphError
+from epgraph.graph import load
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from epgraph.engine import Engine
+    from epgraph.learning.gradcheck import Report
+
+
+@click.command()
+@file_argument
+@click.option("--data", metavar="NAME", help="Data set, as for 'train'; left out, noise and random labels.")
+@click.option(
+    "--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Its folder."
+)
+@click.option("--download", is_flag=True, help="Download the data set if it is not there.")
+@click.option(
+    "--checkpoint", type=click.Path(path_type=Path), help="Run folder (or .pt file) with the weights to take."
+)
+@click.option("--examples", type=click.IntRange(min=1), default=8, show_default=True, help="Examples to check on.")
+@click.option("--quick", is_flag=True, help="Leave out how beta and the numbers of sweeps change the gradient.")
+@click.option("--stepwise", is_flag=True, help="Compare EP with backpropagation through time sweep by sweep as well.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Figure to write; .png, .svg or .pdf.")
+@schedule_option
+@set_option
+@device_option
+@click.option(
+    "--dtype", type=click.Choice(["float32", "float64"]), default="float64", show_default=True, help="Precision."
+)
+@threads_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def gradcheck(
+    file: Path,
+    data: str | None,
+    data_root: Path,
+    download: bool,
+    checkpoint: Path | None,
+    examples: int,
+    quick: bool,
+    stepwise: bool,
+    output: Path | None,
+    schedule: str | None,
+    overrides: tuple[str, ...],
+    device: str | None,
+    dtype: str,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Check the gradient of a network: against backpropagation and implicit differentiation, edge by edge.
+
+    The configured estimator is compared with backpropagation through the unrolled free phase and with implicit
+    differentiation at the equilibrium, as it is and as beta and the sweeps vary; with distance from equilibrium,
+    eigenvalues of the linearised update, basins of the nudged states, saturation, and a verdict in words.
+
+    \b
+    Example:
+      epgraph gradcheck examples/digits.yaml --data digits -o gradcheck.png
+      epgraph gradcheck examples/digits.yaml --data digits --checkpoint runs/demo
+    """
+    architecture = load(file, overrides)
+    if output is not None:
+        from epgraph.draw.curves import FORMATS
+        from epgraph.draw.write import suffix
+
+        suffix(output, FORMATS)
+
+    import torch
+    from tqdm import tqdm
+
+    from epgraph.engine import compile
+    from epgraph.learning import set_threads
+    from epgraph.learning.gradcheck import Check, tasks
+    from epgraph.learning.gradcheck import gradcheck as run
+
+    where = pick_device(device)
+    engine = compile(architecture, device=where, dtype=getattr(torch, dtype), schedule=schedule)
+    set_threads(engine, threads)
+    if checkpoint is not None:
+        _take_weights(engine, checkpoint)
+    x, y = _examples(engine, data, data_root, download, examples)
+    check = Check(engine, x, y, quick, architecture.dynamics.nudged_steps if stepwise else 0)
+    with tqdm(total=tasks(check), leave=False, disable=True if as_json else None) as shown:
+
+        def tick(what: str) -> None:
+            shown.set_description(what)
+            shown.update()
+
+        check.tick = tick
+        report = run(check)
+    report["network"] |= {"data": data, "weights": "initial" if checkpoint is None else str(checkpoint)}
+    if output is not None:
+        from epgraph.draw.gradcheck import draw
+
+        draw(report, output)
+    if as_json:
+        click.echo(json.dumps(report, ensure_ascii=False))
+        return
+    click.echo(_text(report))
+    if output is not None:
+        click.echo(f"\nfigure: {output}")
+
+
+def _take_weights(engine: Engine, path: Path) -> None:
+    from epgraph.learning import load_checkpoint
+
+    given, own = load_checkpoint(path, engine.device)["model"], engine.state_dict()
+    wrong = [n for n in {**own, **given} if n not in own or n not in given or own[n].shape != given[n].shape]
+    if wrong:
+        raise EpgraphError(
+            f"{path} holds the weights of another network: {', '.join(wrong[:3])}{' …' * (len(wrong) > 3)} differ",
+            "give the run folder's own architecture.yaml",
+        )
+    engine.load_state_dict(given)
+
+
+def _examples(engine: Engine, data: str | None, root: Path, download: bool, count: int) -> tuple[Tensor, Tensor]:
+    """Examples of the training set, drawn by the seed; or noise in [0, 1] with random labels."""
+    import torch
+
+    architecture = engine.architecture
+    generator = torch.Generator().manual_seed(architecture.training.seed)
+    if data is None:
+        x = torch.rand((count, *engine.graph.input.shape), generator=generator)
+        return x, torch.randint(engine.graph.output.units, (count,), generator=generator)
+    train = load_for(architecture, data, root, download, None, augment=False).train
+    drawn = torch.randperm(len(train), generator=generator)[:count].tolist()
+    chosen = [train[i] for i in drawn]
+    return torch.stack([x for x, _ in chosen]), torch.tensor([int(y) for _, y in chosen])
+
+
+def _text(report: Report) -> str:
+    lines: list[str] = []
+    for name, write in WRITERS.items():
+        if name in report:
+            lines += [*write(report), ""]
+    return "\n".join(lines).rstrip()
+
+
+def _network(report: Report) -> list[str]:
+    found = report["network"]
+    what = found["data"] or "noise (no --data)"
+    return [
+        f"{found['name']}: '{found['estimator']}', beta {found['beta']:g}, {found['free_steps']} free and "
+        f"{found['nudged_steps']} nudged sweeps, {found['schedule']}",
+        f"{found['examples']} examples of {what}, weights: {found['weights']}, {found['dtype']} on {found['device']}",
+    ]
+
+
+def _equilibrium(report: Report) -> list[str]:
+    found, steps = report["equilibrium"], report["network"]["free_steps"]
+    if found["diverged"]:
+        return [f"equilibrium  the states diverge: {', '.join(found['diverged'])}"]
+    ended = "settles" if found["settled"] else "has not settled"
+    return [
+        f"equilibrium  after {steps} free sweeps: residual {found['residual']:.1e}, {found['distance']:.1e} away from "
+        "where it goes",
+        f"             {ended} after {found['settled_steps']} sweeps (residual {found['settled_residual']:.1e})",
+    ]
+
+
+def _curvature(report: Report) -> list[str]:
+    found, count = report["curvature"], report["network"]["examples"]
+    coloured = "settle here" if found["largest"] < 1 else "do not settle here"
+    sizes = max(found["largest"], -found["smallest"])
+    synchronous = "settle" if sizes < 1 else "do not"
+    lines = [
+        f"curvature    eigenvalues of the linearised update on active units: largest {found['largest']:.4f}, smallest "
+        f"{found['smallest']:.4f}",
+        f"             coloured sweeps (largest < 1) {coloured}, synchronous ones (all |λ| < 1) {synchronous}",
+    ]
+    how = f"{found['products']} products with the Hessian, residual {found['adjoint_residual']:.1e}"
+    if found["indefinite"]:
+        how += f"; negative curvature on {found['indefinite']} of {count} examples: MINRES"
+    return [*lines, f"             implicit differentiation: {how}"]
+
+
+def _basin(report: Report) -> list[str]:
+    lines: list[str] = []
+    for name, sign in (("positive", "+"), ("negative", "−")):
+        found = report["basin"][name]
+        rest = ", ".join(f"{found[key]} {key}" for key in ("elsewhere", "undecided") if found[key])
+        lines.append(
+            f"{'same basin' if not lines else '':<13}{sign}beta moves the states by {found['displacement']:.1e}; at "
+            f"beta = 0 {found['returned']} of {report['network']['examples']} fall back{f' ({rest})' if rest else ''}"
+        )
+    return lines
+
+
+PAIRS = {
+    "estimator_implicit": "{} – implicit",
+    "estimator_unrolled": "{} – unrolled",
+    "unrolled_implicit": "unrolled – implicit",
+}
+
+
+def _agreement(report: Report) -> list[str]:
+    tables, estimator = report["agreement"], report["network"]["estimator"]
+    names = list(tables["estimator_implicit"])
+    width = max(len("parameter"), *map(len, names))
+    heads = [f"{PAIRS[key].format(estimator):<26}" for key in tables]
+    lines = [
+        f"{'':<{width}}  {'  '.join(heads)}".rstrip(),
+        f"{'parameter':<{width}}  " + "  ".join(f"{'cosine':>8}{'error':>10}{'signs':>8}" for _ in heads),
+    ]
+    for name in names:
+        lines.append(f"{name:<{width}}  " + "  ".join(_cells(table[name]) for table in tables.values()))
+    return lines
+
+
+def _cells(agreement: dict[str, float | None]) -> str:
+    formats = (("cosine", ".4f", 8), ("error", ".1e", 10), ("signs", ".1%", 8))
+    return "".join(f"{_number(agreement[key], how):>{width}}" for key, how, width in formats)
+
+
+def _number(value: float | None, how: str) -> str:
+    return "–" if value is None else format(value, how)
+
+
+def _rows(key: str, head: str, columns: Sequence[str]) -> Callable[[Report], list[str]]:
+    """A table of how the gradient of all parameters changes with one setting, against implicit differentiation."""
+
+    def write(report: Report) -> list[str]:
+        found: list[dict[str, Any]] = report[key]
+        there = [column for column in columns if column in found[0]]
+        own = report["network"]["nudging" if key != "free_steps" else "estimator"]
+        heads = [own if column == "estimator" else column for column in there]
+        lines = [f"{head:<14}" + "  ".join(f"{f'{name} – implicit':<26}" for name in heads).rstrip()]
+        lines += [f"{'':<14}" + "  ".join(f"{'cosine':>8}{'error':>10}{'signs':>8}" for _ in heads)]
+        setting = "beta" if key == "beta" else "steps"
+        now = report["network"][key]
+        for row in found:
+            mark = " ←" if row[setting] == now else ""
+            lines.append(f"{row[setting]:<14.4g}" + "  ".join(_cells(row[column]["all"]) for column in there) + mark)
+        return lines
+
+    return write
+
+
+def _saturation(report: Report) -> list[str]:
+    found = report["saturation"]
+    width = max(len("state"), *map(len, found))
+    lines = [f"{'state':<{width}}{'low':>9}{'high':>9}{'active':>9}   share of units at the ends of σ, and between"]
+    return [*lines, *(f"{n:<{width}}{s['low']:>9.1%}{s['high']:>9.1%}{s['active']:>9.1%}" for n, s in found.items())]
+
+
+def _stepwise(report: Report) -> list[str]:
+    found = report["stepwise"]
+    lines = [
+        f"step by step  synchronous, beta {found['beta']:g}, residual {found['residual']:.1e}: what the nth nudged",
+        "              sweep adds to the gradient, against what backpropagation through the nth from the end adds",
+        f"{'sweep':<8}{'size':>10}{'error':>10}",
+    ]
+    lines += [f"{row['step'] + 1:<8}{row['size']:>10.1e}{_number(row['error'], '.1e'):>10}" for row in found["steps"]]
+    shown = [_number(found[key], ".1e") for key in ("sum_error", "own_schedule_sum_error")]
+    lines.append(f"sums over all sweeps: {shown[0]} apart; under {report['network']['schedule']} {shown[1]}")
+    if found["kinks"]:
+        lines.append(f"σ has kinks ({', '.join(found['kinks'])}): the match is exact only while no unit crosses one")
+    return lines
+
+
+def _verdict(report: Report) -> list[str]:
+    first, *rest = report["verdict"]["lines"]
+    return [f"verdict      {first}", *(f"             {line}" for line in rest)]
+
+
+WRITERS: dict[str, Callable[[Report], list[str]]] = {
+    "network": _network,
+    "equilibrium": _equilibrium,
+    "curvature": _curvature,
+    "basin": _basin,
+    "agreement": _agreement,
+    "beta": _rows("beta", "beta", ("estimator",)),
+    "nudged_steps": _rows("nudged_steps", "nudged sweeps", ("estimator", "truncated")),
+    "free_steps": _rows("free_steps", "free sweeps", ("estimator", "unrolled")),
+    "saturation": _saturation,
+    "stepwise": _stepwise,
+    "verdict": _verdict,
+}
+"""How each section of the report is written, in order."""

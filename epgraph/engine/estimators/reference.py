@@ -1,0 +1,122 @@
+"""Reference gradients, which EP is compared with: of the loss after so many sweeps, and at the equilibrium."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import ceil, sqrt
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from epgraph.emit import runtime
+from epgraph.engine.estimators.problem import Estimate, Problem
+from epgraph.engine.linearize import Adjoint, Linearisation
+from epgraph.engine.phases import Nudge
+from epgraph.engine.plain import Plain, add_gradients
+from epgraph.engine.relaxation import States
+from epgraph.errors import Diagnostic, EpgraphError
+
+
+def unrolled(problem: Problem) -> Estimate:
+    """Backpropagation through the whole free phase, from the states that it starts from.
+
+    The exact gradient of the loss after T = ``free_steps`` sweeps, whether they have settled or not. Chunks of √T
+    sweeps are checkpointed: memory is that of 2√T sweeps, time that of two free phases and a way back. With a
+    tolerance the residual is looked at after every chunk.
+    """
+    architecture = problem.engine.architecture
+    if architecture.dynamics.anderson:
+        refusal = Diagnostic(
+            "the estimator 'unrolled' cannot go back through Anderson acceleration (dynamics.anderson)",
+            "leave dynamics.anderson out, or use estimator: truncated or implicit",
+            at=("learning", "estimator"),
+        )
+        raise EpgraphError(architecture.locate(refusal))
+    return _backpropagate(problem, problem.free_steps, stop=problem.tolerance)
+
+
+def truncated(problem: Problem) -> Estimate:
+    """Backpropagation through the last sweeps of the free phase: ``learning.truncation``, else ``nudged_steps``.
+
+    At the equilibrium it is what EP with as many nudged sweeps tends to for β → 0, if all states move at once (Ernoult
+    et al. 2019; ``stepwise``). The sweeps before them run as the engine runs them.
+    """
+    last = min(problem.engine.architecture.learning.truncation or problem.nudged_steps, problem.free_steps)
+    before = problem.engine.run(problem.clamped, problem.start, problem.free_steps - last, problem.tolerance, own=True)
+    found = _backpropagate(replace(problem, start=before.states), last)
+    return replace(found, free=replace(found.free, steps=before.steps + found.free.steps))
+
+
+def implicit(problem: Problem) -> Estimate:
+    """Implicit differentiation of s = σ(∂Φ/∂s) at the free equilibrium: the gradient that EP estimates.
+
+    H λ = ∂C/∂s with the Hessian H of F over the active units, by conjugate gradients (by MINRES where H is indefinite,
+    which the estimate reports); then the gradient is ∂/∂θ ⟨λ, ∂Φ/∂s⟩ with λ held. Exact at an equilibrium only.
+    """
+    engine, nudge = problem.engine, problem.nudge
+    free = problem.settle()
+    energies = problem.energies(free)
+    learning = engine.architecture.learning
+    about = Linearisation(engine, problem.clamped.x, free.states)
+    solved = differentiate_implicitly(about, nudge, learning.solver_tolerance, learning.solver_steps)
+    return replace(problem.estimate(free, energies=energies), adjoint=solved)
+
+
+def differentiate_implicitly(about: Linearisation, nudge: Nudge, tolerance: float, steps: int) -> Adjoint:
+    """Add the implicit gradient at the states of ``about`` to ``.grad``; tolerance and steps as for its ``adjoint``."""
+    engine = about.engine
+    output = engine.graph.output.name
+    with torch.enable_grad():
+        reached = about.states[output].detach().requires_grad_()
+        (pull,) = torch.autograd.grad(nudge.cost.value(reached, nudge.target.to(reached)).sum(), reached)
+    weights, solved = about.adjoint(about.flat({output: pull}), tolerance, steps)
+    held = about.parts(weights)
+    with torch.enable_grad():
+        attached = Plain(engine, about.plain.x, dtype=about.plain.x.dtype)
+        forces = attached.forces({name: s.detach() for name, s in about.states.items()})
+        paired = [(held[name] * force).sum() for name, force in forces.items()]
+        add_gradients(engine, torch.stack(paired).sum() / (nudge.whole or len(nudge.target)))
+    return solved
+
+
+def _backpropagate(problem: Problem, steps: int, stop: float = 0.0) -> Estimate:
+    """Take ``steps`` sweeps from ``problem.start``, or fewer where the residual falls to ``stop``, and go back."""
+    engine, nudge = problem.engine, problem.nudge
+    names = list(problem.start)
+    output = engine.graph.output.name
+    chunk = ceil(sqrt(steps))
+    with torch.enable_grad():
+        plain = Plain(engine, problem.clamped.x)
+
+        def sweeps(count: int, *states: Tensor) -> tuple[Tensor, ...]:
+            now = dict(zip(names, states, strict=True))
+            before = now
+            for _ in range(count):
+                before, now = now, plain.sweep(now)
+            return *now.values(), _residuals(before, now)
+
+        now = [problem.start.pop(name).contiguous() for name in names]
+        residuals = torch.full((len(plain.x),), float("nan"), device=plain.x.device)
+        taken = 0
+        while taken < steps:
+            count = min(chunk, steps - taken)
+            *now, residuals = checkpoint(sweeps, count, *now, use_reentrant=False)
+            taken += count
+            if stop > 0 and bool((residuals <= stop).all()):
+                break
+        states = dict(zip(names, now, strict=True))
+        losses = nudge.cost.value(states[output], nudge.target)
+        add_gradients(engine, losses.sum() / (nudge.whole or len(losses)))
+    settled = engine.ended({name: s.detach() for name, s in states.items()}, taken, residuals, problem.tolerance)
+    return problem.estimate(settled, energies=problem.energies(settled))
+
+
+@torch.no_grad()
+def _residuals(before: States, after: States) -> Tensor:
+    """‖S(s) − s‖/‖S(s)‖ per example over a sweep S, (batch,)."""
+    change, size = (
+        runtime.squared(torch.cat([s.flatten(1) for s in states], 1)).sqrt()
+        for states in ([after[name] - before[name] for name in after], after.values())
+    )
+    return change / size.clamp_min(torch.finfo(size.dtype).tiny)

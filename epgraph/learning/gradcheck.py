@@ -1,0 +1,387 @@
+"""Is the gradient right? An estimator held to backpropagation and to implicit differentiation, on the user's network.
+
+``gradcheck`` makes a report of plain values, section by section. To add a section: a function ``Check -> values`` in
+``SECTIONS``, and its text in ``epgraph/cli/gradcheck.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from epgraph.engine import Engine, Relaxation, Status, compile
+from epgraph.engine.estimators import REFERENCES
+from epgraph.engine.estimators.reference import differentiate_implicitly
+from epgraph.engine.linearize import Adjoint, Linearisation
+from epgraph.engine.phases import Nudge
+from epgraph.engine.relaxation import States
+from epgraph.engine.stepwise import Gradients, stepwise
+from epgraph.learning.verdict import verdict
+
+Report = dict[str, Any]
+"""Plain values, ready for JSON, by section."""
+
+BETAS = (1 / 30, 1 / 10, 1 / 3, 1.0, 3.0)
+"""Values of β that are tried, as multiples of the configured one."""
+
+NUDGED = (1 / 4, 1 / 2, 1.0, 2.0, 4.0)
+"""Numbers of nudged sweeps that are tried, as multiples of the configured one."""
+
+FREE = (1 / 4, 1 / 2, 1.0, 2.0)
+"""Numbers of free sweeps that are tried, likewise."""
+
+PATIENCE = 20
+"""The equilibrium is looked for in at most this many times the configured free sweeps."""
+
+NEGLIGIBLE = 1e-6
+"""Part of a gradient's largest entry below which the sign of an entry says nothing."""
+
+RETURNED = 0.01
+"""Nudged states have fallen back once this part of their way from s* is left."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well one gradient agrees with another: cosine, relative error, and share of equal signs.
+
+    Signs count where the other gradient is not negligible. None where it vanishes (or, for the cosine, either does).
+    """
+
+    cosine: float | None
+    error: float | None
+    signs: float | None
+
+
+def agree(found: Tensor, exact: Tensor) -> Agreement:
+    """Compare a gradient with the one that it should be; any equal shapes."""
+    found, exact = found.flatten().double(), exact.flatten().double()
+    size, other = float(exact.norm()), float(found.norm())
+    if not size > 0:
+        return Agreement(None, None, None)
+    there = exact.abs() > NEGLIGIBLE * exact.abs().max()
+    return Agreement(
+        float(found @ exact) / (size * other) if other > 0 else None,
+        float((found - exact).norm()) / size,
+        float((found.sign() == exact.sign())[there].double().mean()),
+    )
+
+
+def compare(found: Gradients, exact: Gradients) -> dict[str, Agreement]:
+    """Compare the gradients of all parameters, and under ``all`` all of them at once."""
+    each = {name: agree(found[name], exact[name]) for name in exact}
+    return {**each, "all": agree(_vector(found), _vector(exact))}
+
+
+@dataclass
+class Check:
+    """What is checked, and what several sections need.
+
+    Attributes
+    ----------
+    engine
+        The network with the weights to check at.
+    x, y
+        Examples: inputs, and labels or targets.
+    quick
+        Leave out how β and the numbers of sweeps change the gradient.
+    steps
+        Sweeps of the step-by-step comparison; 0 leaves it out.
+    tick
+        Called with what is done next.
+    """
+
+    engine: Engine
+    x: Tensor
+    y: Tensor
+    quick: bool = False
+    steps: int = 0
+    tick: Callable[[str], None] = lambda what: None
+
+    def __post_init__(self) -> None:
+        architecture = self.engine.architecture
+        self.learning, self.dynamics = architecture.learning, architecture.dynamics
+        self.x = self.engine.check_input(self.x)
+        fine = self.engine.dtype == torch.float64
+        self.tolerance, self.solver_tolerance = (1e-8, 1e-10) if fine else (1e-5, 1e-5)
+        self.nudging = "centered" if self.learning.estimator in REFERENCES else self.learning.estimator
+
+    @cached_property
+    def free(self) -> Relaxation:
+        """The free phase as configured, from zeros."""
+        return self.engine.relax(self.x)
+
+    @cached_property
+    def settled(self) -> Relaxation:
+        """The equilibrium that the free phase leads to: plain sweeps, until nothing moves or patience ends."""
+        steps = PATIENCE * self.dynamics.free_steps
+        found = self.engine.relax(self.x, start=self.free.states, steps=steps, tolerance=self.tolerance)
+        return replace(found, steps=self.free.steps + found.steps)
+
+    @cached_property
+    def about(self) -> Linearisation:
+        """The network to first order about that equilibrium."""
+        return Linearisation(self.engine, self.x, self.settled.states)
+
+    @cached_property
+    def exact(self) -> tuple[Gradients, Adjoint]:
+        """The implicit gradient there, and how it was solved for."""
+        target = self.engine.targets(self.y, len(self.x))
+        nudge = Nudge(self.engine.cost, target, self.learning.beta)
+        with self.engine.aside() as found:
+            solved = differentiate_implicitly(
+                self.about, nudge, self.solver_tolerance, max(1000, self.learning.solver_steps)
+            )
+        return _named(found), solved
+
+    @cached_property
+    def estimated(self) -> Gradients:
+        """The gradient as configured."""
+        return self.gradient()
+
+    def gradient(self, **options: Any) -> Gradients:
+        """A gradient of ``Engine.backward`` by the names of edges and states."""
+        with self.engine.aside() as found:
+            self.engine.backward(self.x, self.y, **options)
+        return _named(found)
+
+
+def gradcheck(check: Check) -> Report:
+    """Make the report: every section in order, and last of all the verdict."""
+    report: Report = {}
+    for name, section in SECTIONS.items():
+        found = section(check)
+        if found is not None:
+            report[name] = found
+        if name == "equilibrium" and report[name]["diverged"]:
+            break
+    report["verdict"] = verdict(report)
+    return report
+
+
+def tasks(check: Check) -> int:
+    """How often ``tick`` will be called."""
+    varied = 0 if check.quick else len(_betas(check)) + len(_times(check.dynamics.nudged_steps, NUDGED))
+    varied += 0 if check.quick else len(_times(check.dynamics.free_steps, FREE))
+    return 6 + varied + bool(check.steps)
+
+
+def _network(check: Check) -> Report:
+    engine = check.engine
+    return {
+        "name": engine.architecture.name,
+        "estimator": check.learning.estimator,
+        "nudging": check.nudging,
+        "beta": check.learning.beta,
+        "free_steps": check.dynamics.free_steps,
+        "nudged_steps": check.dynamics.nudged_steps,
+        "schedule": engine.plan.schedule.name,
+        "proper": engine.plan.schedule.proper,
+        "examples": len(check.x),
+        "dtype": str(engine.dtype).removeprefix("torch."),
+        "device": str(engine.device),
+    }
+
+
+def _equilibrium(check: Check) -> Report:
+    check.tick("equilibrium")
+    settled = check.settled
+    diverged = settled.diverged or check.free.diverged
+    return {
+        "residual": check.free.residual,
+        "distance": None if diverged else _distance(check.free.states, settled.states),
+        "settled": settled.status is Status.CONVERGED,
+        "settled_residual": settled.residual,
+        "settled_steps": settled.steps,
+        "tolerance": check.tolerance,
+        "diverged": list(diverged),
+    }
+
+
+def _curvature(check: Check) -> Report:
+    check.tick("eigenvalues")
+    largest, smallest = check.about.spectrum()
+    solved = check.exact[1]
+    return {
+        "largest": largest,
+        "smallest": smallest,
+        "products": solved.products,
+        "adjoint_residual": float(solved.residuals.max()),
+        "indefinite": int(solved.indefinite.sum()),
+    }
+
+
+def _basin(check: Check) -> Report:
+    """Whether s^{±β}, relaxed at β = 0, falls back to s*."""
+    found: Report = {}
+    phase: dict[str, Any] = {"start": check.free.states, "steps": check.dynamics.nudged_steps, "target": check.y}
+    for sign, name in ((1, "positive"), (-1, "negative")):
+        check.tick("same basin")
+        nudged = check.engine.relax(check.x, **phase, beta=sign * check.learning.beta)
+        back = check.engine.relax(
+            check.x,
+            start=nudged.states,
+            steps=PATIENCE * check.dynamics.free_steps,
+            tolerance=check.tolerance,
+        )
+        away, left = (_distances(r.states, check.settled.states) for r in (nudged, back))
+        returned = left <= RETURNED * away + 10 * check.tolerance
+        still = (back.residuals > check.tolerance) | (check.settled.residuals > check.tolerance)
+        found[name] = {
+            "displacement": float(away.max()),
+            "left": float(left.max()),
+            "returned": int(returned.sum()),
+            "elsewhere": int((~returned & ~still).sum()),
+            "undecided": int((~returned & still).sum()),
+        }
+    return found
+
+
+def _agreement(check: Check) -> Report:
+    check.tick("gradients")
+    pairs = {"estimator_implicit": (check.estimated, check.exact[0])}
+    if not check.dynamics.anderson:
+        unrolled = check.gradient(estimator="unrolled")
+        pairs["estimator_unrolled"] = (check.estimated, unrolled)
+        pairs["unrolled_implicit"] = (unrolled, check.exact[0])
+    return {name: _plain(compare(*pair)) for name, pair in pairs.items()}
+
+
+def _beta(check: Check) -> list[Report] | None:
+    """How the gradient of a nudged phase changes with β."""
+    if check.quick:
+        return None
+    rows = []
+    for beta in _betas(check):
+        check.tick(f"beta {beta:.3g}")
+        found = check.gradient(estimator=check.nudging, beta=beta, start=check.free.states, free_steps=0)
+        rows.append({"beta": beta, "estimator": _plain(compare(found, check.exact[0]))})
+    return rows
+
+
+def _nudged(check: Check) -> list[Report] | None:
+    """How it changes with the nudged sweeps; beside it backpropagation through as many sweeps."""
+    if check.quick:
+        return None
+    rows = []
+    for steps in _times(check.dynamics.nudged_steps, NUDGED):
+        check.tick(f"{steps} nudged sweeps")
+        options: dict[str, Any] = {"start": check.free.states, "nudged_steps": steps}
+        found = check.gradient(estimator=check.nudging, **options, free_steps=0)
+        back = check.gradient(estimator="truncated", **options, free_steps=steps, tolerance=0.0)
+        exact = check.exact[0]
+        rows.append(
+            {"steps": steps, "estimator": _plain(compare(found, exact)), "truncated": _plain(compare(back, exact))}
+        )
+    return rows
+
+
+def _free(check: Check) -> list[Report] | None:
+    """How the configured gradient changes with the free sweeps; beside it backpropagation through all of them."""
+    if check.quick:
+        return None
+    rows = []
+    for steps in _times(check.dynamics.free_steps, FREE):
+        check.tick(f"{steps} free sweeps")
+        row: Report = {
+            "steps": steps,
+            "residual": check.engine.relax(check.x, steps=steps, tolerance=0.0).residual,
+            "estimator": _plain(compare(check.gradient(free_steps=steps), check.exact[0])),
+        }
+        if not check.dynamics.anderson:
+            unrolled = check.gradient(estimator="unrolled", free_steps=steps, tolerance=0.0)
+            row["unrolled"] = _plain(compare(unrolled, check.exact[0]))
+        rows.append(row)
+    return rows
+
+
+def _saturation(check: Check) -> Report:
+    return {name: asdict(shares) for name, shares in check.about.saturation().items()}
+
+
+STEPWISE_BETA = 1e-4
+"""β of the step-by-step comparison; the theorem is about β → 0."""
+
+
+def _stepwise(check: Check) -> Report | None:
+    """Δ_t of EP against ∇_t of backpropagation, under the schedule where theory has them equal, and their sums."""
+    if not check.steps:
+        return None
+    check.tick("step by step")
+    engine = check.engine
+    if engine.plan.schedule.name != "synchronous":
+        engine = compile(engine.architecture, device=engine.device, dtype=engine.dtype, schedule="synchronous")
+        engine.load_state_dict(check.engine.state_dict())
+    patience = PATIENCE * check.dynamics.free_steps
+    still = engine.relax(check.x, start=check.settled.states, steps=patience, tolerance=1e-13)
+    kinks = [
+        s.activation.label for s in map(engine.graph.states.get, engine.graph.free) if s and not s.activation.smooth
+    ]
+    found: Report = {"beta": STEPWISE_BETA, "residual": still.residual, "steps": [], "kinks": sorted(set(kinks))}
+    for key, runs in (("sum_error", engine), ("own_schedule_sum_error", check.engine)):
+        ep, bptt = torch.zeros((), dtype=engine.dtype), torch.zeros((), dtype=engine.dtype)
+        for t, step in enumerate(stepwise(runs, check.x, check.y, still.states, beta=STEPWISE_BETA, steps=check.steps)):
+            mine, theirs = _vector(step.ep).cpu(), _vector(step.bptt).cpu()
+            if runs is engine and len(found["steps"]) == t:
+                found["steps"].append({"step": t, "size": float(theirs.norm()), "error": agree(mine, theirs).error})
+            ep, bptt = ep + mine, bptt + theirs
+        found[key] = agree(ep, bptt).error
+    return found
+
+
+SECTIONS: dict[str, Callable[[Check], Any]] = {
+    "network": _network,
+    "equilibrium": _equilibrium,
+    "curvature": _curvature,
+    "basin": _basin,
+    "agreement": _agreement,
+    "beta": _beta,
+    "nudged_steps": _nudged,
+    "free_steps": _free,
+    "saturation": _saturation,
+    "stepwise": _stepwise,
+}
+"""Every section by the name under which it stands in the report; None leaves it out."""
+
+
+def _betas(check: Check) -> list[float]:
+    return [factor * check.learning.beta for factor in BETAS]
+
+
+def _times(steps: int, factors: Sequence[float]) -> list[int]:
+    return sorted({max(1, round(factor * steps)) for factor in factors})
+
+
+def _named(found: Gradients) -> Gradients:
+    """Gradients by the name of the edge, or 'bias of' the state."""
+    return {_label(name): gradient for name, gradient in found.items()}
+
+
+def _label(parameter: str) -> str:
+    part, name, what = parameter.split(".")
+    return name if part == "edges" else f"{what} of {name}"
+
+
+def _vector(gradients: Mapping[str, Tensor]) -> Tensor:
+    return torch.cat([g.flatten() for g in gradients.values()])
+
+
+def _plain(agreements: Mapping[str, Agreement]) -> Report:
+    return {name: asdict(agreement) for name, agreement in agreements.items()}
+
+
+def _distances(states: States, settled: States) -> Tensor:
+    """‖s − s*‖/‖s*‖ per example, (batch,)."""
+    change, size = (
+        torch.linalg.vector_norm(torch.cat([s.flatten(1) for s in flat], 1), dim=1)
+        for flat in ([states[name] - settled[name] for name in settled], list(settled.values()))
+    )
+    return cast(Tensor, change / size.clamp_min(torch.finfo(size.dtype).tiny))
+
+
+def _distance(states: States, settled: States) -> float:
+    return float(_distances(states, settled).max())

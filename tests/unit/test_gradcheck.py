@@ -1,0 +1,276 @@
+"""``epgraph gradcheck``: what it prints, and that its verdict is right on networks where the truth is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import epgraph as ep
+from epgraph.cli import run
+from epgraph.engine.reference import Reference
+from epgraph.graph import load
+from epgraph.learning.gradcheck import SECTIONS, Check, Report, agree, gradcheck
+
+SMOOTH = """\
+epgraph: 1
+name: smooth
+input:  {name: x, shape: [6]}
+output: {name: y, classes: 3}
+defaults: {activation: tanh, gain: 0.6}
+states:
+  h1: {shape: [8]}
+  h2: {shape: [5]}
+edges:
+  - {from: x,  to: h1, dense: {}}
+  - {from: h1, to: h2, dense: {}}
+  - {from: h2, to: y,  dense: {}}
+  - {from: h1, to: y,  dense: {}}
+dynamics: {schedule: coloring, free_steps: 40, nudged_steps: 20}
+learning: {beta: 0.01}
+"""
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Path:
+    path = tmp_path / "net.yaml"
+    path.write_text(SMOOTH)
+    return path
+
+
+def check(*overrides: str, text: str = SMOOTH, **options: Any) -> tuple[ep.Engine, Report]:
+    """Report on a network on noise."""
+    engine = ep.compile(load(text, overrides), dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4, *engine.graph.input.shape, generator=generator, dtype=torch.float64)
+    y = torch.randint(engine.graph.output.units, (4,), generator=generator)
+    return engine, gradcheck(Check(engine, x, y, **options))
+
+
+def said(report: Report) -> str:
+    return "\n".join(report["verdict"]["lines"])
+
+
+def test_agreement_of_two_vectors() -> None:
+    exact = torch.tensor([[3.0, 0.0], [-4.0, 0.0]])
+    found = agree(torch.tensor([[3.0, 1.0], [4.0, 0.0]]), exact)
+    assert found.cosine == pytest.approx((9 - 16) / (26**0.5 * 5))
+    assert found.error == pytest.approx(65**0.5 / 5)
+    assert found.signs == 0.5
+    assert agree(exact, exact) == agree(2 * exact, 2 * exact)
+    assert agree(exact, 0 * exact).error is None
+    assert agree(0 * exact, exact).cosine is None
+    assert agree(0 * exact, exact).error == 1
+
+
+def test_a_good_gradient_is_called_right_and_the_figures_are_those_of_the_oracle() -> None:
+    engine, report = check(steps=6)
+    assert list(report) == [*SECTIONS, "verdict"]
+    assert report["verdict"]["level"] == "right"
+    assert "is right to " in said(report)
+    assert "too" not in said(report)
+    assert report["equilibrium"]["settled"]
+    whole = report["agreement"]["estimator_implicit"]["all"]
+    assert whole["error"] <= 1e-3
+    assert report["agreement"]["unrolled_implicit"]["all"]["error"] <= 1e-6
+    assert [row["error"] <= 1e-6 for row in report["stepwise"]["steps"]] == [True] * 6
+    assert report["basin"]["positive"]["returned"] == report["basin"]["negative"]["returned"] == 4
+    # The same by the oracle, edge by edge.
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4, 6, generator=generator, dtype=torch.float64)
+    y = torch.nn.functional.one_hot(torch.randint(3, (4,), generator=generator), 3).double()
+    oracle = Reference(engine.graph, engine.state_dict())
+    classes = engine.plan.schedule.classes
+    exact = oracle.implicit_gradient(x, y, oracle.relax(x, classes, 200))
+    found = oracle.ep_gradient(x, y, classes, 40, 20, 0.01)
+    for name, label in (("edges.h1_h2.weight", "h1_h2"), ("states.h2.bias", "bias of h2")):
+        expected: Tensor = (found[name] - exact[name]).norm() / exact[name].norm()
+        assert report["agreement"]["estimator_implicit"][label]["error"] == pytest.approx(float(expected), rel=1e-4)
+    rows = {row["beta"]: row["estimator"]["all"]["error"] for row in report["beta"]}
+    assert rows[0.01] == pytest.approx(whole["error"], rel=1e-6)
+    # O(β²) of a smooth network.
+    assert rows[0.01] / min(rows.values()) > 50
+
+
+def test_a_beta_far_too_large_is_named() -> None:
+    _, report = check("learning.beta=0.9", "learning.estimator=positive")
+    assert report["verdict"]["level"] in ("rough", "wrong")
+    assert "beta = 0.9 is too large: at 0.03 the error is" in said(report)
+
+
+def test_too_few_nudged_sweeps_are_named() -> None:
+    _, report = check("dynamics.nudged_steps=1")
+    assert report["verdict"]["level"] in ("rough", "wrong")
+    assert "1 nudged sweeps are too few: with 4 the error is" in said(report)
+    assert "beta" not in said(report).split("\n", 1)[1]
+
+
+def test_too_few_free_sweeps_are_named() -> None:
+    _, report = check("dynamics.free_steps=1", "defaults.gain=0.9")
+    assert "after 1 free sweeps the states are still" in said(report)
+    assert "1 free sweeps are too few: with 2 the error is" in said(report)
+
+
+TWO_BASINS = """\
+epgraph: 1
+name: bistable
+input:  {name: x, shape: [1]}
+output: {name: y, classes: 1, activation: tanh}
+defaults: {activation: tanh}
+states: {h: {shape: [1]}}
+edges:
+  - {from: x, to: h, dense: {}}
+  - {from: h, to: y, dense: {}}
+dynamics: {schedule: coloring, free_steps: 60, nudged_steps: 60}
+learning: {beta: 0.5}
+"""
+
+
+def bistable(beta: float) -> Report:
+    """Two states that hold each other up or down; the target is at the other end from where the input puts them."""
+    engine = ep.compile(load(TWO_BASINS, [f"learning.beta={beta}"]), dtype=torch.float64)
+    with torch.no_grad():
+        for parameter in engine.parameters():
+            parameter.zero_()
+        engine.edges["x_h"].weight.fill_(0.1)
+        engine.edges["h_y"].weight.fill_(1.3)
+    x = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
+    return gradcheck(Check(engine, x, torch.tensor([[-1.0], [1.0]], dtype=torch.float64)))
+
+
+def test_another_basin_is_named() -> None:
+    near, far = bistable(0.02), bistable(0.5)
+    assert near["basin"]["positive"] == near["basin"]["positive"] | {"returned": 2, "elsewhere": 0, "undecided": 0}
+    assert "another equilibrium" not in said(near)
+    assert far["basin"]["positive"]["elsewhere"] == 2
+    assert "nudged by +beta, 2 of 2 examples end in another equilibrium" in said(far)
+    assert far["verdict"]["level"] == "wrong"
+
+
+def test_a_saddle_and_minres_are_named() -> None:
+    """Without input and bias the network rests at zero, where its coupling is too strong for a minimum."""
+    engine = ep.compile(load(TWO_BASINS), dtype=torch.float64)
+    with torch.no_grad():
+        for parameter in engine.parameters():
+            parameter.zero_()
+        engine.edges["h_y"].weight.fill_(2.0)
+    report = gradcheck(Check(engine, torch.zeros(2, 1), torch.ones(2, 1)))
+    assert report["curvature"]["largest"] == pytest.approx(2.0)
+    assert report["curvature"]["smallest"] == pytest.approx(-2.0)
+    assert report["curvature"]["indefinite"] == 2
+    assert "no minimum of F" in said(report)
+    assert "MINRES" in said(report)
+
+
+def test_a_gradient_that_vanishes_and_states_that_diverge() -> None:
+    _, report = check("defaults.gain=0.0", "defaults.bias=false", "output.bias=false", quick=True)
+    # Nothing but a zero output; its own edges have zero states at their other end.
+    assert report["verdict"]["level"] == "none"
+    _, report = check("defaults.activation=identity", "defaults.gain=8.0")
+    assert report["verdict"]["level"] == "diverged"
+    assert "lower the gains" in said(report)
+    assert set(report) == {"network", "equilibrium", "verdict"}
+
+
+@pytest.mark.parametrize("estimator", ["implicit", "unrolled"])
+def test_reference_estimators_are_checked_like_any(estimator: str) -> None:
+    _, report = check(f"learning.estimator={estimator}", "learning.solver_tolerance=1e-10", "dynamics.free_steps=120")
+    assert report["agreement"]["estimator_implicit"]["all"]["error"] <= 1e-6
+    assert said(report).startswith(f"the gradient of '{estimator}' is right to")
+    assert report["network"]["nudging"] == "centered"
+
+
+def test_anderson_leaves_unrolled_out() -> None:
+    _, report = check("dynamics.anderson=3")
+    assert set(report["agreement"]) == {"estimator_implicit"}
+    assert "unrolled" not in report["free_steps"][0]
+    assert report["verdict"]["level"] == "right"
+
+
+def test_the_command(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "gradcheck.png"
+    command = ["gradcheck", str(net), "--device", "cpu", "--examples", "3"]
+    assert run([*command, "--stepwise", "-o", str(picture)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith(
+        "smooth: 'centered', beta 0.01, 40 free and 20 nudged sweeps, coloring\n3 examples of noise"
+    )
+    for part in (
+        "equilibrium",
+        "curvature",
+        "same basin",
+        "parameter ",
+        "h1_h2 ",
+        "beta ",
+        "nudged sweeps",
+        "free sweeps",
+    ):
+        assert f"\n{part}" in printed.out, part
+    assert "\nverdict      the gradient of 'centered' at beta = 0.01 with 20 nudged sweeps is right to " in printed.out
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "\nstep by step" in printed.out
+    assert run([*command, "--json", "--quick"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["network"]["data"] is None
+    assert report["network"]["weights"] == "initial"
+    assert {"equilibrium", "curvature", "basin", "agreement", "saturation", "verdict"} <= set(report)
+    assert "beta" not in report
+    edges = {*ep.build(ep.load(net)).edges, "bias of h1", "bias of h2", "bias of y", "all"}
+    assert all(set(table) == edges for table in report["agreement"].values())
+
+
+def test_the_commands_mistakes(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def message(*options: str) -> str:
+        assert run(["gradcheck", str(net), *options]) == 1
+        return capsys.readouterr().err
+
+    assert "unknown suffix '.txt'" in message("-o", str(tmp_path / "a.txt"))
+    assert "leave --quick out" in message("--quick", "-o", str(tmp_path / "a.png"))
+    assert "there is no checkpoint" in message("--checkpoint", str(tmp_path))
+    assert "net.yaml:3:" in message("--data", "digits")  # which has images
+
+
+def test_weights_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    options = ["--set", "dynamics.free_steps=12", "--set", "dynamics.nudged_steps=6"]
+    train = ["train", "examples/digits.yaml", "--data", "digits", "--limit", "128", "--epochs", "1", "--out", str(out)]
+    assert run([*train, *options]) == 0
+    command = ["gradcheck", str(out / "architecture.yaml"), "--data", "digits", "--quick", "--examples", "2"]
+    capsys.readouterr()
+    assert run([*command, "--checkpoint", str(out), "--json"]) == 0
+    trained = json.loads(capsys.readouterr().out)
+    assert run([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["curvature"] != trained["curvature"]
+    assert trained["network"] == trained["network"] | {"weights": str(out), "data": "digits", "dtype": "float64"}
+    assert run(["gradcheck", "examples/mlp.yaml", "--checkpoint", str(out)]) == 1
+    assert "holds the weights of another network" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["digits", "mlp"])
+def test_the_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["gradcheck", f"examples/{name}.yaml", "--quick", "--examples", "2"]) == 0
+    assert "\nverdict      the gradient of 'centered' at beta = " in capsys.readouterr().out
+
+
+def test_what_training_with_a_reference_gradient_logs(tmp_path: Path) -> None:
+    """No nudged phase: its figures are left out, and those of the solver are there."""
+    out = tmp_path / "run"
+    options = ["--limit", "96", "--epochs", "1", "--out", str(out), "--set", "dynamics.free_steps=8"]
+    for estimator in ("implicit", "truncated"):
+        keys = [
+            *options,
+            "--set",
+            f"learning.estimator={estimator}",
+            "--set",
+            "training.warm_start=true",
+            "--overwrite",
+        ]
+        assert run(["train", "examples/digits.yaml", "--data", "digits", *keys]) == 0
+        batch = json.loads((out / "batches.jsonl").read_text().splitlines()[-1])
+        epoch = json.loads((out / "metrics.jsonl").read_text())
+        assert "nudged_residual" not in batch | epoch
+        assert ("indefinite" in batch) == ("adjoint_residual" in batch) == (estimator == "implicit")
