@@ -33,6 +33,12 @@ from tests.topologies import random_architecture
 SWEEPS = 60
 """Enough for the coloured sweeps of a network that qualifies to reach rounding, whatever its nudge here."""
 
+SETTLED = 1e-14
+"""Residual at which they may stop earlier."""
+
+FEW = 6
+"""Sweeps for what holds whether or not a network has settled."""
+
 ROUNDING = 1e-11
 """Relative error of a gradient below which rounding decides."""
 
@@ -43,12 +49,14 @@ class Twin:
 
     own: Settled
     squared: Settled
+    exact: Tensor
+    """The implicit gradient of the network's own loss."""
 
 
 @pytest.fixture(scope="module")
 def twins() -> list[Twin]:
     """The population that all properties share."""
-    return [Twin(network, squared(network)) for network in take(qualified(smooth=True))]
+    return [Twin(network, squared(network), network.implicit()) for network in take(qualified(smooth=True))]
 
 
 def squared(network: Settled) -> Settled:
@@ -68,7 +76,8 @@ def estimated(
 ) -> tuple[Estimate, Tensor]:
     """What an estimator saw, and its gradient with all parameters in one vector."""
     engine.zero_grad(set_to_none=True)
-    options = {"free_steps": 1, "nudged_steps": SWEEPS, **options}
+    settling = {} if "nudged_steps" in options else {"nudged_steps": SWEEPS, "tolerance": SETTLED}
+    options = {"free_steps": 1, **settling, **options}
     estimate = engine.backward(x, y, estimator=name, beta=beta, start=start, **options)
     return estimate, gathered(engine)
 
@@ -82,8 +91,8 @@ def gradient(network: Settled, name: Any, beta: float, **options: Any) -> Tensor
 
 
 def slopes(errors: Sequence[float]) -> list[float]:
-    """Powers of β by which errors at doubling β grow, where rounding does not decide."""
-    return [math.log2(b / a) for a, b in pairwise(errors) if a > ROUNDING]
+    """Powers of β by which errors at doubling β grow; infinite where rounding decides."""
+    return [math.log2(b / a) if a > ROUNDING else math.inf for a, b in pairwise(errors)]
 
 
 def spread(values: Sequence[float]) -> str:
@@ -103,10 +112,9 @@ def test_errors_of_centred_and_one_sided_ep(twins: list[Twin], note: Callable[[s
     betas = (1e-3, 2e-3, 4e-3)
     at = torch.tensor(betas, dtype=torch.float64).log()
     found: dict[str, list[float]] = {"centered": [], "positive": [], "negative": []}
-    for network in (twin.own for twin in twins):
-        exact = network.implicit()
+    for twin in twins:
         for name, fitted in found.items():
-            errors = torch.tensor([error(gradient(network, name, beta), exact) for beta in betas]).double().log()
+            errors = torch.tensor([error(gradient(twin.own, name, beta), twin.exact) for beta in betas]).double().log()
             away = at - at.mean()
             fitted.append(float((away * errors).sum() / away.square().sum()))
     for name, fitted in found.items():
@@ -118,27 +126,32 @@ def test_errors_of_centred_and_one_sided_ep(twins: list[Twin], note: Callable[[s
 
 @pytest.mark.parametrize("points", [2, 4, 8])
 def test_errors_of_holomorphic_ep(points: int, twins: list[Twin], note: Callable[[str], None]) -> None:
-    """Error to the implicit gradient: it falls at least as |β|^N from 0.2 to 0.05, until rounding."""
-    steep, largest = [], 0.0
-    for network in (twin.own for twin in twins):
-        exact = network.implicit()
-        errors = [error(gradient(network, "holomorphic", beta, points=points), exact) for beta in (0.05, 0.1, 0.2)]
-        steep += slopes(errors)
+    """Error to the implicit gradient: it falls at least as |β|^N from 0.2 to 0.05, until rounding.
+
+    The error is a β^N + b β^2N + …: where b counters a, the slope falls short of N by a term that itself falls as β^N.
+    """
+    fine, coarse, largest = [], [], 0.0
+    for twin in twins:
+        errors = [error(gradient(twin.own, "holomorphic", b, points=points), twin.exact) for b in (0.05, 0.1, 0.2)]
+        low, high = slopes(errors)
+        fine.append(low)
+        coarse.append(high)
         largest = max(largest, errors[-1])
-        assert errors[0] < errors[1] < errors[2] or errors[0] < ROUNDING
+        assert high >= points - 0.1 or points - low <= (points - high) / 2**points * 1.2
+    above = [slope for slope in fine if slope < math.inf]
     note(
-        f"holomorphic, {points} points: {len(twins)} graphs, slope of the error {spread(steep)}, at 0.2 ≤ {largest:.1e}"
+        f"holomorphic, {points} points: {len(twins)} graphs, slope of the error at least {min(above):.4f} between 0.05 "
+        f"and 0.1 ({len(above)} above rounding), {min(coarse):.4f} between 0.1 and 0.2; error at 0.2 ≤ {largest:.1e}"
     )
-    # The next term of the error is β^2N, and either sign of it is possible.
-    assert min(steep) >= points - 0.1
+    assert min(fine) >= points - 0.1
+    assert sum(slope >= points - 0.1 for slope in coarse) >= 0.97 * WANTED
 
 
 def test_an_odd_number_of_points(twins: list[Twin]) -> None:
     """No point stands opposite to another, and all but one stand for two."""
-    for network in (twin.own for twin in twins[:20]):
-        exact = network.implicit()
+    for twin in twins[:20]:
         for points in (3, 5):
-            errors = [error(gradient(network, "holomorphic", beta, points=points), exact) for beta in (0.05, 0.1)]
+            errors = [error(gradient(twin.own, "holomorphic", b, points=points), twin.exact) for b in (0.05, 0.1)]
             assert all(slope >= points - 0.1 for slope in slopes(errors))
 
 
@@ -155,7 +168,7 @@ def test_two_points_are_centred_ep(twins: list[Twin]) -> None:
 def test_complex_states_solve_the_complex_equations(twins: list[Twin]) -> None:
     """s = σ(∂Φ/∂s − β_k ∂C/∂s), with Φ of the oracle continued by autograd."""
     for network in (twin.own for twin in twins[:40]):
-        options = {"points": 5, "nudged_steps": 2 * SWEEPS}
+        options = {"points": 5, "nudged_steps": 2 * SWEEPS, "tolerance": SETTLED}
         estimate, _ = estimated(network.engine, network.x, network.y, network.free, "holomorphic", 0.3, **options)
         assert len(estimate.nudged) == 3
         for k, relaxed in enumerate(estimate.nudged):
@@ -256,8 +269,8 @@ def test_continual_ep_telescopes_and_departs_linearly(twins: list[Twin], note: C
     rates = (1e-7, 2e-7)
     for network in (twin.own for twin in twins):
         kept = {name: p.detach().clone() for name, p in network.engine.named_parameters()}
-        expected = gradient(network, "positive", 0.1, nudged_steps=12)
-        at = {r: gradient(network, "continual", 0.1, nudged_steps=12, continual_rate=r) for r in (0.0, *rates)}
+        expected = gradient(network, "positive", 0.1, nudged_steps=FEW)
+        at = {r: gradient(network, "continual", 0.1, nudged_steps=FEW, continual_rate=r) for r in (0.0, *rates)}
         worst = max(worst, error(at[0.0], expected))
         fitted += slopes([error(at[rate], expected) for rate in rates])
         assert all(torch.equal(p, kept[name]) for name, p in network.engine.named_parameters())
@@ -386,7 +399,8 @@ def test_clamped_phases_follow_the_oracle(seed: int) -> None:
         scale = -1 / (2 * 0.4 * len(case.x))
         names = [name for name, _ in engine.named_parameters()]
         expected = torch.cat([scale * (ends[0][name] - ends[1][name]).flatten() for name in names])
-        assert error(made, expected) <= 1e-8, schedule
+        # A network may be dead, and its gradient nothing.
+        assert float((made - expected).norm()) <= 1e-8 * float(expected.norm()), schedule
 
 
 def test_a_clamped_phase_with_anderson_keeps_the_output() -> None:
@@ -424,8 +438,8 @@ def test_a_network_of_an_output_alone_can_be_clamped() -> None:
 def test_nulls(name: Any, twins: list[Twin], note: Callable[[str], None]) -> None:
     """A target equal to the free output gives no gradient, and the order of a batch means nothing."""
     largest, moved = 0.0, 0.0
+    options = {"nudged_steps": FEW}
     for network in (twin.squared for twin in twins):
-        options = {"nudged_steps": 8} if name == "continual" else {}
         torch.manual_seed(0)
         seen, made = estimated(network.engine, network.x, network.y, network.free, name, 0.1, **options)
         turned = {state: s.flip(0) for state, s in network.free.items()}
@@ -437,7 +451,7 @@ def test_nulls(name: Any, twins: list[Twin], note: Callable[[str], None]) -> Non
             for state, s in theirs.states.items():
                 assert apart(ours.states[state], s.flip(0)) <= 1e-11
         output = network.free[network.engine.graph.output.name]
-        null = estimated(network.engine, network.x, output, network.free, name, 0.1, **options)[1]
+        null = estimated(network.engine, network.x, output, network.free, name, 0.1)[1]
         largest = max(largest, float(null.norm()))
     note(f"{name}: {len(twins)} graphs, ‖g‖ ≤ {largest:.1e} without an error, order of the batch to {moved:.1e}")
     assert largest <= 1e-9
@@ -456,7 +470,7 @@ def test_the_sign_of_beta_leaves_the_centred_gradient_unchanged(doubled: bool, t
             nudge = Nudge(engine.cost, network.y, beta)
             start = engine.start(network.x, network.free)
             with torch.no_grad():
-                ESTIMATORS["centered"](Problem(engine, engine.clamp(network.x), nudge, start, 1, SWEEPS, 0.0))
+                ESTIMATORS["centered"](Problem(engine, engine.clamp(network.x), nudge, start, 1, FEW, 0.0))
             made.append(gathered(engine))
         engine.doubled = True
         worst = max(worst, error(*made))
@@ -614,9 +628,9 @@ def test_weight_decay_aligns_feedback() -> None:
     edges = [edge for edge in engine.graph.edges.values() if edge.untied]
 
     def apart_by() -> list[Tensor]:
-        return [engine.weight(edge) - engine.feedback(edge) for edge in edges]  # type: ignore[operator]
+        return [(engine.weight(edge) - engine.feedback(edge)).detach().clone() for edge in edges]  # type: ignore[operator]
 
-    before = [d.detach().clone() for d in apart_by()]
+    before = apart_by()
     moved = engine.get_parameter("edges.a_b.weight").detach().clone()
     for _ in range(steps):
         optimizer.zero_grad()
@@ -624,7 +638,7 @@ def test_weight_decay_aligns_feedback() -> None:
         optimizer.step()
     for then, now in zip(before, apart_by(), strict=True):
         torch.testing.assert_close(now, then * (1 - rate * decay) ** steps, rtol=1e-10, atol=1e-13)
-    assert apart(engine.get_parameter("edges.a_b.weight"), moved * (1 - rate * decay) ** steps) > 1e-3
+    assert apart(engine.get_parameter("edges.a_b.weight").detach(), moved * (1 - rate * decay) ** steps) > 1e-3
 
 
 # Backends, pieces, and what cannot be had.

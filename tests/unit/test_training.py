@@ -117,7 +117,7 @@ def test_a_run_goes_on_with_the_backend_that_it_began_with(net: Path, tmp_path: 
     assert load_checkpoint(out)["backend"] == "eager"
 
 
-def interrupt_after(net: Path, out: Path, epochs: int) -> None:
+def interrupt_after(net: Path, out: Path, epochs: int, *options: str) -> None:
     """Train with the four-epoch schedule and stop as if the machine had gone down after ``epochs``."""
     from epgraph.learning import Trainer
     from epgraph.learning.metrics import BatchLog
@@ -131,7 +131,7 @@ def interrupt_after(net: Path, out: Path, epochs: int) -> None:
 
     Trainer._train_epoch = fail  # type: ignore[method-assign]
     try:
-        assert train(net, out, "--set", "training.epochs=4") == 130
+        assert train(net, out, "--set", "training.epochs=4", *options) == 130
     finally:
         Trainer._train_epoch = original  # type: ignore[method-assign]
     assert len(lines(out)) == epochs

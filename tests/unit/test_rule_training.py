@@ -1,0 +1,102 @@
+"""Every rule through the command line: trained, resumed, and what check and compile say of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import epgraph as ep
+from epgraph.cli import run
+from epgraph.engine.estimators import ESTIMATORS
+from epgraph.learning import load_checkpoint
+from tests.unit.test_training import interrupt_after, lines, same, train
+
+NET = """\
+epgraph: 1
+name: ruled
+input:  {name: x, shape: [1, 8, 8]}
+output: {name: y, classes: 10}
+defaults: {activation: tanh, gain: 1.0}
+states:
+  h1: {channels: 4}
+  h2: {channels: 6}
+edges:
+  - {from: x,  to: h1, conv: {kernel: 3, padding: 1, pool: max}}
+  - {from: h1, to: h2, conv: {kernel: 3, padding: 1, stride: 2}, learning_rate: 0.02}
+  - {from: h2, to: y,  dense: {}}
+dynamics: {free_steps: 6, nudged_steps: 3}
+learning: {beta: 0.2}
+training: {batch_size: 20, learning_rate: 0.05}
+"""
+FEW = ("--limit", "50")
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Path:
+    path = tmp_path / "net.yaml"
+    path.write_text(NET)
+    return path
+
+
+@pytest.mark.parametrize("setting", [f"estimator={name}" for name in ESTIMATORS] + ["feedback=untied"])
+def test_every_rule_trains_and_resumes(setting: str, net: Path, tmp_path: Path) -> None:
+    """Cut after one of two epochs and resumed, a run ends where the whole one does, to the bit."""
+    options = (*FEW, "--set", f"learning.{setting}", "--epochs", "2")
+    assert train(net, tmp_path / "whole", *options) == 0
+    interrupt_after(net, tmp_path / "cut", 1, *options)
+    assert train(net, tmp_path / "cut", *options, "--resume") == 0
+    assert same(tmp_path / "whole", tmp_path / "cut")
+    assert lines(tmp_path / "whole") == lines(tmp_path / "cut")
+    energies = [json.loads(line)["energy"] for line in (tmp_path / "cut" / "batches.jsonl").read_text().splitlines()]
+    assert all((energy is None) == (setting == "feedback=untied") for energy in energies)
+
+
+def test_feedback_weights_learn_at_the_rate_of_their_edge(net: Path, tmp_path: Path) -> None:
+    options = (*FEW, "--set", "learning.feedback=untied", "--epochs", "1", "--set", "training.momentum=0.0")
+    options = (*options, "--set", "training.nesterov=false", "--set", "training.weight_decay=0.0")
+    assert train(net, tmp_path / "run", *options) == 0
+    engine = ep.compile(ep.load(net, ["learning.feedback=untied"]))
+    after = load_checkpoint(tmp_path / "run")["model"]
+    for name, start in engine.state_dict().items():
+        if name.endswith(".feedback"):
+            weight = name.replace(".feedback", ".weight")
+            moved = after[weight] - engine.state_dict()[weight]
+            torch.testing.assert_close(after[name] - start, moved, rtol=1e-4, atol=1e-6)
+            assert moved.norm() > 0
+    assert {n for n in after if n.endswith("feedback")} == {"edges.h1_h2.feedback", "edges.h2_y.feedback"}
+
+
+def test_check_says_what_untied_feedback_costs(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", str(net), "--set", "learning.feedback=untied"]) == 0
+    told = capsys.readouterr()
+    assert "feedback is untied (edges h1_h2, h2_y): the update descends no energy" in told.err
+    assert "not the gradient of the loss until feedback has aligned with the weights" in told.err
+    assert run(["check", str(net), "--set", "learning.feedback=untied", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["diagnostics"]
+    assert (found["severity"], found["at"]) == ("warning", "learning.feedback")
+    assert run(["check", str(net)]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_rule_that_cannot_be_used_is_located(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net.write_text(NET.replace("activation: tanh", "activation: relu6").replace("beta: 0.2", "estimator: holomorphic"))
+    assert run(["check", str(net)]) == 1
+    assert capsys.readouterr().err == (
+        f"{net}:14:23: estimator holomorphic cannot be used: state 'h1' has the activation relu6, which has no "
+        "holomorphic continuation; use tanh or logistic, or learning.estimator: centered\n"
+    )
+
+
+def test_an_emitted_module_says_that_its_gradient_is_the_centred_one(
+    net: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["compile", str(net)]) == 0
+    assert "learning" not in capsys.readouterr().out
+    assert run(["compile", str(net), "--set", "learning.estimator=coupled_positive"]) == 0
+    text = capsys.readouterr().out
+    assert "asks for the estimator coupled_positive, which this module does not have: its gradient is the" in text
+    assert run(["compile", str(net), "--set", "learning.feedback=untied"]) == 1
+    assert "edge 'h1_h2' has a feedback weight of its own; set learning.feedback: tied" in capsys.readouterr().err
