@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,11 +115,20 @@ def gradcheck(
 
         draw(report, output)
     if as_json:
-        click.echo(json.dumps(report, ensure_ascii=False))
+        click.echo(json.dumps(_finite(report), ensure_ascii=False))
         return
     click.echo(_text(report))
     if output is not None:
         click.echo(f"\nfigure: {output}")
+
+
+def _finite(value: Any) -> Any:
+    """Ready for JSON, which has no NaN and no infinity."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _take_weights(engine: Engine, path: Path) -> None:
