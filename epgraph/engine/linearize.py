@@ -163,9 +163,9 @@ class Linearisation:
     def spectrum(self, tolerance: float = 1e-4) -> tuple[float, float]:
         """Largest and smallest eigenvalue of K over the active units of all examples, by Lanczos (ARPACK).
 
-        ``tolerance`` is that of the eigenvector; the error of the eigenvalue is about its square. Where ``RESTARTS`` are
-        not enough, ``LOOSE`` has to do, and where that is too much as well the value is NaN. Without an active unit both
-        are 0.
+        ``tolerance`` is that of the eigenvector; the error of the eigenvalue is about its square. Where ``RESTARTS``
+        are not enough ``LOOSE`` has to do, and where that is too much as well the value is NaN. Without an active
+        unit both are 0.
         """
         # Not at module level: SciPy's import takes as long as a small network's check.
         from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh

@@ -56,7 +56,7 @@ def verdict(report: Report) -> dict[str, Any]:
     if report["equilibrium"]["settled"]:
         # Elsewhere what these go by is no reference.
         lines += [*_sweeps(report), *_beta(report)]
-    lines += [*_basin(report), *_worst(report)]
+    lines += [*_basin(report), *_worst(report), *_dead(report)]
     return {"level": level, "lines": [*lines, *_curvature(report)]}
 
 
@@ -147,6 +147,14 @@ def _worst(report: Report) -> Iterator[str]:
     if len(errors) > 1:
         worst = max(errors, key=lambda n: errors[n])
         yield f"{worst} is the worst, off by {percent(errors[worst])}"
+
+
+def _dead(report: Report) -> Iterator[str]:
+    table = report["agreement"]["estimator_implicit"]
+    dead = [name for name, agreement in table.items() if agreement["error"] is None]
+    if dead:
+        shown = ", ".join(dead[:6]) + ", …" * (len(dead) > 6)
+        yield f"no gradient reaches {shown} ({len(dead)} of {len(table) - 1}): what they join is saturated or silent"
 
 
 def _curvature(report: Report) -> Iterator[str]:
