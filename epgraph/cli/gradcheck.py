@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from epgraph.cli.options import (
+    data_option,
+    data_root_option,
     device_option,
+    download_option,
     file_argument,
     load_for,
     pick_device,
@@ -31,11 +34,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @file_argument
-@click.option("--data", metavar="NAME", help="Data set, as for 'train'; left out, noise and random labels.")
-@click.option(
-    "--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Its folder."
-)
-@click.option("--download", is_flag=True, help="Download the data set if it is not there.")
+@data_option(required=False, more="; left out, noise in [0, 1] and random labels")
+@data_root_option
+@download_option
 @click.option(
     "--checkpoint", type=click.Path(path_type=Path), help="Run folder (or .pt file) with the weights to take."
 )

@@ -177,7 +177,7 @@ class Linearisation:
         def product(v: np.ndarray) -> np.ndarray:
             whole = torch.zeros_like(like)
             whole[active] = torch.from_numpy(np.ascontiguousarray(v).reshape(-1)).to(like)
-            return np.asarray(self.coupling(whole)[active].double().cpu())
+            return np.asarray(self.coupling(whole)[active].cpu().double())
 
         if count <= FEW:
             columns = [product(row) for row in np.eye(count)]

@@ -103,4 +103,4 @@ class Estimate:
 
 
 Estimator = Callable[[Problem], Estimate]
-"""Fills ``.grad`` with the gradient of the batch's *mean* loss, through ``Engine.accumulate``."""
+"""Adds the gradient of the batch's *mean* loss to ``.grad``: by ``Engine.accumulate`` or ``add_gradients``."""
