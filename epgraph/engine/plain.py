@@ -76,7 +76,7 @@ def add_gradients(
     learning = [parameter for parameter in engine.parameters() if parameter.requires_grad]
     attached = [number for number, result in enumerate(results) if result.requires_grad]
     wanted = [*learning, *inputs]
-    if attached:
+    if attached and wanted:
         chosen = [results[n] for n in attached], [weights[n] for n in attached]
         found = torch.autograd.grad(chosen[0], wanted, chosen[1], materialize_grads=True)
     else:

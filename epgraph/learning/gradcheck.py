@@ -21,6 +21,7 @@ from epgraph.engine.linearize import Adjoint, Linearisation
 from epgraph.engine.phases import Nudge
 from epgraph.engine.relaxation import States
 from epgraph.engine.stepwise import Gradients, stepwise
+from epgraph.errors import EpgraphError
 from epgraph.learning.verdict import verdict
 
 Report = dict[str, Any]
@@ -104,6 +105,8 @@ class Check:
 
     def __post_init__(self) -> None:
         architecture = self.engine.architecture
+        if not any(parameter.requires_grad for parameter in self.engine.parameters()):
+            raise EpgraphError("the network has no parameter that could learn: there is no gradient to check")
         self.learning, self.dynamics = architecture.learning, architecture.dynamics
         self.x = self.engine.check_input(self.x)
         fine = self.engine.dtype == torch.float64

@@ -432,6 +432,15 @@ def test_anderson_cannot_be_unrolled() -> None:
     engine.backward(x, y, estimator="truncated")
 
 
+@pytest.mark.parametrize("estimator", ["implicit", "unrolled", "truncated"])
+def test_a_network_without_parameters_has_no_gradient(estimator: Any) -> None:
+    net = (
+        "{epgraph: 1, input: {shape: [3]}, output: {classes: 3, bias: false}, edges: [{from: x, to: y, identity: {}}]}"
+    )
+    estimate = ep.compile(net).backward(torch.rand(2, 3), torch.tensor([0, 1]), estimator=estimator)
+    assert estimate.losses.shape == (2,)
+
+
 def test_kinks_count_as_inactive() -> None:
     """A unit whose sum is exactly 0 passes nothing on, in every reference gradient alike."""
     net = """

@@ -257,6 +257,12 @@ def test_the_commands_mistakes(net: Path, tmp_path: Path, capsys: pytest.Capture
         assert run(["gradcheck", str(net), *options]) == 1
         return capsys.readouterr().err
 
+    bare = tmp_path / "bare.yaml"
+    bare.write_text(
+        "epgraph: 1\ninput: {shape: [3]}\noutput: {classes: 3, bias: false}\nedges: [{from: x, to: y, identity: {}}]\n"
+    )
+    assert run(["gradcheck", str(bare)]) == 1
+    assert "no parameter that could learn" in capsys.readouterr().err
     assert "unknown suffix '.txt'" in message("-o", str(tmp_path / "a.txt"))
     assert "leave --quick out" in message("--quick", "-o", str(tmp_path / "a.png"))
     assert "there is no checkpoint" in message("--checkpoint", str(tmp_path))
