@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from epgraph.cli.options import (
+    data_option,
+    data_root_option,
     device_option,
+    download_option,
     file_argument,
     load_for,
     pick_device,
@@ -30,11 +34,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @file_argument
-@click.option("--data", metavar="NAME", help="Data set, as for 'train'; left out, noise and random labels.")
-@click.option(
-    "--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Its folder."
-)
-@click.option("--download", is_flag=True, help="Download the data set if it is not there.")
+@data_option(required=False, more="; left out, noise in [0, 1] and random labels")
+@data_root_option
+@download_option
 @click.option(
     "--checkpoint", type=click.Path(path_type=Path), help="Run folder (or .pt file) with the weights to take."
 )
@@ -114,11 +116,20 @@ def gradcheck(
 
         draw(report, output)
     if as_json:
-        click.echo(json.dumps(report, ensure_ascii=False))
+        click.echo(json.dumps(_finite(report), ensure_ascii=False))
         return
     click.echo(_text(report))
     if output is not None:
         click.echo(f"\nfigure: {output}")
+
+
+def _finite(value: Any) -> Any:
+    """Ready for JSON, which has no NaN and no infinity."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _take_weights(engine: Engine, path: Path) -> None:

@@ -46,28 +46,31 @@ threads_option = click.option(
 )
 
 
+def data_option(*, required: bool, more: str = "") -> Callable[[F], F]:
+    """Option that names a data set."""
+    return click.option(
+        "--data",
+        required=required,
+        metavar="NAME",
+        help="digits, mnist, fashion-mnist, cifar10, cifar100, or folder:PATH (a directory or .zip with "
+        f"train/CLASS/… and test/CLASS/… images){more}.",
+    )
+
+
+data_root_option = click.option(
+    "--data-root",
+    type=click.Path(path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    help="Folder that holds, or receives, the torchvision data sets.",
+)
+download_option = click.option("--download", is_flag=True, help="Download the data set if it is not there.")
+limit_option = click.option("--limit", type=click.IntRange(min=1), help="Use only this many examples.")
+
+
 def data_options(command: F) -> F:
     """Options that say which data to use."""
-    for option in reversed(
-        (
-            click.option(
-                "--data",
-                required=True,
-                metavar="NAME",
-                help="digits, mnist, fashion-mnist, cifar10, cifar100, or folder:PATH (a directory or .zip with "
-                "train/CLASS/… and test/CLASS/… images).",
-            ),
-            click.option(
-                "--data-root",
-                type=click.Path(path_type=Path),
-                default=Path("data"),
-                show_default=True,
-                help="Folder that holds, or receives, the torchvision data sets.",
-            ),
-            click.option("--download", is_flag=True, help="Download the data set if it is not there."),
-            click.option("--limit", type=click.IntRange(min=1), help="Use only this many examples."),
-        )
-    ):
+    for option in (limit_option, download_option, data_root_option, data_option(required=True)):
         command = option(command)
     return command
 

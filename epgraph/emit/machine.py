@@ -87,7 +87,10 @@ class Machine:
 
     def functions(self, name: str, **options: Any) -> tuple[Step, ...]:
         """What else the tracer records, ready to be called: constants, energy, forces, gradient or readout."""
-        return self._steps(getattr(self.tracer, name)(**options))
+        key = (name, *options.values())
+        if key not in self.steps:
+            self.steps[key] = self._steps(getattr(self.tracer, name)(**options))
+        return self.steps[key]
 
     def _steps(self, functions: tuple[Function, ...], *, compiled: bool = False) -> tuple[Step, ...]:
         passed_on = [a for f in functions for node in f.graph.nodes for a in node.args if isinstance(a, Kernel)]

@@ -729,11 +729,7 @@ class Engine(nn.Module):
 
     def _steps(self, name: str, **options: Any) -> tuple[Step, ...]:
         """What is emitted beside the sweep."""
-        machine = self.machine
-        key = (name, *options.values())
-        if key not in machine.steps:
-            machine.steps[key] = machine.functions(name, **options)
-        return machine.steps[key]
+        return self.machine.functions(name, **options)
 
     def _diverged(self, states: States) -> tuple[str, ...]:
         """Names of the states that are not finite or, where nothing bounds them, larger than ``GROWN``."""

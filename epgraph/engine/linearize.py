@@ -9,6 +9,7 @@ sweeps need |λ| < 1. Vectors below are (batch, units): all states that move, fl
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 FLAT = 0.01
 """Part of the largest slope of a smooth σ below which a unit counts as saturated."""
+
+RESTARTS, LOOSE = 50, 1e-2
+"""Restarts that ARPACK is given, each some 20 products, and the tolerance that is tried when they were not enough."""
 
 FEW = 64
 """Active units up to which the spectrum is computed from the whole matrix."""
@@ -156,11 +160,12 @@ class Linearisation:
         """Return the same for some of the examples."""
         return Linearisation(self.engine, self.plain.x[rows], {name: s[rows] for name, s in self.states.items()})
 
-    def spectrum(self, tolerance: float = 1e-6) -> tuple[float, float]:
+    def spectrum(self, tolerance: float = 1e-4) -> tuple[float, float]:
         """Largest and smallest eigenvalue of K over the active units of all examples, by Lanczos (ARPACK).
 
-        ``tolerance`` is relative. Where ARPACK does not get there, the values it has are bounds: the largest is at
-        least, the smallest at most what is returned. Without an active unit both are 0.
+        ``tolerance`` is that of the eigenvector; the error of the eigenvalue is about its square. Where ``RESTARTS``
+        are not enough ``LOOSE`` has to do, and where that is too much as well the value is NaN. Without an active
+        unit both are 0.
         """
         # Not at module level: SciPy's import takes as long as a small network's check.
         from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
@@ -172,7 +177,7 @@ class Linearisation:
         def product(v: np.ndarray) -> np.ndarray:
             whole = torch.zeros_like(like)
             whole[active] = torch.from_numpy(np.ascontiguousarray(v).reshape(-1)).to(like)
-            return np.asarray(self.coupling(whole)[active].double().cpu())
+            return np.asarray(self.coupling(whole)[active].cpu().double())
 
         if count <= FEW:
             columns = [product(row) for row in np.eye(count)]
@@ -183,16 +188,24 @@ class Linearisation:
         start = np.random.default_rng(0).standard_normal(count)
         if not product(start).any():
             return 0.0, 0.0
-        found = []
-        for which in ("LA", "SA"):
-            try:
-                values = eigsh(operator, k=1, which=which, v0=start, tol=tolerance, return_eigenvectors=False)
-            except ArpackNoConvergence as error:
-                values = error.eigenvalues
-                if not len(values):
-                    values = np.array([float("nan")])
-            found.append(float(values[0]))
-        return found[0], found[1]
+
+        def extreme(which: str) -> float:
+            for allowed in (tolerance, LOOSE):
+                with suppress(ArpackNoConvergence):
+                    return float(
+                        eigsh(
+                            operator,
+                            k=1,
+                            which=which,
+                            v0=start,
+                            tol=allowed,
+                            maxiter=RESTARTS,
+                            return_eigenvectors=False,
+                        )[0]
+                    )
+            return float("nan")
+
+        return extreme("LA"), extreme("SA")
 
     def saturation(self) -> dict[str, Saturation]:
         """Where the units of every state are on σ, by name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -62,12 +63,24 @@ class Plain:
         return {self.machine.tracer.names("state", name): s for name, s in states.items()}
 
 
-def add_gradients(engine: Engine, total: Tensor) -> None:
-    """Add the derivative of ``total`` to the ``.grad`` of every parameter that is to learn."""
+def add_gradients(
+    engine: Engine, results: Sequence[Tensor], weights: Sequence[Tensor], inputs: Sequence[Tensor] = ()
+) -> tuple[Tensor, ...]:
+    """Add the derivative of Σ ⟨weight, result⟩ to the ``.grad`` of every parameter that is to learn.
+
+    Returns
+    -------
+    tuple
+        Its derivatives by ``inputs``.
+    """
     learning = [parameter for parameter in engine.parameters() if parameter.requires_grad]
-    if not total.requires_grad:
-        found = tuple(torch.zeros_like(parameter) for parameter in learning)
+    attached = [number for number, result in enumerate(results) if result.requires_grad]
+    wanted = [*learning, *inputs]
+    if attached and wanted:
+        chosen = [results[n] for n in attached], [weights[n] for n in attached]
+        found = torch.autograd.grad(chosen[0], wanted, chosen[1], materialize_grads=True)
     else:
-        found = torch.autograd.grad(total, learning, materialize_grads=True)
-    for parameter, gradient in zip(learning, found, strict=True):
+        found = tuple(torch.zeros_like(t) for t in wanted)
+    for parameter, gradient in zip(learning, found, strict=False):
         parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+    return tuple(found[len(learning) :])

@@ -82,7 +82,7 @@ class _Back:
         self.parameters = {n: p for n, p in engine.named_parameters() if p.requires_grad}
         with torch.enable_grad():
             plain = Plain(engine, x)
-            self.states = {name: free[name].detach().clone().requires_grad_() for name in names}
+            self.states = {name: free[name].detach().contiguous().requires_grad_() for name in names}
             self.moved = plain.sweep(self.states)
             output = engine.graph.output.name
             reached = self.moved[output].detach().requires_grad_()

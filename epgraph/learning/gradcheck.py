@@ -21,6 +21,7 @@ from epgraph.engine.linearize import Adjoint, Linearisation
 from epgraph.engine.phases import Nudge
 from epgraph.engine.relaxation import States
 from epgraph.engine.stepwise import Gradients, stepwise
+from epgraph.errors import EpgraphError
 from epgraph.learning.verdict import verdict
 
 Report = dict[str, Any]
@@ -35,8 +36,8 @@ NUDGED = (1 / 4, 1 / 2, 1.0, 2.0, 4.0)
 FREE = (1 / 4, 1 / 2, 1.0, 2.0)
 """Numbers of free sweeps that are tried, likewise."""
 
-PATIENCE = 20
-"""The equilibrium is looked for in at most this many times the configured free sweeps."""
+PATIENCE = (20, 500)
+"""The equilibrium is looked for in so many times the configured free sweeps, or in so many sweeps if that is more."""
 
 NEGLIGIBLE = 1e-6
 """Part of a gradient's largest entry below which the sign of an entry says nothing."""
@@ -104,6 +105,8 @@ class Check:
 
     def __post_init__(self) -> None:
         architecture = self.engine.architecture
+        if not any(parameter.requires_grad for parameter in self.engine.parameters()):
+            raise EpgraphError("the network has no parameter that could learn: there is no gradient to check")
         self.learning, self.dynamics = architecture.learning, architecture.dynamics
         self.x = self.engine.check_input(self.x)
         fine = self.engine.dtype == torch.float64
@@ -118,9 +121,13 @@ class Check:
     @cached_property
     def settled(self) -> Relaxation:
         """The equilibrium that the free phase leads to: plain sweeps, until nothing moves or patience ends."""
-        steps = PATIENCE * self.dynamics.free_steps
-        found = self.engine.relax(self.x, start=self.free.states, steps=steps, tolerance=self.tolerance)
+        found = self.settle(self.engine, self.free.states, self.tolerance)
         return replace(found, steps=self.free.steps + found.steps)
+
+    def settle(self, engine: Engine, start: States, tolerance: float) -> Relaxation:
+        """Let the free network settle from given states."""
+        steps = max(PATIENCE[0] * self.dynamics.free_steps, PATIENCE[1])
+        return engine.relax(self.x, start=start, steps=steps, tolerance=tolerance)
 
     @cached_property
     def about(self) -> Linearisation:
@@ -167,7 +174,7 @@ def tasks(check: Check) -> int:
     """How often ``tick`` will be called."""
     varied = 0 if check.quick else len(_betas(check)) + len(_times(check.dynamics.nudged_steps, NUDGED))
     varied += 0 if check.quick else len(_times(check.dynamics.free_steps, FREE))
-    return 6 + varied + bool(check.steps)
+    return 5 + varied + bool(check.steps)
 
 
 def _network(check: Check) -> Report:
@@ -222,12 +229,7 @@ def _basin(check: Check) -> Report:
     for sign, name in ((1, "positive"), (-1, "negative")):
         check.tick("same basin")
         nudged = check.engine.relax(check.x, **phase, beta=sign * check.learning.beta)
-        back = check.engine.relax(
-            check.x,
-            start=nudged.states,
-            steps=PATIENCE * check.dynamics.free_steps,
-            tolerance=check.tolerance,
-        )
+        back = check.settle(check.engine, nudged.states, check.tolerance)
         away, left = (_distances(r.states, check.settled.states) for r in (nudged, back))
         returned = left <= RETURNED * away + 10 * check.tolerance
         still = (back.residuals > check.tolerance) | (check.settled.residuals > check.tolerance)
@@ -316,8 +318,7 @@ def _stepwise(check: Check) -> Report | None:
     if engine.plan.schedule.name != "synchronous":
         engine = compile(engine.architecture, device=engine.device, dtype=engine.dtype, schedule="synchronous")
         engine.load_state_dict(check.engine.state_dict())
-    patience = PATIENCE * check.dynamics.free_steps
-    still = engine.relax(check.x, start=check.settled.states, steps=patience, tolerance=1e-13)
+    still = check.settle(engine, check.settled.states, 1e-13)
     kinks = [
         s.activation.label for s in map(engine.graph.states.get, engine.graph.free) if s and not s.activation.smooth
     ]

@@ -52,7 +52,11 @@ def verdict(report: Report) -> dict[str, Any]:
     else:
         level = "wrong"
         head = f"the gradient of {how} is wrong: cosine {cosine:.3f}, off by {percent(error)}{against}"
-    lines = [head, *_settling(report), *_sweeps(report), *_beta(report), *_basin(report), *_worst(report)]
+    lines = [head, *_settling(report)]
+    if report["equilibrium"]["settled"]:
+        # Elsewhere what these go by is no reference.
+        lines += [*_sweeps(report), *_beta(report)]
+    lines += [*_basin(report), *_worst(report), *_dead(report)]
     return {"level": level, "lines": [*lines, *_curvature(report)]}
 
 
@@ -86,25 +90,23 @@ def _settling(report: Report) -> Iterator[str]:
             f"which takes {found['settled_steps']}"
         )
     rows = {row["steps"]: _error(row["estimator"]) for row in report.get("free_steps", [])}
-    now = rows.get(steps)
-    if not rows or now is None:
+    if not found["settled"] or steps not in rows:
         return
-    most = max(rows)
+    most, now = max(rows), rows[steps]
     best = rows[most]
-    if most > steps and best is not None and now > FINE and best < 0.5 * now:
+    if now > FINE and best < 0.5 * now:
         yield f"{steps} free sweeps are too few: with {most} the error is {percent(best)}, not {percent(now)}"
 
 
 def _sweeps(report: Report) -> Iterator[str]:
-    rows = {row["steps"]: _error(row["estimator"]) for row in report.get("nudged_steps", [])}
+    errors = {row["steps"]: _error(row["estimator"]) for row in report.get("nudged_steps", [])}
     steps = report["network"]["nudged_steps"]
-    errors = {n: e for n, e in rows.items() if e is not None}
     if steps not in errors:
         return
     best = min(errors.values())
     enough = next(n for n, e in sorted(errors.items()) if e <= max(1.1 * best, best + 0.002))
     most = max(errors)
-    if errors[most] > max(FINE, 1.5 * best):
+    if errors[most] > max(RIGHT, 1.5 * best):
         yield f"more nudged sweeps make it worse ({percent(errors[most])} with {most}), not better"
     elif enough <= steps:
         yield f"{enough} nudged sweeps suffice" + (f" (of {steps})" if enough < steps else "")
@@ -116,8 +118,7 @@ def _sweeps(report: Report) -> Iterator[str]:
 
 
 def _beta(report: Report) -> Iterator[str]:
-    rows = {row["beta"]: _error(row["estimator"]) for row in report.get("beta", [])}
-    errors = {beta: error for beta, error in rows.items() if error is not None}
+    errors = {row["beta"]: _error(row["estimator"]) for row in report.get("beta", [])}
     beta = report["network"]["beta"]
     now = errors.get(beta)
     if now is None or now <= FINE:
@@ -146,6 +147,14 @@ def _worst(report: Report) -> Iterator[str]:
     if len(errors) > 1:
         worst = max(errors, key=lambda n: errors[n])
         yield f"{worst} is the worst, off by {percent(errors[worst])}"
+
+
+def _dead(report: Report) -> Iterator[str]:
+    table = report["agreement"]["estimator_implicit"]
+    dead = [name for name, agreement in table.items() if agreement["error"] is None]
+    if dead:
+        shown = ", ".join(dead[:6]) + ", …" * (len(dead) > 6)
+        yield f"no gradient reaches {shown} ({len(dead)} of {len(table) - 1}): what they join is saturated or silent"
 
 
 def _curvature(report: Report) -> Iterator[str]:

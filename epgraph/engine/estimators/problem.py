@@ -120,4 +120,4 @@ class Estimate:
 
 
 Estimator = Callable[[Problem], Estimate]
-"""Adds to ``.grad`` its estimate of the gradient of the batch's *mean* loss, through ``Engine.accumulate``."""
+"""Adds to ``.grad`` its estimate of the gradient of the batch's *mean* loss: ``Engine.accumulate``, ``add_gradients``."""

@@ -7,7 +7,6 @@ from math import ceil, sqrt
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from epgraph.emit import runtime
 from epgraph.engine.estimators.problem import Estimate, Problem
@@ -21,9 +20,9 @@ from epgraph.errors import Diagnostic, EpgraphError
 def unrolled(problem: Problem) -> Estimate:
     """Backpropagation through the whole free phase, from the states that it starts from.
 
-    The exact gradient of the loss after T = ``free_steps`` sweeps, whether they have settled or not. Chunks of √T
-    sweeps are checkpointed: memory is that of 2√T sweeps, time that of two free phases and a way back. With a
-    tolerance the residual is looked at after every chunk.
+    The exact gradient of the loss after T = ``free_steps`` sweeps, whether they have settled or not. States are kept
+    once in √T sweeps: memory is that of 2√T sweeps, time that of two free phases and a way back. With a tolerance
+    the residual is looked at as often.
     """
     architecture = problem.engine.architecture
     if architecture.dynamics.anderson:
@@ -71,45 +70,65 @@ def differentiate_implicitly(about: Linearisation, nudge: Nudge, tolerance: floa
         reached = about.states[output].detach().requires_grad_()
         (pull,) = torch.autograd.grad(nudge.cost.value(reached, nudge.target.to(reached)).sum(), reached)
     weights, solved = about.adjoint(about.flat({output: pull}), tolerance, steps)
-    held = about.parts(weights)
+    held = about.parts(weights / (nudge.whole or len(nudge.target)))
     with torch.enable_grad():
         attached = Plain(engine, about.plain.x, dtype=about.plain.x.dtype)
         forces = attached.forces({name: s.detach() for name, s in about.states.items()})
-        paired = [(held[name] * force).sum() for name, force in forces.items()]
-        add_gradients(engine, torch.stack(paired).sum() / (nudge.whole or len(nudge.target)))
+    add_gradients(engine, list(forces.values()), [held[name] for name in forces])
     return solved
 
 
 def _backpropagate(problem: Problem, steps: int, stop: float = 0.0) -> Estimate:
-    """Take ``steps`` sweeps from ``problem.start``, or fewer where the residual falls to ``stop``, and go back."""
-    engine, nudge = problem.engine, problem.nudge
-    names = list(problem.start)
+    """Take ``steps`` sweeps from ``problem.start``, or fewer where the residual falls to ``stop``, and go back.
+
+    What the chunks start from is kept, and each is taken again on the way back. By hand, because torch's checkpoints
+    load its compiler, which takes seconds.
+    """
+    engine, nudge, x = problem.engine, problem.nudge, problem.clamped.x
+    plain = Plain(engine, x, attached=False)
+    now = {name: problem.start.pop(name).contiguous() for name in list(problem.start)}
+    residuals = torch.full((len(x),), float("nan"), device=x.device)
+    chunks: list[tuple[int, States]] = []
+    taken, chunk = 0, chunk_length(steps)
+    while taken < steps and not (taken and stop > 0 and bool((residuals <= stop).all())):
+        count = min(chunk, steps - taken)
+        chunks.append((count, now))
+        before = now
+        for _ in range(count):
+            before, now = now, plain.sweep(now)
+        residuals = _residuals(before, now)
+        taken += count
     output = engine.graph.output.name
-    chunk = ceil(sqrt(steps))
     with torch.enable_grad():
-        plain = Plain(engine, problem.clamped.x)
-
-        def sweeps(count: int, *states: Tensor) -> tuple[Tensor, ...]:
-            now = dict(zip(names, states, strict=True))
-            before = now
-            for _ in range(count):
-                before, now = now, plain.sweep(now)
-            return *now.values(), _residuals(before, now)
-
-        now = [problem.start.pop(name).contiguous() for name in names]
-        residuals = torch.full((len(plain.x),), float("nan"), device=plain.x.device)
-        taken = 0
-        while taken < steps:
-            count = min(chunk, steps - taken)
-            *now, residuals = checkpoint(sweeps, count, *now, use_reentrant=False)
-            taken += count
-            if stop > 0 and bool((residuals <= stop).all()):
-                break
-        states = dict(zip(names, now, strict=True))
-        losses = nudge.cost.value(states[output], nudge.target)
-        add_gradients(engine, losses.sum() / (nudge.whole or len(losses)))
-    settled = engine.ended({name: s.detach() for name, s in states.items()}, taken, residuals, problem.tolerance)
+        reached = now[output].detach().requires_grad_()
+        loss = nudge.cost.value(reached, nudge.target).sum() / (nudge.whole or len(x))
+        (pull,) = torch.autograd.grad(loss, reached)
+    adjoint = {name: pull if name == output else torch.zeros_like(s) for name, s in now.items()}
+    while chunks:
+        adjoint = _through(problem, *chunks.pop(), adjoint)
+    settled = engine.ended(now, taken, residuals, problem.tolerance)
     return problem.estimate(settled, energies=problem.energies(settled))
+
+
+def chunk_length(steps: int) -> int:
+    """Sweeps between two that are kept: √T, so that there are as many of the one as of the other."""
+    return max(1, ceil(sqrt(steps)))
+
+
+def _through(problem: Problem, count: int, states: States, adjoint: States) -> States:
+    """Go back through ``count`` sweeps from ``states``; returns the adjoint there."""
+    leaves = {name: s.detach().requires_grad_() for name, s in states.items()}
+    with torch.enable_grad():
+        # The clamped input's part is computed again for each chunk, so that nothing outlives it.
+        plain = Plain(problem.engine, problem.clamped.x)
+        now = leaves
+        for _ in range(count):
+            now = plain.sweep(now)
+    names = list(now)
+    found = add_gradients(
+        problem.engine, [now[n] for n in names], [adjoint[n] for n in names], [leaves[n] for n in names]
+    )
+    return dict(zip(names, found, strict=True))
 
 
 @torch.no_grad()
