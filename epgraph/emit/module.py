@@ -75,7 +75,8 @@ def module_text(machine: Machine) -> str:
     relaxed = dynamics.over_relaxation != 1
     phases = {name: machine.program(name, relaxed=relaxed) for name in ("free", "pair")}
     parameters = _parameters(machine)
-    trainable = frozenset(name for name in parameters if not name.endswith(".alpha"))
+    learnt = {f"states.{s.name}.alpha" for s in machine.tracer.graph.states.values() if s.activation.learnt}
+    trainable = frozenset(name for name in parameters if not name.endswith(".alpha") or name in learnt)
     functions: dict[str, tuple[Function, ...]] = {
         "constants": machine.tracer.constants(),
         "energy": machine.tracer.energy(),
@@ -145,7 +146,7 @@ def _parameters(machine: Machine) -> dict[str, tuple[str, tuple[int, ...]]]:
     for state in graph.states.values():
         if state.bias_shape is not None:
             found[f"states.{state.name}.bias"] = names("bias", state.name), state.bias_shape
-        if getattr(state.activation, "random", False):
+        if state.activation.stored:
             found[f"states.{state.name}.alpha"] = names("alpha", state.name), ()
     for edge in graph.edges.values():
         if edge.weight_shape is not None:

@@ -100,7 +100,7 @@ class Engine:
         nudge = {"y": self._targets(target, len(x)), "beta": beta}
         pairs = self._run("pair", clamped, pairs, nudged_steps, tolerance, nudge)
         pairs[INPUT] = _paired(clamped[STATES[INPUT][0]])
-        values = self._call("gradient", self._named(pairs))
+        values = self._call("gradient", {**clamped, **self._named(pairs)})
         scale = -1.0 / (beta * len(x))
         return {name: g.to(PARAMETER_DTYPE).mul_(scale) for name, g in values.items()}
 

@@ -42,7 +42,7 @@ class PairActivation:
     def __init__(self, name: str, activation: Activation) -> None:
         recorder = Recorder()
         p, q, alpha = (recorder.argument(n) for n in ("p", "q", "alpha"))
-        fixed = isinstance(activation, ReLU) and not activation.random
+        fixed = isinstance(activation, ReLU) and not activation.stored
         common, odd = activation.pair(p, q, activation.high if fixed else alpha)  # type: ignore[attr-defined]
         self.function = recorder.finish(name, {"common": common, "odd": odd}, (f"σ = {activation.label}",))
         self._call = load((self.function,))[name]
@@ -100,6 +100,10 @@ class Tracer:
 
     def gradient(self, trainable: frozenset[str], *, once: bool = True) -> tuple[Function, ...]:
         """½[∂Φ/∂θ(s⁺) − ∂Φ/∂θ(s⁻)] summed over the batch, from pairs, for the parameters named.
+
+        For a learnt level α, −∂F/∂α = Σ (a − α)₊ stands in place of ∂Φ/∂θ, with a the pre-activation, whose sum is
+        taken once more for it.
+
 
         Φ is bilinear, so with s± = c ± o the contrast of an edge is c⊗o + o⊗c: one weight-gradient call an edge, and
         no difference of nearly equal products. ``once=False`` takes that difference instead (to measure its price).
@@ -257,6 +261,10 @@ class Tracer:
             if self.graph.states[name].bias_shape is not None and parameter in trainable:
                 read = (parameter, self.names("state", name))
                 yield self._piece("gradient_biases", partial(self._bias_gradient, name), "", read, self._shape(name))
+        for update in {u.state: u for updates in self.plan.classes for u in updates}.values():
+            parameter = f"states.{update.state}.alpha"
+            if self.graph.states[update.state].activation.learnt and parameter in trainable:
+                yield self._level_piece(update, parameter)
 
     def _edge_gradient(self, edge: Edge, once: bool, recorder: Recorder, results: Results) -> None:
         clamped = self.graph.input.name
@@ -282,6 +290,24 @@ class Tracer:
         odd = recorder.argument(self.names("state", name)).chunk(2)[1]
         results[f"states.{name}.bias"] = odd.sum(dim=[0, *range(2, 1 + len(self._shape(name)))])
 
+    def _level_piece(self, update: Update, parameter: str) -> Piece:
+        state = self.graph.states[update.state]
+        driven = update.state in self._driven
+        summed = " + ".join([f"c[{state.name}]"] * driven + [_written(term) for term in update.terms])
+        own = (self.names(role, state.name) for role in ("state", "constant", "alpha"))
+        like = ("level", state.shape, driven, *map(self._likeness, update.terms))
+        record = partial(self._level_gradient, update, parameter)
+        function = "gradient_levels" if self.many else f"gradient_level_{state.name}"
+        return self._piece(function, record, f"Σ ({summed} − α)₊", (parameter, *own, *self._read(update)), like)
+
+    def _level_gradient(self, update: Update, parameter: str, recorder: Recorder, results: Results) -> None:
+        state = self.graph.states[update.state]
+        activation, alpha = state.activation, self._alpha(recorder, state)
+        assert isinstance(activation, ReLU)
+        assert not isinstance(alpha, float)
+        p, q = self._summed(recorder, update, "pair").chunk(2)
+        results[parameter] = activation.excess_contrast(p, q, alpha).sum()
+
     @cached_property
     def _driven(self) -> frozenset[str]:
         """States to which something constant flows."""
@@ -294,11 +320,8 @@ class Tracer:
     ) -> None:
         state = self.graph.states[update.state]
         old = recorder.argument(self.names("state", update.state))
-        parts = [self._term(recorder, term, phase) for term in update.terms] or [torch.zeros_like(old)]
-        driven = update.state in self._driven
-        constant = recorder.argument(self.names("constant", update.state)) if driven else None
         pair = phase == "pair"
-        summed = recorder.call(runtime.total_pair if pair else runtime.total, constant, *parts)
+        summed = self._summed(recorder, update, phase)
         recorder.node(summed).meta |= {"state": self.names("state", update.state), "about": update.state}
         if state.role == "output" and phase != "free":
             summed = self._nudge(recorder, summed, old, pair)
@@ -311,6 +334,14 @@ class Tracer:
         if relaxed and not exact:
             new = torch.lerp(old, new, recorder.argument("omega"))
         results[self.names(moved, update.state)] = new
+
+    def _summed(self, recorder: Recorder, update: Update, phase: PhaseName) -> Tensor:
+        """Pre-activation ∂Φ/∂s of a state, without nudge."""
+        old = recorder.argument(self.names("state", update.state))
+        parts = [self._term(recorder, term, phase) for term in update.terms] or [torch.zeros_like(old)]
+        driven = update.state in self._driven
+        constant = recorder.argument(self.names("constant", update.state)) if driven else None
+        return recorder.call(runtime.total_pair if phase == "pair" else runtime.total, constant, *parts)
 
     def _activate(self, recorder: Recorder, state: State, summed: Tensor, alpha: float | Tensor, pair: bool) -> Tensor:
         activation = state.activation
@@ -395,7 +426,7 @@ class Tracer:
         activation = state.activation
         if not isinstance(activation, ReLU):
             return 0.0
-        if activation.random:
+        if activation.stored:
             return self._parameter(recorder, self.names("alpha", state.name))
         return activation.high
 

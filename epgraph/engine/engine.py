@@ -35,6 +35,9 @@ from epgraph.passes import Plan
 GROWN = 1e6
 """A state without bounds whose size exceeds this has diverged; the published networks stay below 10²."""
 
+LOWEST = 1e-3
+"""Learnt levels of ReLUα are kept at or above this: a state whose level is 0 could not come back."""
+
 CHECK_EVERY = 5
 """Sweeps between two looks at the residual when a tolerance is set; each look waits for the device."""
 
@@ -92,6 +95,7 @@ class Engine(nn.Module):
         self._machines: dict[str, Any] = {}
         self.graph = plan.graph
         self.architecture = plan.graph.architecture
+        self._learnt = [s.name for s in plan.graph.states.values() if s.activation.learnt]
         self.cost = COSTS[self.architecture.output.cost]
         self.edges = _Named()
         self.states = _Named()
@@ -103,11 +107,14 @@ class Engine(nn.Module):
             if state.bias_shape is not None and state.bias_scale is not None:
                 bias = _uniform(state.bias_shape, state.bias_scale, seed, f"states.{state.name}.bias")
                 module.bias = nn.Parameter(bias.to(device, kept))
-            if isinstance(state.activation, ReLU) and state.activation.random:
+            if isinstance(state.activation, ReLU) and state.activation.stored:
                 low, high = state.activation.low, state.activation.high
                 unit = _uniform((), 1.0, seed, f"states.{state.name}.alpha")
-                alpha = low + (high - low) * 0.5 * (unit + 1)
-                module.register_buffer("alpha", alpha.to(device, kept))
+                alpha = (low + (high - low) * 0.5 * (unit + 1)).to(device, kept)
+                if state.activation.learn:
+                    module.alpha = nn.Parameter(alpha)
+                else:
+                    module.register_buffer("alpha", alpha)
             self.states.put(state.name, module)
         for edge in self.graph.edges.values():
             module = nn.Module()
@@ -140,11 +147,17 @@ class Engine(nn.Module):
         """Clipping level of a ReLUα state; 0 (unused) for other activations."""
         if not isinstance(state.activation, ReLU):
             return 0.0
-        if not state.activation.random:
+        if not state.activation.stored:
             return state.activation.high
-        drawn = self.states[state.name].alpha
-        assert isinstance(drawn, Tensor)
-        return drawn
+        level = self.states[state.name].alpha
+        assert isinstance(level, Tensor)
+        return level.detach()
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Bring learnt levels α back to at least ``LOWEST``; every batch begins with it."""
+        for name in self._learnt:
+            self.states[name].alpha.clamp_(min=LOWEST)  # type: ignore[operator]
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
@@ -449,6 +462,7 @@ class Engine(nn.Module):
         ``prepared`` receives what depends on parameters alone, for other pieces of the batch.
         """
         machine = self.machine
+        self.project()
         values = self._weights()
         values[machine.tracer.names("state", self.graph.input.name)] = x
         run(self._steps("constants"), values)
@@ -506,11 +520,17 @@ class Engine(nn.Module):
     def accumulate(self, pairs: States, x: Tensor, scale: float) -> None:
         """Add ``scale`` · ½[∂Φ/∂θ(s⁺) − ∂Φ/∂θ(s⁻)], summed over the batch, to every ``.grad``.
 
-        ``pairs`` holds the common and odd parts of the states, (2·batch, *shape), ``x`` is the clamped input.
+        ``pairs`` holds the common and odd parts of the states, (2·batch, *shape), ``x`` is the clamped input. For a
+        learnt level α, Σ (∂Φ/∂s − α)₊ stands in place of ∂Φ/∂θ.
         """
         parameters = dict(self.named_parameters())
         trainable = frozenset(name for name, parameter in parameters.items() if parameter.requires_grad)
-        values = self._weights() | self._named({**pairs, self.graph.input.name: torch.cat((x, torch.zeros_like(x)))})
+        values = self._weights()
+        if self._learnt:
+            # A level learns from pre-activations, of which input and biases are a part.
+            values[self.machine.tracer.names("state", self.graph.input.name)] = x
+            run(self._steps("constants"), values)
+        values |= self._named({**pairs, self.graph.input.name: torch.cat((x, torch.zeros_like(x)))})
         for step in self._steps("gradient", trainable=trainable, once=self.doubled):
             run((step,), values)
             for name in step[2]:

@@ -17,14 +17,16 @@ A set of states is a dict from name to a float64 tensor ``(batch, *shape)``; the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot, pad
 
-from epgraph.activations import Activation, Logistic, ReLU, Tanh
+from epgraph.activations import Activation, Logistic, ReLU, Softclip, Tanh
 from epgraph.activations import Identity as IdentityActivation
 from epgraph.edges import Dense, Identity
 from epgraph.edges.convolution import Convolution
@@ -42,6 +44,9 @@ Classes = Sequence[Sequence[str]]
 Estimator = Literal["centered", "positive", "negative"]
 
 _ROWS_AT_ONCE = 128
+
+_NODES = 200
+"""Points of the quadrature that gives the dilogarithm."""
 
 
 def convolve(s: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
@@ -112,16 +117,19 @@ def interaction(edge: Edge, weight: Tensor | None, s: Tensor, t: Tensor) -> Tens
 
 
 def sigma(activation: Activation, a: Tensor, alpha: float) -> Tensor:
-    """σ(a), elementwise; ``alpha`` is the clipping level of ReLUα."""
+    """σ(a), elementwise; ``alpha`` is the clipping level of ReLUα. A user's own σ is called: there is no other."""
     if isinstance(activation, ReLU):
         return a.clamp(0.0, alpha)
     if isinstance(activation, IdentityActivation):
         return a.clone()
     if isinstance(activation, Tanh):
-        return a.tanh()
+        return activation.height * (activation.slope / activation.height * a).tanh()
     if isinstance(activation, Logistic):
-        return a.sigmoid()
-    raise TypeError(f"the oracle does not know the activation '{activation.label}'; write its σ down here")
+        return activation.height * (4 * activation.slope / activation.height * (a - activation.center)).sigmoid()
+    if isinstance(activation, Softclip):
+        k, zero = activation.sharpness, torch.zeros_like(a)
+        return (torch.logaddexp(k * a, zero) - torch.logaddexp(k * (a - activation.alpha), zero)) / k
+    return activation.apply_(a.clone(), alpha)
 
 
 def slope(activation: Activation, a: Tensor, alpha: float) -> Tensor:
@@ -131,21 +139,47 @@ def slope(activation: Activation, a: Tensor, alpha: float) -> Tensor:
     if isinstance(activation, IdentityActivation):
         return torch.ones_like(a)
     if isinstance(activation, Tanh):
-        return a.cosh().pow(-2)
+        return activation.slope * (activation.slope / activation.height * a).cosh().pow(-2)
     if isinstance(activation, Logistic):
-        return a.sigmoid() * (-a).sigmoid()
-    raise TypeError(f"the oracle does not know the activation '{activation.label}'; write its σ′ down here")
+        z = 4 * activation.slope / activation.height * (a - activation.center)
+        return 4 * activation.slope * z.sigmoid() * (-z).sigmoid()
+    if isinstance(activation, Softclip):
+        k = activation.sharpness
+        # λ(ka) − λ(k(a−α)), without the difference.
+        low, high = k * a / 2, k * (a - activation.alpha) / 2
+        return math.sinh(k * activation.alpha / 2) / (2 * low.cosh() * high.cosh())
+    with torch.enable_grad():
+        point = a.detach().clone().requires_grad_()
+        (found,) = torch.autograd.grad(activation.apply_(point.clone(), alpha).sum(), point)
+    return found
 
 
-def self_energy(activation: Activation, s: Tensor) -> Tensor:
+def self_energy(activation: Activation, s: Tensor, alpha: float = 0.0) -> Tensor:
     """G(s), elementwise, with G′ = σ⁻¹ on the range of σ: [0, α] for ReLUα, where the kinks do not show."""
     if isinstance(activation, ReLU | IdentityActivation):
         return s**2 / 2
     if isinstance(activation, Tanh):
-        return (torch.xlogy(1 + s, 1 + s) + torch.xlogy(1 - s, 1 - s)) / 2
+        h, u = activation.height, s / activation.height
+        return h**2 / activation.slope * (torch.xlogy(1 + u, 1 + u) + torch.xlogy(1 - u, 1 - u)) / 2
     if isinstance(activation, Logistic):
-        return torch.xlogy(s, s) + torch.xlogy(1 - s, 1 - s)
-    raise TypeError(f"the oracle does not know the activation '{activation.label}'; write its G down here")
+        h, u = activation.height, s / activation.height
+        own = torch.xlogy(u, u) + torch.xlogy(1 - u, 1 - u)
+        return activation.center * s + h**2 / (4 * activation.slope) * own
+    if isinstance(activation, Softclip):
+        k = activation.sharpness
+        ends = dilogarithm((-k * s).exp()) + dilogarithm((-k * (activation.alpha - s)).exp())
+        return s**2 / 2 + ends / k**2
+    return activation.self_energy(s, alpha)
+
+
+def dilogarithm(z: Tensor) -> Tensor:
+    """Li₂(z) = −∫₀¹ ln(1 − zu)/u du for 0 ≤ z ≤ 1, by Gauss–Legendre quadrature in w, u = 1 − w⁶."""
+    nodes, weights = (torch.from_numpy(v) for v in np.polynomial.legendre.leggauss(_NODES))
+    w = (nodes + 1) / 2
+    u = 1 - w**6
+    # 1 − zu = (1 − z) + z w⁶ keeps its digits where both are nearly 1.
+    values = -((1 - z)[..., None] + z[..., None] * w**6).log() / u * 6 * w**5
+    return values @ weights / 2
 
 
 class Reference:
@@ -157,7 +191,7 @@ class Reference:
         The network.
     parameters
         A state dict: ``edges.<edge>.weight`` (OIHW, or (out, in)), ``states.<state>.bias`` (one number a
-        channel, or a unit) and, where α is drawn at random, ``states.<state>.alpha`` (one number). Copied to
+        channel, or a unit) and, where α is drawn or learnt, ``states.<state>.alpha`` (one number). Copied to
         float64 on the CPU; other names are ignored.
 
     Raises
@@ -174,8 +208,11 @@ class Reference:
         self._alpha = {}
         for name in graph.free:
             activation = graph.states[name].activation
-            if isinstance(activation, ReLU) and activation.random:
-                self._alpha[name] = _read(parameters, f"states.{name}.alpha", ()).item()
+            if isinstance(activation, ReLU) and activation.stored:
+                level = _read(parameters, f"states.{name}.alpha", ())
+                self._alpha[name] = level.item()
+                if activation.learn:
+                    self.parameters[f"states.{name}.alpha"] = level
             else:
                 self._alpha[name] = activation.low if isinstance(activation, ReLU) else 0.0
 
@@ -186,7 +223,8 @@ class Reference:
     def energy(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
         """F = Σ_n G_n(s^n) − Φ of each example, (batch,); without the nudging term βC."""
         own = sum(
-            self_energy(self.graph.states[name].activation, states[name]).flatten(1).sum(1) for name in self.graph.free
+            self_energy(self.graph.states[name].activation, states[name], self._alpha[name]).flatten(1).sum(1)
+            for name in self.graph.free
         )
         return own - self.phi(x, states)
 
@@ -248,11 +286,21 @@ class Reference:
         return now
 
     def parameter_gradient(self, x: Tensor, states: Mapping[str, Tensor]) -> Gradients:
-        """∂/∂θ of Φ summed over the batch, at fixed states."""
+        """∂/∂θ of Φ summed over the batch, at fixed states.
+
+        For a learnt α it is −∂F/∂α, with F minimised over the box [0, α]: the sum of ∂Φ/∂s − α over the units that
+        their drive holds at α.
+        """
         with torch.enable_grad():
             parameters = {name: p.detach().requires_grad_() for name, p in self.parameters.items()}
-            total = self._phi(self._with_input(x, states), self.graph.free, parameters).sum()
-            return _gradients(total, parameters)
+            leaf = {name: states[name].detach().requires_grad_() for name in self.graph.free}
+            total = self._phi(self._with_input(x, leaf), self.graph.free, parameters).sum()
+            drives = dict(zip(leaf, torch.autograd.grad(total, list(leaf.values()), retain_graph=True), strict=True))
+            found = _gradients(total, parameters)
+        for name in self._learnt:
+            level = self._alpha[name]
+            found[f"states.{name}.alpha"] = sum((a - level for a in drives[name].flatten() if a > level), _zero())
+        return found
 
     def ep_gradient(
         self,
@@ -315,7 +363,14 @@ class Reference:
             total = self._phi(self._with_input(x, leaf), self.graph.free, parameters).sum()
             forces = torch.autograd.grad(total, list(leaf.values()), create_graph=True)
             paired = (adjoint * torch.cat([f.flatten(1) for f in forces], dim=1)).sum() / x.shape[0]
-            return _gradients(paired, parameters)
+            moved = torch.autograd.grad(paired, list(leaf.values()), retain_graph=True, materialize_grads=True)
+            found = _gradients(paired, parameters)
+        # A unit held at α moves with it: ds/dα = 1 there, and ∂C/∂s + ∂²Φ/∂s² λ is what the loss makes of that.
+        felt = {name: g + (pull / x.shape[0] if name == out else 0) for name, g in zip(leaf, moved, strict=True)}
+        for name in self._learnt:
+            held = forces[list(leaf).index(name)].detach() > self._alpha[name]
+            found[f"states.{name}.alpha"] = felt[name][held].sum()
+        return found
 
     def residual(self, x: Tensor, states: Mapping[str, Tensor]) -> float:
         """Return the largest ‖σ(∂Φ/∂s) − s‖/‖s‖ of the examples, all states moving at once."""
@@ -342,6 +397,10 @@ class Reference:
     def loss(self, x: Tensor, y: Tensor, classes: Classes, sweeps: int) -> float:
         """Mean cost after ``sweeps`` free sweeps from zeros."""
         return float(self.cost(self.relax(x, classes, sweeps), y).mean())
+
+    @property
+    def _learnt(self) -> list[str]:
+        return [name for name in self.graph.free if f"states.{name}.alpha" in self.parameters]
 
     @property
     def _units(self) -> int:
@@ -399,6 +458,10 @@ class Reference:
             (rows,) = torch.autograd.grad(force, v, pick, retain_graph=True, is_grads_batched=True)
             coupling[start : start + len(some)] = rows[:, index]
         return index, slopes[index], coupling
+
+
+def _zero() -> Tensor:
+    return torch.zeros((), dtype=torch.float64)
 
 
 def _read(parameters: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:

@@ -119,9 +119,10 @@ class NetworkGraph:
         return self._in_order(data["edge"] for _, _, data in self.graph.out_edges(name, data=True))
 
     def parameters(self) -> int:
-        """Number of trainable numbers: weights and biases."""
+        """Number of trainable numbers: weights, biases and learnt levels α."""
         biases = sum(prod(s.bias_shape) for s in self.states.values() if s.bias_shape is not None)
-        return biases + sum(edge.parameters for edge in self.edges.values())
+        levels = sum(s.activation.learnt for s in self.states.values())
+        return biases + levels + sum(edge.parameters for edge in self.edges.values())
 
     @cached_property
     def _position(self) -> dict[str, int]:

@@ -30,6 +30,9 @@ def _refusals(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnostic]:
         yield _refusal("over_relaxation", f"{omega:g} cannot be used: {reason[0]}", reason[1])
     if dynamics.anderson and omega != 1:
         yield _refusal("anderson", "cannot be used together with over_relaxation", "leave one of them out")
+    if out.activation.learnt:
+        needs = f"the level α of the output '{out.name}' cannot be learnt: what nudging adds there is not kept"
+        yield Diagnostic(needs, f"use relu{out.activation.high:g}, or identity", at=("output", "activation"))  # type: ignore[attr-defined]
     if dynamics.output_step != "closed_form":
         return
     cost = graph.architecture.output.cost

@@ -1,0 +1,78 @@
+"""What every activation provides: σ, its self-energy G (G′ = σ⁻¹), and its action on a pair of nudged states.
+
+A *pair* is the common part c = (s⁺+s⁻)/2 and the odd part o = (s⁺−s⁻)/2 of two oppositely nudged states. The
+odd part is what EP learns from; it is carried on its own because forming s⁺−s⁻ from the two states
+would cancel nearly all of its digits in low precision (peers.md §3.9). ``pair`` maps the pre-activations
+p ± q to the pair (σ(p+q)+σ(p−q))/2, (σ(p+q)−σ(p−q))/2; those here never subtract nearly equal numbers.
+
+To add an activation: a class in a file beside this one and its name in ``NAMED`` (``language.py``), or a class of the
+user's own, given to ``epgraph.register_activation``. ``label``, ``apply_`` and ``self_energy`` are enough;
+``epgraph.verify_activation`` says whether they agree.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Activation(ABC):
+    """A monotone activation σ. ``alpha`` below is the clipping level of ReLUα and ignored elsewhere.
+
+    The compiler records the methods with torch.fx, which calls them with stand-ins for tensors: use torch operations,
+    and do not branch on values.
+    """
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """The name as written in YAML, for diagrams and reports."""
+
+    @property
+    def smooth(self) -> bool:
+        """Whether σ has no kink, so that the centred gradient has a clean O(β²) error."""
+        return True
+
+    @property
+    def holomorphic(self) -> bool:
+        """Whether σ continues into the complex plane around the real axis, and ``apply_`` takes complex tensors."""
+        return False
+
+    @property
+    def stored(self) -> bool:
+        """Whether α is kept with the parameters: drawn at compile time, or learnt."""
+        return False
+
+    @property
+    def learnt(self) -> bool:
+        """Whether α is a parameter that learning moves."""
+        return False
+
+    @abstractmethod
+    def apply_(self, x: Tensor, alpha: float | Tensor) -> Tensor:
+        """σ(x). x may be written into, but not twice where autograd keeps what stood there (as ``tanh_`` does)."""
+
+    @abstractmethod
+    def self_energy(self, s: Tensor, alpha: float | Tensor) -> Tensor:
+        """G(s) per unit, with G′ = σ⁻¹; finite on the range of σ."""
+
+    def pair(self, p: Tensor, q: Tensor, alpha: float | Tensor) -> tuple[Tensor, Tensor]:
+        """Return common and odd part of σ(p+q), σ(p−q); see the module's docstring.
+
+        This is the plain difference, which is right but keeps few digits of a small q in low precision.
+        """
+        plus, minus = self.apply_(p + q, alpha), self.apply_(p - q, alpha)
+        return (plus + minus) * 0.5, (plus - minus) * 0.5
+
+
+def scaled(x: Tensor, factor: float) -> Tensor:
+    """Return factor · x; x itself, and not an operation more, for a factor of 1."""
+    return x if factor == 1 else x * factor
+
+
+def scale_(x: Tensor, factor: float) -> Tensor:
+    """Multiply x in place; nothing is done for a factor of 1."""
+    return x if factor == 1 else x.mul_(factor)
