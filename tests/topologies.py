@@ -84,6 +84,7 @@ def random_architecture(
     gain: tuple[float, float] = (0.2, 0.8),
     width: int = 1,
     output_activation: object = None,
+    readout: bool = False,
 ) -> dict[str, Any]:
     """Draw an architecture: plain values that YAML and ``Architecture.model_validate`` both take.
 
@@ -103,11 +104,19 @@ def random_architecture(
         Factor on the channels and units of hidden states, for what holds on average over units only.
     output_activation
         That of the output, which is otherwise drawn.
+    readout
+        Whether the cost is ``softmax_readout``, with all edges of the output written into it.
     """
     choices = tuple(activations) if activations is not None else SMOOTH if smooth else ACTIVATIONS
     drawn = _Draft(rng, choices, pool_max and not smooth, rng.randint(min_states, max_states), gain, width).finish()
     if output_activation is not None:
         drawn["output"]["activation"] = output_activation
+    if readout:
+        drawn["output"] |= {"cost": "softmax_readout", "activation": "identity"}
+        for edge in drawn["edges"]:
+            if edge["from"] == "y":
+                # Between vectors every kind fits both ways.
+                edge["from"], edge["to"] = edge["to"], edge["from"]
     return drawn
 
 

@@ -81,13 +81,14 @@ def module_text(machine: Machine) -> str:
         "constants": machine.tracer.constants(),
         "energy": machine.tracer.energy(),
         "gradient": machine.tracer.gradient(trainable),
+        "local": machine.tracer.local(trainable),
         "readout": machine.tracer.readout(),
     }
     emitted = [
         *(pair.function for pair in machine.tracer.pairs.values()),
         *functions["constants"],
         *(function for phase in phases.values() for function in phase.program.functions),
-        *(function for name in ("energy", "gradient", "readout") for function in functions[name]),
+        *(function for name in ("energy", "gradient", "local", "readout") for function in functions[name]),
     ]
     written = [source(function) for function in emitted]
     parts = [
@@ -168,6 +169,7 @@ def _tables(
     lines = [
         f"NETWORK, BACKEND = {graph.architecture.name!r}, {machine.backend.name!r}",
         f"INPUT, OUTPUT = {graph.input.name!r}, {graph.output.name!r}",
+        f"CLASSES = {graph.architecture.output.classes!r}",
         f"DTYPE = torch.{_dtype(dtype)}",
         f"PARAMETER_DTYPE = torch.{_dtype(kept)}",
         f"MEMORY_FORMAT = torch.{'channels_last' if channels_last else 'contiguous_format'}",

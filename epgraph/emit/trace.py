@@ -110,6 +110,10 @@ class Tracer:
         """
         return functions(self._gradient(trainable, once), self.names)
 
+    def local(self, trainable: frozenset[str]) -> tuple[Function, ...]:
+        """∂C/∂θ summed over the batch, at plain states, for parameters of the readout: nothing without one."""
+        return functions(self._local(trainable), self.names)
+
     def readout(self) -> tuple[Function, ...]:
         """The output state."""
         recorder = Recorder()
@@ -136,7 +140,7 @@ class Tracer:
     def examples(self) -> dict[str, Any]:
         """Zeros of the shape of every argument, for one example; rewrites add what they hand on."""
         graph = self.graph
-        found: dict[str, Any] = {"beta": 1.0, "omega": 1.0, "y": _zeros(1, graph.output.units)}
+        found: dict[str, Any] = {"beta": 1.0, "omega": 1.0, "y": _zeros(1, *graph.output.shape)}
         for state in graph.states.values():
             for role in ("state", "next", "constant"):
                 found[self.names(role, state.name)] = _zeros(1, *state.shape)
@@ -147,6 +151,11 @@ class Tracer:
             if edge.weight_shape is not None:
                 found[self.names("weight", edge.name)] = _zeros(*edge.weight_shape)
         return found
+
+    @cached_property
+    def _inside(self) -> tuple[Edge, ...]:
+        """Edges whose interaction is part of Φ."""
+        return tuple(edge for edge in self.graph.edges.values() if not self.graph.reads_out(edge))
 
     @cached_property
     def _batched(self) -> frozenset[str]:
@@ -196,7 +205,7 @@ class Tracer:
             for update in updates:
                 state = self.graph.states[update.state]
                 driven = update.state in self._driven
-                note = _equation(update, state, driven, phase, relaxed)
+                note = self._equation(update, driven, phase, relaxed)
                 pooled = any(not term.edge.kind.is_linear for term in update.terms)
                 if not self.many or (self.by_class and pooled):
                     record = partial(self._update, update, phase, relaxed, "state")
@@ -220,13 +229,13 @@ class Tracer:
         def end(recorder: Recorder, results: Results) -> None:
             results["energy"] = recorder.result(results, "own") - recorder.result(results, "phi")
 
-        free = self.graph.free
+        free = self.graph.dynamic or self.graph.free
         note = "F = Σ G(s) − Φ with G′ = σ⁻¹, and Φ = Σ ⟨s_j, A_e s_i⟩ + Σ ⟨b, s⟩; both (batch,)"
         yield self._piece("energy", start, note, [self.names("state", free[0])], "start")
-        for edge in self.graph.edges.values():
+        for edge in self._inside:
             names = [self.names("weight", edge.name), *self._ends(edge)]
             yield self._piece("energy", partial(self._edge_energy, edge), "", names, self._geometry(edge), 1)
-        for name in free:
+        for name in self.graph.dynamic:
             state = self.graph.states[name]
             names = [self.names(role, name) for role in ("state", "bias", "alpha")]
             like = (state.shape, state.activation, state.bias_shape)
@@ -247,7 +256,7 @@ class Tracer:
         results["own"] = recorder.result(results, "own") + g
 
     def _gradient(self, trainable: frozenset[str], once: bool) -> Iterator[Piece]:
-        for edge in self.graph.edges.values():
+        for edge in self._inside:
             parameter = f"edges.{edge.name}.weight"
             if edge.weight_shape is not None and parameter in trainable:
                 note = f"{edge.name}: c[{edge.source}] ⊗ o[{edge.target}] + o[{edge.source}] ⊗ c[{edge.target}]"
@@ -256,7 +265,7 @@ class Tracer:
                 # A function an edge, so that a gradient can be added up and dropped before the next one is made.
                 function = "gradient" if self.many else f"gradient_{edge.name}"
                 yield self._piece(function, record, note, names, self._geometry(edge))
-        for name in self.graph.free:
+        for name in self.graph.dynamic:
             parameter = f"states.{name}.bias"
             if self.graph.states[name].bias_shape is not None and parameter in trainable:
                 read = (parameter, self.names("state", name))
@@ -285,6 +294,33 @@ class Tracer:
             plus = edge.kind.weight_gradient(weight, c + o, d + r, shape)
             found = 0.5 * (plus - edge.kind.weight_gradient(weight, c - o, d - r, shape))
         results[f"edges.{edge.name}.weight"] = found
+
+    def _local(self, trainable: frozenset[str]) -> Iterator[Piece]:
+        if not self.graph.readout:
+            return
+        out = self.graph.output.name
+        for edge in self.graph.pre(out):
+            parameter = f"edges.{edge.name}.weight"
+            if edge.weight_shape is not None and parameter in trainable:
+                record = partial(self._local_gradient, edge)
+                yield Piece(f"local_{edge.name}", 0, record, f"{edge.name}: {edge.source} ⊗ ∂C/∂{out}")
+        if self.graph.output.bias_shape is not None and f"states.{out}.bias" in trainable:
+            yield Piece("local_bias", 0, self._local_bias, f"Σ ∂C/∂{out}")
+
+    def _pull(self, recorder: Recorder) -> Tensor:
+        output = recorder.argument(self.names("state", self.graph.output.name))
+        return self.cost.gradient(output, recorder.argument("y"))
+
+    def _local_gradient(self, edge: Edge, recorder: Recorder, results: Results) -> None:
+        weight = self._weight(recorder, edge.name)
+        assert weight is not None
+        source = recorder.argument(self.names("state", edge.source))
+        pull = self._pull(recorder)
+        results[f"edges.{edge.name}.weight"] = edge.kind.weight_gradient(weight, source, pull, self._shape(edge.source))
+
+    def _local_bias(self, recorder: Recorder, results: Results) -> None:
+        out = self.graph.output
+        results[f"states.{out.name}.bias"] = self._pull(recorder).sum(dim=[0, *range(2, 1 + len(out.shape))])
 
     def _bias_gradient(self, name: str, recorder: Recorder, results: Results) -> None:
         odd = recorder.argument(self.names("state", name)).chunk(2)[1]
@@ -323,8 +359,11 @@ class Tracer:
         pair = phase == "pair"
         summed = self._summed(recorder, update, phase)
         recorder.node(summed).meta |= {"state": self.names("state", update.state), "about": update.state}
-        if state.role == "output" and phase != "free":
+        read = self.graph.readout and state.role == "output"
+        if state.role == "output" and phase != "free" and not read:
             summed = self._nudge(recorder, summed, old, pair)
+        # What is read off follows the states without delay.
+        relaxed = relaxed and not read
         alpha = self._alpha(recorder, state)
         exact = isinstance(state.activation, ReLU | Identity)
         if relaxed and exact:
@@ -338,7 +377,8 @@ class Tracer:
     def _summed(self, recorder: Recorder, update: Update, phase: PhaseName) -> Tensor:
         """Pre-activation ∂Φ/∂s of a state, without nudge."""
         old = recorder.argument(self.names("state", update.state))
-        parts = [self._term(recorder, term, phase) for term in update.terms] or [torch.zeros_like(old)]
+        terms = self._acting(update, phase)
+        parts = [self._term(recorder, term, phase) for term in terms] or [torch.zeros_like(old)]
         driven = update.state in self._driven
         constant = recorder.argument(self.names("constant", update.state)) if driven else None
         return recorder.call(runtime.total_pair if phase == "pair" else runtime.total, constant, *parts)
@@ -373,6 +413,24 @@ class Tracer:
         force, odd_force = self.cost.gradient_pair(common, odd, target)
         return summed - beta * torch.cat((odd_force, force))
 
+    def _force(self, recorder: Recorder, pair: bool) -> Tensor:
+        """−β ∂C/∂s at the output; ±β swaps the parts of a pair."""
+        target, beta = recorder.argument("y"), recorder.argument("beta")
+        output = recorder.argument(self.names("state", self.graph.output.name))
+        if not pair:
+            return -beta * self.cost.gradient(output, target)
+        common, odd = output.chunk(2)
+        force, odd_force = self.cost.gradient_pair(common, odd, target)
+        return -beta * torch.cat((odd_force, force))
+
+    def _acting(self, update: Update, phase: PhaseName) -> tuple[Term, ...]:
+        """Terms that act in a phase: nothing flows back from a readout that is not nudged."""
+        return tuple(t for t in update.terms if phase != "free" or not self._fed_back(t))
+
+    def _fed_back(self, term: Term) -> bool:
+        """Whether a term is what nudging of the readout makes a state feel."""
+        return term.direction == "adjoint" and self.graph.reads_out(term.edge)
+
     def _read(self, update: Update) -> Iterator[str]:
         """Names of what the terms of an update read."""
         for term in update.terms:
@@ -383,7 +441,7 @@ class Tracer:
 
     def _likeness(self, term: Term) -> Hashable:
         """All that decides what a term computes, save the names."""
-        return term.direction, self._geometry(term.edge)
+        return term.direction, self._geometry(term.edge), self._fed_back(term)
 
     def _geometry(self, edge: Edge) -> Hashable:
         ends = (self.graph.states[name] for name in (edge.source, edge.target))
@@ -405,7 +463,8 @@ class Tracer:
             s = recorder.argument(self.names("state", edge.source))
             forward = edge.kind.forward_pair if pair else edge.kind.forward
             return forward(weight, s, self._shape(edge.target))
-        t = recorder.argument(self.names("state", edge.target))
+        nudge = self._fed_back(term)
+        t = self._force(recorder, pair) if nudge else recorder.argument(self.names("state", edge.target))
         # A linear edge does not look at its source.
         source = None if edge.kind.is_linear else recorder.argument(self.names("state", edge.source))
         adjoint = edge.kind.adjoint_pair if pair else edge.kind.adjoint
@@ -433,6 +492,21 @@ class Tracer:
     def _parameter(self, recorder: Recorder, name: str) -> Tensor:
         value = recorder.argument(name)
         return value.to(self.dtype) if self.cast else value
+
+    def _equation(self, update: Update, driven: bool, phase: PhaseName, relaxed: bool) -> str:
+        name, state = update.state, self.graph.states[update.state]
+        sign = "−" if phase == "nudged" else "∓"
+        parts = [f"c[{name}]"] * driven
+        for term in self._acting(update, phase):
+            fed = f"A[{term.edge.name}]ᵀ({sign}β ∂C/∂{term.edge.target})"
+            parts.append(fed if self._fed_back(term) else _written(term))
+        summed = " + ".join(parts or ["0"])
+        read = self.graph.readout and state.role == "output"
+        if state.role == "output" and phase != "free" and not read:
+            summed += f" {sign} β ∂C/∂s"
+        if relaxed and not read:
+            summed = f"{name} + ω({summed} − {name})"
+        return f"{name} ← {state.activation.label}({summed})"
 
     def _shape(self, name: str) -> Shape:
         return self.graph.states[name].shape
@@ -482,14 +556,3 @@ class _Text:
 def _written(term: Term) -> str:
     edge = term.edge
     return f"A[{edge.name}] {edge.source}" if term.direction == "forward" else f"A[{edge.name}]ᵀ {edge.target}"
-
-
-def _equation(update: Update, state: State, driven: bool, phase: PhaseName, relaxed: bool) -> str:
-    name = update.state
-    parts = [f"c[{name}]"] * driven + [_written(term) for term in update.terms]
-    if state.role == "output" and phase != "free":
-        parts.append("nudge")
-    summed = " + ".join(parts or ["0"]).replace("+ nudge", "− β ∂C/∂s" if phase == "nudged" else "∓ β ∂C/∂s")
-    if relaxed:
-        summed = f"{name} + ω({summed} − {name})"
-    return f"{name} ← {state.activation.label}({summed})"

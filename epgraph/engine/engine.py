@@ -161,7 +161,7 @@ class Engine(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """Return the output state at the free equilibrium, (batch, classes), starting from zeros."""
+        """Return the output state at the free equilibrium, (batch, *output shape), starting from zeros."""
         return self.relax(x).states[self.graph.output.name]
 
     @torch.no_grad()
@@ -190,7 +190,7 @@ class Engine(nn.Module):
             Stop once the relative residual of every example is at most this; 0 takes all steps. Left out,
             ``dynamics.tolerance``.
         target, beta
-            Labels (batch,) or targets (batch, classes) and the strength of the nudge towards them (negative:
+            Labels (batch,) or targets (batch, *output shape) and the strength of the nudge towards them (negative:
             away from them); without a target the phase is free.
         record
             Keep states, energy F and residual after every sweep (memory then grows with the sweeps).
@@ -259,7 +259,7 @@ class Engine(nn.Module):
         Parameters
         ----------
         x, y
-            Input (batch, *input shape) and labels (batch,), or targets (batch, classes).
+            Input (batch, *input shape) and labels (batch,), or targets (batch, *output shape).
         estimator
             ``centered`` contrasts +β and −β (Eq. 5), ``positive`` +β and free, ``negative`` free and −β (Eq. 4).
         start
@@ -500,9 +500,9 @@ class Engine(nn.Module):
         return x.to(self.device, self.dtype)
 
     def targets(self, y: Tensor, batch: int) -> Tensor:
-        """Labels (batch,) as one-hot rows, or targets (batch, classes) as they are."""
-        classes = self.graph.output.units
-        if y.ndim == 1 and not y.is_floating_point() and len(y) == batch:
+        """Labels (batch,) as one-hot rows, or targets (batch, *output shape) as they are."""
+        classes, shape = self.architecture.output.classes, (batch, *self.graph.output.shape)
+        if classes is not None and y.ndim == 1 and not y.is_floating_point() and len(y) == batch:
             y = y.to(self.device, torch.int64)
             if bool(((y < 0) | (y >= classes)).any()):
                 raise EpgraphError(
@@ -510,10 +510,12 @@ class Engine(nn.Module):
                     "set output.classes, or relabel the data from 0",
                 )
             return nn.functional.one_hot(y, classes).to(self.dtype)
-        if tuple(y.shape) != (batch, classes):
+        if tuple(y.shape) != shape:
+            labels = "integer labels or " if classes is not None else ""
             raise EpgraphError(
-                f"expected {batch} integer labels or targets of shape ({batch}, {classes}), "
-                f"found {tuple(y.shape)} of {str(y.dtype).removeprefix('torch.')}"
+                f"expected {batch} {labels}targets of shape {shape}, "
+                f"found {tuple(y.shape)} of {str(y.dtype).removeprefix('torch.')}",
+                "" if classes is not None else "labels need output.classes in place of output.shape",
             )
         return y.to(self.device, self.dtype)
 
@@ -523,15 +525,24 @@ class Engine(nn.Module):
         ``pairs`` holds the common and odd parts of the states, (2·batch, *shape), ``x`` is the clamped input. For a
         learnt level α, Σ (∂Φ/∂s − α)₊ stands in place of ∂Φ/∂θ.
         """
-        parameters = dict(self.named_parameters())
-        trainable = frozenset(name for name, parameter in parameters.items() if parameter.requires_grad)
         values = self._weights()
         if self._learnt:
             # A level learns from pre-activations, of which input and biases are a part.
             values[self.machine.tracer.names("state", self.graph.input.name)] = x
             run(self._steps("constants"), values)
         values |= self._named({**pairs, self.graph.input.name: torch.cat((x, torch.zeros_like(x)))})
-        for step in self._steps("gradient", trainable=trainable, once=self.doubled):
+        self._add("gradient", values, scale, once=self.doubled)
+
+    def accumulate_local(self, clamped: Clamped, free: States, nudge: Nudge) -> None:
+        """Add the cost's own gradient at the free state to every ``.grad`` of a readout; there may be none."""
+        values = clamped.values | self._named(free) | {"y": nudge.target}
+        self._add("local", values, 1.0 / nudge.examples)
+
+    def _add(self, what: str, values: dict[str, Any], scale: float, **options: Any) -> None:
+        """Add ``scale`` times what a recorded function computes to ``.grad``, one parameter after the other."""
+        parameters = dict(self.named_parameters())
+        trainable = frozenset(name for name, parameter in parameters.items() if parameter.requires_grad)
+        for step in self._steps(what, trainable=trainable, **options):
             run((step,), values)
             for name in step[2]:
                 parameter = parameters[name]

@@ -28,6 +28,7 @@ from torch.nn.functional import one_hot, pad
 
 from epgraph.activations import Activation, Logistic, ReLU, Softclip, Tanh
 from epgraph.activations import Identity as IdentityActivation
+from epgraph.costs import COSTS
 from epgraph.edges import Dense, Identity
 from epgraph.edges.convolution import Convolution
 from epgraph.graph import Edge, NetworkGraph
@@ -218,22 +219,38 @@ class Reference:
 
     def phi(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
         """Φ(x, s, θ) of each example, (batch,)."""
-        return self._phi(self._with_input(x, states), self.graph.free, self.parameters)
+        return self._phi(self._with_input(x, states), self.graph.dynamic, self.parameters)
 
     def energy(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
         """F = Σ_n G_n(s^n) − Φ of each example, (batch,); without the nudging term βC."""
         own = sum(
             self_energy(self.graph.states[name].activation, states[name], self._alpha[name]).flatten(1).sum(1)
-            for name in self.graph.free
+            for name in self.graph.dynamic
         )
         return own - self.phi(x, states)
 
     def cost(self, states: Mapping[str, Tensor], y: Tensor) -> Tensor:
-        """C of each example, (batch,): ½‖s − y‖², or −Σ y ln softmax(s); ``y`` is (batch, classes)."""
+        """C of each example, (batch,): ½‖s − y‖², or −Σ y ln softmax(s); ``y`` is (batch, *output shape).
+
+        The softmax is over the units, or over the channels of every pixel. A user's own cost is called.
+        """
         s, y = states[self.graph.output.name], y.to(torch.float64)
-        if self.graph.architecture.output.cost == "squared_error":
-            return ((s - y) ** 2).sum(1) / 2
-        return y.sum(1) * s.logsumexp(1) - (y * s).sum(1)
+        name = self.graph.architecture.output.cost
+        if name == "squared_error":
+            return ((s - y) ** 2).flatten(1).sum(1) / 2
+        if name in ("cross_entropy", "softmax_readout"):
+            return (y.sum(1) * s.logsumexp(1) - (y * s).sum(1)).reshape(len(s), -1).sum(1)
+        return COSTS[name].value(s, y)
+
+    def logits(self, x: Tensor, states: Mapping[str, Tensor], parameters: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Σ A_e s + b of a readout: what ⟨z, A_e s⟩ and ⟨z, b⟩ summed are linear in, differentiated by z."""
+        out = self.graph.output
+        now = self._with_input(x, states)
+        with torch.enable_grad():
+            z = torch.zeros(x.shape[0], *out.shape, dtype=torch.float64, requires_grad=True)
+            read = self._phi({**now, out.name: z}, [out.name], parameters or self.parameters, self._outside)
+            (found,) = torch.autograd.grad(read.sum(), z, create_graph=True)
+        return found
 
     def zeros(self, batch: int) -> States:
         """All free states at zero, for ``batch`` examples."""
@@ -258,6 +275,8 @@ class Reference:
         dict
             All states: the moved ones new, the others as they were.
         """
+        if self.graph.readout:
+            return self._update_readout(x, states, names, y, beta)
         with torch.enable_grad():
             moving = {name: states[name].detach().requires_grad_() for name in names}
             now = self._with_input(x, {**states, **moving})
@@ -268,6 +287,31 @@ class Reference:
                 drive = drive - beta * self.cost(now, y).sum()
             forces = torch.autograd.grad(drive, list(moving.values()))
         return {**states, **{name: self._sigma(name, a) for name, a in zip(moving, forces, strict=True)}}
+
+    def _update_readout(
+        self, x: Tensor, states: Mapping[str, Tensor], names: Collection[str], y: Tensor | None, beta: float
+    ) -> States:
+        """As ``update``, with an output that is read off: its z follows the states, which feel −β ∂C(z)/∂s through A.
+
+        ∂C/∂z is taken at the z given, which is that of the states after the last sweep.
+        """
+        out = self.graph.output.name
+        moved = dict(states)
+        inner = [name for name in names if name != out]
+        if inner:
+            with torch.enable_grad():
+                moving = {name: states[name].detach().requires_grad_() for name in inner}
+                now = {**states, **moving}
+                drive = self._phi(self._with_input(x, now), inner, self.parameters).sum()
+                if beta and y is not None:
+                    z = states[out].detach().requires_grad_()
+                    (pull,) = torch.autograd.grad(self.cost({out: z}, y).sum(), z)
+                    drive = drive - beta * (pull * self.logits(x, now)).sum()
+                forces = torch.autograd.grad(drive, list(moving.values()))
+            moved |= {name: self._sigma(name, a) for name, a in zip(inner, forces, strict=True)}
+        if out in names:
+            moved[out] = self.logits(x, states).detach()
+        return moved
 
     def relax(
         self,
@@ -293,8 +337,10 @@ class Reference:
         """
         with torch.enable_grad():
             parameters = {name: p.detach().requires_grad_() for name, p in self.parameters.items()}
-            leaf = {name: states[name].detach().requires_grad_() for name in self.graph.free}
-            total = self._phi(self._with_input(x, leaf), self.graph.free, parameters).sum()
+            leaf = {name: states[name].detach().requires_grad_() for name in self.graph.dynamic}
+            if not leaf:
+                return {name: torch.zeros_like(p) for name, p in parameters.items()}
+            total = self._phi(self._with_input(x, leaf), self.graph.dynamic, parameters).sum()
             drives = dict(zip(leaf, torch.autograd.grad(total, list(leaf.values()), retain_graph=True), strict=True))
             found = _gradients(total, parameters)
         for name in self._learnt:
@@ -333,7 +379,17 @@ class Reference:
             for b in (upper, lower)
         ]
         scale = -1 / ((upper - lower) * x.shape[0])
-        return {name: scale * (ends[0][name] - ends[1][name]) for name in self.parameters}
+        found = {name: scale * (ends[0][name] - ends[1][name]) for name in self.parameters}
+        return found | self._local_gradient(x, y, free)
+
+    def _local_gradient(self, x: Tensor, y: Tensor, states: Mapping[str, Tensor]) -> Gradients:
+        """∂/∂θ of the mean cost of a readout at fixed states, for its own parameters; empty without one."""
+        if not self.graph.readout:
+            return {}
+        with torch.enable_grad():
+            own = {name: self.parameters[name].detach().requires_grad_() for name in self._read_off}
+            now = {**states, self.graph.output.name: self.logits(x, states, {**self.parameters, **own})}
+            return _gradients(self.cost(now, y).mean(), own) if own else {}
 
     def implicit_gradient(self, x: Tensor, y: Tensor, states: Mapping[str, Tensor]) -> Gradients:
         """Return the exact gradient of the batch mean of the loss: s = σ(∂Φ/∂s) differentiated implicitly.
@@ -347,12 +403,14 @@ class Reference:
         states
             The free equilibrium for ``x``; dense matrices over the units of one example are formed.
         """
+        if not self.graph.dynamic:
+            return self._local_gradient(x, y, states)
         with torch.enable_grad():
-            leaf = {name: states[name].detach().requires_grad_() for name in self.graph.free}
-            out = self.graph.output.name
-            (pull,) = torch.autograd.grad(self.cost(leaf, y).sum(), leaf[out])
-        adjoint = torch.zeros(x.shape[0], self._units, dtype=torch.float64)
-        adjoint[:, -pull.shape[1] :] = pull  # the output is the last of the free states
+            leaf = {name: states[name].detach().requires_grad_() for name in self.graph.dynamic}
+            seen = {**leaf, self.graph.output.name: self.logits(x, leaf)} if self.graph.readout else leaf
+            total = self.cost(seen, y).sum()
+            pulls = torch.autograd.grad(total, list(leaf.values()), materialize_grads=True)
+        adjoint = torch.cat([pull.flatten(1) for pull in pulls], dim=1)
         for k in range(x.shape[0]):
             index, d, coupling = self._curvature(x[k : k + 1], {n: s[k : k + 1] for n, s in states.items()})
             system = torch.eye(len(index), dtype=torch.float64) - coupling * d
@@ -360,17 +418,17 @@ class Reference:
             adjoint[k] = torch.zeros_like(adjoint[k]).index_copy(0, index, d * mu)
         with torch.enable_grad():
             parameters = {name: p.detach().requires_grad_() for name, p in self.parameters.items()}
-            total = self._phi(self._with_input(x, leaf), self.graph.free, parameters).sum()
+            total = self._phi(self._with_input(x, leaf), self.graph.dynamic, parameters).sum()
             forces = torch.autograd.grad(total, list(leaf.values()), create_graph=True)
             paired = (adjoint * torch.cat([f.flatten(1) for f in forces], dim=1)).sum() / x.shape[0]
             moved = torch.autograd.grad(paired, list(leaf.values()), retain_graph=True, materialize_grads=True)
             found = _gradients(paired, parameters)
         # A unit held at α moves with it: ds/dα = 1 there, and ∂C/∂s + ∂²Φ/∂s² λ is what the loss makes of that.
-        felt = {name: g + (pull / x.shape[0] if name == out else 0) for name, g in zip(leaf, moved, strict=True)}
+        felt = {name: g + pull / x.shape[0] for name, g, pull in zip(leaf, moved, pulls, strict=True)}
         for name in self._learnt:
             held = forces[list(leaf).index(name)].detach() > self._alpha[name]
             found[f"states.{name}.alpha"] = felt[name][held].sum()
-        return found
+        return found | self._local_gradient(x, y, states)
 
     def residual(self, x: Tensor, states: Mapping[str, Tensor]) -> float:
         """Return the largest ‖σ(∂Φ/∂s) − s‖/‖s‖ of the examples, all states moving at once."""
@@ -403,8 +461,15 @@ class Reference:
         return [name for name in self.graph.free if f"states.{name}.alpha" in self.parameters]
 
     @property
-    def _units(self) -> int:
-        return sum(self.graph.states[name].units for name in self.graph.free)
+    def _outside(self) -> list[Edge]:
+        """Edges of a readout."""
+        return [edge for edge in self.graph.edges.values() if self.graph.reads_out(edge)]
+
+    @property
+    def _read_off(self) -> list[str]:
+        """Parameters of a readout."""
+        names = [f"edges.{e.name}.weight" for e in self._outside] + [f"states.{self.graph.output.name}.bias"]
+        return [name for name in names if name in self.parameters]
 
     def _sigma(self, name: str, a: Tensor) -> Tensor:
         return sigma(self.graph.states[name].activation, a, self._alpha[name])
@@ -413,14 +478,21 @@ class Reference:
         return {self.graph.input.name: x.to(torch.float64), **states}
 
     def _flat(self, states: Mapping[str, Tensor]) -> Tensor:
-        return torch.cat([states[name].flatten(1) for name in self.graph.free], dim=1)
+        return torch.cat([states[name].flatten(1) for name in self.graph.dynamic], dim=1)
 
-    def _phi(self, states: Mapping[str, Tensor], touching: Iterable[str], parameters: Mapping[str, Tensor]) -> Tensor:
-        """Sum the terms of Φ in which a state of ``touching`` stands, per example."""
+    def _phi(
+        self,
+        states: Mapping[str, Tensor],
+        touching: Iterable[str],
+        parameters: Mapping[str, Tensor],
+        edges: Iterable[Edge] | None = None,
+    ) -> Tensor:
+        """Sum the terms of Φ in which a state of ``touching`` stands, per example; ``edges`` in place of those in Φ."""
         moving = frozenset(touching)
+        inside = [edge for edge in self.graph.edges.values() if not self.graph.reads_out(edge)]
         terms = [
             interaction(edge, parameters.get(f"edges.{edge.name}.weight"), states[edge.source], states[edge.target])
-            for edge in self.graph.edges.values()
+            for edge in (inside if edges is None else edges)
             if edge.ends & moving
         ]
         for name in self.graph.free:
@@ -433,21 +505,22 @@ class Reference:
     def _curvature(self, x: Tensor, states: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Return the active units of one example, their σ′(a) and the block of ∂²Φ/∂s² between them.
 
-        Units are counted through all free states, flattened, in the order of ``graph.free``.
+        Units are counted through all states of the dynamics, flattened, in the order of ``graph.dynamic``.
         """
-        shapes = [self.graph.states[name].shape for name in self.graph.free]
-        sizes = [self.graph.states[name].units for name in self.graph.free]
+        moving = self.graph.dynamic
+        shapes = [self.graph.states[name].shape for name in moving]
+        sizes = [self.graph.states[name].units for name in moving]
         with torch.enable_grad():
             v = self._flat(states)[0].detach().requires_grad_()
             parts = [part.view(1, *shape) for part, shape in zip(v.split_with_sizes(sizes), shapes, strict=True)]
-            now = self._with_input(x, dict(zip(self.graph.free, parts, strict=True)))
-            (force,) = torch.autograd.grad(self._phi(now, self.graph.free, self.parameters).sum(), v, create_graph=True)
+            now = self._with_input(x, dict(zip(moving, parts, strict=True)))
+            (force,) = torch.autograd.grad(self._phi(now, moving, self.parameters).sum(), v, create_graph=True)
             # Without an edge between free states the force does not depend on v, and autograd would refuse.
             force = force + 0 * v
         slopes = torch.cat(
             [
                 slope(self.graph.states[name].activation, a, self._alpha[name])
-                for name, a in zip(self.graph.free, force.detach().split_with_sizes(sizes), strict=True)
+                for name, a in zip(moving, force.detach().split_with_sizes(sizes), strict=True)
             ]
         )
         index = slopes.nonzero().flatten()

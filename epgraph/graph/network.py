@@ -13,6 +13,7 @@ from typing import Literal
 import networkx as nx
 
 from epgraph.activations import Activation, Identity
+from epgraph.costs import COSTS
 from epgraph.edges import EdgeKind, Shape
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph.checks import check_ends, check_names, check_reach
@@ -99,6 +100,20 @@ class NetworkGraph:
     def free(self) -> tuple[str, ...]:
         """Names of the states that move, in declaration order, the output last."""
         return tuple(name for name, state in self.states.items() if not state.clamped)
+
+    @property
+    def readout(self) -> bool:
+        """Whether the output is read off outside the dynamics, by the edges into it."""
+        return COSTS[self.architecture.output.cost].readout
+
+    @cached_property
+    def dynamic(self) -> tuple[str, ...]:
+        """Names of the states of the dynamics: those that move, without an output that is a readout."""
+        return self.free[:-1] if self.readout else self.free
+
+    def reads_out(self, edge: Edge) -> bool:
+        """Whether an edge is part of the readout: A_e s is read off, and nothing flows back but a nudge."""
+        return self.readout and edge.target == self.output.name
 
     @property
     def input(self) -> State:

@@ -33,6 +33,8 @@ def _refusals(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnostic]:
     if out.activation.learnt:
         needs = f"the level α of the output '{out.name}' cannot be learnt: what nudging adds there is not kept"
         yield Diagnostic(needs, f"use relu{out.activation.high:g}, or identity", at=("output", "activation"))  # type: ignore[attr-defined]
+    if graph.readout:
+        yield from _no_readout(graph)
     if dynamics.output_step != "closed_form":
         return
     cost = graph.architecture.output.cost
@@ -42,6 +44,26 @@ def _refusals(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnostic]:
     elif learning.beta >= 1 and learning.estimator != "positive":
         needs = f"closed_form needs beta below 1, found {learning.beta:g}: nudged by −β the output has no equilibrium"
         yield _refusal("output_step", needs, "lower learning.beta")
+
+
+def _no_readout(graph: NetworkGraph) -> Iterator[Diagnostic]:
+    """Why the output cannot be read off outside the dynamics."""
+    cost, out = graph.architecture.output.cost, graph.output
+    if not isinstance(out.activation, Identity):
+        label = out.activation.label
+        message = f"{cost} reads the output '{out.name}' off without an activation, found {label}"
+        yield Diagnostic(message, "leave activation out", at=("output", "activation"))
+    for index, edge in enumerate(graph.edges.values()):
+        at = ("edges", index)
+        if edge.source == out.name:
+            message = f"edge '{edge.name}' leaves the output '{out.name}', which {cost} reads off outside the dynamics"
+            yield Diagnostic(message, "write edges into the output", at)
+        elif graph.reads_out(edge) and not edge.kind.is_linear:
+            message = f"edge '{edge.name}' ({edge.kind.label()}) into the output '{out.name}' is not linear"
+            yield Diagnostic(message, "read the output off by dense edges", at)
+        elif graph.reads_out(edge) and graph.states[edge.source].activation.learnt:
+            message = f"state '{edge.source}' is read off by edge '{edge.name}', and its level α cannot be learnt there"
+            yield Diagnostic(message, "what nudging adds to it is not kept; give it a fixed level", at)
 
 
 def _no_over_relaxation(graph: NetworkGraph, schedule: Schedule) -> tuple[str, str] | None:

@@ -17,7 +17,7 @@ from epgraph.engine.relaxation import States
 from epgraph.errors import EpgraphError
 from epgraph.learning.batches import bar, batches
 from epgraph.learning.checkpoint import save_checkpoint
-from epgraph.learning.evaluate import evaluate
+from epgraph.learning.evaluate import errors, evaluate
 from epgraph.learning.metrics import BatchLog, Log, Mean, Metrics
 from epgraph.learning.optimizer import make_optimizer
 
@@ -126,15 +126,14 @@ class Trainer:
             start = estimate.nudged[0].states if self.training.warm_start else None
             mean.add(
                 loss=estimate.losses,
-                error=estimate.output.argmax(1) != y,
+                **errors(estimate.output, y),
                 residual=estimate.free.residuals,
                 nudged_residual=estimate.nudged[0].residuals,
             )
             if not shown.disable:
                 now = mean.means()
-                shown.set_postfix_str(
-                    f"loss {now['loss']:.4f}, error {now['error']:.2%}, residual {now['residual']:.1e}"
-                )
+                error = f"error {now['error']:.2%}, " if "error" in now else ""
+                shown.set_postfix_str(f"loss {now['loss']:.4f}, {error}residual {now['residual']:.1e}")
         return mean.means()
 
     def _log_batch(self, log: BatchLog, batch: int, estimate: Estimate) -> None:

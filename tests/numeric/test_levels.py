@@ -137,7 +137,5 @@ def test_the_emitted_module_gives_the_same_bits(tmp_path: Path) -> None:
 def test_an_output_level_is_refused() -> None:
     data = ep.load("examples/digits.yaml").to_dict()
     data["output"] = {**data["output"], "activation": {"relu": 1, "learn": True}}
-    with pytest.raises(
-        ep.EpgraphError, match=r"the level α of the output 'y' cannot be learnt.*use relu1"
-    ):
+    with pytest.raises(ep.EpgraphError, match=r"the level α of the output 'y' cannot be learnt.*use relu1"):
         ep.compile(ep.Architecture.model_validate(data))

@@ -44,8 +44,11 @@ class Problem:
     energy: bool = False
 
     def settle(self) -> Relaxation:
-        """Take the free phase; ``start`` is used up."""
-        return self.engine.run(self.clamped, self.start, self.free_steps, self.tolerance, own=True)
+        """Take the free phase, and let a readout learn from where it ended; ``start`` is used up."""
+        free = self.engine.run(self.clamped, self.start, self.free_steps, self.tolerance, own=True)
+        if self.engine.graph.readout:
+            self.engine.accumulate_local(self.clamped, free.states, self.nudge)
+        return free
 
     def nudged(self, nudge: Nudge, free: Relaxation, *, keep: bool = True, pair: bool = False) -> Relaxation:
         """Take a nudged phase from the free state; ``keep``: the free states are left as they are."""
@@ -72,7 +75,7 @@ class Estimate:
     losses
         Cost at the free equilibrium, (batch,).
     output
-        Output state at the free equilibrium, (batch, classes).
+        Output state at the free equilibrium, (batch, *output shape).
     free
         The free relaxation.
     nudged
