@@ -51,6 +51,15 @@ class Activation(ABC):
         """Whether α is a parameter that learning moves."""
         return False
 
+    @property
+    def invertible(self) -> bool:
+        """Whether ``inverse`` is there, which gradient flow needs where σ is smooth."""
+        return False
+
+    def bounds(self, alpha: float | Tensor) -> tuple[float, float | Tensor] | None:
+        """Ends of the range of σ, [0, h] or [−h, h], which quantising needs; None where there are none."""
+        return None
+
     @abstractmethod
     def apply_(self, x: Tensor, alpha: float | Tensor) -> Tensor:
         """σ(x). x may be written into, but not twice where autograd keeps what stood there (as ``tanh_`` does)."""
@@ -66,6 +75,32 @@ class Activation(ABC):
         """
         plus, minus = self.apply_(p + q, alpha), self.apply_(p - q, alpha)
         return (plus + minus) * 0.5, (plus - minus) * 0.5
+
+    def inverse(self, s: Tensor, alpha: float | Tensor) -> Tensor:
+        """σ⁻¹(s), finite at the ends of the range: they count as the numbers next to them."""
+        raise NotImplementedError
+
+    def inverse_pair(self, c: Tensor, o: Tensor, alpha: float | Tensor) -> tuple[Tensor, Tensor]:
+        """Return common and odd part of σ⁻¹(c+o), σ⁻¹(c−o). This is the plain difference; see ``pair``."""
+        plus, minus = self.inverse(c + o, alpha), self.inverse(c - o, alpha)
+        return (plus + minus) * 0.5, (plus - minus) * 0.5
+
+
+def within(u: Tensor, low: float) -> Tensor:
+    """Keep u inside (low, 1), where low is 0 or −1, by the distance of 1 from the number before it."""
+    import torch
+
+    top = torch.nextafter(torch.ones_like(u), torch.zeros_like(u))
+    return torch.minimum(torch.maximum(u, low + (1 - top)), top)
+
+
+def within_pair(c: Tensor, o: Tensor, low: float) -> tuple[Tensor, Tensor]:
+    """Keep c ± o inside (low, 1); the second part returned is |o|."""
+    import torch
+
+    c = within(c, low)
+    most = torch.minimum(c - low, 1 - c) - (1 - within(torch.ones_like(c), low))
+    return c, torch.minimum(o.abs(), most.clamp(min=0.0))
 
 
 def scaled(x: Tensor, factor: float) -> Tensor:

@@ -49,6 +49,10 @@ class ReLU(Activation):
         """False: there are kinks at 0 and α."""
         return False
 
+    def bounds(self, alpha: float | Tensor) -> tuple[float, float | Tensor]:
+        """[0, α]."""
+        return 0.0, alpha
+
     def apply_(self, x: Tensor, alpha: float | Tensor) -> Tensor:
         """Clip x to [0, α] in place."""
         return x.clamp_(0.0, alpha) if isinstance(alpha, float) else x.clamp_(min=0.0).clamp_(max=alpha)

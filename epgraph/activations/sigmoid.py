@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from epgraph.activations.activation import Activation, scale_, scaled
+from epgraph.activations.activation import Activation, scale_, scaled, within, within_pair
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,6 +49,26 @@ class Tanh(Activation):
         u = scaled(s, 1 / self.height)
         entropy: Tensor = torch.special.xlog1py(1 + u, u) + torch.special.xlog1py(1 - u, -u)
         return 0.5 * self.height / self.rate * entropy
+
+    @property
+    def invertible(self) -> bool:
+        """True."""
+        return True
+
+    def bounds(self, alpha: float | Tensor) -> tuple[float, float]:
+        """[−h, h]."""
+        return -self.height, self.height
+
+    def inverse(self, s: Tensor, alpha: float | Tensor) -> Tensor:
+        """(h/m) artanh(s/h)."""
+        return scaled(within(scaled(s, 1 / self.height), -1).atanh(), 1 / self.rate)
+
+    def inverse_pair(self, c: Tensor, o: Tensor, alpha: float | Tensor) -> tuple[Tensor, Tensor]:
+        """Return the pair by the addition theorem: the odd part is ½ artanh(2o/(1−c²+o²))."""
+        u, v = within_pair(scaled(c, 1 / self.height), scaled(o, 1 / self.height), -1)
+        common = 0.5 * ((u + v).atanh() + (u - v).atanh())
+        odd = (2 * v / ((1 - u) * (1 + u) + v * v)).atanh().mul(0.5).copysign(o)
+        return scaled(common, 1 / self.rate), scaled(odd, 1 / self.rate)
 
 
 @dataclass(frozen=True)
@@ -94,6 +114,27 @@ class Logistic(Activation):
         entropy: Tensor = torch.special.xlogy(u, u) + torch.special.xlog1py(1 - u, -u)
         own = scaled(entropy, self.height / self.rate)
         return own + self.center * s if self.center else own
+
+    @property
+    def invertible(self) -> bool:
+        """True."""
+        return True
+
+    def bounds(self, alpha: float | Tensor) -> tuple[float, float]:
+        """[0, h]."""
+        return 0.0, self.height
+
+    def inverse(self, s: Tensor, alpha: float | Tensor) -> Tensor:
+        """Return c + (h/4m) ln(u/(1−u)) with u = s/h."""
+        found = scaled(within(scaled(s, 1 / self.height), 0).logit(), 1 / self.rate)
+        return found + self.center if self.center else found
+
+    def inverse_pair(self, c: Tensor, o: Tensor, alpha: float | Tensor) -> tuple[Tensor, Tensor]:
+        """Return the pair; the odd part is ½ ln[1 + 2|v|/((u−|v|)(1−u−|v|))] for the pair u, v of s/h."""
+        u, v = within_pair(scaled(c, 1 / self.height), scaled(o, 1 / self.height), 0)
+        common = scaled(0.5 * ((u + v).logit() + (u - v).logit()), 1 / self.rate)
+        odd = (2 * v / ((u - v) * (1 - u - v))).log1p().mul(0.5).copysign(o)
+        return common + self.center if self.center else common, scaled(odd, 1 / self.rate)
 
     def _centered_(self, x: Tensor) -> Tensor:
         return x.sub_(self.center) if self.center else x

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from epgraph.activations.activation import Activation
+from epgraph.activations.activation import Activation, within, within_pair
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,6 +74,37 @@ class Softclip(Activation):
         k = self.sharpness
         ends = torch.stack((s, self.alpha - s)).mul(k)
         return 0.5 * s * s + _dilogarithm(ends).sum(0) * (1 / k**2)
+
+    @property
+    def invertible(self) -> bool:
+        """True."""
+        return True
+
+    def bounds(self, alpha: float | Tensor) -> tuple[float, float]:
+        """[0, α]."""
+        return 0.0, self.alpha
+
+    def inverse(self, s: Tensor, alpha: float | Tensor) -> Tensor:
+        """Return s + (1/k) ln[(1−e^{−ks})/(1−e^{−k(α−s)})]."""
+        import torch
+
+        k = self.sharpness
+        s = within(s * (1 / self.alpha), 0) * self.alpha
+        low, high = torch.expm1(-k * s), torch.expm1(k * (s - self.alpha))
+        return s + (low / high).log() * (1 / k)
+
+    def inverse_pair(self, c: Tensor, o: Tensor, alpha: float | Tensor) -> tuple[Tensor, Tensor]:
+        """Return the pair; the odd part is |o| + (1/2k) Σ ln[1 + (1−e^{−2k|o|})/(e^{kd}−1)], d = c−|o| and α−c−|o|."""
+        import torch
+
+        k = self.sharpness
+        u, v = within_pair(c * (1 / self.alpha), o * (1 / self.alpha), 0)
+        c, size = u * self.alpha, v * self.alpha
+        common = 0.5 * (self.inverse(c + size, alpha) + self.inverse(c - size, alpha))
+        grown = -torch.expm1(-2 * k * size)
+        ends = torch.stack((c - size, self.alpha - c - size))
+        logarithms = (grown / torch.expm1(k * ends)).log1p().sum(0)
+        return common, (size + logarithms * (0.5 / k)).copysign(o)
 
 
 def _dilogarithm(t: Tensor) -> Tensor:

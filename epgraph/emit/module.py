@@ -72,8 +72,7 @@ def module_text(machine: Machine) -> str:
         raise EpgraphError(
             f"an emitted module has no kernels of backend '{machine.backend.name}'", "use another backend"
         )
-    relaxed = dynamics.over_relaxation != 1
-    phases = {name: machine.program(name, relaxed=relaxed) for name in ("free", "pair")}
+    phases = {name: machine.program(name, relaxed=dynamics.stepped) for name in ("free", "pair")}
     parameters = _parameters(machine)
     learnt = {f"states.{s.name}.alpha" for s in machine.tracer.graph.states.values() if s.activation.learnt}
     trainable = frozenset(name for name in parameters if not name.endswith(".alpha") or name in learnt)
@@ -174,7 +173,8 @@ def _tables(
         f"PARAMETER_DTYPE = torch.{_dtype(kept)}",
         f"MEMORY_FORMAT = torch.{'channels_last' if channels_last else 'contiguous_format'}",
         f"FREE_STEPS, NUDGED_STEPS = {dynamics.free_steps}, {dynamics.nudged_steps}",
-        f"TOLERANCE, BETA, OMEGA = {dynamics.tolerance!r}, {learning.beta!r}, {dynamics.over_relaxation!r}",
+        f"TOLERANCE, BETA, OMEGA = {dynamics.tolerance!r}, {learning.beta!r}, {dynamics.step!r}",
+        f"WEIGHT_BITS = {dynamics.weight_bits}  # to which the weights that relax are rounded; 0: not at all",
         f"CHECK_EVERY = {standalone.CHECK_EVERY}  # sweeps between two looks at the residual",
         "",
         "# Name → name in the functions, and shape of one example.",

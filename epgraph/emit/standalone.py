@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from epgraph.emit.runtime import Step, run, watched
+from epgraph.emit.runtime import Step, rounded, run, watched
 
 
 class Phase(NamedTuple):
@@ -37,6 +37,7 @@ DTYPE = PARAMETER_DTYPE = torch.float32
 MEMORY_FORMAT = torch.contiguous_format
 FREE_STEPS = NUDGED_STEPS = 0
 TOLERANCE, BETA, OMEGA = 0.0, 0.0, 1.0
+WEIGHT_BITS = 0
 CHECK_EVERY = 5
 
 
@@ -59,7 +60,8 @@ class Engine:
             given = parameters[name].detach()
             if tuple(given.shape) != shape:
                 raise ValueError(f"parameter '{name}' has shape {tuple(given.shape)}, expected {shape}")
-            self.weights[argument] = given.to(PARAMETER_DTYPE)
+            value = given.to(PARAMETER_DTYPE)
+            self.weights[argument] = rounded(value, WEIGHT_BITS) if WEIGHT_BITS and name[:6] == "edges." else value
             self.device = given.device
 
     @torch.no_grad()

@@ -81,7 +81,8 @@ class Tracer:
         self.names = Names()
         self.cost: Cost = COSTS[plan.graph.architecture.output.cost]
         self.many = len(plan.graph.free) > MANY
-        self.closed_form = plan.graph.architecture.dynamics.output_step == "closed_form"
+        self.dynamics = plan.graph.architecture.dynamics
+        self.closed_form = self.dynamics.output_step == "closed_form"
         self.pairs: dict[Activation, PairActivation] = {}
         self._prepared: dict[tuple[str, tuple[str, ...]], str] = {}
 
@@ -366,12 +367,21 @@ class Tracer:
         relaxed = relaxed and not read
         alpha = self._alpha(recorder, state)
         exact = isinstance(state.activation, ReLU | Identity)
+        if self.dynamics.noise and not read:
+            summed = recorder.call(runtime.noisy_pair_ if pair else runtime.noisy_, summed, self.dynamics.noise)
+        if relaxed and not exact and self.dynamics.flow:
+            # du = ε(sum − u): F falls in the metric of G, and s stays in its range.
+            summed = torch.lerp(self._inverse(state, old, alpha, pair), summed, recorder.argument("omega"))
         if relaxed and exact:
             # G = ½s² on a box: s + ω(sum − s), clipped, never raises F for 0 < ω < 2 (projected SOR).
             summed = torch.lerp(old, summed, recorder.argument("omega"))
         new = self._activate(recorder, state, summed, alpha, pair)
-        if relaxed and not exact:
+        if relaxed and not exact and not self.dynamics.flow:
             new = torch.lerp(old, new, recorder.argument("omega"))
+        bounds = state.activation.bounds(alpha)
+        if self.dynamics.state_bits and bounds is not None:
+            step = bounds[1] / levels(self.dynamics.state_bits, signed=bounds[0] < 0)
+            new = recorder.call(runtime.quantise_pair_ if pair else runtime.quantise_, new, step)
         results[self.names(moved, update.state)] = new
 
     def _summed(self, recorder: Recorder, update: Update, phase: PhaseName) -> Tensor:
@@ -393,6 +403,13 @@ class Tracer:
             # Levels that differ by little share a label, and must not share a function.
             self.pairs[activation] = PairActivation(self.names.fresh("pair", activation.label), activation)
         return recorder.call(runtime.in_pieces, self.pairs[activation], summed, alpha, summed)
+
+    def _inverse(self, state: State, old: Tensor, alpha: float | Tensor, pair: bool) -> Tensor:
+        """σ⁻¹ of a state, or of a pair."""
+        if not pair:
+            return state.activation.inverse(old, alpha)
+        common, odd = old.chunk(2)
+        return torch.cat(state.activation.inverse_pair(common, odd, alpha))
 
     def _nudge(self, recorder: Recorder, summed: Tensor, output: Tensor, pair: bool) -> Tensor:
         """Pull the output towards its target; ±β swaps the parts of a pair.
@@ -504,12 +521,20 @@ class Tracer:
         read = self.graph.readout and state.role == "output"
         if state.role == "output" and phase != "free" and not read:
             summed += f" {sign} β ∂C/∂s"
+        summed += " + noise" if self.dynamics.noise and not read else ""
         if relaxed and not read:
-            summed = f"{name} + ω({summed} − {name})"
+            exact = isinstance(state.activation, ReLU | Identity) or not self.dynamics.flow
+            old = name if exact else f"σ⁻¹({name})"
+            summed = f"{old} + ω({summed} − {old})"
         return f"{name} ← {state.activation.label}({summed})"
 
     def _shape(self, name: str) -> Shape:
         return self.graph.states[name].shape
+
+
+def levels(bits: int, *, signed: bool) -> int:
+    """Steps from 0 to the end of a range that so many bits tell apart; a signed one has as many below 0."""
+    return (1 << (bits - signed)) - 1
 
 
 def _settle(names: tuple[str, ...], recorder: Recorder, results: Results) -> None:

@@ -22,7 +22,8 @@ from epgraph.emit import BACKENDS, Loaded, Machine, choose, refuse
 from epgraph.emit.anderson import Anderson
 from epgraph.emit.record import recorded
 from epgraph.emit.replay import Memory, capture_for
-from epgraph.emit.runtime import Step, run, watched
+from epgraph.emit.runtime import Step, rounded, run, watched
+from epgraph.emit.trace import PhaseName
 from epgraph.engine.estimators import ESTIMATORS, Estimate, Problem
 from epgraph.engine.memory import within_memory
 from epgraph.engine.phases import Nudge
@@ -341,15 +342,16 @@ class Engine(nn.Module):
             raise EpgraphError(f"steps and tolerance must not be negative, found {steps} and {tolerance}")
         machine = self.machine
         dynamics = self.architecture.dynamics
-        relaxed = dynamics.over_relaxation != 1
-        program = machine.program("pair" if pair else "free" if nudge is None else "nudged", relaxed=relaxed)
+        phase: PhaseName = "pair" if pair else "free" if nudge is None else "nudged"
+        program = machine.program(phase, relaxed=dynamics.stepped)
         names = {name: machine.tracer.names("state", name) for name in self.graph.free}
         prepared = clamped.prepared
         if not all(name in prepared for _, _, results in program.prepare for name in results):
             values = dict(clamped.values)
             run(program.prepare, values)
             prepared |= {name: values[name] for _, _, results in program.prepare for name in results}
-        replay = None if record or dynamics.anderson or not steps else machine.replay
+        # Noise is drawn anew by every sweep, which a captured one might not do.
+        replay = None if record or dynamics.anderson or dynamics.noise or not steps else machine.replay
 
         def load(memory: Memory) -> dict[str, Any]:
             # Captured sweeps may have to start twice.
@@ -564,7 +566,7 @@ class Engine(nn.Module):
         names = self.machine.tracer.names
         last = torch.channels_last if program.program.channels_last else torch.contiguous_format
         taken = {name for _, arguments, _ in (*program.warm, *program.sweep) for name in arguments}
-        made: dict[str, Any] = {"omega": self.architecture.dynamics.over_relaxation} if "omega" in taken else {}
+        made: dict[str, Any] = {"omega": self.architecture.dynamics.step} if "omega" in taken else {}
         for name, value in {**clamped.values, **clamped.prepared}.items():
             if name in taken:
                 made[name] = memory.hold(name, value)
@@ -593,13 +595,14 @@ class Engine(nn.Module):
         return made
 
     def _weights(self) -> dict[str, Any]:
-        """Parameters by the names of emitted code."""
+        """Parameters by the names of emitted code; weights as they relax, rounded where that is asked for."""
         names = self.machine.tracer.names
+        bits = self.architecture.dynamics.weight_bits
         values: dict[str, Any] = {}
         for edge in self.graph.edges.values():
             weight = self.weight(edge)
             if weight is not None:
-                values[names("weight", edge.name)] = weight.detach()
+                values[names("weight", edge.name)] = rounded(weight.detach(), bits) if bits else weight.detach()
         for state in self.graph.states.values():
             bias, alpha = self.bias(state), self.alpha(state)
             if bias is not None:

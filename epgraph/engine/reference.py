@@ -275,43 +275,43 @@ class Reference:
         dict
             All states: the moved ones new, the others as they were.
         """
-        if self.graph.readout:
-            return self._update_readout(x, states, names, y, beta)
+        forces = self.forces(x, states, names, y, beta)
+        moved = {name: self._sigma(name, a) for name, a in forces.items()}
+        out = self.graph.output.name
+        if self.graph.readout and out in names:
+            moved[out] = self.logits(x, states).detach()
+        return {**states, **moved}
+
+    def forces(
+        self,
+        x: Tensor,
+        states: Mapping[str, Tensor],
+        names: Collection[str],
+        y: Tensor | None = None,
+        beta: float = 0.0,
+    ) -> States:
+        """Pre-activations ∂Φ/∂s − β ∂C/∂s of the states in ``names``, apart from a readout, which has none.
+
+        A readout z pulls at the states that it is read off by −β ∂C(z)/∂z through A, taken at the z given: that of the
+        states after the last sweep.
+        """
+        names = [name for name in names if name in self.graph.dynamic]
+        if not names:
+            return {}
         with torch.enable_grad():
             moving = {name: states[name].detach().requires_grad_() for name in names}
             now = self._with_input(x, {**states, **moving})
             drive = self._phi(now, names, self.parameters).sum()
-            if beta and self.graph.output.name in moving:
-                if y is None:
-                    raise ValueError("nudging (beta ≠ 0) needs the target y")
+            if beta and y is None:
+                raise ValueError("nudging (beta ≠ 0) needs the target y")
+            if beta and y is not None and self.graph.readout:
+                z = states[self.graph.output.name].detach().requires_grad_()
+                (pull,) = torch.autograd.grad(self.cost({self.graph.output.name: z}, y).sum(), z)
+                drive = drive - beta * (pull * self.logits(x, {**states, **moving})).sum()
+            elif beta and y is not None and self.graph.output.name in moving:
                 drive = drive - beta * self.cost(now, y).sum()
             forces = torch.autograd.grad(drive, list(moving.values()))
-        return {**states, **{name: self._sigma(name, a) for name, a in zip(moving, forces, strict=True)}}
-
-    def _update_readout(
-        self, x: Tensor, states: Mapping[str, Tensor], names: Collection[str], y: Tensor | None, beta: float
-    ) -> States:
-        """As ``update``, with an output that is read off: its z follows the states, which feel −β ∂C(z)/∂s through A.
-
-        ∂C/∂z is taken at the z given, which is that of the states after the last sweep.
-        """
-        out = self.graph.output.name
-        moved = dict(states)
-        inner = [name for name in names if name != out]
-        if inner:
-            with torch.enable_grad():
-                moving = {name: states[name].detach().requires_grad_() for name in inner}
-                now = {**states, **moving}
-                drive = self._phi(self._with_input(x, now), inner, self.parameters).sum()
-                if beta and y is not None:
-                    z = states[out].detach().requires_grad_()
-                    (pull,) = torch.autograd.grad(self.cost({out: z}, y).sum(), z)
-                    drive = drive - beta * (pull * self.logits(x, now)).sum()
-                forces = torch.autograd.grad(drive, list(moving.values()))
-            moved |= {name: self._sigma(name, a) for name, a in zip(inner, forces, strict=True)}
-        if out in names:
-            moved[out] = self.logits(x, states).detach()
-        return moved
+        return dict(zip(moving, forces, strict=True))
 
     def relax(
         self,

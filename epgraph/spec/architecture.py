@@ -272,6 +272,35 @@ class DynamicsSpec(Model):
         description="How nudging moves a linear output under the squared error: the published explicit step, or its "
         "fixed point (p + βy)/(1 + β).",
     )
+    flow: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.0,
+        description="Step ε of the gradient flow on F: u + ε(sum − u) with u = σ⁻¹(s), clipped for ReLUα; 0 takes the "
+        "new value at once.",
+        examples=[0.1],
+    )
+    noise: NonNegativeFloat = Field(
+        default=0.0, description="Standard deviation of Gaussian noise on every pre-activation, in every sweep."
+    )
+    state_bits: Annotated[int, Field(ge=0, le=24)] = Field(
+        default=0,
+        description="Bits to which a state is rounded on the range of σ after every update; 0 does not.",
+        examples=[8],
+    )
+    weight_bits: Annotated[int, Field(ge=0, le=24)] = Field(
+        default=0,
+        description="Bits to which the weights that relax are rounded, symmetrically, one scale a weight; 0 does not.",
+        examples=[8],
+    )
+
+    @property
+    def stepped(self) -> bool:
+        """Whether updates go part of the way, or beyond."""
+        return bool(self.flow) or self.over_relaxation != 1
+
+    @property
+    def step(self) -> float:
+        """Part of the way that an update goes: ε of the flow, else ω."""
+        return self.flow or self.over_relaxation
 
 
 class LearningSpec(Model):
