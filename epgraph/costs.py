@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 
 
 class Cost(ABC):
-    """A cost; ``s`` and ``y`` are (batch, classes), y one-hot for labels."""
+    """A cost; ``s`` and ``y`` are (batch, *shape of the output), y one-hot for labels.
+
+    To add one: a class here and its name in ``COSTS``, or a class of the user's own, given to
+    ``epgraph.register_cost``. ``value`` and ``gradient`` are enough; torch.fx records them, as it does activations.
+    """
+
+    readout: ClassVar[bool] = False
+    """Whether the output is read off the states that have edges into it, and takes no part in the dynamics."""
 
     holomorphic: ClassVar[bool] = False
     """Whether ``holomorphic_gradient`` continues ∂C/∂s to complex s."""
@@ -27,9 +34,12 @@ class Cost(ABC):
     def gradient(self, s: Tensor, y: Tensor) -> Tensor:
         """∂C/∂s of shape (batch, classes)."""
 
-    @abstractmethod
     def gradient_pair(self, c: Tensor, o: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return common and odd part of ∂C/∂s at c+o and c−o."""
+        plus, minus = self.gradient(c + o, y), self.gradient(c - o, y)
+        # The odd part enters the dynamics with the factor β beside a common part that is not small, so its
+        # rounding does not matter as that of the odd *state* does.
+        return 0.5 * (plus + minus), 0.5 * (plus - minus)
 
     def holomorphic_gradient(self, s: Tensor, y: Tensor) -> Tensor:
         """∂C/∂s continued to complex s; that of real s where its operations take complex numbers as they are."""
@@ -43,7 +53,7 @@ class SquaredError(Cost):
 
     def value(self, s: Tensor, y: Tensor) -> Tensor:
         """½‖s − y‖² per example."""
-        return 0.5 * (s - y).square().sum(dim=1)
+        return 0.5 * (s - y).square().flatten(1).sum(dim=1)
 
     def gradient(self, s: Tensor, y: Tensor) -> Tensor:
         """Return s − y."""
@@ -55,24 +65,27 @@ class SquaredError(Cost):
 
 
 class CrossEntropy(Cost):
-    """C = −Σ y log softmax(s)."""
+    """C = −Σ y log softmax(s), with the softmax over the units, or the channels of an image."""
 
     holomorphic = True
 
     def value(self, s: Tensor, y: Tensor) -> Tensor:
         """Return the cross-entropy per example, in nats."""
-        return -(y * s.log_softmax(dim=1)).sum(dim=1)
+        return -(y * s.log_softmax(dim=1)).flatten(1).sum(dim=1)
 
     def gradient(self, s: Tensor, y: Tensor) -> Tensor:
         """Return softmax(s)·Σy − y."""
         return s.softmax(dim=1) * y.sum(dim=1, keepdim=True) - y
 
-    def gradient_pair(self, c: Tensor, o: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the pair of gradients."""
-        plus, minus = self.gradient(c + o, y), self.gradient(c - o, y)
-        # The odd part enters the dynamics with the factor β beside a common part that is not small, so its
-        # rounding does not matter as that of the odd *state* does.
-        return 0.5 * (plus + minus), 0.5 * (plus - minus)
+
+class SoftmaxReadout(CrossEntropy):
+    """Cross-entropy of softmax(z), z = Σ A s + b read off outside the dynamics (Laborieux et al. 2021).
+
+    Nothing flows back from z in the free phase; when nudging, the states that are read feel −β Aᵀ ∂C/∂z. The edges into
+    the output and its bias follow their own gradient at the free state, ∂C/∂z ⊗ s, which is exact.
+    """
+
+    readout: ClassVar[bool] = True
 
     def holomorphic_gradient(self, s: Tensor, y: Tensor) -> Tensor:
         """Return e^s/Σe^s · Σy − y: torch's own softmax takes real numbers only.
@@ -83,5 +96,9 @@ class CrossEntropy(Cost):
         return grown / grown.sum(dim=1, keepdim=True) * y.sum(dim=1, keepdim=True) - y
 
 
-COSTS: dict[str, Cost] = {"squared_error": SquaredError(), "cross_entropy": CrossEntropy()}
+COSTS: dict[str, Cost] = {
+    "squared_error": SquaredError(),
+    "cross_entropy": CrossEntropy(),
+    "softmax_readout": SoftmaxReadout(),
+}
 """Every cost by the name under which it is written in YAML."""

@@ -83,6 +83,8 @@ def random_architecture(
     max_states: int = 8,
     gain: tuple[float, float] = (0.2, 0.8),
     width: int = 1,
+    output_activation: object = None,
+    readout: bool = False,
 ) -> dict[str, Any]:
     """Draw an architecture: plain values that YAML and ``Architecture.model_validate`` both take.
 
@@ -100,9 +102,22 @@ def random_architecture(
         Bounds on the gain of an edge.
     width
         Factor on the channels and units of hidden states, for what holds on average over units only.
+    output_activation
+        That of the output, which is otherwise drawn.
+    readout
+        Whether the cost is ``softmax_readout``, with all edges of the output written into it.
     """
     choices = tuple(activations) if activations is not None else SMOOTH if smooth else ACTIVATIONS
-    return _Draft(rng, choices, pool_max and not smooth, rng.randint(min_states, max_states), gain, width).finish()
+    drawn = _Draft(rng, choices, pool_max and not smooth, rng.randint(min_states, max_states), gain, width).finish()
+    if output_activation is not None:
+        drawn["output"]["activation"] = output_activation
+    if readout:
+        drawn["output"] |= {"cost": "softmax_readout", "activation": "identity"}
+        for edge in drawn["edges"]:
+            if edge["from"] == "y":
+                # Between vectors every kind fits both ways.
+                edge["from"], edge["to"] = edge["to"], edge["from"]
+    return drawn
 
 
 def architectures(**options: Any) -> st.SearchStrategy[dict[str, Any]]:
@@ -132,7 +147,7 @@ def random_parameters(graph: NetworkGraph, generator: torch.Generator, scale: fl
     for state in graph.states.values():
         if state.bias_shape is not None and state.bias_scale is not None:
             parameters[f"states.{state.name}.bias"] = uniform(state.bias_shape, -state.bias_scale, state.bias_scale)
-        if isinstance(state.activation, ReLU) and state.activation.random:
+        if isinstance(state.activation, ReLU) and state.activation.stored:
             parameters[f"states.{state.name}.alpha"] = uniform((), state.activation.low, state.activation.high)
     return parameters
 

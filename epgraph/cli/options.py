@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from epgraph.errors import EpgraphError
+from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import SCHEDULES
 from epgraph.spec import Architecture
 
@@ -81,11 +81,19 @@ def load_for(
     """Load a data set for an architecture; where the two do not fit, the message names the line of the file."""
     from epgraph.data import load_data
 
+    classes = architecture.output.classes
+    if classes is None:
+        misfit = Diagnostic(
+            f"{name} has labels, but the network's output has a shape in place of classes",
+            "write output: {classes: …}, or train on targets of your own from Python",
+            at=("output", "shape"),
+        )
+        raise EpgraphError(architecture.locate(misfit))
     try:
         return load_data(
             name,
             shape=architecture.input.shape,
-            classes=architecture.output.classes,
+            classes=classes,
             root=root,
             download=download,
             augment=augment,

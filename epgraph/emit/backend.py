@@ -30,6 +30,8 @@ class Backend:
 
     def unusable(self, plan: Plan, device: torch.device, dtype: torch.dtype) -> str:
         """Return why this backend cannot run a network there; empty if it can."""
+        if self.compiled and plan.graph.architecture.dynamics.noise:
+            return "dynamics.noise: torch.compile draws other random numbers than the seed says"
         if "fuse_updates" in self.rewrites:
             return unavailable(device, dtype)
         if self.name != "onednn" and "pack_weights" not in self.rewrites:

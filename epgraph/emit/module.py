@@ -86,21 +86,22 @@ def module_text(machine: Machine) -> str:
         raise EpgraphError(
             f"an emitted module has no kernels of backend '{machine.backend.name}'", "use another backend"
         )
-    relaxed = dynamics.over_relaxation != 1
-    phases = {name: machine.program(name, relaxed=relaxed) for name in ("free", "pair")}
+    phases = {name: machine.program(name, relaxed=dynamics.stepped) for name in ("free", "pair")}
     parameters = _parameters(machine)
-    trainable = frozenset(name for name in parameters if not name.endswith(".alpha"))
+    learnt = {f"states.{s.name}.alpha" for s in machine.tracer.graph.states.values() if s.activation.learnt}
+    trainable = frozenset(name for name in parameters if not name.endswith(".alpha") or name in learnt)
     functions: dict[str, tuple[Function, ...]] = {
         "constants": machine.tracer.constants(),
         "energy": machine.tracer.energy(),
         "gradient": machine.tracer.gradient(trainable),
+        "local": machine.tracer.local(trainable),
         "readout": machine.tracer.readout(),
     }
     emitted = [
         *(pair.function for pair in machine.tracer.pairs.values()),
         *functions["constants"],
         *(function for phase in phases.values() for function in phase.program.functions),
-        *(function for name in ("energy", "gradient", "readout") for function in functions[name]),
+        *(function for name in ("energy", "gradient", "local", "readout") for function in functions[name]),
     ]
     written = [source(function) for function in emitted]
     parts = [
@@ -163,7 +164,7 @@ def _parameters(machine: Machine) -> dict[str, tuple[str, tuple[int, ...]]]:
     for state in graph.states.values():
         if state.bias_shape is not None:
             found[f"states.{state.name}.bias"] = names("bias", state.name), state.bias_shape
-        if getattr(state.activation, "random", False):
+        if state.activation.stored:
             found[f"states.{state.name}.alpha"] = names("alpha", state.name), ()
     for edge in graph.edges.values():
         if edge.weight_shape is not None:
@@ -185,11 +186,13 @@ def _tables(
     lines = [
         f"NETWORK, BACKEND = {graph.architecture.name!r}, {machine.backend.name!r}",
         f"INPUT, OUTPUT = {graph.input.name!r}, {graph.output.name!r}",
+        f"CLASSES = {graph.architecture.output.classes!r}",
         f"DTYPE = torch.{_dtype(dtype)}",
         f"PARAMETER_DTYPE = torch.{_dtype(kept)}",
         f"MEMORY_FORMAT = torch.{'channels_last' if channels_last else 'contiguous_format'}",
         f"FREE_STEPS, NUDGED_STEPS = {dynamics.free_steps}, {dynamics.nudged_steps}",
-        f"TOLERANCE, BETA, OMEGA = {dynamics.tolerance!r}, {learning.beta!r}, {dynamics.over_relaxation!r}",
+        f"TOLERANCE, BETA, OMEGA = {dynamics.tolerance!r}, {learning.beta!r}, {dynamics.step!r}",
+        f"WEIGHT_BITS = {dynamics.weight_bits}  # to which the weights that relax are rounded; 0: not at all",
         f"CHECK_EVERY = {standalone.CHECK_EVERY}  # sweeps between two looks at the residual",
         "",
         "# Name → name in the functions, and shape of one example.",

@@ -56,6 +56,39 @@ def in_pieces(
     return out
 
 
+def noisy_(summed: Tensor, deviation: float) -> Tensor:
+    """Add Gaussian noise, in place: the same for every memory layout."""
+    return summed.add_(torch.randn(summed.shape, dtype=summed.dtype, device=summed.device), alpha=deviation)
+
+
+def noisy_pair_(summed: Tensor, deviation: float) -> Tensor:
+    """Add the same Gaussian noise to both nudged states: it has no odd part."""
+    noisy_(summed.chunk(2)[0], deviation)
+    return summed
+
+
+def quantise_(state: Tensor, step: float | Tensor) -> Tensor:
+    """Round a state to multiples of a step, in place."""
+    return state.div_(step).round_().mul_(step)
+
+
+def quantise_pair_(state: Tensor, step: float | Tensor) -> Tensor:
+    """Round both nudged states of a pair to multiples of a step: they are formed, rounded, and parted again."""
+    common, odd = state.chunk(2)
+    plus, minus = quantise_(common + odd, step), quantise_(common - odd, step)
+    common.copy_(plus).add_(minus).mul_(0.5)
+    odd.copy_(plus.sub_(minus)).mul_(0.5)
+    return state
+
+
+def rounded(weight: Tensor, bits: int) -> Tensor:
+    """Weight rounded to 2ᵇ − 1 multiples of max|w|/(2ᵇ⁻¹ − 1), positive, zero and negative."""
+    step = weight.abs().amax() / (2 ** (bits - 1) - 1)
+    # A weight of zeros stays one.
+    multiples: Tensor = (weight / step.clamp_min(torch.finfo(weight.dtype).tiny)).round_()
+    return multiples.mul_(step)
+
+
 def inner(a: Tensor, b: Tensor) -> Tensor:
     """⟨a, b⟩ per example, (batch,)."""
     return (a * b).sum(dim=tuple(range(1, a.ndim)))

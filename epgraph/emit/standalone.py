@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from epgraph.emit.runtime import Step, run, watched
+from epgraph.emit.runtime import Step, rounded, run, watched
 
 
 class Phase(NamedTuple):
@@ -32,10 +32,12 @@ PHASES: dict[str, Phase] = {}
 FUNCTIONS: dict[str, tuple[Step, ...]] = {}
 NETWORK, BACKEND = "", ""
 INPUT, OUTPUT = "", ""
+CLASSES: int | None = None
 DTYPE = PARAMETER_DTYPE = torch.float32
 MEMORY_FORMAT = torch.contiguous_format
 FREE_STEPS = NUDGED_STEPS = 0
 TOLERANCE, BETA, OMEGA = 0.0, 0.0, 1.0
+WEIGHT_BITS = 0
 CHECK_EVERY = 5
 
 
@@ -58,7 +60,8 @@ class Engine:
             given = parameters[name].detach()
             if tuple(given.shape) != shape:
                 raise ValueError(f"parameter '{name}' has shape {tuple(given.shape)}, expected {shape}")
-            self.weights[argument] = given.to(PARAMETER_DTYPE)
+            value = given.to(PARAMETER_DTYPE)
+            self.weights[argument] = rounded(value, WEIGHT_BITS) if WEIGHT_BITS and name[:6] == "edges." else value
             self.device = given.device
 
     @torch.no_grad()
@@ -91,18 +94,21 @@ class Engine:
     ) -> dict[str, Tensor]:
         """Gradient of the mean loss of the batch by centred equilibrium propagation, by names of parameters.
 
-        ``target`` is labels (batch,) or targets (batch, classes). The phases nudged by +β and −β run as one batch of
-        2·batch rows: their common part (s⁺+s⁻)/2 stacked on their odd part (s⁺−s⁻)/2.
+        ``target`` is labels (batch,) or targets (batch, *output shape). The phases nudged by +β and −β run as one batch
+        of 2·batch rows: their common part (s⁺+s⁻)/2 stacked on their odd part (s⁺−s⁻)/2.
         """
         clamped = self._clamp(x)
         states = self._run("free", clamped, self._start(x, start or {}), free_steps, tolerance)
-        pairs = {name: torch.cat((s, torch.zeros_like(s))) for name, s in states.items()}
         nudge = {"y": self._targets(target, len(x)), "beta": beta}
+        # Parameters of a readout follow the cost's own gradient at the free states.
+        local = self._call("local", {**clamped, **self._named(states), **nudge})
+        pairs = {name: torch.cat((s, torch.zeros_like(s))) for name, s in states.items()}
         pairs = self._run("pair", clamped, pairs, nudged_steps, tolerance, nudge)
         pairs[INPUT] = _paired(clamped[STATES[INPUT][0]])
-        values = self._call("gradient", self._named(pairs))
+        values = self._call("gradient", {**clamped, **self._named(pairs)})
         scale = -1.0 / (beta * len(x))
-        return {name: g.to(PARAMETER_DTYPE).mul_(scale) for name, g in values.items()}
+        own = {name: g.to(PARAMETER_DTYPE).mul_(1.0 / len(x)) for name, g in local.items()}
+        return {**own, **{name: g.to(PARAMETER_DTYPE).mul_(scale) for name, g in values.items()}}
 
     @torch.no_grad()
     def energy(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
@@ -111,7 +117,7 @@ class Engine:
 
     @torch.no_grad()
     def readout(self, states: Mapping[str, Tensor]) -> Tensor:
-        """Output state, (batch, classes); its largest entry is the class."""
+        """Output state, (batch, *shape); of classes the largest entry is the label."""
         return self._call("readout", self._named(states))["output"]
 
     def _run(
@@ -166,11 +172,12 @@ class Engine:
         return states
 
     def _targets(self, target: Tensor, batch: int) -> Tensor:
-        classes = STATES[OUTPUT][1][0]
-        if target.ndim == 1 and not target.is_floating_point():
-            target = torch.nn.functional.one_hot(target.to(torch.int64), classes)
-        if tuple(target.shape) != (batch, classes):
-            raise ValueError(f"expected {batch} integer labels or targets of shape {(batch, classes)}")
+        shape = (batch, *STATES[OUTPUT][1])
+        if CLASSES is not None and target.ndim == 1 and not target.is_floating_point():
+            target = torch.nn.functional.one_hot(target.to(torch.int64), CLASSES)
+        if tuple(target.shape) != shape:
+            labels = "" if CLASSES is None else "integer labels or "
+            raise ValueError(f"expected {batch} {labels}targets of shape {shape}")
         return target.to(self.device, DTYPE)
 
     def _named(self, states: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -209,5 +216,6 @@ def self_check(batch: int = 4, seed: int = 0) -> None:
         change = float((again[name] - s).float().norm())
         print(f"  {name:<12} norm {size:.4e}  residual {change / max(size, 1e-30):.1e}")
     print(f"  mean energy  {float(engine.energy(x, states).mean()):.4e}")
-    gradient = engine.gradient(x, engine.readout(states).argmax(1))
+    output = engine.readout(states)
+    gradient = engine.gradient(x, output + 1 if CLASSES is None else output.argmax(1))
     print(f"  gradient     norm {sum(float(g.float().norm()) ** 2 for g in gradient.values()) ** 0.5:.4e}")

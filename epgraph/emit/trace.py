@@ -33,6 +33,8 @@ phase of all states but the output, which is held."""
 Results = dict[str, Any]
 Role = Literal["state", "next"]
 
+_SIGN = {"nudged": "−", "pair": "∓"}
+
 MANY = 100
 """States that move, above which what is alike shares a function: text, time and memory grow with it instead."""
 
@@ -43,7 +45,7 @@ class PairActivation:
     def __init__(self, name: str, activation: Activation) -> None:
         recorder = Recorder()
         p, q, alpha = (recorder.argument(n) for n in ("p", "q", "alpha"))
-        fixed = isinstance(activation, ReLU) and not activation.random
+        fixed = isinstance(activation, ReLU) and not activation.stored
         common, odd = activation.pair(p, q, activation.high if fixed else alpha)  # type: ignore[attr-defined]
         self.function = recorder.finish(name, {"common": common, "odd": odd}, (f"σ = {activation.label}",))
         self._call = load((self.function,))[name]
@@ -73,7 +75,7 @@ class Tracer:
         Whether updates of max-pooled edges stay in the function of their class even in a large network, which
         ``reuse_argmax`` needs: it hands what one class computed to the next.
     strict
-        Whether autograd is to take σ′ = 0 at a kink, as ``Activation.slope`` has it, where torch's own choice is 1.
+        Whether autograd is to take σ′ = 0 at a kink, like ``Activation.derivative``, where torch's own choice is 1.
     """
 
     def __init__(self, plan: Plan, dtype: torch.dtype, *, cast: bool, by_class: bool, strict: bool = False) -> None:
@@ -86,7 +88,8 @@ class Tracer:
         self.names = Names()
         self.cost: Cost = COSTS[plan.graph.architecture.output.cost]
         self.many = len(plan.graph.free) > MANY
-        self.closed_form = plan.graph.architecture.dynamics.output_step == "closed_form"
+        self.dynamics = plan.graph.architecture.dynamics
+        self.closed_form = self.dynamics.output_step == "closed_form"
         self.pairs: dict[Activation, PairActivation] = {}
         self._prepared: dict[tuple[str, tuple[str, ...]], str] = {}
 
@@ -106,6 +109,10 @@ class Tracer:
     def gradient(self, trainable: frozenset[str], *, once: bool = True) -> tuple[Function, ...]:
         """½[∂Φ/∂θ(s⁺) − ∂Φ/∂θ(s⁻)] summed over the batch, from pairs, for the parameters named.
 
+        For a learnt level α, −∂F/∂α = Σ (a − α)₊ stands in place of ∂Φ/∂θ, with a the pre-activation, whose sum is
+        taken once more for it.
+
+
         Φ is bilinear, so with s± = c ± o the contrast of an edge is c⊗o + o⊗c: one weight-gradient call an edge, and
         no difference of nearly equal products. ``once=False`` takes that difference instead (to measure its price).
         """
@@ -114,6 +121,10 @@ class Tracer:
     def forces(self) -> tuple[Function, ...]:
         """∂Φ/∂s of every state that moves, all of them at the present states: what σ is applied to."""
         return functions(self._forces(), self.names)
+
+    def local(self, trainable: frozenset[str]) -> tuple[Function, ...]:
+        """∂C/∂θ summed over the batch, at plain states, for parameters of the readout: nothing without one."""
+        return functions(self._local(trainable), self.names)
 
     def readout(self) -> tuple[Function, ...]:
         """The output state."""
@@ -141,7 +152,7 @@ class Tracer:
     def examples(self) -> dict[str, Any]:
         """Zeros of the shape of every argument, for one example; rewrites add what they hand on."""
         graph = self.graph
-        found: dict[str, Any] = {"beta": 1.0, "omega": 1.0, "y": _zeros(1, graph.output.units)}
+        found: dict[str, Any] = {"beta": 1.0, "omega": 1.0, "y": _zeros(1, *graph.output.shape)}
         for state in graph.states.values():
             for role in ("state", "next", "constant"):
                 found[self.names(role, state.name)] = _zeros(1, *state.shape)
@@ -154,6 +165,11 @@ class Tracer:
                 if edge.untied:
                     found[self.names("weight", feedback_of(edge))] = _zeros(*edge.weight_shape)
         return found
+
+    @cached_property
+    def _inside(self) -> tuple[Edge, ...]:
+        """Edges whose interaction is part of Φ."""
+        return tuple(edge for edge in self.graph.edges.values() if not self.graph.reads_out(edge))
 
     @cached_property
     def _batched(self) -> frozenset[str]:
@@ -205,7 +221,7 @@ class Tracer:
                 if state.role == "output" and phase == "clamped":
                     continue
                 driven = update.state in self._driven
-                note = _equation(update, state, driven, phase, relaxed)
+                note = self._equation(update, driven, phase, relaxed)
                 pooled = any(not term.edge.kind.is_linear for term in update.terms)
                 if not self.many or (self.by_class and pooled):
                     record = partial(self._update, update, phase, relaxed, "state")
@@ -226,11 +242,11 @@ class Tracer:
             driven = update.state in self._driven
             own = (self.names(role, state.name) for role in ("force", "state", "constant"))
             like = (state.shape, driven, *map(self._likeness, update.terms))
-            note = f"∂Φ/∂{state.name} = {_sum(update, driven)}"
-            record = partial(self._force, update)
+            note = f"∂Φ/∂{state.name} = {self._written_sum(update, driven, 'free')}"
+            record = partial(self._record_force, update)
             yield self._piece("forces", record, note, (*own, *self._read(update)), like)
 
-    def _force(self, update: Update, recorder: Recorder, results: Results) -> None:
+    def _record_force(self, update: Update, recorder: Recorder, results: Results) -> None:
         results[self.names("force", update.state)] = self._summed(recorder, update, "free")
 
     def _energy(self) -> Iterator[Piece]:
@@ -242,13 +258,13 @@ class Tracer:
         def end(recorder: Recorder, results: Results) -> None:
             results["energy"] = recorder.result(results, "own") - recorder.result(results, "phi")
 
-        free = self.graph.free
+        free = self.graph.dynamic or self.graph.free
         note = "F = Σ G(s) − Φ with G′ = σ⁻¹, and Φ = Σ ⟨s_j, A_e s_i⟩ + Σ ⟨b, s⟩; both (batch,)"
         yield self._piece("energy", start, note, [self.names("state", free[0])], "start")
-        for edge in self.graph.edges.values():
+        for edge in self._inside:
             names = [self.names("weight", edge.name), *self._ends(edge)]
             yield self._piece("energy", partial(self._edge_energy, edge), "", names, self._geometry(edge), 1)
-        for name in free:
+        for name in self.graph.dynamic:
             state = self.graph.states[name]
             names = [self.names(role, name) for role in ("state", "bias", "alpha")]
             like = (state.shape, state.activation, state.bias_shape)
@@ -269,7 +285,7 @@ class Tracer:
         results["own"] = recorder.result(results, "own") + g
 
     def _gradient(self, trainable: frozenset[str], once: bool) -> Iterator[Piece]:
-        for edge in self.graph.edges.values():
+        for edge in self._inside:
             parameter = f"edges.{edge.name}.weight"
             if edge.weight_shape is not None and parameter in trainable:
                 note = f"{edge.name}: c[{edge.source}] ⊗ o[{edge.target}] + o[{edge.source}] ⊗ c[{edge.target}]"
@@ -278,11 +294,15 @@ class Tracer:
                 # A function an edge, so that a gradient can be added up and dropped before the next one is made.
                 function = "gradient" if self.many else f"gradient_{edge.name}"
                 yield self._piece(function, record, note, names, self._geometry(edge))
-        for name in self.graph.free:
+        for name in self.graph.dynamic:
             parameter = f"states.{name}.bias"
             if self.graph.states[name].bias_shape is not None and parameter in trainable:
                 read = (parameter, self.names("state", name))
                 yield self._piece("gradient_biases", partial(self._bias_gradient, name), "", read, self._shape(name))
+        for update in {u.state: u for updates in self.plan.classes for u in updates}.values():
+            parameter = f"states.{update.state}.alpha"
+            if self.graph.states[update.state].activation.learnt and parameter in trainable:
+                yield self._level_piece(update, parameter)
 
     def _edge_gradient(self, edge: Edge, once: bool, recorder: Recorder, results: Results) -> None:
         clamped = self.graph.input.name
@@ -304,9 +324,54 @@ class Tracer:
             found = 0.5 * (plus - edge.kind.weight_gradient(weight, c - o, d - r, shape))
         results[f"edges.{edge.name}.weight"] = found
 
+    def _local(self, trainable: frozenset[str]) -> Iterator[Piece]:
+        if not self.graph.readout:
+            return
+        out = self.graph.output.name
+        for edge in self.graph.pre(out):
+            parameter = f"edges.{edge.name}.weight"
+            if edge.weight_shape is not None and parameter in trainable:
+                record = partial(self._local_gradient, edge)
+                yield Piece(f"local_{edge.name}", 0, record, f"{edge.name}: {edge.source} ⊗ ∂C/∂{out}")
+        if self.graph.output.bias_shape is not None and f"states.{out}.bias" in trainable:
+            yield Piece("local_bias", 0, self._local_bias, f"Σ ∂C/∂{out}")
+
+    def _pull(self, recorder: Recorder) -> Tensor:
+        output = recorder.argument(self.names("state", self.graph.output.name))
+        return self.cost.gradient(output, recorder.argument("y"))
+
+    def _local_gradient(self, edge: Edge, recorder: Recorder, results: Results) -> None:
+        weight = self._weight(recorder, edge.name)
+        assert weight is not None
+        source = recorder.argument(self.names("state", edge.source))
+        pull = self._pull(recorder)
+        results[f"edges.{edge.name}.weight"] = edge.kind.weight_gradient(weight, source, pull, self._shape(edge.source))
+
+    def _local_bias(self, recorder: Recorder, results: Results) -> None:
+        out = self.graph.output
+        results[f"states.{out.name}.bias"] = self._pull(recorder).sum(dim=[0, *range(2, 1 + len(out.shape))])
+
     def _bias_gradient(self, name: str, recorder: Recorder, results: Results) -> None:
         odd = recorder.argument(self.names("state", name)).chunk(2)[1]
         results[f"states.{name}.bias"] = odd.sum(dim=[0, *range(2, 1 + len(self._shape(name)))])
+
+    def _level_piece(self, update: Update, parameter: str) -> Piece:
+        state = self.graph.states[update.state]
+        driven = update.state in self._driven
+        summed = " + ".join([f"c[{state.name}]"] * driven + [_written(term) for term in update.terms])
+        own = (self.names(role, state.name) for role in ("state", "constant", "alpha"))
+        like = ("level", state.shape, driven, *map(self._likeness, update.terms))
+        record = partial(self._level_gradient, update, parameter)
+        function = "gradient_levels" if self.many else f"gradient_level_{state.name}"
+        return self._piece(function, record, f"Σ ({summed} − α)₊", (parameter, *own, *self._read(update)), like)
+
+    def _level_gradient(self, update: Update, parameter: str, recorder: Recorder, results: Results) -> None:
+        state = self.graph.states[update.state]
+        activation, alpha = state.activation, self._alpha(recorder, state)
+        assert isinstance(activation, ReLU)
+        assert not isinstance(alpha, float)
+        p, q = self._summed(recorder, update, "pair").chunk(2)
+        results[parameter] = activation.excess_contrast(p, q, alpha).sum()
 
     @cached_property
     def _driven(self) -> frozenset[str]:
@@ -322,22 +387,35 @@ class Tracer:
         old = recorder.argument(self.names("state", update.state))
         pair = phase == "pair"
         summed = self._summed(recorder, update, phase)
-        if state.role == "output" and phase in ("nudged", "pair"):
+        read = self.graph.readout and state.role == "output"
+        if state.role == "output" and phase in ("nudged", "pair") and not read:
             summed = self._nudge(recorder, summed, old, pair)
+        # What is read off follows the states without delay.
+        relaxed = relaxed and not read
         alpha = self._alpha(recorder, state)
         exact = isinstance(state.activation, ReLU | Identity)
+        if self.dynamics.noise and not read:
+            summed = recorder.call(runtime.noisy_pair_ if pair else runtime.noisy_, summed, self.dynamics.noise)
+        if relaxed and not exact and self.dynamics.flow:
+            # du = ε(sum − u): F falls in the metric of G, and s stays in its range.
+            summed = torch.lerp(self._inverse(state, old, alpha, pair), summed, recorder.argument("omega"))
         if relaxed and exact:
             # G = ½s² on a box: s + ω(sum − s), clipped, never raises F for 0 < ω < 2 (projected SOR).
             summed = torch.lerp(old, summed, recorder.argument("omega"))
         new = self._activate(recorder, state, summed, alpha, pair)
-        if relaxed and not exact:
+        if relaxed and not exact and not self.dynamics.flow:
             new = torch.lerp(old, new, recorder.argument("omega"))
+        bounds = state.activation.bounds(alpha)
+        if self.dynamics.state_bits and bounds is not None:
+            step = bounds[1] / levels(self.dynamics.state_bits, signed=bounds[0] < 0)
+            new = recorder.call(runtime.quantise_pair_ if pair else runtime.quantise_, new, step)
         results[self.names(moved, update.state)] = new
 
     def _summed(self, recorder: Recorder, update: Update, phase: PhaseName) -> Tensor:
-        """The constant and the terms of an update: ∂Φ/∂s."""
+        """Pre-activation ∂Φ/∂s of a state, without nudge: the constant and the terms that act."""
         old = recorder.argument(self.names("state", update.state))
-        parts = [self._term(recorder, term, phase) for term in update.terms] or [torch.zeros_like(old)]
+        terms = self._acting(update, phase)
+        parts = [self._term(recorder, term, phase) for term in terms] or [torch.zeros_like(old)]
         driven = update.state in self._driven
         constant = recorder.argument(self.names("constant", update.state)) if driven else None
         summed = recorder.call(runtime.total_pair if phase == "pair" else runtime.total, constant, *parts)
@@ -348,7 +426,7 @@ class Tracer:
         activation = state.activation
         if not pair:
             if self.strict and not activation.smooth:
-                summed = torch.where(activation.slope(summed, alpha) == 0, summed.detach(), summed)
+                summed = torch.where(activation.derivative(summed, alpha) == 0, summed.detach(), summed)
             return activation.apply_(summed, alpha)
         if isinstance(activation, Identity):
             return summed
@@ -356,6 +434,13 @@ class Tracer:
             # Levels that differ by little share a label, and must not share a function.
             self.pairs[activation] = PairActivation(self.names.fresh("pair", activation.label), activation)
         return recorder.call(runtime.in_pieces, self.pairs[activation], summed, alpha, summed)
+
+    def _inverse(self, state: State, old: Tensor, alpha: float | Tensor, pair: bool) -> Tensor:
+        """σ⁻¹ of a state, or of a pair."""
+        if not pair:
+            return state.activation.inverse(old, alpha)
+        common, odd = old.chunk(2)
+        return torch.cat(state.activation.inverse_pair(common, odd, alpha))
 
     def _nudge(self, recorder: Recorder, summed: Tensor, output: Tensor, pair: bool) -> Tensor:
         """Pull the output towards its target; ±β swaps the parts of a pair.
@@ -377,6 +462,24 @@ class Tracer:
         force, odd_force = self.cost.gradient_pair(common, odd, target)
         return summed - beta * torch.cat((odd_force, force))
 
+    def _force(self, recorder: Recorder, pair: bool) -> Tensor:
+        """−β ∂C/∂s at the output; ±β swaps the parts of a pair."""
+        target, beta = recorder.argument("y"), recorder.argument("beta")
+        output = recorder.argument(self.names("state", self.graph.output.name))
+        if not pair:
+            return -beta * self.cost.gradient(output, target)
+        common, odd = output.chunk(2)
+        force, odd_force = self.cost.gradient_pair(common, odd, target)
+        return -beta * torch.cat((odd_force, force))
+
+    def _acting(self, update: Update, phase: PhaseName) -> tuple[Term, ...]:
+        """Terms that act in a phase: nothing flows back from a readout that is not nudged."""
+        return tuple(t for t in update.terms if phase != "free" or not self._fed_back(t))
+
+    def _fed_back(self, term: Term) -> bool:
+        """Whether a term is what nudging of the readout makes a state feel."""
+        return term.direction == "adjoint" and self.graph.reads_out(term.edge)
+
     def _read(self, update: Update) -> Iterator[str]:
         """Names of what the terms of an update read."""
         for term in update.terms:
@@ -389,7 +492,7 @@ class Tracer:
 
     def _likeness(self, term: Term) -> Hashable:
         """All that decides what a term computes, save the names."""
-        return term.direction, self._geometry(term.edge)
+        return term.direction, self._geometry(term.edge), self._fed_back(term)
 
     def _geometry(self, edge: Edge) -> Hashable:
         ends = (self.graph.states[name] for name in (edge.source, edge.target))
@@ -421,7 +524,9 @@ class Tracer:
             s = seen(recorder.argument(self.names("state", edge.source)))
             forward = edge.kind.forward_pair if pair else edge.kind.forward
             return forward(weight, s, self._shape(edge.target))
-        t = seen(recorder.argument(self.names("state", edge.target)))
+        t = seen(
+            self._force(recorder, pair) if self._fed_back(term) else recorder.argument(self.names("state", edge.target))
+        )
         # A linear edge does not look at its source.
         source = None if edge.kind.is_linear else recorder.argument(self.names("state", edge.source))
         if edge.untied:
@@ -446,13 +551,33 @@ class Tracer:
         activation = state.activation
         if not isinstance(activation, ReLU):
             return 0.0
-        if activation.random:
+        if activation.stored:
             return self._parameter(recorder, self.names("alpha", state.name))
         return activation.high
 
     def _parameter(self, recorder: Recorder, name: str) -> Tensor:
         value = recorder.argument(name)
         return value.to(self.dtype) if self.cast else value
+
+    def _written_sum(self, update: Update, driven: bool, phase: PhaseName) -> str:
+        parts = [f"c[{update.state}]"] * driven
+        for term in self._acting(update, phase):
+            fed = f"A[{term.edge.name}]ᵀ({_SIGN.get(phase)}β ∂C/∂{term.edge.target})"
+            parts.append(fed if self._fed_back(term) else _written(term))
+        return " + ".join(parts or ["0"])
+
+    def _equation(self, update: Update, driven: bool, phase: PhaseName, relaxed: bool) -> str:
+        name, state = update.state, self.graph.states[update.state]
+        summed = self._written_sum(update, driven, phase)
+        read = self.graph.readout and state.role == "output"
+        if state.role == "output" and phase in ("nudged", "pair") and not read:
+            summed += f" {_SIGN[phase]} β ∂C/∂s"
+        summed += " + noise" if self.dynamics.noise and not read else ""
+        if relaxed and not read:
+            exact = isinstance(state.activation, ReLU | Identity) or not self.dynamics.flow
+            old = name if exact else f"σ⁻¹({name})"
+            summed = f"{old} + ω({summed} − {old})"
+        return f"{name} ← {state.activation.label}({summed})"
 
     def _shape(self, name: str) -> Shape:
         return self.graph.states[name].shape
@@ -461,6 +586,11 @@ class Tracer:
 def feedback_of(edge: Edge) -> str:
     """Name of an untied edge's second weight; no edge of the user's own can have it."""
     return f"{edge.name}.feedback"
+
+
+def levels(bits: int, *, signed: bool) -> int:
+    """Steps from 0 to the end of a range that so many bits tell apart; a signed one has as many below 0."""
+    return (1 << (bits - signed)) - 1
 
 
 def _settle(names: tuple[str, ...], recorder: Recorder, results: Results) -> None:
@@ -509,17 +639,3 @@ def _written(term: Term) -> str:
     if term.direction == "forward":
         return f"A[{edge.name}] {edge.source}"
     return f"{'B' if edge.untied else 'A'}[{edge.name}]ᵀ {edge.target}"
-
-
-def _sum(update: Update, driven: bool) -> str:
-    return " + ".join([f"c[{update.state}]"] * driven + [_written(term) for term in update.terms] or ["0"])
-
-
-def _equation(update: Update, state: State, driven: bool, phase: PhaseName, relaxed: bool) -> str:
-    name = update.state
-    summed = _sum(update, driven)
-    if state.role == "output" and phase in ("nudged", "pair"):
-        summed += " − β ∂C/∂s" if phase == "nudged" else " ∓ β ∂C/∂s"
-    if relaxed:
-        summed = f"{name} + ω({summed} − {name})"
-    return f"{name} ← {state.activation.label}({summed})"

@@ -68,6 +68,11 @@ def compile(
     for name in without | also:
         if name not in REWRITES:
             raise EpgraphError(f"unknown rewrite '{name}'", nearest(name, list(REWRITES)))
+    if architecture.dynamics.noise and not doubled:
+        raise EpgraphError(
+            "dynamics.noise needs the two nudged phases as one doubled batch: one by one they would not share it",
+            "compile with doubled=True",
+        )
     plan = lower(build(architecture), schedule)
     try:
         return Engine(

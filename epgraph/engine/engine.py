@@ -22,7 +22,7 @@ from epgraph.emit import BACKENDS, Loaded, Machine, choose, refuse
 from epgraph.emit.anderson import Anderson
 from epgraph.emit.record import recorded
 from epgraph.emit.replay import Memory, capture_for
-from epgraph.emit.runtime import Step, run, watched
+from epgraph.emit.runtime import Step, rounded, run, watched
 from epgraph.emit.trace import PhaseName, feedback_of
 from epgraph.engine.estimators import ESTIMATORS, UNROLLING, WHOLE, Estimate, Problem
 from epgraph.engine.memory import within_memory
@@ -36,6 +36,9 @@ from epgraph.spec.architecture import EstimatorName
 
 GROWN = 1e6
 """A state without bounds whose size exceeds this has diverged; the published networks stay below 10²."""
+
+LOWEST = 1e-3
+"""Learnt levels of ReLUα are kept at or above this: a state whose level is 0 could not come back."""
 
 CHECK_EVERY = 5
 """Sweeps between two looks at the residual when a tolerance is set; each look waits for the device."""
@@ -96,6 +99,7 @@ class Engine(nn.Module):
         self._plain_machines: dict[tuple[torch.dtype, bool], Machine] = {}
         self.graph = plan.graph
         self.architecture = plan.graph.architecture
+        self._learnt = [s.name for s in plan.graph.states.values() if s.activation.learnt]
         self.cost = COSTS[self.architecture.output.cost]
         self.edges = _Named()
         self.states = _Named()
@@ -107,11 +111,14 @@ class Engine(nn.Module):
             if state.bias_shape is not None and state.bias_scale is not None:
                 bias = _uniform(state.bias_shape, state.bias_scale, seed, f"states.{state.name}.bias")
                 module.bias = nn.Parameter(bias.to(device, kept))
-            if isinstance(state.activation, ReLU) and state.activation.random:
+            if isinstance(state.activation, ReLU) and state.activation.stored:
                 low, high = state.activation.low, state.activation.high
                 unit = _uniform((), 1.0, seed, f"states.{state.name}.alpha")
-                alpha = low + (high - low) * 0.5 * (unit + 1)
-                module.register_buffer("alpha", alpha.to(device, kept))
+                alpha = (low + (high - low) * 0.5 * (unit + 1)).to(device, kept)
+                if state.activation.learn:
+                    module.alpha = nn.Parameter(alpha)
+                else:
+                    module.register_buffer("alpha", alpha)
             self.states.put(state.name, module)
         for edge in self.graph.edges.values():
             module = nn.Module()
@@ -151,15 +158,26 @@ class Engine(nn.Module):
         """Clipping level of a ReLUα state; 0 (unused) for other activations."""
         if not isinstance(state.activation, ReLU):
             return 0.0
-        if not state.activation.random:
+        if not state.activation.stored:
             return state.activation.high
-        drawn = self.states[state.name].alpha
-        assert isinstance(drawn, Tensor)
-        return drawn
+        level = self.states[state.name].alpha
+        assert isinstance(level, Tensor)
+        return level.detach()
+
+    def levels(self) -> dict[str, nn.Parameter]:
+        """Levels α that learn, by the name of their state."""
+        found = {name: self.states[name].alpha for name in self._learnt}
+        return {name: level for name, level in found.items() if isinstance(level, nn.Parameter) and level.requires_grad}
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Bring learnt levels α back to at least ``LOWEST``; every batch begins with it."""
+        for name in self._learnt:
+            self.states[name].alpha.clamp_(min=LOWEST)  # type: ignore[operator]
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """Return the output state at the free equilibrium, (batch, classes), starting from zeros."""
+        """Return the output state at the free equilibrium, (batch, *output shape), starting from zeros."""
         return self.relax(x).states[self.graph.output.name]
 
     @torch.no_grad()
@@ -188,7 +206,7 @@ class Engine(nn.Module):
             Stop once the relative residual of every example is at most this; 0 takes all steps. Left out,
             ``dynamics.tolerance``.
         target, beta
-            Labels (batch,) or targets (batch, classes) and the strength of the nudge towards them (negative:
+            Labels (batch,) or targets (batch, *output shape) and the strength of the nudge towards them (negative:
             away from them); without a target the phase is free.
         record
             Keep states, energy F and residual after every sweep (memory then grows with the sweeps).
@@ -269,7 +287,7 @@ class Engine(nn.Module):
         Parameters
         ----------
         x, y
-            Input (batch, *input shape) and labels (batch,), or targets (batch, classes).
+            Input (batch, *input shape) and labels (batch,), or targets (batch, *output shape).
         estimator
             Name of a rule (``epgraph.engine.estimators``): ``centered`` contrasts +β and −β (Eq. 5), ``positive`` +β
             and free, ``negative`` free and −β (Eq. 4), … Contrastive and coupled learning give the gradient of their
@@ -404,7 +422,8 @@ class Engine(nn.Module):
             values = dict(clamped.values)
             run(program.prepare, values)
             prepared |= {name: values[name] for _, _, results in program.prepare for name in results}
-        replay = None if record or dynamics.anderson or not steps else machine.replay
+        # Noise is drawn anew by every sweep, which a captured one might not do.
+        replay = None if record or dynamics.anderson or dynamics.noise or not steps else machine.replay
 
         def load(memory: Memory) -> dict[str, Any]:
             # Captured sweeps may have to start twice.
@@ -461,8 +480,7 @@ class Engine(nn.Module):
 
     def program(self, phase: PhaseName, machine: Machine | None = None) -> Loaded:
         """The emitted sweep of a phase; emitted now, if it was not before."""
-        relaxed = self.architecture.dynamics.over_relaxation != 1
-        return (machine or self.machine).program(phase, relaxed=relaxed)
+        return (machine or self.machine).program(phase, relaxed=self.architecture.dynamics.stepped)
 
     def _mixer(self, x: Tensor, names: Sequence[str], held: States, *, free: bool, pair: bool) -> Anderson:
         """Anderson acceleration of the states named. The energy, if there is one, is watched where nothing nudges."""
@@ -542,6 +560,7 @@ class Engine(nn.Module):
                 rows = 1 if len(constant) == 1 else copies
                 values[machine.tracer.names("constant", name)] = constant.repeat(rows, *(1,) * (constant.ndim - 1))
         return Clamped(clamped.x.repeat(copies, *(1,) * (clamped.x.ndim - 1)), values, {}, machine)
+
     def plain(self, dtype: torch.dtype | None = None) -> Machine:
         """Programs in their plain form, which autograd differentiates, in the engine's precision or another."""
         dtype = dtype or self.dtype
@@ -570,6 +589,7 @@ class Engine(nn.Module):
         ``prepared`` receives what depends on parameters alone, for other pieces of the batch.
         """
         machine = self.machine
+        self.project()
         values = self._weights()
         values[machine.tracer.names("state", self.graph.input.name)] = x
         run(self._steps("constants"), values)
@@ -607,9 +627,9 @@ class Engine(nn.Module):
         return x.to(self.device, self.dtype)
 
     def targets(self, y: Tensor, batch: int) -> Tensor:
-        """Labels (batch,) as one-hot rows, or targets (batch, classes) as they are."""
-        classes = self.graph.output.units
-        if y.ndim == 1 and not y.is_floating_point() and len(y) == batch:
+        """Labels (batch,) as one-hot rows, or targets (batch, *output shape) as they are."""
+        classes, shape = self.architecture.output.classes, (batch, *self.graph.output.shape)
+        if classes is not None and y.ndim == 1 and not y.is_floating_point() and len(y) == batch:
             y = y.to(self.device, torch.int64)
             if bool(((y < 0) | (y >= classes)).any()):
                 raise EpgraphError(
@@ -617,10 +637,12 @@ class Engine(nn.Module):
                     "set output.classes, or relabel the data from 0",
                 )
             return nn.functional.one_hot(y, classes).to(self.dtype)
-        if tuple(y.shape) != (batch, classes):
+        if tuple(y.shape) != shape:
+            labels = "integer labels or " if classes is not None else ""
             raise EpgraphError(
-                f"expected {batch} integer labels or targets of shape ({batch}, {classes}), "
-                f"found {tuple(y.shape)} of {str(y.dtype).removeprefix('torch.')}"
+                f"expected {batch} {labels}targets of shape {shape}, "
+                f"found {tuple(y.shape)} of {str(y.dtype).removeprefix('torch.')}",
+                "" if classes is not None else "labels need output.classes in place of output.shape",
             )
         return y.to(self.device, self.dtype)
 
@@ -633,6 +655,8 @@ class Engine(nn.Module):
         self, pairs: States, x: Tensor, scale: float, wanted: Collection[str] | None = None
     ) -> Iterator[tuple[nn.Parameter, Tensor]]:
         """Yield ``scale`` · ½[∂Φ/∂θ(s⁺) − ∂Φ/∂θ(s⁻)], summed over the batch, for one parameter after the other.
+
+        For a learnt level α, Σ (∂Φ/∂s − α)₊ stands in place of ∂Φ/∂θ.
 
         Parameters
         ----------
@@ -647,15 +671,34 @@ class Engine(nn.Module):
         parameters = dict(self.named_parameters())
         trained = [name for name, parameter in parameters.items() if parameter.requires_grad]
         both = {_tied(name) for name in trained if wanted is None or name in wanted}
-        values = self._weights() | self._named({**pairs, self.graph.input.name: torch.cat((x, torch.zeros_like(x)))})
-        for step in self._steps("gradient", trainable=frozenset(both), once=self.doubled):
+        values = self._weights()
+        if self._learnt:
+            # A level learns from pre-activations, of which input and biases are a part.
+            values[self.machine.tracer.names("state", self.graph.input.name)] = x
+            run(self._steps("constants"), values)
+        values |= self._named({**pairs, self.graph.input.name: torch.cat((x, torch.zeros_like(x)))})
+        for name, found in self._computed("gradient", values, trainable=frozenset(both), once=self.doubled):
+            gradient = found.to(parameters[name].dtype).mul_(scale)
+            feedback = name.removesuffix("weight") + "feedback"
+            if feedback in trained and name in trained:
+                yield parameters[feedback], gradient.clone()
+            yield parameters[name if name in trained else feedback], gradient
+
+    def accumulate_local(self, clamped: Clamped, free: States, nudge: Nudge) -> None:
+        """Add the cost's own gradient at the free state to every ``.grad`` of a readout; there may be none."""
+        parameters = {name: p for name, p in self.named_parameters() if p.requires_grad}
+        values = clamped.values | self._named(free) | {"y": nudge.target}
+        for name, found in self._computed("local", values, trainable=frozenset(parameters)):
+            parameter = parameters[name]
+            gradient = found.to(parameter.dtype).mul_(1.0 / nudge.examples)
+            parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+
+    def _computed(self, what: str, values: dict[str, Any], **options: Any) -> Iterator[tuple[str, Tensor]]:
+        """Yield what a recorded function computes, one result after the other, so that each can be used up."""
+        for step in self._steps(what, **options):
             run((step,), values)
             for name in step[2]:
-                gradient = values.pop(name).to(parameters[name].dtype).mul_(scale)
-                feedback = name.removesuffix("weight") + "feedback"
-                if feedback in trained and name in trained:
-                    yield parameters[feedback], gradient.clone()
-                yield parameters[name if name in trained else feedback], gradient
+                yield name, values.pop(name)
 
     def _load(
         self,
@@ -672,7 +715,7 @@ class Engine(nn.Module):
         names = clamped.machine.tracer.names
         last = torch.channels_last if program.program.channels_last else torch.contiguous_format
         taken = {name for _, arguments, _ in (*program.warm, *program.sweep) for name in arguments}
-        made: dict[str, Any] = {"omega": self.architecture.dynamics.over_relaxation} if "omega" in taken else {}
+        made: dict[str, Any] = {"omega": self.architecture.dynamics.step} if "omega" in taken else {}
         for name, value in {**clamped.values, **clamped.prepared}.items():
             if name in taken:
                 made[name] = memory.hold(name, value)
@@ -702,19 +745,23 @@ class Engine(nn.Module):
         return made
 
     def _weights(self, machine: Machine | None = None) -> dict[str, Any]:
+        """Parameters by the names of emitted code; weights as they relax, rounded where that is asked for."""
         return {name: value.detach() for name, value in self.attached(machine).items()}
 
     def attached(self, machine: Machine | None = None) -> dict[str, Tensor]:
-        """Parameters by the names of emitted code, attached to what autograd knows of them."""
+        """``_weights``, attached to what autograd knows of them; rounding counts as the identity there."""
         names = (machine or self.machine).tracer.names
+        bits = self.architecture.dynamics.weight_bits
         values: dict[str, Tensor] = {}
-        for edge in self.graph.edges.values():
-            weight = self.weight(edge)
+
+        def put(name: str, weight: Tensor | None) -> None:
             if weight is not None:
-                values[names("weight", edge.name)] = weight
-            feedback = self.feedback(edge)
-            if feedback is not None:
-                values[names("weight", feedback_of(edge))] = feedback
+                whole = weight.detach()
+                values[names("weight", name)] = rounded(whole, bits) + (weight - whole) if bits else weight
+
+        for edge in self.graph.edges.values():
+            put(edge.name, self.weight(edge))
+            put(feedback_of(edge), self.feedback(edge))
         for state in self.graph.states.values():
             bias, alpha = self.bias(state), self.alpha(state)
             if bias is not None:

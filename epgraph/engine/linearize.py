@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from epgraph.activations import ReLU
 from epgraph.engine.krylov import conjugate_gradients, minres
 from epgraph.engine.plain import Plain
 from epgraph.engine.relaxation import States
@@ -95,11 +94,11 @@ class Linearisation:
 
     @cached_property
     def slopes(self) -> Tensor:
-        """σ′(∂Φ/∂s): the diagonal of D."""
+        """σ′(∂Φ/∂s): the diagonal of D; zero for a readout, which is no part of the dynamics."""
         return self.flat(
             {
-                name: self.graph.states[name].activation.slope(force.detach(), self._alpha(name))
-                for name, force in self.forces.items()
+                name: self.graph.states[name].activation.derivative(self.forces[name].detach(), self._alpha(name))
+                for name in self.graph.dynamic
             }
         )
 
@@ -213,9 +212,9 @@ class Linearisation:
         for name, force in self.forces.items():
             activation, alpha = self.graph.states[name].activation, self._alpha(name)
             force = force.detach()
-            slope = activation.slope(force, alpha)
-            middle = 0.5 * alpha if isinstance(activation, ReLU) else 0.0
-            flat = slope <= FLAT * activation.slope(torch.zeros_like(force[:1]) + middle, alpha)
+            slope = activation.derivative(force, alpha)
+            middle = activation.middle(alpha)
+            flat = slope <= FLAT * activation.derivative(torch.zeros_like(force[:1]) + middle, alpha)
             low = float((flat & (force < middle)).double().mean())
             high = float((flat & (force >= middle)).double().mean())
             found[name] = Saturation(low, high, 1 - low - high)

@@ -18,7 +18,7 @@ from epgraph.costs import Cost
 
 @dataclass(frozen=True)
 class Nudge:
-    """A cost, its target (batch, classes) and the strength β with which it pulls at the output.
+    """A cost, its target (batch, *output shape) and the strength β with which it pulls at the output.
 
     ``whole`` is the number of examples over which the loss is averaged, where ``target`` is a piece of a batch.
     ``turns`` are complex numbers of modulus 1, (batch, 1), by which β is turned for each example (holomorphic EP).
@@ -33,7 +33,12 @@ class Nudge:
     @property
     def scale(self) -> float:
         """1/(β · examples): from the contrast of two states to the gradient of the mean loss."""
-        return 1.0 / (self.beta * (self.whole or len(self.target)))
+        return 1.0 / (self.beta * self.examples)
+
+    @property
+    def examples(self) -> int:
+        """Number of examples over which the loss is averaged."""
+        return self.whole or len(self.target)
 
 
 def make_pair(plus: Tensor, minus: Tensor) -> Tensor:

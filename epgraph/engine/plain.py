@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Plain:
     """A batch with its input clamped, as torch code whose results autograd can follow back to states and parameters.
 
-    What runs is what the tracer records before any rewrite; at a kink σ′ is 0 (``Activation.slope``).
+    What runs is what the tracer records before any rewrite; at a kink σ′ is 0 (``Activation.derivative``).
 
     Parameters
     ----------
@@ -44,9 +44,9 @@ class Plain:
 
     def sweep(self, states: States, nudge: Nudge | None = None) -> States:
         """Take one sweep, free or nudged; the states given are left as they are."""
-        omega = self.engine.architecture.dynamics.over_relaxation
-        program = self.machine.program("free" if nudge is None else "nudged", relaxed=omega != 1)
-        values = {**self.values, **self.named(states), "omega": omega}
+        dynamics = self.engine.architecture.dynamics
+        program = self.machine.program("free" if nudge is None else "nudged", relaxed=dynamics.stepped)
+        values = {**self.values, **self.named(states), "omega": dynamics.step}
         if nudge is not None:
             values |= {"y": nudge.target, "beta": nudge.beta}
         run(program.sweep, values)

@@ -17,15 +17,18 @@ A set of states is a dict from name to a float64 tensor ``(batch, *shape)``; the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot, pad
 
-from epgraph.activations import Activation, Logistic, ReLU, Tanh
+from epgraph.activations import Activation, Logistic, ReLU, Softclip, Tanh
 from epgraph.activations import Identity as IdentityActivation
+from epgraph.costs import COSTS
 from epgraph.edges import Dense, Identity
 from epgraph.edges.convolution import Convolution
 from epgraph.graph import Edge, NetworkGraph
@@ -42,6 +45,9 @@ Classes = Sequence[Sequence[str]]
 Estimator = Literal["centered", "positive", "negative"]
 
 _ROWS_AT_ONCE = 128
+
+_NODES = 200
+"""Points of the quadrature that gives the dilogarithm."""
 
 
 def convolve(s: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
@@ -112,16 +118,19 @@ def interaction(edge: Edge, weight: Tensor | None, s: Tensor, t: Tensor) -> Tens
 
 
 def sigma(activation: Activation, a: Tensor, alpha: float) -> Tensor:
-    """σ(a), elementwise; ``alpha`` is the clipping level of ReLUα."""
+    """σ(a), elementwise; ``alpha`` is the clipping level of ReLUα. A user's own σ is called: there is no other."""
     if isinstance(activation, ReLU):
         return a.clamp(0.0, alpha)
     if isinstance(activation, IdentityActivation):
         return a.clone()
     if isinstance(activation, Tanh):
-        return a.tanh()
+        return activation.height * (activation.slope / activation.height * a).tanh()
     if isinstance(activation, Logistic):
-        return a.sigmoid()
-    raise TypeError(f"the oracle does not know the activation '{activation.label}'; write its σ down here")
+        return activation.height * (4 * activation.slope / activation.height * (a - activation.center)).sigmoid()
+    if isinstance(activation, Softclip):
+        k, zero = activation.sharpness, torch.zeros_like(a)
+        return (torch.logaddexp(k * a, zero) - torch.logaddexp(k * (a - activation.alpha), zero)) / k
+    return activation.apply_(a.clone(), alpha)
 
 
 def slope(activation: Activation, a: Tensor, alpha: float) -> Tensor:
@@ -131,21 +140,47 @@ def slope(activation: Activation, a: Tensor, alpha: float) -> Tensor:
     if isinstance(activation, IdentityActivation):
         return torch.ones_like(a)
     if isinstance(activation, Tanh):
-        return a.cosh().pow(-2)
+        return activation.slope * (activation.slope / activation.height * a).cosh().pow(-2)
     if isinstance(activation, Logistic):
-        return a.sigmoid() * (-a).sigmoid()
-    raise TypeError(f"the oracle does not know the activation '{activation.label}'; write its σ′ down here")
+        z = 4 * activation.slope / activation.height * (a - activation.center)
+        return 4 * activation.slope * z.sigmoid() * (-z).sigmoid()
+    if isinstance(activation, Softclip):
+        k = activation.sharpness
+        # λ(ka) − λ(k(a−α)), without the difference.
+        low, high = k * a / 2, k * (a - activation.alpha) / 2
+        return math.sinh(k * activation.alpha / 2) / (2 * low.cosh() * high.cosh())
+    with torch.enable_grad():
+        point = a.detach().clone().requires_grad_()
+        (found,) = torch.autograd.grad(activation.apply_(point.clone(), alpha).sum(), point)
+    return found
 
 
-def self_energy(activation: Activation, s: Tensor) -> Tensor:
+def self_energy(activation: Activation, s: Tensor, alpha: float = 0.0) -> Tensor:
     """G(s), elementwise, with G′ = σ⁻¹ on the range of σ: [0, α] for ReLUα, where the kinks do not show."""
     if isinstance(activation, ReLU | IdentityActivation):
         return s**2 / 2
     if isinstance(activation, Tanh):
-        return (torch.xlogy(1 + s, 1 + s) + torch.xlogy(1 - s, 1 - s)) / 2
+        h, u = activation.height, s / activation.height
+        return h**2 / activation.slope * (torch.xlogy(1 + u, 1 + u) + torch.xlogy(1 - u, 1 - u)) / 2
     if isinstance(activation, Logistic):
-        return torch.xlogy(s, s) + torch.xlogy(1 - s, 1 - s)
-    raise TypeError(f"the oracle does not know the activation '{activation.label}'; write its G down here")
+        h, u = activation.height, s / activation.height
+        own = torch.xlogy(u, u) + torch.xlogy(1 - u, 1 - u)
+        return activation.center * s + h**2 / (4 * activation.slope) * own
+    if isinstance(activation, Softclip):
+        k = activation.sharpness
+        ends = dilogarithm((-k * s).exp()) + dilogarithm((-k * (activation.alpha - s)).exp())
+        return s**2 / 2 + ends / k**2
+    return activation.self_energy(s, alpha)
+
+
+def dilogarithm(z: Tensor) -> Tensor:
+    """Li₂(z) = −∫₀¹ ln(1 − zu)/u du for 0 ≤ z ≤ 1, by Gauss–Legendre quadrature in w, u = 1 − w⁶."""
+    nodes, weights = (torch.from_numpy(v) for v in np.polynomial.legendre.leggauss(_NODES))
+    w = (nodes + 1) / 2
+    u = 1 - w**6
+    # 1 − zu = (1 − z) + z w⁶ keeps its digits where both are nearly 1.
+    values = -((1 - z)[..., None] + z[..., None] * w**6).log() / u * 6 * w**5
+    return values @ weights / 2
 
 
 class Reference:
@@ -157,7 +192,7 @@ class Reference:
         The network.
     parameters
         A state dict: ``edges.<edge>.weight`` (OIHW, or (out, in)), ``states.<state>.bias`` (one number a
-        channel, or a unit) and, where α is drawn at random, ``states.<state>.alpha`` (one number). Copied to
+        channel, or a unit) and, where α is drawn or learnt, ``states.<state>.alpha`` (one number). Copied to
         float64 on the CPU; other names are ignored.
 
     Raises
@@ -174,28 +209,48 @@ class Reference:
         self._alpha = {}
         for name in graph.free:
             activation = graph.states[name].activation
-            if isinstance(activation, ReLU) and activation.random:
-                self._alpha[name] = _read(parameters, f"states.{name}.alpha", ()).item()
+            if isinstance(activation, ReLU) and activation.stored:
+                level = _read(parameters, f"states.{name}.alpha", ())
+                self._alpha[name] = level.item()
+                if activation.learn:
+                    self.parameters[f"states.{name}.alpha"] = level
             else:
                 self._alpha[name] = activation.low if isinstance(activation, ReLU) else 0.0
 
     def phi(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
         """Φ(x, s, θ) of each example, (batch,)."""
-        return self._phi(self._with_input(x, states), self.graph.free, self.parameters)
+        return self._phi(self._with_input(x, states), self.graph.dynamic, self.parameters)
 
     def energy(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
         """F = Σ_n G_n(s^n) − Φ of each example, (batch,); without the nudging term βC."""
         own = sum(
-            self_energy(self.graph.states[name].activation, states[name]).flatten(1).sum(1) for name in self.graph.free
+            self_energy(self.graph.states[name].activation, states[name], self._alpha[name]).flatten(1).sum(1)
+            for name in self.graph.dynamic
         )
         return own - self.phi(x, states)
 
     def cost(self, states: Mapping[str, Tensor], y: Tensor) -> Tensor:
-        """C of each example, (batch,): ½‖s − y‖², or −Σ y ln softmax(s); ``y`` is (batch, classes)."""
+        """C of each example, (batch,): ½‖s − y‖², or −Σ y ln softmax(s); ``y`` is (batch, *output shape).
+
+        The softmax is over the units, or over the channels of every pixel. A user's own cost is called.
+        """
         s, y = states[self.graph.output.name], y.to(torch.float64)
-        if self.graph.architecture.output.cost == "squared_error":
-            return ((s - y) ** 2).sum(1) / 2
-        return y.sum(1) * s.logsumexp(1) - (y * s).sum(1)
+        name = self.graph.architecture.output.cost
+        if name == "squared_error":
+            return ((s - y) ** 2).flatten(1).sum(1) / 2
+        if name in ("cross_entropy", "softmax_readout"):
+            return (y.sum(1) * s.logsumexp(1) - (y * s).sum(1)).reshape(len(s), -1).sum(1)
+        return COSTS[name].value(s, y)
+
+    def logits(self, x: Tensor, states: Mapping[str, Tensor], parameters: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Σ A_e s + b of a readout: what ⟨z, A_e s⟩ and ⟨z, b⟩ summed are linear in, differentiated by z."""
+        out = self.graph.output
+        now = self._with_input(x, states)
+        with torch.enable_grad():
+            z = torch.zeros(x.shape[0], *out.shape, dtype=torch.float64, requires_grad=True)
+            read = self._phi({**now, out.name: z}, [out.name], parameters or self.parameters, self._outside)
+            (found,) = torch.autograd.grad(read.sum(), z, create_graph=True)
+        return found
 
     def zeros(self, batch: int) -> States:
         """All free states at zero, for ``batch`` examples."""
@@ -220,16 +275,43 @@ class Reference:
         dict
             All states: the moved ones new, the others as they were.
         """
+        forces = self.forces(x, states, names, y, beta)
+        moved = {name: self._sigma(name, a) for name, a in forces.items()}
+        out = self.graph.output.name
+        if self.graph.readout and out in names:
+            moved[out] = self.logits(x, states).detach()
+        return {**states, **moved}
+
+    def forces(
+        self,
+        x: Tensor,
+        states: Mapping[str, Tensor],
+        names: Collection[str],
+        y: Tensor | None = None,
+        beta: float = 0.0,
+    ) -> States:
+        """Pre-activations ∂Φ/∂s − β ∂C/∂s of the states in ``names``, apart from a readout, which has none.
+
+        A readout z pulls at the states that it is read off by −β ∂C(z)/∂z through A, taken at the z given: that of the
+        states after the last sweep.
+        """
+        names = [name for name in names if name in self.graph.dynamic]
+        if not names:
+            return {}
         with torch.enable_grad():
             moving = {name: states[name].detach().requires_grad_() for name in names}
             now = self._with_input(x, {**states, **moving})
             drive = self._phi(now, names, self.parameters).sum()
-            if beta and self.graph.output.name in moving:
-                if y is None:
-                    raise ValueError("nudging (beta ≠ 0) needs the target y")
+            if beta and y is None:
+                raise ValueError("nudging (beta ≠ 0) needs the target y")
+            if beta and y is not None and self.graph.readout:
+                z = states[self.graph.output.name].detach().requires_grad_()
+                (pull,) = torch.autograd.grad(self.cost({self.graph.output.name: z}, y).sum(), z)
+                drive = drive - beta * (pull * self.logits(x, {**states, **moving})).sum()
+            elif beta and y is not None and self.graph.output.name in moving:
                 drive = drive - beta * self.cost(now, y).sum()
             forces = torch.autograd.grad(drive, list(moving.values()))
-        return {**states, **{name: self._sigma(name, a) for name, a in zip(moving, forces, strict=True)}}
+        return dict(zip(moving, forces, strict=True))
 
     def relax(
         self,
@@ -248,11 +330,23 @@ class Reference:
         return now
 
     def parameter_gradient(self, x: Tensor, states: Mapping[str, Tensor]) -> Gradients:
-        """∂/∂θ of Φ summed over the batch, at fixed states."""
+        """∂/∂θ of Φ summed over the batch, at fixed states.
+
+        For a learnt α it is −∂F/∂α, with F minimised over the box [0, α]: the sum of ∂Φ/∂s − α over the units that
+        their drive holds at α.
+        """
         with torch.enable_grad():
             parameters = {name: p.detach().requires_grad_() for name, p in self.parameters.items()}
-            total = self._phi(self._with_input(x, states), self.graph.free, parameters).sum()
-            return _gradients(total, parameters)
+            leaf = {name: states[name].detach().requires_grad_() for name in self.graph.dynamic}
+            if not leaf:
+                return {name: torch.zeros_like(p) for name, p in parameters.items()}
+            total = self._phi(self._with_input(x, leaf), self.graph.dynamic, parameters).sum()
+            drives = dict(zip(leaf, torch.autograd.grad(total, list(leaf.values()), retain_graph=True), strict=True))
+            found = _gradients(total, parameters)
+        for name in self._learnt:
+            level = self._alpha[name]
+            found[f"states.{name}.alpha"] = sum((a - level for a in drives[name].flatten() if a > level), _zero())
+        return found
 
     def ep_gradient(
         self,
@@ -285,7 +379,17 @@ class Reference:
             for b in (upper, lower)
         ]
         scale = -1 / ((upper - lower) * x.shape[0])
-        return {name: scale * (ends[0][name] - ends[1][name]) for name in self.parameters}
+        found = {name: scale * (ends[0][name] - ends[1][name]) for name in self.parameters}
+        return found | self._local_gradient(x, y, free)
+
+    def _local_gradient(self, x: Tensor, y: Tensor, states: Mapping[str, Tensor]) -> Gradients:
+        """∂/∂θ of the mean cost of a readout at fixed states, for its own parameters; empty without one."""
+        if not self.graph.readout:
+            return {}
+        with torch.enable_grad():
+            own = {name: self.parameters[name].detach().requires_grad_() for name in self._read_off}
+            now = {**states, self.graph.output.name: self.logits(x, states, {**self.parameters, **own})}
+            return _gradients(self.cost(now, y).mean(), own) if own else {}
 
     def implicit_gradient(self, x: Tensor, y: Tensor, states: Mapping[str, Tensor]) -> Gradients:
         """Return the exact gradient of the batch mean of the loss: s = σ(∂Φ/∂s) differentiated implicitly.
@@ -299,12 +403,14 @@ class Reference:
         states
             The free equilibrium for ``x``; dense matrices over the units of one example are formed.
         """
+        if not self.graph.dynamic:
+            return self._local_gradient(x, y, states)
         with torch.enable_grad():
-            leaf = {name: states[name].detach().requires_grad_() for name in self.graph.free}
-            out = self.graph.output.name
-            (pull,) = torch.autograd.grad(self.cost(leaf, y).sum(), leaf[out])
-        adjoint = torch.zeros(x.shape[0], self._units, dtype=torch.float64)
-        adjoint[:, -pull.shape[1] :] = pull  # the output is the last of the free states
+            leaf = {name: states[name].detach().requires_grad_() for name in self.graph.dynamic}
+            seen = {**leaf, self.graph.output.name: self.logits(x, leaf)} if self.graph.readout else leaf
+            total = self.cost(seen, y).sum()
+            pulls = torch.autograd.grad(total, list(leaf.values()), materialize_grads=True)
+        adjoint = torch.cat([pull.flatten(1) for pull in pulls], dim=1)
         for k in range(x.shape[0]):
             index, d, coupling = self._curvature(x[k : k + 1], {n: s[k : k + 1] for n, s in states.items()})
             system = torch.eye(len(index), dtype=torch.float64) - coupling * d
@@ -312,10 +418,17 @@ class Reference:
             adjoint[k] = torch.zeros_like(adjoint[k]).index_copy(0, index, d * mu)
         with torch.enable_grad():
             parameters = {name: p.detach().requires_grad_() for name, p in self.parameters.items()}
-            total = self._phi(self._with_input(x, leaf), self.graph.free, parameters).sum()
+            total = self._phi(self._with_input(x, leaf), self.graph.dynamic, parameters).sum()
             forces = torch.autograd.grad(total, list(leaf.values()), create_graph=True)
             paired = (adjoint * torch.cat([f.flatten(1) for f in forces], dim=1)).sum() / x.shape[0]
-            return _gradients(paired, parameters)
+            moved = torch.autograd.grad(paired, list(leaf.values()), retain_graph=True, materialize_grads=True)
+            found = _gradients(paired, parameters)
+        # A unit held at α moves with it: ds/dα = 1 there, and ∂C/∂s + ∂²Φ/∂s² λ is what the loss makes of that.
+        felt = {name: g + pull / x.shape[0] for name, g, pull in zip(leaf, moved, pulls, strict=True)}
+        for name in self._learnt:
+            held = forces[list(leaf).index(name)].detach() > self._alpha[name]
+            found[f"states.{name}.alpha"] = felt[name][held].sum()
+        return found | self._local_gradient(x, y, states)
 
     def residual(self, x: Tensor, states: Mapping[str, Tensor]) -> float:
         """Return the largest ‖σ(∂Φ/∂s) − s‖/‖s‖ of the examples, all states moving at once."""
@@ -344,8 +457,19 @@ class Reference:
         return float(self.cost(self.relax(x, classes, sweeps), y).mean())
 
     @property
-    def _units(self) -> int:
-        return sum(self.graph.states[name].units for name in self.graph.free)
+    def _learnt(self) -> list[str]:
+        return [name for name in self.graph.free if f"states.{name}.alpha" in self.parameters]
+
+    @property
+    def _outside(self) -> list[Edge]:
+        """Edges of a readout."""
+        return [edge for edge in self.graph.edges.values() if self.graph.reads_out(edge)]
+
+    @property
+    def _read_off(self) -> list[str]:
+        """Parameters of a readout."""
+        names = [f"edges.{e.name}.weight" for e in self._outside] + [f"states.{self.graph.output.name}.bias"]
+        return [name for name in names if name in self.parameters]
 
     def _sigma(self, name: str, a: Tensor) -> Tensor:
         return sigma(self.graph.states[name].activation, a, self._alpha[name])
@@ -354,14 +478,21 @@ class Reference:
         return {self.graph.input.name: x.to(torch.float64), **states}
 
     def _flat(self, states: Mapping[str, Tensor]) -> Tensor:
-        return torch.cat([states[name].flatten(1) for name in self.graph.free], dim=1)
+        return torch.cat([states[name].flatten(1) for name in self.graph.dynamic], dim=1)
 
-    def _phi(self, states: Mapping[str, Tensor], touching: Iterable[str], parameters: Mapping[str, Tensor]) -> Tensor:
-        """Sum the terms of Φ in which a state of ``touching`` stands, per example."""
+    def _phi(
+        self,
+        states: Mapping[str, Tensor],
+        touching: Iterable[str],
+        parameters: Mapping[str, Tensor],
+        edges: Iterable[Edge] | None = None,
+    ) -> Tensor:
+        """Sum the terms of Φ in which a state of ``touching`` stands, per example; ``edges`` in place of those in Φ."""
         moving = frozenset(touching)
+        inside = [edge for edge in self.graph.edges.values() if not self.graph.reads_out(edge)]
         terms = [
             interaction(edge, parameters.get(f"edges.{edge.name}.weight"), states[edge.source], states[edge.target])
-            for edge in self.graph.edges.values()
+            for edge in (inside if edges is None else edges)
             if edge.ends & moving
         ]
         for name in self.graph.free:
@@ -374,21 +505,22 @@ class Reference:
     def _curvature(self, x: Tensor, states: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Return the active units of one example, their σ′(a) and the block of ∂²Φ/∂s² between them.
 
-        Units are counted through all free states, flattened, in the order of ``graph.free``.
+        Units are counted through all states of the dynamics, flattened, in the order of ``graph.dynamic``.
         """
-        shapes = [self.graph.states[name].shape for name in self.graph.free]
-        sizes = [self.graph.states[name].units for name in self.graph.free]
+        moving = self.graph.dynamic
+        shapes = [self.graph.states[name].shape for name in moving]
+        sizes = [self.graph.states[name].units for name in moving]
         with torch.enable_grad():
             v = self._flat(states)[0].detach().requires_grad_()
             parts = [part.view(1, *shape) for part, shape in zip(v.split_with_sizes(sizes), shapes, strict=True)]
-            now = self._with_input(x, dict(zip(self.graph.free, parts, strict=True)))
-            (force,) = torch.autograd.grad(self._phi(now, self.graph.free, self.parameters).sum(), v, create_graph=True)
+            now = self._with_input(x, dict(zip(moving, parts, strict=True)))
+            (force,) = torch.autograd.grad(self._phi(now, moving, self.parameters).sum(), v, create_graph=True)
             # Without an edge between free states the force does not depend on v, and autograd would refuse.
             force = force + 0 * v
         slopes = torch.cat(
             [
                 slope(self.graph.states[name].activation, a, self._alpha[name])
-                for name, a in zip(self.graph.free, force.detach().split_with_sizes(sizes), strict=True)
+                for name, a in zip(moving, force.detach().split_with_sizes(sizes), strict=True)
             ]
         )
         index = slopes.nonzero().flatten()
@@ -399,6 +531,10 @@ class Reference:
             (rows,) = torch.autograd.grad(force, v, pick, retain_graph=True, is_grads_batched=True)
             coupling[start : start + len(some)] = rows[:, index]
         return index, slopes[index], coupling
+
+
+def _zero() -> Tensor:
+    return torch.zeros((), dtype=torch.float64)
 
 
 def _read(parameters: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:

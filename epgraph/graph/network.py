@@ -13,6 +13,7 @@ from typing import Literal
 import networkx as nx
 
 from epgraph.activations import Activation, Identity
+from epgraph.costs import COSTS
 from epgraph.edges import EdgeKind, Shape
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph.checks import check_ends, check_names, check_reach
@@ -105,6 +106,20 @@ class NetworkGraph:
         return tuple(name for name, state in self.states.items() if not state.clamped)
 
     @property
+    def readout(self) -> bool:
+        """Whether the output is read off outside the dynamics, by the edges into it."""
+        return COSTS[self.architecture.output.cost].readout
+
+    @cached_property
+    def dynamic(self) -> tuple[str, ...]:
+        """Names of the states of the dynamics: those that move, without an output that is a readout."""
+        return self.free[:-1] if self.readout else self.free
+
+    def reads_out(self, edge: Edge) -> bool:
+        """Whether an edge is part of the readout: A_e s is read off, and nothing flows back but a nudge."""
+        return self.readout and edge.target == self.output.name
+
+    @property
     def input(self) -> State:
         """The clamped input."""
         return next(s for s in self.states.values() if s.role == "input")
@@ -123,9 +138,10 @@ class NetworkGraph:
         return self._in_order(data["edge"] for _, _, data in self.graph.out_edges(name, data=True))
 
     def parameters(self) -> int:
-        """Number of trainable numbers: weights and biases."""
+        """Number of trainable numbers: weights, biases and learnt levels α."""
         biases = sum(prod(s.bias_shape) for s in self.states.values() if s.bias_shape is not None)
-        return biases + sum(edge.parameters for edge in self.edges.values())
+        levels = sum(s.activation.learnt for s in self.states.values())
+        return biases + levels + sum(edge.parameters for edge in self.edges.values())
 
     @cached_property
     def _position(self) -> dict[str, int]:
@@ -191,6 +207,10 @@ def _assemble(architecture: Architecture, shapes: dict[str, Shape]) -> NetworkGr
         gain = defaults.gain if spec.gain is None else spec.gain
         fan_in = spec.kind.fan_in(source, target)
         weight_shape = spec.kind.weight_shape(source, target)
+        # Nothing moves at the input, and a readout acts back through nudging alone, by its own weight.
+        fixed = {architecture.input.name} | (
+            {architecture.output.name} if COSTS[architecture.output.cost].readout else set()
+        )
         untied = architecture.learning.feedback == "untied" and weight_shape is not None
         edges.append(
             Edge(
@@ -203,7 +223,7 @@ def _assemble(architecture: Architecture, shapes: dict[str, Shape]) -> NetworkGr
                 macs=spec.kind.macs(source, target),
                 learning_rate=spec.learning_rate,
                 # An edge at the clamped input acts in one direction only.
-                untied=untied and architecture.input.name not in (spec.source, spec.target),
+                untied=untied and not fixed & {spec.source, spec.target},
             )
         )
         widest[spec.target] = max(widest.get(spec.target, 1), fan_in)

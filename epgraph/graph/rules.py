@@ -16,7 +16,10 @@ from epgraph.graph.network import NetworkGraph
 CLAMPED = frozenset({"contrastive", "coupled_positive", "coupled_negative", "coupled_centered"})
 """Estimators that clamp the output instead of nudging it."""
 
-UPWARD = CLAMPED | {"positive", "continual", "unrolled", "truncated", "implicit"}
+DIFFERENTIATED = frozenset({"unrolled", "truncated", "implicit"})
+"""Estimators that differentiate a sweep or the forces, and nudge nothing."""
+
+UPWARD = CLAMPED | DIFFERENTIATED | {"positive", "continual"}
 """Estimators that never nudge by −β or by a complex β, whose fixed points need |β| < 1."""
 
 
@@ -53,6 +56,8 @@ def _refusals(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
         yield from _not_holomorphic(graph)
     if estimator in CLAMPED:
         yield from _not_clamped(graph, estimator)
+    if estimator in DIFFERENTIATED or estimator == "holomorphic":
+        yield from _not_smooth(graph, estimator)
 
 
 def _not_holomorphic(graph: NetworkGraph) -> Iterator[Diagnostic]:
@@ -102,6 +107,16 @@ def _not_clamped(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
             f"it contrasts energies, and there is none where edge '{untied.name}' has a feedback weight of its own",
             "use learning.feedback: tied, or learning.estimator: centered",
         )
+
+
+def _not_smooth(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
+    dynamics = graph.architecture.dynamics
+    if dynamics.state_bits:
+        reason = f"dynamics.state_bits {dynamics.state_bits} rounds states, which has no derivative"
+        yield _refusal(estimator, reason, "leave state_bits out, or use learning.estimator: centered")
+    if dynamics.noise:
+        reason = f"dynamics.noise {dynamics.noise:g} is drawn anew in every sweep"
+        yield _refusal(estimator, reason, "leave noise out, or use learning.estimator: centered")
 
 
 def _refusal(estimator: str, reason: str, hint: str) -> Diagnostic:

@@ -38,8 +38,13 @@ class Schedule:
 
 
 def make_schedule(graph: NetworkGraph, name: str) -> Schedule:
-    """Return the schedule ``name`` (a key of ``SCHEDULES``) for a graph. Linear in its edges."""
+    """Return the schedule ``name`` (a key of ``SCHEDULES``) for a graph. Linear in its edges.
+
+    An output that is a readout comes last, in a class of its own: it is always that of the states as they are.
+    """
     classes = SCHEDULES[name](graph)
+    if graph.readout:
+        classes = (*(c for c in classes if c), (graph.output.name,))
     together = {frozenset(c): c for c in classes}
     member: dict[str, set[int]] = {}
     for number, states in enumerate(together.values()):
@@ -51,12 +56,12 @@ def make_schedule(graph: NetworkGraph, name: str) -> Schedule:
 
 def synchronous(graph: NetworkGraph) -> Classes:
     """All states at once (Eq. 10, 11 as written)."""
-    return (graph.free,)
+    return (graph.dynamic,)
 
 
 def even_odd(graph: NetworkGraph) -> Classes:
     """The paper's asynchronous update (§II.E): odd positions 1, 3, 5, … first, then the even ones."""
-    return tuple(c for c in (graph.free[::2], graph.free[1::2]) if c)
+    return tuple(c for c in (graph.dynamic[::2], graph.dynamic[1::2]) if c)
 
 
 def coloring(graph: NetworkGraph) -> Classes:
@@ -65,9 +70,11 @@ def coloring(graph: NetworkGraph) -> Classes:
     Needs two colours on every bipartite graph (any chain) and is linear in edges.
     """
     moving: nx.Graph[str] = nx.Graph()
-    moving.add_nodes_from(graph.free)
+    moving.add_nodes_from(graph.dynamic)
     clamped = graph.input.name
-    moving.add_edges_from((e.source, e.target) for e in graph.edges.values() if clamped not in e.ends)
+    moving.add_edges_from(
+        (e.source, e.target) for e in graph.edges.values() if clamped not in e.ends and not graph.reads_out(e)
+    )
 
     def breadth_first(g: nx.Graph[str], _colors: dict[str, int]) -> Iterator[str]:
         # networkx's own strategy starts from an arbitrary element of a set, which varies between runs.
@@ -82,19 +89,19 @@ def coloring(graph: NetworkGraph) -> Classes:
 
     color = nx.greedy_color(moving, strategy=breadth_first)
     classes: dict[int, list[str]] = {}
-    for name in graph.free:
+    for name in graph.dynamic:
         classes.setdefault(color[name], []).append(name)
     return tuple(tuple(classes[c]) for c in sorted(classes))
 
 
 def sequential(graph: NetworkGraph) -> Classes:
     """One state after the other, in declaration order."""
-    return tuple((name,) for name in graph.free)
+    return tuple((name,) for name in graph.dynamic)
 
 
 def forward_backward(graph: NetworkGraph) -> Classes:
     """One state after the other, from the first to the last and back; inner states move twice a sweep."""
-    return tuple((name,) for name in (*graph.free, *graph.free[-2::-1]))
+    return tuple((name,) for name in (*graph.dynamic, *graph.dynamic[-2::-1]))
 
 
 SCHEDULES: dict[str, Callable[[NetworkGraph], Classes]] = {

@@ -32,7 +32,7 @@ def infer_shapes(
     channels: dict[str, int | None] = {name: state.channels for name, state in architecture.states.items()}
     shapes: dict[str, Shape] = {architecture.input.name: architecture.input.shape}
     shapes |= {name: s.shape for name, s in architecture.states.items() if s.shape is not None}
-    shapes[architecture.output.name] = (architecture.output.classes,)
+    shapes[architecture.output.name] = architecture.output.units
     fixed_by: dict[str, str] = {}
     incident: dict[str, list[Ends]] = {}
     for edge in ends:
@@ -128,4 +128,6 @@ def _units(shape: Shape) -> int:
 
 
 def _at(architecture: Architecture, name: str) -> tuple[str, ...]:
-    return ("states", name) if name in architecture.states else ("input",)
+    if name in architecture.states:
+        return ("states", name)
+    return ("output",) if name == architecture.output.name else ("input",)

@@ -1,4 +1,7 @@
-"""Solvers above plain sweeps, and which networks can use them: over-relaxation, Anderson, the output in closed form.
+"""Dynamics beside plain sweeps, and which networks can use them.
+
+Solvers: over-relaxation, Anderson, the output in closed form. For studies of hardware: gradient flow, noise, quantised
+states and weights.
 
 Over-relaxation by ω takes s + ω(sum − s), clipped to the range of σ (projected SOR). Where F is ½‖s‖² minus something
 linear in every state, on a box, that never raises F for 0 < ω < 2, and it needs a fraction of the sweeps. Elsewhere
@@ -31,6 +34,12 @@ def _refusals(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnostic]:
         yield _refusal("over_relaxation", f"{omega:g} cannot be used: {reason[0]}", reason[1])
     if dynamics.anderson and omega != 1:
         yield _refusal("anderson", "cannot be used together with over_relaxation", "leave one of them out")
+    yield from _no_study(graph)
+    if out.activation.learnt:
+        needs = f"the level α of the output '{out.name}' cannot be learnt: what nudging adds there is not kept"
+        yield Diagnostic(needs, f"use relu{out.activation.high:g}, or identity", at=("output", "activation"))  # type: ignore[attr-defined]
+    if graph.readout:
+        yield from _no_readout(graph)
     if dynamics.output_step != "closed_form":
         return
     cost = graph.architecture.output.cost
@@ -40,6 +49,61 @@ def _refusals(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnostic]:
     elif learning.beta >= 1 and learning.estimator not in UPWARD:
         needs = f"closed_form needs beta below 1, found {learning.beta:g}: nudged by −β the output has no equilibrium"
         yield _refusal("output_step", needs, "lower learning.beta")
+
+
+def _no_study(graph: NetworkGraph) -> Iterator[Diagnostic]:
+    """What gradient flow, noise or quantised states and weights cannot be used with."""
+    dynamics = graph.architecture.dynamics
+    used = {"over_relaxation": dynamics.over_relaxation != 1, "anderson": dynamics.anderson > 0}
+    solvers = [key for key, on in used.items() if on]
+    without = "leave one of them out"
+    if dynamics.flow and solvers:
+        yield _refusal("flow", f"cannot be used together with {solvers[0]}", without)
+    if dynamics.noise and dynamics.anderson:
+        yield _refusal(
+            "noise", "cannot be used together with anderson, which would mix the noise of many sweeps", without
+        )
+    if dynamics.noise and dynamics.tolerance:
+        needs = f"{dynamics.noise:g} keeps the residual above any tolerance, found {dynamics.tolerance:g}"
+        yield _refusal("noise", needs, "set tolerance: 0")
+    if dynamics.state_bits and (dynamics.flow or solvers):
+        other = (["flow"] if dynamics.flow else []) + solvers
+        reason = f"cannot be used together with {other[0]}: part of a step would be rounded back, or leave the grid"
+        yield _refusal("state_bits", reason, without)
+    if dynamics.weight_bits == 1:
+        yield _refusal("weight_bits", "needs at least 2: one is the sign", "e.g. weight_bits: 8")
+    for name in graph.dynamic:
+        activation = graph.states[name].activation
+        if dynamics.flow and not isinstance(activation, ReLU | Identity) and not activation.invertible:
+            needs = f"needs σ⁻¹, which the activation {activation.label} of state '{name}' does not have"
+            yield _refusal("flow", needs, "give it 'inverse' and 'invertible', or use over_relaxation below 1")
+        bounds = activation.bounds(1.0)
+        if dynamics.state_bits and bounds is None and graph.states[name].role != "output":
+            needs = f"needs a range, which the activation {activation.label} of state '{name}' does not have"
+            yield _refusal("state_bits", needs, "use relu6 or tanh there")
+        if dynamics.state_bits == 1 and bounds is not None and bounds[0] < 0:
+            needs = f"needs at least 2 for state '{name}', whose range has two signs"
+            yield _refusal("state_bits", needs, "e.g. state_bits: 8")
+
+
+def _no_readout(graph: NetworkGraph) -> Iterator[Diagnostic]:
+    """Why the output cannot be read off outside the dynamics."""
+    cost, out = graph.architecture.output.cost, graph.output
+    if not isinstance(out.activation, Identity):
+        label = out.activation.label
+        message = f"{cost} reads the output '{out.name}' off without an activation, found {label}"
+        yield Diagnostic(message, "leave activation out", at=("output", "activation"))
+    for index, edge in enumerate(graph.edges.values()):
+        at = ("edges", index)
+        if edge.source == out.name:
+            message = f"edge '{edge.name}' leaves the output '{out.name}', which {cost} reads off outside the dynamics"
+            yield Diagnostic(message, "write edges into the output", at)
+        elif graph.reads_out(edge) and not edge.kind.is_linear:
+            message = f"edge '{edge.name}' ({edge.kind.label()}) into the output '{out.name}' is not linear"
+            yield Diagnostic(message, "read the output off by dense edges", at)
+        elif graph.reads_out(edge) and graph.states[edge.source].activation.learnt:
+            message = f"state '{edge.source}' is read off by edge '{edge.name}', and its level α cannot be learnt there"
+            yield Diagnostic(message, "what nudging adds to it is not kept; give it a fixed level", at)
 
 
 def _no_over_relaxation(graph: NetworkGraph, schedule: Schedule) -> tuple[str, str] | None:

@@ -17,7 +17,7 @@ def evaluate(
     steps: int | None = None,
     what: str = "evaluation",
 ) -> Metrics:
-    """Return mean ``loss``, ``error`` (a fraction) and ``residual`` over a data set.
+    """Return mean ``loss``, ``error`` (a fraction, where targets are labels) and ``residual`` over a data set.
 
     The states relax from zeros for ``steps`` sweeps, ``dynamics.free_steps`` where left out.
 
@@ -38,7 +38,13 @@ def evaluate(
         output = relaxation.states[engine.graph.output.name]
         mean.add(
             loss=engine.loss(relaxation.states, y),
-            error=output.argmax(1) != y,
+            **errors(output, y),
             residual=relaxation.residuals,
         )
     return mean.means()
+
+
+def errors(output: Tensor, y: Tensor) -> dict[str, Tensor]:
+    """``error`` of every example, whether its largest output is not its label; empty where targets are no labels."""
+    labels = y.ndim == 1 and not y.is_floating_point()
+    return {"error": output.argmax(1) != y} if labels else {}

@@ -14,10 +14,11 @@ def make_optimizer(engine: Engine) -> tuple[torch.optim.SGD, CosineAnnealingLR]:
     """Build the optimiser and the per-epoch schedule that ``training`` describes.
 
     A learning rate of 0 freezes the parameter (``requires_grad`` becomes False), so that neither weight decay
-    nor the schedule's floor moves it.
+    nor the schedule's floor moves it. A learnt level α has the learning rate of its state's bias, and no weight decay:
+    it is the end of a range, and nothing speaks for a range of zero.
     """
     training = engine.architecture.training
-    groups: dict[float, list[nn.Parameter]] = {}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter, own in _parameters(engine):
         rate = training.learning_rate if own is None else own
         if 0 < rate < training.min_learning_rate:
@@ -28,11 +29,12 @@ def make_optimizer(engine: Engine) -> tuple[torch.optim.SGD, CosineAnnealingLR]:
             )
         parameter.requires_grad_(rate > 0)
         if rate > 0:
-            groups.setdefault(rate, []).append(parameter)
+            decay = 0.0 if name.endswith(".alpha") else training.weight_decay
+            groups.setdefault((rate, decay), []).append(parameter)
     if not groups:
         raise EpgraphError("nothing to train: no parameter has a learning rate above 0")
     optimizer = torch.optim.SGD(
-        [{"params": parameters, "lr": rate} for rate, parameters in groups.items()],
+        [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in groups.items()],
         momentum=training.momentum,
         nesterov=training.nesterov,
         weight_decay=training.weight_decay,
@@ -47,6 +49,9 @@ def _parameters(engine: Engine) -> list[tuple[str, nn.Parameter, float | None]]:
         bias = engine.bias(state)
         if isinstance(bias, nn.Parameter):
             found.append((f"states.{state.name}.bias", bias, state.learning_rate))
+        if state.activation.learnt:
+            level = engine.get_parameter(f"states.{state.name}.alpha")
+            found.append((f"states.{state.name}.alpha", level, state.learning_rate))
     for edge in graph.edges.values():
         weight = engine.weight(edge)
         if isinstance(weight, nn.Parameter):

@@ -17,7 +17,7 @@ from epgraph.engine.relaxation import States
 from epgraph.errors import EpgraphError
 from epgraph.learning.batches import bar, batches
 from epgraph.learning.checkpoint import save_checkpoint
-from epgraph.learning.evaluate import evaluate
+from epgraph.learning.evaluate import errors, evaluate
 from epgraph.learning.metrics import BatchLog, Log, Mean, Metrics
 from epgraph.learning.optimizer import make_optimizer
 
@@ -128,16 +128,15 @@ class Trainer:
             start = last.states if self.training.warm_start else None
             mean.add(
                 loss=estimate.losses,
-                error=estimate.output.argmax(1) != y,
+                **errors(estimate.output, y),
                 residual=estimate.free.residuals,
             )
             if estimate.nudged:
                 mean.add(nudged_residual=last.residuals)
             if not shown.disable:
                 now = mean.means()
-                shown.set_postfix_str(
-                    f"loss {now['loss']:.4f}, error {now['error']:.2%}, residual {now['residual']:.1e}"
-                )
+                error = f"error {now['error']:.2%}, " if "error" in now else ""
+                shown.set_postfix_str(f"loss {now['loss']:.4f}, {error}residual {now['residual']:.1e}")
         return mean.means()
 
     def _log_batch(self, log: BatchLog, batch: int, estimate: Estimate) -> None:

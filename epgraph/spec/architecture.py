@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from epgraph.activations import ACTIVATION_SCHEMA, Activation, activation_to_yaml, parse_activation
+from epgraph.costs import COSTS
 from epgraph.edges import KINDS, EdgeKind
 from epgraph.errors import Diagnostic, Location
 from epgraph.spec.document import Document
@@ -47,6 +48,14 @@ def _activation(value: object) -> Activation:
     except ValueError as error:
         message, _, hint = str(error).partition("; ")
         raise PydanticCustomError("activation", "{message}", {"message": message, "hint": hint}) from None
+
+
+def _cost(value: object) -> object:
+    if isinstance(value, str) and value in COSTS:
+        return value
+    *names, last = (f"'{name}'" for name in COSTS)
+    expected = f"{', '.join(names)} or {last}"
+    raise PydanticCustomError("literal_error", "unknown cost, expected {expected}", {"expected": expected})
 
 
 Name = Annotated[
@@ -73,6 +82,7 @@ ShapeField = Annotated[
         examples=[[3, 32, 32]],
     ),
 ]
+CostField = Annotated[str, BeforeValidator(_cost), WithJsonSchema({"type": "string", "enum": list(COSTS)})]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 
@@ -111,9 +121,15 @@ class OutputSpec(Model):
     """The output state, which nudging pulls towards the label."""
 
     name: Name = Field(default="y", description="Name by which edges refer to the output.")
-    classes: Size = Field(description="Number of classes, which is the number of output units.", examples=[10])
-    cost: Literal["squared_error", "cross_entropy"] = Field(
-        default="squared_error", description="Cost C: ½‖s − y‖², or cross-entropy of softmax(s)."
+    classes: Size | None = Field(
+        default=None, description="Number of classes, which is the number of output units.", examples=[10]
+    )
+    shape: ShapeField | None = Field(
+        default=None, description="Shape of targets that are no labels: [channels, height, width] or [units]."
+    )
+    cost: CostField = Field(
+        default="squared_error",
+        description="Cost C: ½‖s − y‖², cross-entropy of softmax(s), or of a softmax readout outside the dynamics.",
     )
     activation: ActivationField = Field(
         default_factory=lambda: parse_activation("identity"),
@@ -121,6 +137,19 @@ class OutputSpec(Model):
     )
     bias: BiasField = True
     learning_rate: NonNegativeFloat | None = Field(default=None, description="Learning rate of the bias.")
+
+    @property
+    def units(self) -> tuple[int, ...]:
+        """Shape of the output state: of one unit a class, or as given."""
+        return self.shape or (cast(int, self.classes),)
+
+    @model_validator(mode="after")
+    def _one_of_classes_and_shape(self) -> OutputSpec:
+        if (self.classes is None) == (self.shape is None):
+            both = "both 'classes' and 'shape' are given" if self.classes else "missing key 'classes'"
+            hint = "classes: 10 for labels, or shape: [3, 32, 32] for targets of that shape"
+            raise PydanticCustomError("classes_and_shape", "{both}", {"both": both, "hint": hint})
+        return self
 
 
 class StateSpec(Model):
@@ -257,6 +286,35 @@ class DynamicsSpec(Model):
         description="How nudging moves a linear output under the squared error: the published explicit step, or its "
         "fixed point (p + βy)/(1 + β).",
     )
+    flow: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.0,
+        description="Step ε of the gradient flow on F: u + ε(sum − u) with u = σ⁻¹(s), clipped for ReLUα; 0 takes the "
+        "new value at once.",
+        examples=[0.1],
+    )
+    noise: NonNegativeFloat = Field(
+        default=0.0, description="Standard deviation of Gaussian noise on every pre-activation, in every sweep."
+    )
+    state_bits: Annotated[int, Field(ge=0, le=24)] = Field(
+        default=0,
+        description="Bits to which a state is rounded on the range of σ after every update; 0 does not.",
+        examples=[8],
+    )
+    weight_bits: Annotated[int, Field(ge=0, le=24)] = Field(
+        default=0,
+        description="Bits to which the weights that relax are rounded, symmetrically, one scale a weight; 0 does not.",
+        examples=[8],
+    )
+
+    @property
+    def stepped(self) -> bool:
+        """Whether updates go part of the way, or beyond."""
+        return bool(self.flow) or self.over_relaxation != 1
+
+    @property
+    def step(self) -> float:
+        """Part of the way that an update goes: ε of the flow, else ω."""
+        return self.flow or self.over_relaxation
 
 
 class LearningSpec(Model):

@@ -54,8 +54,11 @@ class Problem:
     drawn: dict[str, float] = field(default_factory=dict)
 
     def settle(self) -> Relaxation:
-        """Take the free phase; ``start`` is used up."""
-        return self.engine.run(self.clamped, self.start, self.free_steps, self.tolerance, own=True)
+        """Take the free phase, and let a readout learn from where it ended; ``start`` is used up."""
+        free = self.engine.run(self.clamped, self.start, self.free_steps, self.tolerance, own=True)
+        if self.engine.graph.readout:
+            self.engine.accumulate_local(self.clamped, free.states, self.nudge)
+        return free
 
     def nudged(self, nudge: Nudge, free: Relaxation, *, keep: bool = True, pair: bool = False) -> Relaxation:
         """Take a nudged phase from the free state; ``keep``: the free states are left as they are."""
@@ -90,7 +93,7 @@ class Estimate:
     losses
         Cost at the free equilibrium, (batch,).
     output
-        Output state at the free equilibrium, (batch, classes).
+        Output state at the free equilibrium, (batch, *output shape).
     free
         The free relaxation.
     nudged
@@ -120,4 +123,4 @@ class Estimate:
 
 
 Estimator = Callable[[Problem], Estimate]
-"""Adds to ``.grad`` its estimate of the gradient of the batch's *mean* loss: ``Engine.accumulate``, ``add_gradients``."""
+"""Adds to ``.grad`` what it finds for the batch's *mean* loss, through ``Engine.accumulate`` or ``add_gradients``."""

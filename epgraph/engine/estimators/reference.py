@@ -54,7 +54,7 @@ def implicit(problem: Problem) -> Estimate:
     which the estimate reports); then the gradient is ∂/∂θ ⟨λ, ∂Φ/∂s⟩ with λ held. Exact at an equilibrium only.
     """
     engine, nudge = problem.engine, problem.nudge
-    free = problem.settle()
+    free = engine.run(problem.clamped, problem.start, problem.free_steps, problem.tolerance, own=True)
     energies = problem.energies(free)
     learning = engine.architecture.learning
     about = Linearisation(engine, problem.clamped.x, free.states)
@@ -65,12 +65,24 @@ def implicit(problem: Problem) -> Estimate:
 def differentiate_implicitly(about: Linearisation, nudge: Nudge, tolerance: float, steps: int) -> Adjoint:
     """Add the implicit gradient at the states of ``about`` to ``.grad``; tolerance and steps as for its ``adjoint``."""
     engine = about.engine
-    output = engine.graph.output.name
+    output, readout = engine.graph.output.name, engine.graph.readout
     with torch.enable_grad():
-        reached = about.states[output].detach().requires_grad_()
-        (pull,) = torch.autograd.grad(nudge.cost.value(reached, nudge.target.to(reached)).sum(), reached)
-    weights, solved = about.adjoint(about.flat({output: pull}), tolerance, steps)
-    held = about.parts(weights / (nudge.whole or len(nudge.target)))
+        # What a readout reads off the states, else the output state.
+        reached = (about.forces if readout else about.states)[output].detach().requires_grad_()
+        loss = nudge.cost.value(reached, nudge.target.to(reached)).sum() / nudge.examples
+        (pull,) = torch.autograd.grad(loss, reached)
+    right = about.flat({output: pull})
+    if readout:
+        right = about.curvature(right)
+    weights, solved = about.adjoint(right, tolerance, steps)
+    held = about.parts(weights)
+    if readout:
+        held[output] = pull
+    for name, level in engine.levels().items():
+        # Units at α move with it, and the others with them: the envelope theorem, once more.
+        moved = about.parts(right + about.curvature(weights))[name]
+        found = moved[about.forces[name] >= level].sum().to(level.dtype)
+        level.grad = found if level.grad is None else level.grad.add_(found)
     with torch.enable_grad():
         attached = Plain(engine, about.plain.x, dtype=about.plain.x.dtype)
         forces = attached.forces({name: s.detach() for name, s in about.states.items()})
@@ -101,7 +113,7 @@ def _backpropagate(problem: Problem, steps: int, stop: float = 0.0) -> Estimate:
     output = engine.graph.output.name
     with torch.enable_grad():
         reached = now[output].detach().requires_grad_()
-        loss = nudge.cost.value(reached, nudge.target).sum() / (nudge.whole or len(x))
+        loss = nudge.cost.value(reached, nudge.target).sum() / nudge.examples
         (pull,) = torch.autograd.grad(loss, reached)
     adjoint = {name: pull if name == output else torch.zeros_like(s) for name, s in now.items()}
     while chunks:

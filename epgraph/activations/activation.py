@@ -1,0 +1,134 @@
+"""What every activation provides: σ, its self-energy G (G′ = σ⁻¹), and its action on a pair of nudged states.
+
+A *pair* is the common part c = (s⁺+s⁻)/2 and the odd part o = (s⁺−s⁻)/2 of two oppositely nudged states. The
+odd part is what EP learns from; it is carried on its own because forming s⁺−s⁻ from the two states
+would cancel nearly all of its digits in low precision (peers.md §3.9). ``pair`` maps the pre-activations
+p ± q to the pair (σ(p+q)+σ(p−q))/2, (σ(p+q)−σ(p−q))/2; those here never subtract nearly equal numbers.
+
+To add an activation: a class in a file beside this one and its name in ``NAMED`` (``language.py``), or a class of the
+user's own, given to ``epgraph.register_activation``. ``label``, ``apply_`` and ``self_energy`` are enough;
+``epgraph.verify_activation`` says whether they agree.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Activation(ABC):
+    """A monotone activation σ. ``alpha`` below is the clipping level of ReLUα and ignored elsewhere.
+
+    The compiler records the methods with torch.fx, which calls them with stand-ins for tensors: use torch operations,
+    and do not branch on values.
+    """
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """The name as written in YAML, for diagrams and reports."""
+
+    @property
+    def smooth(self) -> bool:
+        """Whether σ has no kink, so that the centred gradient has a clean O(β²) error."""
+        return True
+
+    @property
+    def holomorphic(self) -> bool:
+        """Whether σ continues into the complex plane around the real axis, and ``apply_`` takes complex tensors."""
+        return False
+
+    @property
+    def stored(self) -> bool:
+        """Whether α is kept with the parameters: drawn at compile time, or learnt."""
+        return False
+
+    @property
+    def learnt(self) -> bool:
+        """Whether α is a parameter that learning moves."""
+        return False
+
+    @property
+    def invertible(self) -> bool:
+        """Whether ``inverse`` is there, which gradient flow needs where σ is smooth."""
+        return False
+
+    def bounds(self, alpha: float | Tensor) -> tuple[float, float | Tensor] | None:
+        """Ends of the range of σ, [0, h] or [−h, h], which quantising needs; None where there are none."""
+        return None
+
+    @abstractmethod
+    def apply_(self, x: Tensor, alpha: float | Tensor) -> Tensor:
+        """σ(x). x may be written into, but not twice where autograd keeps what stood there (as ``tanh_`` does)."""
+
+    def derivative(self, x: Tensor, alpha: float | Tensor) -> Tensor:
+        """σ′(x); zero at a kink, so that the units with a slope are those that are active, strictly inside.
+
+        This is autograd's, which takes a side at a kink.
+        """
+        import torch
+
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            (found,) = torch.autograd.grad(self.apply_(leaf.clone(), alpha).sum(), leaf)
+        return found
+
+    def middle(self, alpha: float | Tensor) -> float | Tensor:
+        """Pre-activation at which σ is steepest, or in the middle of where it is."""
+        return 0.0
+
+    @abstractmethod
+    def self_energy(self, s: Tensor, alpha: float | Tensor) -> Tensor:
+        """G(s) per unit, with G′ = σ⁻¹; finite on the range of σ."""
+
+    def pair(self, p: Tensor, q: Tensor, alpha: float | Tensor) -> tuple[Tensor, Tensor]:
+        """Return common and odd part of σ(p+q), σ(p−q); see the module's docstring.
+
+        This is the plain difference, which is right but keeps few digits of a small q in low precision.
+        """
+        plus, minus = self.apply_(p + q, alpha), self.apply_(p - q, alpha)
+        return (plus + minus) * 0.5, (plus - minus) * 0.5
+
+    def inverse(self, s: Tensor, alpha: float | Tensor) -> Tensor:
+        """σ⁻¹(s), finite at the ends of the range: they count as the numbers next to them."""
+        raise NotImplementedError
+
+    def inverse_pair(self, c: Tensor, o: Tensor, alpha: float | Tensor) -> tuple[Tensor, Tensor]:
+        """Return common and odd part of σ⁻¹(c+o), σ⁻¹(c−o). This is the plain difference; see ``pair``."""
+        plus, minus = self.inverse(c + o, alpha), self.inverse(c - o, alpha)
+        return (plus + minus) * 0.5, (plus - minus) * 0.5
+
+
+def within(u: Tensor, low: float) -> Tensor:
+    """Keep u inside (low, 1), where low is 0 or −1, by the distance of 1 from the number before it."""
+    import torch
+
+    top = torch.nextafter(torch.ones_like(u), torch.zeros_like(u))
+    return torch.minimum(torch.maximum(u, low + (1 - top)), top)
+
+
+def within_pair(c: Tensor, o: Tensor, low: float) -> tuple[Tensor, Tensor]:
+    """Keep c ± o inside (low, 1); the second part returned is |o|."""
+    import torch
+
+    c = within(c, low)
+    most = torch.minimum(c - low, 1 - c) - (1 - within(torch.ones_like(c), low))
+    return c, torch.minimum(o.abs(), most.clamp(min=0.0))
+
+
+def sech2(x: Tensor) -> Tensor:
+    """sech² x from cosh, not as 1 − tanh² x: that loses its digits in saturated units."""
+    return x.clamp(-40, 40).cosh().pow_(-2)
+
+
+def scaled(x: Tensor, factor: float) -> Tensor:
+    """Return factor · x; x itself, and not an operation more, for a factor of 1."""
+    return x if factor == 1 else x * factor
+
+
+def scale_(x: Tensor, factor: float) -> Tensor:
+    """Multiply x in place; nothing is done for a factor of 1."""
+    return x if factor == 1 else x.mul_(factor)

@@ -1,0 +1,165 @@
+"""Sigmoids: the families of tanh and of the logistic function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from epgraph.activations.activation import Activation, scale_, scaled, sech2, within, within_pair
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Tanh(Activation):
+    """σ(x) = h tanh(mx/h), on (−h, h), with slope m at 0; tanh x as it is."""
+
+    slope: float = 1.0
+    height: float = 1.0
+
+    @property
+    def label(self) -> str:
+        """``tanh``, with slope and height where they are not 1."""
+        return "tanh" if self == Tanh() else f"tanh(slope {self.slope:g}, height {self.height:g})"
+
+    @property
+    def holomorphic(self) -> bool:
+        """True: its poles are πh/2m off the real axis."""
+        return True
+
+    @property
+    def rate(self) -> float:
+        """m/h."""
+        return self.slope / self.height
+
+    def apply_(self, x: Tensor, alpha: float | Tensor) -> Tensor:
+        """Tanh in place."""
+        return scaled(scale_(x, self.rate).tanh_(), self.height)
+
+    def pair(self, p: Tensor, q: Tensor, alpha: float | Tensor) -> tuple[Tensor, Tensor]:
+        """Return the pair by the addition theorem: with t = tanh p and r = tanh q, odd = r(1−t²)/(1−t²r²)."""
+        common, odd = _tanh_pair(scaled(p, self.rate), scaled(q, self.rate))
+        return scale_(common, self.height), scale_(odd, self.height)
+
+    def derivative(self, x: Tensor, alpha: float | Tensor) -> Tensor:
+        """m sech²(mx/h)."""
+        return self.slope * sech2(self.rate * x)
+
+    def self_energy(self, s: Tensor, alpha: float | Tensor) -> Tensor:
+        """½[(1+u)ln(1+u) + (1−u)ln(1−u)] · h²/m with u = s/h."""
+        import torch
+
+        u = scaled(s, 1 / self.height)
+        entropy: Tensor = torch.special.xlog1py(1 + u, u) + torch.special.xlog1py(1 - u, -u)
+        return 0.5 * self.height / self.rate * entropy
+
+    @property
+    def invertible(self) -> bool:
+        """True."""
+        return True
+
+    def bounds(self, alpha: float | Tensor) -> tuple[float, float]:
+        """[−h, h]."""
+        return -self.height, self.height
+
+    def inverse(self, s: Tensor, alpha: float | Tensor) -> Tensor:
+        """(h/m) artanh(s/h)."""
+        return scaled(within(scaled(s, 1 / self.height), -1).atanh(), 1 / self.rate)
+
+    def inverse_pair(self, c: Tensor, o: Tensor, alpha: float | Tensor) -> tuple[Tensor, Tensor]:
+        """Return the pair by the addition theorem: the odd part is ½ artanh(2o/(1−c²+o²))."""
+        u, v = within_pair(scaled(c, 1 / self.height), scaled(o, 1 / self.height), -1)
+        common = 0.5 * ((u + v).atanh() + (u - v).atanh())
+        odd = (2 * v / ((1 - u) * (1 + u) + v * v)).atanh().mul(0.5).copysign(o)
+        return scaled(common, 1 / self.rate), scaled(odd, 1 / self.rate)
+
+
+@dataclass(frozen=True)
+class Logistic(Activation):
+    """σ(x) = h/(1 + e^{−4m(x−c)/h}), on (0, h), with slope m at the centre c; 1/(1 + e^{−x}) as it is."""
+
+    slope: float = 0.25
+    height: float = 1.0
+    center: float = 0.0
+
+    @property
+    def label(self) -> str:
+        """``logistic``, with its options where they are not those of 1/(1 + e^{−x})."""
+        if self == Logistic():
+            return "logistic"
+        return f"logistic(slope {self.slope:g}, height {self.height:g}, center {self.center:g})"
+
+    @property
+    def holomorphic(self) -> bool:
+        """True: its poles are πh/4m off the real axis."""
+        return True
+
+    @property
+    def rate(self) -> float:
+        """4m/h."""
+        return 4 * self.slope / self.height
+
+    def apply_(self, x: Tensor, alpha: float | Tensor) -> Tensor:
+        """Logistic function in place."""
+        return scaled(scale_(self._centered_(x), self.rate).sigmoid_(), self.height)
+
+    def pair(self, p: Tensor, q: Tensor, alpha: float | Tensor) -> tuple[Tensor, Tensor]:
+        """Return the pair through σ(x) = ½(1 + tanh(x/2))."""
+        p = p - self.center if self.center else p
+        common, odd = _tanh_pair(0.5 * self.rate * p, 0.5 * self.rate * q)
+        return scale_(common.mul_(0.5).add_(0.5), self.height), scale_(odd.mul_(0.5), self.height)
+
+    def derivative(self, x: Tensor, alpha: float | Tensor) -> Tensor:
+        """m sech²(2m(x−c)/h)."""
+        return self.slope * sech2(0.5 * self.rate * (x - self.center))
+
+    def middle(self, alpha: float | Tensor) -> float:
+        """The centre c."""
+        return self.center
+
+    def self_energy(self, s: Tensor, alpha: float | Tensor) -> Tensor:
+        """Return cs + [u ln u + (1−u) ln(1−u)] · h²/4m with u = s/h."""
+        import torch
+
+        u = scaled(s, 1 / self.height)
+        entropy: Tensor = torch.special.xlogy(u, u) + torch.special.xlog1py(1 - u, -u)
+        own = scaled(entropy, self.height / self.rate)
+        return own + self.center * s if self.center else own
+
+    @property
+    def invertible(self) -> bool:
+        """True."""
+        return True
+
+    def bounds(self, alpha: float | Tensor) -> tuple[float, float]:
+        """[0, h]."""
+        return 0.0, self.height
+
+    def inverse(self, s: Tensor, alpha: float | Tensor) -> Tensor:
+        """Return c + (h/4m) ln(u/(1−u)) with u = s/h."""
+        found = scaled(within(scaled(s, 1 / self.height), 0).logit(), 1 / self.rate)
+        return found + self.center if self.center else found
+
+    def inverse_pair(self, c: Tensor, o: Tensor, alpha: float | Tensor) -> tuple[Tensor, Tensor]:
+        """Return the pair; the odd part is ½ ln[1 + 2|v|/((u−|v|)(1−u−|v|))] for the pair u, v of s/h."""
+        u, v = within_pair(scaled(c, 1 / self.height), scaled(o, 1 / self.height), 0)
+        common = scaled(0.5 * ((u + v).logit() + (u - v).logit()), 1 / self.rate)
+        odd = (2 * v / ((u - v) * (1 - u - v))).log1p().mul(0.5).copysign(o)
+        return common + self.center if self.center else common, scaled(odd, 1 / self.rate)
+
+    def _centered_(self, x: Tensor) -> Tensor:
+        return x.sub_(self.center) if self.center else x
+
+
+def _tanh_pair(p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+    import torch
+
+    plus, minus = torch.tanh(p + q), torch.tanh(p - q)
+    t, r = torch.tanh(p), torch.tanh(q)
+    slope = sech2(p)
+    odd = r * slope / (slope + (t * (1 - r) * (1 + r) * t))
+    # For a large q the two values differ by as much as they are, and the plain difference is exact enough
+    # (while the quotient tends to 0/0).
+    odd = torch.where(q.abs() < 0.5, odd, 0.5 * (plus - minus))
+    return plus.add_(minus).mul_(0.5), odd
