@@ -17,7 +17,7 @@ from epgraph.graph import make_schedule
 from epgraph.learning import make_optimizer
 from tests.numeric.test_emitted import check
 from tests.numeric.test_engine import ORACLE, Case
-from tests.numeric.test_gradients import SWEEPS, Settled, aimed, error, qualified
+from tests.qualified import SWEEPS, Settled, aimed, error, qualified
 from tests.topologies import architectures
 
 LEARNT: tuple[object, ...] = ({"relu": 0.6, "learn": True}, {"relu": [0.3, 1.2], "learn": True}, "relu6")

@@ -17,7 +17,7 @@ from epgraph.graph import SCHEDULES, make_schedule
 from epgraph.learning.evaluate import evaluate
 from tests.numeric.test_emitted import check
 from tests.numeric.test_engine import ORACLE, SWEEPS, Case, apart
-from tests.numeric.test_gradients import cosine, error, qualified
+from tests.qualified import cosine, error, qualified
 from tests.topologies import architectures, random_graph
 
 BACKENDS = ("eager", "channels_last", "onednn")
