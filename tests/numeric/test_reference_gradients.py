@@ -176,7 +176,7 @@ def test_memory_of_the_unrolled_phase_grows_like_the_root_of_its_sweeps(
     monkeypatch: pytest.MonkeyPatch, note: Callable[[str], None]
 ) -> None:
     engine = ep.compile("examples/mlp.yaml")
-    x, y = torch.rand(16, 784), torch.arange(16) % 10
+    x, y = torch.rand(8, 784), torch.arange(8)
 
     def peak(steps: int) -> int:
         engine.zero_grad(set_to_none=True)
@@ -190,15 +190,16 @@ def test_memory_of_the_unrolled_phase_grows_like_the_root_of_its_sweeps(
         return (found[2] - found[1]) / (found[1] - found[0])
 
     peak(1)
-    counts = (16, 64, 256)
+    counts = (9, 36, 144)
     kept = [peak(steps) for steps in counts]
     monkeypatch.setattr(reference, "chunk_length", lambda steps: steps)
     whole = [peak(steps) for steps in counts]
     shown = [", ".join(f"{n / 2**20:.1f}" for n in found) for found in (kept, whole)]
-    note(f"unrolled, mlp, 16 examples: {shown[0]} MiB for 16, 64, 256 sweeps; {shown[1]} MiB in one chunk")
+    note(f"unrolled, mlp, 8 examples: {shown[0]} MiB for 9, 36, 144 sweeps; {shown[1]} MiB in one chunk")
     assert growth(kept) <= 2.2
     assert growth(whole) >= 3.8
-    assert kept[2] < whole[2] / 4
+    # What the sweeps add; the gradients themselves take the rest.
+    assert kept[2] - kept[0] < (whole[2] - whole[0]) / 8
 
 
 def test_ep_and_backpropagation_through_time_agree_step_by_step(
