@@ -56,6 +56,8 @@ def _refusals(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
         yield from _not_holomorphic(graph)
     if estimator in CLAMPED:
         yield from _not_clamped(graph, estimator)
+    if estimator == "implicit":
+        yield from _no_hessian(graph)
     if estimator in DIFFERENTIATED or estimator == "holomorphic":
         yield from _not_smooth(graph, estimator)
 
@@ -106,6 +108,16 @@ def _not_clamped(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
             estimator,
             f"it contrasts energies, and there is none where edge '{untied.name}' has a feedback weight of its own",
             "use learning.feedback: tied, or learning.estimator: centered",
+        )
+
+
+def _no_hessian(graph: NetworkGraph) -> Iterator[Diagnostic]:
+    untied = next((edge for edge in graph.edges.values() if edge.untied), None)
+    if untied is not None:
+        yield _refusal(
+            "implicit",
+            f"F has no Hessian where edge '{untied.name}' has a feedback weight of its own",
+            "use learning.feedback: tied, or learning.estimator: unrolled",
         )
 
 
