@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from epgraph.cli.options import file_argument, schedule_option, set_option
+from epgraph.cli.options import file_argument, plugin_option, schedule_option, set_option
 from epgraph.errors import Diagnostic, EpgraphError, path_text
 from epgraph.graph import build, inspect
 from epgraph.passes import lower, report
@@ -18,6 +18,7 @@ from epgraph.spec import raise_for
 
 
 @click.command()
+@plugin_option
 @file_argument
 @schedule_option
 @set_option
