@@ -1,5 +1,6 @@
 """The network as a graph on networkx: shapes, neighbours, schedules, checks."""
 
+from epgraph.graph.guarantees import guaranteed
 from epgraph.graph.load import inspect, load
 from epgraph.graph.network import Edge, NetworkGraph, State, build
 from epgraph.graph.schedule import SCHEDULES, Schedule, make_schedule
@@ -13,6 +14,7 @@ __all__ = [
     "State",
     "build",
     "check_solver",
+    "guaranteed",
     "inspect",
     "load",
     "make_schedule",
