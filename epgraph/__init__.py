@@ -20,13 +20,19 @@ from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.version import __version__
 
 if TYPE_CHECKING:
+    from epgraph.activations import Activation
+    from epgraph.costs import Cost
     from epgraph.draw import render
     from epgraph.engine import Engine, Estimate, Relaxation, Status, compile
     from epgraph.graph import build, load
+    from epgraph.registry import register_activation, register_cost
     from epgraph.spec import Architecture
+    from epgraph.verify import verify_activation, verify_cost
 
 _HOME = {
+    "Activation": "epgraph.activations",
     "Architecture": "epgraph.spec",
+    "Cost": "epgraph.costs",
     "Engine": "epgraph.engine",
     "Estimate": "epgraph.engine",
     "Relaxation": "epgraph.engine",
@@ -34,11 +40,17 @@ _HOME = {
     "build": "epgraph.graph",
     "compile": "epgraph.engine",
     "load": "epgraph.graph",
+    "register_activation": "epgraph.registry",
+    "register_cost": "epgraph.registry",
     "render": "epgraph.draw",
+    "verify_activation": "epgraph.verify",
+    "verify_cost": "epgraph.verify",
 }
 
 __all__ = [
+    "Activation",
     "Architecture",
+    "Cost",
     "Diagnostic",
     "Engine",
     "EpgraphError",
@@ -49,7 +61,11 @@ __all__ = [
     "build",
     "compile",
     "load",
+    "register_activation",
+    "register_cost",
     "render",
+    "verify_activation",
+    "verify_cost",
 ]
 
 

@@ -18,6 +18,7 @@ from epgraph.cli.schema import schema
 from epgraph.cli.train import train
 from epgraph.cli.tune import tune
 from epgraph.errors import EpgraphError
+from epgraph.registry import load_installed
 
 COMMANDS = (check, render, train, eval_command, gradcheck, compile_command, tune, schema)
 
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     try:
+        load_installed()
         result = app.main(arguments, prog_name="epgraph", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except EpgraphError as error:

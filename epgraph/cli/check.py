@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from epgraph.cli.options import file_argument, schedule_option, set_option
+from epgraph.cli.options import file_argument, plugin_option, schedule_option, set_option
 from epgraph.errors import Diagnostic, EpgraphError, path_text
 from epgraph.graph import build, inspect
 from epgraph.passes import lower, report
@@ -18,12 +18,13 @@ from epgraph.spec import raise_for
 
 
 @click.command()
+@plugin_option
 @file_argument
 @schedule_option
 @set_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def check(file: Path, schedule: str | None, overrides: tuple[str, ...], as_json: bool) -> int:
-    """Check a network and print its states, edges, schedule and cost.
+    """Check a network and print its states, edges, schedule, cost, and what is guaranteed for it and why.
 
     Mistakes are printed as file:line:column, all at once, and the exit code is 1.
 
@@ -91,6 +92,7 @@ def _text(found: dict[str, Any]) -> str:
             f"            conflict: {' and '.join(c['states'])} move together but share the edge {c['edge']}"
             for c in schedule["conflicts"]
         ),
+        *(f"{'' if i else 'guarantees':<12}{sentence}" for i, sentence in enumerate(found["guarantees"])),
         f"parameters  {found['parameters']:,}",
         f"MACs/sweep  {found['macs_per_sweep']:,} per example (the clamped input's part is computed once per batch)",
     ]

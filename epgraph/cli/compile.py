@@ -12,6 +12,7 @@ from epgraph.cli.options import (
     dtype_option,
     file_argument,
     pick_device,
+    plugin_option,
     schedule_option,
     set_option,
 )
@@ -20,6 +21,7 @@ from epgraph.graph import load
 
 
 @click.command(name="compile")
+@plugin_option
 @file_argument
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; left out, print it.")
 @backend_option

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
-from epgraph.cli.options import data_options, device_option, load_for, pick_device, threads_option
+from epgraph.cli.options import data_options, device_option, load_for, pick_device, plugin_option, threads_option
 from epgraph.errors import Diagnostic, EpgraphError
 
 
 @click.command("eval")
+@plugin_option
 @click.argument("run", type=click.Path(path_type=Path))
 @data_options
 @device_option

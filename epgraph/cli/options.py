@@ -10,6 +10,7 @@ import click
 
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import SCHEDULES
+from epgraph.registry import run_plugin
 from epgraph.spec import Architecture
 
 if TYPE_CHECKING:
@@ -26,6 +27,24 @@ set_option = click.option(
     help="Override a value, e.g. --set learning.beta=0.2.",
 )
 schedule_option = click.option("--schedule", type=click.Choice(list(SCHEDULES)), help="Override dynamics.schedule.")
+
+
+def _run_plugins(context: click.Context, option: click.Parameter, paths: tuple[Path, ...]) -> None:
+    for path in paths:
+        run_plugin(path)
+
+
+plugin_option = click.option(
+    "--plugin",
+    "plugins",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    expose_value=False,
+    is_eager=True,
+    metavar="FILE",
+    callback=_run_plugins,
+    help="Python file that registers activations and costs of your own; may be repeated.",
+)
 device_option = click.option("--device", help="Device: cpu, cuda, cuda:1, …; left out, a GPU if there is one.")
 dtype_option = click.option(
     "--dtype",

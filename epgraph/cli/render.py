@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
-from epgraph.cli.options import file_argument, schedule_option, set_option
+from epgraph.cli.options import file_argument, plugin_option, schedule_option, set_option
 from epgraph.graph import load
 
 
 @click.command()
+@plugin_option
 @file_argument
 @click.option(
     "-o",

@@ -18,6 +18,7 @@ from epgraph.cli.options import (
     file_argument,
     load_for,
     pick_device,
+    plugin_option,
     schedule_option,
     set_option,
     threads_option,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@plugin_option
 @file_argument
 @data_options
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; left out, runs/NAME-DATA.")

@@ -13,6 +13,7 @@ from epgraph.cli.options import (
     dtype_option,
     file_argument,
     pick_device,
+    plugin_option,
     schedule_option,
     set_option,
     threads_option,
@@ -22,6 +23,7 @@ from epgraph.graph import load
 
 
 @click.command()
+@plugin_option
 @file_argument
 @click.option("--batch", type=click.IntRange(min=1), help="Examples in a batch; left out, training.batch_size.")
 @click.option("--backend", "backends", multiple=True, metavar="NAME", help="Measure only this one; may be repeated.")

@@ -1,5 +1,6 @@
 """The network as a graph on networkx: shapes, neighbours, schedules, checks."""
 
+from epgraph.graph.guarantees import guaranteed
 from epgraph.graph.load import inspect, load
 from epgraph.graph.network import Edge, NetworkGraph, State, build
 from epgraph.graph.rules import check_rule
@@ -15,6 +16,7 @@ __all__ = [
     "build",
     "check_rule",
     "check_solver",
+    "guaranteed",
     "inspect",
     "load",
     "make_schedule",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import networkx as nx
 
+from epgraph.costs import COSTS
 from epgraph.errors import Diagnostic, Location, nearest
 from epgraph.spec import Architecture
 
@@ -109,9 +110,13 @@ def check_reach(architecture: Architecture, ends: list[Ends]) -> list[Diagnostic
     moving.add_edges_from((e.source, e.target) for e in ends if source not in (e.source, e.target))
     fed = {e.target if e.source == source else e.source for e in ends if source in (e.source, e.target)}
     reached: set[str] = set()
-    for component in nx.connected_components(moving):
+    # Through a readout nothing flows back, and so nothing flows on.
+    through = moving.subgraph(architecture.states) if COSTS[architecture.output.cost].readout else moving
+    for component in nx.connected_components(through):
         if component & fed:
             reached |= component
+    if sink in fed or reached & set(moving[sink]):
+        reached.add(sink)
     learns = nx.node_connected_component(moving, sink)
     found = []
     for name in architecture.states:

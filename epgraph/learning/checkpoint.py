@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from epgraph.engine import Engine, compile
-from epgraph.errors import EpgraphError
+from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.spec import Architecture
+from epgraph.spec.validate import explain
 
 VERSION = 1
 
@@ -58,8 +60,19 @@ def load_checkpoint(path: Path, device: torch.device | str | None = None) -> dic
 def engine_from_checkpoint(
     content: dict[str, Any], *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
 ) -> Engine:
-    """Compile the checkpoint's own architecture and load its parameters."""
-    architecture = Architecture.model_validate(content["architecture"])
+    """Compile the checkpoint's own architecture and load its parameters.
+
+    Raises
+    ------
+    EpgraphError
+        If its network uses what is not there: an activation or a cost that a plugin registers, say.
+    """
+    try:
+        architecture = Architecture.model_validate(content["architecture"])
+    except ValidationError as error:
+        problems = [explain(details) for details in error.errors(include_url=False)]
+        hint = "give the plugin that it was trained with"
+        raise EpgraphError(Diagnostic(f"the checkpoint: {d.message}", hint, d.at) for d in problems) from None
     model = content["model"]
     dtype = dtype or next((v.dtype for v in model.values()), None)
     engine = compile(architecture, device=device, dtype=dtype, schedule=content["schedule"])

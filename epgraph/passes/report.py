@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from epgraph.graph import guaranteed
 from epgraph.passes.plan import Plan
 
 
@@ -12,7 +13,7 @@ def report(plan: Plan) -> dict[str, Any]:
 
     ``macs`` of an edge is one application of A_e to one example. ``macs_per_sweep`` leaves out the clamped
     input's contributions, which are computed once per batch. ``colour`` is the index into ``schedule.classes`` of
-    the class in which a state (first) moves; null for the clamped input.
+    the class in which a state (first) moves; null for the clamped input. ``guarantees`` are sentences.
     """
     graph, schedule = plan.graph, plan.schedule
     colour: dict[str, int] = {}
@@ -50,6 +51,7 @@ def report(plan: Plan) -> dict[str, Any]:
             "proper": schedule.proper,
             "conflicts": [{"edge": e.name, "states": [e.source, e.target]} for e in schedule.conflicts],
         },
+        "guarantees": guaranteed(graph, schedule),
         "parameters": graph.parameters(),
         "macs_per_sweep": plan.macs_per_sweep(),
     }

@@ -75,6 +75,23 @@ def test_over_relaxation() -> None:
     compare({**RING, "dynamics": {"over_relaxation": 1.4}}, "coloring", 1e-5)
 
 
+@pytest.mark.parametrize(
+    ("activation", "dynamics", "cost"),
+    [
+        ("tanh", {"flow": 0.2}, "squared_error"),
+        ("relu6", {"flow": 0.2}, "squared_error"),
+        ("relu6", {"state_bits": 6, "weight_bits": 5}, "squared_error"),
+        ("softclip", {}, "squared_error"),
+        ({"relu": [0.5, 2], "learn": True}, {}, "squared_error"),
+        ("relu6", {}, "softmax_readout"),
+    ],
+)
+def test_other_dynamics_activations_and_costs(activation: Any, dynamics: dict[str, Any], cost: str) -> None:
+    output = {"name": "y", "classes": 3, "cost": cost}
+    data = {**RING, "output": output, "defaults": {"activation": activation}, "dynamics": dynamics}
+    compare(data, "coloring", 1e-5)
+
+
 def test_low_precision() -> None:
     """In float16; the interpreter multiplies the bit patterns of bfloat16 (triton 3.8)."""
     compare({**RING, "dynamics": {}}, "coloring", 2e-2, torch.float16, (1, 1))

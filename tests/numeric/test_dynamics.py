@@ -13,6 +13,7 @@ from torch import Tensor
 
 import epgraph as ep
 from epgraph.activations import NAMED, Activation, Logistic, ReLU, Softclip, Tanh
+from epgraph.emit import trace
 from epgraph.engine.reference import Reference, sigma
 from tests.numeric.test_emitted import check
 from tests.numeric.test_engine import ORACLE, Case, apart
@@ -269,6 +270,36 @@ def _check_seeded(engine: ep.Engine, folder: Path, x: Tensor, y: Tensor) -> None
     for name, parameter in engine.named_parameters():
         assert parameter.grad is not None
         assert torch.equal(found[name], parameter.grad), name
+
+
+@pytest.mark.parametrize("schedule", ["coloring", "synchronous"])
+@pytest.mark.parametrize(
+    ("activation", "dynamics", "cost"),
+    [
+        ("tanh", {"flow": 0.5, "noise": 0.02, "weight_bits": 6}, "squared_error"),
+        ("tanh", {"state_bits": 6, "noise": 0.05}, "cross_entropy"),
+        ("softclip", {}, "squared_error"),
+        ("relu6", {}, "softmax_readout"),
+        ({"relu": [0.5, 2], "learn": True}, {}, "squared_error"),
+    ],
+)
+def test_functions_that_many_states_share_compute_the_same(
+    schedule: str, activation: Any, dynamics: dict[str, Any], cost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = {"name": "y", "classes": 3, "cost": cost}
+    data = {**RING, "output": output, "defaults": {"activation": activation}, "dynamics": dynamics}
+    x, y = batch()
+    made = []
+    for many in (10_000, 0):
+        monkeypatch.setattr(trace, "MANY", many)
+        engine = ep.compile(ep.Architecture.model_validate(data), dtype=torch.float64, schedule=schedule)
+        torch.manual_seed(0)
+        free = engine.backward(x, y, free_steps=6, nudged_steps=4).free.states
+        made.append([engine.energy(x, free), *(p.grad for p in engine.parameters())])
+    for found, expected in zip(made[1], made[0], strict=True):
+        assert found is not None
+        assert expected is not None
+        assert torch.equal(found, expected)
 
 
 @pytest.mark.parametrize("backend", ["channels_last", "onednn"])

@@ -96,6 +96,46 @@ CASES: dict[str, tuple[str, list[str]]] = {
         GOOD + "defaults: {activation: {relu: [5, 1]}}\n",
         ["11:24: relu needs 0 < low ≤ high, found [5, 1]; e.g. {relu: [1, 10]}"],
     ),
+    "no classes and no shape": (
+        edit("classes: 10", "bias: false"),
+        ["3:9: missing key 'classes'; classes: 10 for labels, or shape: [3, 32, 32] for targets of that shape"],
+    ),
+    "classes and shape": (
+        edit("classes: 10", "classes: 10, shape: [10]"),
+        [
+            "3:9: both 'classes' and 'shape' are given; "
+            "classes: 10 for labels, or shape: [3, 32, 32] for targets of that shape"
+        ],
+    ),
+    "unknown cost": (
+        edit("classes: 10", "classes: 10, cost: softmax"),
+        [
+            "3:38: 'cost' expects 'squared_error', 'cross_entropy' or 'softmax_readout', found text 'softmax'; "
+            "did you mean 'softmax_readout'?"
+        ],
+    ),
+    "a state that only a readout joins": (
+        edit("classes: 10", "classes: 10, cost: softmax_readout").replace(
+            "  h2: {channels: 8}\n", "  h2: {channels: 8}\n  h3: {shape: [4]}\n"
+        )
+        + "  - {from: h3, to: y, dense: {}}\n",
+        [
+            "7:3: state 'h3' is unreachable: no path of edges joins it to the input 'x'; "
+            "add an edge, e.g. {from: x, to: h3, …}, or remove the state"
+        ],
+    ),
+    "options of an activation": (
+        GOOD + "defaults: {activation: {softclip: {sharp: 3}}}\n",
+        ["11:24: unknown option 'sharp' of softclip; did you mean 'sharpness'?"],
+    ),
+    "more bits than there are": (
+        GOOD + "dynamics: {state_bits: 25}\n",
+        ["11:24: 'state_bits' must be ≤ 24, found 25"],
+    ),
+    "a flow beyond the value": (
+        GOOD + "dynamics: {flow: 1.5}\n",
+        ["11:18: 'flow' must be ≤ 1, found 1.5"],
+    ),
     "missing end": (
         edit("{from: h2, to: y,  dense: {}}", "{from: h2, dense: {}}"),
         ["10:5: missing key 'to'; an edge needs both ends: from and to"],

@@ -17,6 +17,8 @@ ORDER = (
     "errors",
     "activations",
     "costs",
+    "registry",
+    "verify",
     "edges",
     "spec",
     "graph",

@@ -1,0 +1,147 @@
+"""What ``epgraph check`` promises is true on random networks; what it does not promise can go wrong."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+import epgraph as ep
+from epgraph.cli import run
+from epgraph.graph import SCHEDULES, guaranteed
+from epgraph.graph.guarantees import never_rises, nudged_never_rises
+from tests.numeric.test_engine import Case
+from tests.numeric.test_solvers import RING
+from tests.topologies import random_architecture
+
+EVERY = ("relu6", "relu1", {"relu": [0.5, 4.0]}, "identity", "tanh", "logistic", "softclip", {"tanh": {"height": 2}})
+DYNAMICS: tuple[dict[str, Any], ...] = (
+    {},
+    {"over_relaxation": 0.5},
+    {"flow": 0.4},
+    {"anderson": 3},
+    {"weight_bits": 4},
+    {"output_step": "closed_form"},
+    {"over_relaxation": 1.5},
+)
+SWEEPS = 12
+
+
+def rises(case: Case, engine: ep.Engine, beta: float) -> float:
+    """Largest rise of F + βC from one sweep to the next, relative to its size; 0 beyond what runs away downhill."""
+    target = case.y if beta else None
+    start = {n: torch.rand_like(s) * 0.5 for n, s in engine.start(case.x, None).items()}
+    trajectory = engine.relax(case.x, start=start, steps=SWEEPS, tolerance=0, target=target, beta=beta, record=True)
+    found = [engine.energy(case.x, start) + beta * engine.loss(start, case.y)]
+    for sweep in trajectory.trajectory:
+        value = sweep.energy + beta * engine.loss(sweep.states, case.y)
+        if not bool(value.isfinite().all()) or bool((value.abs() > 1e9).any()):
+            break
+        found.append(value)
+    values = torch.stack(found)
+    return float((values.diff(dim=0) / values.abs().amax().clamp_min(1)).max()) if len(values) > 1 else 0.0
+
+
+def test_what_is_promised_of_the_energy_is_kept(note: Callable[[str], None]) -> None:
+    """Under every schedule, with every solver that is not refused, free and nudged by ±β, from random states."""
+    rng, claimed = random.Random(0), Counter[str]()
+    for _ in range(90):
+        data = random_architecture(rng, activations=EVERY, gain=(0.4, 1.6), readout=rng.random() < 0.2)
+        schedule, beta = rng.choice(["coloring", *SCHEDULES]), rng.choice([0.1, 0.9])
+        data["dynamics"] = {"schedule": schedule, **rng.choice(DYNAMICS)}
+        data["learning"] = {"beta": beta}
+        case = Case(data)
+        try:
+            engine = case.engine(schedule)
+        except ep.EpgraphError:
+            continue  # refused by name, as test_solvers has it
+        if not never_rises(case.graph, engine.plan.schedule):
+            claimed["free"] += 1
+            assert rises(case, engine, 0.0) <= 1e-10
+        if not nudged_never_rises(case.graph, engine.plan.schedule):
+            claimed["nudged"] += 1
+            for sign in (1, -1):
+                assert rises(case, engine, sign * beta) <= 1e-10, sign
+    note(f"guarantees: F never rises, claimed and kept on {claimed['free']} networks, nudged on {claimed['nudged']}")
+    assert claimed["free"] >= 30
+    assert claimed["nudged"] >= 15
+
+
+def said(**changes: Any) -> str:
+    data = {**RING, "dynamics": {"schedule": "coloring"}, **changes}
+    engine = ep.compile(ep.Architecture.model_validate(data))
+    return "\n".join(guaranteed(engine.graph, engine.plan.schedule))
+
+
+POOLED = [{"from": "a", "to": "d", "conv": {"kernel": 3, "padding": 1, "pool": "max"}}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({}, "free phase: F never rises: every update is the minimiser of F over the states that move"),
+        ({}, "nudged phases: F ± βC never rises"),
+        ({}, "rest: exactly where F is stationary"),
+        ({}, "gradient: at rest that of the loss but for what β drives across kinks of a, b, c and 1 more"),
+        ({}, "holomorphic: no: a (relu6), b (relu6), c (relu6) and 1 more"),
+        ({"defaults": {"activation": "softclip"}}, "gradient: at rest that of the loss, with an error of O(β²)"),
+        ({"defaults": {"activation": "softclip"}}, "holomorphic: the equilibrium continues to complex β"),
+        (
+            {"dynamics": {"schedule": "synchronous"}},
+            "F may rise: schedule synchronous moves states together that share",
+        ),
+        ({"dynamics": {"schedule": "coloring", "noise": 0.1}}, "F may rise: noise is added to every pre-activation"),
+        ({"dynamics": {"schedule": "coloring", "noise": 0.1}}, "rest: none: the states fluctuate"),
+        ({"dynamics": {"schedule": "coloring", "state_bits": 4}}, "F may rise: states are rounded to 4 bits"),
+        ({"dynamics": {"schedule": "coloring", "weight_bits": 4}}, "that of the rounded weights, which the float"),
+        (
+            {"dynamics": {"schedule": "coloring", "flow": 0.2}},
+            "F never rises: every update goes less than twice the way",
+        ),
+        ({"edges": RING["edges"] + POOLED}, "of a tangent above it, where an edge is max-pooled"),
+        (
+            {"edges": RING["edges"] + POOLED, "defaults": {"activation": "tanh"}},
+            "F may rise: max pooling reaches states that may be negative: a_d",
+        ),
+        ({"learning": {"beta": 1.5}}, "the explicit step of the output overshoots for β = 1.5, above 1"),
+        (
+            {"output": {"name": "y", "classes": 3, "cost": "softmax_readout"}},
+            "nudged phases: F ± βC may rise: softmax_readout is nudged by explicit steps",
+        ),
+        (
+            {"output": {"name": "y", "classes": 3, "activation": "tanh"}},
+            "the explicit step of the output (tanh, squared_error) may overshoot",
+        ),
+        (
+            {"defaults": {"activation": {"relu": 6, "learn": True}}},
+            "the levels α of a, b, c and 1 more learn from units that stand at them",
+        ),
+    ],
+)
+def test_what_is_said(changes: dict[str, Any], sentence: str) -> None:
+    assert sentence in said(**changes)
+
+
+def test_the_steps_that_are_not_promised_do_overshoot() -> None:
+    """β above the bound: the explicit step of the output raises F + βC, far from where it rests."""
+    data = {**RING, "dynamics": {"schedule": "coloring"}, "learning": {"beta": 1.4}}
+    case = Case(data)
+    engine = case.engine("coloring")
+    assert nudged_never_rises(case.graph, engine.plan.schedule)
+    assert rises(case, engine, 1.4) > 1e-3
+
+
+def test_check_prints_them(capsys: pytest.CaptureFixture[str]) -> None:
+    file = "examples/hopfield_resnet13.yaml"
+    assert run(["check", file]) == 0
+    text = capsys.readouterr().out
+    assert "guarantees  free phase: F may rise: schedule even_odd moves states together that share an edge: " in text
+    assert run(["check", file, "--schedule", "coloring", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["guarantees"]
+    assert found[0].startswith("free phase: F never rises")
+    assert all(isinstance(sentence, str) for sentence in found)
