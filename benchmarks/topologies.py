@@ -1,12 +1,13 @@
 """The topologies on which ways to draw initial weights are compared (``initialisation.py``).
 
-``LISTED`` was committed before any of them had been run. ``DEVELOPMENT`` are others, on which the rule and the recipe were
-chosen. All read the 8×8 digits of scikit-learn; no state and no edge says anything about its gain.
+``LISTED`` was committed before any of them had been run. ``DEVELOPMENT`` are others, on which the rule and the recipe
+were chosen. All read the 8×8 digits of scikit-learn; no state and no edge says anything about its gain.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 Content = dict[str, Any]
@@ -40,7 +41,7 @@ def network(name: str, states: dict[str, Content], edges: Iterable[Content], act
 def dense(name: str, *widths: int, skips: Iterable[tuple[int, int]] = (), activation: str = "relu6") -> Content:
     """Chain of dense layers; a skip (i, j) joins the layers i and j, counted from 1."""
     names = ["x", *(f"h{i}" for i in range(1, len(widths) + 1)), "y"]
-    edges = [join(a, b, "dense") for a, b in zip(names, names[1:], strict=False)]
+    edges = [join(a, b, "dense") for a, b in pairwise(names)]
     edges += [join(names[i], names[j], "dense") for i, j in skips]
     states = {n: {"shape": [w]} for n, w in zip(names[1:], widths, strict=False)}
     return network(name, states, edges, activation)
