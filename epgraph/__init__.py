@@ -21,13 +21,14 @@ from epgraph.version import __version__
 
 if TYPE_CHECKING:
     from epgraph.draw import render
-    from epgraph.engine import Engine, Estimate, Relaxation, Status, compile
+    from epgraph.engine import Engine, Equilibrium, Estimate, Relaxation, Status, compile
     from epgraph.graph import build, load
     from epgraph.spec import Architecture
 
 _HOME = {
     "Architecture": "epgraph.spec",
     "Engine": "epgraph.engine",
+    "Equilibrium": "epgraph.engine",
     "Estimate": "epgraph.engine",
     "Relaxation": "epgraph.engine",
     "Status": "epgraph.engine",
@@ -42,6 +43,7 @@ __all__ = [
     "Diagnostic",
     "Engine",
     "EpgraphError",
+    "Equilibrium",
     "Estimate",
     "Relaxation",
     "Status",

@@ -12,6 +12,7 @@ ROLES = {
     "bias": "b",
     "alpha": "a",
     "constant": "c",
+    "force": "f",
     "prepared": "p",
     "carried": "k",
     "scratch": "t",

@@ -29,6 +29,9 @@ PhaseName = Literal["free", "nudged", "pair"]
 """Free phase; one phase nudged by β; common and odd part of the phases nudged by +β and −β as one doubled batch."""
 
 
+Nudging = Literal["cost", "force"] | None
+"""What pulls at a state besides its neighbours: the cost of the output, or a force that is given."""
+
 Results = dict[str, Any]
 Role = Literal["state", "next"]
 
@@ -89,10 +92,15 @@ class Tracer:
         """What the clamped input and the biases contribute to each state, once per batch."""
         return functions(self._constants(), self.names)
 
-    def program(self, phase: PhaseName, *, relaxed: bool = False) -> Program:
-        """Sweep of a phase in its plain form; ``relaxed``: with over-relaxation by a factor ω."""
+    def program(self, phase: PhaseName, *, relaxed: bool = False, pulled: tuple[str, ...] = ()) -> Program:
+        """Sweep of a phase in its plain form; ``relaxed``: with over-relaxation by a factor ω.
+
+        With ``pulled`` no cost nudges the output: the states named feel a force of their own, −β times the value
+        ``force``, which for a pair has its two parts.
+        """
         stem = f"{phase}_relaxed" if relaxed else phase
-        return Program(stem, functions(self._updates(stem, phase, relaxed), self.names))
+        stem += "".join(f"_{name}" for name in ("pulled", *pulled) if pulled)
+        return Program(stem, functions(self._updates(stem, phase, relaxed, pulled), self.names))
 
     def energy(self) -> tuple[Function, ...]:
         """F = Σ G(s) − Φ per example."""
@@ -136,6 +144,7 @@ class Tracer:
         for state in graph.states.values():
             for role in ("state", "next", "constant"):
                 found[self.names(role, state.name)] = _zeros(1, *state.shape)
+            found[self.names("force", state.name)] = _zeros(1, *state.shape)
             found[self.names("alpha", state.name)] = _zeros()
             if state.bias_shape is not None:
                 found[self.names("bias", state.name)] = _zeros(*state.bias_shape)
@@ -146,7 +155,7 @@ class Tracer:
 
     @cached_property
     def _batched(self) -> frozenset[str]:
-        return frozenset(self.names(role, name) for role in ("state", "next") for name in self.graph.states)
+        return frozenset(self.names(role, name) for role in ("state", "next", "force") for name in self.graph.states)
 
     def _piece(
         self,
@@ -180,7 +189,7 @@ class Tracer:
         name = self.names("constant", update.state)
         results[name] = recorder.call(runtime.total, bias, *parts) if parts else bias
 
-    def _updates(self, stem: str, phase: PhaseName, relaxed: bool) -> Iterator[Piece]:
+    def _updates(self, stem: str, phase: PhaseName, relaxed: bool, pulled: tuple[str, ...]) -> Iterator[Piece]:
         """Updates of a sweep, one class after the other.
 
         Calls that share a function come before the function of their class, and where it has conflicts their states
@@ -192,16 +201,17 @@ class Tracer:
             for update in updates:
                 state = self.graph.states[update.state]
                 driven = update.state in self._driven
-                note = _equation(update, state, driven, phase, relaxed)
+                nudge = _nudging(state, phase, pulled)
+                note = _equation(update, state, driven, phase, relaxed, nudge)
                 pooled = any(not term.edge.kind.is_linear for term in update.terms)
                 if not self.many or (self.by_class and pooled):
-                    record = partial(self._update, update, phase, relaxed, "state")
+                    record = partial(self._update, update, phase, relaxed, nudge, "state")
                     yield Piece(function, 3 * number + 1, record, note)
                     continue
                 moved: Role = "next" if update.state in conflicts else "state"
-                record = partial(self._update, update, phase, relaxed, moved)
-                own = (self.names(role, state.name) for role in ("state", moved, "constant", "alpha"))
-                like = (state.role, state.shape, state.activation, driven, *map(self._likeness, update.terms))
+                record = partial(self._update, update, phase, relaxed, nudge, moved)
+                own = (self.names(role, state.name) for role in ("state", moved, "constant", "alpha", "force"))
+                like = (state.role, state.shape, state.activation, driven, nudge, *map(self._likeness, update.terms))
                 yield Piece(function, 3 * number, record, note, (*own, *self._read(update)), like)
                 if moved == "next":
                     names = tuple(self.names(role, state.name) for role in ("next", "state"))
@@ -290,7 +300,14 @@ class Tracer:
         )
 
     def _update(
-        self, update: Update, phase: PhaseName, relaxed: bool, moved: Role, recorder: Recorder, results: Results
+        self,
+        update: Update,
+        phase: PhaseName,
+        relaxed: bool,
+        nudge: Nudging,
+        moved: Role,
+        recorder: Recorder,
+        results: Results,
     ) -> None:
         state = self.graph.states[update.state]
         old = recorder.argument(self.names("state", update.state))
@@ -300,8 +317,10 @@ class Tracer:
         pair = phase == "pair"
         summed = recorder.call(runtime.total_pair if pair else runtime.total, constant, *parts)
         recorder.node(summed).meta |= {"state": self.names("state", update.state), "about": update.state}
-        if state.role == "output" and phase != "free":
+        if nudge == "cost":
             summed = self._nudge(recorder, summed, old, pair)
+        elif nudge == "force":
+            summed = summed - recorder.argument("beta") * recorder.argument(self.names("force", update.state))
         alpha = self._alpha(recorder, state)
         exact = isinstance(state.activation, ReLU | Identity)
         if relaxed and exact:
@@ -453,12 +472,19 @@ def _written(term: Term) -> str:
     return f"A[{edge.name}] {edge.source}" if term.direction == "forward" else f"A[{edge.name}]ᵀ {edge.target}"
 
 
-def _equation(update: Update, state: State, driven: bool, phase: PhaseName, relaxed: bool) -> str:
+def _nudging(state: State, phase: PhaseName, pulled: tuple[str, ...]) -> Nudging:
+    if pulled:
+        return "force" if state.name in pulled else None
+    return "cost" if state.role == "output" and phase != "free" else None
+
+
+def _equation(update: Update, state: State, driven: bool, phase: PhaseName, relaxed: bool, nudge: Nudging) -> str:
     name = update.state
     parts = [f"c[{name}]"] * driven + [_written(term) for term in update.terms]
-    if state.role == "output" and phase != "free":
+    if nudge is not None:
         parts.append("nudge")
-    summed = " + ".join(parts or ["0"]).replace("+ nudge", "− β ∂C/∂s" if phase == "nudged" else "∓ β ∂C/∂s")
+    pull = "β ∂C/∂s" if nudge == "cost" else f"β f[{name}]"
+    summed = " + ".join(parts or ["0"]).replace("+ nudge", f"− {pull}" if phase == "nudged" else f"∓ {pull}")
     if relaxed:
         summed = f"{name} + ω({summed} − {name})"
     return f"{name} ← {state.activation.label}({summed})"

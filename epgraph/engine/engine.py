@@ -23,9 +23,10 @@ from epgraph.emit.anderson import Anderson
 from epgraph.emit.record import recorded
 from epgraph.emit.replay import Memory, capture_for
 from epgraph.emit.runtime import Step, run, watched
+from epgraph.emit.trace import PhaseName
 from epgraph.engine.estimators import ESTIMATORS, Estimate, Problem
 from epgraph.engine.memory import within_memory
-from epgraph.engine.phases import Nudge
+from epgraph.engine.phases import Nudge, Pull, per_example
 from epgraph.engine.pieces import cut, join
 from epgraph.engine.relaxation import Clamped, Relaxation, States, Status, Sweep
 from epgraph.errors import EpgraphError, nearest
@@ -145,6 +146,10 @@ class Engine(nn.Module):
         drawn = self.states[state.name].alpha
         assert isinstance(drawn, Tensor)
         return drawn
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what was emitted: functions made from text cannot be copied, and are made again when needed."""
+        return {**self.__dict__, "_machines": {}}
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
@@ -310,7 +315,7 @@ class Engine(nn.Module):
         states: States,
         steps: int,
         tolerance: float,
-        nudge: Nudge | None = None,
+        nudge: Nudge | Pull | None = None,
         *,
         pair: bool = False,
         record: bool = False,
@@ -329,7 +334,9 @@ class Engine(nn.Module):
         machine = self.machine
         dynamics = self.architecture.dynamics
         relaxed = dynamics.over_relaxation != 1
-        program = machine.program("pair" if pair else "free" if nudge is None else "nudged", relaxed=relaxed)
+        pulled = tuple(name for name in self.graph.free if isinstance(nudge, Pull) and name in nudge.forces)
+        phase: PhaseName = "pair" if pair else "free" if nudge is None else "nudged"
+        program = machine.program(phase, relaxed=relaxed, pulled=pulled)
         names = {name: machine.tracer.names("state", name) for name in self.graph.free}
         prepared = clamped.prepared
         if not all(name in prepared for _, _, results in program.prepare for name in results):
@@ -510,13 +517,49 @@ class Engine(nn.Module):
         """
         parameters = dict(self.named_parameters())
         trainable = frozenset(name for name, parameter in parameters.items() if parameter.requires_grad)
+        for name, contrast in self.contrasts(pairs, x, trainable):
+            parameter = parameters[name]
+            gradient = contrast.to(parameter.dtype).mul_(scale)
+            parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+
+    def contrasts(
+        self, pairs: States, x: Tensor, names: frozenset[str], weights: Tensor | None = None
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Yield ½[∂Φ/∂θ(s⁺) − ∂Φ/∂θ(s⁻)], summed over the batch, of the parameters named, one after the other.
+
+        ``pairs`` and ``x`` as for ``accumulate``; with ``weights`` (batch,) each example counts that often in the sum.
+        """
         values = self._weights() | self._named({**pairs, self.graph.input.name: torch.cat((x, torch.zeros_like(x)))})
-        for step in self._steps("gradient", trainable=trainable, once=self.doubled):
-            run((step,), values)
+        for step in self._steps("gradient", trainable=names, once=self.doubled):
+            taken = values
+            if weights is not None:
+                edge = self.graph.edges.get(step[2][0].removeprefix("edges.").removesuffix(".weight"))
+                # Φ is linear in the target of an edge, and so is its contrast; the source decides the arg-max of max
+                # pooling, and has to stay what it is. A bias is contrasted with its state alone.
+                scaled = list(pairs) if edge is None else [edge.target]
+                taken = dict(values)
+                for key in self._named(dict.fromkeys(scaled)):
+                    if key in step[1]:
+                        taken[key] = taken[key] * per_example(weights.repeat(2), taken[key])
+            run((step,), taken)
             for name in step[2]:
-                parameter = parameters[name]
-                gradient = values.pop(name).to(parameter.dtype).mul_(scale)
-                parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+                yield name, taken.pop(name)
+
+    def input_contrast(self, pairs: States, x: Tensor) -> Tensor:
+        """½[∂Φ/∂x(s⁺) − ∂Φ/∂x(s⁻)] per example, (batch, *input shape): the adjoints of the edges at the input."""
+        clamped = self.graph.input.name
+        whole = torch.cat((x, torch.zeros_like(x)))
+        found = torch.zeros_like(x)
+        for edge in (*self.graph.post(clamped), *self.graph.pre(clamped)):
+            weight = self.weight(edge)
+            weight = None if weight is None else weight.detach().to(self.dtype)
+            shape = self.graph.input.shape
+            if edge.source == clamped:
+                made = edge.kind.adjoint_pair(weight, pairs[edge.target], whole, shape)
+            else:
+                made = edge.kind.forward_pair(weight, pairs[edge.source], shape)
+            found.add_(made.chunk(2)[1])
+        return found
 
     def _load(
         self,
@@ -524,7 +567,7 @@ class Engine(nn.Module):
         program: Loaded,
         clamped: Clamped,
         states: States,
-        nudge: Nudge | None,
+        nudge: Nudge | Pull | None,
         *,
         pair: bool,
         own: bool,
@@ -538,7 +581,14 @@ class Engine(nn.Module):
             if name in taken:
                 made[name] = memory.hold(name, value)
         if nudge is not None:
-            made |= {"y": memory.hold("y", nudge.target), "beta": nudge.beta}
+            made["beta"] = nudge.beta
+        if isinstance(nudge, Nudge):
+            made["y"] = memory.hold("y", nudge.target)
+        elif isinstance(nudge, Pull):
+            for name, force in nudge.forces.items():
+                key = names("force", name)
+                # The common part of a pair feels nothing.
+                made[key] = memory.hold(key, torch.cat((torch.zeros_like(force), force)) if pair else force)
 
         def start(name: str, state: Tensor) -> Tensor:
             rows = (2 if pair else 1) * len(clamped.x)
@@ -577,7 +627,7 @@ class Engine(nn.Module):
                 values[names("alpha", state.name)] = alpha
         return values
 
-    def _named(self, states: Mapping[str, Tensor]) -> dict[str, Any]:
+    def _named(self, states: Mapping[str, Any]) -> dict[str, Any]:
         names = self.machine.tracer.names
         return {names("state", name): value for name, value in states.items()}
 
