@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from epgraph.activations import Activation
     from epgraph.costs import Cost
     from epgraph.draw import render
-    from epgraph.engine import Engine, Estimate, Relaxation, Status, compile
+    from epgraph.engine import Engine, Equilibrium, Estimate, Relaxation, Status, compile
     from epgraph.graph import build, load
     from epgraph.registry import register_activation, register_cost
     from epgraph.spec import Architecture
@@ -34,6 +34,7 @@ _HOME = {
     "Architecture": "epgraph.spec",
     "Cost": "epgraph.costs",
     "Engine": "epgraph.engine",
+    "Equilibrium": "epgraph.engine",
     "Estimate": "epgraph.engine",
     "Relaxation": "epgraph.engine",
     "Status": "epgraph.engine",
@@ -54,6 +55,7 @@ __all__ = [
     "Diagnostic",
     "Engine",
     "EpgraphError",
+    "Equilibrium",
     "Estimate",
     "Relaxation",
     "Status",

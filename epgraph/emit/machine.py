@@ -63,13 +63,13 @@ class Machine:
         # Preparing weights may copy from the host, which no graph can do.
         self.replay = Replay(capture) if capture and "hoist_prepared" in rewrites else None
         self.steps: dict[tuple[Any, ...], tuple[Step, ...]] = {}
-        self._programs: dict[str, Loaded] = {}
+        self._programs: dict[tuple[Any, ...], Loaded] = {}
 
-    def program(self, phase: PhaseName, *, relaxed: bool = False) -> Loaded:
-        """Sweep of a phase."""
-        key = f"{phase}{relaxed}"
+    def program(self, phase: PhaseName, *, relaxed: bool = False, pulled: tuple[str, ...] = ()) -> Loaded:
+        """Sweep of a phase; see ``Tracer.program``."""
+        key = (phase, relaxed, pulled)
         if key not in self._programs:
-            program = self.tracer.program(phase, relaxed=relaxed)
+            program = self.tracer.program(phase, relaxed=relaxed, pulled=pulled)
             for name, rewrite in REWRITES.items():
                 if name in self.rewrites:
                     program = rewrite(program, self.tracer)

@@ -79,8 +79,8 @@ LOCAL = {
 }
 """What the results of operations are called; a local name must not hide a helper, and should say what it is."""
 
-ORDER = "sncyboawpkt"
-"""First letters of arguments in the order in which they are written: states, constants, target, β, ω, weights, …"""
+ORDER = "sncyfboawpkt"
+"""First letters of arguments in the order in which they are written: states, constants, target, forces, β, ω, …"""
 
 
 @dataclass(frozen=True)

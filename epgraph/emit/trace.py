@@ -30,6 +30,9 @@ PhaseName = Literal["free", "nudged", "pair", "clamped"]
 phase of all states but the output, which is held."""
 
 
+Nudging = Literal["cost", "force"] | None
+"""What pulls at a state besides its neighbours: the cost of the output, or a force that is given."""
+
 Results = dict[str, Any]
 Role = Literal["state", "next"]
 
@@ -97,10 +100,15 @@ class Tracer:
         """What the clamped input and the biases contribute to each state, once per batch."""
         return functions(self._constants(), self.names)
 
-    def program(self, phase: PhaseName, *, relaxed: bool = False) -> Program:
-        """Sweep of a phase in its plain form; ``relaxed``: with over-relaxation by a factor ω."""
+    def program(self, phase: PhaseName, *, relaxed: bool = False, pulled: tuple[str, ...] = ()) -> Program:
+        """Sweep of a phase in its plain form; ``relaxed``: with over-relaxation by a factor ω.
+
+        With ``pulled`` no cost nudges the output: the states named feel a force of their own, −β times the value
+        ``force``, which for a pair has its two parts.
+        """
         stem = f"{phase}_relaxed" if relaxed else phase
-        return Program(stem, functions(self._updates(stem, phase, relaxed), self.names))
+        stem += "".join(f"_{name}" for name in ("pulled", *pulled) if pulled)
+        return Program(stem, functions(self._updates(stem, phase, relaxed, pulled), self.names))
 
     def energy(self) -> tuple[Function, ...]:
         """F = Σ G(s) − Φ per example."""
@@ -156,6 +164,7 @@ class Tracer:
         for state in graph.states.values():
             for role in ("state", "next", "constant"):
                 found[self.names(role, state.name)] = _zeros(1, *state.shape)
+            found[self.names("force", state.name)] = _zeros(1, *state.shape)
             found[self.names("alpha", state.name)] = _zeros()
             if state.bias_shape is not None:
                 found[self.names("bias", state.name)] = _zeros(*state.bias_shape)
@@ -173,7 +182,7 @@ class Tracer:
 
     @cached_property
     def _batched(self) -> frozenset[str]:
-        return frozenset(self.names(role, name) for role in ("state", "next") for name in self.graph.states)
+        return frozenset(self.names(role, name) for role in ("state", "next", "force") for name in self.graph.states)
 
     def _piece(
         self,
@@ -207,7 +216,7 @@ class Tracer:
         name = self.names("constant", update.state)
         results[name] = recorder.call(runtime.total, bias, *parts) if parts else bias
 
-    def _updates(self, stem: str, phase: PhaseName, relaxed: bool) -> Iterator[Piece]:
+    def _updates(self, stem: str, phase: PhaseName, relaxed: bool, pulled: tuple[str, ...]) -> Iterator[Piece]:
         """Updates of a sweep, one class after the other.
 
         Calls that share a function come before the function of their class, and where it has conflicts their states
@@ -221,16 +230,17 @@ class Tracer:
                 if state.role == "output" and phase == "clamped":
                     continue
                 driven = update.state in self._driven
-                note = self._equation(update, driven, phase, relaxed)
+                nudge = self._nudging(state, phase, pulled)
+                note = self._equation(update, driven, phase, relaxed, nudge)
                 pooled = any(not term.edge.kind.is_linear for term in update.terms)
                 if not self.many or (self.by_class and pooled):
-                    record = partial(self._update, update, phase, relaxed, "state")
+                    record = partial(self._update, update, phase, relaxed, nudge, "state")
                     yield Piece(function, 3 * number + 1, record, note)
                     continue
                 moved: Role = "next" if update.state in conflicts else "state"
-                record = partial(self._update, update, phase, relaxed, moved)
-                own = (self.names(role, state.name) for role in ("state", moved, "constant", "alpha"))
-                like = (state.role, state.shape, state.activation, driven, *map(self._likeness, update.terms))
+                record = partial(self._update, update, phase, relaxed, nudge, moved)
+                own = (self.names(role, state.name) for role in ("state", moved, "constant", "alpha", "force"))
+                like = (state.role, state.shape, state.activation, driven, nudge, *map(self._likeness, update.terms))
                 yield Piece(function, 3 * number, record, note, (*own, *self._read(update)), like)
                 if moved == "next":
                     names = tuple(self.names(role, state.name) for role in ("next", "state"))
@@ -381,15 +391,24 @@ class Tracer:
         )
 
     def _update(
-        self, update: Update, phase: PhaseName, relaxed: bool, moved: Role, recorder: Recorder, results: Results
+        self,
+        update: Update,
+        phase: PhaseName,
+        relaxed: bool,
+        nudge: Nudging,
+        moved: Role,
+        recorder: Recorder,
+        results: Results,
     ) -> None:
         state = self.graph.states[update.state]
         old = recorder.argument(self.names("state", update.state))
         pair = phase == "pair"
         summed = self._summed(recorder, update, phase)
         read = self.graph.readout and state.role == "output"
-        if state.role == "output" and phase in ("nudged", "pair") and not read:
+        if nudge == "cost":
             summed = self._nudge(recorder, summed, old, pair)
+        elif nudge == "force":
+            summed = summed - recorder.argument("beta") * recorder.argument(self.names("force", update.state))
         # What is read off follows the states without delay.
         relaxed = relaxed and not read
         alpha = self._alpha(recorder, state)
@@ -566,12 +585,18 @@ class Tracer:
             parts.append(fed if self._fed_back(term) else _written(term))
         return " + ".join(parts or ["0"])
 
-    def _equation(self, update: Update, driven: bool, phase: PhaseName, relaxed: bool) -> str:
+    def _nudging(self, state: State, phase: PhaseName, pulled: tuple[str, ...]) -> Nudging:
+        if pulled:
+            return "force" if state.name in pulled else None
+        nudged = phase in ("nudged", "pair") and state.role == "output" and not self.graph.readout
+        return "cost" if nudged else None
+
+    def _equation(self, update: Update, driven: bool, phase: PhaseName, relaxed: bool, nudge: Nudging) -> str:
         name, state = update.state, self.graph.states[update.state]
         summed = self._written_sum(update, driven, phase)
         read = self.graph.readout and state.role == "output"
-        if state.role == "output" and phase in ("nudged", "pair") and not read:
-            summed += f" {_SIGN[phase]} β ∂C/∂s"
+        if nudge is not None:
+            summed += f" {_SIGN[phase]} β " + ("∂C/∂s" if nudge == "cost" else f"f[{name}]")
         summed += " + noise" if self.dynamics.noise and not read else ""
         if relaxed and not read:
             exact = isinstance(state.activation, ReLU | Identity) or not self.dynamics.flow

@@ -7,9 +7,10 @@ sweeps. ``reference.py`` is the oracle that it is held to.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ from epgraph.emit.runtime import Step, rounded, run, watched
 from epgraph.emit.trace import PhaseName, feedback_of
 from epgraph.engine.estimators import ESTIMATORS, UNROLLING, WHOLE, Estimate, Problem
 from epgraph.engine.memory import within_memory
-from epgraph.engine.phases import Nudge
+from epgraph.engine.phases import Nudge, Pull, per_example
 from epgraph.engine.pieces import cut, join
 from epgraph.engine.relaxation import Clamped, Relaxation, States, Status, Sweep
 from epgraph.errors import EpgraphError, nearest
@@ -174,6 +175,10 @@ class Engine(nn.Module):
         """Bring learnt levels α back to at least ``LOWEST``; every batch begins with it."""
         for name in self._learnt:
             self.states[name].alpha.clamp_(min=LOWEST)  # type: ignore[operator]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what was emitted: functions made from text cannot be copied, and are made again when needed."""
+        return {**self.__dict__, "_machines": {}, "_plain_machines": {}}
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
@@ -395,7 +400,7 @@ class Engine(nn.Module):
         states: States,
         steps: int,
         tolerance: float,
-        nudge: Nudge | None = None,
+        nudge: Nudge | Pull | None = None,
         *,
         pair: bool = False,
         hold: bool = False,
@@ -415,7 +420,8 @@ class Engine(nn.Module):
         machine = clamped.machine
         dynamics = self.architecture.dynamics
         phase: PhaseName = "clamped" if hold else "pair" if pair else "free" if nudge is None else "nudged"
-        program = self.program(phase, machine)
+        pulled = tuple(name for name in self.graph.free if isinstance(nudge, Pull) and name in nudge.forces)
+        program = self.program(phase, machine, pulled)
         names = {name: machine.tracer.names("state", name) for name in self.graph.free}
         prepared = clamped.prepared
         if not all(name in prepared for _, _, results in program.prepare for name in results):
@@ -478,9 +484,9 @@ class Engine(nn.Module):
             status = Status.CONVERGED if settled else Status.OUT_OF_STEPS
         return Relaxation(states, taken, residuals, status, diverged)
 
-    def program(self, phase: PhaseName, machine: Machine | None = None) -> Loaded:
-        """The emitted sweep of a phase; emitted now, if it was not before."""
-        return (machine or self.machine).program(phase, relaxed=self.architecture.dynamics.stepped)
+    def program(self, phase: PhaseName, machine: Machine | None = None, pulled: tuple[str, ...] = ()) -> Loaded:
+        """The emitted sweep of a phase; emitted now, if it was not before. ``pulled``: states that feel a ``Pull``."""
+        return (machine or self.machine).program(phase, relaxed=self.architecture.dynamics.stepped, pulled=pulled)
 
     def _mixer(self, x: Tensor, names: Sequence[str], held: States, *, free: bool, pair: bool) -> Anderson:
         """Anderson acceleration of the states named. The energy, if there is one, is watched where nothing nudges."""
@@ -648,13 +654,15 @@ class Engine(nn.Module):
 
     def accumulate(self, pairs: States, x: Tensor, scale: float, wanted: Collection[str] | None = None) -> None:
         """Add the ``contrasts`` to every ``.grad``."""
-        for parameter, gradient in self.contrasts(pairs, x, scale, wanted):
+        parameters = dict(self.named_parameters())
+        for name, gradient in self.contrasts(pairs, x, scale, wanted):
+            parameter = parameters[name]
             parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
 
     def contrasts(
-        self, pairs: States, x: Tensor, scale: float, wanted: Collection[str] | None = None
-    ) -> Iterator[tuple[nn.Parameter, Tensor]]:
-        """Yield ``scale`` · ½[∂Φ/∂θ(s⁺) − ∂Φ/∂θ(s⁻)], summed over the batch, for one parameter after the other.
+        self, pairs: States, x: Tensor, scale: float | Tensor, wanted: Collection[str] | None = None
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Yield ``scale`` · ½[∂Φ/∂θ(s⁺) − ∂Φ/∂θ(s⁻)], summed over the batch, of one parameter after the other.
 
         For a learnt level α, Σ (∂Φ/∂s − α)₊ stands in place of ∂Φ/∂θ.
 
@@ -664,6 +672,8 @@ class Engine(nn.Module):
             Common and odd parts of the states, (2·batch, *shape).
         x
             The clamped input, (batch, *shape).
+        scale
+            One number, or one for each example, (batch,).
         wanted
             Names of parameters; all that are trained where left out. A feedback weight receives what its edge's weight
             does (Laborieux et al. 2021).
@@ -677,12 +687,44 @@ class Engine(nn.Module):
             values[self.machine.tracer.names("state", self.graph.input.name)] = x
             run(self._steps("constants"), values)
         values |= self._named({**pairs, self.graph.input.name: torch.cat((x, torch.zeros_like(x)))})
-        for name, found in self._computed("gradient", values, trainable=frozenset(both), once=self.doubled):
-            gradient = found.to(parameters[name].dtype).mul_(scale)
+        weigh = partial(self._weighted, weights=scale) if isinstance(scale, Tensor) else None
+        for name, found in self._computed("gradient", values, weigh, trainable=frozenset(both), once=self.doubled):
+            gradient = found.to(parameters[name].dtype)
+            if not isinstance(scale, Tensor):
+                gradient.mul_(scale)
             feedback = name.removesuffix("weight") + "feedback"
             if feedback in trained and name in trained:
-                yield parameters[feedback], gradient.clone()
-            yield parameters[name if name in trained else feedback], gradient
+                yield feedback, gradient.clone()
+            yield name if name in trained else feedback, gradient
+
+    def _weighted(self, step: Step, values: dict[str, Any], weights: Tensor) -> dict[str, Any]:
+        """Values of a gradient function with every example's contrast multiplied by its weight."""
+        edge = self.graph.edges.get(step[2][0].removeprefix("edges.").removesuffix(".weight"))
+        # Φ is linear in the target of an edge, and so is its contrast; the source decides the arg-max of max pooling,
+        # and has to stay what it is. A bias is contrasted with its state alone.
+        scaled = self.graph.free if edge is None else [edge.target]
+        taken = dict(values)
+        for key in self._named(dict.fromkeys(scaled)):
+            if key in step[1]:
+                taken[key] = taken[key] * per_example(weights.repeat(2), taken[key])
+        return taken
+
+    def input_contrast(self, pairs: States, x: Tensor) -> Tensor:
+        """½[∂Φ/∂x(s⁺) − ∂Φ/∂x(s⁻)] per example, (batch, *input shape): the adjoints of the edges at the input."""
+        clamped = self.graph.input.name
+        whole = torch.cat((x, torch.zeros_like(x)))
+        found = torch.zeros_like(x)
+        values = self._weights()
+        for edge in (*self.graph.post(clamped), *self.graph.pre(clamped)):
+            weight = values.get(self.machine.tracer.names("weight", edge.name))
+            weight = None if weight is None else weight.to(self.dtype)
+            shape = self.graph.input.shape
+            if edge.source == clamped:
+                made = edge.kind.adjoint_pair(weight, pairs[edge.target], whole, shape)
+            else:
+                made = edge.kind.forward_pair(weight, pairs[edge.source], shape)
+            found.add_(made.chunk(2)[1])
+        return found
 
     def accumulate_local(self, clamped: Clamped, free: States, nudge: Nudge) -> None:
         """Add the cost's own gradient at the free state to every ``.grad`` of a readout; there may be none."""
@@ -693,12 +735,22 @@ class Engine(nn.Module):
             gradient = found.to(parameter.dtype).mul_(1.0 / nudge.examples)
             parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
 
-    def _computed(self, what: str, values: dict[str, Any], **options: Any) -> Iterator[tuple[str, Tensor]]:
-        """Yield what a recorded function computes, one result after the other, so that each can be used up."""
+    def _computed(
+        self,
+        what: str,
+        values: dict[str, Any],
+        change: Callable[[Step, dict[str, Any]], dict[str, Any]] | None = None,
+        **options: Any,
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Yield what a recorded function computes, one result after the other, so that each can be used up.
+
+        ``change`` gives a function other values.
+        """
         for step in self._steps(what, **options):
-            run((step,), values)
+            taken = values if change is None else change(step, values)
+            run((step,), taken)
             for name in step[2]:
-                yield name, values.pop(name)
+                yield name, taken.pop(name)
 
     def _load(
         self,
@@ -706,7 +758,7 @@ class Engine(nn.Module):
         program: Loaded,
         clamped: Clamped,
         states: States,
-        nudge: Nudge | None,
+        nudge: Nudge | Pull | None,
         *,
         pair: bool,
         own: bool,
@@ -720,8 +772,16 @@ class Engine(nn.Module):
             if name in taken:
                 made[name] = memory.hold(name, value)
         if nudge is not None:
-            beta = nudge.beta if nudge.turns is None else nudge.beta * nudge.turns
-            made |= {"y": memory.hold("y", nudge.target), "beta": beta}
+            made["beta"] = nudge.beta
+        if isinstance(nudge, Nudge):
+            made["y"] = memory.hold("y", nudge.target)
+            if nudge.turns is not None:
+                made["beta"] = nudge.beta * nudge.turns
+        elif isinstance(nudge, Pull):
+            for name, force in nudge.forces.items():
+                key = names("force", name)
+                # The common part of a pair feels nothing.
+                made[key] = memory.hold(key, torch.cat((torch.zeros_like(force), force)) if pair else force)
 
         def start(name: str, state: Tensor) -> Tensor:
             rows = (2 if pair else 1) * len(clamped.x)
@@ -770,7 +830,7 @@ class Engine(nn.Module):
                 values[names("alpha", state.name)] = alpha
         return values
 
-    def _named(self, states: Mapping[str, Tensor]) -> dict[str, Any]:
+    def _named(self, states: Mapping[str, Any]) -> dict[str, Any]:
         names = self.machine.tracer.names
         return {names("state", name): value for name, value in states.items()}
 

@@ -8,6 +8,7 @@ nearly equal states, so it keeps its digits in low precision (peers.md §3.9).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -41,6 +42,22 @@ class Nudge:
         return self.whole or len(self.target)
 
 
+@dataclass(frozen=True)
+class Pull:
+    """A linear cost Σ ⟨force, s⟩ over states of any kind, in place of the cost of the output: force is its gradient.
+
+    Attributes
+    ----------
+    forces
+        By the name of the state, (batch, *shape). A pair feels them with both signs.
+    beta
+        Strength β with which they pull: the sum of a state gains −β · force.
+    """
+
+    forces: Mapping[str, Tensor]
+    beta: float
+
+
 def make_pair(plus: Tensor, minus: Tensor) -> Tensor:
     """Stack the common and the odd part of two states."""
     return torch.cat((plus + minus, plus - minus)).mul_(0.5)
@@ -51,3 +68,8 @@ def split_pair_(pair: Tensor) -> tuple[Tensor, Tensor]:
     common, odd = pair.chunk(2)
     minus = common - odd
     return common.add_(odd), odd.copy_(minus)
+
+
+def per_example(weights: Tensor, like: Tensor) -> Tensor:
+    """Shape numbers (batch,) so that they multiply the examples of ``like``, (batch, *shape)."""
+    return weights.to(like.dtype).view(-1, *(1,) * (like.ndim - 1))

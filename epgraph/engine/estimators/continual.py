@@ -20,7 +20,8 @@ def continual(problem: Problem) -> Estimate:
     Anderson acceleration works in the free phase only.
     """
     engine, nudge = problem.engine, problem.nudge
-    trained = [p for p in engine.parameters() if p.requires_grad]
+    parameters = dict(engine.named_parameters())
+    trained = [p for p in parameters.values() if p.requires_grad]
     kept = [p.detach().clone() for p in trained]
     free = problem.settle()
     energies = problem.energies(free)
@@ -34,7 +35,8 @@ def continual(problem: Problem) -> Estimate:
             pairs = {name: make_pair(s, before[name]) for name, s in now.states.items()}
             # Half the difference of the pair, over the β that stands between the two.
             moves = list(engine.contrasts(pairs, clamped.x, -2 * nudge.scale))
-            for parameter, gradient in moves:
+            for name, gradient in moves:
+                parameter = parameters[name]
                 parameter.sub_(gradient, alpha=problem.rate)
                 parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
             if now.status in (Status.CONVERGED, Status.DIVERGED):

@@ -1,0 +1,254 @@
+"""The bridge to torch: an equilibrium as a module whose ``backward`` is EP.
+
+Autograd hands the module v = ∂L/∂s of the states that it returned. EP nudges them by the linear cost C(s) = ⟨v, s⟩,
+whose gradient at the equilibrium is that of L, and which is free of scale: with v̂ = v/‖v‖ and force ∓βv̂ per example ::
+
+    ∂L/∂θ ≈ −Σ ‖v‖ (1/2β) [∂Φ/∂θ(s⁺) − ∂Φ/∂θ(s⁻)],      ∂L/∂x ≈ −‖v‖ (1/2β) [∂Φ/∂x(s⁺) − ∂Φ/∂x(s⁻)]
+
+A cotangent of any size, say with the 1/batch of a mean, thus nudges by β, and float32 does not drown it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from epgraph.engine.engine import Engine
+from epgraph.engine.phases import Pull, make_pair, per_example
+from epgraph.engine.relaxation import Clamped, Relaxation, States
+from epgraph.errors import EpgraphError, nearest
+
+
+@dataclass(frozen=True)
+class Equilibrated:
+    """What a backward pass starts from: the free equilibrium, and how the phases are run.
+
+    Attributes
+    ----------
+    clamped, free
+        The clamped input, and the free states, which are not to be written into.
+    beta
+        Strength of the nudge, positive.
+    """
+
+    engine: Engine
+    clamped: Clamped
+    free: States
+    beta: float
+    nudged_steps: int
+    tolerance: float
+
+    def pulled(self, forces: States, beta: float, *, pair: bool = False) -> States:
+        """Relax from the free states under −β · force; with ``pair`` under both signs."""
+        pull = Pull(forces, beta)
+        return self.engine.run(self.clamped, self.free, self.nudged_steps, self.tolerance, pull, pair=pair).states
+
+
+Rule = Callable[[Equilibrated, States], tuple[States, float]]
+"""From forces of norm 1 an example to a pair of states and the factor that makes its contrast the gradient."""
+
+
+def centered(at: Equilibrated, forces: States) -> tuple[States, float]:
+    """Contrast +β and −β, error O(β²)."""
+    return at.pulled(forces, at.beta, pair=True), -1.0 / at.beta
+
+
+def positive(at: Equilibrated, forces: States) -> tuple[States, float]:
+    """Contrast +β and the free states, error O(β)."""
+    return _one_sided(at, forces, at.beta)
+
+
+def negative(at: Equilibrated, forces: States) -> tuple[States, float]:
+    """Contrast the free states and −β, error O(β)."""
+    return _one_sided(at, forces, -at.beta)
+
+
+def _one_sided(at: Equilibrated, forces: States, beta: float) -> tuple[States, float]:
+    nudged = at.pulled(forces, beta)
+    return {name: make_pair(s, at.free[name]) for name, s in nudged.items()}, -2.0 / beta
+
+
+RULES: dict[str, Rule] = {rule.__name__: rule for rule in (centered, positive, negative)}
+"""Every estimator that the bridge knows, by name."""
+
+
+class Equilibrium(nn.Module):
+    """An engine between ordinary torch layers: relaxes in ``forward``, runs EP in ``backward``.
+
+    Its parameters are the engine's, so that optimisers, ``state_dict``, ``to``, deep copies and pickles work as usual,
+    in a plain loop or inside Lightning and Accelerate. Gradients flow to all parameters and to the input; they are
+    those of the loss at the equilibrium, up to what β, unsettled sweeps and kinks cost. Second derivatives are refused.
+
+    Parameters
+    ----------
+    engine
+        What ``epgraph.compile`` returns.
+    estimator
+        ``centered``, ``positive`` or ``negative``; left out, ``learning.estimator``.
+    beta
+        Strength of the nudge for a cotangent of norm 1; left out, ``learning.beta``.
+    free_steps, nudged_steps, tolerance
+        As for ``Engine.backward``; left out, those of ``dynamics``.
+    warm_start
+        While training, start from the states of the previous batch where it had the same size, instead of zeros.
+
+    Attributes
+    ----------
+    relaxation
+        How the last forward pass settled: steps, residuals and status, without the states; None before the first.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        estimator: str | None = None,
+        beta: float | None = None,
+        free_steps: int | None = None,
+        nudged_steps: int | None = None,
+        tolerance: float | None = None,
+        warm_start: bool = False,
+    ) -> None:
+        super().__init__()
+        learning, dynamics = engine.architecture.learning, engine.architecture.dynamics
+        self.engine = engine
+        self.estimator = estimator or learning.estimator
+        if self.estimator not in RULES:
+            raise EpgraphError(
+                f"estimator '{self.estimator}' cannot run inside autograd", nearest(self.estimator, list(RULES))
+            )
+        refuse(engine)
+        self.beta = learning.beta if beta is None else beta
+        if not 0 < self.beta < float("inf"):
+            raise EpgraphError(f"beta must be a positive number, found {self.beta}", "e.g. beta=0.1")
+        self.free_steps = dynamics.free_steps if free_steps is None else free_steps
+        self.nudged_steps = dynamics.nudged_steps if nudged_steps is None else nudged_steps
+        self.tolerance = dynamics.tolerance if tolerance is None else tolerance
+        self.warm_start = warm_start
+        self.relaxation: Relaxation | None = None
+        self._last: States = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output state at the equilibrium, (batch, classes), for an input (batch, *input shape)."""
+        name = self.engine.graph.output.name
+        return self.states(x, [name])[name]
+
+    def states(self, x: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+        """Return states of any names at the equilibrium, each (batch, *shape); a loss may depend on all of them."""
+        free = self.engine.graph.free
+        for name in names:
+            if name not in free:
+                raise EpgraphError(f"there is no state '{name}' that moves", nearest(name, free))
+        names = tuple(dict.fromkeys(names))
+        parameters = dict(self.engine.named_parameters())
+        x = self.engine.check_input(x)
+        found = _Equilibrate.apply(self, names, tuple(parameters), x, *parameters.values())
+        return dict(zip(names, found, strict=True))
+
+    def extra_repr(self) -> str:
+        """Return what ``print`` shows besides the engine."""
+        return f"estimator={self.estimator}, beta={self.beta:g}"
+
+    def _settle(self, x: Tensor) -> Equilibrated:
+        engine = self.engine
+        fits = self.warm_start and self.training and all(len(s) == len(x) for s in self._last.values())
+        start = engine.start(x, self._last if fits else None)
+        clamped = engine.clamp(x)
+        found = engine.run(clamped, start, self.free_steps, self.tolerance, own=True)
+        self.relaxation = replace(found, states={})
+        if self.warm_start and self.training:
+            self._last = found.states
+        return Equilibrated(engine, clamped, found.states, self.beta, self.nudged_steps, self.tolerance)
+
+
+class _Equilibrate(torch.autograd.Function):
+    """x, θ ↦ states at the free equilibrium."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, module: Equilibrium, names: tuple[str, ...], parameters: tuple[str, ...], x: Tensor, *values: Tensor
+    ) -> tuple[Tensor, ...]:
+        with _exact(x):
+            at = module._settle(x.detach())
+        ctx.at, ctx.names, ctx.parameters, ctx.rule = at, names, parameters, RULES[module.estimator]
+        # Kept for torch's own check that nothing was written into them before the backward pass.
+        ctx.save_for_backward(x, *values)
+        # Copies: what is done to a state that was returned must not reach the nudged phases.
+        return tuple(at.free[name].clone() for name in names)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+        x, *values = ctx.saved_tensors
+        with torch.no_grad(), _exact(x):
+            gradients = _gradients(ctx, cotangents)
+        if torch.is_grad_enabled():
+            # Recorded only where somebody asked for it (``create_graph``).
+            made = [g for g in gradients if g is not None]
+            refusing = iter(_Refuse.apply(len(made), *made, *cotangents, x, *values))
+            gradients = [None if g is None else next(refusing) for g in gradients]
+        return (None, None, None, *gradients)
+
+
+class _Refuse(torch.autograd.Function):
+    """The identity, which cannot be differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(tensor.clone() for tensor in tensors[:count])
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> None:
+        raise EpgraphError(
+            "the gradients of an Equilibrium cannot be differentiated again: EP estimates first derivatives only",
+            "leave out create_graph=True, or take finite differences of the gradients",
+        )
+
+
+def _gradients(ctx: Any, cotangents: Sequence[Tensor]) -> list[Tensor | None]:
+    """∂L/∂x and ∂L/∂θ where they are wanted, in the order in which ``forward`` took them."""
+    at: Equilibrated = ctx.at
+    x_wanted, *wanted = ctx.needs_input_grad[3:]
+    names = [name for name, w in zip(ctx.parameters, wanted, strict=True) if w]
+    forces, sizes = _normalised(dict(zip(ctx.names, cotangents, strict=True)))
+    pairs, factor = ctx.rule(at, forces)
+    weights = factor * sizes
+    x = at.clamped.x
+    found = dict(at.engine.contrasts(pairs, x, weights, names))
+    by_input = at.engine.input_contrast(pairs, x).mul_(per_example(weights, x)) if x_wanted else None
+    return [by_input, *(found.get(name) for name in ctx.parameters)]
+
+
+def refuse(engine: Engine) -> None:
+    """Raise where the states that move do not hold all that a loss outside depends on."""
+    graph = engine.graph
+    if graph.readout:
+        raise EpgraphError(
+            f"the output '{graph.output.name}' is read off outside the dynamics, and cannot be nudged from outside",
+            "use cost: squared_error, or return the states that it is read off and put a torch layer on them",
+        )
+    for name in engine.levels():
+        raise EpgraphError(
+            f"state '{name}' learns its level α from the contrast of a batch, and not example by example",
+            "give it a fixed level, e.g. relu6",
+        )
+
+
+def _normalised(cotangents: States) -> tuple[States, Tensor]:
+    """Divide by the norm of each example over all states, (batch,), and return it as well; zeros stay zeros."""
+    flat = torch.cat([v.flatten(1) for v in cotangents.values()], dim=1)
+    # By the largest first: squares of small numbers underflow.
+    largest = flat.abs().amax(dim=1)
+    inside = largest.clamp_min(torch.finfo(flat.dtype).tiny)
+    scaled = {name: v / per_example(inside, v) for name, v in cotangents.items()}
+    norm = (flat / inside[:, None]).norm(dim=1)
+    unit = {name: v / per_example(norm.clamp_min(1.0), v) for name, v in scaled.items()}
+    return unit, largest * norm
+
+
+def _exact(x: Tensor) -> torch.autocast:
+    """Autocast off: the engine has a precision of its own, in which its sums are accumulated in place."""
+    return torch.autocast(x.device.type, enabled=False)
