@@ -77,6 +77,14 @@ class CrossEntropy(Cost):
         """Return softmax(s)·Σy − y."""
         return s.softmax(dim=1) * y.sum(dim=1, keepdim=True) - y
 
+    def holomorphic_gradient(self, s: Tensor, y: Tensor) -> Tensor:
+        """Return e^s/Σe^s · Σy − y: torch's own softmax takes real numbers only.
+
+        The shift that keeps the exponentials small cancels whatever it is, so it may be the largest real part.
+        """
+        grown = (s - s.real.amax(dim=1, keepdim=True)).exp()
+        return grown / grown.sum(dim=1, keepdim=True) * y.sum(dim=1, keepdim=True) - y
+
 
 class SoftmaxReadout(CrossEntropy):
     """Cross-entropy of softmax(z), z = Σ A s + b read off outside the dynamics (Laborieux et al. 2021).
@@ -85,15 +93,8 @@ class SoftmaxReadout(CrossEntropy):
     the output and its bias follow their own gradient at the free state, ∂C/∂z ⊗ s, which is exact.
     """
 
-    readout: ClassVar[bool] = True
-
-    def holomorphic_gradient(self, s: Tensor, y: Tensor) -> Tensor:
-        """Return e^s/Σe^s · Σy − y: torch's own softmax takes real numbers only.
-
-        The shift that keeps the exponentials small cancels whatever it is, so it may be the largest real part.
-        """
-        grown = (s - s.real.amax(dim=1, keepdim=True)).exp()
-        return grown / grown.sum(dim=1, keepdim=True) * y.sum(dim=1, keepdim=True) - y
+    readout = True
+    holomorphic = False
 
 
 COSTS: dict[str, Cost] = {

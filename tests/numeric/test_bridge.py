@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import epgraph as ep
 from epgraph.engine.reference import sigma
-from tests.numeric.test_gradients import Settled, error, qualified
+from tests.qualified import Settled, error, qualified
 
 SWEEPS = 100
 SMALL = """
