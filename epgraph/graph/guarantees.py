@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from epgraph.activations import Identity, ReLU
 from epgraph.graph.network import Edge, NetworkGraph, State
+from epgraph.graph.rules import CLAMPED
 from epgraph.graph.schedule import Schedule
 
 SHOWN = 3
@@ -32,6 +33,9 @@ def never_rises(graph: NetworkGraph, schedule: Schedule) -> list[str]:
     """Reasons why F may rise in the free phase; empty where it never does."""
     dynamics = graph.architecture.dynamics
     reasons = []
+    untied = _untied(graph)
+    if untied:
+        reasons.append(f"there is no F: feedback has weights of its own (edges {_some(untied)})")
     if dynamics.noise:
         reasons.append("noise is added to every pre-activation")
     if dynamics.state_bits:
@@ -92,6 +96,8 @@ def _rest(graph: NetworkGraph) -> str:
         return "rest: none: the states fluctuate, and the residual does not fall below the noise"
     if dynamics.state_bits:
         return "rest: on the grid of the rounded states, where F need not be stationary"
+    if _untied(graph):
+        return "rest: where no update changes a state; nothing is stationary there"
     what = "with the weights rounded, " if dynamics.weight_bits else ""
     return f"rest: {what}exactly where F is stationary, for ReLUα on its box"
 
@@ -100,7 +106,12 @@ def _gradient(graph: NetworkGraph) -> Iterator[str]:
     dynamics = graph.architecture.dynamics
     kinked = [name for name in graph.dynamic if not graph.states[name].activation.smooth]
     pooled = [edge.name for edge in _pooled(graph)]
-    if dynamics.state_bits:
+    rule = graph.architecture.learning.estimator
+    if _untied(graph):
+        yield "gradient: not that of the loss until feedback has aligned with the weights"
+    elif rule in CLAMPED:
+        yield f"gradient: that of the contrast of {rule}, a difference of energies, and not that of the loss"
+    elif dynamics.state_bits:
         yield "gradient: a nudge that moves a state by less than half a step leaves it where it is"
     elif kinked or pooled:
         parts = [f"kinks of {_some(kinked)}"] * bool(kinked) + [f"arg-maxes of {_some(pooled)}"] * bool(pooled)
@@ -131,6 +142,10 @@ def _holomorphic(graph: NetworkGraph) -> str:
 def _pooled(graph: NetworkGraph) -> list[Edge]:
     """Edges whose arg-max can move: not those of the clamped input."""
     return [e for e in graph.edges.values() if not e.kind.is_linear and not graph.states[e.source].clamped]
+
+
+def _untied(graph: NetworkGraph) -> list[str]:
+    return [name for name, edge in graph.edges.items() if edge.untied]
 
 
 def _positive(state: State) -> bool:

@@ -145,3 +145,14 @@ def test_check_prints_them(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)["guarantees"]
     assert found[0].startswith("free phase: F never rises")
     assert all(isinstance(sentence, str) for sentence in found)
+
+
+def test_nothing_is_promised_where_there_is_no_energy() -> None:
+    """Feedback with weights of its own, and rules that follow a contrast of their own."""
+    tied = said()
+    untied = said(learning={"feedback": "untied"})
+    assert "free phase: F never rises" in tied
+    assert "never rises" not in untied
+    assert untied.count("there is no F: feedback has weights of its own") == 2
+    assert "gradient: not that of the loss until feedback has aligned" in untied
+    assert "that of the contrast of contrastive" in said(learning={"estimator": "contrastive"})

@@ -11,10 +11,11 @@ import epgraph as ep
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+LEARNING = (ROOT / "docs" / "learning.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    fences = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+def blocks(language: str, document: str = README) -> list[str]:
+    fences = re.findall(r"^```(\w*)\n(.*?)^```$", document, flags=re.DOTALL | re.MULTILINE)
     return [text for tag, text in fences if tag == language]
 
 
@@ -29,6 +30,25 @@ def test_the_python_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
     assert (tmp_path / "net.svg").exists()
+
+
+def test_the_learning_rules_run_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one namespace, as a reader would paste them."""
+    from epgraph.activations import NAMED
+
+    monkeypatch.chdir(ROOT)
+    names: dict[str, object] = {}
+    for number, code in enumerate(blocks("python", LEARNING), start=1):
+        exec(compile(code, f"docs/learning.md, example {number}", "exec"), names)
+    NAMED.pop("arctan")
+
+
+def test_every_rule_is_in_the_docs() -> None:
+    from typing import get_args
+
+    from epgraph.spec.architecture import EstimatorName
+
+    assert [name for name in get_args(EstimatorName) if f"`{name}`" not in LEARNING] == []
 
 
 def test_the_messages_are_real(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
