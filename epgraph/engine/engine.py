@@ -507,8 +507,8 @@ class Engine(nn.Module):
                 else:
                     state.activation.apply_(s, alpha)
 
-        watched = free and self.untied is None
-        return Anderson(self.architecture.dynamics.anderson, energy if watched else None, box)
+        descends = free and self.untied is None
+        return Anderson(self.architecture.dynamics.anderson, energy if descends else None, box)
 
     def prefer(self, backend: str) -> None:
         """Run on a backend where it can be used here, e.g. the one that a run was begun with."""

@@ -144,7 +144,15 @@ def test_replays_stop_on_the_tolerance(backend: str, data: dict[str, Any]) -> No
 
 @pytest.mark.parametrize(
     ("estimator", "options"),
-    [("centered", {"doubled": False}), ("positive", {}), ("negative", {}), ("centered", {"backend": "channels_last"})],
+    [
+        ("centered", {"doubled": False}),
+        ("positive", {}),
+        ("negative", {}),
+        ("centered", {"backend": "channels_last"}),
+        ("continual", {}),
+        ("contrastive", {}),
+        ("coupled_centered", {"backend": "channels_last"}),
+    ],
 )
 def test_every_estimator_replays(estimator: Any, options: dict[str, Any]) -> None:
     """β of either sign is a graph of its own."""
