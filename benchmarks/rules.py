@@ -2,8 +2,8 @@
 
     python benchmarks/rules.py [RULE ...] [--seeds 0 1 2] [--json FILE]
 
-The network is ``examples/digits_tanh.yaml`` with the settings of ``SETTINGS``; accuracy is that of the last epoch on the 360
-held-out images. Prints the table of ``docs/learning.md``; ``make test-slow`` holds every row to 95 %.
+The network is ``examples/digits_tanh.yaml`` with the settings of ``SETTINGS``; accuracy is that of the last epoch
+on 360 held-out images. Prints the table of ``docs/learning.md``; ``make test-slow`` holds every row to 95 %.
 """
 
 from __future__ import annotations
