@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @file_argument
-@data_option(required=False, more="; left out, noise in [0, 1] and random labels")
+@data_option(required=False, more="; left out, noise in [0, 1], and random labels or targets")
 @data_root_option
 @download_option
 @click.option(
@@ -146,13 +146,15 @@ def _take_weights(engine: Engine, path: Path) -> None:
 
 
 def _examples(engine: Engine, data: str | None, root: Path, download: bool, count: int) -> tuple[Tensor, Tensor]:
-    """Examples of the training set, drawn by the seed; or noise in [0, 1] with random labels."""
+    """Examples of the training set, drawn by the seed; or noise in [0, 1] with random labels or targets."""
     import torch
 
     architecture = engine.architecture
     generator = torch.Generator().manual_seed(architecture.training.seed)
     if data is None:
         x = torch.rand((count, *engine.graph.input.shape), generator=generator)
+        if architecture.output.classes is None:
+            return x, torch.rand((count, *engine.graph.output.shape), generator=generator)
         return x, torch.randint(engine.graph.output.units, (count,), generator=generator)
     train = load_for(architecture, data, root, download, None, augment=False).train
     drawn = torch.randperm(len(train), generator=generator)[:count].tolist()
@@ -171,11 +173,19 @@ def _text(report: Report) -> str:
 def _network(report: Report) -> list[str]:
     found = report["network"]
     what = found["data"] or "noise (no --data)"
-    return [
-        f"{found['name']}: '{found['estimator']}', beta {found['beta']:g}, {found['free_steps']} free and "
-        f"{found['nudged_steps']} nudged sweeps, {found['schedule']}",
+    beta = "" if found["nudging"] == "contrastive" else f"beta {found['beta']:g}, "
+    kept = "" if found["follows"] == "the loss" else f"; its gradient is that of {found['follows']}"
+    lines = [
+        f"{found['name']}: '{found['estimator']}', {beta}{found['free_steps']} free and "
+        f"{found['nudged_steps']} nudged sweeps, {found['schedule']}{kept}",
         f"{found['examples']} examples of {what}, weights: {found['weights']}, {found['dtype']} on {found['device']}",
     ]
+    quiet = [f"dynamics.{key} {found[key]:g}" for key in ("noise", "state_bits") if found[key]]
+    if quiet:
+        lines.append(f"estimated with {' and '.join(quiet)}; the references are those of the network without")
+    if found["weight_bits"]:
+        lines.append(f"weights rounded to {found['weight_bits']} bits; their gradients are taken straight through that")
+    return lines
 
 
 def _equilibrium(report: Report) -> list[str]:
@@ -192,13 +202,16 @@ def _equilibrium(report: Report) -> list[str]:
 
 def _curvature(report: Report) -> list[str]:
     found, count = report["curvature"], report["network"]["examples"]
+    # An update that goes part of the way, or beyond, has the eigenvalues 1 − ε + ελ.
+    step = report["network"]["step"]
+    factor = "|λ|" if step == 1 else f"|1 − {step:g}(1 − λ)|"
     coloured = "settle here" if found["largest"] < 1 else "do not settle here"
-    sizes = max(found["largest"], -found["smallest"])
+    sizes = max(abs(1 - step * (1 - found[end])) for end in ("largest", "smallest"))
     synchronous = "settle" if sizes < 1 else "do not"
     lines = [
         f"curvature    eigenvalues of the linearised update on active units: largest {found['largest']:.4f}, smallest "
         f"{found['smallest']:.4f}",
-        f"             coloured sweeps (largest < 1) {coloured}, synchronous ones (all |λ| < 1) {synchronous}",
+        f"             coloured sweeps (largest < 1) {coloured}, synchronous ones (all {factor} < 1) {synchronous}",
     ]
     how = f"{found['products']} products with the Hessian, residual {found['adjoint_residual']:.1e}"
     if found["indefinite"]:
@@ -206,14 +219,24 @@ def _curvature(report: Report) -> list[str]:
     return [*lines, f"             implicit differentiation: {how}"]
 
 
+def _feedback(report: Report) -> list[str]:
+    found = report["feedback"]
+    cosines = ", ".join(f"{name} {_number(cosine, '.3f')}" for name, cosine in found.items())
+    return [f"feedback     {report['network']['why']}", f"             cosine of weight and feedback weight: {cosines}"]
+
+
 def _basin(report: Report) -> list[str]:
     lines: list[str] = []
-    for name, sign in (("positive", "+"), ("negative", "−")):
-        found = report["basin"][name]
+    for name, found in report["basin"].items():
+        clamped = report["network"]["follows"] != "the loss"
+        towards = {"positive": "towards", "negative": "away from"}.get(name, "to")
+        sign = {"positive": "+", "negative": "−"}.get(name, "")
+        moved = f"clamping the output {towards} the target" if clamped else f"{sign}beta"
+        again = "set free" if clamped else "at beta = 0"
         rest = ", ".join(f"{found[key]} {key}" for key in ("elsewhere", "undecided") if found[key])
         lines.append(
-            f"{'same basin' if not lines else '':<13}{sign}beta moves the states by {found['displacement']:.1e}; at "
-            f"beta = 0 {found['returned']} of {report['network']['examples']} fall back{f' ({rest})' if rest else ''}"
+            f"{'same basin' if not lines else '':<13}{moved} moves the states by {found['displacement']:.1e}; "
+            f"{again} {found['returned']} of {report['network']['examples']} fall back{f' ({rest})' if rest else ''}"
         )
     return lines
 
@@ -227,16 +250,28 @@ PAIRS = {
 
 def _agreement(report: Report) -> list[str]:
     tables, estimator = report["agreement"], report["network"]["estimator"]
-    names = list(tables["estimator_implicit"])
+    names = list(next(iter(tables.values())))
     width = max(len("parameter"), *map(len, names))
-    heads = [f"{PAIRS[key].format(estimator):<26}" for key in tables]
-    lines = [
-        f"{'':<{width}}  {'  '.join(heads)}".rstrip(),
-        f"{'parameter':<{width}}  " + "  ".join(f"{'cosine':>8}{'error':>10}{'signs':>8}" for _ in heads),
-    ]
+    heads = [PAIRS[key].format(estimator) for key in tables]
+    lines = _heads(heads, f"{'':<{width}}  ", f"{'parameter':<{width}}  ")
     for name in names:
-        lines.append(f"{name:<{width}}  " + "  ".join(_cells(table[name]) for table in tables.values()))
+        cells = [f"{_cells(table[name]):<{len(head)}}" for head, table in zip(heads, tables.values(), strict=True)]
+        lines.append(f"{name:<{width}}  {'  '.join(cells)}".rstrip())
+    untied = report["network"]["untied"]
+    if untied:
+        lines.append(
+            f"{', '.join(untied)}: unrolled is the slope as weight and feedback weight move together, as in EP"
+        )
     return lines
+
+
+def _heads(heads: Sequence[str], first: str, second: str) -> list[str]:
+    """Two lines above comparisons: whose they are, and the measures."""
+    measures = f"{'cosine':>8}{'error':>10}{'signs':>8}"
+    return [
+        (first + "  ".join(f"{head:<{len(measures)}}" for head in heads)).rstrip(),
+        (second + "  ".join(f"{measures:<{len(head)}}" for head in heads)).rstrip(),
+    ]
 
 
 def _cells(agreement: dict[str, float | None]) -> str:
@@ -249,20 +284,21 @@ def _number(value: float | None, how: str) -> str:
 
 
 def _rows(key: str, head: str, columns: Sequence[str]) -> Callable[[Report], list[str]]:
-    """A table of how the gradient of all parameters changes with one setting, against implicit differentiation."""
+    """A table of how the gradient of all parameters changes with one setting, against the reference gradient."""
 
     def write(report: Report) -> list[str]:
         found: list[dict[str, Any]] = report[key]
         there = [column for column in columns if column in found[0]]
         own = report["network"]["nudging" if key != "free_steps" else "estimator"]
         heads = [own if column == "estimator" else column for column in there]
-        lines = [f"{head:<14}" + "  ".join(f"{f'{name} – implicit':<26}" for name in heads).rstrip()]
-        lines += [f"{'':<14}" + "  ".join(f"{'cosine':>8}{'error':>10}{'signs':>8}" for _ in heads)]
+        heads = [f"{name} – {report['network']['reference']}" for name in heads]
+        lines = _heads(heads, f"{head:<14}", " " * 14)
         setting = "beta" if key == "beta" else "steps"
         now = report["network"][key]
         for row in found:
             mark = " ←" if row[setting] == now else ""
-            lines.append(f"{row[setting]:<14.4g}" + "  ".join(_cells(row[column]["all"]) for column in there) + mark)
+            cells = [f"{_cells(row[column]['all']):<{len(h)}}" for h, column in zip(heads, there, strict=True)]
+            lines.append(f"{row[setting]:<14.4g}{'  '.join(cells).rstrip()}{mark}")
         return lines
 
     return write
@@ -278,8 +314,8 @@ def _saturation(report: Report) -> list[str]:
 def _stepwise(report: Report) -> list[str]:
     found = report["stepwise"]
     lines = [
-        f"step by step  synchronous, beta {found['beta']:g}, residual {found['residual']:.1e}: what the nth nudged",
-        "              sweep adds to the gradient, against what backpropagation through the nth from the end adds",
+        f"step by step  'centered', synchronous, beta {found['beta']:g}, residual {found['residual']:.1e}: what the nth",
+        "              nudged sweep adds to the gradient, against what backpropagation through the nth from the end adds",
         f"{'sweep':<8}{'size':>10}{'error':>10}",
     ]
     lines += [f"{row['step'] + 1:<8}{row['size']:>10.1e}{_number(row['error'], '.1e'):>10}" for row in found["steps"]]
@@ -299,6 +335,7 @@ WRITERS: dict[str, Callable[[Report], list[str]]] = {
     "network": _network,
     "equilibrium": _equilibrium,
     "curvature": _curvature,
+    "feedback": _feedback,
     "basin": _basin,
     "agreement": _agreement,
     "beta": _rows("beta", "beta", ("estimator",)),

@@ -41,7 +41,7 @@ FLOOR = 1e-12
 
 
 def draw(report: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
-    """Draw how a gradient compares with implicit differentiation, edge by edge, as β and the sweeps vary.
+    """Draw how a gradient compares with the reference of the report, edge by edge, as β and the sweeps vary.
 
     Parameters
     ----------
@@ -64,10 +64,11 @@ def draw(report: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
-    names = [n for n in report["agreement"]["estimator_implicit"] if n != "all" and not n.startswith("bias of ")]
+    network = report["network"]
+    reference = network["reference"]
+    names = [n for n in report["agreement"][f"estimator_{reference}"] if n != "all" and not n.startswith("bias of ")]
     palette = colormaps["viridis"]
     colors = {name: palette(0.92 * i / max(1, len(names) - 1)) for i, name in enumerate(names)}
-    network = report["network"]
     figure = Figure(figsize=(4.2 * len(columns) + 2.2, 7), layout="constrained")
     grid = figure.subplots(len(MEASURES), len(columns), sharex="col", sharey="row", squeeze=False)
     for axes_row, (measure, label) in zip(grid, MEASURES, strict=True):
@@ -83,9 +84,8 @@ def draw(report: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
         handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     handles["as configured"] = configured
     figure.legend(handles.values(), handles, loc="outside right upper", frameon=False, fontsize=9)
-    figure.suptitle(
-        f"{network['name']}: gradient of '{network['estimator']}' against implicit differentiation", fontweight="bold"
-    )
+    against = "implicit differentiation" if reference == "implicit" else "unrolled backpropagation"
+    figure.suptitle(f"{network['name']}: gradient of '{network['estimator']}' against {against}", fontweight="bold")
     picture = io.BytesIO()
     figure.savefig(picture, format=format, dpi=150)
     return write(path, picture.getvalue())

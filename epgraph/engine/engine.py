@@ -823,10 +823,10 @@ class Engine(nn.Module):
             put(edge.name, self.weight(edge))
             put(feedback_of(edge), self.feedback(edge))
         for state in self.graph.states.values():
-            bias, alpha = self.bias(state), self.alpha(state)
+            bias, alpha = self.bias(state), getattr(self.states[state.name], "alpha", None)
             if bias is not None:
                 values[names("bias", state.name)] = bias
-            if isinstance(alpha, Tensor):
+            if alpha is not None:
                 values[names("alpha", state.name)] = alpha
         return values
 

@@ -62,8 +62,9 @@ def stepwise(
     """
     x = engine.check_input(x)
     nudge = Nudge(engine.cost, engine.targets(y, len(x)), beta)
-    back = _Back(engine, x, free, nudge)
+    # First, because it brings learnt levels back to their range in place, which autograd may not have seen by then.
     clamped = engine.clamp(x)
+    back = _Back(engine, x, free, nudge)
     pairs = {name: make_pair(s, s) for name, s in free.items()}
     so_far: Gradients = {}
     for _ in range(steps):

@@ -23,8 +23,9 @@ def verdict(report: Report) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``level``: ``right`` (error at most 5 %), ``rough`` (cosine at least 0.9), ``wrong``, ``none`` (there is no
-        gradient to compare with) or ``diverged``; and ``lines``, what to say.
+        ``level``: ``right`` (error at most 5 %), ``rough`` (cosine at least 0.9), ``wrong``, ``unaligned`` (as wrong,
+        and because feedback weights differ from the weights), ``own`` (follows the gradient of a contrast of its own),
+        ``none`` (there is no gradient to compare with) or ``diverged``; and ``lines``, what to say.
     """
     equilibrium = report["equilibrium"]
     if equilibrium["diverged"]:
@@ -41,7 +42,13 @@ def verdict(report: Report) -> dict[str, Any]:
     how = f"'{network['estimator']}'"
     if network["estimator"] not in REFERENCES:
         how += f" at beta = {network['beta']:g} with {network['nudged_steps']} nudged sweeps"
+    how += {
+        "continual": f" and continual_rate = {network['continual_rate']:g}",
+        "holomorphic": f" and {network['points']} points",
+    }.get(network["estimator"], "")
     against = f" ({reference})"
+    if network["follows"] != "the loss":
+        return {"level": "own", "lines": [*_own(report, reference, cosine), *_curvature(report)]}
     if error <= RIGHT:
         level, head = "right", f"the gradient of {how} is right to {percent(error)}{against}"
     elif cosine >= POINTS:
@@ -49,31 +56,87 @@ def verdict(report: Report) -> dict[str, Any]:
         head = (
             f"the gradient of {how} points the right way (cosine {cosine:.3f}) but is off by {percent(error)}{against}"
         )
+    elif network["untied"]:
+        level = "unaligned"
+        head = f"the estimate of {how} is not the gradient of the loss: cosine {cosine:.3f}, off by {percent(error)}"
+        head += against
     else:
         level = "wrong"
         head = f"the gradient of {how} is wrong: cosine {cosine:.3f}, off by {percent(error)}{against}"
-    lines = [head, *_settling(report)]
-    if report["equilibrium"]["settled"]:
+    lines = [head, *_dynamics(report), *_settling(report)]
+    if report["equilibrium"]["settled"] and level != "unaligned":
         # Elsewhere what these go by is no reference.
         lines += [*_sweeps(report), *_beta(report)]
     lines += [*_basin(report), *_worst(report), *_dead(report)]
     return {"level": level, "lines": [*lines, *_curvature(report)]}
 
 
+PHASES = {
+    "positive": "nudged by +beta",
+    "negative": "nudged by −beta",
+    "target": "clamped to the target",
+}
+"""How the states of a section ``basin`` were moved."""
+
 REFERENCES = ("implicit", "unrolled", "truncated")
 
 
 def percent(share: float) -> str:
     """Write a share with two digits: 0.3 %, 12 %, 0.0041 %."""
-    return f"{100 * share:.2g} %" if 100 * share < 100 else f"{100 * share:.0f} %"
+    if 0 < share < 1e-5:
+        return "less than 0.001 %"
+    # 99.6 with two digits would be 1e+02.
+    return f"{100 * share:.2g} %" if 100 * share < 99.5 else f"{100 * share:.0f} %"
+
+
+def _own(report: Report, reference: str, cosine: float) -> Iterator[str]:
+    """What to say of a rule that follows another gradient: an alignment is no error."""
+    key = _whole_key(report)
+    yield (
+        f"'{report['network']['estimator']}' follows the gradient of its own contrast, a difference of energies, and "
+        "not that of the loss"
+    )
+    yield f"its cosine with the gradient of the loss is {cosine:.3f} ({reference}): an alignment, not an error"
+    yield from _dynamics(report)
+    yield from _settling(report)
+    cosines = {n: a["cosine"] for n, a in report["agreement"][key].items() if n != "all" and a["cosine"] is not None}
+    if len(cosines) > 1:
+        least = min(cosines, key=lambda n: cosines[n])
+        yield f"{least} is the least aligned, cosine {cosines[least]:.3f}"
+    yield from _basin(report)
+    yield from _dead(report)
+
+
+def _dynamics(report: Report) -> Iterator[str]:
+    """What the references do not take into account, or why there are not more of them."""
+    network = report["network"]
+    if network["why"]:
+        yield network["why"]
+    for name, cosine in report.get("feedback", {}).items():
+        if cosine is not None and cosine < POINTS:
+            yield f"feedback of {name} has not aligned with its weight (cosine {cosine:.3f})"
+    if network["estimator"] == "random_sign":
+        yield "one sign is checked, drawn by training.seed; the mean over both is the estimate of 'centered'"
+    left = [f"{key} {network[key]:g}" for key in ("noise", "state_bits") if network[key]]
+    if left:
+        keys = " ".join(f"--set dynamics.{key}=0" for key in ("noise", "state_bits") if network[key])
+        yield (
+            f"the estimate has dynamics.{' and dynamics.'.join(left)}, the reference gradients are those of the "
+            f"network without; {keys} checks it without"
+        )
 
 
 def _whole(report: Report) -> tuple[str, Report]:
     """Agreement of all parameters, with the reference that can be trusted here."""
+    key = _whole_key(report)
+    against = "implicit differentiation" if key == "estimator_implicit" else "unrolled backpropagation"
+    return f"against {against}", report["agreement"][key]["all"]
+
+
+def _whole_key(report: Report) -> str:
     tables = report["agreement"]
-    if report["equilibrium"]["settled"] or "estimator_unrolled" not in tables:
-        return "against implicit differentiation", tables["estimator_implicit"]["all"]
-    return "against unrolled backpropagation", tables["estimator_unrolled"]["all"]
+    trusted = report["equilibrium"]["settled"] or "estimator_unrolled" not in tables
+    return "estimator_implicit" if trusted and "estimator_implicit" in tables else "estimator_unrolled"
 
 
 def _settling(report: Report) -> Iterator[str]:
@@ -81,21 +144,28 @@ def _settling(report: Report) -> Iterator[str]:
     if not found["settled"]:
         yield (
             f"the network has not settled in {found['settled_steps']} sweeps (residual "
-            f"{found['settled_residual']:.1e}): implicit differentiation is exact at an equilibrium only, and EP's "
-            "theory starts from one"
+            f"{found['settled_residual']:.1e}): EP's theory starts from an equilibrium"
+            + (", and implicit differentiation is exact at one only" * (not report["network"]["untied"]))
         )
+    elif found["distance"] > FINE and (report["network"]["noise"] or report["network"]["state_bits"]):
+        yield f"the free states are {percent(found['distance'])} away from the equilibrium of the network without"
     elif found["distance"] > FINE:
         yield (
             f"after {steps} free sweeps the states are still {percent(found['distance'])} away from the equilibrium, "
             f"which takes {found['settled_steps']}"
         )
     rows = {row["steps"]: _error(row["estimator"]) for row in report.get("free_steps", [])}
-    if not found["settled"] or steps not in rows:
+    if not found["settled"] or steps not in rows or report["network"]["follows"] != "the loss":
         return
     most, now = max(rows), rows[steps]
     best = rows[most]
     if now > FINE and best < 0.5 * now:
-        yield f"{steps} free sweeps are too few: with {most} the error is {percent(best)}, not {percent(now)}"
+        yield f"{sweeps(steps, 'free')} too few: with {most} the error is {percent(best)}, not {percent(now)}"
+
+
+def sweeps(count: int, which: str) -> str:
+    """Write a number of sweeps as a subject with its verb."""
+    return f"{count} {which} sweep{'s are' if count != 1 else ' is'}"
 
 
 def _sweeps(report: Report) -> Iterator[str]:
@@ -105,14 +175,17 @@ def _sweeps(report: Report) -> Iterator[str]:
         return
     best = min(errors.values())
     enough = next(n for n, e in sorted(errors.items()) if e <= max(1.1 * best, best + 0.002))
-    most = max(errors)
+    most, least = max(errors), min(errors, key=lambda n: errors[n])
     if errors[most] > max(RIGHT, 1.5 * best):
-        yield f"more nudged sweeps make it worse ({percent(errors[most])} with {most}), not better"
+        shown = f"{percent(best)} with {least}, {percent(errors[most])} with {most}"
+        yield f"more nudged sweeps make it worse ({shown}), not better"
     elif enough <= steps:
-        yield f"{enough} nudged sweeps suffice" + (f" (of {steps})" if enough < steps else "")
+        yield f"{enough} nudged sweep{'s suffice' if enough != 1 else ' suffices'}" + (
+            f" (of {steps})" if enough < steps else ""
+        )
     else:
         yield (
-            f"{steps} nudged sweeps are too few: with {enough} the error is {percent(errors[enough])}, "
+            f"{sweeps(steps, 'nudged')} too few: with {enough} the error is {percent(errors[enough])}, "
             f"not {percent(errors[steps])}"
         )
 
@@ -131,18 +204,16 @@ def _beta(report: Report) -> Iterator[str]:
 
 def _basin(report: Report) -> Iterator[str]:
     count = report["network"]["examples"]
-    for name, sign in (("positive", "+"), ("negative", "−")):
-        found = report["basin"][name]
+    for name, found in report["basin"].items():
         if found["elsewhere"]:
             yield (
-                f"nudged by {sign}beta, {found['elsewhere']} of {count} examples end in another equilibrium: "
-                "a smaller beta would keep them"
+                f"{PHASES[name]}, {found['elsewhere']} of {count} examples end in another equilibrium"
+                + ": a smaller beta would keep them" * (name != "target")
             )
 
 
 def _worst(report: Report) -> Iterator[str]:
-    _, whole = _whole(report)
-    key = "estimator_implicit" if whole is report["agreement"]["estimator_implicit"]["all"] else "estimator_unrolled"
+    key = _whole_key(report)
     errors = {n: a["error"] for n, a in report["agreement"][key].items() if n != "all" and a["error"] is not None}
     if len(errors) > 1:
         worst = max(errors, key=lambda n: errors[n])
@@ -150,21 +221,27 @@ def _worst(report: Report) -> Iterator[str]:
 
 
 def _dead(report: Report) -> Iterator[str]:
-    table = report["agreement"]["estimator_implicit"]
-    dead = [name for name, agreement in table.items() if agreement["error"] is None]
+    table = report["agreement"][f"estimator_{report['network']['reference']}"]
+    none = [name for name, agreement in table.items() if agreement["error"] is None]
+    levels = [name for name in none if name.startswith("alpha of ")]
+    if levels:
+        yield f"no unit that matters stands at its level, so that no gradient reaches {', '.join(levels)}"
+    dead = [name for name in none if name not in levels]
     if dead:
         shown = ", ".join(dead[:6]) + ", …" * (len(dead) > 6)
         yield f"no gradient reaches {shown} ({len(dead)} of {len(table) - 1}): what they join is saturated or silent"
 
 
 def _curvature(report: Report) -> Iterator[str]:
+    if "curvature" not in report:
+        return
     found, count = report["curvature"], report["network"]["examples"]
     if found["largest"] >= 1:
         yield (
             f"the largest eigenvalue of the linearised update is {found['largest']:.4f}: the states are no minimum of "
             "F, and even coloured sweeps leave them"
         )
-    elif found["smallest"] <= -1 and report["network"]["schedule"] == "synchronous":
+    elif found["smallest"] <= 1 - 2 / report["network"]["step"] and report["network"]["schedule"] == "synchronous":
         yield (
             f"the smallest eigenvalue of the linearised update is {found['smallest']:.4f}: synchronous sweeps "
             "oscillate; use schedule: coloring"

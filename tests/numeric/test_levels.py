@@ -88,6 +88,23 @@ def test_implicit_gradient_and_finite_differences(note: Callable[[str], None]) -
     assert slopes <= 1e-4
 
 
+@pytest.mark.parametrize("estimator", ["unrolled", "truncated", "implicit"])
+def test_reference_gradients_reach_levels(estimator: Any) -> None:
+    network = next(named())
+    exact = network.implicit_by_name()
+    # The levels' part of the gradient is small, and the solver's tolerance is relative to the whole.
+    data = {**network.engine.architecture.to_dict(), "learning": {"solver_tolerance": 1e-12}}
+    solved = ep.compile(ep.Architecture.model_validate(data), dtype=torch.float64)
+    solved.load_state_dict(network.engine.state_dict())
+    with solved.aside() as found:
+        solved.backward(
+            network.x, network.y, estimator=estimator, start=network.free, free_steps=SWEEPS, nudged_steps=SWEEPS
+        )
+    assert max(float(exact[name].abs()) for name in levels(network.engine)) > 1e-6
+    for name in levels(network.engine):
+        assert float((found[name] - exact[name]).abs()) <= 1e-5 * float(exact[name].abs()) + 1e-12
+
+
 def engine(**training: Any) -> ep.Engine:
     data = ep.load("examples/digits.yaml").to_dict()
     data["defaults"] = {**data.get("defaults", {}), "activation": {"relu": [0.1, 0.5], "learn": True}}

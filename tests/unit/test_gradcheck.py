@@ -15,7 +15,7 @@ from epgraph.cli import run
 from epgraph.engine.reference import Reference
 from epgraph.graph import load
 from epgraph.learning.gradcheck import SECTIONS, Check, Report, agree, gradcheck
-from epgraph.learning.verdict import verdict
+from epgraph.learning.verdict import percent, verdict
 
 SMOOTH = """\
 epgraph: 1
@@ -49,6 +49,8 @@ def check(*overrides: str, text: str = SMOOTH, **options: Any) -> tuple[ep.Engin
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(4, *engine.graph.input.shape, generator=generator, dtype=torch.float64)
     y = torch.randint(engine.graph.output.units, (4,), generator=generator)
+    if engine.architecture.output.classes is None:
+        y = torch.randn(4, *engine.graph.output.shape, generator=generator, dtype=torch.float64)
     return engine, gradcheck(Check(engine, x, y, **options))
 
 
@@ -70,7 +72,7 @@ def test_agreement_of_two_vectors() -> None:
 
 def test_a_good_gradient_is_called_right_and_the_figures_are_those_of_the_oracle() -> None:
     engine, report = check(steps=6)
-    assert list(report) == [*SECTIONS, "verdict"]
+    assert list(report) == [*(name for name in SECTIONS if name != "feedback"), "verdict"]
     assert report["verdict"]["level"] == "right"
     assert "is right to " in said(report)
     assert "too" not in said(report)
@@ -106,7 +108,7 @@ def test_a_beta_far_too_large_is_named() -> None:
 def test_too_few_nudged_sweeps_are_named() -> None:
     _, report = check("dynamics.nudged_steps=1")
     assert report["verdict"]["level"] in ("rough", "wrong")
-    assert "1 nudged sweeps are too few: with 4 the error is" in said(report)
+    assert "1 nudged sweep is too few: with 4 the error is" in said(report)
     assert "beta" not in said(report).split("\n", 1)[1]
 
 
@@ -209,6 +211,114 @@ def test_anderson_leaves_unrolled_out() -> None:
     assert set(report["agreement"]) == {"estimator_implicit"}
     assert "unrolled" not in report["free_steps"][0]
     assert report["verdict"]["level"] == "right"
+
+
+def untied(aligned: bool, *overrides: str) -> Report:
+    engine = ep.compile(load(SMOOTH, ["learning.feedback=untied", *overrides]), dtype=torch.float64)
+    if aligned:
+        with torch.no_grad():
+            for name, parameter in engine.named_parameters():
+                if name.endswith(".feedback"):
+                    parameter.copy_(engine.get_parameter(name.replace("feedback", "weight")))
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4, 6, generator=generator, dtype=torch.float64)
+    return gradcheck(Check(engine, x, torch.randint(3, (4,), generator=generator)))
+
+
+def test_untied_feedback_is_held_to_unrolled_backpropagation_alone() -> None:
+    report = untied(aligned=False)
+    assert "curvature" not in report
+    assert set(report["agreement"]) == {"estimator_unrolled"}
+    assert report["network"]["reference"] == "unrolled"
+    assert "no energy and F has no Hessian" in report["network"]["why"]
+    assert report["network"]["why"] in said(report)
+    assert "is not the gradient of the loss" in said(report)
+    assert "feedback of h1_h2 has not aligned" in said(report)
+    assert report["verdict"]["level"] == "unaligned"
+    assert "implicit" not in said(report)
+
+
+def test_aligned_feedback_gives_the_gradient_of_the_tied_network() -> None:
+    report = untied(aligned=True)
+    _, tied = check()
+    assert report["verdict"]["level"] == "right"
+    assert list(report["feedback"].values()) == pytest.approx([1.0] * len(report["feedback"]))
+    for name, agreement in tied["agreement"]["estimator_unrolled"].items():
+        assert report["agreement"]["estimator_unrolled"][name]["error"] == pytest.approx(agreement["error"], rel=1e-3)
+
+
+def test_untied_feedback_leaves_nothing_to_compare_with(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["gradcheck", str(net), "--set", "learning.feedback=untied"]
+    assert run([*command, "--quick"]) == 0
+    assert "\nfeedback     edges h1_h2" in capsys.readouterr().out
+    for more, message in ((["--stepwise"], "leave --stepwise out"), (["--set", "dynamics.anderson=3"], "anderson=0")):
+        assert run([*command, *more]) == 1
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rule", ["contrastive", "coupled_positive", "coupled_negative", "coupled_centered"])
+def test_rules_with_a_contrast_of_their_own_are_not_called_wrong(rule: str) -> None:
+    _, report = check(f"learning.estimator={rule}")
+    assert report["verdict"]["level"] == "own"
+    assert said(report).startswith(f"'{rule}' follows the gradient of its own contrast")
+    assert not any(word in said(report) for word in ("wrong", "is right", "off by", "suffice", "too few", "too large"))
+    assert ("beta" in report) == (rule != "contrastive")
+    expected = {"contrastive": ["target"], "coupled_positive": ["positive"], "coupled_negative": ["negative"]}
+    assert list(report["basin"]) == expected.get(rule, ["positive", "negative"])
+
+
+@pytest.mark.parametrize(("key", "value"), [("noise", 0.01), ("state_bits", 12)])
+def test_references_are_those_of_the_network_without_noise(key: str, value: float) -> None:
+    _, plain = check(quick=True)
+    _, report = check(f"dynamics.{key}={value}", quick=True)
+    _, again = check(f"dynamics.{key}={value}", quick=True)
+    assert report == again
+    assert f"dynamics.{key} {value:g}" in said(report)
+    assert f"--set dynamics.{key}=0" in said(report)
+    assert report["agreement"]["unrolled_implicit"]["all"]["error"] <= 1e-6
+    assert report["curvature"]["largest"] == pytest.approx(plain["curvature"]["largest"], rel=1e-6)
+    mine, theirs = (r["agreement"]["estimator_implicit"]["all"]["error"] for r in (report, plain))
+    assert mine > 2 * theirs
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error"),
+    [
+        (["learning.estimator=random_sign"], 0.05),
+        (["learning.estimator=continual", "learning.continual_rate=1e-6"], 0.05),
+        (["learning.estimator=holomorphic", "learning.beta=0.1"], 0.01),
+        (["dynamics.weight_bits=4"], 1e-3),
+        (["dynamics.flow=0.3", "dynamics.nudged_steps=200"], 1e-3),
+        (["output={name: y, shape: [3]}"], 1e-3),
+    ],
+)
+def test_other_rules_and_dynamics(overrides: list[str], error: float) -> None:
+    _, report = check(*overrides, quick=True, steps=3)
+    assert report["verdict"]["level"] == "right"
+    assert report["agreement"]["estimator_implicit"]["all"]["error"] <= error
+    assert all(row["error"] <= 1e-6 for row in report["stepwise"]["steps"])
+
+
+def test_a_readout_and_learnt_levels_step_by_step() -> None:
+    _, report = check("output.cost=softmax_readout", steps=4)
+    assert max(row["error"] for row in report["stepwise"]["steps"]) <= 1e-6
+    level = "defaults.activation={relu: 0.15, learn: true}"
+    _, report = check(level, "output.activation=identity", "defaults.gain=1.0", "dynamics.free_steps=200", steps=3)
+    assert report["agreement"]["unrolled_implicit"]["alpha of h1"]["error"] <= 1e-6
+    assert max(row["error"] for row in report["stepwise"]["steps"]) <= 1e-4
+
+
+def test_noise_targets_of_a_network_with_a_shape(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net.write_text(SMOOTH.replace("classes: 3", "shape: [3]"))
+    assert run(["gradcheck", str(net), "--quick"]) == 0
+    assert "\nverdict      the gradient of 'centered'" in capsys.readouterr().out
+
+
+def test_percentages_have_no_exponent() -> None:
+    assert [percent(p) for p in (0.003, 0.12, 0.994, 0.997, 1.02, 1e-7)] == [
+        "0.3 %", "12 %", "99 %", "100 %", "102 %", "less than 0.001 %"
+    ]  # fmt: skip
+    assert not any("e" in percent(1.001 * 10.0**-n).replace("less", "") for n in range(5))
 
 
 def test_the_command(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
