@@ -6,7 +6,6 @@ sweeps. ``reference.py`` is the oracle that it is held to.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 
 from epgraph.activations import Identity, ReLU
 from epgraph.costs import COSTS
-from epgraph.edges import Shape, shape_text
+from epgraph.edges import shape_text
 from epgraph.emit import BACKENDS, Loaded, Machine, choose, refuse
 from epgraph.emit.anderson import Anderson
 from epgraph.emit.record import recorded
@@ -26,6 +25,7 @@ from epgraph.emit.replay import Memory, capture_for
 from epgraph.emit.runtime import Step, rounded, run, watched
 from epgraph.emit.trace import PhaseName, feedback_of
 from epgraph.engine.estimators import ESTIMATORS, UNROLLING, WHOLE, Estimate, Problem
+from epgraph.engine.initial import INITIAL
 from epgraph.engine.memory import within_memory
 from epgraph.engine.phases import Nudge, Pull, per_example
 from epgraph.engine.pieces import cut, join
@@ -91,6 +91,7 @@ class Engine(nn.Module):
     ) -> None:
         super().__init__()
         self.plan = plan
+        self.seed = seed
         self.backend = backend
         self.without = without
         self.also = also
@@ -107,15 +108,13 @@ class Engine(nn.Module):
         dtype = dtype or torch.get_default_dtype()
         # Parameters keep the digits that small updates need; half precision is for the states.
         kept = torch.promote_types(dtype, torch.float32)
+        initial = INITIAL[self.architecture.init.rule](self.graph, seed, None)
         for state in self.graph.states.values():
             module = nn.Module()
-            if state.bias_shape is not None and state.bias_scale is not None:
-                bias = _uniform(state.bias_shape, state.bias_scale, seed, f"states.{state.name}.bias")
-                module.bias = nn.Parameter(bias.to(device, kept))
+            if state.bias_shape is not None:
+                module.bias = nn.Parameter(initial[f"states.{state.name}.bias"].to(device, kept))
             if isinstance(state.activation, ReLU) and state.activation.stored:
-                low, high = state.activation.low, state.activation.high
-                unit = _uniform((), 1.0, seed, f"states.{state.name}.alpha")
-                alpha = (low + (high - low) * 0.5 * (unit + 1)).to(device, kept)
+                alpha = initial[f"states.{state.name}.alpha"].to(device, kept)
                 if state.activation.learn:
                     module.alpha = nn.Parameter(alpha)
                 else:
@@ -124,11 +123,9 @@ class Engine(nn.Module):
         for edge in self.graph.edges.values():
             module = nn.Module()
             if edge.weight_shape is not None:
-                weight = _uniform(edge.weight_shape, edge.weight_scale, seed, f"edges.{edge.name}.weight")
-                module.weight = nn.Parameter(weight.to(device, kept))
+                module.weight = nn.Parameter(initial[f"edges.{edge.name}.weight"].to(device, kept))
                 if edge.untied:
-                    back = _uniform(edge.weight_shape, edge.weight_scale, seed, f"edges.{edge.name}.feedback")
-                    module.feedback = nn.Parameter(back.to(device, kept))
+                    module.feedback = nn.Parameter(initial[f"edges.{edge.name}.feedback"].to(device, kept))
             self.edges.put(edge.name, module)
         # A network may have no parameters at all; this tells where and in what precision it runs.
         self.register_buffer("_like", torch.empty(0, device=device, dtype=dtype), persistent=False)
@@ -169,6 +166,14 @@ class Engine(nn.Module):
         """Levels α that learn, by the name of their state."""
         found = {name: self.states[name].alpha for name in self._learnt}
         return {name: level for name, level in found.items() if isinstance(level, nn.Parameter) and level.requires_grad}
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor, *, seed: int | None = None) -> None:
+        """Draw all parameters anew by the rule of ``init``, with signals measured on inputs x in place of noise."""
+        seed = self.seed if seed is None else seed
+        drawn = INITIAL[self.architecture.init.rule](self.graph, seed, self.check_input(x))
+        for name, value in self.state_dict().items():
+            value.copy_(drawn[name])
 
     @torch.no_grad()
     def project(self) -> None:
@@ -851,10 +856,3 @@ class Engine(nn.Module):
 def _tied(name: str) -> str:
     """Name of the weight that a feedback weight belongs to; other parameters are their own."""
     return f"{name.removesuffix('.feedback')}.weight" if name.endswith(".feedback") else name
-
-
-def _uniform(shape: Shape, scale: float, seed: int, name: str) -> Tensor:
-    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
-    # Drawn in float64 on the CPU whatever the engine runs on, so that every device starts from the same net.
-    return (torch.rand(shape, dtype=torch.float64, generator=generator) * 2 - 1) * scale

@@ -255,6 +255,19 @@ EstimatorName = Literal[
 ]
 
 
+class InitSpec(Model):
+    """How parameters are drawn before training."""
+
+    rule: Literal["published", "graph_aware"] = Field(
+        default="published",
+        description="published: uniform, scaled by the gains; graph_aware: so that the network settles and the signal "
+        "reaches every state, whatever the graph.",
+    )
+    norm: Annotated[float, Field(gt=0, le=4)] = Field(
+        default=0.95, description="Norm of the coupling over all units that graph_aware aims at."
+    )
+
+
 class DynamicsSpec(Model):
     """How the network relaxes to its equilibrium."""
 
@@ -400,6 +413,7 @@ class Architecture(Model):
     defaults: DefaultsSpec = Field(default_factory=DefaultsSpec)
     states: dict[str, StateSpec] = Field(default_factory=dict, description="Hidden states by name, in order.")
     edges: list[EdgeSpec] = Field(min_length=1, description="Weighted edges, in order.")
+    init: InitSpec = Field(default_factory=InitSpec)
     dynamics: DynamicsSpec = Field(default_factory=DynamicsSpec)
     learning: LearningSpec = Field(default_factory=LearningSpec)
     training: TrainingSpec = Field(default_factory=TrainingSpec)
