@@ -212,6 +212,7 @@ def _curvature(report: Report) -> list[str]:
         f"curvature    eigenvalues of the linearised update on active units: largest {found['largest']:.4f}, smallest "
         f"{found['smallest']:.4f}",
         f"             coloured sweeps (largest < 1) {coloured}, synchronous ones (all {factor} < 1) {synchronous}",
+        f"             norm of the coupling of all units {found['norm']:.4f}: below 1 it settles wherever it starts",
     ]
     how = f"{found['products']} products with the Hessian, residual {found['adjoint_residual']:.1e}"
     if found["indefinite"]:
@@ -307,15 +308,19 @@ def _rows(key: str, head: str, columns: Sequence[str]) -> Callable[[Report], lis
 def _saturation(report: Report) -> list[str]:
     found = report["saturation"]
     width = max(len("state"), *map(len, found))
-    lines = [f"{'state':<{width}}{'low':>9}{'high':>9}{'active':>9}   share of units at the ends of σ, and between"]
-    return [*lines, *(f"{n:<{width}}{s['low']:>9.1%}{s['high']:>9.1%}{s['active']:>9.1%}" for n, s in found.items())]
+    head = f"{'state':<{width}}{'low':>9}{'high':>9}{'active':>9}{'signal':>10}"
+    lines = [f"{head}   share of units at the ends of σ, and between; deviation over the inputs"]
+    for name, shares in found.items():
+        line = f"{name:<{width}}{shares['low']:>9.1%}{shares['high']:>9.1%}{shares['active']:>9.1%}"
+        lines.append(f"{line}{shares['signal']:>10.1e}")
+    return lines
 
 
 def _stepwise(report: Report) -> list[str]:
     found = report["stepwise"]
     lines = [
-        f"step by step  'centered', synchronous, beta {found['beta']:g}, residual {found['residual']:.1e}: what the nth",
-        "              nudged sweep adds to the gradient, against what backpropagation through the nth from the end adds",
+        f"step by step  'centered', synchronous, beta {found['beta']:g}, residual {found['residual']:.1e}: what the",
+        "              nth nudged sweep adds to the gradient, against what backpropagation through the nth last adds",
         f"{'sweep':<8}{'size':>10}{'error':>10}",
     ]
     lines += [f"{row['step'] + 1:<8}{row['size']:>10.1e}{_number(row['error'], '.1e'):>10}" for row in found["steps"]]

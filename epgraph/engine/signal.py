@@ -89,7 +89,7 @@ def survey(engine: Engine, x: Tensor, *, sweeps: int = 60, spectrum: int = 8) ->
         coupling_norm(linear),
         largest,
         smallest,
-        {name: _spread(s) for name, s in {engine.graph.input.name: x, **states}.items()},
+        {name: spread(s) for name, s in {engine.graph.input.name: x, **states}.items()},
         {name: float(active[name].mean()) for name in engine.graph.dynamic},
         tuple(residuals),
         next((sweep for sweep, residual in enumerate(residuals, 1) if residual <= MARK), None),
@@ -110,5 +110,6 @@ def coupling_norm(linear: Linearisation) -> float:
     return float(size.max())
 
 
-def _spread(t: Tensor) -> float:
+def spread(t: Tensor) -> float:
+    """Standard deviation over the examples, (batch, *shape), root mean square over the units."""
     return float(t.double().var(0, unbiased=False).mean().sqrt())

@@ -21,6 +21,7 @@ from epgraph.engine.estimators.reference import differentiate_implicitly
 from epgraph.engine.linearize import Adjoint, Linearisation
 from epgraph.engine.phases import Nudge
 from epgraph.engine.relaxation import States
+from epgraph.engine.signal import coupling_norm, spread
 from epgraph.engine.stepwise import Gradients, stepwise
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph.rules import CLAMPED
@@ -331,6 +332,7 @@ def _curvature(check: Check) -> Report | None:
     return {
         "largest": largest,
         "smallest": smallest,
+        "norm": coupling_norm(check.about),
         "products": solved.products,
         "adjoint_residual": float(solved.residuals.max()),
         "indefinite": int(solved.indefinite.sum()),
@@ -435,7 +437,9 @@ def _free(check: Check) -> list[Report] | None:
 
 
 def _saturation(check: Check) -> Report:
-    return {name: asdict(shares) for name, shares in check.about.saturation().items()}
+    """Where units stand on σ, and how far a change of the input moves them."""
+    states = check.settled.states
+    return {name: {**asdict(s), "signal": spread(states[name])} for name, s in check.about.saturation().items()}
 
 
 STEPWISE_BETA = 1e-4
