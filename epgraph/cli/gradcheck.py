@@ -315,8 +315,7 @@ def _stepwise(report: Report) -> list[str]:
     found = report["stepwise"]
     lines = [
         f"step by step  'centered', synchronous, beta {found['beta']:g}, residual {found['residual']:.1e}: what the",
-        "              nth nudged sweep adds to the gradient, against what backpropagation through the nth from the end",
-        "              adds",
+        "              nth nudged sweep adds to the gradient, against what backpropagation through the nth last adds",
         f"{'sweep':<8}{'size':>10}{'error':>10}",
     ]
     lines += [f"{row['step'] + 1:<8}{row['size']:>10.1e}{_number(row['error'], '.1e'):>10}" for row in found["steps"]]
