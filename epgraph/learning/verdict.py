@@ -112,9 +112,13 @@ def _dynamics(report: Report) -> Iterator[str]:
     network = report["network"]
     if network["why"]:
         yield network["why"]
-    for name, cosine in report.get("feedback", {}).items():
-        if cosine is not None and cosine < POINTS:
-            yield f"feedback of {name} has not aligned with its weight (cosine {cosine:.3f})"
+    cosines = {name: cosine for name, cosine in report.get("feedback", {}).items() if cosine is not None}
+    apart = sorted((name for name in cosines if cosines[name] < POINTS), key=lambda name: cosines[name])
+    if apart:
+        yield (
+            f"feedback has not aligned with the weights on {len(apart)} of {len(cosines)} edges, least on {apart[0]} "
+            f"(cosine {cosines[apart[0]]:.3f})"
+        )
     if network["estimator"] == "random_sign":
         yield "one sign is checked, drawn by training.seed; the mean over both is the estimate of 'centered'"
     left = [f"{key} {network[key]:g}" for key in ("noise", "state_bits") if network[key]]
