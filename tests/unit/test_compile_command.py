@@ -51,7 +51,7 @@ def test_it_imports_torch_alone(capsys: pytest.CaptureFixture[str]) -> None:
             found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             found.add((node.module or "").split(".")[0])
-    assert found == {"__future__", "collections", "typing", "torch"}
+    assert found == {"__future__", "collections", "functools", "typing", "torch"}
 
 
 def test_options_reach_the_text(capsys: pytest.CaptureFixture[str]) -> None:
