@@ -97,7 +97,7 @@ def train(
 
     from epgraph.draw import curves, render
     from epgraph.engine import compile
-    from epgraph.learning import Run, Trainer, default_workers, load_checkpoint, set_threads
+    from epgraph.learning import Run, Trainer, default_workers, initialise, load_checkpoint, set_threads
 
     examples = load_for(architecture, data, data_root, download, limit, augment=not no_augment)
     where = pick_device(device)
@@ -109,6 +109,8 @@ def train(
         engine.load_state_dict(checkpoint["model"])
         if backend == "auto":
             engine.prefer(checkpoint.get("backend", "auto"))
+    else:
+        initialise(engine, examples.train)
     chosen = engine.machine.backend.name  # refused here, before the run folder is touched, if it cannot be used
     total = architecture.training.epochs
 

@@ -315,3 +315,38 @@ def test_mistakes_are_named() -> None:
         small(beta=0.0)
     with pytest.raises(ep.EpgraphError, match="expects a batch of 1×5×5"):
         module(torch.zeros(2, 25))
+
+
+def test_an_equilibrium_inside_a_model_learns_digits() -> None:
+    """A plain loop: a convolution, an equilibrium of two states, a linear readout, Adam and cross-entropy."""
+    from epgraph.data import load_data
+
+    torch.manual_seed(0)
+    data = load_data("digits", shape=(1, 8, 8), classes=10)
+    (x, y), (tested, labels) = (
+        (torch.stack([d[i][0] for i in range(len(d))]), torch.tensor([d[i][1] for i in range(len(d))]))
+        for d in (data.train, data.test)
+    )
+    middle = """
+epgraph: 1
+input: {shape: [8, 4, 4]}
+output: {shape: [24]}
+defaults: {activation: tanh}
+states: {h: {shape: [32]}}
+edges:
+  - {from: x, to: h, dense: {}}
+  - {from: h, to: y, dense: {}}
+init: {rule: graph_aware}
+dynamics: {schedule: coloring, free_steps: 20, nudged_steps: 15}
+"""
+    model = nn.Sequential(
+        nn.Conv2d(1, 8, 3, stride=2, padding=1), nn.ReLU(), ep.Equilibrium(ep.compile(middle)), nn.Linear(24, 10)
+    )
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(6):
+        for rows in torch.randperm(len(x)).split(32):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
+            optimizer.step()
+    with torch.no_grad():
+        assert float((model(tested).argmax(1) == labels).double().mean()) > 0.9

@@ -30,7 +30,7 @@ from epgraph.engine.initial.draw import Parameters, stream, uniform
 from epgraph.engine.initial.published import published
 from epgraph.graph import Edge, NetworkGraph, State, make_schedule
 
-PROBES = 32
+PROBES = 16
 """Examples of noise on which signals are measured."""
 
 BESIDE = 0.5
@@ -233,7 +233,11 @@ class _Network:
     def _linearised(self, edge: Edge, at: Tensor, v: Tensor) -> Tensor:
         if edge.kind.is_linear:
             return self.forward(edge, v)
-        moved: Tensor = torch.func.jvp(lambda s: self.forward(edge, s), (at,), (v,))[1]
+        # The adjoint is linear in the target, and the transpose of what is wanted. (``torch.func.jvp`` would load what
+        # warns of its own end.)
+        with torch.enable_grad():
+            t = torch.zeros(1, *self.graph.states[edge.target].shape, requires_grad=True)
+            moved: Tensor = torch.autograd.grad((self.adjoint(edge, t, at) * v).sum(), t)[0]
         return moved
 
     def _gain(self, edge: Edge) -> float:
