@@ -109,13 +109,27 @@ def test_all_rewrites_together_change_nothing(data: dict[str, Any]) -> None:
             assert apart(found[parameter], value) <= 1e-8, (schedule, parameter)
 
 
+def away_from_ties(exact: ep.Engine) -> torch.Tensor:
+    """Draw two inputs, in float32, with no arg-max of max pooling at a near tie, as the float64 network has it.
+
+    There rounding takes the states elsewhere, by 1e-3 and whatever the rewrites (about one image in twenty).
+    """
+    generator = torch.Generator().manual_seed(0)
+    while True:
+        x = torch.rand(2, *exact.graph.input.shape, generator=generator)
+        moved = x.double() * (1 + 1e-5 * torch.randn(x.shape, dtype=torch.float64, generator=generator))
+        before, after = (exact.relax(z, steps=4, tolerance=0).states for z in (x.double(), moved))
+        if all(apart(after[name], state) <= 1e-4 for name, state in before.items()):
+            return x
+
+
 @pytest.mark.parametrize("file", ["examples/vgg5.yaml", "examples/hopfield_resnet13.yaml", "examples/digits.yaml"])
 def test_packed_weights_give_the_same_states(file: str) -> None:
     """In float32, against the plain form in float64."""
-    x = torch.rand(2, *build(load(file)).input.shape)
     engine = ep.compile(file, backend="onednn", dtype=torch.float32)
     exact = ep.compile(file, backend="eager", dtype=torch.float64)
     exact.load_state_dict({k: v.double() for k, v in engine.state_dict().items()})
+    x = away_from_ties(exact)
     y = torch.tensor([1, 2])
     estimate = engine.backward(x, y, free_steps=4, nudged_steps=2, tolerance=0)
     expected = exact.backward(x.double(), y, free_steps=4, nudged_steps=2, tolerance=0)
