@@ -25,6 +25,7 @@ from epgraph.emit.replay import Memory, capture_for
 from epgraph.emit.runtime import Step, rounded, run, watched
 from epgraph.emit.trace import PhaseName, feedback_of
 from epgraph.engine.estimators import ESTIMATORS, UNROLLING, WHOLE, Estimate, Problem
+from epgraph.engine.gradients import add_gradient
 from epgraph.engine.initial import INITIAL
 from epgraph.engine.memory import within_memory
 from epgraph.engine.phases import Nudge, Pull, per_example
@@ -662,7 +663,7 @@ class Engine(nn.Module):
         parameters = dict(self.named_parameters())
         for name, gradient in self.contrasts(pairs, x, scale, wanted):
             parameter = parameters[name]
-            parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+            add_gradient(parameter, gradient)
 
     def contrasts(
         self, pairs: States, x: Tensor, scale: float | Tensor, wanted: Collection[str] | None = None
@@ -738,7 +739,7 @@ class Engine(nn.Module):
         for name, found in self._computed("local", values, trainable=frozenset(parameters)):
             parameter = parameters[name]
             gradient = found.to(parameter.dtype).mul_(1.0 / nudge.examples)
-            parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+            add_gradient(parameter, gradient)
 
     def _computed(
         self,

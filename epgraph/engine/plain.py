@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from epgraph.emit.runtime import run
+from epgraph.engine.gradients import add_gradient
 from epgraph.engine.phases import Nudge
 from epgraph.engine.relaxation import States
 
@@ -82,5 +83,5 @@ def add_gradients(
     else:
         found = tuple(torch.zeros_like(t) for t in wanted)
     for parameter, gradient in zip(learning, found, strict=False):
-        parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+        add_gradient(parameter, gradient)
     return tuple(found[len(learning) :])

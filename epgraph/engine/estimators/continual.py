@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from epgraph.engine.estimators.problem import Estimate, Problem
+from epgraph.engine.gradients import add_gradient
 from epgraph.engine.phases import make_pair
 from epgraph.engine.relaxation import Status
 
@@ -38,7 +39,7 @@ def continual(problem: Problem) -> Estimate:
             for name, gradient in moves:
                 parameter = parameters[name]
                 parameter.sub_(gradient, alpha=problem.rate)
-                parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+                add_gradient(parameter, gradient)
             if now.status in (Status.CONVERGED, Status.DIVERGED):
                 break
             if problem.rate:

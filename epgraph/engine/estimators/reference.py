@@ -10,6 +10,7 @@ from torch import Tensor
 
 from epgraph.emit import runtime
 from epgraph.engine.estimators.problem import Estimate, Problem
+from epgraph.engine.gradients import add_gradient
 from epgraph.engine.linearize import Adjoint, Linearisation
 from epgraph.engine.phases import Nudge
 from epgraph.engine.plain import Plain, add_gradients
@@ -82,7 +83,7 @@ def differentiate_implicitly(about: Linearisation, nudge: Nudge, tolerance: floa
         # Units at α move with it, and the others with them: the envelope theorem, once more.
         moved = about.parts(right + about.curvature(weights))[name]
         found = moved[about.forces[name] >= level].sum().to(level.dtype)
-        level.grad = found if level.grad is None else level.grad.add_(found)
+        add_gradient(level, found)
     with torch.enable_grad():
         attached = Plain(engine, about.plain.x, dtype=about.plain.x.dtype)
         forces = attached.forces({name: s.detach() for name, s in about.states.items()})
