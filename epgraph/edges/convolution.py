@@ -179,8 +179,9 @@ class Convolution(EdgeKind):
         """As in the base class, with t unpooled at each sign's own arg-max first."""
         if self.geometry.pool != "max":
             return super().weight_contrast(weight, s, t, source)
-        t = swap_halves(self._unpool_pair(t, self._conv(weight, s), source))
-        return correlate(s, t, self.geometry.kernel, self.geometry.stride, self.geometry.padding)
+        t = self._unpool_pair(t, self._conv(weight, s), source)
+        # Common meets odd whichever of the two is turned round, and s is the smaller.
+        return correlate(swap_halves(s), t, self.geometry.kernel, self.geometry.stride, self.geometry.padding)
 
     def _conv(self, weight: Tensor | None, s: Tensor) -> Tensor:
         import torch.nn.functional as F

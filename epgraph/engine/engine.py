@@ -351,7 +351,9 @@ class Engine(nn.Module):
         self.check_start(given, len(x))
         drawn: dict[str, float] = {}
 
-        def piece(rows: slice, prepared: dict[str, Any], free_steps: int, nudged_steps: int) -> Estimate:
+        def piece(
+            rows: slice, prepared: dict[str, Any], free_steps: int, nudged_steps: int, *, last: bool = True
+        ) -> Estimate:
             clamped = self.clamp(x[rows], prepared)
             states = self.start(clamped.x, {key: s[rows] for key, s in given.items()})
             nudge = Nudge(self.cost, target[rows], beta, len(x))
@@ -368,6 +370,7 @@ class Engine(nn.Module):
                 points=points,
                 rate=rate,
                 drawn=drawn,
+                last=last,
             )
             return ESTIMATORS[name](problem)
 
@@ -378,7 +381,7 @@ class Engine(nn.Module):
         def work() -> Estimate:
             prepared: dict[str, Any] = {}
             pieces = [slice(len(x))] if name in WHOLE else cut(self.graph, len(x), self.device)
-            return join([piece(rows, prepared, free_steps, nudged_steps) for rows in pieces])
+            return join([piece(rows, prepared, free_steps, nudged_steps, last=rows is pieces[-1]) for rows in pieces])
 
         return within_memory(len(x), self.device, work, probe, self._plain)
 

@@ -38,6 +38,8 @@ def centered(problem: Problem) -> Estimate:
         used = replace(free, states={name: free.states.pop(name) for name in list(free.states)})
         free.states[output] = used.states[output]
     pairs = problem.nudged(nudge, used, keep=keep, pair=True)
+    if problem.last:
+        problem.clamped.prepared.clear()  # the gradient needs room, and no sweep follows
     engine.accumulate(pairs.states, problem.clamped.x, -nudge.scale)
     signs: tuple[States, States] = ({}, {})
     for name in list(pairs.states):

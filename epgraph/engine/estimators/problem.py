@@ -38,6 +38,8 @@ class Problem:
         Step of the parameters after every nudged sweep of continual EP.
     drawn
         What an estimator has drawn at random for the whole batch: its pieces share it.
+    last
+        Whether no further piece of the batch follows, which would need the prepared weights again.
     """
 
     engine: Engine
@@ -52,6 +54,7 @@ class Problem:
     points: int = 4
     rate: float = 0.0
     drawn: dict[str, float] = field(default_factory=dict)
+    last: bool = True
 
     def settle(self) -> Relaxation:
         """Take the free phase, and let a readout learn from where it ended; ``start`` is used up."""
