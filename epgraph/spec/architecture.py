@@ -268,6 +268,18 @@ class InitSpec(Model):
     )
 
 
+def _init(value: object) -> object:
+    # `init: graph_aware` is the rule alone.
+    return {"rule": value} if isinstance(value, str) else value
+
+
+InitField = Annotated[
+    InitSpec,
+    BeforeValidator(_init, json_schema_input_type=InitSpec | Literal["published", "graph_aware"]),
+    Field(description="The rule by name, or {rule, norm}.", examples=["graph_aware"]),
+]
+
+
 class DynamicsSpec(Model):
     """How the network relaxes to its equilibrium."""
 
@@ -413,7 +425,7 @@ class Architecture(Model):
     defaults: DefaultsSpec = Field(default_factory=DefaultsSpec)
     states: dict[str, StateSpec] = Field(default_factory=dict, description="Hidden states by name, in order.")
     edges: list[EdgeSpec] = Field(min_length=1, description="Weighted edges, in order.")
-    init: InitSpec = Field(default_factory=InitSpec)
+    init: InitField = Field(default_factory=InitSpec)
     dynamics: DynamicsSpec = Field(default_factory=DynamicsSpec)
     learning: LearningSpec = Field(default_factory=LearningSpec)
     training: TrainingSpec = Field(default_factory=TrainingSpec)
