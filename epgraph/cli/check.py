@@ -4,20 +4,41 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
 from epgraph.cli.options import file_argument, plugin_option, schedule_option, set_option
-from epgraph.errors import Diagnostic, EpgraphError, path_text
+from epgraph.cli.say import say
+from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import build, inspect
-from epgraph.passes import lower, report
+from epgraph.passes import lower, plan_warnings, report
 from epgraph.spec import raise_for
 
 
-@click.command()
+class _Command(click.Command):
+    """A command whose ``--json`` holds for what is wrong on the command line, and in plugins, as well."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        as_json = "--json" in args
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except EpgraphError as error:
+            problems = error.diagnostics
+            if not as_json:
+                raise
+        except click.UsageError as error:
+            problems = (Diagnostic(error.format_message().rstrip("."), "see 'epgraph check --help'"),)
+            if not as_json:
+                raise
+        click.echo(_json(problems))
+        raise click.exceptions.Exit(1)
+
+
+@click.command(cls=_Command)
 @plugin_option
 @file_argument
 @schedule_option
@@ -33,27 +54,36 @@ def check(file: Path, schedule: str | None, overrides: tuple[str, ...], as_json:
       epgraph check examples/hopfield_resnet13.yaml
       epgraph check examples/hopfield_resnet13.yaml --schedule coloring --json
     """
+    found, diagnostics = _examine(file, schedule, overrides)
+    if as_json:
+        click.echo(_json(diagnostics, found))
+    else:
+        say(diagnostics)
+        if found is not None:
+            click.echo(_text(found))
+    return 1 if found is None else 0
+
+
+def _examine(
+    file: Path, schedule: str | None, overrides: tuple[str, ...]
+) -> tuple[dict[str, Any] | None, list[Diagnostic]]:
+    """Return the report, None where there are errors, and all diagnostics in the order of the file."""
+    diagnostics: list[Diagnostic] = []
+    found = None
     try:
         architecture, diagnostics = inspect(file, overrides)
         raise_for(diagnostics)
         assert architecture is not None
-        found = report(lower(build(architecture), schedule or architecture.dynamics.schedule))
+        plan = lower(build(architecture), schedule or architecture.dynamics.schedule)
+        diagnostics += [architecture.locate(d) for d in plan_warnings(plan)]
+        found = report(plan)
     except EpgraphError as error:
-        if not as_json:
-            raise
-        click.echo(json.dumps({"diagnostics": [_plain(d) for d in error.diagnostics]}, ensure_ascii=False))
-        return 1
-    if as_json:
-        click.echo(json.dumps({**found, "diagnostics": [_plain(d) for d in diagnostics]}, ensure_ascii=False))
-        return 0
-    for diagnostic in diagnostics:
-        click.echo(f"warning: {diagnostic}", err=True)
-    click.echo(_text(found))
-    return 0
+        diagnostics = [d for d in diagnostics if d.severity == "warning"] + list(error.diagnostics)
+    return found, sorted(diagnostics, key=lambda d: (d.line or 0, d.column or 0))
 
 
-def _plain(diagnostic: Diagnostic) -> dict[str, Any]:
-    return {**asdict(diagnostic), "at": path_text(diagnostic.at)}
+def _json(diagnostics: Sequence[Diagnostic], found: dict[str, Any] | None = None) -> str:
+    return json.dumps({**(found or {}), "diagnostics": [d.to_dict() for d in diagnostics]}, ensure_ascii=False)
 
 
 def _text(found: dict[str, Any]) -> str:

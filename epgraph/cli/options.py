@@ -106,6 +106,7 @@ def load_for(
             f"{name} has labels, but the network's output has a shape in place of classes",
             "write output: {classes: …}, or train on targets of your own from Python",
             at=("output", "shape"),
+            rule="data",
         )
         raise EpgraphError(architecture.locate(misfit))
     try:

@@ -34,6 +34,7 @@ def check_names(architecture: Architecture) -> list[Diagnostic]:
                 f"duplicate name '{architecture.output.name}': input and output share it",
                 "give one of them another name",
                 ("output", "name"),
+                rule="duplicate-name",
             )
         )
     taken[architecture.output.name] = "the output"
@@ -46,11 +47,18 @@ def check_names(architecture: Architecture) -> list[Diagnostic]:
                     "a name is a letter followed by at most 63 letters, digits or '_'",
                     at,
                     on_key=True,
+                    rule="not-a-name",
                 )
             )
         elif name in taken:
             found.append(
-                Diagnostic(f"duplicate name '{name}': {taken[name]} has it", "choose another name", at, on_key=True)
+                Diagnostic(
+                    f"duplicate name '{name}': {taken[name]} has it",
+                    "choose another name",
+                    at,
+                    on_key=True,
+                    rule="duplicate-name",
+                )
             )
     first: dict[str, int] = {}
     for index, edge in enumerate(architecture.edges):
@@ -62,6 +70,7 @@ def check_names(architecture: Architecture) -> list[Diagnostic]:
                     f"duplicate name '{edge.name}': edges[{first[edge.name]}] has it",
                     "choose another name, or leave it out",
                     (*architecture.edge_location(index), "name"),
+                    rule="duplicate-name",
                 )
             )
         first.setdefault(edge.name, index)
@@ -77,7 +86,8 @@ def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]
         at = architecture.edge_location(index)
         missing = [(key, end) for key, end in (("from", edge.source), ("to", edge.target)) if end not in names]
         for key, end in missing:
-            found.append(Diagnostic(f"'{key}' names no state: '{end}'", nearest(end, known), (*at, key)))
+            message = f"'{key}' names no state: '{end}'"
+            found.append(Diagnostic(message, nearest(end, known), (*at, key), rule="unknown-state"))
         if edge.source == edge.target and not missing:
             found.append(
                 Diagnostic(
@@ -85,6 +95,7 @@ def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]
                     "and its update no longer the minimiser of F",
                     "join it to another state",
                     (*at, "to"),
+                    rule="self-loop",
                 )
             )
         elif not missing:
@@ -96,6 +107,7 @@ def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]
                         "an edge acts both ways; write it into the output",
                         (*at, "from"),
                         severity="warning",
+                        rule="edge-from-output",
                     )
                 )
             good.append(Ends(index, edge.source, edge.target, at))
@@ -127,6 +139,7 @@ def check_reach(architecture: Architecture, ends: list[Ends]) -> list[Diagnostic
                     f"add an edge, e.g. {{from: {source}, to: {name}, …}}, or remove the state",
                     ("states", name),
                     on_key=True,
+                    rule="unreachable",
                 )
             )
         elif name not in learns:
@@ -137,6 +150,7 @@ def check_reach(architecture: Architecture, ends: list[Ends]) -> list[Diagnostic
                     ("states", name),
                     on_key=True,
                     severity="warning",
+                    rule="dead-end",
                 )
             )
     if sink not in reached:
@@ -146,6 +160,7 @@ def check_reach(architecture: Architecture, ends: list[Ends]) -> list[Diagnostic
                 f"add an edge into '{sink}' from a state that the input reaches",
                 ("output",),
                 on_key=True,
+                rule="unreachable",
             )
         )
     return found

@@ -60,4 +60,5 @@ def _read(source: str | os.PathLike[str]) -> tuple[str | bytes, str]:
             return file.read(MAX_BYTES + 1), str(source)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise EpgraphError(f"{str(source)[:200]}: cannot be read: {reason}", "give the path of a YAML file") from None
+        unread = f"{str(source)[:200]}: cannot be read: {reason}"
+        raise EpgraphError(unread, "give the path of a YAML file", "file") from None

@@ -6,6 +6,7 @@ description, from which the JSON Schema in ``schemas/`` is generated.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
@@ -22,7 +23,7 @@ from pydantic import (
     create_model,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, core_schema
 
 from epgraph.activations import ACTIVATION_SCHEMA, Activation, activation_to_yaml, parse_activation
 from epgraph.costs import COSTS
@@ -148,7 +149,7 @@ class OutputSpec(Model):
         if (self.classes is None) == (self.shape is None):
             both = "both 'classes' and 'shape' are given" if self.classes else "missing key 'classes'"
             hint = "classes: 10 for labels, or shape: [3, 32, 32] for targets of that shape"
-            raise PydanticCustomError("classes_and_shape", "{both}", {"both": both, "hint": hint})
+            raise PydanticCustomError("conflicting_keys", "{both}", {"both": both, "hint": hint})
         return self
 
 
@@ -167,7 +168,7 @@ class StateSpec(Model):
     def _one_of_shape_and_channels(self) -> StateSpec:
         if self.shape is not None and self.channels is not None:
             raise PydanticCustomError(
-                "shape_and_channels",
+                "conflicting_keys",
                 "both 'shape' and 'channels' are given",
                 {"hint": "keep 'shape', or keep 'channels' and let the edges give height and width"},
             )
@@ -176,8 +177,6 @@ class StateSpec(Model):
 
 class EdgeBase(Model):
     """A weighted edge; besides the keys below it holds exactly one edge kind with its options."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
 
     source: Name = Field(alias="from", description="State that A_e is applied to.")
     target: Name = Field(alias="to", description="State that A_e reaches; the interaction is symmetric.")
@@ -216,15 +215,54 @@ class EdgeBase(Model):
         return cast(EdgeKind, next(k for k in (getattr(self, name) for name in KINDS) if k is not None))
 
 
-EdgeSpec = create_model(
-    "EdgeSpec",
-    __base__=EdgeBase,
-    __doc__=EdgeBase.__doc__,
-    **{
-        name: (kind | None, Field(default=None, description=(kind.__doc__ or "").splitlines()[0]))
-        for name, kind in KINDS.items()
-    },  # type: ignore[call-overload]
-)
+def edge_spec() -> type[EdgeBase]:
+    """Return the model of an edge with a field for each kind that there is now, those of the user included."""
+    return _edge_spec(tuple(KINDS.items()))
+
+
+@lru_cache(maxsize=8)
+def _edge_spec(kinds: tuple[tuple[str, type[EdgeKind]], ...]) -> type[EdgeBase]:
+    fields: dict[str, Any] = {
+        name: (kind | None, Field(default=None, description=(kind.__doc__ or name).strip().splitlines()[0]))
+        for name, kind in kinds
+    }
+    return create_model("EdgeSpec", __base__=EdgeBase, __doc__=EdgeBase.__doc__, **fields)
+
+
+class _Current:
+    """Validates, dumps and describes an edge by ``edge_spec()`` as it is when that happens.
+
+    Kinds may be registered at any time, and models that hold edges are built once, at import.
+    """
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            cls._read,
+            serialization=core_schema.plain_serializer_function_ser_schema(cls._dump, info_arg=True),
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: core_schema.CoreSchema, handler: Any) -> Any:
+        return handler(edge_spec().__pydantic_core_schema__)
+
+    @staticmethod
+    def _read(value: Any) -> EdgeBase:
+        # pydantic puts the place of the edge before the places in the errors of this.
+        return edge_spec().model_validate(value)
+
+    @staticmethod
+    def _dump(edge: EdgeBase, info: core_schema.SerializationInfo) -> dict[str, Any]:
+        return edge.model_dump(
+            mode=info.mode,
+            by_alias=bool(info.by_alias),
+            exclude_defaults=info.exclude_defaults,
+            exclude_unset=info.exclude_unset,
+            exclude_none=info.exclude_none,
+        )
+
+
+EdgeField = Annotated[EdgeBase, _Current]
 
 
 class DefaultsSpec(Model):
@@ -394,7 +432,7 @@ class TrainingSpec(Model):
     def _nesterov_needs_momentum(self) -> TrainingSpec:
         if self.nesterov and self.momentum == 0:
             raise PydanticCustomError(
-                "nesterov",
+                "conflicting_keys",
                 "Nesterov's momentum needs a momentum above 0",
                 {"hint": "set nesterov: false, or momentum: 0.9"},
             )
@@ -412,7 +450,7 @@ class Architecture(Model):
     output: OutputSpec
     defaults: DefaultsSpec = Field(default_factory=DefaultsSpec)
     states: dict[str, StateSpec] = Field(default_factory=dict, description="Hidden states by name, in order.")
-    edges: list[EdgeSpec] = Field(min_length=1, description="Weighted edges, in order.")
+    edges: list[EdgeField] = Field(min_length=1, description="Weighted edges, in order.")
     init: InitSpec = Field(default_factory=InitSpec)
     dynamics: DynamicsSpec = Field(default_factory=DynamicsSpec)
     learning: LearningSpec = Field(default_factory=LearningSpec)
@@ -456,7 +494,7 @@ def known_keys(at: Location) -> list[str]:
         if part == "bias":
             model = BiasSpec
         elif part == "edges":
-            model = EdgeSpec
+            model = edge_spec()
         elif part in KINDS:
             model = KINDS[str(part)]
         elif model is Architecture and part == "states":

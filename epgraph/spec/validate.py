@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from epgraph.errors import Diagnostic, EpgraphError, Location, nearest
 from epgraph.spec.architecture import LANGUAGE, Architecture, known_keys
-from epgraph.spec.document import Document
+from epgraph.spec.document import Document, plain_scalar
 
 _TAGS = ("<flag>", "<options>")
 
@@ -30,6 +30,21 @@ _EXPECTED = {
 }
 
 
+_SIGNS = {"greater_than": ">", "greater_than_equal": "≥", "less_than": "<", "less_than_equal": "≤"}
+
+# An error of pydantic by the rule that it breaks; one of our own is named like the rule.
+_RULES = {
+    **dict.fromkeys(_EXPECTED, "wrong-type"),
+    **dict.fromkeys(_SIGNS, "out-of-range"),
+    **dict.fromkeys(("too_short", "too_long", "string_too_short", "string_too_long"), "wrong-length"),
+    "finite_number": "out-of-range",
+    "extra_forbidden": "unknown-key",
+    "missing": "missing-key",
+    "literal_error": "unknown-value",
+    "string_pattern_mismatch": "not-a-name",
+}
+
+
 def validate(document: Document) -> tuple[Architecture | None, list[Diagnostic]]:
     """Validate a document against the language.
 
@@ -44,7 +59,7 @@ def validate(document: Document) -> tuple[Architecture | None, list[Diagnostic]]
     problems = list(document.problems)
     data = document.data
     if not isinstance(data, dict):
-        problems.append(Diagnostic(f"expected a mapping of keys, found {describe(data)}", "start with 'epgraph: 1'"))
+        problems.append(Diagnostic(f"expected a mapping of keys, found {describe(data)}", "start with 'epgraph: 1'", rule="wrong-type"))
         return None, [document.locate(p) for p in problems]
     newer = _newer_language(data.get("epgraph"))
     if newer:
@@ -72,14 +87,16 @@ def explain(error: ErrorDetails) -> Diagnostic:
     """Turn one of pydantic's errors into a diagnostic in the language's own terms."""
     at: Location = tuple(part for part in error["loc"] if part not in _TAGS)
     kind, value, ctx = error["type"], error["input"], error.get("ctx", {})
+    rule = _RULES.get(kind, kind.replace("_", "-"))
     if kind == "extra_forbidden":
         key = str(at[-1])
-        return Diagnostic(f"unknown key '{key[:64]}'", nearest(key, known_keys(at[:-1])), at, on_key=True)
+        return Diagnostic(f"unknown key '{key[:64]}'", nearest(key, known_keys(at[:-1])), at, on_key=True, rule=rule)
     if kind == "missing":
         key = str(at[-1])
-        return Diagnostic(f"missing key '{key}'", _example(at), at[:-1])
+        return Diagnostic(f"missing key '{key}'", _example(at), at[:-1], rule=rule)
     if kind in _EXPECTED:
-        return Diagnostic(f"'{_last_key(at)}' expects {_EXPECTED[kind]}, found {describe(value)}", "", at)
+        expected = f"'{_last_key(at)}' expects {_EXPECTED[kind]}, found {describe(value)}"
+        return Diagnostic(expected, _instead(kind, value, at), at, rule=rule)
     if kind == "literal_error":
         return Diagnostic(
             f"'{_last_key(at)}' expects {ctx['expected']}, found {describe(value)}",
@@ -87,23 +104,49 @@ def explain(error: ErrorDetails) -> Diagnostic:
             if isinstance(value, str)
             else "",
             at,
+            rule=rule,
         )
-    if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
-        sign = {"greater_than": ">", "greater_than_equal": "≥", "less_than": "<", "less_than_equal": "≤"}[kind]
+    if kind in _SIGNS:
         bound = next(ctx[key] for key in ("gt", "ge", "lt", "le") if key in ctx)
-        return Diagnostic(f"'{_last_key(at)}' must be {sign} {_number(bound)}, found {describe(value)}", "", at)
+        must = f"'{_last_key(at)}' must be {_SIGNS[kind]} {_number(bound)}, found {describe(value)}"
+        return Diagnostic(must, "", at, rule=rule)
     if kind == "string_pattern_mismatch":
         return Diagnostic(
             f"{describe(value)} is not a name",
             "a name is a letter followed by at most 63 letters, digits or '_'",
             at,
+            rule=rule,
         )
-    if kind in ("too_short", "too_long"):
+    if kind in ("too_short", "too_long", "string_too_short", "string_too_long"):
         bound = ctx.get("min_length", ctx.get("max_length"))
-        least = "at least" if kind == "too_short" else "at most"
-        return Diagnostic(f"'{_last_key(at)}' needs {least} {bound} entries, found {ctx.get('actual_length')}", "", at)
+        least = "at least" if kind.endswith("short") else "at most"
+        entries, length = ("characters", len(value)) if isinstance(value, str) else ("entries", ctx["actual_length"])
+        needs = f"'{_last_key(at)}' needs {least} {bound} {entries}, found {length}"
+        return Diagnostic(needs, _example(at) if at else "", at, rule=rule)
     hint = str(ctx.get("hint", ""))
-    return Diagnostic(error["msg"], hint, at)
+    return Diagnostic(error["msg"], hint, at, rule=rule)
+
+
+def _instead(kind: str, value: object, at: Location) -> str:
+    """Hint for a value of the wrong type: what the same would be in the type that is expected."""
+    if not isinstance(value, str):
+        return _example(at) if kind in ("model_type", "dict_type", "list_type", "tuple_type") else ""
+    if kind == "bool_type":
+        meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(value.lower())
+        return f"write {meant}" if meant else ""
+    if kind in ("int_type", "float_type", "finite_number"):
+        read = _plain(value)
+        whole = isinstance(read, int) or (kind != "int_type" and isinstance(read, float))
+        if whole and not isinstance(read, bool):
+            return f"write {value.strip()} without quotes"
+    return ""
+
+
+def _plain(text: str) -> object:
+    try:
+        return plain_scalar(text.strip())
+    except ValueError:
+        return None
 
 
 def describe(value: object) -> str:
@@ -139,6 +182,7 @@ def _newer_language(version: object) -> Diagnostic | None:
             f"this file is written in language version {version}, and this epgraph reads version {LANGUAGE}",
             "upgrade epgraph",
             ("epgraph",),
+            rule="version",
         )
     return None
 
