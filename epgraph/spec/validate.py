@@ -12,7 +12,7 @@ from epgraph.errors import Diagnostic, EpgraphError, Location, nearest
 from epgraph.spec.architecture import LANGUAGE, Architecture, known_keys
 from epgraph.spec.document import Document, plain_scalar
 
-_TAGS = ("<flag>", "<options>")
+_TAGS = ("<flag>", "<options>", "<number>", "<pair>", "<word>")
 
 _EXPECTED = {
     "int_type": "an integer",

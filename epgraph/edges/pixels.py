@@ -1,0 +1,80 @@
+"""Numbers along both sides of an image, and how options that hold them are written and read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag
+
+from epgraph.edges.kind import NonNegative, Positive
+
+Pair = tuple[int, int]
+"""One number for the rows and one for the columns."""
+
+
+def _to_tuple(value: object) -> object:
+    # YAML has lists and strict models want tuples.
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _tag(value: object) -> str:
+    return "<pair>" if isinstance(value, list | tuple) else "<word>" if isinstance(value, str) else "<number>"
+
+
+def _tag_of_number(value: object) -> str:
+    return "<pair>" if isinstance(value, list | tuple) else "<number>"
+
+
+_TWO = Field(min_length=2, max_length=2)
+_PositivePair = Annotated[tuple[Positive, ...], BeforeValidator(_to_tuple), _TWO, Tag("<pair>")]
+_NonNegativePair = Annotated[tuple[NonNegative, ...], BeforeValidator(_to_tuple), _TWO, Tag("<pair>")]
+
+PositivePixels = Annotated[Annotated[Positive, Tag("<number>")] | _PositivePair, Discriminator(_tag_of_number)]
+"""A number of at least 1 for both sides, or [rows, columns]."""
+
+NonNegativePixels = Annotated[Annotated[NonNegative, Tag("<number>")] | _NonNegativePair, Discriminator(_tag_of_number)]
+"""A number of at least 0 for both sides, or [rows, columns]."""
+
+Padding = Annotated[
+    Annotated[NonNegative, Tag("<number>")] | _NonNegativePair | Annotated[Literal["same"], Tag("<word>")],
+    Discriminator(_tag),
+]
+"""``NonNegativePixels``, or ``same``: as many zeros as keep the size."""
+
+Groups = Annotated[
+    Annotated[Positive, Tag("<number>")] | Annotated[Literal["depthwise"], Tag("<word>")],
+    Discriminator(lambda value: "<word>" if isinstance(value, str) else "<number>"),
+]
+"""A number of groups, or ``depthwise``: as many as there are channels."""
+
+
+def both(option: int | tuple[int, ...]) -> Pair:
+    """Rows and columns of an option that may be one number for both."""
+    return (option, option) if isinstance(option, int) else (option[0], option[1])
+
+
+def short(pair: Pair) -> int | Pair:
+    """One number where both are the same: what emitted code is called with."""
+    return pair[0] if pair[0] == pair[1] else pair
+
+
+def yaml_text(pair: Pair) -> str:
+    """Write an option as the user would: ``2``, or ``[2, 1]``."""
+    return str(pair[0]) if pair[0] == pair[1] else f"[{pair[0]}, {pair[1]}]"
+
+
+def times_text(pair: Pair) -> str:
+    """Write a size: ``3×5``."""
+    return f"{pair[0]}×{pair[1]}"
+
+
+def label_text(sign: str, pair: Pair, default: int = 1) -> str:
+    """Write an option in a label, `` /2`` or `` /2×1``; nothing where it is the default."""
+    if pair == (default, default):
+        return ""
+    return f" {sign}{pair[0] if pair[0] == pair[1] else times_text(pair)}"
+
+
+def channels_text(groups: int | Literal["depthwise"]) -> str:
+    """Write groups in a label: ``4 groups``, ``depthwise``; nothing for one."""
+    return "" if groups == 1 else f"{groups} groups" if isinstance(groups, int) else groups
