@@ -37,6 +37,8 @@ RULES: dict[str, str] = {
     "dynamics": "dynamics that this network cannot use",
     "estimator": "an estimator that this network cannot use",
     "readout": "a readout that this network cannot have",
+    "verify": "an activation, a cost or an edge kind that is not what it says",
+    "plugin": "a plugin that cannot be run, or a name that cannot be registered",
     "data": "data that do not fit the network",
     "override": "an assignment (--set) that leads nowhere",
     "dead-end": "warning: a state without a path to the output learns nothing",
@@ -45,8 +47,10 @@ RULES: dict[str, str] = {
     "not-proper": "warning: the schedule moves states together that share an edge",
     "dropped-pixels": "warning: a stride or a pooling leaves out rows or columns of its source",
     "beta": "warning: β is outside of what the paper found stable",
-    "zero-gain": "warning: weights that are zero at first and that only noise of rounding moves",
-    "no-nudge": "warning: a phase is too short for the nudge to reach a state",
+    "zero-gain": "warning: weights that are all zero at first",
+    "too-few-steps": "warning: a phase is too short for the input, or the nudge, to reach a state",
+    "learning-rate": "warning: the learning rate rises while training",
+    "twin-edges": "warning: two edges that compute the same",
     "other": "anything else",
 }
 """Every kind of mistake by its name: ``rule`` of a diagnostic."""

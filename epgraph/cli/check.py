@@ -12,9 +12,9 @@ import click
 from epgraph.cli.options import file_argument, plugin_option, schedule_option, set_option
 from epgraph.cli.say import say
 from epgraph.errors import Diagnostic, EpgraphError
-from epgraph.graph import build, inspect
-from epgraph.passes import lower, plan_warnings, report
-from epgraph.spec import raise_for
+from epgraph.graph import build, doubts, inspect
+from epgraph.passes import lower, report
+from epgraph.spec import Architecture, raise_for
 
 
 class _Command(click.Command):
@@ -75,11 +75,17 @@ def _examine(
         raise_for(diagnostics)
         assert architecture is not None
         plan = lower(build(architecture), schedule or architecture.dynamics.schedule)
-        diagnostics += [architecture.locate(d) for d in plan_warnings(plan)]
+        diagnostics += [_located(d, architecture, schedule) for d in doubts(plan.graph, plan.schedule)]
         found = report(plan)
     except EpgraphError as error:
         diagnostics = [d for d in diagnostics if d.severity == "warning"] + list(error.diagnostics)
     return found, sorted(diagnostics, key=lambda d: (d.line or 0, d.column or 0))
+
+
+def _located(diagnostic: Diagnostic, architecture: Architecture, schedule: str | None) -> Diagnostic:
+    if schedule and diagnostic.rule == "not-proper":
+        return diagnostic.located(f"--schedule {schedule}", None, None)
+    return architecture.locate(diagnostic)
 
 
 def _json(diagnostics: Sequence[Diagnostic], found: dict[str, Any] | None = None) -> str:

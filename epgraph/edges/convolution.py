@@ -178,6 +178,25 @@ class Convolution(EdgeKind):
             "no stride and padding fits; change the shape of one of the two states"
         )
 
+    def dropped(self, source: Shape) -> str:
+        """Rows and columns that no kernel position, or no window of the pooling, reaches.
+
+        A kernel of one pixel samples its source by intent, and what it steps over is not counted.
+        """
+        g = self.geometry
+        made = g.before_pooling(source[1:])
+        for axis, n, before in zip(("rows", "columns"), source[1:], made, strict=True):
+            i = axis == "columns"
+            beyond = (n + 2 * g.padding[i] - g.extent[i]) % g.stride[i] - g.padding[i]
+            if g.kernel[i] > 1 and g.stride[i] > g.extent[i]:
+                return f"its stride of {g.stride[i]} steps over {axis} between kernels of side {g.kernel[i]}"
+            if beyond > 0 and g.kernel[i] > 1:
+                return f"its stride leaves out the last {_count(beyond, axis)} of {n}"
+            if g.pooling and before % g.pooling.size[i]:
+                left = before % g.pooling.size[i]
+                return f"its pooling leaves out the last {_count(left, axis)} of {before}"
+        return ""
+
     def _changed(self, near: Geometry) -> list[str]:
         """Options to write for another geometry."""
         return [key for key in Geometry._fields if getattr(near, key) != getattr(self.geometry, key)]
@@ -276,6 +295,10 @@ class Convolution(EdgeKind):
             return None
         assert s is not None
         return self._conv(weight, s, source[0])
+
+
+def _count(number: int, axis: str) -> str:
+    return axis.removesuffix("s") if number == 1 else f"{number} {axis}"
 
 
 def number_of(grouped: int | Literal["depthwise"], channels: int) -> int:

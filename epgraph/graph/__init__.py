@@ -1,5 +1,6 @@
 """The network as a graph on networkx: shapes, neighbours, schedules, checks."""
 
+from epgraph.graph.doubts import doubts
 from epgraph.graph.guarantees import guaranteed
 from epgraph.graph.load import inspect, load
 from epgraph.graph.network import Edge, NetworkGraph, State, build
@@ -16,6 +17,7 @@ __all__ = [
     "build",
     "check_rule",
     "check_solver",
+    "doubts",
     "guaranteed",
     "inspect",
     "load",
