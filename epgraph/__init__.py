@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from epgraph.activations import Activation
     from epgraph.costs import Cost
     from epgraph.draw import render
+    from epgraph.edges import EdgeKind, ShapeError
     from epgraph.engine import Engine, Equilibrium, Estimate, Relaxation, Status, compile
     from epgraph.graph import build, load
-    from epgraph.edges import EdgeKind, ShapeError
     from epgraph.registry import register_activation, register_cost, register_kind
     from epgraph.spec import Architecture
     from epgraph.verify import verify_activation, verify_cost, verify_kind

@@ -114,7 +114,8 @@ class Diagnostic:
         """Return the line of the source and the carets under the offending text; None without a source."""
         if self.source is None or self.line is None or self.column is None:
             return None
-        return self.source.excerpt((self.line, self.column), self.end)
+        line, carets = self.source.excerpt((self.line, self.column), self.end)
+        return (line, carets) if line else None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for editors; ``end_line`` and ``end_column`` point behind the offending text."""

@@ -35,6 +35,13 @@ class Source:
         found = _BREAK.search(self.text, offset)
         return self.text[offset : found.start() if found else len(self.text)]
 
+    def mark(self, offset: int) -> Mark:
+        """Return the line and column of the character at an offset."""
+        line, begin = 1, 0
+        for found in _BREAK.finditer(self.text, 0, offset):
+            line, begin = line + 1, found.end()
+        return line, offset - begin + 1
+
     def excerpt(self, start: Mark, end: Mark | None = None, width: int = WIDTH) -> tuple[str, str]:
         """Return a line of the text, and a line of carets under what begins at ``start`` and ends before ``end``.
 

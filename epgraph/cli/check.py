@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ import click
 from epgraph.cli.options import file_argument, plugin_option, schedule_option, set_option
 from epgraph.cli.say import say
 from epgraph.errors import Diagnostic, EpgraphError
-from epgraph.graph import build, doubts, inspect
+from epgraph.graph import NetworkGraph, build, doubts, inspect
 from epgraph.passes import lower, report
 from epgraph.spec import Architecture, raise_for
+from epgraph.verify import smaller, verify_kind
 
 
 class _Command(click.Command):
@@ -43,8 +46,9 @@ class _Command(click.Command):
 @file_argument
 @schedule_option
 @set_option
+@click.option("--verify", "verified", is_flag=True, help="Check that every edge kind of the file is what it says.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def check(file: Path, schedule: str | None, overrides: tuple[str, ...], as_json: bool) -> int:
+def check(file: Path, schedule: str | None, overrides: tuple[str, ...], verified: bool, as_json: bool) -> int:
     """Check a network and print its states, edges, schedule, cost, and what is guaranteed for it and why.
 
     Mistakes are printed as file:line:column, all at once, and the exit code is 1.
@@ -53,8 +57,9 @@ def check(file: Path, schedule: str | None, overrides: tuple[str, ...], as_json:
     Example:
       epgraph check examples/hopfield_resnet13.yaml
       epgraph check examples/hopfield_resnet13.yaml --schedule coloring --json
+      epgraph check net.yaml --plugin my_kinds.py --verify
     """
-    found, diagnostics = _examine(file, schedule, overrides)
+    found, diagnostics = _examine(file, schedule, overrides, verified)
     if as_json:
         click.echo(_json(diagnostics, found))
     else:
@@ -65,7 +70,7 @@ def check(file: Path, schedule: str | None, overrides: tuple[str, ...], as_json:
 
 
 def _examine(
-    file: Path, schedule: str | None, overrides: tuple[str, ...]
+    file: Path, schedule: str | None, overrides: tuple[str, ...], verified: bool
 ) -> tuple[dict[str, Any] | None, list[Diagnostic]]:
     """Return the report, None where there are errors, and all diagnostics in the order of the file."""
     diagnostics: list[Diagnostic] = []
@@ -77,7 +82,11 @@ def _examine(
         plan = lower(build(architecture), schedule or architecture.dynamics.schedule)
         diagnostics += [_located(d, architecture, schedule) for d in doubts(plan.graph, plan.schedule)]
         found = report(plan)
+        if verified:
+            found["verified"], wrong = _verify(plan.graph)
+            raise_for(wrong)
     except EpgraphError as error:
+        found = None
         diagnostics = [d for d in diagnostics if d.severity == "warning"] + list(error.diagnostics)
     return found, sorted(diagnostics, key=lambda d: (d.line or 0, d.column or 0))
 
@@ -86,6 +95,32 @@ def _located(diagnostic: Diagnostic, architecture: Architecture, schedule: str |
     if schedule and diagnostic.rule == "not-proper":
         return diagnostic.located(f"--schedule {schedule}", None, None)
     return architecture.locate(diagnostic)
+
+
+def _verify(graph: NetworkGraph) -> tuple[list[dict[str, Any]], list[Diagnostic]]:
+    """Verify every edge kind with its options once: what was verified on which shapes, and what is wrong."""
+    architecture = graph.architecture
+    first: dict[tuple[type, str], int] = {}
+    edges = list(graph.edges.values())
+    number: Counter[tuple[type, str]] = Counter()
+    for index, edge in enumerate(edges):
+        options = (type(edge.kind), edge.kind.model_dump_json())
+        number[options] += 1
+        first.setdefault(options, index)
+    done, wrong = [], []
+    for options, index in first.items():
+        kind, edge = edges[index].kind, edges[index]
+        shapes = smaller(kind, graph.states[edge.source].shape, graph.states[edge.target].shape)
+        at = (*architecture.edge_location(index), kind.name)
+        try:
+            remarks = verify_kind(kind, [shapes])
+        except EpgraphError as error:
+            wrong += [architecture.locate(replace(d, at=at)) for d in error.diagnostics]
+            continue
+        source, target = (list(shape) for shape in shapes)
+        row = {"kind": kind.name, "label": kind.label(), "edges": number[options], "source": source, "target": target}
+        done.append({**row, "remarks": remarks})
+    return done, wrong
 
 
 def _json(diagnostics: Sequence[Diagnostic], found: dict[str, Any] | None = None) -> str:
@@ -132,6 +167,11 @@ def _text(found: dict[str, Any]) -> str:
         f"parameters  {found['parameters']:,}",
         f"MACs/sweep  {found['macs_per_sweep']:,} per example (the clamped input's part is computed once per batch)",
     ]
+    for i, kind in enumerate(found.get("verified", ())):
+        on = " → ".join("×".join(map(str, kind[end])) for end in ("source", "target"))
+        edges_of = f"{kind['edges']} edge{'s' * (kind['edges'] > 1)}"
+        lines.append(f"{'' if i else 'verified':<12}{kind['label']}, {edges_of}: what it says, checked on {on}")
+        lines += [f"{'':<12}  {remark}" for remark in kind["remarks"]]
     return "\n".join(lines)
 
 

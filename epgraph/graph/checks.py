@@ -44,7 +44,8 @@ def check_names(architecture: Architecture) -> list[Diagnostic]:
             found.append(
                 Diagnostic(
                     f"'{name[:64]}' is not a name",
-                    "a name is a letter followed by at most 63 letters, digits or '_'",
+                    "a name is a letter followed by at most 63 letters, digits or '_'"
+                    + ("; is there a ':' missing before '{'?" if "{" in name else ""),
                     at,
                     on_key=True,
                     rule="not-a-name",

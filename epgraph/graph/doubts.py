@@ -13,7 +13,7 @@ from epgraph.graph.rules import CLAMPED, DIFFERENTIATED
 from epgraph.graph.schedule import Schedule
 
 STABLE = (0.1, 0.4)
-"""Range of β that trained stably in the paper (§III): at 0.8 and above nothing was learnt, far below it was unstable."""
+"""Range of β that trained stably in the paper; from 0.8 on nothing was learnt, and far below training was unstable."""
 
 
 def doubts(graph: NetworkGraph, schedule: Schedule) -> list[Diagnostic]:

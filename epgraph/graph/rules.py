@@ -133,4 +133,6 @@ def _not_smooth(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
 
 
 def _refusal(estimator: str, reason: str, hint: str) -> Diagnostic:
-    return Diagnostic(f"estimator {estimator} cannot be used: {reason}", hint, ("learning", "estimator"), rule="estimator")
+    return Diagnostic(
+        f"estimator {estimator} cannot be used: {reason}", hint, ("learning", "estimator"), rule="estimator"
+    )

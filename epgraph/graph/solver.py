@@ -37,7 +37,8 @@ def _refusals(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnostic]:
     yield from _no_study(graph)
     if out.activation.learnt:
         needs = f"the level α of the output '{out.name}' cannot be learnt: what nudging adds there is not kept"
-        yield Diagnostic(needs, f"use relu{out.activation.high:g}, or identity", at=("output", "activation"), rule="dynamics")  # type: ignore[attr-defined]
+        hint = f"use relu{out.activation.high:g}, or identity"  # type: ignore[attr-defined]
+        yield Diagnostic(needs, hint, ("output", "activation"), rule="dynamics")
     if graph.readout:
         yield from _no_readout(graph)
     if dynamics.output_step != "closed_form":

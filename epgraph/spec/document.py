@@ -110,7 +110,14 @@ def parse(text: str | bytes, name: str = "<text>") -> Document:
     if len(text) > MAX_BYTES:
         hint = "a network of 10,000 states takes one"
         raise EpgraphError(Diagnostic(f"the file is larger than {MAX_BYTES >> 20} MiB", hint, file=name, rule="file"))
-    if isinstance(text, bytes):
+    if isinstance(text, str):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            mark = Source(text).mark(error.start)
+            problem = Diagnostic("half of a character (a surrogate)", "remove it", rule="file")
+            raise EpgraphError(problem.located(name, *mark)) from None
+    else:
         content = text
         try:
             text = content.decode("utf-8-sig")
@@ -147,13 +154,18 @@ class _Parser:
         except yaml.MarkedYAMLError as error:
             at = error.problem_mark or error.context_mark
             mark = (at.line + 1, at.column + 1) if at else (1, 1)
-            raise self.fail(f"this is not YAML: {error.problem or error.context}", _yaml_hint(error), mark) from None
+            assert self.document.source is not None, "parse gives the document its text"
+            character = self.document.source.line(mark[0])[mark[1] - 1 : mark[1]]
+            message = f"this is not YAML: {error.problem or error.context}"
+            raise self.fail(message, _yaml_hint(error, character), mark) from None
         except yaml.YAMLError as error:
-            # Characters that YAML forbids come with an offset instead of a mark.
-            offset = max(0, min(int(getattr(error, "position", 0)), len(self.text)))
-            line = self.text.count("\n", 0, offset) + 1
-            column = offset - self.text.rfind("\n", 0, offset)
-            raise self.fail("a character that YAML does not allow", "remove it", (line, column)) from None
+            # Characters that YAML forbids come with an offset, in bytes where libyaml reads, instead of a mark.
+            offset = max(0, int(getattr(error, "position", 0)))
+            if yaml.__with_libyaml__:
+                offset = len(self.text.encode()[:offset].decode(errors="ignore"))
+            assert self.document.source is not None, "parse gives the document its text"
+            mark = self.document.source.mark(offset)
+            raise self.fail("a character that YAML does not allow", "remove it", mark) from None
         if root is None:
             raise self.fail("the file is empty", "start with 'epgraph: 1'; see examples/")
         return root
@@ -188,7 +200,8 @@ class _Parser:
         loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
         documents = 0
         for event in yaml.parse(self.text, Loader=loader):
-            assert event.start_mark is not None and event.end_mark is not None, "both of PyYAML's parsers set marks"
+            assert event.start_mark is not None, "both of PyYAML's parsers set marks"
+            assert event.end_mark is not None, "both of PyYAML's parsers set marks"
             mark = (event.start_mark.line + 1, event.start_mark.column + 1)
             end = (event.end_mark.line + 1, event.end_mark.column + 1)
             if isinstance(event, yaml.DocumentStartEvent):
@@ -200,7 +213,8 @@ class _Parser:
                 if target is None or target in stack:
                     what = "refers to itself" if target else "has no anchor before it"
                     ends.setdefault(mark, end)
-                    raise self.fail(f"the alias '*{event.anchor[:64]}' {what}", "write the value out", mark, "alias")
+                    name = (event.anchor or "")[:64]
+                    raise self.fail(f"the alias '*{name}' {what}", "write the value out", mark, "alias")
                 values += target.size
                 if len(stack) + target.height > MAX_DEPTH:
                     raise self.too_deep(mark)
@@ -301,12 +315,19 @@ def _expand(node: _Node, document: Document, at: Location) -> Any:
     return mapping
 
 
-def _yaml_hint(error: yaml.MarkedYAMLError) -> str:
-    problem = error.problem or ""
-    if "\\t" in problem:
+def _yaml_hint(error: yaml.MarkedYAMLError, character: str) -> str:
+    problem, begin = error.problem or "", error.context_mark
+    began = f"at line {begin.line + 1}, column {begin.column + 1}" if begin else ""
+    if character == "\t":
         return "indent with spaces, not tabs"
+    if "cannot start any token" in problem:
+        return f"put text that begins with '{character}' in quotes"
     if "mapping values" in problem:
         return "put text that holds ': ' in quotes, or check the indentation"
+    if "quoted scalar" in (error.context or "") and began:
+        return f"the text in quotes that begins {began} does not end"
+    if "expected ',' or" in problem and began:
+        return f"check commas here, and the bracket that opens {began}"
     if "expected ',' or" in problem or "did not find expected" in problem:
         return "check brackets, commas and indentation around this line"
     return "check the quotes, brackets and indentation here"

@@ -22,7 +22,9 @@ def override(document: Document, assignments: list[str]) -> None:
         path, equals, text = assignment.partition("=")
         at: Location = tuple(int(p) if p.isdigit() else p for p in path.strip().split("."))
         if not equals or not all(part != "" for part in at):
-            raise EpgraphError(f"--set {assignment}: expected KEY.PATH=VALUE", "e.g. --set learning.beta=0.2", "override")
+            raise EpgraphError(
+                f"--set {assignment}: expected KEY.PATH=VALUE", "e.g. --set learning.beta=0.2", "override"
+            )
         value = parse(text, f"--set {path}").data if text.strip() else None
         _assign(document.data, at, value, assignment)
         document.values = {k: v for k, v in document.values.items() if k[: len(at)] != at}

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from epgraph.edges import KINDS
 from epgraph.errors import Diagnostic, EpgraphError, Location, nearest
 from epgraph.spec.architecture import LANGUAGE, Architecture, known_keys
 from epgraph.spec.document import Document, plain_scalar
@@ -29,6 +30,11 @@ _EXPECTED = {
     "finite_number": "a finite number",
 }
 
+
+_NAMES = (("states",), ("input",), ("output",), ("input", "name"), ("output", "name"))
+
+# What the ends of an edge are called in Python.
+_PYTHON = {"source": "from", "target": "to"}
 
 _SIGNS = {"greater_than": ">", "greater_than_equal": "≥", "less_than": "<", "less_than_equal": "≤"}
 
@@ -59,7 +65,8 @@ def validate(document: Document) -> tuple[Architecture | None, list[Diagnostic]]
     problems = list(document.problems)
     data = document.data
     if not isinstance(data, dict):
-        problems.append(Diagnostic(f"expected a mapping of keys, found {describe(data)}", "start with 'epgraph: 1'", rule="wrong-type"))
+        message = f"expected a mapping of keys, found {describe(data)}"
+        problems.append(Diagnostic(message, "start with 'epgraph: 1'", rule="wrong-type"))
         return None, [document.locate(p) for p in problems]
     newer = _newer_language(data.get("epgraph"))
     if newer:
@@ -72,10 +79,12 @@ def validate(document: Document) -> tuple[Architecture | None, list[Diagnostic]]
         problems += [explain(d) for d in details]
         rest, bad_edges = _without(data, details)
         try:
-            architecture = Architecture.model_validate(rest)
+            # Without the names of states nothing can be said about the ends of edges.
+            nameless = any(d["loc"] in _NAMES for d in details)
+            architecture = None if nameless else Architecture.model_validate(rest)
         except ValidationError:
             architecture = None
-        else:
+        if architecture is not None:
             architecture._dropped_edges = bad_edges
             architecture._partial = True
     if architecture is not None:
@@ -90,7 +99,7 @@ def explain(error: ErrorDetails) -> Diagnostic:
     rule = _RULES.get(kind, kind.replace("_", "-"))
     if kind == "extra_forbidden":
         key = str(at[-1])
-        return Diagnostic(f"unknown key '{key[:64]}'", nearest(key, known_keys(at[:-1])), at, on_key=True, rule=rule)
+        return Diagnostic(f"unknown key '{key[:64]}'", _key_hint(key, at[:-1]), at, on_key=True, rule=rule)
     if kind == "missing":
         key = str(at[-1])
         return Diagnostic(f"missing key '{key}'", _example(at), at[:-1], rule=rule)
@@ -98,6 +107,9 @@ def explain(error: ErrorDetails) -> Diagnostic:
         expected = f"'{_last_key(at)}' expects {_EXPECTED[kind]}, found {describe(value)}"
         return Diagnostic(expected, _instead(kind, value, at), at, rule=rule)
     if kind == "literal_error":
+        if isinstance(value, str) and value == str(ctx["expected"]):
+            message = f"'{_last_key(at)}' expects {ctx['expected']}, found {describe(value)}"
+            return Diagnostic(message, f"write {value} without quotes", at, rule=rule)
         return Diagnostic(
             f"'{_last_key(at)}' expects {ctx['expected']}, found {describe(value)}",
             nearest(value, [w.strip("'") for w in str(ctx["expected"]).replace(" or ", ", ").split(", ")])
@@ -120,17 +132,46 @@ def explain(error: ErrorDetails) -> Diagnostic:
     if kind in ("too_short", "too_long", "string_too_short", "string_too_long"):
         bound = ctx.get("min_length", ctx.get("max_length"))
         least = "at least" if kind.endswith("short") else "at most"
-        entries, length = ("characters", len(value)) if isinstance(value, str) else ("entries", ctx["actual_length"])
-        needs = f"'{_last_key(at)}' needs {least} {bound} {entries}, found {length}"
+        one, many, length = ("entry", "entries", ctx.get("actual_length"))
+        if isinstance(value, str):
+            one, many, length = ("character", "characters", len(value))
+        needs = f"'{_last_key(at)}' needs {least} {bound} {one if bound == 1 else many}, found {length}"
         return Diagnostic(needs, _example(at) if at else "", at, rule=rule)
     hint = str(ctx.get("hint", ""))
     return Diagnostic(error["msg"], hint, at, rule=rule)
 
 
+def _key_hint(key: str, at: Location) -> str:
+    """Hint for a key that is not known at a location: the place where it belongs, or the nearest that is known."""
+    if key == "<<":
+        return "YAML 1.2 has no merge keys; write the keys out, or give the whole value an alias"
+    known = known_keys(at)
+    hint = nearest(key, known)
+    if hint.startswith("did you mean"):
+        return hint
+    if key.isdigit():
+        return "a decimal point is '.', and keys are followed by ':'"
+    if len(at) == 2 and at[0] == "edges":
+        if key in ("kind", "type"):
+            return "the kind is a key itself, with its options: e.g. dense: {}"
+        if key in _PYTHON:
+            return f"did you mean '{_PYTHON[key]}'?"
+        kinds = [name for name, kind in KINDS.items() if key in kind.model_fields]
+        if kinds:
+            return f"it is an option of {' and '.join(kinds)}: write it inside, e.g. {kinds[0]}: {{{key}: …}}"
+    elif len(at) <= 1:
+        sections = [name for name in Architecture.model_fields if (name,) != at and key in known_keys((name,))]
+        if sections:
+            return f"it belongs into {' or '.join(map(repr, sections[:3]))}"
+    return hint
+
+
 def _instead(kind: str, value: object, at: Location) -> str:
     """Hint for a value of the wrong type: what the same would be in the type that is expected."""
+    if kind in ("model_type", "model_attributes_type", "dict_type", "list_type", "tuple_type"):
+        return _example(at)
     if not isinstance(value, str):
-        return _example(at) if kind in ("model_type", "dict_type", "list_type", "tuple_type") else ""
+        return ""
     if kind == "bool_type":
         meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(value.lower())
         return f"write {meant}" if meant else ""
@@ -200,6 +241,8 @@ def _example(at: Location) -> str:
         "epgraph": "write 'epgraph: 1' at the top",
         "input": "e.g. input: {name: x, shape: [3, 32, 32]}",
         "output": "e.g. output: {name: y, classes: 10}",
+        "states": "e.g. states: {h1: {channels: 64}}",
+        "edge": "e.g. {from: x, to: y, dense: {}}",
         "edges": "e.g. edges: [{from: x, to: y, dense: {}}]",
         "from": "an edge needs both ends: from and to",
         "to": "an edge needs both ends: from and to",
@@ -207,7 +250,14 @@ def _example(at: Location) -> str:
         "classes": "e.g. classes: 10",
         "kernel": "e.g. kernel: 3",
     }
-    return examples.get(str(at[-1]), "")
+    last = str(at[-1])
+    if len(at) == 3 and at[0] == "edges" and last in KINDS:
+        needed = [name for name, option in KINDS[last].model_fields.items() if option.is_required()]
+        example = {name: (KINDS[last].model_fields[name].examples or ["…"])[0] for name in needed}
+        return f"e.g. {last}: {{{', '.join(f'{name}: {value}' for name, value in example.items())}}}"
+    if len(at) == 2 and at[0] == "states":
+        return f"e.g. {last}: {{channels: 64}}"
+    return examples.get("edge" if len(at) == 2 and at[0] == "edges" else last, "")
 
 
 def _without(data: dict[str, Any], errors: list[ErrorDetails]) -> tuple[dict[str, Any], set[int]]:
