@@ -143,7 +143,7 @@ def check_reach(architecture: Architecture, ends: list[Ends]) -> list[Diagnostic
                     rule="unreachable",
                 )
             )
-        elif name not in learns:
+        elif name not in learns and sink in reached:
             found.append(
                 Diagnostic(
                     f"state '{name}' has no path to the output '{sink}', so nothing it holds can be learnt",

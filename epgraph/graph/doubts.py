@@ -43,10 +43,10 @@ def _beta(graph: NetworkGraph) -> Iterator[Diagnostic]:
     learning, (low, high) = graph.architecture.learning, STABLE
     if learning.estimator in CLAMPED | DIFFERENTIATED or low <= learning.beta <= high:
         return
-    effect = "too small a nudge drowns in rounding" if learning.beta < low else "too large a nudge is no derivative"
+    found = "smaller ones were unstable there" if learning.beta < low else "from 0.8 on nothing was learnt there"
     yield _warning(
         "beta",
-        f"beta {learning.beta:g} is outside of {low:g} to {high:g}, where training was stable in the paper: {effect}",
+        f"beta {learning.beta:g} is outside of {low:g} to {high:g}, where training was stable in the paper; {found}",
         "e.g. beta: 0.2",
         ("learning", "beta"),
     )
@@ -98,10 +98,10 @@ def _edges(graph: NetworkGraph) -> Iterator[Diagnostic]:
 
 
 def _zero_gain(names: list[str], at: Location) -> Diagnostic:
-    edges, are = ("edge", "is") if len(names) == 1 else ("edges", "are")
+    weights = "weight of edge" if len(names) == 1 else "weights of edges"
     return _warning(
         "zero-gain",
-        f"gain 0: the weight of {edges} {listed(names)} {are} 0 at first, so that no signal passes",
+        f"gain 0 makes 0 of the initial {weights} {listed(names)}, so that no signal passes",
         "give a gain above 0, such as 0.5",
         at,
     )

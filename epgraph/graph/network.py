@@ -169,6 +169,8 @@ def build(architecture: Architecture) -> NetworkGraph:
 def examine(architecture: Architecture) -> tuple[NetworkGraph | None, list[Diagnostic]]:
     """Build the graph and return it with all diagnostics; None where there are errors."""
     diagnostics = check_names(architecture)
+    if architecture.input.name == architecture.output.name:
+        return None, diagnostics  # which of the two an edge means cannot be told
     ends, bad_ends = check_ends(architecture)
     diagnostics += bad_ends
     # Where an edge or a state is missing, nothing follows from what they would have fixed or reached.

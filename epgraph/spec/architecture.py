@@ -23,6 +23,7 @@ from pydantic import (
     create_model,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError, core_schema
 
 from epgraph.activations import ACTIVATION_SCHEMA, Activation, activation_to_yaml, parse_activation
@@ -487,6 +488,17 @@ class Architecture(Model):
 
 def known_keys(at: Location) -> list[str]:
     """Keys that the language knows at a location, for 'did you mean'."""
+    fields = getattr(_model_at(at), "model_fields", {})
+    return [f.alias or name for name, f in fields.items()]
+
+
+def field_at(at: Location) -> FieldInfo | None:
+    """Field of the language at a location; None where there is none, or a name of the user's."""
+    fields: dict[str, FieldInfo] = getattr(_model_at(at[:-1]), "model_fields", {})
+    return next((f for name, f in fields.items() if (f.alias or name) == at[-1]), None)
+
+
+def _model_at(at: Location) -> Any:
     model: Any = Architecture
     for part in at:
         if model is None or isinstance(part, int):
@@ -502,6 +514,6 @@ def known_keys(at: Location) -> list[str]:
         elif model is dict:
             model = StateSpec
         else:
-            model = getattr(model, "model_fields", {})[part].annotation if part in model.model_fields else None
-    fields = getattr(model, "model_fields", {})
-    return [f.alias or name for name, f in fields.items()]
+            fields = getattr(model, "model_fields", {})
+            model = fields[part].annotation if part in fields else None
+    return model

@@ -91,7 +91,10 @@ class Document:
             return self.point(diagnostic, self.keys[at])
         while at not in self.values and at:
             at = at[:-1]
-        return self.point(diagnostic, self.values.get(at, (1, 1)))
+        if not at:
+            # The whole file: there is nothing to underline.
+            return diagnostic.located(self.name, *self.values.get((), (1, 1)), source=self.source)
+        return self.point(diagnostic, self.values[at])
 
     def point(self, diagnostic: Diagnostic, mark: Mark) -> Diagnostic:
         """Give a diagnostic a position in this file, with the end of the text that begins there."""

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from epgraph.edges import KINDS
 from epgraph.errors import Diagnostic, EpgraphError, Location, nearest
-from epgraph.spec.architecture import LANGUAGE, Architecture, known_keys
+from epgraph.spec.architecture import LANGUAGE, Architecture, field_at, known_keys
 from epgraph.spec.document import Document, plain_scalar
 
 _TAGS = ("<flag>", "<options>", "<number>", "<pair>", "<word>")
@@ -145,10 +145,6 @@ def _key_hint(key: str, at: Location) -> str:
     """Hint for a key that is not known at a location: the place where it belongs, or the nearest that is known."""
     if key == "<<":
         return "YAML 1.2 has no merge keys; write the keys out, or give the whole value an alias"
-    known = known_keys(at)
-    hint = nearest(key, known)
-    if hint.startswith("did you mean"):
-        return hint
     if key.isdigit():
         return "a decimal point is '.', and keys are followed by ':'"
     if len(at) == 2 and at[0] == "edges":
@@ -159,11 +155,11 @@ def _key_hint(key: str, at: Location) -> str:
         kinds = [name for name, kind in KINDS.items() if key in kind.model_fields]
         if kinds:
             return f"it is an option of {' and '.join(kinds)}: write it inside, e.g. {kinds[0]}: {{{key}: …}}"
-    elif len(at) <= 1:
+    if len(at) <= 1:
         sections = [name for name in Architecture.model_fields if (name,) != at and key in known_keys((name,))]
         if sections:
             return f"it belongs into {' or '.join(map(repr, sections[:3]))}"
-    return hint
+    return nearest(key, known_keys(at))
 
 
 def _instead(kind: str, value: object, at: Location) -> str:
@@ -257,7 +253,12 @@ def _example(at: Location) -> str:
         return f"e.g. {last}: {{{', '.join(f'{name}: {value}' for name, value in example.items())}}}"
     if len(at) == 2 and at[0] == "states":
         return f"e.g. {last}: {{channels: 64}}"
-    return examples.get("edge" if len(at) == 2 and at[0] == "edges" else last, "")
+    if len(at) == 2 and at[0] == "edges":
+        last = "edge"
+    field = field_at(at)
+    if last not in examples and field is not None and field.examples:
+        return f"e.g. {last}: {field.examples[0]}"
+    return examples.get(last, "")
 
 
 def _without(data: dict[str, Any], errors: list[ErrorDetails]) -> tuple[dict[str, Any], set[int]]:

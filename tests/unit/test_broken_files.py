@@ -50,3 +50,133 @@ def test_broken(
     out, err = capsys.readouterr()
     assert out == ""
     golden(f"broken/{path.stem}.txt", err)
+
+
+@named(DOUBTFUL)
+def test_doubtful(
+    path: Path, golden: Compare, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(path.parent)
+    assert run(["check", path.name]) == 0
+    err = capsys.readouterr().err
+    assert err.startswith("warning: ")
+    golden(f"doubtful/{path.stem}.txt", err)
+
+
+def test_there_are_many_and_all_are_distinct() -> None:
+    messages = {p.with_suffix(".txt").read_text(encoding="utf-8").replace(p.name, "") for p in BROKEN}
+    assert len(messages) == len(BROKEN) >= 60
+    assert len({re.sub(r"[\d×]+", "#", m.splitlines()[0]) for m in messages}) >= 100, "not one mistake in many places"
+    warnings = {_rule(p) for p in DOUBTFUL}
+    # The two that are older are told in test_bad_input.
+    assert warnings == {r for r, what in RULES.items() if what.startswith("warning: ")}
+
+
+def _rule(path: Path) -> str:
+    """Rule of the warning for which a file is here: its name."""
+    return next(r for r in sorted(RULES, key=len, reverse=True) if path.stem.startswith(r.replace("-", "_")))
+
+
+def diagnosed(text: str | bytes) -> list[Diagnostic]:
+    """Everything that ``check`` says, but for what is doubtful."""
+    try:
+        document = text if isinstance(text, str) else text.decode()
+        architecture, found = inspect(document if "\n" in document else document + "\n")
+        raise_for(found)
+        assert architecture is not None
+        lower(build(architecture), architecture.dynamics.schedule)
+    except UnicodeDecodeError:
+        return []
+    except EpgraphError as error:
+        return list(error.diagnostics)
+    return found
+
+
+@named(BROKEN)
+def test_every_diagnostic_has_a_place_and_a_documented_rule(path: Path) -> None:
+    for diagnostic in diagnosed(path.read_bytes()):
+        assert diagnostic.rule in RULES
+        assert diagnostic.rule != "other"
+        assert diagnostic.line is not None
+        assert diagnostic.column is not None
+        if diagnostic.end is not None:
+            assert diagnostic.end > (diagnostic.line, diagnostic.column)
+
+
+# What a hint proposes, and what it is to replace: nothing, where it is to be added to an edge's kind.
+PROPOSED = (
+    re.compile(r"^did you mean '(?P<right>[^']+)'\?$"),
+    re.compile(r"^write (?P<right>\S+)( without quotes)?$"),
+    re.compile(r"^(?P<options>\w+: .*) would fit$"),
+)
+
+
+def followed(text: str, diagnostic: Diagnostic) -> str | None:
+    """Do what a hint says; None where it proposes no value."""
+    found = next((m for pattern in PROPOSED if (m := pattern.match(diagnostic.hint))), None)
+    if found is None or diagnostic.end is None:
+        return None
+    start, end = (_offset(text, mark) for mark in ((diagnostic.line, diagnostic.column), diagnostic.end))
+    before, span, after = text[:start], text[start:end], text[end:]
+    if "options" in found.groupdict():
+        # 'stride: 2 with padding: 1', or one of 'groups: 2 or groups: 4'.
+        for option in re.split(" with | and ", found["options"].split(" or ")[0]):
+            key, value = option.split(": ", 1)
+            span, replaced = re.subn(rf"{key}: (\[[^]]*\]|[^,}}]+)", f"{key}: {value}", span)
+            if not replaced:
+                span = span.replace("}", f"{', ' if ':' in span else ''}{key}: {value}}}")
+        return before + span + after
+    wrong = re.search(r"'([^']+)'", diagnostic.message)
+    assert wrong
+    word = wrong[1] if wrong[1] in span and diagnostic.rule == "activation" else span
+    return before + span.replace(word, found["right"], 1) + after
+
+
+def _offset(text: str, mark: tuple[Any, Any]) -> int:
+    lines = text.splitlines(keepends=True)
+    return sum(map(len, lines[: mark[0] - 1])) + mark[1] - 1
+
+
+def test_hints_work_when_followed() -> None:
+    """Every hint that proposes a value, alone: afterwards that diagnostic is gone, and no new one is in its line."""
+    tried = []
+    for path in BROKEN:
+        for diagnostic in diagnosed(path.read_bytes()):
+            text = path.read_text(encoding="utf-8", errors="replace")
+            mended = followed(text, diagnostic)
+            if mended is None:
+                continue
+            tried.append(diagnostic.hint)
+            left = [(d.message, d.line) for d in diagnosed(mended)]
+            old = [(d.message, d.line) for d in diagnosed(text)]
+            assert (diagnostic.message, diagnostic.line) not in left, f"{path.name}: {diagnostic.hint}"
+            new = [m for m, line in left if line == diagnostic.line and (m, line) not in old]
+            assert new == [], f"{path.name}: {diagnostic.hint}"
+    for pattern in PROPOSED:
+        assert sum(pattern.match(hint) is not None for hint in tried) >= 4
+
+
+# Broken files of which the JSON Schema can see nothing: what is wrong is how parts of the file fit together.
+SEMANTIC: frozenset[str] = frozenset()
+
+# Broken files that are no YAML of the language, so that there is nothing to show to a schema.
+UNREADABLE: frozenset[str] = frozenset()
+
+
+@named(BROKEN)
+def test_the_schema_refuses_what_is_broken_in_structure(path: Path) -> None:
+    import jsonschema
+
+    try:
+        document = parse(path.read_bytes())
+    except EpgraphError:
+        assert path.stem in UNREADABLE
+        return
+    assert path.stem not in UNREADABLE
+    accepted = jsonschema.Draft202012Validator(json_schema()).is_valid(document.data)
+    assert accepted == (path.stem in SEMANTIC), "list it in SEMANTIC if only epgraph itself can see what is wrong"
+
+
+def test_no_list_names_a_file_that_is_not_there() -> None:
+    assert {p.stem for p in BROKEN} >= SEMANTIC | UNREADABLE
+    assert not SEMANTIC & UNREADABLE
