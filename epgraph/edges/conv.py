@@ -10,7 +10,6 @@ from pydantic_core import PydanticCustomError
 from epgraph.edges.convolution import Convolution, Geometry
 from epgraph.edges.pixels import (
     Groups,
-    NonNegativePixels,
     Padding,
     PositivePixels,
     both,

@@ -96,8 +96,8 @@ class ConvTranspose(EdgeKind):
         size = self._pixels(source, self.geometry, both(self.output_padding))
         if min(size) < 1:
             raise ShapeError(
-                f"has padding {self._text(self.padding)}, which cuts off all that a kernel of {self._text(self.kernel)} "
-                f"makes from {shape_text(source)}",
+                f"has padding {self._text(self.padding)}, which cuts off all that a kernel of "
+                f"{self._text(self.kernel)} makes from {shape_text(source)}",
                 "use less padding or a larger kernel",
             )
         channels = source[0] if self.groups == "depthwise" else channels

@@ -339,7 +339,7 @@ def _neighbours(g: Geometry, source: Shape, target: Shape) -> Iterator[Geometry]
     padded = g.padded(source, target)
     if padded:
         yield padded
-    yield from (g._replace(pool=pool) for pool in ("max", None))  # type: ignore[arg-type]
+    yield from (g._replace(pool=pool) for pool in ("max", None))
     for n in STRIDES:
         padded = g._replace(stride=both(n)).padded(source, target)
         if padded:
@@ -387,16 +387,15 @@ def correlate(
 
     if has_torch_function((s, t)):
         # Recorded by torch.fx as one call.
-        options = {"dilation": dilation} if dilation != 1 else {}
-        options |= {"groups": groups} if groups != 1 else {}
-        made: Tensor = handle_torch_function(correlate, (s, t), s, t, kernel, stride, padding, **options)
+        further: tuple[Any, ...] = () if dilation == groups == 1 else (dilation, groups)
+        made: Tensor = handle_torch_function(correlate, (s, t), s, t, kernel, stride, padding, *further)
         return made
     (tall, wide), (down, across), (up, left), (apart, aside) = (
         (n, n) if isinstance(n, int) else n for n in (kernel, stride, padding, dilation)
     )
     rows, columns = t.shape[2:]
     flat = t.permute(1, 0, 2, 3).reshape(t.shape[1], -1) if t.is_contiguous() else t.permute(0, 2, 3, 1).flatten(0, 2).T
-    flat = flat.unflatten(0, (groups, -1))
+    flat = flat.view(groups, -1, flat.shape[1])
     s = F.pad(s, (left, left, up, up))
     given = s.shape[1] // groups
     gradient = s.new_empty(tall, wide, t.shape[1], given)
@@ -408,5 +407,5 @@ def correlate(
             if groups == 1:
                 torch.mm(flat[0], seen[0], out=gradient[i, j])
             else:
-                torch.bmm(flat, seen, out=gradient[i, j].unflatten(0, (groups, -1)))
+                torch.bmm(flat, seen, out=gradient[i, j].view(groups, -1, given))
     return gradient.permute(2, 3, 0, 1)

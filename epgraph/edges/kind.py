@@ -108,7 +108,7 @@ class EdgeKind(BaseModel, ABC):
 
     def weight_bound(self, gain: float, source: Shape, target: Shape) -> float:
         """Bound of the initial weights, which are uniform: ±gain/√fan_in where A_e is linear in the weight."""
-        return gain / max(1, self.fan_in(source, target)) ** 0.5
+        return float(gain / max(1, self.fan_in(source, target)) ** 0.5)
 
     def weight_blocks(self, source: Shape, target: Shape) -> tuple[int, ...]:
         """Rows of the weight's matrices, which stand one below the other; one matrix unless a kind says otherwise.

@@ -58,7 +58,7 @@ def convolve(
     """Write out w ⋆ s (Eq. 7).
 
     ``z[b, o, p, q] = Σ_{c,u,v} w[o, c, u, v] · s̄[b, c, p·stride + u·dilation, q·stride + v·dilation]``, with s̄ the
-    source in a frame of ``padding`` zeros, and c in the group of channels that o belongs to. Pairs are rows and columns.
+    source in a frame of ``padding`` zeros, and c in the group of channels that o belongs to.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def scatter(
 ) -> Tensor:
     """Write out the transposed convolution: every source pixel puts its kernel into the target.
 
-    ``z[b, o, p·stride + u·dilation − padding, …] += w[c, o, u, …] · s[b, c, p, …]``; what falls outside ``size`` is lost.
+    ``z[b, o, p·stride + u·dilation − padding, …] += w[c, o, u, …] · s[b, c, p, …]``; what falls outside is lost.
 
     Parameters
     ----------
@@ -167,7 +167,8 @@ def mapped(kind: EdgeKind, weight: Tensor | None, s: Tensor, target: tuple[int, 
     if weight is None:
         raise TypeError(f"the oracle does not know the edge kind '{kind.name}'; write its A_e down here")
     if isinstance(kind, Dense) and kind.rank is not None:
-        u, v = weight.split([math.prod(target), math.prod(s.shape[1:])])
+        units = math.prod(target)
+        u, v = weight[:units], weight[units:]
         return torch.einsum("ok,ik,bi->bo", u, v, s.flatten(1))
     if isinstance(kind, Dense) or (isinstance(kind, Lateral) and kind.kernel is None):
         return torch.einsum("oi,bi->bo", weight, s.flatten(1))
@@ -188,8 +189,8 @@ def mapped(kind: EdgeKind, weight: Tensor | None, s: Tensor, target: tuple[int, 
         return pool(image, kind.pool) if kind.pool else image
     if isinstance(kind, ConvTranspose):
         groups = target[0] // weight.shape[1]
-        options = (sides(option) for option in (kind.stride, kind.padding, kind.dilation))
-        return scatter(s, weight, (target[1], target[2]), *options, groups)
+        stride, padding, dilation = (sides(option) for option in (kind.stride, kind.padding, kind.dilation))
+        return scatter(s, weight, (target[1], target[2]), stride, padding, dilation, groups)
     raise TypeError(f"the oracle does not know the edge kind '{kind.name}'; write its A_e down here")
 
 

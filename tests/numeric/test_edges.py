@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from math import prod
 from typing import Any
 
 import pytest
@@ -31,7 +30,6 @@ from epgraph.edges import (
     ShapeError,
     Skip,
 )
-from epgraph.edges.convolution import Convolution
 from epgraph.engine.reference import mapped
 
 GEOMETRIES = [
@@ -273,12 +271,12 @@ def test_ties_go_to_the_first_index() -> None:
 
 def _results_are_new(kind: EdgeKind, source: Shape, target: Shape) -> None:
     weight, s, t = _draw(kind, source, target)
-    for made, given in (
+    for made, before in (
         (kind.forward(weight, s, target), s),
         (kind.adjoint(weight, t, s, source), t),
         (kind.forward_pair(weight, s, target), s),
     ):
-        assert made.untyped_storage().data_ptr() != given.untyped_storage().data_ptr(), kind
+        assert made.untyped_storage().data_ptr() != before.untyped_storage().data_ptr(), kind
 
 
 def test_macs_count_multiplications() -> None:
