@@ -156,6 +156,12 @@ def path_text(at: Location) -> str:
     return text
 
 
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Write the first names of a list, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def nearest(word: str, known: Sequence[str]) -> str:
     """Return a hint that names the known word nearest to ``word``, or lists those that there are."""
     if not known:

@@ -26,8 +26,8 @@ def _tag_of_number(value: object) -> str:
 
 
 _TWO = Field(min_length=2, max_length=2)
-_PositivePair = Annotated[tuple[Positive, ...], BeforeValidator(_to_tuple), _TWO, Tag("<pair>")]
-_NonNegativePair = Annotated[tuple[NonNegative, ...], BeforeValidator(_to_tuple), _TWO, Tag("<pair>")]
+_PositivePair = Annotated[tuple[Positive, ...], _TWO, BeforeValidator(_to_tuple), Tag("<pair>")]
+_NonNegativePair = Annotated[tuple[NonNegative, ...], _TWO, BeforeValidator(_to_tuple), Tag("<pair>")]
 
 PositivePixels = Annotated[Annotated[Positive, Tag("<number>")] | _PositivePair, Discriminator(_tag_of_number)]
 """A number of at least 1 for both sides, or [rows, columns]."""

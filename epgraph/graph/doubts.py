@@ -6,8 +6,7 @@ import heapq
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
-from epgraph.errors import Diagnostic, Location
-from epgraph.graph.guarantees import listed
+from epgraph.errors import Diagnostic, Location, listed
 from epgraph.graph.network import Edge, NetworkGraph
 from epgraph.graph.rules import CLAMPED, DIFFERENTIATED
 from epgraph.graph.schedule import Schedule

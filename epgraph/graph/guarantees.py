@@ -35,17 +35,17 @@ def never_rises(graph: NetworkGraph, schedule: Schedule) -> list[str]:
     reasons = []
     untied = _untied(graph)
     if untied:
-        reasons.append(f"there is no F: feedback has weights of its own (edges {listed(untied)})")
+        reasons.append(f"there is no F: feedback has weights of its own (edges {_some(untied)})")
     if dynamics.noise:
         reasons.append("noise is added to every pre-activation")
     if dynamics.state_bits:
         reasons.append(f"states are rounded to {dynamics.state_bits} bits")
     if schedule.conflicts:
         named = [f"{' and '.join((e.source, e.target))} (edge {e.name})" for e in schedule.conflicts]
-        reasons.append(f"schedule {schedule.name} moves states together that share an edge: {listed(named)}")
+        reasons.append(f"schedule {schedule.name} moves states together that share an edge: {_some(named)}")
     pooled = [edge.name for edge in _pooled(graph) if not _positive(graph.states[edge.target])]
     if pooled:
-        reasons.append(f"max pooling reaches states that may be negative: {listed(pooled)}")
+        reasons.append(f"max pooling reaches states that may be negative: {_some(pooled)}")
     return reasons
 
 
@@ -114,7 +114,7 @@ def _gradient(graph: NetworkGraph) -> Iterator[str]:
     elif dynamics.state_bits:
         yield "gradient: a nudge that moves a state by less than half a step leaves it where it is"
     elif kinked or pooled:
-        parts = [f"kinks of {listed(kinked)}"] * bool(kinked) + [f"arg-maxes of {listed(pooled)}"] * bool(pooled)
+        parts = [f"kinks of {_some(kinked)}"] * bool(kinked) + [f"arg-maxes of {_some(pooled)}"] * bool(pooled)
         yield f"gradient: at rest that of the loss but for what β drives across {' and '.join(parts)}"
     else:
         yield "gradient: at rest that of the loss, with an error of O(β²) if centred, O(β) if one-sided"
@@ -124,7 +124,7 @@ def _gradient(graph: NetworkGraph) -> Iterator[str]:
         yield "gradient: noise that both nudged phases share cancels to first order; a one-sided one keeps it, over β"
     levels = [name for name in graph.dynamic if graph.states[name].activation.learnt]
     if levels:
-        yield f"gradient: the levels α of {listed(levels)} learn from units that stand at them"
+        yield f"gradient: the levels α of {_some(levels)} learn from units that stand at them"
 
 
 def _holomorphic(graph: NetworkGraph) -> str:
@@ -136,7 +136,7 @@ def _holomorphic(graph: NetworkGraph) -> str:
     ]
     rough += [f"{edge.name} ({edge.kind.label()})" for edge in _pooled(graph)]
     rough += ["rounded states"] * bool(dynamics.state_bits)
-    return f"holomorphic: no: {listed(rough)}" if rough else "holomorphic: the equilibrium continues to complex β"
+    return f"holomorphic: no: {_some(rough)}" if rough else "holomorphic: the equilibrium continues to complex β"
 
 
 def _pooled(graph: NetworkGraph) -> list[Edge]:
@@ -153,7 +153,6 @@ def _positive(state: State) -> bool:
     return not state.clamped and bounds is not None and bounds[0] >= 0
 
 
-def listed(names: Sequence[str]) -> str:
-    """Write the first names of a list, and how many more there are."""
+def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

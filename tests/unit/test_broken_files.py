@@ -17,7 +17,6 @@ from epgraph.errors import RULES, Diagnostic, EpgraphError
 from epgraph.graph import build, inspect
 from epgraph.passes import lower
 from epgraph.spec import json_schema, parse, raise_for
-from epgraph.spec.document import plain_scalar
 from tests.conftest import GOLDEN
 
 BROKEN = sorted((GOLDEN / "broken").glob("*.yaml"))
@@ -68,7 +67,6 @@ def test_there_are_many_and_all_are_distinct() -> None:
     assert len(messages) == len(BROKEN) >= 60
     assert len({re.sub(r"[\d×]+", "#", m.splitlines()[0]) for m in messages}) >= 100, "not one mistake in many places"
     warnings = {_rule(p) for p in DOUBTFUL}
-    # The two that are older are told in test_bad_input.
     assert warnings == {r for r, what in RULES.items() if what.startswith("warning: ")}
 
 
@@ -157,10 +155,96 @@ def test_hints_work_when_followed() -> None:
 
 
 # Broken files of which the JSON Schema can see nothing: what is wrong is how parts of the file fit together.
-SEMANTIC: frozenset[str] = frozenset()
+SEMANTIC = frozenset(
+    {
+        "a_state_that_only_a_readout_joins",
+        "an_edge_from_the_small_state_to_the_large",
+        "conv_depthwise",
+        "conv_groups",
+        "convolution_into_the_output",
+        "convolution_of_a_vector",
+        "data_classes",
+        "data_shape",
+        "data_targets",
+        "duplicate_edge_name",
+        "duplicate_key",
+        "duplicate_option",
+        "duplicate_section",
+        "duplicate_state",
+        "dynamics_anderson_and_over_relaxation",
+        "dynamics_closed_form_beta",
+        "dynamics_closed_form_cost",
+        "dynamics_flow_and_anderson",
+        "dynamics_noise_and_tolerance",
+        "dynamics_over_relaxation_even_odd",
+        "dynamics_over_relaxation_tanh",
+        "dynamics_state_bits_identity",
+        "dynamics_weight_bits",
+        "edge_end_misspelt",
+        "end_that_names_no_state",
+        "estimator_contrastive_cost",
+        "estimator_holomorphic_pooling",
+        "estimator_holomorphic_relu",
+        "estimator_implicit_untied",
+        "estimator_unrolled_noise",
+        "identity_between_different_shapes",
+        "kernel_too_large",
+        "lateral_between_shapes",
+        "name_input_and_output",
+        "nesterov_without_momentum",
+        "not_finite",
+        "output_level_learnt",
+        "output_not_reachable",
+        "pool_that_does_not_fit",
+        "range_nan",
+        "range_overflow",
+        "readout_activation",
+        "readout_left_by_an_edge",
+        "relu_with_crossed_bounds",
+        "self_loop",
+        "shape_mismatch_between_two_edges",
+        "shape_mismatch_padding",
+        "shape_mismatch_stride",
+        "shape_too_large",
+        "size_that_nothing_fixes",
+        "skip_stride",
+        "state_named_like_the_input",
+        "state_that_is_the_output",
+        "transposed_that_does_not_fit",
+        "unreachable_state",
+    }
+)
 
 # Broken files that are no YAML of the language, so that there is nothing to show to a schema.
-UNREADABLE: frozenset[str] = frozenset()
+UNREADABLE = frozenset(
+    {
+        "a_custom_tag",
+        "a_tag",
+        "alias_to_itself",
+        "alias_without_anchor",
+        "bytes_escape",
+        "bytes_latin1",
+        "bytes_latin1_late",
+        "bytes_nul",
+        "bytes_utf16",
+        "empty_file",
+        "key_that_is_a_list",
+        "not_yaml",
+        "only_comments",
+        "tabs",
+        "two_documents",
+        "yaml_at_sign",
+        "yaml_bomb_of_aliases",
+        "yaml_bracket_open",
+        "yaml_colon_in_text",
+        "yaml_dash_missing_space",
+        "yaml_deep",
+        "yaml_deep_by_aliases",
+        "yaml_indentation",
+        "yaml_number_of_500_digits",
+        "yaml_quote_open",
+    }
+)
 
 
 @named(BROKEN)
