@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from epgraph.edges import KINDS
-from epgraph.errors import Diagnostic, EpgraphError, Location, nearest
+from epgraph.errors import RULES, Diagnostic, EpgraphError, Location, nearest
 from epgraph.spec.architecture import LANGUAGE, Architecture, field_at, known_keys
 from epgraph.spec.document import Document, plain_scalar
 
@@ -96,7 +96,9 @@ def explain(error: ErrorDetails) -> Diagnostic:
     """Turn one of pydantic's errors into a diagnostic in the language's own terms."""
     at: Location = tuple(part for part in error["loc"] if part not in _TAGS)
     kind, value, ctx = error["type"], error["input"], error.get("ctx", {})
-    rule = _RULES.get(kind, kind.replace("_", "-"))
+    own = kind.replace("_", "-")
+    # What a kind of edges refuses of its own options is how they go together.
+    rule = _RULES.get(kind, own if own in RULES else "conflicting-keys")
     if kind == "extra_forbidden":
         key = str(at[-1])
         return Diagnostic(f"unknown key '{key[:64]}'", _key_hint(key, at[:-1]), at, on_key=True, rule=rule)

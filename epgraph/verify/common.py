@@ -42,4 +42,16 @@ def record(function: Callable[..., Any], arguments: int) -> Callable[..., Any]:
     tracer = fx.proxy.GraphAppendingTracer(graph)
     made = function(*(fx.Proxy(graph.placeholder(f"x{i}"), tracer) for i in range(arguments)))
     graph.output(fx.node.map_aggregate(made, lambda value: value.node if isinstance(value, fx.Proxy) else value))
-    return fx.GraphModule(torch.nn.Module(), graph)
+    for node in graph.nodes:
+        fx.node.map_aggregate((node.args, node.kwargs), _no_tensor)
+    # Run node by node: code that is generated from the graph would print what fails in it.
+    interpreter = fx.Interpreter(torch.nn.Module(), graph=graph)
+    return lambda *tensors: interpreter.run(*tensors)
+
+
+def _no_tensor(value: Any) -> Any:
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        raise ValueError("a tensor made by the method itself cannot be written down; use numbers, or its arguments")
+    return value
