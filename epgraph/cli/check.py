@@ -14,7 +14,7 @@ import click
 from epgraph.cli.options import file_argument, plugin_option, schedule_option, set_option
 from epgraph.cli.say import say
 from epgraph.errors import Diagnostic, EpgraphError
-from epgraph.graph import NetworkGraph, build, doubts, inspect
+from epgraph.graph import NetworkGraph, doubts, survey
 from epgraph.passes import lower, report
 from epgraph.spec import Architecture, raise_for
 from epgraph.verify import smaller, verify_kind
@@ -76,10 +76,11 @@ def _examine(
     diagnostics: list[Diagnostic] = []
     found = None
     try:
-        architecture, diagnostics = inspect(file, overrides)
+        graph, architecture, diagnostics = survey(file, overrides)
         raise_for(diagnostics)
+        assert graph is not None
         assert architecture is not None
-        plan = lower(build(architecture), schedule or architecture.dynamics.schedule)
+        plan = lower(graph, schedule or architecture.dynamics.schedule)
         diagnostics += [_located(d, architecture, schedule) for d in doubts(plan.graph, plan.schedule)]
         found = report(plan)
         if verified:

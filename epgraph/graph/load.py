@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from epgraph.errors import Diagnostic, EpgraphError
-from epgraph.graph.network import examine
+from epgraph.graph.network import NetworkGraph, examine
 from epgraph.graph.rules import rule_warnings
 from epgraph.spec import Architecture, override, parse, raise_for, validate
 from epgraph.spec.document import MAX_BYTES
@@ -41,14 +41,23 @@ def inspect(
 
     A file that is no YAML at all still raises, since nothing else can be said about it.
     """
+    _, architecture, diagnostics = survey(source, overrides)
+    return architecture, diagnostics
+
+
+def survey(
+    source: str | os.PathLike[str], overrides: Sequence[str] = ()
+) -> tuple[NetworkGraph | None, Architecture | None, list[Diagnostic]]:
+    """Like ``inspect``, with the graph, None where there are errors."""
     document = parse(*_read(source))
     override(document, list(overrides))
     architecture, diagnostics = validate(document)
+    graph = None
     if architecture is not None:
         graph, found = examine(architecture)
         found += [] if graph is None else rule_warnings(graph)
         diagnostics += [architecture.locate(d) for d in found]
-    return architecture, diagnostics
+    return graph, architecture, diagnostics
 
 
 def _read(source: str | os.PathLike[str]) -> tuple[str | bytes, str]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -148,8 +149,11 @@ class NetworkGraph:
     def _position(self) -> dict[str, int]:
         return {name: i for i, name in enumerate(self.edges)}
 
-    def _in_order(self, edges: object) -> list[Edge]:
-        return sorted(edges, key=lambda e: self._position[e.name])  # type: ignore[call-overload, no-any-return]
+    def _in_order(self, edges: Iterable[Edge]) -> list[Edge]:
+        found = list(edges)
+        if len(found) > 1:
+            found.sort(key=lambda edge: self._position[edge.name])
+        return found
 
 
 def build(architecture: Architecture) -> NetworkGraph:

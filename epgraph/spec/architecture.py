@@ -257,7 +257,9 @@ class EdgeBase(Model):
     @property
     def kind(self) -> EdgeKind:
         """The edge's kind with its options."""
-        return cast(EdgeKind, next(k for k in (getattr(self, name) for name in KINDS) if k is not None))
+        # Of the keys that were written, and not of all kinds: this is asked for many times.
+        given = (getattr(self, name) for name in self.model_fields_set if name in KINDS)
+        return cast(EdgeKind, next(kind for kind in given if kind is not None))
 
 
 def edge_spec() -> type[EdgeBase]:
@@ -576,8 +578,10 @@ class Architecture(Model):
 
     def edge_location(self, index: int) -> Location:
         """Location in the file of the edge at ``index``, counting the edges that were left out."""
+        if not self._dropped_edges:
+            return ("edges", index)
         kept = (i for i in range(len(self.edges) + len(self._dropped_edges)) if i not in self._dropped_edges)
-        return ("edges", next(i for n, i in enumerate(kept) if n == index) if self._dropped_edges else index)
+        return ("edges", next(i for n, i in enumerate(kept) if n == index))
 
     def __eq__(self, other: object) -> bool:
         # Where it was read from does not make a network another one.

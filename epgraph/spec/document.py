@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +17,12 @@ import yaml
 from epgraph.errors import Diagnostic, EpgraphError, Location
 from epgraph.source import Mark, Source
 
-MAX_BYTES = 16 * 2**20
+MAX_BYTES = 8 * 2**20
 MAX_DEPTH = 32
-MAX_VALUES = 2_000_000
+MAX_VALUES = 500_000
 MAX_DIGITS = 400
+"""What a file may hold at most: a network of 10,000 states takes a megabyte and 150,000 values. Values and what is said
+of them take about 700 bytes each, so that no file needs more than 500 MiB."""
 
 _INT = re.compile(r"[-+]?[0-9]+")
 _BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
@@ -111,7 +114,7 @@ def parse(text: str | bytes, name: str = "<text>") -> Document:
         more than ``MAX_VALUES`` values.
     """
     if len(text) > MAX_BYTES:
-        hint = "a network of 10,000 states takes one"
+        hint = "a network of 10,000 states takes about one"
         raise EpgraphError(Diagnostic(f"the file is larger than {MAX_BYTES >> 20} MiB", hint, file=name, rule="file"))
     if isinstance(text, str):
         try:
@@ -139,6 +142,16 @@ def _not_utf8(content: bytes, offset: int, name: str) -> Diagnostic:
     column = len(content[begin:offset].decode("utf-8-sig" if begin == 0 else "utf-8")) + 1
     problem = Diagnostic("the file is not UTF-8 text", "save it as UTF-8", rule="file")
     return problem.located(name, line, column, source=Source(content.decode("utf-8-sig", errors="replace")))
+
+
+def _events(text: str) -> Iterator[yaml.Event]:
+    # As yaml.parse, which asks for every event twice.
+    loader = (yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader)(text)
+    try:
+        while (event := loader.get_event()) is not None:
+            yield event
+    finally:
+        loader.dispose()
 
 
 class _Parser:
@@ -188,7 +201,8 @@ class _Parser:
                 return
             parent = stack[-1]
             parent.size += node.size
-            parent.height = max(parent.height, node.height + 1)
+            if node.height >= parent.height:
+                parent.height = node.height + 1
             if parent.items is not None:
                 parent.items.append(node)
             elif keys[-1] is None:
@@ -200,9 +214,8 @@ class _Parser:
                 parent.entries.append((*keys[-1], node))
                 keys[-1] = None
 
-        loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
         documents = 0
-        for event in yaml.parse(self.text, Loader=loader):
+        for event in _events(self.text):
             assert event.start_mark is not None, "both of PyYAML's parsers set marks"
             assert event.end_mark is not None, "both of PyYAML's parsers set marks"
             mark = (event.start_mark.line + 1, event.start_mark.column + 1)

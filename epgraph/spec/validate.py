@@ -15,6 +15,9 @@ from epgraph.spec.document import Document, plain_scalar
 
 _TAGS = ("<flag>", "<options>", "<number>", "<pair>", "<word>")
 
+MOST = 1000
+"""Mistakes that are explained before it only says how many more there are."""
+
 _EXPECTED = {
     "int_type": "an integer",
     "int_from_float": "an integer",
@@ -76,20 +79,34 @@ def validate(document: Document) -> tuple[Architecture | None, list[Diagnostic]]
         architecture = Architecture.model_validate(data)
     except ValidationError as error:
         details = error.errors(include_url=False)
-        problems += [explain(d) for d in details]
-        rest, bad_edges = _without(data, details)
-        try:
-            # Without the names of states nothing can be said about the ends of edges.
-            nameless = any(d["loc"] in _NAMES for d in details)
-            architecture = None if nameless else Architecture.model_validate(rest)
-        except ValidationError:
-            architecture = None
-        if architecture is not None:
-            architecture._dropped_edges = bad_edges
-            architecture._partial = True
+        problems += [explain(d) for d in details[:MOST]]
+        if len(details) > MOST:
+            problems.append(_more(details))
+        else:
+            architecture = _remains(data, details)
     if architecture is not None:
         architecture._document = document
     return architecture, [document.locate(p) for p in problems]
+
+
+def _remains(data: dict[str, Any], details: list[ErrorDetails]) -> Architecture | None:
+    """What is left of a network without the parts at fault; None where too little is."""
+    # Without the names of states nothing can be said about the ends of edges.
+    if any(d["loc"] in _NAMES for d in details):
+        return None
+    rest, bad_edges = _without(data, details)
+    try:
+        architecture = Architecture.model_validate(rest)
+    except ValidationError:
+        return None
+    architecture._dropped_edges = bad_edges
+    architecture._partial = True
+    return architecture
+
+
+def _more(details: list[ErrorDetails]) -> Diagnostic:
+    at = tuple(part for part in details[MOST]["loc"] if part not in _TAGS)
+    return Diagnostic(f"{len(details) - MOST:,} more mistakes from here on", "mend the others first", at, rule="too-large")
 
 
 def explain(error: ErrorDetails) -> Diagnostic:
