@@ -14,7 +14,7 @@ import click
 from epgraph.cli.options import file_argument, plugin_option, schedule_option, set_option
 from epgraph.cli.say import say
 from epgraph.errors import Diagnostic, EpgraphError
-from epgraph.graph import NetworkGraph, doubts, survey
+from epgraph.graph import NetworkGraph, doubts, no_collection, survey
 from epgraph.passes import lower, report
 from epgraph.spec import Architecture, raise_for
 from epgraph.verify import smaller, verify_kind
@@ -59,13 +59,14 @@ def check(file: Path, schedule: str | None, overrides: tuple[str, ...], verified
       epgraph check examples/hopfield_resnet13.yaml --schedule coloring --json
       epgraph check net.yaml --plugin my_kinds.py --verify
     """
-    found, diagnostics = _examine(file, schedule, overrides, verified)
-    if as_json:
-        click.echo(_json(diagnostics, found))
-    else:
-        say(diagnostics)
-        if found is not None:
-            click.echo(_text(found))
+    with no_collection():
+        found, diagnostics = _examine(file, schedule, overrides, verified)
+        if as_json:
+            click.echo(_json(diagnostics, found))
+        else:
+            say(diagnostics)
+            if found is not None:
+                click.echo(_text(found))
     return 1 if found is None else 0
 
 

@@ -106,7 +106,9 @@ def _remains(data: dict[str, Any], details: list[ErrorDetails]) -> Architecture 
 
 def _more(details: list[ErrorDetails]) -> Diagnostic:
     at = tuple(part for part in details[MOST]["loc"] if part not in _TAGS)
-    return Diagnostic(f"{len(details) - MOST:,} more mistakes from here on", "mend the others first", at, rule="too-large")
+    return Diagnostic(
+        f"{len(details) - MOST:,} more mistakes from here on", "mend the others first", at, rule="too-large"
+    )
 
 
 def explain(error: ErrorDetails) -> Diagnostic:
