@@ -8,7 +8,7 @@ from math import gcd
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from epgraph.edges.kind import EdgeKind, Shape, ShapeError, shape_text, swap_halves
-from epgraph.edges.pixels import Pair, both, short, times_text, yaml_text
+from epgraph.edges.pixels import Pair, both, options_text, short, times_text
 from epgraph.edges.pooling import How, Pooling
 
 if TYPE_CHECKING:
@@ -172,8 +172,7 @@ class Convolution(EdgeKind):
         g = self.geometry
         for near in _neighbours(g, source, target):
             if near.maps(source, target):
-                first, *others = (f"{key}: {_option_text(getattr(near, key))}" for key in self._changed(near))
-                return first + "".join(f" with {option}" for option in others) + " would fit"
+                return options_text({key: getattr(near, key) for key in self._changed(near)}) + " would fit"
         return self.suggest_swap(source, target) or (
             "no stride and padding fits; change the shape of one of the two states"
         )
@@ -330,10 +329,6 @@ def _neighbours(g: Geometry, source: Shape, target: Shape) -> Iterator[Geometry]
         tall, wide = g.kernel[0] + excess[0] // down, g.kernel[1] + excess[1] // across
         if min(tall, wide) >= 1:
             yield g._replace(kernel=(tall, wide))
-
-
-def _option_text(value: Any) -> str:
-    return "null" if value is None else yaml_text(value) if isinstance(value, tuple) else str(value)
 
 
 def _kernel_text(g: Geometry) -> str:

@@ -162,6 +162,7 @@ def _example(at: Location) -> str:
         "shape": "e.g. shape: [3, 32, 32]",
         "classes": "e.g. classes: 10",
         "kernel": "e.g. kernel: 3",
+        "kind": "e.g. kind: average",
     }
     return examples.get(str(at[-1]), "")
 

@@ -148,14 +148,14 @@ CASES: dict[str, tuple[str, list[str]]] = {
         edit("dense: {}", "gain: 1"),
         [
             "10:5: an edge holds exactly one kind, found none; "
-            "one of: conv, skip, identity, dense; e.g. conv: {kernel: 3, padding: 1}"
+            "one of: conv, skip, identity, dense, conv_transpose, pool, lateral; e.g. conv: {kernel: 3, padding: 1}"
         ],
     ),
     "two kinds": (
         edit("dense: {}", "dense: {}, skip: {}"),
         [
             "10:5: an edge holds exactly one kind, found 'skip' and 'dense'; "
-            "one of: conv, skip, identity, dense; e.g. conv: {kernel: 3, padding: 1}"
+            "one of: conv, skip, identity, dense, conv_transpose, pool, lateral; e.g. conv: {kernel: 3, padding: 1}"
         ],
     ),
     "shape mismatch, stride": (
