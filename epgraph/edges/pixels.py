@@ -14,8 +14,12 @@ Pair = tuple[int, int]
 """One number for the rows and one for the columns."""
 
 
-def _to_tuple(value: object) -> object:
-    # YAML has lists and strict models want tuples.
+def _pair(value: object, info: ValidationInfo) -> object:
+    # YAML has lists and strict models want tuples. The length is no constraint of the type: beside an entry that is
+    # wrong, pydantic would count what is left as too few.
+    if isinstance(value, list | tuple) and len(value) != 2:
+        found = {"key": info.field_name, "count": len(value), "hint": "one number for both sides, or [rows, columns]"}
+        raise PydanticCustomError("pair", "'{key}' needs 2 entries, found {count}", found)
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -41,9 +45,9 @@ def _only(word: str, expected: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-_TWO = Field(min_length=2, max_length=2)
-_PositivePair = Annotated[tuple[Positive, ...], BeforeValidator(_to_tuple), _TWO, Tag("<pair>")]
-_NonNegativePair = Annotated[tuple[NonNegative, ...], BeforeValidator(_to_tuple), _TWO, Tag("<pair>")]
+_TWO = Field(json_schema_extra={"minItems": 2, "maxItems": 2})
+_PositivePair = Annotated[tuple[Positive, ...], BeforeValidator(_pair), _TWO, Tag("<pair>")]
+_NonNegativePair = Annotated[tuple[NonNegative, ...], BeforeValidator(_pair), _TWO, Tag("<pair>")]
 
 PositivePixels = Annotated[Annotated[Positive, Tag("<number>")] | _PositivePair, Discriminator(_tag_of_number)]
 """A number of at least 1 for both sides, or [rows, columns]."""

@@ -1,4 +1,4 @@
-"""What a user sees of the convolutional and dense edge kinds: shapes, options, hints that work when followed, labels."""
+"""What a user sees of the convolutional and dense edge kinds: shapes, options, hints that work, labels."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
+import jsonschema
 import pytest
 import torch
 import yaml
@@ -20,6 +21,7 @@ from epgraph.draw import dot
 from epgraph.edges import KINDS, Conv, ConvTranspose, Dense, EdgeKind, Identity, Lateral, Pool, Shape, ShapeError, Skip
 from epgraph.edges.convolution import check_groups
 from epgraph.engine.initial import INITIAL
+from epgraph.spec import json_schema
 from epgraph.spec.dump import to_yaml
 
 DRAWN = settings(deadline=None, max_examples=400, suppress_health_check=list(HealthCheck))
@@ -108,7 +110,7 @@ def test_shapes_follow_from_the_target(kind: str, expected: Shape) -> None:
 
 
 MESSAGES = {
-    "conv: {kernel: [3]}": "'kernel' needs at least 2 entries, found 1",
+    "conv: {kernel: [3]}": "'kernel' needs 2 entries, found 1; one number for both sides, or [rows, columns]",
     "conv: {kernel: [3, 0]}": "'kernel[1]' must be ≥ 1, found 0",
     "conv: {kernel: [3, 1.5]}": "'kernel[1]' expects an integer, found 1.5",
     "conv: {kernel: 3, padding: sam}": "'padding' expects an integer, [rows, columns] or 'same', found text 'sam'; "
@@ -353,3 +355,22 @@ def test_every_option_is_explained_by_examples_that_are_right() -> None:
             assert field.examples, (kind.name, name)
             for example in field.examples:
                 kind.model_validate({**NEEDED.get(kind.name, {}), name: example})
+
+
+def test_the_schema_takes_what_the_language_takes() -> None:
+    """Numbers, pairs and words, by an independent validator."""
+    validator = jsonschema.Draft202012Validator(json_schema())
+
+    def accepts(conv: dict[str, Any]) -> bool:
+        content = {
+            "epgraph": 1,
+            "input": {"shape": [6, 8, 8]},
+            "output": {"classes": 3},
+            "edges": [{"from": "x", "to": "y", "conv": conv}],
+        }
+        return not list(validator.iter_errors(content))
+
+    for right in ({"kernel": 3}, {"kernel": [3, 1]}, {"kernel": 3, "padding": "same", "groups": "depthwise"}):
+        assert accepts(right), right
+    for wrong in ({"kernel": [3]}, {"kernel": [3, 1, 1]}, {"kernel": [3, 0]}, {"kernel": 3, "padding": "sam"}):
+        assert not accepts(wrong), wrong
