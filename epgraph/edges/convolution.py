@@ -79,21 +79,18 @@ class Geometry(NamedTuple):
         one = shared <= min(high, right)
         return self._replace(padding=(shared, shared) if one else (low, left))
 
-    def kwargs(self, groups: int) -> dict[str, Any]:
-        """Options of torch's convolutions; dilation and groups where they are not 1, for no rewrite knows those."""
-        options: dict[str, Any] = {"stride": short(self.stride), "padding": short(self.padding)}
-        if self.dilation != (1, 1):
-            options["dilation"] = short(self.dilation)
-        if groups != 1:
-            options["groups"] = groups
-        return options
+    def further(self, groups: int) -> dict[str, Any]:
+        """Dilation and groups for torch, where they are not 1: no rewrite knows them, so others must not have them."""
+        dilated = {"dilation": short(self.dilation)} if self.dilation != (1, 1) else {}
+        return dilated | ({"groups": groups} if groups != 1 else {})
 
 
 def convolve(s: Tensor, weight: Tensor, geometry: Geometry, groups: int) -> Tensor:
     """w ⋆ s, without pooling."""
     import torch.nn.functional as F
 
-    return F.conv2d(s, weight, **geometry.kwargs(groups))
+    stride, padding = short(geometry.stride), short(geometry.padding)
+    return F.conv2d(s, weight, stride=stride, padding=padding, **geometry.further(groups))
 
 
 def transposed(t: Tensor, weight: Tensor, geometry: Geometry, groups: int, pixels: Shape) -> Tensor:
@@ -105,14 +102,15 @@ def transposed(t: Tensor, weight: Tensor, geometry: Geometry, groups: int, pixel
         (n + 2 * padding - extent) % stride
         for n, padding, extent, stride in zip(pixels, geometry.padding, geometry.extent, geometry.stride, strict=True)
     ]
-    return F.conv_transpose2d(t, weight, output_padding=missing, **geometry.kwargs(groups))
+    stride, padding = short(geometry.stride), short(geometry.padding)
+    further = geometry.further(groups)
+    return F.conv_transpose2d(t, weight, stride=stride, padding=padding, output_padding=missing, **further)
 
 
 def gradient(s: Tensor, t: Tensor, geometry: Geometry, groups: int) -> Tensor:
     """∂⟨t, w ⋆ s⟩/∂w."""
-    options = geometry.kwargs(groups)
-    stride, padding = options.pop("stride"), options.pop("padding")
-    return correlate(s, t, short(geometry.kernel), stride, padding, **options)
+    kernel, stride, padding = short(geometry.kernel), short(geometry.stride), short(geometry.padding)
+    return correlate(s, t, kernel, stride, padding, **geometry.further(groups))
 
 
 class Convolution(EdgeKind):
