@@ -25,6 +25,7 @@ from epgraph.edges.pixels import (
     both,
     channels_text,
     label_text,
+    options_text,
     times_text,
     yaml_text,
 )
@@ -117,14 +118,14 @@ class ConvTranspose(EdgeKind):
         """Name the nearest output padding, stride and padding that map ``source`` to ``target``."""
         if len(target) != 3:
             return "use 'dense: {}' to reach a state that is not an image"
+        if target[1] < source[1] and target[2] < source[2]:
+            return "use 'conv: {…}' towards the smaller state; an edge acts both ways"
         near = [self.geometry, *(self.geometry._replace(stride=both(n)) for n in STRIDES)]
         for cut in (False, True):
             for g in near:
                 options = self._fitted(source, target, g, cut=cut)
                 if options:
                     return f"{options} would fit"
-        if target[1] < source[1] or target[2] < source[2]:
-            return "use 'conv: {…}' towards the smaller state; an edge acts both ways"
         return "no stride and padding fits; change the shape of one of the two states"
 
     def _fitted(self, source: Shape, target: Shape, g: Geometry, *, cut: bool) -> str:
@@ -142,8 +143,7 @@ class ConvTranspose(EdgeKind):
             "padding": ((up, left), both(self.padding)),
             "output_padding": ((below, right), both(self.output_padding)),
         }
-        first, *others = (f"{key}: {yaml_text(new)}" for key, (new, old) in changed.items() if new != old)
-        return first + "".join(f" with {option}" for option in others)
+        return options_text({key: new for key, (new, old) in changed.items() if new != old})
 
     @staticmethod
     def _pixels(source: Shape, g: Geometry, extra: Pair) -> Pair:

@@ -8,7 +8,7 @@ from math import gcd
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from epgraph.edges.kind import EdgeKind, Shape, ShapeError, shape_text, swap_halves
-from epgraph.edges.pixels import Pair, both, short, times_text, yaml_text
+from epgraph.edges.pixels import Pair, both, options_text, short, times_text
 from epgraph.edges.pooling import How, Pooling
 
 if TYPE_CHECKING:
@@ -79,21 +79,18 @@ class Geometry(NamedTuple):
         one = shared <= min(high, right)
         return self._replace(padding=(shared, shared) if one else (low, left))
 
-    def kwargs(self, groups: int) -> dict[str, Any]:
-        """Options of torch's convolutions; dilation and groups where they are not 1, for no rewrite knows those."""
-        options: dict[str, Any] = {"stride": short(self.stride), "padding": short(self.padding)}
-        if self.dilation != (1, 1):
-            options["dilation"] = short(self.dilation)
-        if groups != 1:
-            options["groups"] = groups
-        return options
+    def further(self, groups: int) -> dict[str, Any]:
+        """Dilation and groups for torch, where they are not 1: no rewrite knows them, so others must not have them."""
+        dilated = {"dilation": short(self.dilation)} if self.dilation != (1, 1) else {}
+        return dilated | ({"groups": groups} if groups != 1 else {})
 
 
 def convolve(s: Tensor, weight: Tensor, geometry: Geometry, groups: int) -> Tensor:
     """w ⋆ s, without pooling."""
     import torch.nn.functional as F
 
-    return F.conv2d(s, weight, **geometry.kwargs(groups))
+    stride, padding = short(geometry.stride), short(geometry.padding)
+    return F.conv2d(s, weight, stride=stride, padding=padding, **geometry.further(groups))
 
 
 def transposed(t: Tensor, weight: Tensor, geometry: Geometry, groups: int, pixels: Shape) -> Tensor:
@@ -105,14 +102,15 @@ def transposed(t: Tensor, weight: Tensor, geometry: Geometry, groups: int, pixel
         (n + 2 * padding - extent) % stride
         for n, padding, extent, stride in zip(pixels, geometry.padding, geometry.extent, geometry.stride, strict=True)
     ]
-    return F.conv_transpose2d(t, weight, output_padding=missing, **geometry.kwargs(groups))
+    stride, padding = short(geometry.stride), short(geometry.padding)
+    further = geometry.further(groups)
+    return F.conv_transpose2d(t, weight, stride=stride, padding=padding, output_padding=missing, **further)
 
 
 def gradient(s: Tensor, t: Tensor, geometry: Geometry, groups: int) -> Tensor:
     """∂⟨t, w ⋆ s⟩/∂w."""
-    options = geometry.kwargs(groups)
-    stride, padding = options.pop("stride"), options.pop("padding")
-    return correlate(s, t, short(geometry.kernel), stride, padding, **options)
+    kernel, stride, padding = short(geometry.kernel), short(geometry.stride), short(geometry.padding)
+    return correlate(s, t, kernel, stride, padding, **geometry.further(groups))
 
 
 class Convolution(EdgeKind):
@@ -172,8 +170,7 @@ class Convolution(EdgeKind):
         g = self.geometry
         for near in _neighbours(g, source, target):
             if near.maps(source, target):
-                first, *others = (f"{key}: {_option_text(getattr(near, key))}" for key in self._changed(near))
-                return first + "".join(f" with {option}" for option in others) + " would fit"
+                return options_text({key: getattr(near, key) for key in self._changed(near)}) + " would fit"
         return self.suggest_swap(source, target) or (
             "no stride and padding fits; change the shape of one of the two states"
         )
@@ -353,10 +350,6 @@ def _neighbours(g: Geometry, source: Shape, target: Shape) -> Iterator[Geometry]
         tall, wide = g.kernel[0] + excess[0] // down, g.kernel[1] + excess[1] // across
         if min(tall, wide) >= 1:
             yield g._replace(kernel=(tall, wide))
-
-
-def _option_text(value: Any) -> str:
-    return "null" if value is None else yaml_text(value) if isinstance(value, tuple) else str(value)
 
 
 def _kernel_text(g: Geometry) -> str:

@@ -65,7 +65,8 @@ class Lateral(EdgeKind):
         half = (kernel[0] // 2, kernel[1] // 2)
         for stride in FAR_STRIDES if len(source) == len(target) == 3 else ():
             if Geometry(kernel, both(stride), half).maps(source, target):
-                options = f"kernel: {yaml_text(kernel)}, padding: {yaml_text(half)}, stride: {stride}"
+                options = f"kernel: {yaml_text(kernel)}, padding: {yaml_text(half)}"
+                options += f", stride: {stride}" if stride > 1 else ""
                 return f"use 'conv: {{{options}}}' between different shapes"
         return "lateral joins equal shapes only; use 'dense: {}' between different ones"
 

@@ -55,8 +55,8 @@ class Pool(EdgeKind):
         if len(target) != 3:
             return "use 'dense: {}' to reach a state that is not an image"
         if source[0] != target[0]:
-            channels = f"pooling keeps the channels; give the target channels: {source[0]}"
-            return f"{channels}, or use conv: {{kernel: 1, pool: {self.kind}}}"
+            other = f", or use 'conv: {{kernel: 1, pool: {self.kind}}}'" if both(self.size) == (2, 2) else ""
+            return f"pooling keeps the channels; give the target channels: {source[0]}{other}"
         size = (source[1] // target[1], source[2] // target[2])
         if min(size) >= 1 and Pooling(self.kind, size).pooled((source[1], source[2])) == target[1:]:
             return f"size: {yaml_text(size)} would fit"

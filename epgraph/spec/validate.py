@@ -266,6 +266,7 @@ def _example(at: Location) -> str:
         "shape": "e.g. shape: [3, 32, 32]",
         "classes": "e.g. classes: 10",
         "kernel": "e.g. kernel: 3",
+        "kind": "e.g. kind: average",
     }
     last = str(at[-1])
     if len(at) == 3 and at[0] == "edges" and last in KINDS:
