@@ -50,6 +50,8 @@ _RULES = {
     "extra_forbidden": "unknown-key",
     "missing": "missing-key",
     "literal_error": "unknown-value",
+    "word": "unknown-value",
+    "pair": "wrong-length",
     "string_pattern_mismatch": "not-a-name",
 }
 
