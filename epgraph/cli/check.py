@@ -71,9 +71,9 @@ def _text(found: dict[str, Any]) -> str:
     edges = [
         (
             edge["name"],
-            f"{edge['from']} → {edge['to']}",
+            f"{edge['from']} → {edge['to']}" if edge["from"] != edge["to"] else f"at {edge['from']}",
             edge["kind"],
-            "×".join(map(str, edge["weight_shape"] or ())) or "–",
+            _weight(edge),
             f"{edge['macs']:,}",
         )
         for edge in found["edges"]
@@ -93,10 +93,15 @@ def _text(found: dict[str, Any]) -> str:
             for c in schedule["conflicts"]
         ),
         *(f"{'' if i else 'guarantees':<12}{sentence}" for i, sentence in enumerate(found["guarantees"])),
-        f"parameters  {found['parameters']:,}",
+        f"parameters  {found['parameters']:,}" + (f", and {found['frozen']:,} frozen" if found["frozen"] else ""),
         f"MACs/sweep  {found['macs_per_sweep']:,} per example (the clamped input's part is computed once per batch)",
     ]
     return "\n".join(lines)
+
+
+def _weight(edge: dict[str, Any]) -> str:
+    shape = "×".join(map(str, edge["weight_shape"] or ())) or "–"
+    return shape + (f", that of {edge['tied_to']}" if edge["tied_to"] else "") + ", frozen" * edge["frozen"]
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -6,10 +6,27 @@ This package loads no torch; the kernels import it when they run.
 from epgraph.edges.conv import Conv
 from epgraph.edges.dense import Dense
 from epgraph.edges.identity import Identity
-from epgraph.edges.kind import EdgeKind, Shape, ShapeError, shape_text
+from epgraph.edges.kind import EdgeKind, End, Shape, ShapeError, shape_text
+from epgraph.edges.memory import Memory
+from epgraph.edges.own import Self
 from epgraph.edges.skip import Skip
+from epgraph.edges.unary import Unary
 
-KINDS: dict[str, type[EdgeKind]] = {kind.name: kind for kind in (Conv, Skip, Identity, Dense)}
+KINDS: dict[str, type[EdgeKind]] = {kind.name: kind for kind in (Conv, Skip, Identity, Dense, Self, Memory)}
 """Every edge kind of the language by the key under which it is written."""
 
-__all__ = ["KINDS", "Conv", "Dense", "EdgeKind", "Identity", "Shape", "ShapeError", "Skip", "shape_text"]
+__all__ = [
+    "KINDS",
+    "Conv",
+    "Dense",
+    "EdgeKind",
+    "End",
+    "Identity",
+    "Memory",
+    "Self",
+    "Shape",
+    "ShapeError",
+    "Skip",
+    "Unary",
+    "shape_text",
+]

@@ -7,7 +7,7 @@ fast path cannot hide in the test that looks for it. Of an edge kind or an activ
 
 For a network with clamped input x, free states s^n and edges e = (i, j, w_e)::
 
-    Φ(x, s, θ) = Σ_e ⟨s^j, A_e s^i⟩ + Σ_n ⟨b_n, s^n⟩
+    Φ(x, s, θ) = Σ_e ⟨s^j, A_e s^i⟩ + Σ_n ⟨b_n, s^n⟩ + Σ_e φ_e(s^n)      (the last of edges that act on one state)
     F(x, s, θ) = Σ_n G_n(s^n) − Φ,           G_n′ = σ_n⁻¹
     s^n ← σ_n(∂Φ/∂s^n − β ∂C/∂s^n)           (Eq. 10, 11; the second term at the output only)
     ∂L/∂θ ≈ −(1/2β) [∂Φ/∂θ(s^β) − ∂Φ/∂θ(s^−β)]   (Eq. 5)
@@ -29,7 +29,7 @@ from torch.nn.functional import one_hot, pad
 from epgraph.activations import Activation, Logistic, ReLU, Softclip, Tanh
 from epgraph.activations import Identity as IdentityActivation
 from epgraph.costs import COSTS
-from epgraph.edges import Dense, Identity
+from epgraph.edges import Dense, Identity, Memory, Self
 from epgraph.edges.convolution import Convolution
 from epgraph.graph import Edge, NetworkGraph
 
@@ -104,6 +104,12 @@ def interaction(edge: Edge, weight: Tensor | None, s: Tensor, t: Tensor) -> Tens
         (batch,)
     """
     kind = edge.kind
+    if isinstance(kind, Self) and weight is not None:
+        return quadratic(kind, weight, s)
+    if isinstance(kind, Memory) and weight is not None:
+        rows = s.flatten(2) if kind.per_pixel else s.flatten(1).unsqueeze(2)
+        scores = kind.sharpness * torch.einsum("pc,bcn->bpn", weight, rows)
+        return scores.logsumexp(1).sum(1) / kind.sharpness
     if isinstance(kind, Identity):
         image = kind.scale * s
     elif isinstance(kind, Dense) and weight is not None:
@@ -115,6 +121,54 @@ def interaction(edge: Edge, weight: Tensor | None, s: Tensor, t: Tensor) -> Tens
     else:
         raise TypeError(f"the oracle does not know the edge kind '{kind.name}'; write its A_e down here")
     return (t.flatten(1) * image.flatten(1)).sum(1)
+
+
+def quadratic(kind: Self, w: Tensor, s: Tensor) -> Tensor:
+    """½⟨s, W s⟩ of each example, from w as it is: a quadratic form does not see what is not symmetric."""
+    if kind.kernel is None:
+        v = s.flatten(1)
+        whole, own = torch.einsum("bi,ij,bj->b", v, w, v), (w.diagonal() * v**2).sum(1)
+    else:
+        middle = kind.kernel // 2
+        whole = (s * convolve(s, w, 1, middle)).flatten(1).sum(1)
+        diagonal = w[:, :, middle, middle].diagonal()
+        own = (s.flatten(2).square().sum(2) * diagonal).sum(1)
+    return (whole - own if kind.zero_diagonal else whole) / 2
+
+
+def concavity(kind: Self, w: Tensor, shape: tuple[int, ...]) -> float:
+    """Return a bound of ‖W‖: (Σ |λ|³²)^{1/32} over the eigenvalues λ of W, or of its largest Fourier component.
+
+    Those of a convolution are taken at the frequencies of a torus as large as the image and half of the kernel.
+    """
+    if kind.kernel is None:
+        symbols = [w.to(torch.complex128)]
+    else:
+        middle = kind.kernel // 2
+        offsets = range(-middle, middle + 1)
+        sides = [max(n + middle, kind.kernel) for n in shape[1:]]
+        waves = [(2 * math.pi * p / sides[0], 2 * math.pi * q / sides[1]) for p in range(sides[0]) for q in range(sides[1])]
+        symbols = [
+            sum(
+                w[:, :, u + middle, v + middle] * complex(math.cos(a * u + b * v), math.sin(a * u + b * v))
+                for u in offsets
+                for v in offsets
+            )
+            for a, b in waves
+        ]
+        own = w[:, :, middle, middle].diagonal()
+    if kind.kernel is None:
+        own = w.diagonal()
+    largest = 0.0
+    for symbol in symbols:
+        symmetric = (symbol + symbol.mH) / 2
+        if kind.zero_diagonal:
+            symmetric = symmetric - torch.diag(own).to(symmetric.dtype)
+        values = torch.linalg.eigvalsh(symmetric).abs()
+        top = float(values.max())
+        if top > 0:
+            largest = max(largest, top * float(((values / top) ** 32).sum()) ** (1 / 32))
+    return largest
 
 
 def sigma(activation: Activation, a: Tensor, alpha: float) -> Tensor:
@@ -153,6 +207,13 @@ def slope(activation: Activation, a: Tensor, alpha: float) -> Tensor:
         point = a.detach().clone().requires_grad_()
         (found,) = torch.autograd.grad(activation.apply_(point.clone(), alpha).sum(), point)
     return found
+
+
+def steepest(activation: Activation) -> float:
+    """max σ′, which is that in the middle of σ; of ReLUα and the identity 1."""
+    if isinstance(activation, Tanh | Logistic):
+        return activation.slope
+    return 1.0
 
 
 def self_energy(activation: Activation, s: Tensor, alpha: float = 0.0) -> Tensor:
@@ -203,7 +264,8 @@ class Reference:
 
     def __init__(self, graph: NetworkGraph, parameters: Mapping[str, Tensor]) -> None:
         self.graph = graph
-        wanted = {f"edges.{e.name}.weight": e.weight_shape for e in graph.edges.values() if e.weight_shape}
+        owners = [e for e in graph.edges.values() if e.weight_shape and e.tied is None]
+        wanted = {f"edges.{e.name}.weight": e.weight_shape for e in owners}
         wanted |= {f"states.{s.name}.bias": s.bias_shape for s in graph.states.values() if s.bias_shape}
         self.parameters = {name: _read(parameters, name, shape) for name, shape in wanted.items()}
         self._alpha = {}
@@ -268,7 +330,8 @@ class Reference:
     ) -> States:
         """Move the states in ``names`` simultaneously (Eq. 10, 11): s ← σ(∂Φ/∂s − β ∂C/∂s).
 
-        Both derivatives are taken at the states given, ∂C/∂s too (an explicit step).
+        Both derivatives are taken at the states given, ∂C/∂s too (an explicit step). A state that acts on itself by a
+        matrix W goes min(1, c/(1 + mκ)) of the way, with the ``concavity`` κ of W, m = max σ′ and c ``damping``.
 
         Returns
         -------
@@ -277,10 +340,22 @@ class Reference:
         """
         forces = self.forces(x, states, names, y, beta)
         moved = {name: self._sigma(name, a) for name, a in forces.items()}
+        for name, s in moved.items():
+            part = self.step(name)
+            moved[name] = states[name] + part * (s - states[name]) if part < 1 else s
         out = self.graph.output.name
         if self.graph.readout and out in names:
             moved[out] = self.logits(x, states).detach()
         return {**states, **moved}
+
+    def step(self, name: str) -> float:
+        """Part of the way that updates of a state go: 1, but for a state that acts on itself."""
+        state, c = self.graph.states[name], self.graph.architecture.dynamics.damping
+        own = [e for e in self.graph.edges.values() if isinstance(e.kind, Self) and e.source == name]
+        if c is None or not own:
+            return 1.0
+        kappa = sum(concavity(e.kind, self.parameters[_weight_of(e)], state.shape) for e in own)  # type: ignore[arg-type]
+        return min(1.0, c / (1 + steepest(state.activation) * kappa))
 
     def forces(
         self,
@@ -468,7 +543,7 @@ class Reference:
     @property
     def _read_off(self) -> list[str]:
         """Parameters of a readout."""
-        names = [f"edges.{e.name}.weight" for e in self._outside] + [f"states.{self.graph.output.name}.bias"]
+        names = [_weight_of(e) for e in self._outside] + [f"states.{self.graph.output.name}.bias"]
         return [name for name in names if name in self.parameters]
 
     def _sigma(self, name: str, a: Tensor) -> Tensor:
@@ -491,7 +566,7 @@ class Reference:
         moving = frozenset(touching)
         inside = [edge for edge in self.graph.edges.values() if not self.graph.reads_out(edge)]
         terms = [
-            interaction(edge, parameters.get(f"edges.{edge.name}.weight"), states[edge.source], states[edge.target])
+            interaction(edge, parameters.get(_weight_of(edge)), states[edge.source], states[edge.target])
             for edge in (inside if edges is None else edges)
             if edge.ends & moving
         ]
@@ -531,6 +606,10 @@ class Reference:
             (rows,) = torch.autograd.grad(force, v, pick, retain_graph=True, is_grads_batched=True)
             coupling[start : start + len(some)] = rows[:, index]
         return index, slopes[index], coupling
+
+
+def _weight_of(edge: Edge) -> str:
+    return f"edges.{edge.name if edge.tied is None else edge.tied}.weight"
 
 
 def _zero() -> Tensor:

@@ -1,0 +1,108 @@
+"""Tied weights: which edge owns the weight of which, and whether they can share it."""
+
+from __future__ import annotations
+
+from epgraph.costs import COSTS
+from epgraph.edges import Shape
+from epgraph.errors import Diagnostic, Location, nearest
+from epgraph.spec import Architecture
+
+
+def owners(architecture: Architecture, names: list[str]) -> dict[int, int]:
+    """Index of the edge that owns the weight, by the index of each edge that is tied, chains followed to their end."""
+    tied, _ = _follow(architecture, names)
+    return tied
+
+
+def check_ties(
+    architecture: Architecture, names: list[str], shapes: dict[str, Shape], complete: bool
+) -> list[Diagnostic]:
+    """Return every tie to an edge that does not exist or cannot share its weight.
+
+    Parameters
+    ----------
+    names
+        Names of the edges.
+    shapes
+        Shapes of the states, of those that are known.
+    complete
+        Whether all edges of the file are there; otherwise one that is not may have been left out.
+    """
+    tied, found = _follow(architecture, names)
+    if not complete:
+        found = []
+    for index, owner in tied.items():
+        edge, other = architecture.edges[index], architecture.edges[owner]
+        at: Location = (*architecture.edge_location(index), "tie")
+        pair = f"edge '{names[index]}' cannot be tied to '{names[owner]}'"
+        if edge.kind.name != other.kind.name:
+            message = f"{pair}: one is a {edge.kind.name}, the other a {other.kind.name}"
+            found.append(Diagnostic(message, f"make both a {other.kind.name}, or leave 'tie' out", at))
+            continue
+        for key in ("gain", "learning_rate"):
+            if getattr(edge, key) is not None:
+                message = f"'{key}' of edge '{names[index]}' says nothing: its weight is that of '{names[owner]}'"
+                hint = f"write it at '{names[owner]}'"
+                where = (*architecture.edge_location(index), key)
+                found.append(Diagnostic(message, hint, where, severity="warning"))
+        if edge.frozen and not other.frozen:
+            message = f"edge '{names[index]}' is frozen, and '{names[owner]}', whose weight it shares, is not"
+            where = (*architecture.edge_location(index), "frozen")
+            found.append(Diagnostic(message, f"write frozen: true at '{names[owner]}'", where))
+        ends = [(e.source, e.target) for e in (edge, other)]
+        if any(name not in shapes for pair_of in ends for name in pair_of):
+            continue
+        mine, its = (e.kind.weight_shape(shapes[e.source], shapes[e.target]) for e in (edge, other))
+        if its is None:
+            found.append(Diagnostic(f"{pair}: {other.kind.name} has no weight", "leave 'tie' out", at))
+        elif mine != its:
+            message = f"{pair}: their weights are {_text(mine)} and {_text(its)}"
+            found.append(Diagnostic(message, "give their states equal channels, and the kernels one size", at))
+        elif acts_back(architecture, index) != acts_back(architecture, owner):
+            message = f"{pair}: one of the two acts back through a weight of its own, and the other does not"
+            found.append(Diagnostic(message, "set learning.feedback: tied, or leave 'tie' out", at))
+    return found
+
+
+def acts_back(architecture: Architecture, index: int) -> bool:
+    """Whether an edge acts on its source through a second weight, where it has weights."""
+    edge = architecture.edges[index]
+    # Nothing moves at the input, and a readout acts back through nudging alone, by its own weight.
+    fixed = {architecture.input.name}
+    if COSTS[architecture.output.cost].readout:
+        fixed.add(architecture.output.name)
+    untied = architecture.learning.feedback == "untied" and not edge.kind.unary
+    return untied and not fixed & {edge.source, edge.target}
+
+
+def _follow(architecture: Architecture, names: list[str]) -> tuple[dict[int, int], list[Diagnostic]]:
+    ties = {index: edge.tie for index, edge in enumerate(architecture.edges) if edge.tie is not None}
+    if not ties:
+        return {}, []
+    index_of = {name: index for index, name in enumerate(names)}
+    tied: dict[int, int] = {}
+    found = []
+    for start in ties:
+        path = [start]
+        at: Location = (*architecture.edge_location(start), "tie")
+        while (name := ties.get(path[-1])) is not None:
+            step = index_of.get(name)
+            if step is None:
+                if path[-1] == start:
+                    found.append(Diagnostic(f"'tie' names no edge: '{name}'", nearest(name, names), at))
+                break
+            if step in path:
+                # Every edge that leads into a circle is at fault; it is said once, at the first of the circle.
+                circle = path[path.index(step) :]
+                if start == min(circle):
+                    way = " → ".join(f"'{names[i]}'" for i in (*circle, step))
+                    found.append(Diagnostic(f"edges are tied in a circle: {way}", "leave 'tie' out of one of them", at))
+                break
+            path.append(step)
+        else:
+            tied[start] = path[-1]
+    return tied, found
+
+
+def _text(shape: Shape | None) -> str:
+    return "×".join(map(str, shape or ()))
