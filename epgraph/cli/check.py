@@ -93,7 +93,7 @@ def _text(found: dict[str, Any]) -> str:
             for c in schedule["conflicts"]
         ),
         *(f"{'' if i else 'guarantees':<12}{sentence}" for i, sentence in enumerate(found["guarantees"])),
-        f"parameters  {found['parameters']:,}" + (f", and {found['frozen']:,} frozen" if found["frozen"] else ""),
+        f"parameters  {found['parameters']:,}" + (f", and {found['frozen']:,} frozen" if "frozen" in found else ""),
         f"MACs/sweep  {found['macs_per_sweep']:,} per example (the clamped input's part is computed once per batch)",
     ]
     return "\n".join(lines)
@@ -101,7 +101,8 @@ def _text(found: dict[str, Any]) -> str:
 
 def _weight(edge: dict[str, Any]) -> str:
     shape = "×".join(map(str, edge["weight_shape"] or ())) or "–"
-    return shape + (f", that of {edge['tied_to']}" if edge["tied_to"] else "") + ", frozen" * edge["frozen"]
+    tied = f", that of {edge['tied_to']}" if "tied_to" in edge else ""
+    return f"{shape}{tied}{', frozen' if 'frozen' in edge else ''}"
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -234,7 +234,9 @@ def _line(edge: Edge, conflict: bool, flipped: bool) -> dict[str, str]:
 
 def _label(edge: Edge, conflict: bool) -> str:
     rows = [_text(part) for part in edge.kind.label().split(", ")]
-    if edge.name != f"{edge.source}_{edge.kind.name if edge.unary else edge.target}":  # which is what it is called where the user says nothing
+    if (
+        edge.name != f"{edge.source}_{edge.kind.name if edge.unary else edge.target}"
+    ):  # which is what it is called where the user says nothing
         rows.insert(0, f"<B>{_text(edge.name)}</B>")
     if edge.parameters:
         rows.append(_colored(GREY, count(edge.parameters) + ", frozen" * edge.frozen))

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-
 class Self(Unary):
     """Φ gains ½⟨s, W s⟩ with W symmetric: lateral weights inside one state, over all its units or as a convolution.
 
@@ -120,15 +119,18 @@ class Self(Unary):
         """Return a bound of ‖W‖.
 
         An image in a frame of zeros is part of a torus on which no kernel reaches round to it, and of that the Fourier
-        transform leaves one matrix over the channels a frequency.
+        transform leaves one matrix over the channels a frequency. Taps that reach beyond the image join nothing.
         """
         import torch
 
         symmetric = self.symmetric(weight)
         if self.kernel is None:
             return spectral_bound(symmetric)
-        size = [max(n + self.kernel // 2, self.kernel) for n in shape[1:]]
-        return spectral_bound(torch.fft.rfft2(symmetric, s=size).permute(2, 3, 0, 1))
+        middle = self.kernel // 2
+        tall, wide = (min(middle, n - 1) for n in shape[1:])
+        within = symmetric[:, :, middle - tall : middle + tall + 1, middle - wide : middle + wide + 1]
+        symbol = torch.fft.rfft2(within, s=[shape[1] + tall, shape[2] + wide])
+        return spectral_bound(symbol.permute(2, 3, 0, 1))
 
     def _outer(self, s: Tensor, t: Tensor) -> Tensor:
         if self.kernel is None:
@@ -159,4 +161,5 @@ def spectral_bound(matrix: Tensor) -> Tensor:
         matrix = matrix @ matrix
         part *= 0.5
     last = torch.linalg.vector_norm(matrix, dim=(-2, -1), keepdim=True)
-    return (logarithm + part * last.clamp_min(torch.finfo(last.dtype).tiny).log()).exp().max()
+    bounds: Tensor = (logarithm + part * last.clamp_min(torch.finfo(last.dtype).tiny).log()).exp()
+    return bounds.max()

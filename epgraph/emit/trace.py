@@ -454,14 +454,14 @@ class Tracer:
         edges = self.graph.damped(state.name)
         if not edges:
             return None
-        concavity = sum(
-            edge.kind.concavity(recorder.argument(self.names("weight", edge.owner)), self._shape(state.name))
-            for edge in edges
-            if isinstance(edge.kind, Unary)
-        )
-        steepest = state.activation.steepest
-        bound = concavity * (1.0 if steepest is None else steepest)
-        factor = (self.dynamics.damping / (1.0 + bound)).clamp(max=1.0)  # type: ignore[operator]
+        shape, steepest, c = self._shape(state.name), state.activation.steepest, self.dynamics.damping
+        kinds = [(edge.kind, self.names("weight", edge.owner)) for edge in edges]
+        bounds = [kind.concavity(recorder.argument(w), shape) for kind, w in kinds if isinstance(kind, Unary)]
+        concavity = bounds[0]
+        for bound in bounds[1:]:
+            concavity = concavity + bound
+        assert c is not None
+        factor = (c / (1.0 + concavity * (1.0 if steepest is None else steepest))).clamp(max=1.0)
         return factor.to(self.dtype) if self.cast or self.dtype.is_complex else factor
 
     def _summed(self, recorder: Recorder, update: Update, phase: PhaseName) -> Tensor:

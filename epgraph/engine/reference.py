@@ -17,6 +17,7 @@ A set of states is a dict from name to a float64 tensor ``(batch, *shape)``; the
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
@@ -139,31 +140,24 @@ def quadratic(kind: Self, w: Tensor, s: Tensor) -> Tensor:
 def concavity(kind: Self, w: Tensor, shape: tuple[int, ...]) -> float:
     """Return a bound of ‖W‖: (Σ |λ|³²)^{1/32} over the eigenvalues λ of W, or of its largest Fourier component.
 
-    Those of a convolution are taken at the frequencies of a torus as large as the image and half of the kernel.
+    Those of a convolution are taken at the frequencies of a torus as large as the image and half of the kernel, whose
+    taps reach from pixel to pixel of the image at most.
     """
     if kind.kernel is None:
-        symbols = [w.to(torch.complex128)]
+        symbols, diagonal = [w.to(torch.complex128)], w.diagonal()
     else:
         middle = kind.kernel // 2
-        offsets = range(-middle, middle + 1)
-        sides = [max(n + middle, kind.kernel) for n in shape[1:]]
-        waves = [(2 * math.pi * p / sides[0], 2 * math.pi * q / sides[1]) for p in range(sides[0]) for q in range(sides[1])]
-        symbols = [
-            sum(
-                w[:, :, u + middle, v + middle] * complex(math.cos(a * u + b * v), math.sin(a * u + b * v))
-                for u in offsets
-                for v in offsets
-            )
-            for a, b in waves
-        ]
-        own = w[:, :, middle, middle].diagonal()
-    if kind.kernel is None:
-        own = w.diagonal()
+        diagonal = w[:, :, middle, middle].diagonal()
+        offset = torch.arange(kind.kernel, dtype=torch.float64) - middle
+        rows, columns = (n + min(middle, n - 1) for n in shape[1:])
+        inside = (offset.abs()[:, None] < shape[1]) & (offset.abs() < shape[2])
+        symbols = []
+        for p, q in itertools.product(range(rows), range(columns)):
+            angle = 2 * math.pi * (offset[:, None] * p / rows + offset * q / columns)
+            symbols.append((w * torch.polar(inside.to(angle.dtype), angle)).sum((2, 3)))
     largest = 0.0
     for symbol in symbols:
-        symmetric = (symbol + symbol.mH) / 2
-        if kind.zero_diagonal:
-            symmetric = symmetric - torch.diag(own).to(symmetric.dtype)
+        symmetric = (symbol + symbol.mH) / 2 - torch.diag(diagonal) * kind.zero_diagonal
         values = torch.linalg.eigvalsh(symmetric).abs()
         top = float(values.max())
         if top > 0:
@@ -264,10 +258,11 @@ class Reference:
 
     def __init__(self, graph: NetworkGraph, parameters: Mapping[str, Tensor]) -> None:
         self.graph = graph
-        owners = [e for e in graph.edges.values() if e.weight_shape and e.tied is None]
-        wanted = {f"edges.{e.name}.weight": e.weight_shape for e in owners}
+        owners = (e for e in graph.edges.values() if e.tied is None)
+        wanted = {f"edges.{e.name}.weight": e.weight_shape for e in owners if e.weight_shape}
         wanted |= {f"states.{s.name}.bias": s.bias_shape for s in graph.states.values() if s.bias_shape}
         self.parameters = {name: _read(parameters, name, shape) for name, shape in wanted.items()}
+        self._steps = {name: self._step(name) for name in graph.free}
         self._alpha = {}
         for name in graph.free:
             activation = graph.states[name].activation
@@ -341,21 +336,12 @@ class Reference:
         forces = self.forces(x, states, names, y, beta)
         moved = {name: self._sigma(name, a) for name, a in forces.items()}
         for name, s in moved.items():
-            part = self.step(name)
+            part = self._steps[name]
             moved[name] = states[name] + part * (s - states[name]) if part < 1 else s
         out = self.graph.output.name
         if self.graph.readout and out in names:
             moved[out] = self.logits(x, states).detach()
         return {**states, **moved}
-
-    def step(self, name: str) -> float:
-        """Part of the way that updates of a state go: 1, but for a state that acts on itself."""
-        state, c = self.graph.states[name], self.graph.architecture.dynamics.damping
-        own = [e for e in self.graph.edges.values() if isinstance(e.kind, Self) and e.source == name]
-        if c is None or not own:
-            return 1.0
-        kappa = sum(concavity(e.kind, self.parameters[_weight_of(e)], state.shape) for e in own)  # type: ignore[arg-type]
-        return min(1.0, c / (1 + steepest(state.activation) * kappa))
 
     def forces(
         self,
@@ -545,6 +531,15 @@ class Reference:
         """Parameters of a readout."""
         names = [_weight_of(e) for e in self._outside] + [f"states.{self.graph.output.name}.bias"]
         return [name for name in names if name in self.parameters]
+
+    def _step(self, name: str) -> float:
+        """Part of the way that updates of a state go: 1, but for a state that acts on itself."""
+        state, c = self.graph.states[name], self.graph.architecture.dynamics.damping
+        own = [e for e in self.graph.edges.values() if e.source == e.target == name]
+        bounds = [
+            concavity(e.kind, self.parameters[_weight_of(e)], state.shape) for e in own if isinstance(e.kind, Self)
+        ]
+        return 1.0 if c is None or not bounds else min(1.0, c / (1 + steepest(state.activation) * sum(bounds)))
 
     def _sigma(self, name: str, a: Tensor) -> Tensor:
         return sigma(self.graph.states[name].activation, a, self._alpha[name])

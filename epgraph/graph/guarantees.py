@@ -133,8 +133,8 @@ def _free(graph: NetworkGraph, schedule: Schedule) -> str:
     damped = [name for name in graph.dynamic if graph.damped(name)]
     if damped:
         how += (
-            f"; updates of {_some(damped)}, which act on themselves, go min(1, {dynamics.damping:g}/(1 + mκ)) of the way "
-            "from where they are, with the largest slope m of σ and a bound κ on ‖W‖ from the weights"
+            f"; updates of {_some(damped)}, which act on themselves, go min(1, {dynamics.damping:g}/(1 + mκ)) of the "
+            "way from where they are, with the largest slope m of σ and a bound κ on ‖W‖ from the weights"
         )
     return f"free phase: F never rises: {how}"
 

@@ -14,8 +14,8 @@ def make_optimizer(engine: Engine) -> tuple[torch.optim.SGD, CosineAnnealingLR]:
     """Build the optimiser and the per-epoch schedule that ``training`` describes.
 
     A learning rate of 0 freezes the parameter (``requires_grad`` becomes False), as ``frozen`` does, so that neither
-    weight decay nor the schedule's floor moves it. A learnt level α has the learning rate of its state's bias, and no weight decay:
-    it is the end of a range, and nothing speaks for a range of zero.
+    weight decay nor the schedule's floor moves it. A learnt level α has the learning rate of its state's bias, and no
+    weight decay: it is the end of a range, and nothing speaks for a range of zero.
     """
     training = engine.architecture.training
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}

@@ -186,7 +186,8 @@ def _one_spelling(schema: dict[str, Any]) -> None:
     if not schema["required"]:
         del schema["required"]
     neither = {"not": {"anyOf": [{"required": ["from"]}, {"required": ["to"]}]}}
-    schema["oneOf"] = [{"required": ["from", "to"]}, {"required": ["at"], **neither}]
+    both = {"required": ["from", "to"], "properties": {"at": {"type": "null"}}}
+    schema["oneOf"] = [both, {"required": ["at"], **neither}]
 
 
 class EdgeBase(Model):

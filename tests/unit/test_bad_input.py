@@ -148,14 +148,14 @@ CASES: dict[str, tuple[str, list[str]]] = {
         edit("dense: {}", "gain: 1"),
         [
             "10:5: an edge holds exactly one kind, found none; "
-            "one of: conv, skip, identity, dense; e.g. conv: {kernel: 3, padding: 1}"
+            "one of: conv, skip, identity, dense, self, memory; e.g. conv: {kernel: 3, padding: 1}"
         ],
     ),
     "two kinds": (
         edit("dense: {}", "dense: {}, skip: {}"),
         [
             "10:5: an edge holds exactly one kind, found 'skip' and 'dense'; "
-            "one of: conv, skip, identity, dense; e.g. conv: {kernel: 3, padding: 1}"
+            "one of: conv, skip, identity, dense, self, memory; e.g. conv: {kernel: 3, padding: 1}"
         ],
     ),
     "shape mismatch, stride": (
@@ -233,7 +233,8 @@ CASES: dict[str, tuple[str, list[str]]] = {
         [
             "6:3: duplicate name 'h1'; it is already used at line 5, column 3",
             "9:20: self-loop: the edge joins 'h1' to itself, which makes Φ quadratic in that state "
-            "and its update no longer the minimiser of F; join it to another state",
+            "and its update no longer the minimiser of F; join it to another state, "
+            "or write {at: h1, self: {}} in its place",
         ],
     ),
     "state named like the input": (
@@ -268,7 +269,8 @@ CASES: dict[str, tuple[str, list[str]]] = {
         GOOD + "  - {from: h1, to: h1, identity: {}}\n",
         [
             "11:20: self-loop: the edge joins 'h1' to itself, which makes Φ quadratic in that state "
-            "and its update no longer the minimiser of F; join it to another state"
+            "and its update no longer the minimiser of F; join it to another state, "
+            "or write {at: h1, self: {}} in its place"
         ],
     ),
     "empty file": ("", ["1:1: the file is empty; start with 'epgraph: 1'; see examples/"]),
@@ -355,7 +357,8 @@ CASES: dict[str, tuple[str, list[str]]] = {
             "5:21: unknown key 'activaton'; did you mean 'activation'?",
             "11:20: 'to' names no state: 'nowhere'; known: x, h1, h2, y",
             "12:20: self-loop: the edge joins 'h1' to itself, which makes Φ quadratic in that state "
-            "and its update no longer the minimiser of F; join it to another state",
+            "and its update no longer the minimiser of F; join it to another state, "
+            "or write {at: h1, self: {}} in its place",
             "12:34: unknown key 'gaim'; did you mean 'gain'?",
         ],
     ),
