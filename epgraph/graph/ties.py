@@ -1,4 +1,4 @@
-"""Tied weights: which edge owns the weight of which, and whether they can share it."""
+"""Tied and frozen weights: which edge owns the weight of which, whether they can share it, and whether there is one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def owners(architecture: Architecture, names: list[str]) -> dict[int, int]:
 def check_ties(
     architecture: Architecture, names: list[str], shapes: dict[str, Shape], complete: bool
 ) -> list[Diagnostic]:
-    """Return every tie to an edge that does not exist or cannot share its weight.
+    """Return every tie to an edge that does not exist or cannot share its weight, and frozen weights that are none.
 
     Parameters
     ----------
@@ -31,6 +31,12 @@ def check_ties(
     tied, found = _follow(architecture, names)
     if not complete:
         found = []
+    for index, edge in enumerate(architecture.edges):
+        known = edge.frozen and {edge.source, edge.target} <= shapes.keys()
+        if known and edge.kind.weight_shape(shapes[edge.source], shapes[edge.target]) is None:
+            message = f"'frozen' of edge '{names[index]}' says nothing: {edge.kind.name} has no weight"
+            where: Location = (*architecture.edge_location(index), "frozen")
+            found.append(Diagnostic(message, "leave it out", where, severity="warning"))
     for index, owner in tied.items():
         edge, other = architecture.edges[index], architecture.edges[owner]
         at: Location = (*architecture.edge_location(index), "tie")
@@ -49,19 +55,28 @@ def check_ties(
             message = f"edge '{names[index]}' is frozen, and '{names[owner]}', whose weight it shares, is not"
             where = (*architecture.edge_location(index), "frozen")
             found.append(Diagnostic(message, f"write frozen: true at '{names[owner]}'", where))
-        ends = [(e.source, e.target) for e in (edge, other)]
-        if any(name not in shapes for pair_of in ends for name in pair_of):
-            continue
-        mine, its = (e.kind.weight_shape(shapes[e.source], shapes[e.target]) for e in (edge, other))
-        if its is None:
-            found.append(Diagnostic(f"{pair}: {other.kind.name} has no weight", "leave 'tie' out", at))
-        elif mine != its:
-            message = f"{pair}: their weights are {_text(mine)} and {_text(its)}"
-            found.append(Diagnostic(message, "give their states equal channels, and the kernels one size", at))
-        elif acts_back(architecture, index) != acts_back(architecture, owner):
-            message = f"{pair}: one of the two acts back through a weight of its own, and the other does not"
-            found.append(Diagnostic(message, "set learning.feedback: tied, or leave 'tie' out", at))
+        found += _unlike(architecture, index, owner, shapes, pair)
     return found
+
+
+def _unlike(
+    architecture: Architecture, index: int, owner: int, shapes: dict[str, Shape], pair: str
+) -> list[Diagnostic]:
+    """What keeps two edges of one kind from sharing a weight; nothing where a shape is not known."""
+    both = [architecture.edges[i] for i in (index, owner)]
+    if not {name for edge in both for name in (edge.source, edge.target)} <= shapes.keys():
+        return []
+    at: Location = (*architecture.edge_location(index), "tie")
+    mine, its = (edge.kind.weight_shape(shapes[edge.source], shapes[edge.target]) for edge in both)
+    if its is None:
+        return [Diagnostic(f"{pair}: {both[1].kind.name} has no weight", "leave 'tie' out", at)]
+    if mine != its:
+        message = f"{pair}: their weights are {_text(mine)} and {_text(its)}"
+        return [Diagnostic(message, "give their states equal channels, and the kernels one size", at)]
+    if acts_back(architecture, index) != acts_back(architecture, owner):
+        message = f"{pair}: one of the two acts back through a weight of its own, and the other does not"
+        return [Diagnostic(message, "set learning.feedback: tied, or leave 'tie' out", at)]
+    return []
 
 
 def acts_back(architecture: Architecture, index: int) -> bool:
