@@ -50,8 +50,9 @@ class Stroke:
 
     @property
     def label(self) -> str:
-        """The line in a word."""
-        return "double" if self.lines == 2 else self.style
+        """The line in a word or two."""
+        lines = ("", "double", "triple")[self.lines - 1]
+        return lines if lines and self.style == "solid" else f"{lines} {self.style}".strip()
 
 
 STROKES = {
@@ -59,6 +60,9 @@ STROKES = {
     "dense": Stroke("solid", "#000000", 1.1, lines=2),
     "skip": Stroke("dashed", "#0072b2", 1.6),
     "identity": Stroke("dotted", "#00735c", 2.0),
+    "conv_transpose": Stroke("solid", "#8a4b08", 0.9, lines=3),
+    "pool": Stroke("dotted", "#3c3c3c", 1.6, lines=2),
+    "lateral": Stroke("dashed", "#7a5c00", 1.2, lines=2),
     "self": Stroke("solid", "#a0522d", 1.4),
     "memory": Stroke("dashed", "#7a3b8f", 1.6),
 }

@@ -118,6 +118,23 @@ class EdgeKind(BaseModel, ABC):
             product *= n
         return product
 
+    def weight_bound(self, gain: float, source: Shape, target: Shape) -> float:
+        """Bound of the initial weights, which are uniform: ±gain/√fan_in where A_e is linear in the weight."""
+        return float(gain / max(1, self.fan_in(source, target)) ** 0.5)
+
+    def weight_blocks(self, source: Shape, target: Shape) -> tuple[int, ...]:
+        """Rows of the weight's matrices, which stand one below the other; one matrix unless a kind says otherwise.
+
+        Channels of different groups do not meet, so that an isometry is one in each block.
+        """
+        shape = self.weight_shape(source, target)
+        return () if shape is None else shape[:1]
+
+    @property
+    def degree(self) -> int:
+        """Degree of A_e in the weight: twice the weight is 2ᵈ times A_e."""
+        return 1
+
     @abstractmethod
     def macs(self, source: Shape, target: Shape) -> int:
         """Multiply-accumulates of one application of A_e (or of its adjoint) to one example."""

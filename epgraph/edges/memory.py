@@ -29,7 +29,9 @@ class Memory(Unary):
         default=1.0, description="Inverse temperature b: the larger, the fewer patterns share a state.", examples=[4.0]
     )
     per_pixel: bool = Field(
-        default=False, description="Whether patterns are of the channels of a pixel, and not of all units."
+        default=False,
+        description="Whether patterns are of the channels of a pixel, and not of all units.",
+        examples=[True],
     )
 
     @property

@@ -34,7 +34,7 @@ class Self(Unary):
         "weight for every pair of units.",
         examples=[3],
     )
-    zero_diagonal: bool = Field(default=True, description="Whether no unit acts on itself.")
+    zero_diagonal: bool = Field(default=True, description="Whether no unit acts on itself.", examples=[True])
 
     @field_validator("kernel")
     @classmethod

@@ -71,6 +71,7 @@ class Edge:
     target: str
     kind: EdgeKind
     weight_shape: Shape | None
+    gain: float
     weight_scale: float
     macs: int
     learning_rate: float | None = None
@@ -261,7 +262,8 @@ def _assemble(architecture: Architecture, shapes: dict[str, Shape]) -> NetworkGr
                 target=spec.target,
                 kind=spec.kind,
                 weight_shape=weight_shape,
-                weight_scale=gain / max(1, fan_in) ** 0.5,
+                gain=gain,
+                weight_scale=spec.kind.weight_bound(gain, source, target),
                 macs=spec.kind.macs(source, target),
                 learning_rate=owner.learning_rate,
                 untied=weight_shape is not None and acts_back(architecture, index),

@@ -205,7 +205,9 @@ class EdgeBase(Model):
     source: Name = Field(alias="from", description="State that A_e is applied to.")
     target: Name = Field(alias="to", description="State that A_e reaches; the interaction is symmetric.")
     at: Name | None = Field(
-        default=None, description="The one state of a kind that acts on one alone, in place of 'from' and 'to'."
+        default=None,
+        description="The one state of a kind that acts on one alone, in place of 'from' and 'to'.",
+        examples=["h1"],
     )
     name: Name | None = Field(default=None, description="Name of the edge; left out, '<from>_<to>' or '<at>_<kind>'.")
     gain: NonNegativeFloat | None = Field(
@@ -216,9 +218,13 @@ class EdgeBase(Model):
         default=None, description="Learning rate of the weight; left out, that of 'training'."
     )
     tie: Name | None = Field(
-        default=None, description="Name of another edge of the same kind, whose weight this one shares."
+        default=None,
+        description="Name of another edge of the same kind, whose weight this one shares.",
+        examples=["h1_h2"],
     )
-    frozen: bool = Field(default=False, description="Whether the weight stays as it is: nothing is learnt of it.")
+    frozen: bool = Field(
+        default=False, description="Whether the weight stays as it is: nothing is learnt of it.", examples=[True]
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -12,7 +12,7 @@ from epgraph.errors import Diagnostic, EpgraphError, Location, nearest
 from epgraph.spec.architecture import LANGUAGE, Architecture, known_keys
 from epgraph.spec.document import Document
 
-_TAGS = ("<flag>", "<options>")
+_TAGS = ("<flag>", "<options>", "<number>", "<pair>", "<word>")
 
 _EXPECTED = {
     "int_type": "an integer",
@@ -162,6 +162,7 @@ def _example(at: Location) -> str:
         "shape": "e.g. shape: [3, 32, 32]",
         "classes": "e.g. classes: 10",
         "kernel": "e.g. kernel: 3",
+        "kind": "e.g. kind: average",
     }
     return examples.get(str(at[-1]), "")
 

@@ -15,6 +15,7 @@ import epgraph as ep
 from epgraph.engine import Status
 from tests.numeric.test_engine import Case, apart
 from tests.numeric.test_replay import FakeGraph
+from tests.numeric.test_rewrites import OPTIONS
 from tests.numeric.test_solvers import RING
 from tests.topologies import random_architecture
 
@@ -99,6 +100,10 @@ def test_low_precision() -> None:
 
 def test_all_kinds_and_activations() -> None:
     compare(MIXED, "even_odd", 1e-5)
+
+
+def test_all_options() -> None:
+    compare(OPTIONS, "coloring", 1e-5, steps=(2, 1))
 
 
 @pytest.mark.parametrize("damping", [1.5, None])

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 import epgraph as ep
-from epgraph.edges import KINDS, Conv
+from epgraph.edges import KINDS, Conv, Pool
 from epgraph.engine.reference import Reference
 from epgraph.graph import SCHEDULES
 from epgraph.graph.guarantees import guaranteed, never_rises, nudged_never_rises
@@ -135,17 +135,24 @@ def test_check_says_where_it_damps_and_why_it_need_not() -> None:
 
 
 def test_every_kind_declares_its_ends() -> None:
-    options: dict[str, dict[str, Any]] = {"conv": {"kernel": 3}, "memory": {"patterns": 2}}
-    ends = {name: kind(**options.get(name, {})) for name, kind in KINDS.items() if name in ("dense", "skip", *options)}
-    ends |= {name: KINDS[name]() for name in ("identity", "self")}
-    declared = {name: (kind.source_end, None if kind.unary else kind.target_end) for name, kind in ends.items()}
+    options: dict[str, dict[str, Any]] = {
+        "conv": {"kernel": 3},
+        "conv_transpose": {"kernel": 2},
+        "pool": {"kind": "average"},
+        "memory": {"patterns": 2},
+    }
+    kinds = {name: kind(**options.get(name, {})) for name, kind in KINDS.items()}
+    declared = {name: (kind.source_end, None if kind.unary else kind.target_end) for name, kind in kinds.items()}
     assert declared == {
         "conv": ("linear", "linear"),
         "skip": ("linear", "linear"),
         "identity": ("linear", "linear"),
         "dense": ("linear", "linear"),
+        "conv_transpose": ("linear", "linear"),
+        "pool": ("linear", "linear"),
+        "lateral": ("linear", "linear"),
         "self": ("neither", None),
         "memory": ("convex", None),
     }
-    pooled = Conv(kernel=3, pool="max")
-    assert (pooled.source_end, pooled.target_end) == ("convex where the other end is ≥ 0", "linear")
+    for pooled in (Conv(kernel=3, pool="max"), Pool(kind="max")):
+        assert (pooled.source_end, pooled.target_end) == ("convex where the other end is ≥ 0", "linear")

@@ -148,14 +148,16 @@ CASES: dict[str, tuple[str, list[str]]] = {
         edit("dense: {}", "gain: 1"),
         [
             "10:5: an edge holds exactly one kind, found none; "
-            "one of: conv, skip, identity, dense, self, memory; e.g. conv: {kernel: 3, padding: 1}"
+            "one of: conv, skip, identity, dense, conv_transpose, pool, lateral, self, memory; "
+            "e.g. conv: {kernel: 3, padding: 1}"
         ],
     ),
     "two kinds": (
         edit("dense: {}", "dense: {}, skip: {}"),
         [
             "10:5: an edge holds exactly one kind, found 'skip' and 'dense'; "
-            "one of: conv, skip, identity, dense, self, memory; e.g. conv: {kernel: 3, padding: 1}"
+            "one of: conv, skip, identity, dense, conv_transpose, pool, lateral, self, memory; "
+            "e.g. conv: {kernel: 3, padding: 1}"
         ],
     ),
     "shape mismatch, stride": (

@@ -6,11 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 import epgraph as ep
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+LANGUAGE = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
 LEARNING = (ROOT / "docs" / "learning.md").read_text(encoding="utf-8")
 
 
@@ -70,15 +72,32 @@ def test_the_messages_are_real(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         assert str(caught.value) == expected.strip()
 
 
+def test_the_edges_of_the_language_reference_build() -> None:
+    """Its list of edges is one network, whose shapes follow from the input."""
+    from epgraph.edges import KINDS
+
+    (text,) = (block for block in blocks("yaml", LANGUAGE) if "conv_transpose" in block)
+    content = {
+        "epgraph": 1,
+        "input": {"shape": [3, 16, 16]},
+        "output": {"classes": 10},
+        "states": {"h1": {"channels": 8}, "h2": {}, "h3": {}, "h4": {"channels": 8}},
+        "edges": yaml.safe_load(text),
+    }
+    graph = ep.build(ep.Architecture.model_validate(content))
+    assert {edge.kind.name for edge in graph.edges.values()} == {
+        name for name, kind in KINDS.items() if not kind.unary
+    } - {"skip", "identity"}
+
+
 def test_the_language_reference_names_every_key() -> None:
     from epgraph.edges import KINDS
     from epgraph.graph import SCHEDULES
     from epgraph.spec.architecture import Architecture, known_keys
 
-    reference = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
     keys = [*Architecture.model_fields, *SCHEDULES, *KINDS]
     for section in ("input", "output", "defaults", "dynamics", "learning", "training"):
         keys += known_keys((section,))
     keys += [*known_keys(("states", "h")), *known_keys(("edges", 0))]
     keys += [option for kind in KINDS.values() for option in kind.model_fields]
-    assert [key for key in keys if f"`{key}" not in reference] == []
+    assert [key for key in keys if f"`{key}" not in LANGUAGE] == []

@@ -22,7 +22,6 @@ All of it is computed on the CPU in float32, from a seeded noise or a batch of t
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -106,8 +105,10 @@ class _Network:
     def isometry(self, edge: Edge, name: str, seed: int) -> Tensor:
         """Draw a weight with singular values that are as equal as the kind of edge lets them be; its norm is 1."""
         shape = self.parameters[name].shape
-        matrix = torch.empty(shape[0], shape[1])
-        torch.nn.init.orthogonal_(matrix, generator=stream(seed, name))
+        generator = stream(seed, name)
+        ends = (self.graph.states[state].shape for state in (edge.source, edge.target))
+        blocks = [torch.empty(rows, shape[1]) for rows in edge.kind.weight_blocks(*ends)]
+        matrix = torch.cat([torch.nn.init.orthogonal_(block, generator=generator) for block in blocks])
         if matrix.numel() == self.parameters[name].numel():
             drawn = matrix.view(shape)
         else:
@@ -116,7 +117,7 @@ class _Network:
             centred = torch.zeros_like(drawn)
             centred[:, :, shape[2] // 2, shape[3] // 2] = matrix
             drawn += centred / self.norm(edge, centred)
-        return drawn / self.norm(edge, drawn)
+        return drawn / self._root(edge, self.norm(edge, drawn))
 
     def norm(self, edge: Edge, weight: Tensor) -> float:
         """‖A_e‖ by power iteration on A_eᵀA_e, from a fixed start; of max pooling, the largest that it finds."""
@@ -132,16 +133,15 @@ class _Network:
     def share(self, inner: list[Edge]) -> None:
         """Give every edge the norm γ²/√(dᵢ dⱼ) with d = Σ γ² over the edges at a state, and γ its gain."""
         inner = [edge for edge in inner if self.scalable(edge)]
-        gains = {edge.name: self._gain(edge) for edge in inner}
         degree: defaultdict[str, float] = defaultdict(float)
         for edge in inner:
             for name in edge.ends:
-                degree[name] += gains[edge.name] ** 2
+                degree[name] += edge.gain**2
         shares: dict[str, float] = {}
         for edge in inner:
             for part in self.weights(edge):
                 both = degree[edge.source] * degree[edge.target]
-                share = gains[edge.name] ** 2 / max(both, 1e-30) ** 0.5
+                share = self._root(edge, edge.gain**2 / max(both, 1e-30) ** 0.5)
                 shares[part] = min(share, shares.get(part, share))
         for part, share in shares.items():
             self.parameters[part] *= share
@@ -149,21 +149,22 @@ class _Network:
     def scale(self, inner: list[Edge], aim: float) -> None:
         """Bring the norm of the coupling over all units to ``aim`` by one factor for every weight.
 
-        Identity edges have no weight: where they alone reach the aim already, weights are left as ``share`` made them.
+        Identity and pooling edges have no weight: where they alone reach the aim, weights are left as ``share`` made
+        them.
         """
-        parts = list(dict.fromkeys(part for edge in inner if self.scalable(edge) for part in self.weights(edge)))
-        drawn = {part: self.parameters[part] for part in parts}
+        edges = {part: edge for edge in inner if self.scalable(edge) for part in self.weights(edge)}
+        drawn = {part: self.parameters[part] for part in edges}
 
         def coupled(factor: float) -> float:
-            self.parameters |= {part: value * factor for part, value in drawn.items()}
+            self.parameters |= {part: value * self._root(edges[part], factor) for part, value in drawn.items()}
             return self.coupling(inner)
 
         fixed = not all(self.scalable(edge) and self.weights(edge) for edge in inner)
-        if not parts or not inner or (fixed and coupled(0.0) >= aim):
+        if not edges or (fixed and coupled(0.0) >= aim):
             coupled(1.0)
             return
         factor = 1.0
-        # One step without identity edges; with them the norm is not proportional to the factor.
+        # One step without fixed edges; with them the norm is not proportional to the factor.
         for _ in range(8 if fixed else 1):
             factor *= aim / (coupled(factor) or aim)
         coupled(factor)
@@ -200,7 +201,7 @@ class _Network:
                 for part in self.weights(edge):
                     if part not in done:
                         done.add(part)
-                        self.parameters[part] *= wanted / (_signal(made) or wanted)
+                        self.parameters[part] *= self._root(edge, wanted / (_signal(made) or wanted))
 
     def settle_biases(self) -> None:
         """Relax, and at every update set the bias that gives the sums of each channel their mean."""
@@ -271,10 +272,10 @@ class _Network:
             moved: Tensor = torch.autograd.grad((self.adjoint(edge, t, at) * v).sum(), t)[0]
         return moved
 
-    def _gain(self, edge: Edge) -> float:
-        """Gain that an edge was declared with."""
-        source, target = (self.graph.states[name].shape for name in (edge.source, edge.target))
-        return edge.weight_scale * math.sqrt(max(1, edge.kind.fan_in(source, target)))
+    @staticmethod
+    def _root(edge: Edge, factor: float) -> float:
+        """Factor of the weight that gives A_e this one."""
+        return float(factor ** (1 / edge.kind.degree))
 
     def _weight(self, edge: Edge, *, back: bool = False) -> Tensor | None:
         names = self.weights(edge)
