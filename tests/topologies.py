@@ -159,7 +159,7 @@ def random_parameters(graph: NetworkGraph, generator: torch.Generator, scale: fl
 
     parameters = {}
     for edge in graph.edges.values():
-        if edge.weight_shape is not None:
+        if edge.weight_shape is not None and not edge.tied:
             bound = scale * edge.weight_scale
             parameters[f"edges.{edge.name}.weight"] = uniform(edge.weight_shape, -bound, bound)
     for state in graph.states.values():

@@ -144,9 +144,9 @@ def _text(found: dict[str, Any]) -> str:
     edges = [
         (
             edge["name"],
-            f"{edge['from']} → {edge['to']}",
+            f"{edge['from']} → {edge['to']}" if edge["from"] != edge["to"] else f"at {edge['from']}",
             edge["kind"],
-            "×".join(map(str, edge["weight_shape"] or ())) or "–",
+            _weight(edge),
             f"{edge['macs']:,}",
         )
         for edge in found["edges"]
@@ -166,7 +166,7 @@ def _text(found: dict[str, Any]) -> str:
             for c in schedule["conflicts"]
         ),
         *(f"{'' if i else 'guarantees':<12}{sentence}" for i, sentence in enumerate(found["guarantees"])),
-        f"parameters  {found['parameters']:,}",
+        f"parameters  {found['parameters']:,}" + (f", and {found['frozen']:,} frozen" if "frozen" in found else ""),
         f"MACs/sweep  {found['macs_per_sweep']:,} per example (the clamped input's part is computed once per batch)",
     ]
     for i, kind in enumerate(found.get("verified", ())):
@@ -175,6 +175,12 @@ def _text(found: dict[str, Any]) -> str:
         lines.append(f"{'' if i else 'verified':<12}{kind['label']}, {edges_of}: what it says, checked on {on}")
         lines += [f"{'':<12}  {remark}" for remark in kind["remarks"]]
     return "\n".join(lines)
+
+
+def _weight(edge: dict[str, Any]) -> str:
+    shape = "×".join(map(str, edge["weight_shape"] or ())) or "–"
+    tied = f", that of {edge['tied_to']}" if "tied_to" in edge else ""
+    return f"{shape}{tied}{', frozen' if 'frozen' in edge else ''}"
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from math import gcd
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from epgraph.edges.kind import EdgeKind, Shape, ShapeError, shape_text, swap_halves
+from epgraph.edges.kind import EdgeKind, End, Shape, ShapeError, shape_text, swap_halves
 from epgraph.edges.pixels import Pair, both, options_text, short, times_text
 from epgraph.edges.pooling import How, Pooling
 
@@ -134,6 +134,14 @@ class Convolution(EdgeKind):
     def is_linear(self) -> bool:
         """Whether the edge is linear in its source: always, but for max pooling."""
         return self.geometry.pool != "max"
+
+    @property
+    def source_end(self) -> End:
+        """Linear; under max pooling Φ is a sum of maxima of linear functions, each times a unit of the target.
+
+        Where that unit is negative the term is concave, so that it is convex where the target is nowhere negative.
+        """
+        return "linear" if self.is_linear else "convex where the other end is ≥ 0"
 
     def target_shape(self, source: Shape, channels: int | None) -> Shape | None:
         """(channels, H', W') with H' = ⌊(H + 2·padding − dilation·(kernel − 1) − 1)/stride⌋ + 1, halved by pooling."""

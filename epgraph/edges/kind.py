@@ -11,7 +11,7 @@ tests in ``tests/numeric/test_edges.py`` then hold the new kind to its adjoint a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 """Shape of one example, without the batch: ``(channels, height, width)`` or ``(units,)``."""
+
+End = Literal["linear", "convex", "convex where the other end is ≥ 0", "neither"]
+"""What Φ is in the state at one end of an edge, the others fixed. It decides what an update may do to F
+(``graph/guarantees.py``)."""
 
 Positive = Annotated[int, Field(ge=1, le=1_000_000)]
 NonNegative = Annotated[int, Field(ge=0, le=1_000_000)]
@@ -57,11 +61,23 @@ class EdgeKind(BaseModel, ABC):
     """The key under which the kind is written in YAML."""
     linear: ClassVar[bool] = True
     """Whether A_e is linear in the source state (a max-pooling edge overrides this)."""
+    unary: ClassVar[bool] = False
+    """Whether the kind acts on one state, ``at``, and not between two (see ``Unary``)."""
 
     @property
     def is_linear(self) -> bool:
-        """Whether A_e, with these options, is linear in the source state."""
+        """Whether A_e, with these options, is linear in the source state; of a unary kind, whether ∂Φ/∂s is."""
         return self.linear
+
+    @property
+    def source_end(self) -> End:
+        """What Φ is in the source state; a kind that is not linear there and can say more overrides this."""
+        return "linear" if self.is_linear else "neither"
+
+    @property
+    def target_end(self) -> End:
+        """What Φ is in the target state: linear in every ⟨s^j, A_e s^i⟩."""
+        return "linear"
 
     @abstractmethod
     def target_shape(self, source: Shape, channels: int | None) -> Shape | None:

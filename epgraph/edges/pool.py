@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from epgraph.edges.kind import EdgeKind, Shape, ShapeError, shape_text
+from epgraph.edges.kind import EdgeKind, End, Shape, ShapeError, shape_text
 from epgraph.edges.pixels import Pair, PositivePixels, both, times_text, yaml_text
 from epgraph.edges.pooling import How, Pooling
 
@@ -34,6 +34,11 @@ class Pool(EdgeKind):
     def is_linear(self) -> bool:
         """Whether the edge is linear in its source: an average is."""
         return self.kind == "average"
+
+    @property
+    def source_end(self) -> End:
+        """Linear, or as of a max-pooled convolution."""
+        return "linear" if self.is_linear else "convex where the other end is ≥ 0"
 
     def target_shape(self, source: Shape, channels: int | None) -> Shape | None:
         """(C, ⌊H/size⌋, ⌊W/size⌋)."""

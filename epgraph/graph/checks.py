@@ -19,7 +19,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 @dataclass(frozen=True)
 class Ends:
-    """An edge whose two ends exist and differ; ``at`` is where it stands in the file."""
+    """An edge whose two ends exist and, if it is not unary, differ; ``at`` is where it stands in the file."""
 
     index: int
     source: str
@@ -82,14 +82,15 @@ def check_names(architecture: Architecture) -> list[Diagnostic]:
 
 
 def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]]:
-    """Return the edges that join two different states, and a diagnostic for each that does not."""
+    """Return the edges that join two different states or act on one, and a diagnostic for each that does not."""
     known = [architecture.input.name, *architecture.states, architecture.output.name]
     names = set(known)
     good, found = [], []
     hints: dict[str, str] = {}
     for index, edge in enumerate(architecture.edges):
         at = architecture.edge_location(index)
-        missing = [(key, end) for key, end in (("from", edge.source), ("to", edge.target)) if end not in names]
+        written = [("from", edge.source), ("to", edge.target)] if edge.at is None else [("at", edge.at)]
+        missing = [(key, end) for key, end in written if end not in names]
         for key, end in missing:
             if end not in hints:
                 # The nearest of thousands of names takes milliseconds, which is too long for thousands of mistakes.
@@ -97,12 +98,18 @@ def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]
                 hints[end] = nearest(end, known[:12] if few else known)
             message = f"'{key}' names no state: '{end}'"
             found.append(Diagnostic(message, hints[end], (*at, key), rule="unknown-state"))
-        if edge.source == edge.target and not missing:
+        if edge.at is not None:
+            problem = None if missing else _no_unary(architecture, edge.at, edge.kind.name)
+            if problem:
+                found.append(Diagnostic(*problem, (*at, "at"), rule="edge-kind"))
+            elif not missing:
+                good.append(Ends(index, edge.source, edge.target, at))
+        elif edge.source == edge.target and not missing:
             found.append(
                 Diagnostic(
                     f"self-loop: the edge joins '{edge.source}' to itself, which makes Φ quadratic in that state "
                     "and its update no longer the minimiser of F",
-                    "join it to another state",
+                    f"join it to another state, or write {{at: {edge.source}, self: {{}}}} in its place",
                     (*at, "to"),
                     rule="self-loop",
                 )
@@ -121,6 +128,17 @@ def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]
                 )
             good.append(Ends(index, edge.source, edge.target, at))
     return good, found
+
+
+def _no_unary(architecture: Architecture, name: str, kind: str) -> tuple[str, str] | None:
+    """Why a term of a state's own would do nothing there, and what to do instead; None if it would."""
+    if name == architecture.input.name:
+        return f"'{kind}' acts on the input '{name}', which is clamped and does not move", "put it on another state"
+    cost = architecture.output.cost
+    if name == architecture.output.name and COSTS[cost].readout:
+        reason = f"'{kind}' acts on the output '{name}', which {cost} reads off outside the dynamics"
+        return reason, "put it on another state, or use another cost"
+    return None
 
 
 def check_reach(architecture: Architecture, ends: list[Ends]) -> list[Diagnostic]:

@@ -74,13 +74,18 @@ def _not_holomorphic(graph: NetworkGraph) -> Iterator[Diagnostic]:
         )
     for edge in graph.edges.values():
         # Of a clamped source the arg-max is that of a real image, and Φ is linear in what moves.
-        if not edge.kind.is_linear and not graph.states[edge.source].clamped:
-            yield _refusal(
-                "holomorphic",
-                f"edge '{edge.name}' ({edge.kind.label()}) takes a maximum, which complex numbers do not have",
-                "use pool: average or a stride, or learning.estimator: centered",
-            )
-            break
+        if not edge.bends(graph.input.name):
+            continue
+        if edge.unary:
+            reason, hint = "has a potential that is not continued to complex states", "leave it out"
+        else:
+            reason, hint = "takes a maximum, which complex numbers do not have", "use pool: average or a stride"
+        yield _refusal(
+            "holomorphic",
+            f"edge '{edge.name}' ({edge.kind.label()}) {reason}",
+            f"{hint}, or learning.estimator: centered",
+        )
+        break
     cost = graph.architecture.output.cost
     if not COSTS[cost].holomorphic:
         yield _refusal(

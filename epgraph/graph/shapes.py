@@ -78,11 +78,11 @@ def infer_shapes(
                 kind.check(source, target)
         except ShapeError as error:
             broken |= {edge.source, edge.target}
-            reason = fixed_by.get(edge.target)
+            reason = None if kind.unary else fixed_by.get(edge.target)
             why = f" (fixed by the edge {reason})" if reason and target is not None else ""
             found.append(
                 Diagnostic(
-                    f"shape mismatch: {kind.name} {edge.source}→{edge.target} {error.message}{why}",
+                    f"shape mismatch: {kind.name} {_between(edge, kind.unary)} {error.message}{why}",
                     error.hint,
                     (*edge.at, kind.name),
                     rule="shape-mismatch",
@@ -102,6 +102,10 @@ def infer_shapes(
         if _units(shape) > MAX_UNITS
     ]
     return shapes, found
+
+
+def _between(edge: Ends, unary: bool) -> str:
+    return f"at {edge.source}" if unary else f"{edge.source}→{edge.target}"
 
 
 def _unknown(architecture: Architecture, shapes: dict[str, Shape], ends: list[Ends]) -> list[Diagnostic]:

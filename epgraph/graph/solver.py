@@ -71,6 +71,10 @@ def _no_study(graph: NetworkGraph) -> Iterator[Diagnostic]:
         other = (["flow"] if dynamics.flow else []) + solvers
         reason = f"cannot be used together with {other[0]}: part of a step would be rounded back, or leave the grid"
         yield _refusal("state_bits", reason, without)
+    damped = next((edge.name for name in graph.dynamic for edge in graph.damped(name)), None)
+    if dynamics.state_bits and damped:
+        reason = f"cannot be used with the damped updates that edge '{damped}' needs: they would be rounded back"
+        yield _refusal("state_bits", reason, "set damping: null, which no longer descends, or leave the edge out")
     if dynamics.weight_bits == 1:
         yield _refusal("weight_bits", "needs at least 2: one is the sign", "e.g. weight_bits: 8")
     for name in graph.dynamic:
@@ -115,6 +119,9 @@ def _no_over_relaxation(graph: NetworkGraph, schedule: Schedule) -> tuple[str, s
         if not isinstance(graph.states[name].activation, ReLU | Identity):
             return f"state '{name}' has the activation {label}, where a step beyond the minimum may raise F", other
     for edge in graph.edges.values():
+        if edge.unary:
+            label = edge.kind.label()
+            return f"Φ is not linear in '{edge.source}' (edge '{edge.name}', {label}): a step beyond may raise F", other
         # Where the source is clamped, Φ is linear in what moves.
         if not edge.kind.is_linear and not graph.states[edge.source].clamped:
             label = edge.kind.label()

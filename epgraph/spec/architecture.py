@@ -19,8 +19,10 @@ from pydantic import (
     PlainSerializer,
     PlainValidator,
     PrivateAttr,
+    SerializerFunctionWrapHandler,
     Tag,
     create_model,
+    model_serializer,
     model_validator,
 )
 from pydantic.config import JsonDict
@@ -217,14 +219,39 @@ class StateSpec(Model):
         return self
 
 
+_ENDS = ("from", "to", "source", "target")
+"""Keys of the two ends of an edge, as written and as named in Python."""
+
+
+def _one_spelling(schema: dict[str, Any]) -> None:
+    """In JSON Schema: 'from' and 'to', or 'at' and neither of them."""
+    schema["required"] = [key for key in schema.get("required", []) if key not in _ENDS]
+    if not schema["required"]:
+        del schema["required"]
+    neither = {"not": {"anyOf": [{"required": ["from"]}, {"required": ["to"]}]}}
+    both = {"required": ["from", "to"], "properties": {"at": {"type": "null"}}}
+    schema["oneOf"] = [both, {"required": ["at"], **neither}]
+
+
 class EdgeBase(Model):
     """A weighted edge; besides the keys below it holds exactly one edge kind with its options."""
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, json_schema_extra=_one_spelling
+    )
 
     source: Name = Field(alias="from", description="State that A_e is applied to.", examples=["x"])
     target: Name = Field(
         alias="to", description="State that A_e reaches; the interaction is symmetric.", examples=["h1"]
     )
-    name: Name | None = Field(default=None, description="Name of the edge; left out, '<from>_<to>'.", examples=["head"])
+    at: Name | None = Field(
+        default=None,
+        description="The one state of a kind that acts on one alone, in place of 'from' and 'to'.",
+        examples=["h1"],
+    )
+    name: Name | None = Field(
+        default=None, description="Name of the edge; left out, '<from>_<to>' or '<at>_<kind>'.", examples=["head"]
+    )
     gain: NonNegativeFloat | None = Field(
         default=None,
         description="Initial weights are uniform in ±gain/√fan_in; left out, that of 'defaults'.",
@@ -233,14 +260,68 @@ class EdgeBase(Model):
     learning_rate: NonNegativeFloat | None = Field(
         default=None, description="Learning rate of the weight; left out, that of 'training'.", examples=[0.03, 0]
     )
+    tie: Name | None = Field(
+        default=None,
+        description="Name of another edge of the same kind, whose weight this one shares.",
+        examples=["h1_h2"],
+    )
+    frozen: bool = Field(
+        default=False, description="Whether the weight stays as it is: nothing is learnt of it.", examples=[True]
+    )
 
     @model_validator(mode="before")
     @classmethod
-    def _empty_options(cls, data: Any) -> Any:
+    def _plain(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
         # `dense:` with nothing after it is `dense: {}`.
-        if isinstance(data, dict):
-            return {key: {} if value is None and key in KINDS else value for key, value in data.items()}
-        return data
+        data = {key: {} if value is None and key in KINDS else value for key, value in data.items()}
+        if data.get("at") is None:
+            unary = next((name for name, kind in KINDS.items() if kind.unary and data.get(name) is not None), None)
+            if unary and not any(data.get(key) is not None for key in _ENDS):
+                raise PydanticCustomError(
+                    "edge_ends",
+                    "missing key 'at'",
+                    {"hint": f"'{unary}' acts on one state: e.g. {{at: h1, {unary}: …}}"},
+                )
+            return data
+        for key in _ENDS:
+            if data.get(key) is not None:
+                raise PydanticCustomError(
+                    "edge_ends",
+                    "an edge has 'at', or 'from' and 'to', found 'at' and '{key}'",
+                    {"key": key, "hint": "'at' for kinds that act on one state, 'from' and 'to' for all others"},
+                )
+        return {**data, "from": data["at"], "to": data["at"]}
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = handler(self)
+        if self.at is not None:
+            for key in _ENDS:
+                found.pop(key, None)
+        return found
+
+    @model_validator(mode="after")
+    def _kind_fits_ends(self) -> EdgeBase:
+        given = [name for name in KINDS if getattr(self, name) is not None]
+        if len(given) != 1:
+            return self
+        kind = KINDS[given[0]]
+        if kind.unary and self.at is None:
+            raise PydanticCustomError(
+                "edge_unary",
+                "'{kind}' acts on one state, found 'from' and 'to'",
+                {"kind": kind.name, "hint": f"write at: {self.source}, or at: {self.target}, in their place"},
+            )
+        if not kind.unary and self.at is not None:
+            unary = " or ".join(f"'{name}'" for name, one in KINDS.items() if one.unary)
+            raise PydanticCustomError(
+                "edge_binary",
+                "'{kind}' joins two states, found 'at'",
+                {"kind": kind.name, "hint": f"write from and to in its place, or use {unary}"},
+            )
+        return self
 
     @model_validator(mode="after")
     def _exactly_one_kind(self) -> EdgeBase:
@@ -301,7 +382,8 @@ class _Current:
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: core_schema.CoreSchema, handler: Any) -> Any:
         made = handler.resolve_ref_schema(handler(edge_spec().__pydantic_core_schema__))
-        return {**made, "allOf": [{"oneOf": [{"required": [name]} for name in KINDS]}]}
+        ends = {True: ["at"], False: ["from", "to"]}
+        return {**made, "allOf": [{"oneOf": [{"required": [name, *ends[kind.unary]]} for name, kind in KINDS.items()]}]}
 
     @staticmethod
     def _read(value: Any) -> EdgeBase:
@@ -396,6 +478,13 @@ class DynamicsSpec(Model):
         description="How nudging moves a linear output under the squared error: the published explicit step, or its "
         "fixed point (p + βy)/(1 + β).",
         examples=["closed_form"],
+    )
+    damping: Annotated[float, Field(gt=0, lt=2)] | None = Field(
+        default=1.5,
+        description="Factor c of the updates of states that act on themselves by 'self', which go "
+        "min(1, c/(1 + mκ)) of the way, with m the largest slope of σ and κ a bound on ‖W‖: below 2 they never raise "
+        "F. null goes all the way.",
+        examples=[1.5],
     )
     flow: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.0,

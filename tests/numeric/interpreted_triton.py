@@ -106,6 +106,19 @@ def test_all_options() -> None:
     compare(OPTIONS, "coloring", 1e-5, steps=(2, 1))
 
 
+@pytest.mark.parametrize("damping", [1.5, None])
+def test_terms_of_one_state(damping: float | None) -> None:
+    """A kernel must not write a state that its other programs still read: with 17 channels there are several."""
+    own = [
+        {"at": "a", "self": {"kernel": 3}, "gain": 2.0},
+        {"at": "e", "self": {}},
+        {"at": "f", "memory": {"patterns": 3, "per_pixel": True}},
+        {"from": "d", "to": "e", "dense": {}, "tie": "d_e"},
+    ]
+    dynamics = {"schedule": "coloring", "damping": damping}
+    compare({**MIXED, "edges": [*MIXED["edges"], *own], "dynamics": dynamics}, "coloring", 1e-5)
+
+
 @pytest.mark.parametrize(("seed", "schedule"), [(1, "synchronous"), (2, "forward_backward")])
 def test_random_topologies(seed: int, schedule: str) -> None:
     compare(random_architecture(random.Random(seed), max_states=5), schedule, 1e-5, steps=(1, 1))

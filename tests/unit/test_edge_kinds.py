@@ -345,6 +345,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "conv": {"kernel": 3},
     "conv_transpose": {"kernel": 3, "stride": 2},
     "pool": {"kind": "max"},
+    "memory": {"patterns": 4},
 }
 
 
