@@ -10,7 +10,8 @@ from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph.network import examine
 from epgraph.graph.rules import rule_warnings
 from epgraph.spec import Architecture, override, parse, raise_for, validate
-from epgraph.spec.document import MAX_BYTES
+from epgraph.spec.document import MAX_BYTES, Document
+from epgraph.spec.expand import expand, include, without_repetitions
 
 
 def load(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Architecture:
@@ -41,14 +42,19 @@ def inspect(
 
     A file that is no YAML at all still raises, since nothing else can be said about it.
     """
-    document = parse(*_read(source))
-    override(document, list(overrides))
-    architecture, diagnostics = validate(document)
+    architecture, diagnostics = validate(flat_document(source, overrides))
     if architecture is not None:
         graph, found = examine(architecture)
         found += [] if graph is None else rule_warnings(graph)
         diagnostics += [architecture.locate(d) for d in found]
-    return architecture, diagnostics
+    return architecture, without_repetitions(diagnostics)
+
+
+def flat_document(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Document:
+    """Read a file, what it includes and the overrides, and write out its blocks, parameters and patterns."""
+    document = include(parse(*_read(source)))
+    override(document, list(overrides))
+    return expand(document)
 
 
 def _read(source: str | os.PathLike[str]) -> tuple[str | bytes, str]:

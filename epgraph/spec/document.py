@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
@@ -46,6 +46,15 @@ class _Node:
     height: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value of an expanded or merged document comes from: a place in another one, and how it came from there."""
+
+    document: Document
+    at: Location
+    trail: tuple[str, ...] = ()
+
+
 @dataclass
 class Document:
     """Plain values of a YAML file with the positions they came from.
@@ -64,6 +73,10 @@ class Document:
         Where the text that begins at a position ends: that of a key where a block mapping begins with it.
     source
         The text itself.
+    origins
+        What other documents the values at and below a location come from, where this one was made of others.
+    partial
+        Whether parts at fault were left out, so that nothing follows from what is missing.
     """
 
     name: str
@@ -74,6 +87,8 @@ class Document:
     assigned: dict[Location, str] = field(default_factory=dict)
     ends: dict[Mark, Mark] = field(default_factory=dict)
     source: Source | None = None
+    origins: dict[Location, Origin] = field(default_factory=dict)
+    partial: bool = False
 
     def locate(self, diagnostic: Diagnostic) -> Diagnostic:
         """Give a diagnostic the position of its location, or of the nearest enclosing one."""
@@ -87,6 +102,11 @@ class Document:
             # A name that an assignment brought into being stands nowhere in the file.
             if at and assigned[: len(at)] == at and at not in self.values:
                 return diagnostic.located(place, None, None)
+        for depth in range(len(at), -1 if self.origins else len(at), -1):
+            origin = self.origins.get(at[:depth])
+            if origin is not None:
+                trail = (*diagnostic.trail, *origin.trail)
+                return origin.document.locate(replace(diagnostic, at=(*origin.at, *at[depth:]), trail=trail))
         if diagnostic.on_key and at in self.keys:
             return self.point(diagnostic, self.keys[at])
         while at not in self.values and at:

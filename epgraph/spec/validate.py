@@ -68,7 +68,7 @@ def validate(document: Document) -> tuple[Architecture | None, list[Diagnostic]]
         message = f"expected a mapping of keys, found {describe(data)}"
         problems.append(Diagnostic(message, "start with 'epgraph: 1'", rule="wrong-type"))
         return None, [document.locate(p) for p in problems]
-    newer = _newer_language(data.get("epgraph"))
+    newer = version_problem(data.get("epgraph"))
     if newer:
         return None, [document.locate(p) for p in (*problems, newer)]
     architecture: Architecture | None = None
@@ -89,7 +89,19 @@ def validate(document: Document) -> tuple[Architecture | None, list[Diagnostic]]
             architecture._partial = True
     if architecture is not None:
         architecture._document = document
+        architecture._partial = architecture._partial or document.partial
     return architecture, [document.locate(p) for p in problems]
+
+
+def mistakes(states: dict[str, Any], edges: list[Any]) -> list[Diagnostic]:
+    """Return what is wrong with states and edges by themselves, whatever network they stand in."""
+    around = {"epgraph": LANGUAGE, "input": {"shape": [1]}, "output": {"classes": 1}}
+    filler = [{"from": "x", "to": "y", "dense": {}}]
+    try:
+        Architecture.model_validate({**around, "states": states, "edges": edges or filler})
+    except ValidationError as error:
+        return [explain(d) for d in error.errors(include_url=False)]
+    return []
 
 
 def explain(error: ErrorDetails) -> Diagnostic:
@@ -213,10 +225,11 @@ def _number(bound: float) -> str:
     return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
 
 
-def _newer_language(version: object) -> Diagnostic | None:
+def version_problem(version: object) -> Diagnostic | None:
+    """Return what is wrong with the version of a file; None where this epgraph reads it."""
     if isinstance(version, int) and not isinstance(version, bool) and version > LANGUAGE:
         return Diagnostic(
-            f"this file is written in language version {version}, and this epgraph reads version {LANGUAGE}",
+            f"this file is written in language version {version}, and this epgraph reads up to version {LANGUAGE}",
             "upgrade epgraph",
             ("epgraph",),
             rule="version",
