@@ -2,7 +2,7 @@
 
 from epgraph.graph.doubts import doubts
 from epgraph.graph.guarantees import guaranteed
-from epgraph.graph.load import inspect, load
+from epgraph.graph.load import inspect, load, read
 from epgraph.graph.network import Edge, NetworkGraph, State, build
 from epgraph.graph.rules import check_rule
 from epgraph.graph.schedule import SCHEDULES, Schedule, make_schedule
@@ -22,4 +22,5 @@ __all__ = [
     "inspect",
     "load",
     "make_schedule",
+    "read",
 ]

@@ -9,9 +9,8 @@ from pathlib import Path
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph.network import examine
 from epgraph.graph.rules import rule_warnings
-from epgraph.spec import Architecture, override, parse, raise_for, validate
+from epgraph.spec import Architecture, expand, include, override, parse, raise_for, validate, without_repetitions
 from epgraph.spec.document import MAX_BYTES, Document
-from epgraph.spec.expand import expand, include, without_repetitions
 
 
 def load(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Architecture:
@@ -52,12 +51,13 @@ def inspect(
 
 def flat_document(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Document:
     """Read a file, what it includes and the overrides, and write out its blocks, parameters and patterns."""
-    document = include(parse(*_read(source)))
+    document = include(parse(*read(source)))
     override(document, list(overrides))
     return expand(document)
 
 
-def _read(source: str | os.PathLike[str]) -> tuple[str | bytes, str]:
+def read(source: str | os.PathLike[str]) -> tuple[str | bytes, str]:
+    """Return the text of a file, or the text given, and what to call it."""
     if isinstance(source, str) and ("\n" in source or source.lstrip().startswith("{") or not source):
         return source, "<text>"
     path = Path(source)

@@ -10,7 +10,7 @@ from epgraph.edges import KINDS
 from epgraph.errors import Diagnostic, EpgraphError, Location
 from epgraph.spec.document import MAX_BYTES, Document, Origin, parse
 from epgraph.spec.expand.limits import MAX_FILES
-from epgraph.spec.expand.version import sugar_in, too_old
+from epgraph.spec.expand.version import escaped, sugar_in, too_old
 from epgraph.spec.validate import describe, version_problem
 
 OWN = ("epgraph", "include")
@@ -130,7 +130,7 @@ class _Merging:
             sugar = sugar_in(part.data)
             if sugar is not None:
                 self.report(part, too_old(sugar), included)
-            part.data = _escaped(part.data)
+            part.data = escaped(part.data)
         self.add(part, [*chain, full], included)
 
     def merge(self, document: Document, key: str, value: Any, trail: tuple[str, ...]) -> None:
@@ -170,14 +170,3 @@ def _with_trail(problem: Diagnostic, trail: tuple[str, ...]) -> Diagnostic:
 
 def _at(problem: Diagnostic, at: Location) -> Diagnostic:
     return replace(problem, at=at)
-
-
-def _escaped(value: Any) -> Any:
-    """Upgrade values of version 1: a dollar sign there is a dollar sign."""
-    if isinstance(value, str):
-        return value.replace("$", "$$")
-    if isinstance(value, dict):
-        return {key: _escaped(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_escaped(entry) for entry in value]
-    return value

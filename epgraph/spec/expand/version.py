@@ -39,7 +39,7 @@ def too_old(at: Location) -> Diagnostic:
     return Diagnostic(message, "write 'epgraph: 2', or run 'epgraph upgrade FILE'", at, on_key=True, rule="version")
 
 
-def upgrade(text: str, name: str = "<text>") -> str:
+def upgrade(content: str | bytes, name: str = "<text>") -> str:
     """Rewrite a file in the newest version of the language; comments and layout stay.
 
     Raises
@@ -47,7 +47,9 @@ def upgrade(text: str, name: str = "<text>") -> str:
     EpgraphError
         If the text is not YAML, says no version that can be upgraded, or a dollar sign in it is written as an escape.
     """
-    document = parse(text, name)
+    document = parse(content, name)
+    assert document.source is not None, "parse gives the document its text"
+    text = document.source.text
     data = document.data
     version = data.get("epgraph") if isinstance(data, dict) else None
     if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version <= LANGUAGE:
@@ -74,6 +76,17 @@ def upgrade(text: str, name: str = "<text>") -> str:
             found = "this text has a '$' that cannot be doubled where it stands"
             raise EpgraphError(document.locate(Diagnostic(found, "write it as a plain '$'", at, rule="version")))
     return text
+
+
+def escaped(value: Any) -> Any:
+    """Double the dollar signs of plain values, so that they are dollar signs in version 2 as well."""
+    if isinstance(value, str):
+        return value.replace("$", "$$")
+    if isinstance(value, dict):
+        return {key: escaped(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [escaped(entry) for entry in value]
+    return value
 
 
 def _value(data: Any, at: Location) -> Any:
