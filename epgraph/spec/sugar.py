@@ -122,3 +122,22 @@ class PatternSpec(Model):
 
 
 GroupField = Annotated[Selection, Field(description="States of the group: names, globs, other groups.")]
+
+
+class SugarSpec(Model):
+    """Sections that are written out before a network is checked."""
+
+    include: Annotated[str, Field(min_length=1)] | list[Annotated[str, Field(min_length=1)]] = Field(
+        default_factory=list,
+        description="Files whose sections come before those of this one, which win; paths are relative to this file.",
+        examples=[["blocks/residual.yaml"]],
+    )
+    parameters: Parameters = Field(default_factory=dict)
+    blocks: dict[Name, BlockSpec] = Field(
+        default_factory=dict, description="Templates of states and edges by name; an instance is a state with 'block'."
+    )
+    groups: dict[Name, GroupField] = Field(
+        default_factory=dict,
+        description="Names of several states, for the ends of edges.",
+        examples=[{"late": ["h3.*", "h4.*"]}],
+    )

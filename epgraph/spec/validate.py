@@ -119,7 +119,7 @@ def explain(error: ErrorDetails) -> Diagnostic:
         expected = f"'{_last_key(at)}' expects {_EXPECTED[kind]}, found {describe(value)}"
         return Diagnostic(expected, _instead(kind, value, at), at, rule=rule)
     if kind == "literal_error":
-        if isinstance(value, str) and value == str(ctx["expected"]):
+        if isinstance(value, str) and value in str(ctx["expected"]).split(" or "):
             message = f"'{_last_key(at)}' expects {ctx['expected']}, found {describe(value)}"
             return Diagnostic(message, f"write {value} without quotes", at, rule=rule)
         return Diagnostic(
