@@ -180,7 +180,10 @@ class _Parser:
             assert self.document.source is not None, "parse gives the document its text"
             character = self.document.source.line(mark[0])[mark[1] - 1 : mark[1]]
             message = f"this is not YAML: {error.problem or error.context}"
-            raise self.fail(message, _yaml_hint(error, character), mark) from None
+            hint = _yaml_hint(error, character)
+            if "$(" in self.document.source.line(mark[0])[: mark[1]]:
+                hint = "put an expression that holds brackets, commas or ': ' in quotes: \"$(widths[0])\""
+            raise self.fail(message, hint, mark) from None
         except yaml.YAMLError as error:
             # Characters that YAML forbids come with an offset, in bytes where libyaml reads, instead of a mark.
             offset = max(0, int(getattr(error, "position", 0)))

@@ -29,9 +29,12 @@ def read_defaults(
         failures = work.failures
         value = work.resolve(value, here, scope, frame)
         if work.failures != failures:
+            cascade.broken.add(key)
             continue
         if key in KINDS:
             cascade.kinds[key] = _options(work, key, {} if value is None else value, here, frame, trail)
+            if work.failures != failures:
+                cascade.broken.add(key)
         else:
             cascade.keys[key] = (value, Origin(work.source, here, trail))
     return cascade

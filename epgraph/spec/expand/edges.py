@@ -87,6 +87,8 @@ def _meant(work: Work, frame: Frame, name: str, at: Location, key: str) -> str |
         return found_state
     if frame.spec is None and name in work.ends:
         return name
+    if any(member is BROKEN and re.match(rf"{re.escape(part)}\d*([._]|$)", name) for part, member in frame.members.items()):
+        return BROKEN
     known = [*frame.ports, *frame.members, *frame.reach, *(work.ends if frame.spec is None else ())]
     hint = nearest(name, list(dict.fromkeys(known)))
     if frame.spec is not None and not hint.startswith("did you mean"):
@@ -191,7 +193,7 @@ def _edge(work: Work, groups: dict[str, Any], frame: Frame, raw: Any, at: Locati
         return
     failures = work.failures
     entry = work.resolve(raw, at, frame.scope, frame)
-    if work.failures != failures:
+    if work.failures != failures or frame.cascade.broken & set(entry):
         return
     keys = {key: entry[key] for key in (*_ENDS, *PATTERN_KEYS) if entry.get(key) is not None}
     texts = all(_is_selection(value) for key, value in keys.items() if key != "apart")

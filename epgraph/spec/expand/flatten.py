@@ -46,7 +46,8 @@ def expand(document: Document) -> Document:
     except TooMuchError as error:
         hint = "repeat less, or write a file for each network"
         work.report(Diagnostic(str(error), hint, error.at, rule="too-large"))
-        flat = {**{k: v for k, v in data.items() if k not in SECTIONS}, "states": {}, "edges": []}
+        left = {key: value for key, value in data.items() if key not in (*SECTIONS, "defaults") and not _has_dollar(value)}
+        flat = {**_STAND_IN, **left, "states": {}, "edges": _filler(left)}
     made = Document(document.name, flat, problems=work.problems, source=document.source, origins=work.origins)
     made.partial = document.partial or work.failures > 0
     return made
@@ -114,7 +115,7 @@ def _flat(work: Work) -> dict[str, Any]:
         flat["defaults"] = defaults
     blocks = Blocks(work)
     # The file's own defaults of states and edges stay what they are; only options of kinds are written out.
-    root = Frame("", "", (), scope, Cascade({}, cascade.kinds))
+    root = Frame("", "", (), scope, Cascade({}, cascade.kinds, cascade.broken))
     states, edges = data.get("states"), data.get("edges")
     if isinstance(states, dict):
         declare(work, blocks, root, states)
@@ -124,10 +125,18 @@ def _flat(work: Work) -> dict[str, Any]:
     _unused(work, blocks, root)
     flat["states"] = work.states if isinstance(states, dict) or states is None else states
     flat["edges"] = work.edges if isinstance(edges, list) or (edges is None and work.edges) else edges
-    if edges is None and not work.edges:
+    if not work.edges and work.failures:
+        # What there would be is not known, and that there is none is not to be said.
+        flat["edges"] = _filler(flat)
+    elif edges is None and not work.edges:
         del flat["edges"]
     order = [*Architecture.model_fields, *flat]
     return {key: flat[key] for key in dict.fromkeys(order) if key in flat}
+
+
+def _filler(flat: dict[str, Any]) -> list[Any]:
+    source, target = _ends(flat)
+    return [{"from": source, "to": target, "dense": {}}]
 
 
 _STAND_IN = {"input": {"shape": [1]}, "output": {"classes": 1}}
@@ -176,9 +185,11 @@ def without_repetitions(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
     for diagnostic in diagnostics:
         if diagnostic.line is not None:
             key = (diagnostic.rule, diagnostic.severity, diagnostic.file, diagnostic.line, diagnostic.column, diagnostic.at)
-            if key in first and (diagnostic.trail or kept[first[key]].trail):
-                more[first[key]] = more.get(first[key], 0) + 1
-                continue
+            if key in first:
+                same = kept[first[key]]
+                if diagnostic.trail or same.trail or diagnostic.message == same.message:
+                    more[first[key]] = more.get(first[key], 0) + 1
+                    continue
             first.setdefault(key, len(kept))
         kept.append(diagnostic)
     for index, number in more.items():

@@ -114,6 +114,7 @@ def _state(work: Work, frame: Frame, name: str, entry: Any, at: Location) -> Non
 
 
 def _taken(work: Work, frame: Frame, name: str, flat: str, at: Location) -> None:
+    frame.members.setdefault(name, BROKEN)
     other = work.origins.get(("states", flat))
     where = work.source.locate(Diagnostic("", at=other.at, on_key=True)) if other else None
     place = f" at {where.file}:{where.line}:{where.column}" if where and where.line else ""
@@ -128,8 +129,10 @@ def _instances(work: Work, blocks: Blocks, frame: Frame, name: str, entry: dict[
     frame.members.setdefault(name, BROKEN)
     if work.failures != failures:
         return
-    spec = work.check(InstanceSpec, {**_null(entry), **plain}, at, frame)
     block = plain["block"]
+    template = blocks.known.get(block) if isinstance(block, str) else None
+    hints = {name: f"it is a parameter: write with: {{{name}: …}}" for name in (template.parameters if template else ())}
+    spec = work.check(InstanceSpec, {**_null(entry), **plain}, at, frame, hints)
     if isinstance(block, str) and block not in blocks.known:
         if block not in blocks.broken:
             known = [*blocks.known, *sorted(blocks.broken)]
@@ -139,9 +142,8 @@ def _instances(work: Work, blocks: Blocks, frame: Frame, name: str, entry: dict[
     if isinstance(block, str):
         # Also where the instance is wrong: the block is meant to be used.
         blocks.used.add(block)
-    if spec is None:
+    if spec is None or template is None:
         return
-    template = blocks.known[spec.block]
     if not _given(work, frame, spec, template, entry, at):
         return
     path = frame.path()
@@ -247,7 +249,7 @@ def _open(work: Work, child: Frame, spec: InstanceSpec, template: BlockSpec, num
             else:
                 value = work.resolve(each, at, outer, frame)
                 if work.failures == failures and not (isinstance(value, list) and len(value) == count):
-                    size = f"{len(value)} of them" if isinstance(value, list) else describe(value)
+                    size = str(len(value)) if isinstance(value, list) else describe(value)
                     found = f"'each' needs one value for each of {count} instances, found {size}"
                     work.report(Diagnostic(found, "", at, rule="wrong-length"), frame)
                 value = value[number - 1] if work.failures == failures else None

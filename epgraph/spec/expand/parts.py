@@ -15,17 +15,26 @@ Value = tuple[Any, Origin]
 
 @dataclass(frozen=True)
 class Cascade:
-    """Defaults that reach a frame from the block, the instance, and what holds them: of states and edges, and of kinds."""
+    """Defaults that reach a frame from the block, the instance, and what holds them.
+
+    Attributes
+    ----------
+    keys, kinds
+        Those of states and edges, and options of kinds.
+    broken
+        Kinds whose options are wrong, so that nothing is known about edges of that kind.
+    """
 
     keys: dict[str, Value] = field(default_factory=dict)
     kinds: dict[str, dict[str, Value]] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
 
     def under(self, later: Cascade) -> Cascade:
         """Return these defaults with others put over them."""
         kinds = {name: dict(options) for name, options in self.kinds.items()}
         for name, options in later.kinds.items():
             kinds[name] = {**kinds.get(name, {}), **options}
-        return Cascade({**self.keys, **later.keys}, kinds)
+        return Cascade({**self.keys, **later.keys}, kinds, self.broken | later.broken)
 
 
 class Broken:

@@ -67,8 +67,13 @@ class Work:
             return [self.resolve(entry, (*at, i), scope, frame) for i, entry in enumerate(value)]
         return value
 
-    def check(self, model: type[Spec], value: Any, at: Location, frame: Frame | None = None) -> Spec | None:
-        """Validate a part of the sugar against its model; None, with everything that is wrong reported."""
+    def check(
+        self, model: type[Spec], value: Any, at: Location, frame: Frame | None = None, hints: dict[str, str] | None = None
+    ) -> Spec | None:
+        """Validate a part of the sugar against its model; None, with everything that is wrong reported.
+
+        ``hints`` says where keys belong that the model does not know.
+        """
         try:
             return model.model_validate(value)
         except ValidationError as error:
@@ -77,7 +82,8 @@ class Work:
                 inner = tuple(part for part in details["loc"] if part not in _BRANCHES)
                 found = explain({**details, "loc": (*at, *inner)})
                 if details["type"] == "extra_forbidden":
-                    found = Diagnostic(found.message, nearest(str(inner[-1]), known), found.at, True, rule=found.rule)
+                    key = str(inner[-1])
+                    found = replace(found, hint=(hints or {}).get(key) or nearest(key, known))
                 self.report(found, frame)
             return None
 
