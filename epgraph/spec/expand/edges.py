@@ -275,8 +275,9 @@ def _among(
     left_out = _left_out(work, groups, frame, keys, at)
     if names is None or left_out is None:
         return None
-    order = {name: i for i, name in enumerate((work.ends[0], *work.states, work.ends[1]))}
-    ordered = sorted((name for name in names if name not in left_out), key=lambda name: order.get(name, 0))
+    # What lies outside of a block comes first, as the input does; the output comes last.
+    order = {name: i for i, name in enumerate((*frame.reach_flat, work.ends[1]))}
+    ordered = sorted((name for name in names if name not in left_out), key=lambda name: order.get(name, -1))
     apart = keys.get("apart")
     steps = sorted({apart} if isinstance(apart, int) else set(apart)) if apart else range(1, len(ordered))
     number = sum(max(0, len(ordered) - step) for step in steps)

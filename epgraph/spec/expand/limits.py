@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from epgraph.errors import Location
 
-MAX_MADE = 10_000
+MAX_MADE = 4_000
 """Most states and edges that the sugar of a file may make."""
 
 MAX_NESTING = 16
