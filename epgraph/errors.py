@@ -85,7 +85,7 @@ class Diagnostic:
     source
         The text of the file, for an excerpt.
     trail
-        How the network came to what stands there: the instances of blocks, and the files that include it, innermost first.
+        How the network came to what stands there, innermost first: instances of blocks, and files that include it.
     """
 
     message: str

@@ -48,7 +48,7 @@ class _Node:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a value of an expanded or merged document comes from: a place in another one, and how it came from there."""
+    """Where a value of an expanded or merged document comes from: a place in another one, and how it got there."""
 
     document: Document
     at: Location
@@ -77,6 +77,8 @@ class Document:
         What other documents the values at and below a location come from, where this one was made of others.
     partial
         Whether parts at fault were left out, so that nothing follows from what is missing.
+    headless
+        Whether the input or the output is among them, so that nothing can be said about ends and shapes.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Document:
     source: Source | None = None
     origins: dict[Location, Origin] = field(default_factory=dict)
     partial: bool = False
+    headless: bool = False
 
     def locate(self, diagnostic: Diagnostic) -> Diagnostic:
         """Give a diagnostic the position of its location, or of the nearest enclosing one."""
@@ -100,7 +103,7 @@ class Document:
                 return diagnostic.located(self.assigned[at[:depth]], None, None)
         for assigned, place in self.assigned.items():
             # A name that an assignment brought into being stands nowhere in the file.
-            if at and assigned[: len(at)] == at and at not in self.values:
+            if at and assigned[: len(at)] == at and at not in self.values and not self.origins:
                 return diagnostic.located(place, None, None)
         for depth in range(len(at), -1 if self.origins else len(at), -1):
             origin = self.origins.get(at[:depth])

@@ -23,7 +23,7 @@ Reference = Annotated[
 Selection = Annotated[
     Reference | list[Reference],
     Field(
-        description="A state, a list of states, the name of a group, or a glob such as 'h*.b' over the names of states.",
+        description="A state, a list of states, the name of a group, or a glob such as 'h*.b' over names of states.",
         examples=["h*.b", ["h1", "h2"]],
     ),
 ]
@@ -93,7 +93,9 @@ class InstanceSpec(Model):
         default_factory=dict, description="State that each further port is.", examples=[{"other": "h1"}]
     )
     defaults: dict[str, Any] = Field(
-        default_factory=dict, description="Defaults of these instances, before those of the block.", examples=[{"gain": 0.6}]
+        default_factory=dict,
+        description="Defaults of these instances, before those of the block.",
+        examples=[{"gain": 0.6}],
     )
     join: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{0,8}$")] = Field(
         default="_",
@@ -103,7 +105,7 @@ class InstanceSpec(Model):
 
 
 class PatternSpec(Model):
-    """The keys of an edge that stands for several, beside its kind: every 'from' with every 'to', or all pairs among."""
+    """Keys of an edge that stands for several, beside its kind: every 'from' with every 'to', or all pairs among."""
 
     source: Selection | None = Field(default=None, alias="from", description="Where the edges come from.")
     target: Selection | None = Field(default=None, alias="to", description="Where the edges go to.")
@@ -134,7 +136,9 @@ class SugarSpec(Model):
     )
     parameters: Parameters = Field(default_factory=dict)
     blocks: dict[Name, BlockSpec] = Field(
-        default_factory=dict, description="Templates of states and edges by name; an instance is a state with 'block'."
+        default_factory=dict,
+        description="Templates of states and edges by name; an instance is a state with 'block'.",
+        examples=[{"layer": {"states": {"s": {"channels": 8}}, "edges": [{"from": "in", "to": "s", "dense": {}}]}}],
     )
     groups: dict[Name, GroupField] = Field(
         default_factory=dict,

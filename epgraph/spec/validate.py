@@ -87,6 +87,8 @@ def validate(document: Document) -> tuple[Architecture | None, list[Diagnostic]]
         if architecture is not None:
             architecture._dropped_edges = bad_edges
             architecture._partial = True
+    if document.headless:
+        architecture = None
     if architecture is not None:
         architecture._document = document
         architecture._partial = architecture._partial or document.partial

@@ -182,7 +182,9 @@ def test_expand_prints_the_same_network(path: Path, tmp_path: Path, capsys: pyte
 
 def test_expand_says_where_everything_comes_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "net.yaml"
-    file.write_text(HEAD + LAYER + "states: {h: {block: layer, from: x, repeat: 2}}\nedges: [{from: h, to: y, dense: {}}]\n")
+    file.write_text(
+        HEAD + LAYER + "states: {h: {block: layer, from: x, repeat: 2}}\nedges: [{from: h, to: y, dense: {}}]\n"
+    )
     assert run(["expand", str(file)]) == 0
     text = capsys.readouterr().out
     assert f"h2_s: {{shape: [4]}}   # {file}:6, in block 'layer' as h2, at {file}:8:10\n" in text
@@ -213,7 +215,8 @@ FOUR = HEAD + "states:\n" + "".join(f"  h{k}: {{shape: [4]}}\n" for k in range(1
 )
 def test_patterns(entry: str, expected: list[tuple[str, str]]) -> None:
     chain = "".join(f"  - {{from: {'x' if k == 1 else f'h{k - 1}'}, to: h{k}, dense: {{}}}}\n" for k in range(1, 5))
-    text = f"{FOUR}groups: {{late: [h3, h4]}}\nedges:\n{chain}  - {{from: h4, to: y, dense: {{}}}}\n  - {entry}, dense: {{}}}}\n"
+    chain += "  - {from: h4, to: y, dense: {}}\n"
+    text = f"{FOUR}groups: {{late: [h3, h4]}}\nedges:\n{chain}  - {entry}, dense: {{}}}}\n"
     assert ends(text)[5:] == expected
 
 
@@ -236,7 +239,13 @@ def test_include_merges_by_key_and_this_file_wins(tmp_path: Path) -> None:
     )
     found = ep.load(net)
     assert found.states["h_s"].shape == (5,)
-    assert [(e.source, e.target) for e in found.edges] == [("x", "h_s"), ("x", "y"), ("h_s", "y"), ("x", "k"), ("k", "y")]
+    assert [(e.source, e.target) for e in found.edges] == [
+        ("x", "h_s"),
+        ("x", "y"),
+        ("h_s", "y"),
+        ("x", "k"),
+        ("k", "y"),
+    ]
     kind = found.edges[3].kind.model_dump()
     assert (kind["kernel"], kind["padding"], found.defaults.gain) == (3, 2, 0.1)
 
@@ -244,7 +253,9 @@ def test_include_merges_by_key_and_this_file_wins(tmp_path: Path) -> None:
 def test_a_mistake_in_an_included_file_names_both_places(tmp_path: Path) -> None:
     blocks, net = tmp_path / "blocks.yaml", tmp_path / "net.yaml"
     blocks.write_text(LAYER.replace("shape", "shap"))
-    net.write_text(HEAD + "include: [blocks.yaml]\nstates: {h: {block: layer, from: x}}\nedges: [{from: h, to: y, dense: {}}]\n")
+    net.write_text(
+        HEAD + "include: [blocks.yaml]\nstates: {h: {block: layer, from: x}}\nedges: [{from: h, to: y, dense: {}}]\n"
+    )
     with pytest.raises(ep.EpgraphError) as caught:
         ep.load(net)
     (found,) = caught.value.diagnostics
@@ -286,7 +297,8 @@ def test_set_reaches_parameters_and_blocks() -> None:
 
 
 def test_upgrade_changes_nothing_but_version_and_dollars(tmp_path: Path) -> None:
-    old = "# costs $5\nepgraph: 1   # $\nname: \"a $b\"\ninput: {shape: [3]}\noutput: {classes: 2}\nedges: [{from: x, to: y, dense: {}}]\n"
+    rest = "input: {shape: [3]}\noutput: {classes: 2}\nedges: [{from: x, to: y, dense: {}}]\n"
+    old = f'# costs $5\nepgraph: 1   # $\nname: "a $b"\n{rest}'
     new = upgrade(old)
     assert new == old.replace("epgraph: 1", "epgraph: 2").replace('"a $b"', '"a $$b"')
     assert ep.load(new).name == ep.load(old).name == "a $b"
@@ -315,10 +327,8 @@ def accepted(text: str) -> bool:
     return jsonschema.Draft202012Validator(json_schema()).is_valid(parse(text).data)
 
 
-SUGAR = (
-    HEAD
-    + textwrap.dedent(
-        """\
+SUGAR = HEAD + textwrap.dedent(
+    """\
         defaults: {conv: {kernel: 3, padding: 1}}
         parameters: {widths: [8, 16]}
         include: []
@@ -332,14 +342,14 @@ SUGAR = (
               - {from: a, to: b, conv: {stride: $s}}
             out: b
         states:
-          h: {block: pair, from: x, repeat: $n, with: {channels: {each: $widths}}, ports: {other: x}, defaults: {gain: 1}}
+          h: {block: pair, from: x, repeat: $n, with: {channels: {each: $widths}}, ports: {other: x},
+              defaults: {gain: 1}}
         groups: {all: [h*]}
         edges:
           - {from: [h, h.a], to: y, dense: {}}
           - {among: all, apart: [1, 2], except: [h1], identity: {scale: $s}}
         training: {epochs: $epochs}
         """
-    )
 )
 
 
@@ -377,12 +387,15 @@ BOMBS = {
     "nested repeats": HEAD
     + LAYER
     + "".join(
-        f"  b{k}: {{states: {{s: {{block: {f'b{k - 1}' if k else 'layer'}, from: in, repeat: 50}}}}}}\n" for k in range(8)
+        f"  b{k}: {{states: {{s: {{block: {f'b{k - 1}' if k else 'layer'}, from: in, repeat: 50}}}}}}\n"
+        for k in range(8)
     )
     + "states: {h: {block: b7, from: x, repeat: 100}}\n",
     "all pairs": ROW + "  - {among: '*', dense: {}}\n",
     "products": ROW + "  - {from: '*', to: '*', dense: {}}\n" * 20,
-    "lists of lists": HEAD + "parameters:\n  a: $(range(1000))\n" + "".join(f"  b{k}: $([a]*1000)\n" for k in range(30)),
+    "lists of lists": HEAD
+    + "parameters:\n  a: $(range(1000))\n"
+    + "".join(f"  b{k}: $([a]*1000)\n" for k in range(30)),
     "powers": HEAD + "parameters: {a: $(9**64**64), b: $(9**64), c: \"$('a'*10**9)\"}\n",
     "brackets": HEAD + f"parameters: {{a: $({'(' * 400}1{')' * 400})}}\n",
     "a list in every state": ROW.replace("[4]", "$(range(1000))"),

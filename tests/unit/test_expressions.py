@@ -59,7 +59,11 @@ def test_value(text: str, expected: object) -> None:
         ("$", "'$' begins an expression", "write $name, $(…), or '$$' for a dollar sign"),
         ("$(1 + ", "the bracket of '$(' is not closed", "end the expression with ')'"),
         ("$(1 +)", "'1 +' is not an expression: invalid syntax", "arithmetic as in Python, e.g. $(2 * channels)"),
-        ("$(sqr(2))", "there is no function 'sqr'", "known: min, max, abs, round, len, sum, int, float, range, ceil, floor"),
+        (
+            "$(sqr(2))",
+            "there is no function 'sqr'",
+            "known: min, max, abs, round, len, sum, int, float, range, ceil, floor",
+        ),
         ("$(widths[3])", "the list has no entry of that number (the first is 0)", ""),
         ("$(1 / 0)", "division by zero", ""),
         ("$(widths * half)", "'*' does not work between a list and a number", ""),
@@ -82,8 +86,22 @@ def test_reason(text: str, message: str, hint: str | None) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["().__class__", "[x for x in widths]", "lambda: 1", "f'{channels}'", "min(widths, key=abs)", "(a := 1)", "{1: 2}",
-     "min(*widths)", "b'a'", "...", "1j", "__import__('os')", "'%1000000000d' % 1", "kind.upper()"],
+    [
+        "().__class__",
+        "[x for x in widths]",
+        "lambda: 1",
+        "f'{channels}'",
+        "min(widths, key=abs)",
+        "(a := 1)",
+        "{1: 2}",
+        "min(*widths)",
+        "b'a'",
+        "...",
+        "1j",
+        "__import__('os')",
+        "'%1000000000d' % 1",
+        "kind.upper()",
+    ],
 )
 def test_more_than_expressions_can_do(text: str) -> None:
     with pytest.raises(ExpressionError):

@@ -24,7 +24,9 @@ def read_defaults(
     for key, value in given.items():
         here = (*at, key)
         if key not in known:
-            work.report(Diagnostic(f"unknown key '{key[:64]}'", nearest(key, known), here, True, rule="unknown-key"), frame)
+            work.report(
+                Diagnostic(f"unknown key '{key[:64]}'", nearest(key, known), here, True, rule="unknown-key"), frame
+            )
             continue
         failures = work.failures
         value = work.resolve(value, here, scope, frame)

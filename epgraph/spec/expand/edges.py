@@ -9,7 +9,7 @@ from typing import Any
 from epgraph.errors import Diagnostic, Location, nearest
 from epgraph.spec.document import Origin
 from epgraph.spec.expand.defaults import add_defaults
-from epgraph.spec.expand.instances import IN, find
+from epgraph.spec.expand.instances import IN, NUMBERS, find
 from epgraph.spec.expand.limits import TooMuchError
 from epgraph.spec.expand.parts import BROKEN, Broken, Frame
 from epgraph.spec.expand.work import Work
@@ -53,7 +53,7 @@ def _bind(work: Work, frame: Frame) -> None:
         bound[name] = (value, (*frame.instance, "ports", name))
     if frame.before is not None:
         frame.ports[IN] = frame.before.out
-    numbers = {name: frame.scope[name] for name in ("i", "n") if name in frame.scope}
+    numbers: dict[str, Any] = {name: frame.scope[name] for name in NUMBERS if name in frame.scope}
     for name, (value, at) in bound.items():
         if value is None:
             continue
@@ -76,7 +76,9 @@ def _meant(work: Work, frame: Frame, name: str, at: Location, key: str) -> str |
         if port is None:
             how = "from: …" if name == IN else f"ports: {{{name}: …}}"
             found = f"the port '{name}' of block '{frame.block}' is bound to no state"
-            work.report(Diagnostic(found, f"write {how} at the instance", frame.instance, True, rule="block"), frame.parent)
+            work.report(
+                Diagnostic(found, f"write {how} at the instance", frame.instance, True, rule="block"), frame.parent
+            )
             frame.ports[name] = port = BROKEN
         return port
     found_state = find(frame, name)
@@ -87,7 +89,9 @@ def _meant(work: Work, frame: Frame, name: str, at: Location, key: str) -> str |
         return found_state
     if frame.spec is None and name in work.ends:
         return name
-    if any(member is BROKEN and re.match(rf"{re.escape(part)}\d*([._]|$)", name) for part, member in frame.members.items()):
+    if any(
+        member is BROKEN and re.match(rf"{re.escape(part)}\d*([._]|$)", name) for part, member in frame.members.items()
+    ):
         return BROKEN
     known = [*frame.ports, *frame.members, *frame.reach, *(work.ends if frame.spec is None else ())]
     hint = nearest(name, list(dict.fromkeys(known)))
@@ -162,7 +166,9 @@ def _select(
             plain = False
             work.budget.step(len(frame.reach))
             match = re.compile(fnmatch.translate(text)).match
-            matched = [flat for dotted, flat in frame.reach.items() if match(dotted) or match(flat[len(frame.prefix) :])]
+            matched = [
+                flat for dotted, flat in frame.reach.items() if match(dotted) or match(flat[len(frame.prefix) :])
+            ]
             if not matched and good and not _any_broken(frame):
                 hint = f"states are called e.g. {', '.join(list(frame.reach)[:4])}" if frame.reach else ""
                 work.report(Diagnostic(f"'{text[:64]}' matches no state", hint, here, rule="pattern"), frame)
@@ -197,9 +203,9 @@ def _edge(work: Work, groups: dict[str, Any], frame: Frame, raw: Any, at: Locati
         return
     keys = {key: entry[key] for key in (*_ENDS, *PATTERN_KEYS) if entry.get(key) is not None}
     texts = all(_is_selection(value) for key, value in keys.items() if key != "apart")
-    if any(key in entry for key in PATTERN_KEYS) or not texts:
-        if work.check(PatternSpec, keys, at, frame) is None:
-            return
+    wanted = any(key in entry for key in PATTERN_KEYS) or not texts
+    if wanted and work.check(PatternSpec, keys, at, frame) is None:
+        return
     if "among" in keys:
         pairs = _among(work, groups, frame, keys, at)
     else:
@@ -254,9 +260,7 @@ def _products(
     return pairs
 
 
-def _left_out(
-    work: Work, groups: dict[str, Any], frame: Frame, keys: dict[str, Any], at: Location
-) -> Selected | None:
+def _left_out(work: Work, groups: dict[str, Any], frame: Frame, keys: dict[str, Any], at: Location) -> Selected | None:
     if "except" not in keys:
         return Selected()
     return _select(work, groups, frame, keys["except"], (*at, "except"), "except")
@@ -284,12 +288,18 @@ def _among(
     if number > work.budget.left:
         work.budget.make(number)
     pairs = [
-        {"from": ordered[i], "to": ordered[i + step]} for i in range(len(ordered)) for step in steps if i + step < len(ordered)
+        {"from": ordered[i], "to": ordered[i + step]}
+        for i in range(len(ordered))
+        for step in steps
+        if i + step < len(ordered)
     ]
     if not pairs:
         many = f"{len(ordered)} state{'s' * (len(ordered) != 1)}"
         far = f" that are {listed_numbers(steps)} apart" if apart else ""
-        work.report(Diagnostic(f"the pattern makes no edge: no two of {many}{far}", "name more states", at, rule="pattern"), frame)
+        work.report(
+            Diagnostic(f"the pattern makes no edge: no two of {many}{far}", "name more states", at, rule="pattern"),
+            frame,
+        )
         return None
     return pairs
 

@@ -44,8 +44,8 @@ def substitute(text: str, names: Mapping[str, Any], budget: Budget) -> Any:
     Parameters
     ----------
     text
-        ``$name`` or ``$(…)`` as the whole text gives the value itself: a number, a list, true, text, null. Inside other text
-        the value is written out. ``$$`` is a dollar sign.
+        ``$name`` or ``$(…)`` as the whole text gives the value itself: a number, a list, true, text, null. Inside
+        other text the value is written out. ``$$`` is a dollar sign.
     names
         Values of the parameters.
 
@@ -67,7 +67,8 @@ def substitute(text: str, names: Mapping[str, Any], budget: Budget) -> Any:
         value = _Evaluation(names, budget).value(part)
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise ExpressionError(
-                f"{_kind(value)} cannot stand inside a text", "only numbers and texts can; to index a list, write $(list[0])"
+                f"{_kind(value)} cannot stand inside a text",
+                "only numbers and texts can; to index a list, write $(list[0])",
             )
         written += value if isinstance(value, str) else repr(value)
         _check(written)
@@ -78,7 +79,9 @@ def substitute(text: str, names: Mapping[str, Any], budget: Budget) -> Any:
 def _parts(text: str) -> tuple[str | ast.expr, ...]:
     """Split a text into what is written out as it is and expressions."""
     if len(text) > MAX_TEXT:
-        raise ExpressionError(f"an expression in a text of more than {MAX_TEXT:,} characters", "write '$$' for a dollar sign")
+        raise ExpressionError(
+            f"an expression in a text of more than {MAX_TEXT:,} characters", "write '$$' for a dollar sign"
+        )
     parts: list[str | ast.expr] = []
     literal, at = "", 0
     while at < len(text):
@@ -222,6 +225,7 @@ class _Evaluation:
 
     def _node(self, node: ast.expr) -> Any:
         self.budget.step()
+        found: Any
         match node:
             case ast.Constant(value):
                 found = value
@@ -268,7 +272,11 @@ class _Evaluation:
             return self.names[name]
         if name in _WORDS or name in ("True", "False", "None"):
             return _WORDS.get(name, {"True": True, "False": False}.get(name))
-        hint = nearest(name, list(self.names)) if self.names else "the file has no parameters; declare it under 'parameters'"
+        hint = (
+            nearest(name, list(self.names))
+            if self.names
+            else "the file has no parameters; declare it under 'parameters'"
+        )
         raise ExpressionError(f"there is no parameter '{name[:64]}'", hint)
 
     def _sequence(self, node: ast.expr) -> Any:
@@ -321,11 +329,20 @@ def _check(value: Any) -> int:
         return size
     if isinstance(value, dict):
         return 1 + _check(list(value.values()))
-    raise ExpressionError(f"{_kind(value)} is no value of the language", "use numbers, texts, lists, true, false and null")
+    raise ExpressionError(
+        f"{_kind(value)} is no value of the language", "use numbers, texts, lists, true, false and null"
+    )
 
 
 def _kind(value: Any) -> str:
-    words = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list", type(None): "null"}
+    words = {
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        str: "a text",
+        list: "a list",
+        type(None): "null",
+    }
     if isinstance(value, dict):
         return "a mapping"
     return words.get(type(value), f"a {type(value).__name__}")

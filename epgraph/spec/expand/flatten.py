@@ -11,7 +11,7 @@ from epgraph.spec.document import Document
 from epgraph.spec.expand.defaults import read_defaults
 from epgraph.spec.expand.edges import connect, read_groups, tie_edges
 from epgraph.spec.expand.expression import UNKNOWN
-from epgraph.spec.expand.instances import Blocks, IN, declare, read_parameters
+from epgraph.spec.expand.instances import IN, Blocks, declare, read_parameters
 from epgraph.spec.expand.limits import TooMuchError
 from epgraph.spec.expand.parts import Cascade, Frame
 from epgraph.spec.expand.version import SECTIONS, sugar_in, too_old
@@ -46,10 +46,13 @@ def expand(document: Document) -> Document:
     except TooMuchError as error:
         hint = "repeat less, or write a file for each network"
         work.report(Diagnostic(str(error), hint, error.at, rule="too-large"))
-        left = {key: value for key, value in data.items() if key not in (*SECTIONS, "defaults") and not _has_dollar(value)}
+        left = {
+            key: value for key, value in data.items() if key not in (*SECTIONS, "defaults") and not _has_dollar(value)
+        }
         flat = {**_STAND_IN, **left, "states": {}, "edges": _filler(left)}
     made = Document(document.name, flat, problems=work.problems, source=document.source, origins=work.origins)
     made.partial = document.partial or work.failures > 0
+    made.headless = work.headless
     return made
 
 
@@ -106,6 +109,7 @@ def _flat(work: Work) -> dict[str, Any]:
                 flat[key] = resolved
             elif key in ("input", "output"):
                 flat[key] = _STAND_IN[key]
+                work.headless = True
     work.ends = _ends(flat)
     defaults = data.get("defaults")
     cascade = read_defaults(work, defaults, ("defaults",), scope, None)
@@ -184,7 +188,14 @@ def without_repetitions(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
     more: dict[int, int] = {}
     for diagnostic in diagnostics:
         if diagnostic.line is not None:
-            key = (diagnostic.rule, diagnostic.severity, diagnostic.file, diagnostic.line, diagnostic.column, diagnostic.at)
+            key = (
+                diagnostic.rule,
+                diagnostic.severity,
+                diagnostic.file,
+                diagnostic.line,
+                diagnostic.column,
+                diagnostic.at,
+            )
             if key in first:
                 same = kept[first[key]]
                 if diagnostic.trail or same.trail or diagnostic.message == same.message:

@@ -60,7 +60,9 @@ class _Merging:
             paths = [paths]
         if paths is not None and not isinstance(paths, list):
             found = f"'include' expects a list of files, found {describe(paths)}"
-            self.report(document, Diagnostic(found, "e.g. include: [blocks.yaml]", ("include",), rule="wrong-type"), trail)
+            self.report(
+                document, Diagnostic(found, "e.g. include: [blocks.yaml]", ("include",), rule="wrong-type"), trail
+            )
             paths = []
         for index, path in enumerate(paths or ()):
             single = isinstance(document.data["include"], str)
@@ -108,7 +110,9 @@ class _Merging:
                 content = file.read(MAX_BYTES + 1)
             self.bytes += len(content)
             if self.bytes > MAX_BYTES:
-                raise EpgraphError(Diagnostic(f"the files are larger than {MAX_BYTES >> 20} MiB together", rule="include"))
+                raise EpgraphError(
+                    Diagnostic(f"the files are larger than {MAX_BYTES >> 20} MiB together", rule="include")
+                )
             part = parse(content, str(path))
         except OSError as error:
             found = f"'{given[:200]}' cannot be included: {error.strerror}"
@@ -120,7 +124,9 @@ class _Merging:
             return
         if not isinstance(part.data, dict):
             found = f"expected a mapping of keys, found {describe(part.data)}"
-            self.report(part, Diagnostic(found, "an included file has sections, e.g. blocks", rule="wrong-type"), included)
+            self.report(
+                part, Diagnostic(found, "an included file has sections, e.g. blocks", rule="wrong-type"), included
+            )
             return
         wrong = version_problem(part.data.get("epgraph")) if "epgraph" in part.data else None
         if wrong is not None:
@@ -152,11 +158,15 @@ class _Merging:
         else:
             self.put(document, self.data, at, at, value, trail)
             # Later documents merge into a copy, not into what this one says.
-            self.data[key] = dict(value) if isinstance(value, dict) else list(value) if isinstance(value, list) else value
+            self.data[key] = (
+                dict(value) if isinstance(value, dict) else list(value) if isinstance(value, list) else value
+            )
             if key == "defaults" and isinstance(value, dict):
                 self.data[key] = {k: dict(v) if isinstance(v, dict) else v for k, v in value.items()}
 
-    def put(self, document: Document, into: Any, at: Location, source: Location, value: Any, trail: tuple[str, ...]) -> None:
+    def put(
+        self, document: Document, into: Any, at: Location, source: Location, value: Any, trail: tuple[str, ...]
+    ) -> None:
         replaced = isinstance(into, dict) and at[-1] in into
         into[at[-1]] = value
         if replaced:

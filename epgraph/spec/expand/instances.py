@@ -10,13 +10,16 @@ from epgraph.spec.document import Origin
 from epgraph.spec.expand.defaults import add_defaults, read_defaults
 from epgraph.spec.expand.expression import UNKNOWN
 from epgraph.spec.expand.limits import MAX_NESTING, TooMuchError
-from epgraph.spec.expand.parts import BROKEN, Cascade, Frame
+from epgraph.spec.expand.parts import BROKEN, Broken, Cascade, Frame
 from epgraph.spec.expand.work import Work
 from epgraph.spec.sugar import BlockSpec, InstanceSpec
 from epgraph.spec.validate import describe
 
 IN = "in"
 """The port that every block has."""
+
+NUMBERS = ("i", "n")
+"""Names that expressions have for the number of an instance, and for how many its row has."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
@@ -96,7 +99,9 @@ def _state(work: Work, frame: Frame, name: str, entry: Any, at: Location) -> Non
     good = work.failures == failures
     if len(flat) > 64 and frame.spec is not None:
         found = f"the name '{flat[:64]}…' is longer than 64 characters"
-        work.report(Diagnostic(found, "shorten the names of the state and of the instance", at, True, rule="not-a-name"), frame)
+        work.report(
+            Diagnostic(found, "shorten the names of the state and of the instance", at, True, rule="not-a-name"), frame
+        )
     # A state whose keys are broken is still there for edges to refer to.
     work.states[flat] = state = resolved if good else {}
     where: Location = ("states", flat)
@@ -131,7 +136,9 @@ def _instances(work: Work, blocks: Blocks, frame: Frame, name: str, entry: dict[
         return
     block = plain["block"]
     template = blocks.known.get(block) if isinstance(block, str) else None
-    hints = {name: f"it is a parameter: write with: {{{name}: …}}" for name in (template.parameters if template else ())}
+    hints = {
+        name: f"it is a parameter: write with: {{{name}: …}}" for name in (template.parameters if template else ())
+    }
     spec = work.check(InstanceSpec, {**_null(entry), **plain}, at, frame, hints)
     if isinstance(block, str) and block not in blocks.known:
         if block not in blocks.broken:
@@ -160,10 +167,9 @@ def _instances(work: Work, blocks: Blocks, frame: Frame, name: str, entry: dict[
     before: Frame | None = None
     for number in range(1, count + 1):
         own = f"{name}{number}" if spec.repeat else name
-        if number > 1 or spec.repeat:
-            if own in frame.members or (frame.parent is None and own in work.states):
-                _taken(work, frame, own, frame.prefix + own, at)
-                continue
+        if spec.repeat and own in frame.members:
+            _taken(work, frame, own, frame.prefix + own, at)
+            continue
         # An instance that is not repeated keeps the numbers of the row that it stands in.
         numbers = {"i": number, "n": count} if spec.repeat or frame.parent is None else {}
         dotted = f"{frame.dotted}.{own}" if frame.dotted else own
@@ -257,7 +263,7 @@ def _open(work: Work, child: Frame, spec: InstanceSpec, template: BlockSpec, num
                 continue
         found_value = work.resolve(value, at, outer, frame)
         values[name] = found_value if work.failures == failures else UNKNOWN
-    numbers = {name: outer[name] for name in ("i", "n") if name in outer}
+    numbers: dict[str, Any] = {name: outer[name] for name in NUMBERS if name in outer}
     given = {k: v for k, v in template.parameters.items() if k not in values}
     # A block sees the file's parameters and its own, and not those of a block that holds it.
     scope = {**_file_scope(frame), **numbers}
@@ -280,27 +286,26 @@ def _file_scope(frame: Frame) -> dict[str, Any]:
 
 def _output(work: Work, frame: Frame, template: BlockSpec) -> None:
     """Find the state that the name of the instance stands for."""
-    wanted = template.out
-    if wanted is None:
-        wanted = list(template.states)[-1]
-        found = frame.members.get(wanted, BROKEN)
+    found: str | Frame | Broken | None
+    if template.out is None:
+        found = frame.members.get(list(template.states)[-1], BROKEN)
     else:
         at = (*frame.at, "out")
         failures = work.failures
-        wanted = work.resolve(wanted, at, frame.scope, frame)
+        wanted = str(work.resolve(template.out, at, frame.scope, frame))
         if work.failures != failures:
             return
-        found = find(frame, str(wanted))
+        found = find(frame, wanted)
         if found is None:
-            hint = nearest(str(wanted), [n for n in frame.members])
-            work.report(Diagnostic(f"'out' names no state of the block: '{str(wanted)[:64]}'", hint, at, rule="unknown-state"), frame)
+            unknown = f"'out' names no state of the block: '{wanted[:64]}'"
+            work.report(Diagnostic(unknown, nearest(wanted, list(frame.members)), at, rule="unknown-state"), frame)
             return
     frame.out = found.out if isinstance(found, Frame) else found
 
 
-def find(frame: Frame, name: str) -> str | Frame | Any | None:
+def find(frame: Frame, name: str) -> str | Frame | Broken | None:
     """Return what a name means among the states and instances of a frame: a flat name, an instance, BROKEN or None."""
-    found: Any = frame
+    found: str | Frame | Broken | None = frame
     for part in name.split("."):
         if not isinstance(found, Frame):
             return BROKEN if found is BROKEN else None

@@ -6,10 +6,10 @@ import re
 from typing import Any
 
 from epgraph.errors import Diagnostic, EpgraphError, Location
-from epgraph.spec.architecture import LANGUAGE
-from epgraph.spec.document import Document, parse
-from epgraph.spec.expand.edges import PATTERN_KEYS
 from epgraph.source import Mark
+from epgraph.spec.architecture import LANGUAGE
+from epgraph.spec.document import parse
+from epgraph.spec.expand.edges import PATTERN_KEYS
 
 SECTIONS = ("include", "parameters", "blocks", "groups")
 """Sections that are written out before a network is checked."""

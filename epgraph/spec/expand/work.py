@@ -25,6 +25,8 @@ class Work:
     ----------
     states, edges, origins
         The flat form, and where each part of it comes from.
+    headless
+        Whether the input or the output could not be resolved.
     failures
         Number of values that could not be resolved; what depends on one is left out.
     """
@@ -38,6 +40,7 @@ class Work:
         self.ends: tuple[str, str] = ("x", "y")
         self.budget = Budget()
         self.failures = 0
+        self.headless = False
         self.problems: list[Diagnostic] = []
 
     def report(self, diagnostic: Diagnostic, frame: Frame | None = None) -> None:
@@ -68,7 +71,12 @@ class Work:
         return value
 
     def check(
-        self, model: type[Spec], value: Any, at: Location, frame: Frame | None = None, hints: dict[str, str] | None = None
+        self,
+        model: type[Spec],
+        value: Any,
+        at: Location,
+        frame: Frame | None = None,
+        hints: dict[str, str] | None = None,
     ) -> Spec | None:
         """Validate a part of the sugar against its model; None, with everything that is wrong reported.
 
@@ -78,8 +86,11 @@ class Work:
             return model.model_validate(value)
         except ValidationError as error:
             known = [f.alias or name for name, f in model.model_fields.items()]
-            for details in error.errors(include_url=False):
-                inner = tuple(part for part in details["loc"] if part not in _BRANCHES)
+            errors = error.errors(include_url=False)
+            places = [tuple(part for part in details["loc"] if part not in _BRANCHES) for details in errors]
+            for number, (details, inner) in enumerate(zip(errors, places, strict=True)):
+                if any(place[: len(inner)] == inner for place in (*places[:number], *_longer(places, inner))):
+                    continue  # another branch of a union, or one that came further
                 found = explain({**details, "loc": (*at, *inner)})
                 if details["type"] == "extra_forbidden":
                     key = str(inner[-1])
@@ -88,6 +99,9 @@ class Work:
             return None
 
 
-_BRANCHES = ("[key]", "int", "list[constrained-int]", "list[str]", "constrained-str", "str")
-"""Parts of pydantic's locations that name the branch of a union and not a place of the file."""
+def _longer(places: list[Location], place: Location) -> list[Location]:
+    return [other for other in places if len(other) > len(place)]
 
+
+_BRANCHES = ("[key]", "constrained-int", "list[constrained-int]", "constrained-str", "list[constrained-str]")
+"""Parts of pydantic's locations that name the branch of a union and not a place of the file."""
