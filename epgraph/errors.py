@@ -41,6 +41,12 @@ RULES: dict[str, str] = {
     "verify": "an activation, a cost or an edge kind that is not what it says",
     "plugin": "a plugin that cannot be run, or a name that cannot be registered",
     "data": "data that do not fit the network",
+    "expression": "an expression that cannot be evaluated",
+    "block": "an instance of a block that there is not, or that lacks what the block needs",
+    "recursion": "a block, a group or a file that holds itself",
+    "pattern": "a pattern of edges that matches nothing, or that cannot be",
+    "include": "a file that cannot be included",
+    "unused-block": "warning: a block that the network has no instance of",
     "override": "an assignment (--set) that leads nowhere",
     "dead-end": "warning: a state without a path to the output learns nothing",
     "edge-from-output": "warning: an edge out of the output is initialised for the wrong direction",
@@ -80,6 +86,8 @@ class Diagnostic:
         Line and column behind the last character of the offending text, where they are known.
     source
         The text of the file, for an excerpt.
+    trail
+        How the network came to what stands there, innermost first: instances of blocks, and files that include it.
     """
 
     message: str
@@ -93,13 +101,15 @@ class Diagnostic:
     rule: str = "other"
     end: Mark | None = None
     source: Source | None = field(default=None, compare=False, repr=False)
+    trail: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         where = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
         if not where and self.at:
             where = path_text(self.at)
         text = f"{where}: {self.message}" if where else self.message
-        return one_line(f"{text}; {self.hint}" if self.hint else text)
+        text = f"{text}; {self.hint}" if self.hint else text
+        return one_line(f"{text} [{'; '.join(self.trail)}]" if self.trail else text)
 
     def located(
         self,
@@ -134,6 +144,7 @@ class Diagnostic:
             "column": self.column,
             "end_line": end_line,
             "end_column": end_column,
+            "trail": list(self.trail),
         }
 
 

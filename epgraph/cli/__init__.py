@@ -12,16 +12,18 @@ import click
 from epgraph.cli.check import check
 from epgraph.cli.compile import compile_command
 from epgraph.cli.eval import eval_command
+from epgraph.cli.expand import expand
 from epgraph.cli.gradcheck import gradcheck
 from epgraph.cli.render import render
 from epgraph.cli.say import say
 from epgraph.cli.schema import schema
 from epgraph.cli.train import train
 from epgraph.cli.tune import tune
+from epgraph.cli.upgrade import upgrade
 from epgraph.errors import EpgraphError
 from epgraph.registry import load_installed
 
-COMMANDS = (check, render, train, eval_command, gradcheck, compile_command, tune, schema)
+COMMANDS = (check, expand, render, train, eval_command, gradcheck, compile_command, tune, schema, upgrade)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,7 +2,7 @@
 
 from epgraph.graph.doubts import doubts
 from epgraph.graph.guarantees import guaranteed
-from epgraph.graph.load import inspect, load, no_collection, survey
+from epgraph.graph.load import inspect, load, no_collection, read, survey
 from epgraph.graph.network import Edge, NetworkGraph, State, build
 from epgraph.graph.rules import check_rule
 from epgraph.graph.schedule import SCHEDULES, Schedule, make_schedule
@@ -23,5 +23,6 @@ __all__ = [
     "load",
     "make_schedule",
     "no_collection",
+    "read",
     "survey",
 ]

@@ -11,8 +11,8 @@ from pathlib import Path
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph.network import NetworkGraph, examine
 from epgraph.graph.rules import rule_warnings
-from epgraph.spec import Architecture, override, parse, raise_for, validate
-from epgraph.spec.document import MAX_BYTES
+from epgraph.spec import Architecture, expand, include, override, parse, raise_for, validate, without_repetitions
+from epgraph.spec.document import MAX_BYTES, Document
 
 
 def load(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Architecture:
@@ -52,15 +52,13 @@ def survey(
 ) -> tuple[NetworkGraph | None, Architecture | None, list[Diagnostic]]:
     """Like ``inspect``, with the graph, None where there are errors."""
     with no_collection():
-        document = parse(*_read(source))
-        override(document, list(overrides))
-        architecture, diagnostics = validate(document)
+        architecture, diagnostics = validate(flat_document(source, overrides))
         graph = None
         if architecture is not None:
             graph, found = examine(architecture)
             found += [] if graph is None else rule_warnings(graph)
             diagnostics += [architecture.locate(d) for d in found]
-        return graph, architecture, diagnostics
+        return graph, architecture, without_repetitions(diagnostics)
 
 
 @contextmanager
@@ -78,7 +76,15 @@ def no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _read(source: str | os.PathLike[str]) -> tuple[str | bytes, str]:
+def flat_document(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Document:
+    """Read a file, what it includes and the overrides, and write out its blocks, parameters and patterns."""
+    document = include(parse(*read(source)))
+    override(document, list(overrides))
+    return expand(document)
+
+
+def read(source: str | os.PathLike[str]) -> tuple[str | bytes, str]:
+    """Return the text of a file, or the text given, and what to call it."""
     if isinstance(source, str) and ("\n" in source or source.lstrip().startswith("{") or not source):
         return source, "<text>"
     path = Path(source)

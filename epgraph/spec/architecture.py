@@ -35,8 +35,8 @@ from epgraph.edges import KINDS, EdgeKind
 from epgraph.errors import Diagnostic, Location
 from epgraph.spec.document import Document
 
-LANGUAGE = 1
-"""Version of the language that this package reads."""
+LANGUAGE = 2
+"""Newest version of the language that this package reads."""
 
 MAX_UNITS = 2**31 - 1
 """Most units a state may have; a larger tensor cannot be indexed by the kernels."""
@@ -611,7 +611,7 @@ class TrainingSpec(Model):
 class Architecture(Model):
     """A whole network as declared: states, edges, dynamics, learning."""
 
-    epgraph: Literal[1] = Field(description="Version of the language.", examples=[1])
+    epgraph: Literal[1, 2] = Field(description="Version of the language.", examples=[2])
     name: Annotated[str, Field(min_length=1, max_length=200)] = Field(
         default="network", description="What to call the network.", examples=["Hopfield-ResNet13"]
     )

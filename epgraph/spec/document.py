@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
@@ -49,6 +49,15 @@ class _Node:
     height: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value of an expanded or merged document comes from: a place in another one, and how it got there."""
+
+    document: Document
+    at: Location
+    trail: tuple[str, ...] = ()
+
+
 @dataclass
 class Document:
     """Plain values of a YAML file with the positions they came from.
@@ -67,6 +76,12 @@ class Document:
         Where the text that begins at a position ends: that of a key where a block mapping begins with it.
     source
         The text itself.
+    origins
+        What other documents the values at and below a location come from, where this one was made of others.
+    partial
+        Whether parts at fault were left out, so that nothing follows from what is missing.
+    headless
+        Whether the input or the output is among them, so that nothing can be said about ends and shapes.
     """
 
     name: str
@@ -77,6 +92,9 @@ class Document:
     assigned: dict[Location, str] = field(default_factory=dict)
     ends: dict[Mark, Mark] = field(default_factory=dict)
     source: Source | None = None
+    origins: dict[Location, Origin] = field(default_factory=dict)
+    partial: bool = False
+    headless: bool = False
 
     def locate(self, diagnostic: Diagnostic) -> Diagnostic:
         """Give a diagnostic the position of its location, or of the nearest enclosing one."""
@@ -88,8 +106,13 @@ class Document:
                 return diagnostic.located(self.assigned[at[:depth]], None, None)
         for assigned, place in self.assigned.items():
             # A name that an assignment brought into being stands nowhere in the file.
-            if at and assigned[: len(at)] == at and at not in self.values:
+            if at and assigned[: len(at)] == at and at not in self.values and not self.origins:
                 return diagnostic.located(place, None, None)
+        for depth in range(len(at), -1 if self.origins else len(at), -1):
+            origin = self.origins.get(at[:depth])
+            if origin is not None:
+                trail = (*diagnostic.trail, *origin.trail)
+                return origin.document.locate(replace(diagnostic, at=(*origin.at, *at[depth:]), trail=trail))
         if diagnostic.on_key and at in self.keys:
             return self.point(diagnostic, self.keys[at])
         while at not in self.values and at:
@@ -173,7 +196,10 @@ class _Parser:
             assert self.document.source is not None, "parse gives the document its text"
             character = self.document.source.line(mark[0])[mark[1] - 1 : mark[1]]
             message = f"this is not YAML: {error.problem or error.context}"
-            raise self.fail(message, _yaml_hint(error, character), mark) from None
+            hint = _yaml_hint(error, character)
+            if "$(" in self.document.source.line(mark[0])[: mark[1]]:
+                hint = "put an expression that holds brackets, commas or ': ' in quotes: \"$(widths[0])\""
+            raise self.fail(message, hint, mark) from None
         except yaml.YAMLError as error:
             # Characters that YAML forbids come with an offset, in bytes where libyaml reads, instead of a mark.
             offset = max(0, int(getattr(error, "position", 0)))

@@ -73,7 +73,7 @@ def validate(document: Document) -> tuple[Architecture | None, list[Diagnostic]]
         message = f"expected a mapping of keys, found {describe(data)}"
         problems.append(Diagnostic(message, "start with 'epgraph: 1'", rule="wrong-type"))
         return None, [document.locate(p) for p in problems]
-    newer = _newer_language(data.get("epgraph"))
+    newer = version_problem(data.get("epgraph"))
     if newer:
         return None, [document.locate(p) for p in (*problems, newer)]
     architecture: Architecture | None = None
@@ -86,8 +86,11 @@ def validate(document: Document) -> tuple[Architecture | None, list[Diagnostic]]
             problems.append(_more(details))
         else:
             architecture = _remains(data, details)
+    if document.headless:
+        architecture = None
     if architecture is not None:
         architecture._document = document
+        architecture._partial = architecture._partial or document.partial
     return architecture, [document.locate(p) for p in problems]
 
 
@@ -113,6 +116,17 @@ def _more(details: list[ErrorDetails]) -> Diagnostic:
     )
 
 
+def mistakes(states: dict[str, Any], edges: list[Any]) -> list[Diagnostic]:
+    """Return what is wrong with states and edges by themselves, whatever network they stand in."""
+    around = {"epgraph": LANGUAGE, "input": {"shape": [1]}, "output": {"classes": 1}}
+    filler = [{"from": "x", "to": "y", "dense": {}}]
+    try:
+        Architecture.model_validate({**around, "states": states, "edges": edges or filler})
+    except ValidationError as error:
+        return [explain(d) for d in error.errors(include_url=False)]
+    return []
+
+
 def explain(error: ErrorDetails) -> Diagnostic:
     """Turn one of pydantic's errors into a diagnostic in the language's own terms."""
     at: Location = tuple(part for part in error["loc"] if part not in _TAGS)
@@ -130,7 +144,7 @@ def explain(error: ErrorDetails) -> Diagnostic:
         expected = f"'{_last_key(at)}' expects {_EXPECTED[kind]}, found {describe(value)}"
         return Diagnostic(expected, _instead(kind, value, at), at, rule=rule)
     if kind == "literal_error":
-        if isinstance(value, str) and value == str(ctx["expected"]):
+        if isinstance(value, str) and value in str(ctx["expected"]).split(" or "):
             message = f"'{_last_key(at)}' expects {ctx['expected']}, found {describe(value)}"
             return Diagnostic(message, f"write {value} without quotes", at, rule=rule)
         return Diagnostic(
@@ -236,10 +250,11 @@ def _number(bound: float) -> str:
     return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
 
 
-def _newer_language(version: object) -> Diagnostic | None:
+def version_problem(version: object) -> Diagnostic | None:
+    """Return what is wrong with the version of a file; None where this epgraph reads it."""
     if isinstance(version, int) and not isinstance(version, bool) and version > LANGUAGE:
         return Diagnostic(
-            f"this file is written in language version {version}, and this epgraph reads version {LANGUAGE}",
+            f"this file is written in language version {version}, and this epgraph reads up to version {LANGUAGE}",
             "upgrade epgraph",
             ("epgraph",),
             rule="version",
