@@ -6,7 +6,7 @@ active units, and a free residual of at most 1e-13.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 import epgraph as ep
 from epgraph.engine.reference import Reference
+from epgraph.graph import NetworkGraph
 from tests.topologies import random_batch, random_graph, random_parameters
 
 WANTED = 100
@@ -51,10 +52,10 @@ class Settled:
         return torch.cat([exact[name].flatten() for name, _ in self.engine.named_parameters()])
 
 
-def qualified(bias: float = 0.0, **options: Any) -> Iterator[Settled]:
+def qualified(bias: float = 0.0, draw: Callable[..., NetworkGraph] = random_graph, **options: Any) -> Iterator[Settled]:
     """Draw networks and scale their weights until they qualify; those that do not are passed over."""
     for seed in range(20 * WANTED):
-        graph = random_graph(seed, min_states=6, **options)
+        graph = draw(seed, min_states=6, **options)
         generator = torch.Generator().manual_seed(seed)
         x, y = random_batch(graph, generator)
         drawn = {name: p + bias * name.endswith("bias") for name, p in random_parameters(graph, generator).items()}

@@ -7,9 +7,11 @@ counts what occurred.
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import combinations, pairwise, product
 from typing import Any
 
@@ -19,7 +21,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from epgraph.activations import ReLU
-from epgraph.edges import Conv, Dense, Identity, Shape, Skip
+from epgraph.edges import Conv, ConvTranspose, Dense, Identity, Lateral, Pool, Shape, Skip
 from epgraph.edges.convolution import Convolution
 from epgraph.graph import Edge, NetworkGraph, build
 from epgraph.spec import Architecture
@@ -36,6 +38,9 @@ STRIDES = (1, 2, 3)
 KERNELS = (1, 2, 3, 4, 5)
 PADDINGS = (0, 1, 2)
 POOLS = (None, "max", "average")
+DILATIONS = (1, 2, 3)
+WILD = 12
+"""Convolutions, beside the plain ones, that are drawn for two states: all options at random, rows and columns apart."""
 IDENTITIES: tuple[Kind, ...] = ({"identity": {}}, {"identity": {"scale": 0.5}})
 LARGEST_SIDE = 9
 
@@ -43,14 +48,27 @@ ALWAYS = ("skip edge", "cycle", "parallel edges")
 """What every architecture has."""
 
 FEATURES = (
-    *(f"kind {kind}" for kind in ("conv", "skip", "identity", "dense")),
+    *(f"kind {kind}" for kind in ("conv", "skip", "identity", "dense", "conv_transpose", "pool", "lateral")),
     *(f"conv kernel {n}" for n in KERNELS),
     *(f"conv stride {n}" for n in STRIDES),
     *(f"conv padding {n}" for n in PADDINGS),
     *(f"conv pool {how}" for how in POOLS),
     *(f"skip stride {n}" for n in STRIDES),
+    *(f"conv {option} not square" for option in ("kernel", "stride", "padding", "dilation")),
+    "conv padding same",
+    *(f"conv dilation {n}" for n in DILATIONS[1:]),
+    "conv grouped",
+    "conv depthwise",
+    *(f"conv {what}, pool {how}" for what in ("dilated", "grouped") for how in POOLS),
+    "conv dilated and grouped",
     "conv rows left over by stride",
     "conv rows left over by pooling",
+    "skip stride not square",
+    *(f"conv_transpose {what}" for what in ("strided", "padded", "output_padding", "dilated", "grouped")),
+    *(f"pool {how}" for how in POOLS[1:]),
+    "pool window not square",
+    *(f"lateral {what}" for what in ("kernel", "matrix")),
+    "dense of low rank",
     "identity plain",
     "identity scaled",
     *(f"dense {ends}" for ends in ("image→image", "image→vector", "vector→image", "vector→vector")),
@@ -141,7 +159,7 @@ def random_parameters(graph: NetworkGraph, generator: torch.Generator, scale: fl
 
     parameters = {}
     for edge in graph.edges.values():
-        if edge.weight_shape is not None:
+        if edge.weight_shape is not None and not edge.tied:
             bound = scale * edge.weight_scale
             parameters[f"edges.{edge.name}.weight"] = uniform(edge.weight_shape, -bound, bound)
     for state in graph.states.values():
@@ -209,19 +227,50 @@ def _edge_features(graph: NetworkGraph, edge: Edge) -> Iterator[str]:
     kind = edge.kind
     yield f"kind {kind.name}"
     if isinstance(kind, Conv):
-        yield from (f"conv kernel {kind.kernel}", f"conv stride {kind.stride}")
-        yield from (f"conv padding {kind.padding}", f"conv pool {kind.pool}")
-        if any((n + 2 * kind.padding - kind.kernel) % kind.stride for n in source.shape[1:]):
+        g = kind.geometry
+        written = ("kernel", "stride", "padding", "dilation")
+        for option, (down, across) in zip(written, (g.kernel, g.stride, g.padding, g.dilation), strict=True):
+            if option != "dilation" or (down, across) != (1, 1):
+                yield f"conv {option} {down if down == across else 'not square'}"
+        yield f"conv pool {kind.pool}"
+        if kind.padding == "same":
+            yield "conv padding same"
+        dilated, grouped = g.dilation != (1, 1), kind.groups != 1
+        if grouped:
+            yield "conv depthwise" if kind.groups == "depthwise" else "conv grouped"
+        yield from (f"conv {what}, pool {kind.pool}" for what in ["dilated"] * dilated + ["grouped"] * grouped)
+        if dilated and grouped:
+            yield "conv dilated and grouped"
+        sides = zip(source.shape[1:], g.padding, g.extent, g.stride, strict=True)
+        if any((n + 2 * padding - extent) % stride for n, padding, extent, stride in sides):
             yield "conv rows left over by stride"
-        if kind.pool and any(kind.geometry.before_pooling(n) % 2 for n in source.shape[1:]):
+        if kind.pool and any(n % 2 for n in g.before_pooling(source.shape[1:])):
             yield "conv rows left over by pooling"
+    elif isinstance(kind, ConvTranspose):
+        g = kind.geometry
+        found = {
+            "strided": g.stride != (1, 1),
+            "padded": g.padding != (0, 0),
+            "output_padding": kind.output_padding not in (0, (0, 0)),
+            "dilated": g.dilation != (1, 1),
+            "grouped": kind.groups != 1,
+        }
+        yield from (f"conv_transpose {what}" for what, so in found.items() if so)
+    elif isinstance(kind, Pool):
+        yield f"pool {kind.kind}"
+        if not isinstance(kind.size, int):
+            yield "pool window not square"
+    elif isinstance(kind, Lateral):
+        yield "lateral matrix" if kind.kernel is None else "lateral kernel"
     elif isinstance(kind, Skip):
-        yield f"skip stride {kind.stride}"
+        yield f"skip stride {kind.stride if isinstance(kind.stride, int) else 'not square'}"
     elif isinstance(kind, Identity):
         yield "identity plain" if kind.scale == 1 else "identity scaled"
     elif isinstance(kind, Dense):
         yield "dense " + "→".join("image" if len(s.shape) == 3 else "vector" for s in (source, target))
         yield f"dense {source.role}→{target.role}"
+        if kind.rank is not None:
+            yield "dense of low rank"
     if target.clamped:
         yield "edge into the input"
     positions = list(graph.states)
@@ -283,11 +332,10 @@ class _Draft:
         if len(source) == 3 and not self.chance(0.35):
             # The edge fixes the size, so the file need not say it.
             options = _by_kind(m for m in self.maps_from(source) if max(m[1]) > 1 or max(source[1:]) == 1)
-            kind, sides = self.rng.choice(options[self.rng.choice(["conv", "conv", "conv", "skip", "identity"])])
-            self.shapes[name] = (
-                source[0] if "identity" in kind else self.rng.randint(1, 4) * self.width,
-                *sides,
-            )
+            others = [family for family in options if family not in ("conv", "wild conv")]
+            family = self.rng.choice(["conv", "wild conv", *self.rng.sample(others, 1)])
+            kind, sides = self.rng.choice(options.get(family) or options["conv"])
+            self.shapes[name] = (self.channels_after(kind, source[0]), *sides)
             self.inferred.add(name)
             self.add(other, name, kind)
         else:
@@ -349,25 +397,67 @@ class _Draft:
         self.edges.append(edge)
 
     def maps_between(self, source: Shape, target: Shape) -> Iterator[Map]:
-        """Every kind, with every choice of options, that maps one shape to the other."""
+        """Every kind that maps one shape to the other: all choices of plain options, some of the wild ones."""
         yield {"dense": {}}, ()
+        yield {"dense": {"rank": self.rng.randint(1, min(3, math.prod(source), math.prod(target)))}}, ()
         if len(source) == len(target) == 3:
-            for kind, sides in self.maps_from(source):
-                if sides == target[1:] and ("identity" not in kind or source == target):
+            for kind, sides in self.maps_from(source, target[1:]):
+                if sides == target[1:] and _joins(kind, source[0], target[0]):
                     yield kind, sides
         elif source == target:
-            yield from ((kind, ()) for kind in IDENTITIES)
+            yield from ((kind, ()) for kind in (*IDENTITIES, {"lateral": {}}))
 
-    def maps_from(self, source: Shape) -> Iterator[Map]:
-        """Every kind, with every choice of options, that keeps an image an image."""
-        yield from ((kind, source[1:]) for kind in IDENTITIES)
-        for stride in STRIDES:
-            yield {"skip": {"stride": stride}}, tuple((n - 1) // stride + 1 for n in source[1:])
+    def maps_from(self, source: Shape, sides: tuple[int, ...] | None = None) -> Iterator[Map]:
+        """Kinds that keep an image an image: with every choice of plain options, and some of the wild ones.
+
+        ``sides`` is what the wild ones are to give; without it they give anything.
+        """
+        yield from ((kind, source[1:]) for kind in (*IDENTITIES, {"lateral": {}}))
+        yield from (({"lateral": {"kernel": kernel}}, source[1:]) for kernel in (3, [1, 3], [5, 3]))
+        for stride in (*STRIDES, *([a, b] for a, b in product(STRIDES, STRIDES) if a != b)):
+            down, across = _both(stride)
+            yield {"skip": {"stride": stride}}, ((source[1] - 1) // down + 1, (source[2] - 1) // across + 1)
+        for how, size in product(self.pools[1:], (1, 2, 3, [1, 2], [3, 2])):
+            pooled = tuple(n // step for n, step in zip(source[1:], _both(size), strict=True))
+            if min(pooled) >= 1:
+                yield {"pool": {"kind": how, "size": size}}, pooled
         for kernel, stride, padding, pool in product(KERNELS, STRIDES, PADDINGS, self.pools):
-            sides = tuple(((n + 2 * padding - kernel) // stride + 1) // (2 if pool else 1) for n in source[1:])
-            if min(sides) >= 1 and max(sides) <= LARGEST_SIDE and min(source[1:]) + 2 * padding >= kernel:
+            made = tuple(((n + 2 * padding - kernel) // stride + 1) // (2 if pool else 1) for n in source[1:])
+            if min(made) >= 1 and max(made) <= LARGEST_SIDE and min(source[1:]) + 2 * padding >= kernel:
                 options = {"kernel": kernel, "stride": stride, "padding": padding, "pool": pool}
-                yield {"conv": options}, sides
+                yield {"conv": options}, made
+        # A generator of their own: hypothesis keeps account of every number that it draws.
+        wild = random.Random(self.rng.getrandbits(32))
+        for _ in range(WILD):
+            yield from self.wild_conv(wild, source, sides)
+            yield from _wild_transpose(wild, source, sides)
+
+    def wild_conv(self, rng: random.Random, source: Shape, sides: tuple[int, ...] | None) -> Iterator[Map]:
+        """One convolution with all options at random, where one fits."""
+        pool = rng.choice(self.pools)
+        rows, columns = (
+            _reductions(n, None if sides is None else sides[axis], pool is not None)
+            for axis, n in enumerate(source[1:])
+        )
+        same = rng.random() < 0.1
+        if same:
+            rows, columns = ([way for way in ways if _keeps(*way)] for ways in (rows, columns))
+        if rows and columns:
+            one, two = rng.choice(rows), rng.choice(columns)
+            names = ("kernel", "stride", "padding", "dilation")
+            options: dict[str, Any] = {name: _pixels(a, b) for name, a, b in zip(names, one, two, strict=False)}
+            options |= {"padding": "same"} if same else {}
+            yield {"conv": {**options, "pool": pool, "groups": _groups(rng, source[0])}}, (one[-1], two[-1])
+
+    def channels_after(self, kind: Kind, channels: int) -> int:
+        """Channels of a state that an edge leads to from one with so many."""
+        ((name, options),) = kind.items()
+        groups = options.get("groups", 1)
+        if name in ("identity", "pool", "lateral") or groups == "depthwise":
+            return channels
+        if groups > 1:
+            return int(groups) * self.rng.randint(1, max(1, 4 * self.width // groups))
+        return self.rng.randint(1, 4) * self.width
 
     def state(self, name: str) -> dict[str, Any]:
         shape = self.shapes[name]
@@ -418,7 +508,70 @@ class _Draft:
 
 
 def _by_kind(maps: Iterable[Map]) -> dict[str, list[Map]]:
+    """Group maps by kind; convolutions with all options at random are a kind of their own."""
     found: dict[str, list[Map]] = {}
     for kind, sides in maps:
-        found.setdefault(next(iter(kind)), []).append((kind, sides))
+        ((name, options),) = kind.items()
+        found.setdefault("wild conv" if name == "conv" and "groups" in options else name, []).append((kind, sides))
     return found
+
+
+def _joins(kind: Kind, source: int, target: int) -> bool:
+    """Whether a kind leads from so many channels to so many."""
+    ((name, options),) = kind.items()
+    groups = options.get("groups", 1)
+    if name in ("identity", "pool", "lateral") or groups == "depthwise":
+        return source == target
+    return source % groups == target % groups == 0
+
+
+def _wild_transpose(rng: random.Random, source: Shape, sides: tuple[int, ...] | None) -> Iterator[Map]:
+    """One transposed convolution with all options at random, where one fits."""
+    rows, columns = (_enlargements(n, None if sides is None else sides[axis]) for axis, n in enumerate(source[1:]))
+    if rows and columns:
+        one, two = rng.choice(rows), rng.choice(columns)
+        names = ("kernel", "stride", "padding", "dilation", "output_padding")
+        options = {name: _pixels(a, b) for name, a, b in zip(names, one, two, strict=False)}
+        yield {"conv_transpose": {**options, "groups": _groups(rng, source[0])}}, (one[-1], two[-1])
+
+
+def _groups(rng: random.Random, channels: int) -> int | str:
+    """Groups that divide the channels of a source."""
+    return rng.choice([1, *(n for n in (2, 3, 4) if channels % n == 0), "depthwise"])
+
+
+def _keeps(kernel: int, stride: int, padding: int, dilation: int, _: int) -> bool:
+    """Whether padding is what ``same`` stands for."""
+    return stride == 1 and 2 * padding == dilation * (kernel - 1)
+
+
+@cache
+def _reductions(n: int, wanted: int | None, pooled: bool) -> list[tuple[int, ...]]:
+    """Kernel, stride, padding and dilation along one side of a convolution, and the pixels that they give."""
+    found = []
+    for kernel, stride, padding, dilation in product(KERNELS, STRIDES, PADDINGS, DILATIONS):
+        extent = dilation * (kernel - 1) + 1
+        made = ((n + 2 * padding - extent) // stride + 1) // (2 if pooled else 1)
+        if extent <= n + 2 * padding and 1 <= made <= LARGEST_SIDE and made == (wanted or made):
+            found.append((kernel, stride, padding, dilation, made))
+    return found
+
+
+@cache
+def _enlargements(n: int, wanted: int | None) -> list[tuple[int, ...]]:
+    """Kernel, stride, padding, dilation and output padding along one side of a transposed convolution, and pixels."""
+    found = []
+    for kernel, stride, padding, dilation, extra in product(KERNELS, STRIDES, PADDINGS, DILATIONS[:2], range(3)):
+        made = (n - 1) * stride - 2 * padding + dilation * (kernel - 1) + 1 + extra
+        if extra < stride and 1 <= made <= LARGEST_SIDE and made == (wanted or made):
+            found.append((kernel, stride, padding, dilation, extra, made))
+    return found
+
+
+def _pixels(rows: int, columns: int) -> int | list[int]:
+    return rows if rows == columns else [rows, columns]
+
+
+def _both(option: int | list[int]) -> tuple[int, int]:
+    rows, columns = [option] * 2 if isinstance(option, int) else option
+    return rows, columns

@@ -56,6 +56,11 @@ class Activation(ABC):
         """Whether ``inverse`` is there, which gradient flow needs where σ is smooth."""
         return False
 
+    @property
+    def steepest(self) -> float | None:
+        """Largest slope of σ, which says how strongly convex G is; None where it is not known."""
+        return None
+
     def bounds(self, alpha: float | Tensor) -> tuple[float, float | Tensor] | None:
         """Ends of the range of σ, [0, h] or [−h, h], which quantising needs; None where there are none."""
         return None

@@ -49,6 +49,11 @@ class ReLU(Activation):
         """False: there are kinks at 0 and α."""
         return False
 
+    @property
+    def steepest(self) -> float:
+        """1, inside the box."""
+        return 1.0
+
     def bounds(self, alpha: float | Tensor) -> tuple[float, float | Tensor]:
         """[0, α]."""
         return 0.0, alpha
@@ -102,6 +107,11 @@ class Identity(Activation):
     def label(self) -> str:
         """``identity``."""
         return "identity"
+
+    @property
+    def steepest(self) -> float:
+        """1."""
+        return 1.0
 
     @property
     def holomorphic(self) -> bool:

@@ -59,6 +59,11 @@ class Tanh(Activation):
         """True."""
         return True
 
+    @property
+    def steepest(self) -> float:
+        """The slope m at 0."""
+        return self.slope
+
     def bounds(self, alpha: float | Tensor) -> tuple[float, float]:
         """[−h, h]."""
         return -self.height, self.height
@@ -131,6 +136,11 @@ class Logistic(Activation):
     def invertible(self) -> bool:
         """True."""
         return True
+
+    @property
+    def steepest(self) -> float:
+        """The slope m at the centre."""
+        return self.slope
 
     def bounds(self, alpha: float | Tensor) -> tuple[float, float]:
         """[0, h]."""

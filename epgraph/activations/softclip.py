@@ -91,6 +91,11 @@ class Softclip(Activation):
         """True."""
         return True
 
+    @property
+    def steepest(self) -> float:
+        """Just below 1, in the middle of the range."""
+        return 1.0
+
     def bounds(self, alpha: float | Tensor) -> tuple[float, float]:
         """[0, α]."""
         return 0.0, self.alpha

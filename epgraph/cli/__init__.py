@@ -12,15 +12,18 @@ import click
 from epgraph.cli.check import check
 from epgraph.cli.compile import compile_command
 from epgraph.cli.eval import eval_command
+from epgraph.cli.expand import expand
 from epgraph.cli.gradcheck import gradcheck
 from epgraph.cli.render import render
+from epgraph.cli.say import say
 from epgraph.cli.schema import schema
 from epgraph.cli.train import train
 from epgraph.cli.tune import tune
+from epgraph.cli.upgrade import upgrade
 from epgraph.errors import EpgraphError
 from epgraph.registry import load_installed
 
-COMMANDS = (check, render, train, eval_command, gradcheck, compile_command, tune, schema)
+COMMANDS = (check, expand, render, train, eval_command, gradcheck, compile_command, tune, schema, upgrade)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -54,7 +57,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         result = app.main(arguments, prog_name="epgraph", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except EpgraphError as error:
-        _say(*map(str, error.diagnostics))
+        say(error.diagnostics)
         return 1
     except click.ClickException as error:
         context = getattr(error, "ctx", None)

@@ -50,8 +50,9 @@ class Stroke:
 
     @property
     def label(self) -> str:
-        """The line in a word."""
-        return "double" if self.lines == 2 else self.style
+        """The line in a word or two."""
+        lines = ("", "double", "triple")[self.lines - 1]
+        return lines if lines and self.style == "solid" else f"{lines} {self.style}".strip()
 
 
 STROKES = {
@@ -59,6 +60,11 @@ STROKES = {
     "dense": Stroke("solid", "#000000", 1.1, lines=2),
     "skip": Stroke("dashed", "#0072b2", 1.6),
     "identity": Stroke("dotted", "#00735c", 2.0),
+    "conv_transpose": Stroke("solid", "#8a4b08", 0.9, lines=3),
+    "pool": Stroke("dotted", "#3c3c3c", 1.6, lines=2),
+    "lateral": Stroke("dashed", "#7a5c00", 1.2, lines=2),
+    "self": Stroke("solid", "#a0522d", 1.4),
+    "memory": Stroke("dashed", "#7a3b8f", 1.6),
 }
 OTHER = Stroke("bold", "#7a3b8f", 2.4)
 """For kinds that are not listed in ``STROKES``; their labels name them."""
@@ -176,6 +182,7 @@ def _columns(graph: NetworkGraph) -> tuple[set[str], dict[str, int]]:
     the input to every state without a cycle; elsewhere the order of declaration says what is left and right.
     """
     directed = nx.DiGraph(graph.graph)
+    directed.remove_edges_from([(name, name) for name in graph.states])
     follow = nx.is_directed_acyclic_graph(directed) and all(
         (degree == 0) == (name == graph.input.name) for name, degree in directed.in_degree()
     )
@@ -186,7 +193,9 @@ def _columns(graph: NetworkGraph) -> tuple[set[str], dict[str, int]]:
         directed = nx.DiGraph()
         directed.add_nodes_from(graph.states)
         directed.add_edges_from(
-            (e.target, e.source) if e.name in flipped else (e.source, e.target) for e in graph.edges.values()
+            (e.target, e.source) if e.name in flipped else (e.source, e.target)
+            for e in graph.edges.values()
+            if not e.unary
         )
     column: dict[str, int] = {}
     for name in nx.topological_sort(directed):
@@ -220,7 +229,8 @@ def _line(edge: Edge, conflict: bool, flipped: bool) -> dict[str, str]:
         "style": stroke.style,
         "color": ":".join([ALARM if conflict else stroke.color] * stroke.lines),
         "penwidth": f"{stroke.width:g}",
-        "dir": "both",
+        # A state acts on itself in no direction.
+        "dir": "none" if edge.unary else "both",
         "arrowhead": head,
         "arrowtail": tail,
     }
@@ -228,10 +238,14 @@ def _line(edge: Edge, conflict: bool, flipped: bool) -> dict[str, str]:
 
 def _label(edge: Edge, conflict: bool) -> str:
     rows = [_text(part) for part in edge.kind.label().split(", ")]
-    if edge.name != f"{edge.source}_{edge.target}":  # which is what it is called where the user says nothing
+    if (
+        edge.name != f"{edge.source}_{edge.kind.name if edge.unary else edge.target}"
+    ):  # which is what it is called where the user says nothing
         rows.insert(0, f"<B>{_text(edge.name)}</B>")
     if edge.parameters:
-        rows.append(_colored(GREY, count(edge.parameters)))
+        rows.append(_colored(GREY, count(edge.parameters) + ", frozen" * edge.frozen))
+    if edge.tied:
+        rows.append(_colored(GREY, f"weight of {_text(edge.tied)}"))
     if conflict:
         rows.append(_colored(ALARM, "<B>same class</B>"))
     return _rows(rows)

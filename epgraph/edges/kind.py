@@ -11,7 +11,7 @@ tests in ``tests/numeric/test_edges.py`` then hold the new kind to its adjoint a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 """Shape of one example, without the batch: ``(channels, height, width)`` or ``(units,)``."""
+
+End = Literal["linear", "convex", "convex where the other end is ≥ 0", "neither"]
+"""What Φ is in the state at one end of an edge, the others fixed. It decides what an update may do to F
+(``graph/guarantees.py``)."""
 
 Positive = Annotated[int, Field(ge=1, le=1_000_000)]
 NonNegative = Annotated[int, Field(ge=0, le=1_000_000)]
@@ -57,11 +61,23 @@ class EdgeKind(BaseModel, ABC):
     """The key under which the kind is written in YAML."""
     linear: ClassVar[bool] = True
     """Whether A_e is linear in the source state (a max-pooling edge overrides this)."""
+    unary: ClassVar[bool] = False
+    """Whether the kind acts on one state, ``at``, and not between two (see ``Unary``)."""
 
     @property
     def is_linear(self) -> bool:
-        """Whether A_e, with these options, is linear in the source state."""
+        """Whether A_e, with these options, is linear in the source state; of a unary kind, whether ∂Φ/∂s is."""
         return self.linear
+
+    @property
+    def source_end(self) -> End:
+        """What Φ is in the source state; a kind that is not linear there and can say more overrides this."""
+        return "linear" if self.is_linear else "neither"
+
+    @property
+    def target_end(self) -> End:
+        """What Φ is in the target state: linear in every ⟨s^j, A_e s^i⟩."""
+        return "linear"
 
     @abstractmethod
     def target_shape(self, source: Shape, channels: int | None) -> Shape | None:
@@ -88,6 +104,10 @@ class EdgeKind(BaseModel, ABC):
         """Return options that would map ``source`` to ``target``, as a hint; empty if none is known."""
         return ""
 
+    def dropped(self, source: Shape) -> str:
+        """Say which part of the source no unit of the target sees, such as rows beyond the last stride; else empty."""
+        return ""
+
     @abstractmethod
     def weight_shape(self, source: Shape, target: Shape) -> Shape | None:
         """Shape of the weight in torch's layout (OIHW, or (out, in)), or None without weights."""
@@ -101,6 +121,23 @@ class EdgeKind(BaseModel, ABC):
         for n in shape[1:]:
             product *= n
         return product
+
+    def weight_bound(self, gain: float, source: Shape, target: Shape) -> float:
+        """Bound of the initial weights, which are uniform: ±gain/√fan_in where A_e is linear in the weight."""
+        return float(gain / max(1, self.fan_in(source, target)) ** 0.5)
+
+    def weight_blocks(self, source: Shape, target: Shape) -> tuple[int, ...]:
+        """Rows of the weight's matrices, which stand one below the other; one matrix unless a kind says otherwise.
+
+        Channels of different groups do not meet, so that an isometry is one in each block.
+        """
+        shape = self.weight_shape(source, target)
+        return () if shape is None else shape[:1]
+
+    @property
+    def degree(self) -> int:
+        """Degree of A_e in the weight: twice the weight is 2ᵈ times A_e."""
+        return 1
 
     @abstractmethod
     def macs(self, source: Shape, target: Shape) -> int:

@@ -89,7 +89,10 @@ def module_text(machine: Machine) -> str:
     phases = {name: machine.program(name, relaxed=dynamics.stepped) for name in ("free", "pair")}
     parameters = _parameters(machine)
     learnt = {f"states.{s.name}.alpha" for s in machine.tracer.graph.states.values() if s.activation.learnt}
-    trainable = frozenset(name for name in parameters if not name.endswith(".alpha") or name in learnt)
+    frozen = {f"edges.{edge.name}.weight" for edge in machine.tracer.graph.edges.values() if edge.frozen}
+    trainable = frozenset(
+        name for name in parameters if name not in frozen and (not name.endswith(".alpha") or name in learnt)
+    )
     functions: dict[str, tuple[Function, ...]] = {
         "constants": machine.tracer.constants(),
         "energy": machine.tracer.energy(),
@@ -167,7 +170,7 @@ def _parameters(machine: Machine) -> dict[str, tuple[str, tuple[int, ...]]]:
         if state.activation.stored:
             found[f"states.{state.name}.alpha"] = names("alpha", state.name), ()
     for edge in graph.edges.values():
-        if edge.weight_shape is not None:
+        if edge.weight_shape is not None and not edge.tied:
             found[f"edges.{edge.name}.weight"] = names("weight", edge.name), edge.weight_shape
     return found
 

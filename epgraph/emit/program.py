@@ -11,6 +11,8 @@ import torch
 from torch import fx
 
 from epgraph.edges.convolution import correlate
+from epgraph.edges.memory import softmax_pair
+from epgraph.edges.own import spectral_bound
 from epgraph.emit import runtime
 from epgraph.emit.triton_kernel import launch
 from epgraph.emit.winograd import add_winograd_, winograd, winograd_kernels
@@ -37,6 +39,8 @@ HELPERS: dict[str, Callable[..., Any]] = {
         winograd,
         winograd_kernels,
         correlate,
+        softmax_pair,
+        spectral_bound,
         launch,
     )
 }
@@ -63,6 +67,8 @@ LOCAL = {
     "taps": "kernel",
     "inner": "phi",
     "correlate": "gradient",
+    "softmax_pair": "chosen",
+    "spectral_bound": "bound",
     "_convolution_pointwise": "conv",
     "_convolution_pointwise_": "sum",
     "_convolution_transpose_pointwise": "back",

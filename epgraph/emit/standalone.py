@@ -107,8 +107,12 @@ class Engine:
         pairs[INPUT] = _paired(clamped[STATES[INPUT][0]])
         values = self._call("gradient", {**clamped, **self._named(pairs)})
         scale = -1.0 / (beta * len(x))
-        own = {name: g.to(PARAMETER_DTYPE).mul_(1.0 / len(x)) for name, g in local.items()}
-        return {**own, **{name: g.to(PARAMETER_DTYPE).mul_(scale) for name, g in values.items()}}
+        found = {name: g.to(PARAMETER_DTYPE).mul_(1.0 / len(x)) for name, g in local.items()}
+        for name, g in values.items():
+            contrast = g.to(PARAMETER_DTYPE).mul_(scale)
+            # A weight that the readout shares with the dynamics has both.
+            found[name] = found[name] + contrast if name in found else contrast
+        return found
 
     @torch.no_grad()
     def energy(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor, fx
 
 from epgraph.activations import Activation, Identity, ReLU
 from epgraph.costs import COSTS, Cost
-from epgraph.edges import Shape
+from epgraph.edges import Shape, Unary
 from epgraph.emit import runtime
 from epgraph.emit.names import ROLES, Names
 from epgraph.emit.pieces import Piece, functions
@@ -169,7 +169,7 @@ class Tracer:
             if state.bias_shape is not None:
                 found[self.names("bias", state.name)] = _zeros(*state.bias_shape)
         for edge in graph.edges.values():
-            if edge.weight_shape is not None:
+            if edge.weight_shape is not None and not edge.tied:
                 found[self.names("weight", edge.name)] = _zeros(*edge.weight_shape)
                 if edge.untied:
                     found[self.names("weight", feedback_of(edge))] = _zeros(*edge.weight_shape)
@@ -179,6 +179,11 @@ class Tracer:
     def _inside(self) -> tuple[Edge, ...]:
         """Edges whose interaction is part of Φ."""
         return tuple(edge for edge in self.graph.edges.values() if not self.graph.reads_out(edge))
+
+    @cached_property
+    def _shared(self) -> frozenset[str]:
+        """Edges whose weight others share."""
+        return frozenset(edge.tied for edge in self.graph.edges.values() if edge.tied)
 
     @cached_property
     def _batched(self) -> frozenset[str]:
@@ -232,7 +237,7 @@ class Tracer:
                 driven = update.state in self._driven
                 nudge = self._nudging(state, phase, pulled)
                 note = self._equation(update, driven, phase, relaxed, nudge)
-                pooled = any(not term.edge.kind.is_linear for term in update.terms)
+                pooled = any(not term.edge.kind.is_linear and not term.edge.unary for term in update.terms)
                 if not self.many or (self.by_class and pooled):
                     record = partial(self._update, update, phase, relaxed, nudge, "state")
                     yield Piece(function, 3 * number + 1, record, note)
@@ -272,7 +277,7 @@ class Tracer:
         note = "F = Σ G(s) − Φ with G′ = σ⁻¹, and Φ = Σ ⟨s_j, A_e s_i⟩ + Σ ⟨b, s⟩; both (batch,)"
         yield self._piece("energy", start, note, [self.names("state", free[0])], "start")
         for edge in self._inside:
-            names = [self.names("weight", edge.name), *self._ends(edge)]
+            names = [self.names("weight", edge.owner), *self._ends(edge)]
             yield self._piece("energy", partial(self._edge_energy, edge), "", names, self._geometry(edge), 1)
         for name in self.graph.dynamic:
             state = self.graph.states[name]
@@ -283,7 +288,13 @@ class Tracer:
 
     def _edge_energy(self, edge: Edge, recorder: Recorder, results: Results) -> None:
         source, target = (recorder.argument(name) for name in self._ends(edge))
-        mapped = edge.kind.forward(self._weight(recorder, edge.name), source, self._shape(edge.target))
+        weight = self._weight(recorder, edge)
+        if isinstance(edge.kind, Unary):
+            assert weight is not None
+            own = edge.kind.potential(weight, source, self._shape(edge.source))
+            results["phi"] = recorder.result(results, "phi") + own
+            return
+        mapped = edge.kind.forward(weight, source, self._shape(edge.target))
         results["phi"] = recorder.result(results, "phi") + recorder.call(runtime.inner, target, mapped)
 
     def _state_energy(self, state: State, recorder: Recorder, results: Results) -> None:
@@ -296,14 +307,17 @@ class Tracer:
 
     def _gradient(self, trainable: frozenset[str], once: bool) -> Iterator[Piece]:
         for edge in self._inside:
-            parameter = f"edges.{edge.name}.weight"
+            parameter = f"edges.{edge.owner}.weight"
             if edge.weight_shape is not None and parameter in trainable:
                 note = f"{edge.name}: c[{edge.source}] ⊗ o[{edge.target}] + o[{edge.source}] ⊗ c[{edge.target}]"
-                names = (parameter, self.names("weight", edge.name), *self._ends(edge))
+                names = (parameter, self.names("weight", edge.owner), *self._ends(edge))
                 record = partial(self._edge_gradient, edge, once)
-                # A function an edge, so that a gradient can be added up and dropped before the next one is made.
-                function = "gradient" if self.many else f"gradient_{edge.name}"
-                yield self._piece(function, record, note, names, self._geometry(edge))
+                # A function a weight, so that a gradient can be added up and dropped before the next one is made.
+                function = f"gradient_{edge.owner}"
+                if edge.owner in self._shared:
+                    yield Piece(function, 0, record, note)
+                else:
+                    yield self._piece("gradient" if self.many else function, record, note, names, self._geometry(edge))
         for name in self.graph.dynamic:
             parameter = f"states.{name}.bias"
             if self.graph.states[name].bias_shape is not None and parameter in trainable:
@@ -316,7 +330,7 @@ class Tracer:
 
     def _edge_gradient(self, edge: Edge, once: bool, recorder: Recorder, results: Results) -> None:
         clamped = self.graph.input.name
-        weight = self._weight(recorder, edge.name)
+        weight = self._weight(recorder, edge)
         assert weight is not None
         source, target = (recorder.argument(name) for name in self._ends(edge))
         shape = self._shape(edge.source)
@@ -332,17 +346,17 @@ class Tracer:
             (c, o), (d, r) = source.chunk(2), target.chunk(2)
             plus = edge.kind.weight_gradient(weight, c + o, d + r, shape)
             found = 0.5 * (plus - edge.kind.weight_gradient(weight, c - o, d - r, shape))
-        results[f"edges.{edge.name}.weight"] = found
+        _add(results, f"edges.{edge.owner}.weight", found)
 
     def _local(self, trainable: frozenset[str]) -> Iterator[Piece]:
         if not self.graph.readout:
             return
         out = self.graph.output.name
         for edge in self.graph.pre(out):
-            parameter = f"edges.{edge.name}.weight"
+            parameter = f"edges.{edge.owner}.weight"
             if edge.weight_shape is not None and parameter in trainable:
                 record = partial(self._local_gradient, edge)
-                yield Piece(f"local_{edge.name}", 0, record, f"{edge.name}: {edge.source} ⊗ ∂C/∂{out}")
+                yield Piece(f"local_{edge.owner}", 0, record, f"{edge.name}: {edge.source} ⊗ ∂C/∂{out}")
         if self.graph.output.bias_shape is not None and f"states.{out}.bias" in trainable:
             yield Piece("local_bias", 0, self._local_bias, f"Σ ∂C/∂{out}")
 
@@ -351,11 +365,12 @@ class Tracer:
         return self.cost.gradient(output, recorder.argument("y"))
 
     def _local_gradient(self, edge: Edge, recorder: Recorder, results: Results) -> None:
-        weight = self._weight(recorder, edge.name)
+        weight = self._weight(recorder, edge)
         assert weight is not None
         source = recorder.argument(self.names("state", edge.source))
         pull = self._pull(recorder)
-        results[f"edges.{edge.name}.weight"] = edge.kind.weight_gradient(weight, source, pull, self._shape(edge.source))
+        found = edge.kind.weight_gradient(weight, source, pull, self._shape(edge.source))
+        _add(results, f"edges.{edge.owner}.weight", found)
 
     def _local_bias(self, recorder: Recorder, results: Results) -> None:
         out = self.graph.output
@@ -424,11 +439,30 @@ class Tracer:
         new = self._activate(recorder, state, summed, alpha, pair)
         if relaxed and not exact and not self.dynamics.flow:
             new = torch.lerp(old, new, recorder.argument("omega"))
+        damping = self._damping(recorder, state)
+        if damping is not None:
+            # Φ may be concave along the step: it goes only as far as F is sure to fall (graph/guarantees.py).
+            new = torch.lerp(old, new, damping)
         bounds = state.activation.bounds(alpha)
         if self.dynamics.state_bits and bounds is not None:
             step = bounds[1] / levels(self.dynamics.state_bits, signed=bounds[0] < 0)
             new = recorder.call(runtime.quantise_pair_ if pair else runtime.quantise_, new, step)
         results[self.names(moved, update.state)] = new
+
+    def _damping(self, recorder: Recorder, state: State) -> Tensor | None:
+        """Part of the way that an update goes, min(1, c/(1 + mκ)); None where it goes all the way."""
+        edges = self.graph.damped(state.name)
+        if not edges:
+            return None
+        shape, steepest, c = self._shape(state.name), state.activation.steepest, self.dynamics.damping
+        kinds = [(edge.kind, self.names("weight", edge.owner)) for edge in edges]
+        bounds = [kind.concavity(recorder.argument(w), shape) for kind, w in kinds if isinstance(kind, Unary)]
+        concavity = bounds[0]
+        for bound in bounds[1:]:
+            concavity = concavity + bound
+        assert c is not None
+        factor = (c / (1.0 + concavity * (1.0 if steepest is None else steepest))).clamp(max=1.0)
+        return factor.to(self.dtype) if self.cast or self.dtype.is_complex else factor
 
     def _summed(self, recorder: Recorder, update: Update, phase: PhaseName) -> Tensor:
         """Pre-activation ∂Φ/∂s of a state, without nudge: the constant and the terms that act."""
@@ -503,7 +537,7 @@ class Tracer:
         """Names of what the terms of an update read."""
         for term in update.terms:
             edge = term.edge
-            yield self.names("weight", edge.name)
+            yield self.names("weight", edge.owner)
             if edge.untied:
                 yield self.names("weight", feedback_of(edge))
             yield from self._ends(edge) if not edge.kind.is_linear else ()
@@ -538,7 +572,7 @@ class Tracer:
         pair = phase == "pair"
         # The way back of an untied edge needs the weight of the way there for its arg-max alone.
         away = edge.untied and edge.kind.is_linear and term.direction == "adjoint"
-        weight = None if away else self._weight(recorder, edge.name)
+        weight = None if away else self._weight(recorder, edge)
         if term.direction == "forward":
             s = seen(recorder.argument(self.names("state", edge.source)))
             forward = edge.kind.forward_pair if pair else edge.kind.forward
@@ -555,10 +589,10 @@ class Tracer:
         adjoint = edge.kind.adjoint_pair if pair else edge.kind.adjoint
         return adjoint(weight, t, source, self._shape(edge.source))
 
-    def _weight(self, recorder: Recorder, edge: str) -> Tensor | None:
-        if self.graph.edges[edge].weight_shape is None:
+    def _weight(self, recorder: Recorder, edge: Edge) -> Tensor | None:
+        if edge.weight_shape is None:
             return None
-        return self._parameter(recorder, self.names("weight", edge))
+        return self._parameter(recorder, self.names("weight", edge.owner))
 
     def _bias(self, recorder: Recorder, state: State) -> Tensor | None:
         if state.bias_shape is None:
@@ -602,7 +636,12 @@ class Tracer:
             exact = isinstance(state.activation, ReLU | Identity) or not self.dynamics.flow
             old = name if exact else f"σ⁻¹({name})"
             summed = f"{old} + ω({summed} − {old})"
-        return f"{name} ← {state.activation.label}({summed})"
+        new = f"{state.activation.label}({summed})"
+        damped = self.graph.damped(name)
+        if damped:
+            bounds = " + ".join(f"‖{edge.name}‖" for edge in damped)
+            return f"{name} ← {name} + min(1, {self.dynamics.damping:g}/(1 + mκ)) ({new} − {name}), κ ≥ {bounds}"
+        return f"{name} ← {new}"
 
     def _shape(self, name: str) -> Shape:
         return self.graph.states[name].shape
@@ -610,12 +649,17 @@ class Tracer:
 
 def feedback_of(edge: Edge) -> str:
     """Name of an untied edge's second weight; no edge of the user's own can have it."""
-    return f"{edge.name}.feedback"
+    return f"{edge.owner}.feedback"
 
 
 def levels(bits: int, *, signed: bool) -> int:
     """Steps from 0 to the end of a range that so many bits tell apart; a signed one has as many below 0."""
     return (1 << (bits - signed)) - 1
+
+
+def _add(results: Results, name: str, found: Tensor) -> None:
+    """Add to a result what one more edge contributes."""
+    results[name] = results[name] + found if name in results else found
 
 
 def _settle(names: tuple[str, ...], recorder: Recorder, results: Results) -> None:
@@ -661,6 +705,8 @@ class _Text:
 
 def _written(term: Term) -> str:
     edge = term.edge
+    if edge.unary:
+        return f"∂φ[{edge.name}]/∂{edge.source}"
     if term.direction == "forward":
         return f"A[{edge.name}] {edge.source}"
     return f"{'B' if edge.untied else 'A'}[{edge.name}]ᵀ {edge.target}"

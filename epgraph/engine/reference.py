@@ -7,7 +7,7 @@ fast path cannot hide in the test that looks for it. Of an edge kind or an activ
 
 For a network with clamped input x, free states s^n and edges e = (i, j, w_e)::
 
-    Φ(x, s, θ) = Σ_e ⟨s^j, A_e s^i⟩ + Σ_n ⟨b_n, s^n⟩
+    Φ(x, s, θ) = Σ_e ⟨s^j, A_e s^i⟩ + Σ_n ⟨b_n, s^n⟩ + Σ_e φ_e(s^n)      (the last of edges that act on one state)
     F(x, s, θ) = Σ_n G_n(s^n) − Φ,           G_n′ = σ_n⁻¹
     s^n ← σ_n(∂Φ/∂s^n − β ∂C/∂s^n)           (Eq. 10, 11; the second term at the output only)
     ∂L/∂θ ≈ −(1/2β) [∂Φ/∂θ(s^β) − ∂Φ/∂θ(s^−β)]   (Eq. 5)
@@ -17,6 +17,7 @@ A set of states is a dict from name to a float64 tensor ``(batch, *shape)``; the
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
@@ -29,8 +30,7 @@ from torch.nn.functional import one_hot, pad
 from epgraph.activations import Activation, Logistic, ReLU, Softclip, Tanh
 from epgraph.activations import Identity as IdentityActivation
 from epgraph.costs import COSTS
-from epgraph.edges import Dense, Identity
-from epgraph.edges.convolution import Convolution
+from epgraph.edges import Conv, ConvTranspose, Dense, EdgeKind, Identity, Lateral, Memory, Pool, Self, Skip
 from epgraph.graph import Edge, NetworkGraph
 
 States = dict[str, Tensor]
@@ -42,6 +42,9 @@ Gradients = dict[str, Tensor]
 Classes = Sequence[Sequence[str]]
 """Names of states that move simultaneously, class after class: one pass is a sweep."""
 
+Sides = tuple[int, int]
+"""Rows and columns."""
+
 Estimator = Literal["centered", "positive", "negative"]
 
 _ROWS_AT_ONCE = 128
@@ -50,42 +53,91 @@ _NODES = 200
 """Points of the quadrature that gives the dilogarithm."""
 
 
-def convolve(s: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+def convolve(
+    s: Tensor, weight: Tensor, stride: Sides, padding: Sides, dilation: Sides = (1, 1), groups: int = 1
+) -> Tensor:
     """Write out w ⋆ s (Eq. 7).
 
-    ``z[b, o, p, q] = Σ_{c,u,v} w[o, c, u, v] · s̄[b, c, p·stride + u, q·stride + v]``, with s̄ the source in a
-    frame of ``padding`` zeros.
+    ``z[b, o, p, q] = Σ_{c,u,v} w[o, c, u, v] · s̄[b, c, p·stride + u·dilation, q·stride + v·dilation]``, with s̄ the
+    source in a frame of ``padding`` zeros, and c in the group of channels that o belongs to.
 
     Parameters
     ----------
     s
         Source, (batch, channels, height, width).
     weight
-        OIHW, the kernel square.
+        (O, channels of a group, kernel rows, kernel columns).
 
     Returns
     -------
     Tensor
-        (batch, O, ⌊(height + 2·padding − kernel)/stride⌋ + 1, likewise for the width).
+        (batch, O, ⌊(height + 2·padding − dilation·(kernel − 1) − 1)/stride⌋ + 1, likewise for the width).
     """
-    kernel = weight.shape[-1]
-    patches = pad(s, (padding,) * 4).unfold(2, kernel, stride).unfold(3, kernel, stride)
-    patches = patches.permute(0, 2, 3, 1, 4, 5).flatten(3)
+    (up, left), (down, across), (apart, aside) = padding, stride, dilation
+    tall, wide = (step * (taps - 1) + 1 for step, taps in zip(dilation, weight.shape[2:], strict=True))
+    patches = pad(s, (left, left, up, up)).unfold(2, tall, down).unfold(3, wide, across)[..., ::apart, ::aside]
+    patches = patches.permute(0, 2, 3, 1, 4, 5)
     # Not a matrix product: that rounds equal patches to different values, and then it is an accident which
     # pixel of a saturated, constant region max pooling picks.
-    return (patches.unsqueeze(1) * weight.flatten(1)[:, None, None]).sum(-1)
+    made = [
+        (patch.flatten(3).unsqueeze(1) * part.flatten(1)[:, None, None]).sum(-1)
+        for patch, part in zip(patches.chunk(groups, 3), weight.chunk(groups), strict=True)
+    ]
+    return torch.cat(made, 1)
 
 
-def pool(z: Tensor, how: Literal["max", "average"]) -> Tensor:
-    """P(z): mean, or first largest value in row-major order, of each 2×2 window.
+def scatter(
+    s: Tensor, weight: Tensor, size: Sides, stride: Sides, padding: Sides, dilation: Sides, groups: int
+) -> Tensor:
+    """Write out the transposed convolution: every source pixel puts its kernel into the target.
 
-    An odd last row or column belongs to no window. ``z`` is (batch, channels, height, width).
+    ``z[b, o, p·stride + u·dilation − padding, …] += w[c, o, u, …] · s[b, c, p, …]``; what falls outside is lost.
+
+    Parameters
+    ----------
+    s
+        Source, (batch, channels, height, width).
+    weight
+        (channels, target channels of a group, kernel rows, kernel columns).
+    size
+        Height and width of the result.
     """
-    windows = z.unfold(2, 2, 2).unfold(3, 2, 2).flatten(4)
+    (down, across), (up, left), (apart, aside) = stride, padding, dilation
+    (rows, columns), (tall, wide) = s.shape[2:], weight.shape[2:]
+    reach = max(size[0] + up, (rows - 1) * down + apart * (tall - 1) + 1)
+    width = max(size[1] + left, (columns - 1) * across + aside * (wide - 1) + 1)
+    made = []
+    for part, own in zip(s.chunk(groups, 1), weight.chunk(groups), strict=True):
+        frame = torch.zeros(len(s), own.shape[1], reach, width, dtype=s.dtype)
+        for u in range(tall):
+            for v in range(wide):
+                put = (part.unsqueeze(2) * own[:, :, u, v][:, :, None, None]).sum(1)
+                y, x = apart * u, aside * v
+                places = (slice(y, y + down * (rows - 1) + 1, down), slice(x, x + across * (columns - 1) + 1, across))
+                spread = torch.zeros_like(frame)
+                spread[:, :, places[0], places[1]] = put
+                frame = frame + spread
+        made.append(frame[:, :, up : up + size[0], left : left + size[1]])
+    return torch.cat(made, 1)
+
+
+def pool(z: Tensor, how: Literal["max", "average"], window: Sides = (2, 2)) -> Tensor:
+    """P(z): mean, or first largest value in row-major order, of each window.
+
+    What fills no window belongs to none. ``z`` is (batch, channels, height, width).
+    """
+    (tall, wide) = window
+    windows = z.unfold(2, tall, tall).unfold(3, wide, wide).flatten(4)
     if how == "average":
         return windows.mean(-1)
     first = windows.detach().argmax(-1, keepdim=True)
     return windows.gather(-1, first).squeeze(-1)
+
+
+def sides(option: int | Sequence[int]) -> Sides:
+    """Rows and columns of an option that is one number for both, or two."""
+    rows, columns = [option] * 2 if isinstance(option, int) else option
+    return rows, columns
 
 
 def interaction(edge: Edge, weight: Tensor | None, s: Tensor, t: Tensor) -> Tensor:
@@ -103,18 +155,91 @@ def interaction(edge: Edge, weight: Tensor | None, s: Tensor, t: Tensor) -> Tens
     Tensor
         (batch,)
     """
-    kind = edge.kind
-    if isinstance(kind, Identity):
-        image = kind.scale * s
-    elif isinstance(kind, Dense) and weight is not None:
-        image = torch.einsum("oi,bi->bo", weight, s.flatten(1))
-    elif isinstance(kind, Convolution) and weight is not None:
-        geometry = kind.geometry
-        image = convolve(s, weight, geometry.stride, geometry.padding)
-        image = pool(image, geometry.pool) if geometry.pool else image
-    else:
-        raise TypeError(f"the oracle does not know the edge kind '{kind.name}'; write its A_e down here")
+    if isinstance(edge.kind, Self) and weight is not None:
+        return quadratic(edge.kind, weight, s)
+    if isinstance(edge.kind, Memory) and weight is not None:
+        rows = s.flatten(2) if edge.kind.per_pixel else s.flatten(1).unsqueeze(2)
+        scores = edge.kind.sharpness * torch.einsum("pc,bcn->bpn", weight, rows)
+        return scores.logsumexp(1).sum(1) / edge.kind.sharpness
+    image = mapped(edge.kind, weight, s, tuple(t.shape[1:]))
     return (t.flatten(1) * image.flatten(1)).sum(1)
+
+
+def mapped(kind: EdgeKind, weight: Tensor | None, s: Tensor, target: tuple[int, ...]) -> Tensor:
+    """A_e s of a source state (batch, *shape), in any shape with the units of ``target`` in their order."""
+    if isinstance(kind, Identity):
+        return kind.scale * s
+    if isinstance(kind, Pool):
+        return pool(s, kind.kind, sides(kind.size))
+    if weight is None:
+        raise TypeError(f"the oracle does not know the edge kind '{kind.name}'; write its A_e down here")
+    if isinstance(kind, Dense) and kind.rank is not None:
+        units = math.prod(target)
+        u, v = weight[:units], weight[units:]
+        return torch.einsum("ok,ik,bi->bo", u, v, s.flatten(1))
+    if isinstance(kind, Dense) or (isinstance(kind, Lateral) and kind.kernel is None):
+        return torch.einsum("oi,bi->bo", weight, s.flatten(1))
+    if isinstance(kind, Lateral):
+        tall, wide = weight.shape[2:]
+        return convolve(s, weight, (1, 1), (tall // 2, wide // 2))
+    if isinstance(kind, Skip):
+        return convolve(s, weight, sides(kind.stride), (0, 0))
+    if isinstance(kind, Conv):
+        groups = s.shape[1] // weight.shape[1]
+        dilation = sides(kind.dilation)
+        if kind.padding == "same":
+            tall, wide = (apart * (taps - 1) for apart, taps in zip(dilation, weight.shape[2:], strict=True))
+            padding = (tall // 2, wide // 2)
+        else:
+            padding = sides(kind.padding)
+        image = convolve(s, weight, sides(kind.stride), padding, dilation, groups)
+        return pool(image, kind.pool) if kind.pool else image
+    if isinstance(kind, ConvTranspose):
+        groups = target[0] // weight.shape[1]
+        stride, padding, dilation = (sides(option) for option in (kind.stride, kind.padding, kind.dilation))
+        return scatter(s, weight, (target[1], target[2]), stride, padding, dilation, groups)
+    raise TypeError(f"the oracle does not know the edge kind '{kind.name}'; write its A_e down here")
+
+
+def quadratic(kind: Self, w: Tensor, s: Tensor) -> Tensor:
+    """½⟨s, W s⟩ of each example, from w as it is: a quadratic form does not see what is not symmetric."""
+    if kind.kernel is None:
+        v = s.flatten(1)
+        whole, own = torch.einsum("bi,ij,bj->b", v, w, v), (w.diagonal() * v**2).sum(1)
+    else:
+        middle = kind.kernel // 2
+        whole = (s * convolve(s, w, (1, 1), (middle, middle))).flatten(1).sum(1)
+        diagonal = w[:, :, middle, middle].diagonal()
+        own = (s.flatten(2).square().sum(2) * diagonal).sum(1)
+    return (whole - own if kind.zero_diagonal else whole) / 2
+
+
+def concavity(kind: Self, w: Tensor, shape: tuple[int, ...]) -> float:
+    """Return a bound of ‖W‖: (Σ |λ|³²)^{1/32} over the eigenvalues λ of W, or of its largest Fourier component.
+
+    Those of a convolution are taken at the frequencies of a torus as large as the image and half of the kernel, whose
+    taps reach from pixel to pixel of the image at most.
+    """
+    if kind.kernel is None:
+        symbols, diagonal = [w.to(torch.complex128)], w.diagonal()
+    else:
+        middle = kind.kernel // 2
+        diagonal = w[:, :, middle, middle].diagonal()
+        offset = torch.arange(kind.kernel, dtype=torch.float64) - middle
+        rows, columns = (n + min(middle, n - 1) for n in shape[1:])
+        inside = (offset.abs()[:, None] < shape[1]) & (offset.abs() < shape[2])
+        symbols = []
+        for p, q in itertools.product(range(rows), range(columns)):
+            angle = 2 * math.pi * (offset[:, None] * p / rows + offset * q / columns)
+            symbols.append((w * torch.polar(inside.to(angle.dtype), angle)).sum((2, 3)))
+    largest = 0.0
+    for symbol in symbols:
+        symmetric = (symbol + symbol.mH) / 2 - torch.diag(diagonal) * kind.zero_diagonal
+        values = torch.linalg.eigvalsh(symmetric).abs()
+        top = float(values.max())
+        if top > 0:
+            largest = max(largest, top * float(((values / top) ** 32).sum()) ** (1 / 32))
+    return largest
 
 
 def sigma(activation: Activation, a: Tensor, alpha: float) -> Tensor:
@@ -153,6 +278,13 @@ def slope(activation: Activation, a: Tensor, alpha: float) -> Tensor:
         point = a.detach().clone().requires_grad_()
         (found,) = torch.autograd.grad(activation.apply_(point.clone(), alpha).sum(), point)
     return found
+
+
+def steepest(activation: Activation) -> float:
+    """max σ′, which is that in the middle of σ; of ReLUα and the identity 1."""
+    if isinstance(activation, Tanh | Logistic):
+        return activation.slope
+    return 1.0
 
 
 def self_energy(activation: Activation, s: Tensor, alpha: float = 0.0) -> Tensor:
@@ -203,9 +335,11 @@ class Reference:
 
     def __init__(self, graph: NetworkGraph, parameters: Mapping[str, Tensor]) -> None:
         self.graph = graph
-        wanted = {f"edges.{e.name}.weight": e.weight_shape for e in graph.edges.values() if e.weight_shape}
+        owners = (e for e in graph.edges.values() if e.tied is None)
+        wanted = {f"edges.{e.name}.weight": e.weight_shape for e in owners if e.weight_shape}
         wanted |= {f"states.{s.name}.bias": s.bias_shape for s in graph.states.values() if s.bias_shape}
         self.parameters = {name: _read(parameters, name, shape) for name, shape in wanted.items()}
+        self._steps = {name: self._step(name) for name in graph.free}
         self._alpha = {}
         for name in graph.free:
             activation = graph.states[name].activation
@@ -268,7 +402,8 @@ class Reference:
     ) -> States:
         """Move the states in ``names`` simultaneously (Eq. 10, 11): s ← σ(∂Φ/∂s − β ∂C/∂s).
 
-        Both derivatives are taken at the states given, ∂C/∂s too (an explicit step).
+        Both derivatives are taken at the states given, ∂C/∂s too (an explicit step). A state that acts on itself by a
+        matrix W goes min(1, c/(1 + mκ)) of the way, with the ``concavity`` κ of W, m = max σ′ and c ``damping``.
 
         Returns
         -------
@@ -277,6 +412,9 @@ class Reference:
         """
         forces = self.forces(x, states, names, y, beta)
         moved = {name: self._sigma(name, a) for name, a in forces.items()}
+        for name, s in moved.items():
+            part = self._steps[name]
+            moved[name] = states[name] + part * (s - states[name]) if part < 1 else s
         out = self.graph.output.name
         if self.graph.readout and out in names:
             moved[out] = self.logits(x, states).detach()
@@ -468,8 +606,17 @@ class Reference:
     @property
     def _read_off(self) -> list[str]:
         """Parameters of a readout."""
-        names = [f"edges.{e.name}.weight" for e in self._outside] + [f"states.{self.graph.output.name}.bias"]
+        names = [_weight_of(e) for e in self._outside] + [f"states.{self.graph.output.name}.bias"]
         return [name for name in names if name in self.parameters]
+
+    def _step(self, name: str) -> float:
+        """Part of the way that updates of a state go: 1, but for a state that acts on itself."""
+        state, c = self.graph.states[name], self.graph.architecture.dynamics.damping
+        own = [e for e in self.graph.edges.values() if e.source == e.target == name]
+        bounds = [
+            concavity(e.kind, self.parameters[_weight_of(e)], state.shape) for e in own if isinstance(e.kind, Self)
+        ]
+        return 1.0 if c is None or not bounds else min(1.0, c / (1 + steepest(state.activation) * sum(bounds)))
 
     def _sigma(self, name: str, a: Tensor) -> Tensor:
         return sigma(self.graph.states[name].activation, a, self._alpha[name])
@@ -491,7 +638,7 @@ class Reference:
         moving = frozenset(touching)
         inside = [edge for edge in self.graph.edges.values() if not self.graph.reads_out(edge)]
         terms = [
-            interaction(edge, parameters.get(f"edges.{edge.name}.weight"), states[edge.source], states[edge.target])
+            interaction(edge, parameters.get(_weight_of(edge)), states[edge.source], states[edge.target])
             for edge in (inside if edges is None else edges)
             if edge.ends & moving
         ]
@@ -531,6 +678,10 @@ class Reference:
             (rows,) = torch.autograd.grad(force, v, pick, retain_graph=True, is_grads_batched=True)
             coupling[start : start + len(some)] = rows[:, index]
         return index, slopes[index], coupling
+
+
+def _weight_of(edge: Edge) -> str:
+    return f"edges.{edge.name if edge.tied is None else edge.tied}.weight"
 
 
 def _zero() -> Tensor:

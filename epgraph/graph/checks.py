@@ -11,12 +11,15 @@ from epgraph.costs import COSTS
 from epgraph.errors import Diagnostic, Location, nearest
 from epgraph.spec import Architecture
 
+MOST_COMPARED = 1_000_000
+"""Names that are compared in search of those that misspelt ones may mean."""
+
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 
 @dataclass(frozen=True)
 class Ends:
-    """An edge whose two ends exist and differ; ``at`` is where it stands in the file."""
+    """An edge whose two ends exist and, if it is not unary, differ; ``at`` is where it stands in the file."""
 
     index: int
     source: str
@@ -34,6 +37,7 @@ def check_names(architecture: Architecture) -> list[Diagnostic]:
                 f"duplicate name '{architecture.output.name}': input and output share it",
                 "give one of them another name",
                 ("output", "name"),
+                rule="duplicate-name",
             )
         )
     taken[architecture.output.name] = "the output"
@@ -43,14 +47,22 @@ def check_names(architecture: Architecture) -> list[Diagnostic]:
             found.append(
                 Diagnostic(
                     f"'{name[:64]}' is not a name",
-                    "a name is a letter followed by at most 63 letters, digits or '_'",
+                    "a name is a letter followed by at most 63 letters, digits or '_'"
+                    + ("; is there a ':' missing before '{'?" if "{" in name else ""),
                     at,
                     on_key=True,
+                    rule="not-a-name",
                 )
             )
         elif name in taken:
             found.append(
-                Diagnostic(f"duplicate name '{name}': {taken[name]} has it", "choose another name", at, on_key=True)
+                Diagnostic(
+                    f"duplicate name '{name}': {taken[name]} has it",
+                    "choose another name",
+                    at,
+                    on_key=True,
+                    rule="duplicate-name",
+                )
             )
     first: dict[str, int] = {}
     for index, edge in enumerate(architecture.edges):
@@ -62,6 +74,7 @@ def check_names(architecture: Architecture) -> list[Diagnostic]:
                     f"duplicate name '{edge.name}': edges[{first[edge.name]}] has it",
                     "choose another name, or leave it out",
                     (*architecture.edge_location(index), "name"),
+                    rule="duplicate-name",
                 )
             )
         first.setdefault(edge.name, index)
@@ -69,22 +82,36 @@ def check_names(architecture: Architecture) -> list[Diagnostic]:
 
 
 def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]]:
-    """Return the edges that join two different states, and a diagnostic for each that does not."""
+    """Return the edges that join two different states or act on one, and a diagnostic for each that does not."""
     known = [architecture.input.name, *architecture.states, architecture.output.name]
     names = set(known)
     good, found = [], []
+    hints: dict[str, str] = {}
     for index, edge in enumerate(architecture.edges):
         at = architecture.edge_location(index)
-        missing = [(key, end) for key, end in (("from", edge.source), ("to", edge.target)) if end not in names]
+        written = [("from", edge.source), ("to", edge.target)] if edge.at is None else [("at", edge.at)]
+        missing = [(key, end) for key, end in written if end not in names]
         for key, end in missing:
-            found.append(Diagnostic(f"'{key}' names no state: '{end}'", nearest(end, known), (*at, key)))
-        if edge.source == edge.target and not missing:
+            if end not in hints:
+                # The nearest of thousands of names takes milliseconds, which is too long for thousands of mistakes.
+                few = len(hints) * len(known) > MOST_COMPARED
+                hints[end] = nearest(end, known[:12] if few else known)
+            message = f"'{key}' names no state: '{end}'"
+            found.append(Diagnostic(message, hints[end], (*at, key), rule="unknown-state"))
+        if edge.at is not None:
+            problem = None if missing else _no_unary(architecture, edge.at, edge.kind.name)
+            if problem:
+                found.append(Diagnostic(*problem, (*at, "at"), rule="edge-kind"))
+            elif not missing:
+                good.append(Ends(index, edge.source, edge.target, at))
+        elif edge.source == edge.target and not missing:
             found.append(
                 Diagnostic(
                     f"self-loop: the edge joins '{edge.source}' to itself, which makes Φ quadratic in that state "
                     "and its update no longer the minimiser of F",
-                    "join it to another state",
+                    f"join it to another state, or write {{at: {edge.source}, self: {{}}}} in its place",
                     (*at, "to"),
+                    rule="self-loop",
                 )
             )
         elif not missing:
@@ -96,10 +123,22 @@ def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]
                         "an edge acts both ways; write it into the output",
                         (*at, "from"),
                         severity="warning",
+                        rule="edge-from-output",
                     )
                 )
             good.append(Ends(index, edge.source, edge.target, at))
     return good, found
+
+
+def _no_unary(architecture: Architecture, name: str, kind: str) -> tuple[str, str] | None:
+    """Why a term of a state's own would do nothing there, and what to do instead; None if it would."""
+    if name == architecture.input.name:
+        return f"'{kind}' acts on the input '{name}', which is clamped and does not move", "put it on another state"
+    cost = architecture.output.cost
+    if name == architecture.output.name and COSTS[cost].readout:
+        reason = f"'{kind}' acts on the output '{name}', which {cost} reads off outside the dynamics"
+        return reason, "put it on another state, or use another cost"
+    return None
 
 
 def check_reach(architecture: Architecture, ends: list[Ends]) -> list[Diagnostic]:
@@ -127,9 +166,10 @@ def check_reach(architecture: Architecture, ends: list[Ends]) -> list[Diagnostic
                     f"add an edge, e.g. {{from: {source}, to: {name}, …}}, or remove the state",
                     ("states", name),
                     on_key=True,
+                    rule="unreachable",
                 )
             )
-        elif name not in learns:
+        elif name not in learns and sink in reached:
             found.append(
                 Diagnostic(
                     f"state '{name}' has no path to the output '{sink}', so nothing it holds can be learnt",
@@ -137,6 +177,7 @@ def check_reach(architecture: Architecture, ends: list[Ends]) -> list[Diagnostic
                     ("states", name),
                     on_key=True,
                     severity="warning",
+                    rule="dead-end",
                 )
             )
     if sink not in reached:
@@ -146,6 +187,7 @@ def check_reach(architecture: Architecture, ends: list[Ends]) -> list[Diagnostic
                 f"add an edge into '{sink}' from a state that the input reaches",
                 ("output",),
                 on_key=True,
+                rule="unreachable",
             )
         )
     return found

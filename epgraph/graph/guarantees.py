@@ -1,8 +1,25 @@
 """What is guaranteed for a network as it is declared, and why: sentences for a person.
 
-F = Σ Gₙ(sⁿ) − Φ, and the update of a class of states is the minimiser of F over them if no two of them share an edge
-and Φ is linear in each: then F never rises. Max pooling makes −Φ concave in its source where the upper state is ≥ 0;
-the update minimises a tangent that lies above F and touches it where the state is, so that F does not rise either.
+F = Σ Gₙ(sⁿ) − Φ. If no two states that move together share an edge, F falls into a sum over them, and of each it is
+F(s) = G(s) − Φ(s), the others fixed. Every kind of edge declares what Φ is at each of its ends (``edges.kind.End``).
+
+*Linear*: s⁺ = σ(∂Φ/∂s) is the minimiser of F, because G is convex with G′ = σ⁻¹.
+
+*Convex*: Φ(s⁺) ≥ Φ(s) + ⟨g, s⁺ − s⟩ with g = ∂Φ(s)/∂s, while s⁺ = σ(g) minimises G − ⟨g, ·⟩. Together
+F(s⁺) ≤ G(s⁺) − ⟨g, s⁺⟩ + ⟨g, s⟩ − Φ(s) ≤ G(s) − ⟨g, s⟩ + ⟨g, s⟩ − Φ(s) = F(s): the concave–convex step minimises a
+tangent that lies above F and touches it where the state is. A max-pooled edge is convex in its source where the
+target is nowhere negative; a memory is convex.
+
+*Neither*, with ∂²Φ/∂s² ≥ −κ, as of an indefinite ``self``: the update is damped, s⁺ = s + ωd with d = σ(g) − s. With m
+the largest slope of σ, G is strongly convex by 1/m, so that G(σ(g)) − G(s) − ⟨g, d⟩ ≤ −‖d‖²/2m, and
+G(s + ωd) ≤ (1 − ω) G(s) + ω G(σ(g)) − ω(1 − ω)‖d‖²/2m for ω ≤ 1. From Φ(s + ωd) ≥ Φ(s) + ω⟨g, d⟩ − ω²κ‖d‖²/2 follows
+
+    F(s⁺) − F(s) ≤ −(ω/2m) ‖d‖² [2 − ω(1 + mκ)],
+
+which is not positive for ω ≤ min(1, 2/(1 + mκ)). The engine takes ω = min(1, c/(1 + mκ)) with c < 2 (``damping``) and a
+bound κ ≥ ‖W‖ computed from the weights once per batch. c = 1.5 leaves three quarters of the best decrease that this
+proves, and ω = 1 up to mκ = ½. A step that goes less far for another reason (``flow``, ``over_relaxation`` below 1) has
+a larger such gain, and is damped on top of it.
 """
 
 from __future__ import annotations
@@ -43,10 +60,31 @@ def never_rises(graph: NetworkGraph, schedule: Schedule) -> list[str]:
     if schedule.conflicts:
         named = [f"{' and '.join((e.source, e.target))} (edge {e.name})" for e in schedule.conflicts]
         reasons.append(f"schedule {schedule.name} moves states together that share an edge: {_some(named)}")
-    pooled = [edge.name for edge in _pooled(graph) if not _positive(graph.states[edge.target])]
-    if pooled:
-        reasons.append(f"max pooling reaches states that may be negative: {_some(pooled)}")
-    return reasons
+    return [*reasons, *_not_convex(graph)]
+
+
+def _not_convex(graph: NetworkGraph) -> Iterator[str]:
+    """Ends at which Φ is neither linear nor convex, and where no damping makes up for it."""
+    negative, neither, steep = [], [], []
+    for edge in graph.edges.values():
+        ends = [(edge.source, edge.target, edge.kind.source_end)]
+        ends += [] if edge.unary else [(edge.target, edge.source, edge.kind.target_end)]
+        for name, other, end in ends:
+            # Only what moves is updated, and what is read off outside the dynamics stands in no F.
+            if graph.states[name].clamped or graph.reads_out(edge):
+                continue
+            if end == "convex where the other end is ≥ 0" and not _positive(graph.states[other]):
+                negative.append(edge.name)
+            elif end == "neither" and edge not in graph.damped(name):
+                neither.append(f"{name} (edge {edge.name})")
+            elif end == "neither" and graph.states[name].activation.steepest is None:
+                steep.append(f"{graph.states[name].activation.label} at {name}")
+    if negative:
+        yield f"max pooling reaches states that may be negative: {_some(negative)}"
+    if neither:
+        yield f"Φ is not convex in {_some(neither)}, and updates there are not damped"
+    if steep:
+        yield f"the damped steps of {_some(steep)} need the largest slope of σ, which is not known"
 
 
 def nudged_never_rises(graph: NetworkGraph, schedule: Schedule) -> list[str]:
@@ -65,8 +103,17 @@ def nudged_never_rises(graph: NetworkGraph, schedule: Schedule) -> list[str]:
     elif not closed:
         # A gradient step of length ω on ½‖s‖² − ⟨p, s⟩ ± βC: it descends while ω times the curvature is at most 2.
         most = (2 / architecture.dynamics.step - 1) / curvature
+        damping = architecture.dynamics.damping
+        if damping is not None and graph.damped(graph.output.name):
+            # C adds to the curvature that ω = min(1, c/(1 + κ)) is made for: ω(1 + κ + β C″) ≤ 2 for every κ ≥ 0.
+            most = min(most, (2 - damping) / curvature)
         if beta > most:
             reasons.append(f"the explicit step of the output overshoots for β = {beta:g}, above {most:g}")
+    elif architecture.dynamics.damping is not None and graph.damped(graph.output.name):
+        # Nudged by −β the strong convexity of G is 1 − β: ω(1 + κ/(1 − β)) ≤ 2 for every κ ≥ 0.
+        most = 1 - architecture.dynamics.damping / 2
+        if beta > most:
+            reasons.append(f"the damped step of the output overshoots for β = {beta:g}, above {most:g}")
     return reasons
 
 
@@ -80,6 +127,15 @@ def _free(graph: NetworkGraph, schedule: Schedule) -> str:
         how = "every update goes less than twice the way to the minimiser of F over the states that move"
     if _pooled(graph):
         how += " (of a tangent above it, where an edge is max-pooled)"
+    convex = [e.name for e in graph.edges.values() if e.unary and e.kind.source_end == "convex"]
+    if convex:
+        how += f" (of a tangent above it, where Φ is convex: {_some(convex)})"
+    damped = [name for name in graph.dynamic if graph.damped(name)]
+    if damped:
+        how += (
+            f"; updates of {_some(damped)}, which act on themselves, go min(1, {dynamics.damping:g}/(1 + mκ)) of the "
+            "way from where they are, with the largest slope m of σ and a bound κ on ‖W‖ from the weights"
+        )
     return f"free phase: F never rises: {how}"
 
 
@@ -134,14 +190,14 @@ def _holomorphic(graph: NetworkGraph) -> str:
         for name in graph.dynamic
         if not graph.states[name].activation.holomorphic
     ]
-    rough += [f"{edge.name} ({edge.kind.label()})" for edge in _pooled(graph)]
+    rough += [f"{edge.name} ({edge.kind.label()})" for edge in graph.edges.values() if edge.bends(graph.input.name)]
     rough += ["rounded states"] * bool(dynamics.state_bits)
     return f"holomorphic: no: {_some(rough)}" if rough else "holomorphic: the equilibrium continues to complex β"
 
 
 def _pooled(graph: NetworkGraph) -> list[Edge]:
     """Edges whose arg-max can move: not those of the clamped input."""
-    return [e for e in graph.edges.values() if not e.kind.is_linear and not graph.states[e.source].clamped]
+    return [e for e in graph.edges.values() if not e.unary and e.bends(graph.input.name)]
 
 
 def _untied(graph: NetworkGraph) -> list[str]:

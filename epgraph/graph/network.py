@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -14,10 +15,11 @@ import networkx as nx
 
 from epgraph.activations import Activation, Identity
 from epgraph.costs import COSTS
-from epgraph.edges import EdgeKind, Shape
+from epgraph.edges import EdgeKind, Shape, Unary
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph.checks import check_ends, check_names, check_reach
 from epgraph.graph.shapes import infer_shapes
+from epgraph.graph.ties import acts_back, check_ties, owners
 from epgraph.spec import Architecture
 
 Role = Literal["input", "hidden", "output"]
@@ -54,7 +56,15 @@ class State:
 class Edge:
     """A weighted edge e = (i, j, w) that adds ⟨s^target, A s^source⟩ to Φ.
 
-    Where it is ``untied`` it acts on the source through a second weight, its feedback, and there is no Φ.
+    Where it is ``untied`` it acts on the source through a second weight, its feedback, and there is no Φ. A ``unary``
+    edge adds φ(s^source), and both its ends are that state.
+
+    Attributes
+    ----------
+    tied
+        Name of the edge whose weight this one shares; None where it has its own.
+    frozen
+        Whether nothing is learnt of the weight.
     """
 
     name: str
@@ -62,20 +72,37 @@ class Edge:
     target: str
     kind: EdgeKind
     weight_shape: Shape | None
+    gain: float
     weight_scale: float
     macs: int
     learning_rate: float | None = None
     untied: bool = False
+    tied: str | None = None
+    frozen: bool = False
+
+    @property
+    def owner(self) -> str:
+        """Name of the edge that the weight belongs to, and is named after: this one, but where it is tied."""
+        return self.tied or self.name
+
+    @property
+    def unary(self) -> bool:
+        """Whether it acts on one state alone."""
+        return self.kind.unary
+
+    def bends(self, clamped: str) -> bool:
+        """Whether what it gives to a state is not linear in one that moves; ``clamped`` is the state that does not."""
+        return not self.kind.is_linear and self.source != clamped
 
     @property
     def ends(self) -> frozenset[str]:
-        """Both states, in no order."""
+        """Both states, in no order; of a unary edge the one."""
         return frozenset((self.source, self.target))
 
     @property
     def parameters(self) -> int:
-        """Number of weights, feedback included."""
-        return 0 if self.weight_shape is None else prod(self.weight_shape) * (2 if self.untied else 1)
+        """Number of weights of its own, feedback included."""
+        return 0 if self.weight_shape is None or self.tied else prod(self.weight_shape) * (2 if self.untied else 1)
 
 
 class NetworkGraph:
@@ -131,24 +158,44 @@ class NetworkGraph:
 
     def pre(self, name: str) -> list[Edge]:
         """Edges into a state: it receives A_e s^source through them. In declaration order."""
-        return self._in_order(data["edge"] for _, _, data in self.graph.in_edges(name, data=True))
+        found = (data["edge"] for _, _, data in self.graph.in_edges(name, data=True))
+        return self._in_order(edge for edge in found if not edge.unary)
 
     def post(self, name: str) -> list[Edge]:
         """Edges out of a state: it receives A_eᵀ s^target through them. In declaration order."""
-        return self._in_order(data["edge"] for _, _, data in self.graph.out_edges(name, data=True))
+        found = (data["edge"] for _, _, data in self.graph.out_edges(name, data=True))
+        return self._in_order(edge for edge in found if not edge.unary)
+
+    def own(self, name: str) -> list[Edge]:
+        """Unary edges at a state: it receives ∂φ/∂s through them. In declaration order."""
+        if not self.graph.has_edge(name, name):
+            return []
+        return self._in_order(data["edge"] for data in self.graph.get_edge_data(name, name).values())
+
+    def damped(self, name: str) -> list[Edge]:
+        """Unary edges at a state that may be concave there, so that its updates are damped for their sake."""
+        wanted = self.architecture.dynamics.damping is not None
+        return [e for e in self.own(name) if isinstance(e.kind, Unary) and e.kind.damps] if wanted else []
 
     def parameters(self) -> int:
-        """Number of trainable numbers: weights, biases and learnt levels α."""
+        """Number of trainable numbers: weights, biases and learnt levels α; tied ones once, frozen ones not."""
         biases = sum(prod(s.bias_shape) for s in self.states.values() if s.bias_shape is not None)
         levels = sum(s.activation.learnt for s in self.states.values())
-        return biases + levels + sum(edge.parameters for edge in self.edges.values())
+        return biases + levels + sum(edge.parameters for edge in self.edges.values() if not edge.frozen)
+
+    def frozen(self) -> int:
+        """Number of weights that are frozen."""
+        return sum(edge.parameters for edge in self.edges.values() if edge.frozen)
 
     @cached_property
     def _position(self) -> dict[str, int]:
         return {name: i for i, name in enumerate(self.edges)}
 
-    def _in_order(self, edges: object) -> list[Edge]:
-        return sorted(edges, key=lambda e: self._position[e.name])  # type: ignore[call-overload, no-any-return]
+    def _in_order(self, edges: Iterable[Edge]) -> list[Edge]:
+        found = list(edges)
+        if len(found) > 1:
+            found.sort(key=lambda edge: self._position[edge.name])
+        return found
 
 
 def build(architecture: Architecture) -> NetworkGraph:
@@ -168,12 +215,15 @@ def build(architecture: Architecture) -> NetworkGraph:
 def examine(architecture: Architecture) -> tuple[NetworkGraph | None, list[Diagnostic]]:
     """Build the graph and return it with all diagnostics; None where there are errors."""
     diagnostics = check_names(architecture)
+    if architecture.input.name == architecture.output.name:
+        return None, diagnostics  # which of the two an edge means cannot be told
     ends, bad_ends = check_ends(architecture)
     diagnostics += bad_ends
     # Where an edge or a state is missing, nothing follows from what they would have fixed or reached.
     complete = not architecture.partial and all(d.severity == "warning" for d in diagnostics)
     shapes, bad_shapes = infer_shapes(architecture, ends, complete)
     diagnostics += bad_shapes
+    diagnostics += check_ties(architecture, edge_names(architecture), shapes, not architecture.partial)
     if complete:
         diagnostics += check_reach(architecture, ends)
     if architecture.partial or any(d.severity == "error" for d in diagnostics):
@@ -182,13 +232,13 @@ def examine(architecture: Architecture) -> tuple[NetworkGraph | None, list[Diagn
 
 
 def edge_names(architecture: Architecture) -> list[str]:
-    """Name of every edge: the one given, else ``from_to``, numbered where that is taken."""
+    """Name of every edge: the one given, else ``from_to`` or ``at_kind``, numbered where that is taken."""
     taken = {edge.name for edge in architecture.edges if edge.name is not None}
     names = []
     for edge in architecture.edges:
         name = edge.name
         if name is None:
-            base = name = f"{edge.source}_{edge.target}"
+            base = name = f"{edge.source}_{edge.target if edge.at is None else edge.kind.name}"
             count = 1
             while name in taken:
                 count += 1
@@ -202,16 +252,15 @@ def _assemble(architecture: Architecture, shapes: dict[str, Shape]) -> NetworkGr
     defaults = architecture.defaults
     edges = []
     widest: dict[str, int] = {}
-    for spec, name in zip(architecture.edges, edge_names(architecture), strict=True):
+    names = edge_names(architecture)
+    tied = owners(architecture, names)
+    for index, (spec, name) in enumerate(zip(architecture.edges, names, strict=True)):
         source, target = shapes[spec.source], shapes[spec.target]
-        gain = defaults.gain if spec.gain is None else spec.gain
         fan_in = spec.kind.fan_in(source, target)
         weight_shape = spec.kind.weight_shape(source, target)
-        # Nothing moves at the input, and a readout acts back through nudging alone, by its own weight.
-        fixed = {architecture.input.name} | (
-            {architecture.output.name} if COSTS[architecture.output.cost].readout else set()
-        )
-        untied = architecture.learning.feedback == "untied" and weight_shape is not None
+        # What is said of a weight is said where it belongs.
+        owner = architecture.edges[tied.get(index, index)]
+        gain = defaults.gain if owner.gain is None else owner.gain
         edges.append(
             Edge(
                 name=name,
@@ -219,14 +268,17 @@ def _assemble(architecture: Architecture, shapes: dict[str, Shape]) -> NetworkGr
                 target=spec.target,
                 kind=spec.kind,
                 weight_shape=weight_shape,
-                weight_scale=gain / max(1, fan_in) ** 0.5,
+                gain=gain,
+                weight_scale=spec.kind.weight_bound(gain, source, target),
                 macs=spec.kind.macs(source, target),
-                learning_rate=spec.learning_rate,
-                # An edge at the clamped input acts in one direction only.
-                untied=untied and not fixed & {spec.source, spec.target},
+                learning_rate=owner.learning_rate,
+                untied=weight_shape is not None and acts_back(architecture, index),
+                tied=names[tied[index]] if index in tied else None,
+                frozen=owner.frozen,
             )
         )
-        widest[spec.target] = max(widest.get(spec.target, 1), fan_in)
+        if not spec.kind.unary:
+            widest[spec.target] = max(widest.get(spec.target, 1), fan_in)
 
     def bias_scale(name: str, bias: object) -> float | None:
         if bias is False:

@@ -43,6 +43,7 @@ def rule_warnings(graph: NetworkGraph) -> list[Diagnostic]:
             "weight decay aligns the two, which receive the same contrast; 'feedback: tied' has the guarantees",
             ("learning", "feedback"),
             severity="warning",
+            rule="untied-feedback",
         )
     ]
 
@@ -73,13 +74,18 @@ def _not_holomorphic(graph: NetworkGraph) -> Iterator[Diagnostic]:
         )
     for edge in graph.edges.values():
         # Of a clamped source the arg-max is that of a real image, and Φ is linear in what moves.
-        if not edge.kind.is_linear and not graph.states[edge.source].clamped:
-            yield _refusal(
-                "holomorphic",
-                f"edge '{edge.name}' ({edge.kind.label()}) takes a maximum, which complex numbers do not have",
-                "use pool: average or a stride, or learning.estimator: centered",
-            )
-            break
+        if not edge.bends(graph.input.name):
+            continue
+        if edge.unary:
+            reason, hint = "has a potential that is not continued to complex states", "leave it out"
+        else:
+            reason, hint = "takes a maximum, which complex numbers do not have", "use pool: average or a stride"
+        yield _refusal(
+            "holomorphic",
+            f"edge '{edge.name}' ({edge.kind.label()}) {reason}",
+            f"{hint}, or learning.estimator: centered",
+        )
+        break
     cost = graph.architecture.output.cost
     if not COSTS[cost].holomorphic:
         yield _refusal(
@@ -132,4 +138,6 @@ def _not_smooth(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
 
 
 def _refusal(estimator: str, reason: str, hint: str) -> Diagnostic:
-    return Diagnostic(f"estimator {estimator} cannot be used: {reason}", hint, at=("learning", "estimator"))
+    return Diagnostic(
+        f"estimator {estimator} cannot be used: {reason}", hint, ("learning", "estimator"), rule="estimator"
+    )

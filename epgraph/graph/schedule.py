@@ -50,7 +50,9 @@ def make_schedule(graph: NetworkGraph, name: str) -> Schedule:
     for number, states in enumerate(together.values()):
         for state in states:
             member.setdefault(state, set()).add(number)
-    conflicts = tuple(e for e in graph.edges.values() if member.get(e.source, set()) & member.get(e.target, set()))
+    # What a state does to itself is no conflict: it moves from where it is.
+    between = (e for e in graph.edges.values() if not e.unary)
+    conflicts = tuple(e for e in between if member.get(e.source, set()) & member.get(e.target, set()))
     return Schedule(name, classes, conflicts)
 
 
@@ -73,7 +75,9 @@ def coloring(graph: NetworkGraph) -> Classes:
     moving.add_nodes_from(graph.dynamic)
     clamped = graph.input.name
     moving.add_edges_from(
-        (e.source, e.target) for e in graph.edges.values() if clamped not in e.ends and not graph.reads_out(e)
+        (e.source, e.target)
+        for e in graph.edges.values()
+        if clamped not in e.ends and not e.unary and not graph.reads_out(e)
     )
 
     def breadth_first(g: nx.Graph[str], _colors: dict[str, int]) -> Iterator[str]:

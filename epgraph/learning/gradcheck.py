@@ -111,7 +111,7 @@ class Check:
         if not any(parameter.requires_grad for parameter in self.engine.parameters()):
             raise EpgraphError("the network has no parameter that could learn: there is no gradient to check")
         self.learning, self.dynamics = architecture.learning, architecture.dynamics
-        self.untied = [name for name, edge in self.engine.graph.edges.items() if edge.untied]
+        self.untied = [name for name, edge in self.engine.graph.edges.items() if edge.untied and not edge.tied]
         self.clamped = self.learning.estimator in CLAMPED
         self._refuse()
         self.x = self.engine.check_input(self.x)

@@ -13,9 +13,9 @@ from epgraph.errors import EpgraphError
 def make_optimizer(engine: Engine) -> tuple[torch.optim.SGD, CosineAnnealingLR]:
     """Build the optimiser and the per-epoch schedule that ``training`` describes.
 
-    A learning rate of 0 freezes the parameter (``requires_grad`` becomes False), so that neither weight decay
-    nor the schedule's floor moves it. A learnt level α has the learning rate of its state's bias, and no weight decay:
-    it is the end of a range, and nothing speaks for a range of zero.
+    A learning rate of 0 freezes the parameter (``requires_grad`` becomes False), as ``frozen`` does, so that neither
+    weight decay nor the schedule's floor moves it. A learnt level α has the learning rate of its state's bias, and no
+    weight decay: it is the end of a range, and nothing speaks for a range of zero.
     """
     training = engine.architecture.training
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -52,7 +52,7 @@ def _parameters(engine: Engine) -> list[tuple[str, nn.Parameter, float | None]]:
         if state.activation.learnt:
             level = engine.get_parameter(f"states.{state.name}.alpha")
             found.append((f"states.{state.name}.alpha", level, state.learning_rate))
-    for edge in graph.edges.values():
+    for edge in (e for e in graph.edges.values() if not e.frozen and not e.tied):
         weight = engine.weight(edge)
         if isinstance(weight, nn.Parameter):
             found.append((f"edges.{edge.name}.weight", weight, edge.learning_rate))

@@ -12,7 +12,7 @@ Direction = Literal["forward", "adjoint"]
 
 @dataclass(frozen=True)
 class Term:
-    """One edge's contribution to a state: A_e s^source (``forward``) or A_eᵀ s^target (``adjoint``)."""
+    """One edge's contribution to a state: A_e s^source or ∂φ/∂s (``forward``), or A_eᵀ s^target (``adjoint``)."""
 
     edge: Edge
     direction: Direction
@@ -77,6 +77,7 @@ def verify(plan: Plan) -> Plan:
         found = sorted((t.edge.name, t.direction) for t in terms)
         due = [(e.name, "forward") for e in graph.pre(update.state)]
         due += [(e.name, "adjoint") for e in graph.post(update.state)]
+        due += [(e.name, "forward") for e in graph.own(update.state)]
         assert found == sorted(due), f"the sum of {update.state} is {found}, and should be {sorted(due)}"
     for hoisted in plan.constants:
         for term in hoisted.terms:

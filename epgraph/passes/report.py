@@ -13,7 +13,9 @@ def report(plan: Plan) -> dict[str, Any]:
 
     ``macs`` of an edge is one application of A_e to one example. ``macs_per_sweep`` leaves out the clamped
     input's contributions, which are computed once per batch. ``colour`` is the index into ``schedule.classes`` of
-    the class in which a state (first) moves; null for the clamped input. ``guarantees`` are sentences.
+    the class in which a state (first) moves; null for the clamped input. ``guarantees`` are sentences. Of an edge that
+    acts on one state, ``from`` and ``to`` are that state. Only where there is such: ``tied_to``, the edge whose weight
+    an edge shares, its ``frozen``, and the number of weights that are ``frozen``, which ``parameters`` leaves out.
     """
     graph, schedule = plan.graph, plan.schedule
     colour: dict[str, int] = {}
@@ -42,6 +44,8 @@ def report(plan: Plan) -> dict[str, Any]:
                 "kind": edge.kind.name,
                 "weight_shape": None if edge.weight_shape is None else list(edge.weight_shape),
                 "macs": edge.macs,
+                **({"tied_to": edge.tied} if edge.tied else {}),
+                **({"frozen": True} if edge.frozen else {}),
             }
             for name, edge in graph.edges.items()
         ],
@@ -53,5 +57,6 @@ def report(plan: Plan) -> dict[str, Any]:
         },
         "guarantees": guaranteed(graph, schedule),
         "parameters": graph.parameters(),
+        **({"frozen": graph.frozen()} if graph.frozen() else {}),
         "macs_per_sweep": plan.macs_per_sweep(),
     }

@@ -15,6 +15,7 @@ import epgraph as ep
 from epgraph.engine import Status
 from tests.numeric.test_engine import Case, apart
 from tests.numeric.test_replay import FakeGraph
+from tests.numeric.test_rewrites import OPTIONS
 from tests.numeric.test_solvers import RING
 from tests.topologies import random_architecture
 
@@ -99,6 +100,23 @@ def test_low_precision() -> None:
 
 def test_all_kinds_and_activations() -> None:
     compare(MIXED, "even_odd", 1e-5)
+
+
+def test_all_options() -> None:
+    compare(OPTIONS, "coloring", 1e-5, steps=(2, 1))
+
+
+@pytest.mark.parametrize("damping", [1.5, None])
+def test_terms_of_one_state(damping: float | None) -> None:
+    """A kernel must not write a state that its other programs still read: with 17 channels there are several."""
+    own = [
+        {"at": "a", "self": {"kernel": 3}, "gain": 2.0},
+        {"at": "e", "self": {}},
+        {"at": "f", "memory": {"patterns": 3, "per_pixel": True}},
+        {"from": "d", "to": "e", "dense": {}, "tie": "d_e"},
+    ]
+    dynamics = {"schedule": "coloring", "damping": damping}
+    compare({**MIXED, "edges": [*MIXED["edges"], *own], "dynamics": dynamics}, "coloring", 1e-5)
 
 
 @pytest.mark.parametrize(("seed", "schedule"), [(1, "synchronous"), (2, "forward_backward")])

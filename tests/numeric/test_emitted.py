@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 import epgraph as ep
 from epgraph.emit.module import module_text
 from tests.numeric.test_engine import Case
+from tests.numeric.test_rewrites import OPTIONS
 from tests.numeric.test_solvers import RING
 from tests.topologies import architectures
 
@@ -78,6 +79,13 @@ def test_random_networks_give_the_same_bits(
     engine.load_state_dict({**engine.state_dict(), **case.parameters})
     folder = tmp_path_factory.mktemp("emitted")
     check(engine, folder, case.x.float(), case.y.float(), free_steps=6, nudged_steps=4, beta=0.2)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_option_of_the_edge_kinds_gives_the_same_bits(tmp_path: Path, backend: str) -> None:
+    case = Case(OPTIONS)
+    engine = ep.compile(case.architecture, dtype=torch.float32, schedule="coloring", backend=backend)
+    check(engine, tmp_path, case.x.float(), case.y.float(), free_steps=4, nudged_steps=3, beta=0.2)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -1,12 +1,13 @@
 """The oracle against what is known without it: loops, closed forms and finite differences."""
 
 import math
+from itertools import product
 
 import pytest
 import torch
 
 from epgraph.activations import parse_activation
-from epgraph.engine.reference import Reference, convolve, pool, self_energy, sigma, slope
+from epgraph.engine.reference import Reference, convolve, pool, scatter, self_energy, sigma, slope
 from epgraph.graph import build, make_schedule
 from epgraph.spec import Architecture
 from tests.topologies import random_batch, random_graph, random_parameters
@@ -74,44 +75,59 @@ def relative_error(found, expected):
 # --- maps ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("kernel", "stride", "padding", "height", "width"),
-    [
-        (1, 1, 0, 3, 4),
-        (3, 1, 1, 4, 5),
-        (2, 2, 0, 5, 6),
-        (5, 3, 2, 7, 4),
-        (4, 2, 1, 6, 9),
-        (1, 3, 2, 5, 5),
-        (3, 1, 0, 3, 3),
-    ],
-)
-def test_convolution_against_loops(kernel, stride, padding, height, width):
+GEOMETRIES = [
+    # kernel, stride, padding, dilation, groups, height, width
+    ((1, 1), (1, 1), (0, 0), (1, 1), 1, 3, 4),
+    ((3, 3), (1, 1), (1, 1), (1, 1), 1, 4, 5),
+    ((2, 2), (2, 2), (0, 0), (1, 1), 1, 5, 6),
+    ((5, 5), (3, 3), (2, 2), (1, 1), 1, 7, 4),
+    ((4, 4), (2, 2), (1, 1), (1, 1), 1, 6, 9),
+    ((1, 1), (3, 3), (2, 2), (1, 1), 1, 5, 5),
+    ((3, 3), (1, 1), (0, 0), (1, 1), 1, 3, 3),
+    ((1, 3), (2, 1), (0, 2), (1, 2), 1, 5, 6),
+    ((3, 2), (1, 3), (2, 0), (2, 1), 2, 4, 7),
+    ((2, 2), (1, 2), (1, 0), (3, 2), 4, 5, 6),
+]
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding", "dilation", "groups", "height", "width"), GEOMETRIES)
+def test_convolution_against_loops(kernel, stride, padding, dilation, groups, height, width):
     generator = torch.Generator().manual_seed(0)
-    s = torch.randn(2, 3, height, width, generator=generator)
-    w = torch.randn(2, 3, kernel, kernel, generator=generator)
-    z = convolve(s, w, stride, padding)
-    rows, columns = ((n + 2 * padding - kernel) // stride + 1 for n in (height, width))
-    assert z.shape == (2, 2, rows, columns)
-    for b in range(2):
-        for o in range(2):
-            for p in range(rows):
-                for q in range(columns):
-                    total = 0.0
-                    for c in range(3):
-                        for u in range(kernel):
-                            for v in range(kernel):
-                                row, column = p * stride + u - padding, q * stride + v - padding
-                                if 0 <= row < height and 0 <= column < width:
-                                    total += float(w[o, c, u, v] * s[b, c, row, column])
-                    assert float(z[b, o, p, q]) == pytest.approx(total, abs=1e-13)
+    given = 4 // groups
+    s = torch.randn(2, 4, height, width, generator=generator)
+    w = torch.randn(4, given, *kernel, generator=generator)
+    z = convolve(s, w, stride, padding, dilation, groups)
+    rows, columns = (
+        (n + 2 * p - d * (k - 1) - 1) // step + 1
+        for n, k, step, p, d in zip((height, width), kernel, stride, padding, dilation, strict=True)
+    )
+    assert z.shape == (2, 4, rows, columns)
+    for b, o, p, q in product(range(2), range(4), range(rows), range(columns)):
+        total = 0.0
+        for c, u, v in product(range(given), range(kernel[0]), range(kernel[1])):
+            row = p * stride[0] + u * dilation[0] - padding[0]
+            column = q * stride[1] + v * dilation[1] - padding[1]
+            if 0 <= row < height and 0 <= column < width:
+                total += float(w[o, c, u, v] * s[b, o // (4 // groups) * given + c, row, column])
+        assert float(z[b, o, p, q]) == pytest.approx(total, abs=1e-13)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding", "dilation", "groups", "height", "width"), GEOMETRIES)
+def test_transposed_convolution_is_the_transpose(kernel, stride, padding, dilation, groups, height, width):
+    """Unit by unit: what reaches target unit i from source unit j is what the convolution takes from i to j."""
+    w = torch.randn(4, 4 // groups, *kernel, generator=torch.Generator().manual_seed(0))
+    large = torch.eye(4 * height * width).view(-1, 4, height, width)
+    matrix = convolve(large, w, stride, padding, dilation, groups)
+    small = torch.eye(matrix[0].numel()).view(-1, *matrix.shape[1:])
+    back = scatter(small, w, (height, width), stride, padding, dilation, groups)
+    assert torch.equal(back.flatten(1), matrix.flatten(1).T)
 
 
 @pytest.mark.parametrize("kernel", range(1, 6))
 @pytest.mark.parametrize("channels", range(1, 5))
 def test_equal_patches_give_equal_pixels(kernel, channels):
     w = torch.randn(3, channels, kernel, kernel, generator=torch.Generator().manual_seed(1))
-    z = convolve(torch.full((2, channels, 9, 7), 0.7), w, 1, 0)
+    z = convolve(torch.full((2, channels, 9, 7), 0.7), w, (1, 1), (0, 0))
     assert torch.equal(z, z[:, :, :1, :1].expand_as(z))
 
 

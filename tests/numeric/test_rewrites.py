@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from epgraph.emit.winograd import add_winograd_, winograd, winograd_kernels
 from epgraph.graph import build, load
 from epgraph.passes import Plan, lower
 from tests.numeric.test_engine import Case, apart
-from tests.topologies import architectures
+from tests.topologies import architectures, random_architecture
 
 DRAWN = settings(
     deadline=None, max_examples=4, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -45,6 +46,36 @@ DENSENET: dict[str, Any] = {
         {"from": "d", "to": "y", "dense": {}},
     ],
 }
+
+
+OPTIONS: dict[str, Any] = {
+    "epgraph": 1,
+    "name": "options",
+    "input": {"name": "x", "shape": [4, 9, 8]},
+    "output": {"name": "y", "classes": 3},
+    "states": {
+        **{name: {"channels": c} for name, c in (("a", 4), ("b", 6), ("c", 4), ("e", 3))},
+        **{name: {} for name in ("d", "f", "g")},
+    },
+    "edges": [
+        {"from": "x", "to": "a", "conv": {"kernel": [3, 1], "padding": "same"}},
+        {"from": "a", "to": "b", "conv": {"kernel": 3, "padding": "same", "dilation": 2, "groups": 2}},
+        {"from": "a", "to": "b", "conv": {"kernel": [1, 5], "padding": [0, 2]}},
+        {"from": "a", "to": "b", "conv": {"kernel": 3, "padding": 1, "groups": 2}},
+        {"from": "a", "to": "c", "conv": {"kernel": [2, 3], "stride": [2, 1], "padding": [0, 1]}},
+        {"from": "a", "to": "d", "conv": {"kernel": 3, "stride": 2, "padding": 1, "groups": "depthwise"}},
+        {"from": "d", "to": "e", "conv_transpose": {"kernel": 4, "stride": 2, "padding": 1}},
+        {"from": "c", "to": "a", "conv_transpose": {"kernel": [2, 1], "stride": [2, 1], "output_padding": [1, 0]}},
+        {"from": "e", "to": "f", "conv": {"kernel": 3, "padding": 1, "groups": "depthwise", "pool": "average"}},
+        {"from": "a", "to": "g", "lateral": {"kernel": [3, 5]}},
+        {"from": "b", "to": "y", "dense": {"rank": 2}},
+        {"from": "e", "to": "y", "dense": {}},
+        {"from": "f", "to": "y", "dense": {"rank": 3}},
+        {"from": "g", "to": "a", "lateral": {}},
+        {"from": "g", "to": "y", "dense": {}},
+    ],
+}
+"""Every option of the convolutional and dense kinds, without max pooling."""
 
 
 def plan_of(what: str | dict[str, Any], schedule: str = "even_odd") -> Plan:
@@ -107,6 +138,60 @@ def test_all_rewrites_together_change_nothing(data: dict[str, Any]) -> None:
             found = gradients(case, schedule, backend="channels_last", also=["winograd"])
         for parameter, value in expected.items():
             assert apart(found[parameter], value) <= 1e-8, (schedule, parameter)
+
+
+@pytest.mark.parametrize("schedule", ["coloring", "synchronous"])
+def test_every_option_survives_every_rewrite(schedule: str) -> None:
+    """All together in float64, and packed in float32: what no rewrite knows is left alone."""
+    case = Case(OPTIONS)
+    expected = gradients(case, schedule, backend="eager")
+    with everywhere():
+        found = gradients(
+            case,
+            schedule,
+            backend="channels_last",
+            also=["winograd", "split_strided", "merge_sources", "merge_targets"],
+        )
+    for parameter, value in expected.items():
+        assert apart(found[parameter], value) <= 1e-8, parameter
+    with everywhere():
+        engine = ep.compile(case.architecture, dtype=torch.float32, schedule=schedule, backend="onednn")
+        engine.load_state_dict({**engine.state_dict(), **case.parameters})
+        engine.backward(case.x.float(), case.y.float(), free_steps=6, nudged_steps=4, beta=0.2, tolerance=0)
+    for parameter, weight in engine.named_parameters():
+        assert weight.grad is not None
+        assert apart(weight.grad.double(), expected[parameter]) <= 1e-4, parameter
+
+
+def test_dilated_and_grouped_convolutions_are_left_as_they_are() -> None:
+    """And no others: what has another shape alone is rewritten like any convolution."""
+
+    def of_options(program: Program) -> int:
+        nodes = (node for function in program.sweep for node in function.graph.nodes)
+        return sum(bool({"dilation", "groups"} & set(node.kwargs)) for node in nodes)
+
+    plan = plan_of(OPTIONS)
+    plain = traced(plan, "free")
+    assert of_options(plain) == 2 * 4  # four edges, both ways
+    names = [name for name in REWRITES if name not in ("fuse_updates", "hoist_prepared")]
+    with everywhere():
+        found = traced(plan, "free", *names)
+    assert of_options(found) == of_options(plain)
+    counted = operations(found)
+    assert counted["conv2d"] + counted["conv_transpose2d"] == of_options(plain)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_packed_weights_on_random_topologies(seed: int) -> None:
+    """In float32, against the plain form in float64, without arg-maxes that rounding would move."""
+    case = Case(random_architecture(random.Random(seed), pool_max=False, activations=["relu6", "tanh"]))
+    expected = gradients(case, "coloring", backend="eager")
+    with everywhere():
+        engine = ep.compile(case.architecture, dtype=torch.float32, schedule="coloring", backend="onednn")
+        engine.load_state_dict({**engine.state_dict(), **case.parameters})
+        engine.backward(case.x.float(), case.y.float(), free_steps=6, nudged_steps=4, beta=0.2, tolerance=0)
+    found = torch.cat([p.grad.double().flatten() for p in engine.parameters() if p.grad is not None])
+    assert apart(found, torch.cat([gradient.flatten() for gradient in expected.values()])) <= 1e-4
 
 
 def away_from_ties(exact: ep.Engine) -> torch.Tensor:

@@ -6,11 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 import epgraph as ep
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+LANGUAGE = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
 LEARNING = (ROOT / "docs" / "learning.md").read_text(encoding="utf-8")
 
 
@@ -43,6 +45,33 @@ def test_the_learning_rules_run_one_after_the_other(monkeypatch: pytest.MonkeyPa
     NAMED.pop("arctan")
 
 
+def section(title: str) -> str:
+    text = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
+    return text.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+@pytest.mark.parametrize(
+    ("title", "states", "edges"),
+    [
+        ("Blocks", ["h1_a", "h1_b", "h2_a", "h2_b", "h3_a", "h3_b"], 14),
+        ("Expressions", ["h1_s", "h2_s"], 3),
+        ("Groups and patterns", ["h1", "h2", "h3", "h4"], 14),
+        ("Include", ["h1_s", "h2_s", "h3_s"], 4),
+        ("Defaults", ["h1_s", "h2_s", "k_s"], 4),
+        ("Versions", [], 1),
+    ],
+)
+def test_the_examples_of_the_language_load(
+    title: str, states: list[str], edges: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    layer = blocks("yaml", section("Defaults"))[0].split("blocks:\n")[1].split("states:\n")[0]
+    (tmp_path / "blocks.yaml").write_text(f"defaults: {{conv: {{kernel: 3}}}}\nblocks:\n{layer}", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    (text,) = blocks("yaml", section(title))
+    graph = ep.build(ep.load(text))
+    assert (list(graph.architecture.states), len(graph.edges)) == (states, edges)
+
+
 def test_every_rule_is_in_the_docs() -> None:
     from typing import get_args
 
@@ -70,15 +99,35 @@ def test_the_messages_are_real(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         assert str(caught.value) == expected.strip()
 
 
+def test_the_edges_of_the_language_reference_build() -> None:
+    """Its list of edges is one network, whose shapes follow from the input."""
+    from epgraph.edges import KINDS
+
+    (text,) = (block for block in blocks("yaml", LANGUAGE) if "conv_transpose" in block)
+    content = {
+        "epgraph": 1,
+        "input": {"shape": [3, 16, 16]},
+        "output": {"classes": 10},
+        "states": {"h1": {"channels": 8}, "h2": {}, "h3": {}, "h4": {"channels": 8}},
+        "edges": yaml.safe_load(text),
+    }
+    graph = ep.build(ep.Architecture.model_validate(content))
+    assert {edge.kind.name for edge in graph.edges.values()} == {
+        name for name, kind in KINDS.items() if not kind.unary
+    } - {"skip", "identity"}
+
+
 def test_the_language_reference_names_every_key() -> None:
     from epgraph.edges import KINDS
     from epgraph.graph import SCHEDULES
     from epgraph.spec.architecture import Architecture, known_keys
+    from epgraph.spec.sugar import BlockSpec, InstanceSpec, PatternSpec, SugarSpec
 
-    reference = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
     keys = [*Architecture.model_fields, *SCHEDULES, *KINDS]
     for section in ("input", "output", "defaults", "dynamics", "learning", "training"):
         keys += known_keys((section,))
     keys += [*known_keys(("states", "h")), *known_keys(("edges", 0))]
+    for model in (SugarSpec, BlockSpec, InstanceSpec, PatternSpec):
+        keys += [field.alias or name for name, field in model.model_fields.items()]
     keys += [option for kind in KINDS.values() for option in kind.model_fields]
-    assert [key for key in keys if f"`{key}" not in reference] == []
+    assert [key for key in keys if f"`{key}" not in LANGUAGE] == []

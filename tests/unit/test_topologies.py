@@ -73,8 +73,7 @@ def test_options_restrict_what_is_drawn():
         assert all(edge.kind.is_linear for edge in graph.edges.values())
         assert 6 <= len(graph.free) <= 7
         for edge in graph.edges.values():
-            fan_in = edge.kind.fan_in(graph.states[edge.source].shape, graph.states[edge.target].shape)
-            assert edge.weight_scale == pytest.approx(0.1 / max(1, fan_in) ** 0.5)
+            assert edge.gain == 0.1
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -73,7 +73,9 @@ def _memory(value: fx.Node) -> fx.Node:
 
 def _store(graph: fx.Graph, value: fx.Node, old: fx.Node, output: fx.Node, *, in_time: bool) -> fx.Node:
     """Put a value where the old state is. ``in_time``: nothing reads the old state once the value is there."""
-    if not in_time or len(value.users) > 1:
+    # A kernel that sums what the state does to itself reads all of it for every pixel that it writes.
+    reads = value.target is HELPERS["launch"] and old in value.args[7]  # type: ignore[operator]
+    if not in_time or reads or len(value.users) > 1:
         with graph.inserting_before(output):
             return graph.call_method("copy_", (old, value))
     clamped = value.op == "call_method" and value.target == "clamp_" and len(value.args) == 3

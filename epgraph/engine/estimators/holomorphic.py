@@ -44,7 +44,7 @@ def holomorphic(problem: Problem) -> Estimate:
     x = problem.clamped.x
     scale = -2 * nudge.scale / count
     engine.accumulate(real, _copies(x, computed), scale)
-    moving = [f"edges.{e.name}.weight" for e in engine.graph.edges.values() if engine.graph.input.name not in e.ends]
+    moving = [f"edges.{e.owner}.weight" for e in engine.graph.edges.values() if engine.graph.input.name not in e.ends]
     engine.accumulate(imaginary, _copies(torch.zeros_like(x), computed), scale, moving)
     found = [_point(circle, k, batch) for k in range(computed if problem.keep else 1)]
     return problem.estimate(free, *found, energies=energies)

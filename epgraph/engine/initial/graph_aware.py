@@ -13,12 +13,15 @@ nothing: most of its singular values are far below the largest. Four steps, none
    of ReLUα. Biases then put every unit inside its box, at a distance from the kinks that neither signal nor nudge
    crosses: they are what batch normalisation would subtract at the equilibrium.
 
+An interaction of a state with itself is an edge like the others; a weight that several edges share is drawn once, and
+gets the least of their norms. Memories keep the patterns that the published rule draws, which are no coupling of their
+own size, and are seen by steps 3 and 4.
+
 All of it is computed on the CPU in float32, from a seeded noise or a batch of the data.
 """
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -57,7 +60,8 @@ def graph_aware(graph: NetworkGraph, seed: int, x: Tensor | None = None) -> Para
     inner = [edge for edge in graph.edges.values() if edge.ends <= set(graph.dynamic)]
     for edge in inner:
         for part in network.weights(edge):
-            network.parameters[part] = network.isometry(edge, part, seed)
+            if not edge.tied and network.scalable(edge):
+                network.parameters[part] = network.isometry(edge, part, seed)
     network.share(inner)
     network.scale(inner, graph.architecture.init.norm)
     network.drive()
@@ -78,8 +82,13 @@ class _Network:
 
     def weights(self, edge: Edge) -> list[str]:
         """Names of the weights of an edge: none, one, or two where its feedback is untied."""
-        names = (f"edges.{edge.name}.{part}" for part in ("weight", "feedback"))
+        names = (f"edges.{edge.owner}.{part}" for part in ("weight", "feedback"))
         return [name for name in names if name in self.parameters]
+
+    @staticmethod
+    def scalable(edge: Edge) -> bool:
+        """Whether the coupling that an edge makes is proportional to its weight."""
+        return edge.kind.is_linear or not edge.unary
 
     def forward(self, edge: Edge, s: Tensor, weight: Tensor | None = None) -> Tensor:
         """A_e s."""
@@ -88,14 +97,18 @@ class _Network:
 
     def adjoint(self, edge: Edge, t: Tensor, s: Tensor, weight: Tensor | None = None) -> Tensor:
         """A_eᵀ t, at the source state s."""
+        if edge.unary:
+            return self.forward(edge, t, weight)  # symmetric
         weight = self._weight(edge, back=True) if weight is None else weight
         return edge.kind.adjoint(weight, t, s, self.graph.states[edge.source].shape)
 
     def isometry(self, edge: Edge, name: str, seed: int) -> Tensor:
         """Draw a weight with singular values that are as equal as the kind of edge lets them be; its norm is 1."""
         shape = self.parameters[name].shape
-        matrix = torch.empty(shape[0], shape[1])
-        torch.nn.init.orthogonal_(matrix, generator=stream(seed, name))
+        generator = stream(seed, name)
+        ends = (self.graph.states[state].shape for state in (edge.source, edge.target))
+        blocks = [torch.empty(rows, shape[1]) for rows in edge.kind.weight_blocks(*ends)]
+        matrix = torch.cat([torch.nn.init.orthogonal_(block, generator=generator) for block in blocks])
         if matrix.numel() == self.parameters[name].numel():
             drawn = matrix.view(shape)
         else:
@@ -104,7 +117,7 @@ class _Network:
             centred = torch.zeros_like(drawn)
             centred[:, :, shape[2] // 2, shape[3] // 2] = matrix
             drawn += centred / self.norm(edge, centred)
-        return drawn / self.norm(edge, drawn)
+        return drawn / self._root(edge, self.norm(edge, drawn))
 
     def norm(self, edge: Edge, weight: Tensor) -> float:
         """‖A_e‖ by power iteration on A_eᵀA_e, from a fixed start; of max pooling, the largest that it finds."""
@@ -119,34 +132,39 @@ class _Network:
 
     def share(self, inner: list[Edge]) -> None:
         """Give every edge the norm γ²/√(dᵢ dⱼ) with d = Σ γ² over the edges at a state, and γ its gain."""
-        gains = {edge.name: self._gain(edge) for edge in inner}
+        inner = [edge for edge in inner if self.scalable(edge)]
         degree: defaultdict[str, float] = defaultdict(float)
         for edge in inner:
             for name in edge.ends:
-                degree[name] += gains[edge.name] ** 2
+                degree[name] += edge.gain**2
+        shares: dict[str, float] = {}
         for edge in inner:
             for part in self.weights(edge):
                 both = degree[edge.source] * degree[edge.target]
-                self.parameters[part] *= gains[edge.name] ** 2 / max(both, 1e-30) ** 0.5
+                share = self._root(edge, edge.gain**2 / max(both, 1e-30) ** 0.5)
+                shares[part] = min(share, shares.get(part, share))
+        for part, share in shares.items():
+            self.parameters[part] *= share
 
     def scale(self, inner: list[Edge], aim: float) -> None:
         """Bring the norm of the coupling over all units to ``aim`` by one factor for every weight.
 
-        Identity edges have no weight: where they alone reach the aim already, weights are left as ``share`` made them.
+        Identity and pooling edges have no weight: where they alone reach the aim, weights are left as ``share`` made
+        them.
         """
-        parts = [part for edge in inner for part in self.weights(edge)]
-        drawn = {part: self.parameters[part] for part in parts}
+        edges = {part: edge for edge in inner if self.scalable(edge) for part in self.weights(edge)}
+        drawn = {part: self.parameters[part] for part in edges}
 
         def coupled(factor: float) -> float:
-            self.parameters |= {part: value * factor for part, value in drawn.items()}
+            self.parameters |= {part: value * self._root(edges[part], factor) for part, value in drawn.items()}
             return self.coupling(inner)
 
-        fixed = len(parts) < len(inner)
-        if not parts or not inner or (fixed and coupled(0.0) >= aim):
+        fixed = not all(self.scalable(edge) and self.weights(edge) for edge in inner)
+        if not edges or (fixed and coupled(0.0) >= aim):
             coupled(1.0)
             return
         factor = 1.0
-        # One step without identity edges; with them the norm is not proportional to the factor.
+        # One step without fixed edges; with them the norm is not proportional to the factor.
         for _ in range(8 if fixed else 1):
             factor *= aim / (coupled(factor) or aim)
         coupled(factor)
@@ -163,6 +181,8 @@ class _Network:
             w = {name: torch.zeros_like(s) for name, s in v.items()}
             for edge in inner:
                 w[edge.target] += self._linearised(edge, at[edge.source], v[edge.source])
+                if edge.unary:
+                    continue
                 w[edge.source] += self.adjoint(edge, v[edge.target], at[edge.source])
             size = float(torch.stack([s.norm() for s in w.values()]).norm())
             v = w
@@ -171,13 +191,17 @@ class _Network:
     def drive(self) -> None:
         """Scale the edges at the input so that it moves every state that it reaches by ``PART`` of its box."""
         clamped = self.graph.input.name
+        # A weight that an edge inside shares has its size from there, and one that several share is scaled once.
+        done = {part for e in self.graph.edges.values() if clamped not in e.ends for part in self.weights(e)}
         for name in self.graph.dynamic:
             edges = [e for e in self.graph.edges.values() if e.ends == {name, clamped}]
             for edge in edges:
                 made = self._drive(edge, name)
                 wanted = self._part(self.graph.states[name]) / len(edges) ** 0.5
                 for part in self.weights(edge):
-                    self.parameters[part] *= wanted / (_signal(made) or wanted)
+                    if part not in done:
+                        done.add(part)
+                        self.parameters[part] *= self._root(edge, wanted / (_signal(made) or wanted))
 
     def settle_biases(self) -> None:
         """Relax, and at every update set the bias that gives the sums of each channel their mean."""
@@ -201,6 +225,8 @@ class _Network:
         for edge in self.graph.post(state.name):
             if edge.target in now:
                 summed += self.adjoint(edge, now[edge.target], now[state.name])
+        for edge in self.graph.own(state.name):
+            summed += self.forward(edge, now[state.name])
         bias = f"states.{state.name}.bias"
         if bias in self.parameters:
             over = [0, *range(2, summed.ndim)]
@@ -233,6 +259,12 @@ class _Network:
     def _linearised(self, edge: Edge, at: Tensor, v: Tensor) -> Tensor:
         if edge.kind.is_linear:
             return self.forward(edge, v)
+        if edge.unary:
+            # Of a potential ∂²φ/∂s² is symmetric.
+            with torch.enable_grad():
+                s = at.clone().requires_grad_()
+                found: Tensor = torch.autograd.grad((self.forward(edge, s) * v).sum(), s)[0]
+            return found
         # The adjoint is linear in the target, and the transpose of what is wanted. (``torch.func.jvp`` would load what
         # warns of its own end.)
         with torch.enable_grad():
@@ -240,10 +272,10 @@ class _Network:
             moved: Tensor = torch.autograd.grad((self.adjoint(edge, t, at) * v).sum(), t)[0]
         return moved
 
-    def _gain(self, edge: Edge) -> float:
-        """Gain that an edge was declared with."""
-        source, target = (self.graph.states[name].shape for name in (edge.source, edge.target))
-        return edge.weight_scale * math.sqrt(max(1, edge.kind.fan_in(source, target)))
+    @staticmethod
+    def _root(edge: Edge, factor: float) -> float:
+        """Factor of the weight that gives A_e this one."""
+        return float(factor ** (1 / edge.kind.degree))
 
     def _weight(self, edge: Edge, *, back: bool = False) -> Tensor | None:
         names = self.weights(edge)

@@ -17,7 +17,7 @@ def published(graph: NetworkGraph, seed: int, x: Tensor | None = None) -> Parame
             name = f"states.{state.name}.bias"
             found[name] = uniform(state.bias_shape, state.bias_scale, seed, name)
     for edge in graph.edges.values():
-        if edge.weight_shape is not None:
+        if edge.weight_shape is not None and not edge.tied:
             for part in ("weight", "feedback")[: 2 if edge.untied else 1]:
                 name = f"edges.{edge.name}.{part}"
                 found[name] = uniform(edge.weight_shape, edge.weight_scale, seed, name)

@@ -1,0 +1,50 @@
+"""``epgraph expand``: the flat form of a network, with the origin of every state and edge."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from epgraph.cli.options import file_argument, plugin_option, set_option
+from epgraph.errors import EpgraphError
+from epgraph.graph import inspect
+from epgraph.spec import origins, raise_for, to_yaml
+
+
+@click.command()
+@plugin_option
+@file_argument
+@set_option
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; left out, print it.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object: the architecture and the origins.")
+def expand(file: Path, overrides: tuple[str, ...], output: Path | None, as_json: bool) -> None:
+    """Write out blocks, parameters, groups and patterns: one state and one edge a line, and where each comes from.
+
+    What is written loads as the same network.
+
+    \b
+    Example:
+      epgraph expand examples/hopfield_resnet13.yaml
+      epgraph expand examples/hopfield_resnet13.yaml -o flat.yaml
+    """
+    architecture, diagnostics = inspect(file, overrides)
+    raise_for(diagnostics)
+    assert architecture is not None
+    notes = origins(architecture)
+    if as_json:
+        states = {str(at[-1]): note for at, note in notes.items() if at[0] == "states"}
+        edges = [note for at, note in notes.items() if at[0] == "edges"]
+        found = {"architecture": architecture.to_dict(), "origins": {"states": states, "edges": edges}}
+        text = json.dumps(found, ensure_ascii=False) + "\n"
+    else:
+        text = to_yaml(architecture, f"Written out by 'epgraph expand {file}'.", notes)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise EpgraphError(f"{output}: cannot be written: {error.strerror}") from None
+    click.echo(output)

@@ -1,0 +1,32 @@
+"""``epgraph upgrade``: a file in the newest version of the language."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from epgraph.cli.options import file_argument
+from epgraph.errors import EpgraphError
+from epgraph.graph import read
+from epgraph.spec import upgrade as upgraded
+
+
+@click.command()
+@file_argument
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; left out, FILE itself.")
+def upgrade(file: Path, output: Path | None) -> None:
+    """Rewrite a file in the newest version of the language; comments and layout stay.
+
+    \b
+    Example:
+      epgraph upgrade net.yaml
+    """
+    content, name = read(str(file))
+    target = output or file
+    text = upgraded(content, name)
+    try:
+        target.write_bytes(text.encode())
+    except OSError as error:
+        raise EpgraphError(f"{target}: cannot be written: {error.strerror}") from None
+    click.echo(target)

@@ -1,0 +1,127 @@
+"""Tied and frozen weights: which edge owns the weight of which, whether they can share it, and whether there is one."""
+
+from __future__ import annotations
+
+from epgraph.costs import COSTS
+from epgraph.edges import Shape
+from epgraph.errors import Diagnostic, Location, nearest
+from epgraph.spec import Architecture
+
+
+def owners(architecture: Architecture, names: list[str]) -> dict[int, int]:
+    """Index of the edge that owns the weight, by the index of each edge that is tied, chains followed to their end."""
+    tied, _ = _follow(architecture, names)
+    return tied
+
+
+def check_ties(
+    architecture: Architecture, names: list[str], shapes: dict[str, Shape], complete: bool
+) -> list[Diagnostic]:
+    """Return every tie to an edge that does not exist or cannot share its weight, and frozen weights that are none.
+
+    Parameters
+    ----------
+    names
+        Names of the edges.
+    shapes
+        Shapes of the states, of those that are known.
+    complete
+        Whether all edges of the file are there; otherwise one that is not may have been left out.
+    """
+    tied, found = _follow(architecture, names)
+    if not complete:
+        found = []
+    for index, edge in enumerate(architecture.edges):
+        known = edge.frozen and {edge.source, edge.target} <= shapes.keys()
+        if known and edge.kind.weight_shape(shapes[edge.source], shapes[edge.target]) is None:
+            message = f"'frozen' of edge '{names[index]}' says nothing: {edge.kind.name} has no weight"
+            where: Location = (*architecture.edge_location(index), "frozen")
+            found.append(Diagnostic(message, "leave it out", where, severity="warning", rule="no-effect"))
+    for index, owner in tied.items():
+        edge, other = architecture.edges[index], architecture.edges[owner]
+        at: Location = (*architecture.edge_location(index), "tie")
+        pair = f"edge '{names[index]}' cannot be tied to '{names[owner]}'"
+        if edge.kind.name != other.kind.name:
+            message = f"{pair}: one is a {edge.kind.name}, the other a {other.kind.name}"
+            found.append(Diagnostic(message, f"make both a {other.kind.name}, or leave 'tie' out", at, rule="tie"))
+            continue
+        for key in ("gain", "learning_rate"):
+            if getattr(edge, key) is not None:
+                message = f"'{key}' of edge '{names[index]}' says nothing: its weight is that of '{names[owner]}'"
+                hint = f"write it at '{names[owner]}'"
+                where = (*architecture.edge_location(index), key)
+                found.append(Diagnostic(message, hint, where, severity="warning", rule="no-effect"))
+        if edge.frozen and not other.frozen:
+            message = f"edge '{names[index]}' is frozen, and '{names[owner]}', whose weight it shares, is not"
+            where = (*architecture.edge_location(index), "frozen")
+            found.append(Diagnostic(message, f"write frozen: true at '{names[owner]}'", where, rule="tie"))
+        found += _unlike(architecture, index, owner, shapes, pair)
+    return found
+
+
+def _unlike(
+    architecture: Architecture, index: int, owner: int, shapes: dict[str, Shape], pair: str
+) -> list[Diagnostic]:
+    """What keeps two edges of one kind from sharing a weight; nothing where a shape is not known."""
+    both = [architecture.edges[i] for i in (index, owner)]
+    if not {name for edge in both for name in (edge.source, edge.target)} <= shapes.keys():
+        return []
+    at: Location = (*architecture.edge_location(index), "tie")
+    mine, its = (edge.kind.weight_shape(shapes[edge.source], shapes[edge.target]) for edge in both)
+    if its is None:
+        return [Diagnostic(f"{pair}: {both[1].kind.name} has no weight", "leave 'tie' out", at, rule="tie")]
+    if mine != its:
+        message = f"{pair}: their weights are {_text(mine)} and {_text(its)}"
+        return [Diagnostic(message, "give their states equal channels, and the kernels one size", at, rule="tie")]
+    if acts_back(architecture, index) != acts_back(architecture, owner):
+        message = f"{pair}: one of the two acts back through a weight of its own, and the other does not"
+        return [Diagnostic(message, "set learning.feedback: tied, or leave 'tie' out", at, rule="tie")]
+    return []
+
+
+def acts_back(architecture: Architecture, index: int) -> bool:
+    """Whether an edge acts on its source through a second weight, where it has weights."""
+    edge = architecture.edges[index]
+    # Nothing moves at the input, and a readout acts back through nudging alone, by its own weight.
+    fixed = {architecture.input.name}
+    if COSTS[architecture.output.cost].readout:
+        fixed.add(architecture.output.name)
+    untied = architecture.learning.feedback == "untied" and not edge.kind.unary
+    return untied and not fixed & {edge.source, edge.target}
+
+
+def _follow(architecture: Architecture, names: list[str]) -> tuple[dict[int, int], list[Diagnostic]]:
+    ties = {index: edge.tie for index, edge in enumerate(architecture.edges) if edge.tie is not None}
+    if not ties:
+        return {}, []
+    index_of = {name: index for index, name in enumerate(names)}
+    tied: dict[int, int] = {}
+    found = []
+    for start in ties:
+        path = [start]
+        at: Location = (*architecture.edge_location(start), "tie")
+        while (name := ties.get(path[-1])) is not None:
+            step = index_of.get(name)
+            if step is None:
+                if path[-1] == start:
+                    found.append(Diagnostic(f"'tie' names no edge: '{name}'", nearest(name, names), at, rule="tie"))
+                break
+            if step in path:
+                # Every edge that leads into a circle is at fault; it is said once, at the first of the circle.
+                circle = path[path.index(step) :]
+                if start == min(circle):
+                    way = " → ".join(f"'{names[i]}'" for i in (*circle, step))
+                    found.append(
+                        Diagnostic(
+                            f"edges are tied in a circle: {way}", "leave 'tie' out of one of them", at, rule="tie"
+                        )
+                    )
+                break
+            path.append(step)
+        else:
+            tied[start] = path[-1]
+    return tied, found
+
+
+def _text(shape: Shape | None) -> str:
+    return "×".join(map(str, shape or ()))

@@ -1,0 +1,417 @@
+"""Blocks, patterns and includes stand for exactly the flat form that one would write by hand."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+import time
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import epgraph as ep
+from epgraph.cli import run
+from epgraph.graph import inspect
+from epgraph.passes import lower
+from epgraph.spec import Architecture, json_schema, origins, parse, to_yaml, upgrade
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+FLAT = sorted((ROOT / "tests" / "flat").glob("*.yaml"))
+
+HEAD = "epgraph: 2\ninput:  {name: x, shape: [3, 16, 16]}\noutput: {name: y, classes: 10}\n"
+LAYER = "blocks:\n  layer:\n    states: {s: {shape: [4]}}\n    edges: [{from: in, to: s, dense: {}}]\n"
+
+
+def plan(architecture: Architecture) -> Any:
+    """What a plan is made of: states and edges with shapes, kinds and scales, and which states move together."""
+    found = lower(ep.build(architecture), architecture.dynamics.schedule)
+    return (
+        list(found.graph.states.values()),
+        list(found.graph.edges.values()),
+        found.schedule.classes,
+    )
+
+
+def ends(text: str) -> list[tuple[str, str]]:
+    return [(edge.source, edge.target) for edge in ep.load(text).edges]
+
+
+# --- the same network, sugared and written out by hand -------------------------------------------------------------
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Draw a file with blocks, and the states and edges that it stands for, put together without epgraph."""
+    base = draw(st.integers(1, 5))
+    file_gain, block_gain, instance_gain = (draw(st.sampled_from([None, 0.3, 0.7])) for _ in range(3))
+    inner_size = draw(st.integers(1, 3))
+    inner_repeat = draw(st.integers(1, 3))
+    repeat = draw(st.integers(1, 4))
+    join = draw(st.sampled_from(["_", "", "of"]))
+    each = draw(st.lists(st.integers(1, 6), min_size=repeat, max_size=repeat))
+    skip = draw(st.booleans())
+    apart = draw(st.sampled_from([None, 1, 2, [1, 3]]))
+
+    gain = {} if block_gain is None else {"gain": block_gain}
+    inner = {
+        "parameters": {"units": "$(base + 1)"},
+        "defaults": gain,
+        "states": {f"s{k}": {"shape": [f"$(units * {k + 1} + i)"]} for k in range(inner_size)},
+        "edges": [{"from": "in" if k == 0 else f"s{k - 1}", "to": f"s{k}", "dense": {}} for k in range(inner_size)],
+        "out": "s0",
+    }
+    outer = {
+        "parameters": {"width": None},
+        "ports": ["side"],
+        "states": {
+            "a": {"shape": ["$width"], "bias": "$(i > 1)"},
+            "r": {"block": "inner", "from": "a", "repeat": inner_repeat, "with": {"units": "$(width + i)"}},
+        },
+        "edges": [
+            {"from": "in", "to": "a", "dense": {}, "gain": 0.9},
+            {"from": "side", "to": "r", "dense": {}, "name": "aside"},
+        ],
+    }
+    instance: dict[str, Any] = {
+        "block": "outer",
+        "from": "x",
+        "repeat": "$(count)",
+        "join": join,
+        "with": {"width": {"each": each}},
+        "ports": {"side": "x"},
+    }
+    if instance_gain is not None:
+        instance["defaults"] = {"gain": instance_gain}
+    sugared: dict[str, Any] = {
+        "epgraph": 2,
+        "parameters": {"base": base, "count": repeat},
+        "input": {"shape": [3]},
+        "output": {"classes": 2},
+        "blocks": {"inner": inner, "outer": outer},
+        "states": {"h": instance, "z": {"shape": ["$base"]}},
+        "edges": [{"from": ["h", "z"], "to": "y", "dense": {}}, {"from": "h*.a", "to": "z", "dense": {}}],
+    }
+    if file_gain is not None:
+        sugared["defaults"] = {"gain": file_gain}
+
+    states: dict[str, Any] = {}
+    edges: list[dict[str, Any]] = []
+    of_outer = {} if instance_gain is None else {"gain": instance_gain}
+    of_inner = {**of_outer, **gain}
+    before = "x"
+    for i in range(1, repeat + 1):
+        prefix = f"h{i}{join}"
+        states[f"{prefix}a"] = {"shape": [each[i - 1]], "bias": i > 1}
+        inside = f"{prefix}a"
+        rows = []
+        for j in range(1, inner_repeat + 1):
+            row = f"{prefix}r{j}_"
+            for k in range(inner_size):
+                states[f"{row}s{k}"] = {"shape": [(each[i - 1] + j) * (k + 1) + j]}
+                source = inside if k == 0 else f"{row}s{k - 1}"
+                rows.append({"from": source, "to": f"{row}s{k}", "dense": {}, **of_inner})
+            inside = f"{row}s0"
+        edges += rows
+        edges.append({"from": before, "to": f"{prefix}a", "dense": {}, "gain": 0.9})
+        edges.append({"from": "x", "to": inside, "dense": {}, "name": f"{prefix}aside", **of_outer})
+        before = inside
+    states["z"] = {"shape": [base]}
+    edges += [{"from": before, "to": "y", "dense": {}}, {"from": "z", "to": "y", "dense": {}}]
+    edges += [{"from": f"h{i}{join}a", "to": "z", "dense": {}} for i in range(1, repeat + 1)]
+    firsts = [f"h{i}{join}a" for i in range(1, repeat + 1)]
+    steps = range(1, repeat) if apart is None else [apart] if isinstance(apart, int) else apart
+    pairs = [
+        {"from": firsts[i], "to": firsts[k], "dense": {}} for i, k in combinations(range(repeat), 2) if k - i in steps
+    ]
+    if skip and pairs:
+        sugared["groups"] = {"firsts": ["h*.a"]}
+        pattern: dict[str, Any] = {"among": "firsts", "dense": {}}
+        sugared["edges"].append(pattern if apart is None else {**pattern, "apart": apart})
+        edges += pairs
+    flat = {key: sugared[key] for key in ("epgraph", "input", "output", "defaults") if key in sugared}
+    return sugared, {**flat, "states": states, "edges": edges}
+
+
+@settings(max_examples=60, deadline=None)
+@given(networks())
+def test_blocks_are_what_one_would_write_by_hand(drawn: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    sugared, flat = drawn
+    found = ep.load(yaml.safe_dump(sugared, sort_keys=False))
+    assert plan(found) == plan(Architecture.model_validate(flat))
+    assert ep.load(to_yaml(found, notes=origins(found))) == found, "expanding is the identity on architectures"
+
+
+def by_name(architecture: Architecture) -> Any:
+    states, edges, classes = plan(architecture)
+    return states, {edge.name: edge for edge in edges}, classes
+
+
+@pytest.mark.parametrize("flat", FLAT, ids=lambda p: p.stem)
+def test_the_examples_in_blocks_are_the_published_networks(flat: Path) -> None:
+    """Initial parameters are drawn by name, so that equal names, shapes and scales are equal parameters to the bit."""
+    blocks = ep.load(ROOT / "examples" / flat.name)
+    assert by_name(blocks) == by_name(ep.load(flat))
+    assert blocks.training == ep.load(flat).training
+
+
+def test_hopfield_resnet13_takes_about_twenty_lines() -> None:
+    lines = (ROOT / "examples" / "hopfield_resnet13.yaml").read_text(encoding="utf-8").splitlines()
+    assert len([line for line in lines if line.split("#")[0].strip()]) <= 22
+
+
+def test_fifty_blocks_take_no_more_lines_than_four() -> None:
+    text = HEAD + LAYER + "states: {h: {block: layer, from: x, repeat: 4}}\nedges: [{from: h, to: y, dense: {}}]\n"
+    many = text.replace("repeat: 4", "repeat: 50")
+    assert len(many.splitlines()) == len(text.splitlines())
+    assert (len(ep.load(text).states), len(ep.load(many).states)) == (4, 50)
+
+
+@pytest.mark.parametrize("path", [*EXAMPLES, *FLAT], ids=lambda p: p.stem)
+def test_expand_prints_the_same_network(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "flat.yaml"
+    assert run(["expand", str(path), "-o", str(out)]) == 0
+    assert plan(ep.load(out)) == plan(ep.load(path))
+    assert ep.load(out) == ep.load(path)
+
+
+def test_expand_says_where_everything_comes_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "net.yaml"
+    file.write_text(
+        HEAD + LAYER + "states: {h: {block: layer, from: x, repeat: 2}}\nedges: [{from: h, to: y, dense: {}}]\n"
+    )
+    assert run(["expand", str(file)]) == 0
+    text = capsys.readouterr().out
+    assert f"h2_s: {{shape: [4]}}   # {file}:6, in block 'layer' as h2, at {file}:8:10\n" in text
+    assert run(["expand", str(file), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["origins"]["states"]["h1_s"] == f"{file}:6, in block 'layer' as h1, at {file}:8:10"
+    assert found["origins"]["edges"][-1] == f"{file}:9"
+    assert list(found["architecture"]["states"]) == ["h1_s", "h2_s"]
+
+
+# --- patterns ----------------------------------------------------------------------------------------------------
+
+FOUR = HEAD + "states:\n" + "".join(f"  h{k}: {{shape: [4]}}\n" for k in range(1, 5))
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ("{from: x, to: [h1, h3]", [("x", "h1"), ("x", "h3")]),
+        ("{from: [h1, h2], to: [h2, h3]", [("h1", "h2"), ("h1", "h3"), ("h2", "h3")]),
+        ("{from: h*, to: y, except: [h2, h4]", [("h1", "y"), ("h3", "y")]),
+        ("{from: 'h[12]', to: late", [("h1", "h3"), ("h1", "h4"), ("h2", "h3"), ("h2", "h4")]),
+        ("{among: [h3, h1, h2]", [("h1", "h2"), ("h1", "h3"), ("h2", "h3")]),
+        ("{among: h*, apart: 3", [("h1", "h4")]),
+        ("{among: h*, apart: [2, 3]", [("h1", "h3"), ("h1", "h4"), ("h2", "h4")]),
+        ("{among: h*, apart: 1, except: [h2]", [("h1", "h3"), ("h3", "h4")]),
+    ],
+)
+def test_patterns(entry: str, expected: list[tuple[str, str]]) -> None:
+    chain = "".join(f"  - {{from: {'x' if k == 1 else f'h{k - 1}'}, to: h{k}, dense: {{}}}}\n" for k in range(1, 5))
+    chain += "  - {from: h4, to: y, dense: {}}\n"
+    text = f"{FOUR}groups: {{late: [h3, h4]}}\nedges:\n{chain}  - {entry}, dense: {{}}}}\n"
+    assert ends(text)[5:] == expected
+
+
+# --- include, --set, versions ------------------------------------------------------------------------------------
+
+
+def test_include_merges_by_key_and_this_file_wins(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "a.yaml").write_text(
+        "include: [b.yaml]\nparameters: {units: 3, more: 1}\ndefaults: {gain: 0.1, conv: {kernel: 3, padding: 1}}\n"
+        "edges: [{from: x, to: y, dense: {}}]\n"
+    )
+    (tmp_path / "parts" / "b.yaml").write_text(LAYER.replace("[4]", "[$units]") + "parameters: {units: 2}\n")
+    net = tmp_path / "net.yaml"
+    net.write_text(
+        "epgraph: 2\ninclude: [parts/a.yaml, parts/b.yaml]\ninput: {shape: [1, 4, 4]}\noutput: {classes: 2}\n"
+        "parameters: {units: 5}\ndefaults: {conv: {padding: 2}}\n"
+        "states: {h: {block: layer, from: x}, k: {channels: 1}}\n"
+        "edges: [{from: h, to: y, dense: {}}, {from: x, to: k, conv: {}}, {from: k, to: y, dense: {}}]\n"
+    )
+    found = ep.load(net)
+    assert found.states["h_s"].shape == (5,)
+    assert [(e.source, e.target) for e in found.edges] == [
+        ("x", "h_s"),
+        ("x", "y"),
+        ("h_s", "y"),
+        ("x", "k"),
+        ("k", "y"),
+    ]
+    kind = found.edges[3].kind.model_dump()
+    assert (kind["kernel"], kind["padding"], found.defaults.gain) == (3, 2, 0.1)
+
+
+def test_a_mistake_in_an_included_file_names_both_places(tmp_path: Path) -> None:
+    blocks, net = tmp_path / "blocks.yaml", tmp_path / "net.yaml"
+    blocks.write_text(LAYER.replace("shape", "shap"))
+    net.write_text(
+        HEAD + "include: [blocks.yaml]\nstates: {h: {block: layer, from: x}}\nedges: [{from: h, to: y, dense: {}}]\n"
+    )
+    with pytest.raises(ep.EpgraphError) as caught:
+        ep.load(net)
+    (found,) = caught.value.diagnostics
+    assert (found.file, found.line, found.column) == (str(blocks), 3, 18)
+    assert found.trail == (f"in block 'layer' as h, at {net}:5:10", f"included at {net}:4:11")
+
+
+def test_includes_that_cannot_be(tmp_path: Path) -> None:
+    net = tmp_path / "net.yaml"
+    rest = "\n".join(FOUR.splitlines()[1:]) + "\nedges: [{from: x, to: h*, dense: {}}, {from: h*, to: y, dense: {}}]\n"
+    (tmp_path / "a.yaml").write_text("include: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("include: [a.yaml]\n")
+    (tmp_path / "c.yaml").write_text("- 1\n")
+    (tmp_path / "d.yaml").write_text("epgraph: 9\n")
+    net.write_text(f"epgraph: 2\ninclude: [a.yaml, no.yaml, 3, '.', c.yaml, d.yaml]\n{rest}")
+    _, diagnostics = inspect(net)
+    assert [d.message for d in diagnostics] == [
+        "the file includes itself: a.yaml → b.yaml → a.yaml",
+        "'no.yaml' cannot be included: there is no such file",
+        "'include' expects names of files, found 3",
+        "'.' cannot be included: there is no such file",
+        "expected a mapping of keys, found a list",
+        "this file is written in language version 9, and this epgraph reads up to version 2",
+    ]
+
+
+def test_set_reaches_parameters_and_blocks() -> None:
+    text = (
+        HEAD
+        + "parameters: {size: 4}\n"
+        + LAYER.replace("    states", "    parameters: {units: $size}\n    states").replace("[4]", "[$units]")
+        + "states: {h: {block: layer, from: x, repeat: 2}}\nedges: [{from: h, to: y, dense: {}}]\n"
+    )
+    for assignment in ("parameters.size=7", "blocks.layer.parameters.units=7", "states.h.with.units=7"):
+        assert ep.load(text, [assignment]).states["h2_s"].shape == (7,)
+    assert len(ep.load(text, ["states.h.repeat=5"]).states) == 5
+    with pytest.raises(ep.EpgraphError, match=r"^--set states.h.repeat=0: 'repeat' must be ≥ 1, found 0"):
+        ep.load(text, ["states.h.repeat=0"])
+
+
+def test_upgrade_changes_nothing_but_version_and_dollars(tmp_path: Path) -> None:
+    rest = "input: {shape: [3]}\noutput: {classes: 2}\nedges: [{from: x, to: y, dense: {}}]\n"
+    old = f'# costs $5\nepgraph: 1   # $\nname: "a $b"\n{rest}'
+    new = upgrade(old)
+    assert new == old.replace("epgraph: 1", "epgraph: 2").replace('"a $b"', '"a $$b"')
+    assert ep.load(new).name == ep.load(old).name == "a $b"
+    assert upgrade(new) == new
+    file = tmp_path / "net.yaml"
+    file.write_text(old)
+    assert run(["upgrade", str(file)]) == 0
+    assert file.read_text() == new
+    with pytest.raises(ep.EpgraphError, match="cannot be doubled"):
+        upgrade(old.replace("a $b", r"a \x24b"))
+    with pytest.raises(ep.EpgraphError, match="only files that say 'epgraph: 1'"):
+        upgrade("name: x\n")
+
+
+@pytest.mark.parametrize("flat", FLAT, ids=lambda p: p.stem)
+def test_an_upgraded_file_is_the_same_network(flat: Path) -> None:
+    assert plan(ep.load(upgrade(flat.read_text(encoding="utf-8")))) == plan(ep.load(flat))
+
+
+# --- the schema ---------------------------------------------------------------------------------------------------
+
+
+def accepted(text: str) -> bool:
+    import jsonschema
+
+    return jsonschema.Draft202012Validator(json_schema()).is_valid(parse(text).data)
+
+
+SUGAR = HEAD + textwrap.dedent(
+    """\
+        defaults: {conv: {kernel: 3, padding: 1}}
+        parameters: {widths: [8, 16]}
+        include: []
+        blocks:
+          pair:
+            parameters: {channels: null}
+            ports: [other]
+            states: {a: {channels: $channels, activation: $act}, b: {shape: [$channels, 4, "$(n + 1)"]}}
+            edges:
+              - {from: in, to: a, conv: {}, gain: $g}
+              - {from: a, to: b, conv: {stride: $s}}
+            out: b
+        states:
+          h: {block: pair, from: x, repeat: $n, with: {channels: {each: $widths}}, ports: {other: x},
+              defaults: {gain: 1}}
+        groups: {all: [h*]}
+        edges:
+          - {from: [h, h.a], to: y, dense: {}}
+          - {among: all, apart: [1, 2], except: [h1], identity: {scale: $s}}
+        training: {epochs: $epochs}
+        """
+)
+
+
+def test_the_schema_accepts_sugar() -> None:
+    assert accepted(SUGAR)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("    ports: [other]", "    port: [other]"),
+        ("out: b", "out: 3"),
+        ("repeat: $n", "repeat: 0"),
+        ("block: pair", "blok: pair"),
+        ("conv: {kernel: 3", "conv: {kernl: 3"),
+        ("{among: all", "{among: all, from: h"),
+        ("{from: [h, h.a], to: y", "{from: [h, 3], to: y"),
+        ("{from: [h, h.a], to: y", "{from: [h, h.a]"),
+        ("groups: {all: [h*]}", "groups: [h*]"),
+        ("conv: {}, gain: $g}", "conv: {}, gain: big}"),
+        ("apart: [1, 2]", "apart: 0"),
+        ("epochs: $epochs", "epochs: many"),
+        ("epgraph: 2", "epgraph: 1"),
+    ],
+)
+def test_the_schema_refuses_nonsense_in_sugar(old: str, new: str) -> None:
+    assert SUGAR.count(old) == 1
+    assert not accepted(SUGAR.replace(old, new))
+
+
+# --- caps ---------------------------------------------------------------------------------------------------------
+
+ROW = HEAD + LAYER + "states: {h: {block: layer, from: x, repeat: 1990}}\nedges:\n"
+BOMBS = {
+    "nested repeats": HEAD
+    + LAYER
+    + "".join(
+        f"  b{k}: {{states: {{s: {{block: {f'b{k - 1}' if k else 'layer'}, from: in, repeat: 50}}}}}}\n"
+        for k in range(8)
+    )
+    + "states: {h: {block: b7, from: x, repeat: 100}}\n",
+    "all pairs": ROW + "  - {among: '*', dense: {}}\n",
+    "products": ROW + "  - {from: '*', to: '*', dense: {}}\n" * 20,
+    "lists of lists": HEAD
+    + "parameters:\n  a: $(range(1000))\n"
+    + "".join(f"  b{k}: $([a]*1000)\n" for k in range(30)),
+    "powers": HEAD + "parameters: {a: $(9**64**64), b: $(9**64), c: \"$('a'*10**9)\"}\n",
+    "brackets": HEAD + f"parameters: {{a: $({'(' * 400}1{')' * 400})}}\n",
+    "a list in every state": ROW.replace("[4]", "$(range(1000))"),
+    "groups of groups": FOUR + "groups:\n" + "".join(f"  g{k}: [g{k + 1}, g{k + 1}]\n" for k in range(25)),
+    "blocks in blocks": HEAD
+    + "blocks:\n"
+    + "".join(f"  b{k}: {{states: {{s: {{block: b{k + 1}, from: in}}}}}}\n" for k in range(17))
+    + "  b17: {states: {s: {shape: [1]}}}\nstates: {h: {block: b0, from: x}}\n",
+    "a mistake in every instance": ROW.replace("dense", "dens"),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_short_files_cannot_take_long(name: str) -> None:
+    start = time.process_time()
+    _, diagnostics = inspect(BOMBS[name])
+    assert any(d.severity == "error" for d in diagnostics)
+    assert time.process_time() - start < 1.0
+    assert len(BOMBS[name]) < 1100

@@ -1,0 +1,112 @@
+"""Mistakes in blocks, expressions and patterns: said once, where they stand, with a hint and the way to the place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from epgraph.errors import EpgraphError
+from epgraph.graph import inspect
+
+GOOD = """\
+epgraph: 2
+input:  {name: x, shape: [3, 16, 16]}
+output: {name: y, classes: 10}
+defaults: {conv: {kernel: 3, padding: 1}}
+parameters: {widths: [8, 16, 32]}
+blocks:
+  residual:
+    parameters: {channels: 64, stride: 2}
+    ports: [other]
+    states:
+      a: {channels: $channels}
+      b: {channels: $channels}
+    edges:
+      - {from: in, to: a, conv: {}}
+      - {from: a, to: b, conv: {stride: $stride}}
+      - {from: in, to: b, skip: {stride: $stride}}
+states:
+  h: {block: residual, from: x, repeat: 3, with: {channels: {each: $widths}}}
+groups:
+  late: [h2.*, h3.b]
+edges:
+  - {from: h, to: y, dense: {}}
+"""
+
+IN_H1 = " [in block 'residual' as h1, at net.yaml:18:3; and 2 more instances]"
+UNUSED = "7:3: block 'residual' is not used; e.g. states: {h: {block: residual, from: …}}, or remove it"
+WITH = "with: {channels: {each: $widths}}"
+
+CASES: list[tuple[str, str, list[str]]] = [
+    ("a: {channels: $channels}", "a: {channels: $chanels}",
+     [f"11:21: there is no parameter 'chanels'; did you mean 'channels'?{IN_H1}"]),
+    ("to: a, conv: {}", "to: a, conv: {strid: 1}", [f"14:34: unknown key 'strid'; did you mean 'stride'?{IN_H1}"]),
+    ("{from: in, to: a", "{from: inn, to: a", [f"14:16: 'from' names no state: 'inn'; did you mean 'in'?{IN_H1}"]),
+    ("a: {channels: $channels}", "a: {block: residual, from: in}",
+     [f"11:18: block 'residual' holds itself: residual → residual; leave one of these instances out{IN_H1}"]),
+    ("block: residual", "block: residul", [UNUSED, "18:14: there is no block 'residul'; did you mean 'residual'?"]),
+    ("from: x, repeat", "repeat",
+     ["18:3: the port 'in' of block 'residual' is bound to no state; write from: … at the instance"]),
+    ("{from: in, to: a", "{from: other, to: a",
+     ["18:3: the port 'other' of block 'residual' is bound to no state; write ports: {other: …} at the instance"]),
+    ("from: x, repeat: 3", "from: x, channels: 3, repeat: 3",
+     ["18:33: unknown key 'channels'; it is a parameter: write with: {channels: …}"]),
+    (WITH, "with: {chanels: 3}", ["18:51: block 'residual' has no parameter 'chanels'; did you mean 'channels'?"]),
+    ("repeat: 3", "repeat: 4", ["18:68: 'each' needs one value for each of 4 instances, found 3"]),
+    (WITH, 'with: {channels: "$(widths[7])"}', ["18:61: the list has no entry of that number (the first is 0)"]),
+    (WITH, "with: {channels: $(widths[0])}",
+     ["18:69: this is not YAML: did not find expected ',' or '}'; put an expression that holds brackets, commas or "
+      "': ' in quotes: \"$(widths[0])\""]),
+    ("from: h, to", "from: h7.b, to", ["22:12: 'from' names no state: 'h7.b'; did you mean 'h3.b'?"]),
+    ("from: h, to", "from: z*, to",
+     ["22:12: 'z*' matches no state; states are called e.g. h1.a, h1.b, h2.a, h2.b"]),
+    ("from: h, to: y", "from: late, to: y, name: foo",
+     ["22:31: one name for 3 edges: 'foo'; leave it out: each is called '<from>_<to>'"]),
+    ("[h2.*, h3.b]", "[late]", ["20:9: group 'late' holds itself: late → late; leave it out"]),
+    ("padding: 1}}", "paddin: 1}}", ["4:30: unknown key 'paddin'; did you mean 'padding'?"]),
+    ("kernel: 3", 'kernel: "3"', ["4:27: 'kernel' expects an integer, found text '3'; write 3 without quotes"]),
+    ("epgraph: 2", "epgraph: 1",
+     ["5:1: 'parameters' is of language version 2, and this file says 'epgraph: 1'; "
+      "write 'epgraph: 2', or run 'epgraph upgrade FILE'"]),
+    ("states:\n  h:", "states:\n  h2_a: {channels: 3}\n  h:",
+     ["11:7: duplicate name 'h2_a': a state at net.yaml:18:3 has it; choose another name "
+      "[in block 'residual' as h2, at net.yaml:19:3]"]),
+    ("    states:", "    stats:",
+     ["8:5: missing key 'states'; e.g. states: {h1: {channels: 64}}",
+      "10:5: unknown key 'stats'; did you mean 'states'?"]),
+    ("states:\n  h:",
+     "  spare:\n    states: {q: {chanels: 3}}\n    edges: [{from: in, to: q, conv: {stride: true}}]\nstates:\n  h:",
+     ["17:3: block 'spare' is not used; e.g. states: {h: {block: spare, from: …}}, or remove it",
+      "18:18: unknown key 'chanels'; did you mean 'channels'? [in block 'spare', which is not used]",
+      "19:46: 'stride' expects an integer, found true [in block 'spare', which is not used]"]),
+]  # fmt: skip
+
+
+def messages(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.chdir(tmp_path)
+    Path("net.yaml").write_text(text, encoding="utf-8")
+    try:
+        _, diagnostics = inspect("net.yaml")
+    except EpgraphError as error:
+        diagnostics = list(error.diagnostics)
+    ordered = sorted(diagnostics, key=lambda d: (d.line or 0, d.column or 0))
+    return [str(d).removeprefix("net.yaml:") for d in ordered]
+
+
+def test_the_unbroken_file_is_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert messages(GOOD, tmp_path, monkeypatch) == []
+
+
+@pytest.mark.parametrize(("old", "new", "expected"), CASES, ids=[new.split("\n")[0] for _, new, _ in CASES])
+def test_message(old: str, new: str, expected: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert old in GOOD
+    assert messages(GOOD.replace(old, new, 1), tmp_path, monkeypatch) == expected
+
+
+def test_one_broken_block_does_not_hide_another_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = GOOD.replace("$stride}}\n      - {from: in", "$strid}}\n      - {from: in", 1) + "training: {epoch: 3}\n"
+    assert messages(text, tmp_path, monkeypatch) == [
+        f"15:41: there is no parameter 'strid'; did you mean 'stride'?{IN_H1}",
+        "23:12: unknown key 'epoch'; did you mean 'epochs'?",
+    ]
