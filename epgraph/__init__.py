@@ -20,13 +20,15 @@ from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.version import __version__
 
 if TYPE_CHECKING:
+    from epgraph import topologies as topologies
     from epgraph.activations import Activation
+    from epgraph.builder import Network, from_networkx, to_networkx
     from epgraph.costs import Cost
     from epgraph.draw import render
     from epgraph.engine import Engine, Equilibrium, Estimate, Relaxation, Status, compile
     from epgraph.graph import build, load
     from epgraph.registry import register_activation, register_cost
-    from epgraph.spec import Architecture
+    from epgraph.spec import Architecture, to_yaml
     from epgraph.verify import verify_activation, verify_cost
 
 _HOME = {
@@ -36,14 +38,18 @@ _HOME = {
     "Engine": "epgraph.engine",
     "Equilibrium": "epgraph.engine",
     "Estimate": "epgraph.engine",
+    "Network": "epgraph.builder",
     "Relaxation": "epgraph.engine",
     "Status": "epgraph.engine",
     "build": "epgraph.graph",
     "compile": "epgraph.engine",
+    "from_networkx": "epgraph.builder",
     "load": "epgraph.graph",
     "register_activation": "epgraph.registry",
     "register_cost": "epgraph.registry",
     "render": "epgraph.draw",
+    "to_networkx": "epgraph.builder",
+    "to_yaml": "epgraph.spec",
     "verify_activation": "epgraph.verify",
     "verify_cost": "epgraph.verify",
 }
@@ -57,27 +63,39 @@ __all__ = [
     "EpgraphError",
     "Equilibrium",
     "Estimate",
+    "Network",
     "Relaxation",
     "Status",
     "__version__",
     "build",
     "compile",
+    "from_networkx",
     "load",
     "register_activation",
     "register_cost",
     "render",
+    "to_networkx",
+    "to_yaml",
     "verify_activation",
     "verify_cost",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'epgraph' has no attribute '{name}'")
-    value = getattr(import_module(_HOME[name]), name)
+    value: Any
+    if name == "topologies":
+        value = import_module("epgraph.topologies")
+    elif name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+    else:
+        # The class of every edge kind, as ep.Conv: they are the ones that there are, and may become more.
+        value = {kind.__name__: kind for kind in import_module("epgraph.edges").KINDS.values()}.get(name)
+        if value is None:
+            raise AttributeError(f"module 'epgraph' has no attribute '{name}'")
+        return value
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, "topologies"])

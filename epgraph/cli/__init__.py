@@ -13,6 +13,7 @@ from epgraph.cli.check import check
 from epgraph.cli.compile import compile_command
 from epgraph.cli.eval import eval_command
 from epgraph.cli.gradcheck import gradcheck
+from epgraph.cli.new import new
 from epgraph.cli.render import render
 from epgraph.cli.schema import schema
 from epgraph.cli.train import train
@@ -20,7 +21,7 @@ from epgraph.cli.tune import tune
 from epgraph.errors import EpgraphError
 from epgraph.registry import load_installed
 
-COMMANDS = (check, render, train, eval_command, gradcheck, compile_command, tune, schema)
+COMMANDS = (new, check, render, train, eval_command, gradcheck, compile_command, tune, schema)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

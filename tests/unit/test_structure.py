@@ -22,6 +22,8 @@ ORDER = (
     "edges",
     "spec",
     "graph",
+    "builder",
+    "topologies",
     "passes",
     "emit",
     "engine",
@@ -33,6 +35,8 @@ ALLOWED = {name: set(ORDER[: i + 1]) for i, name in enumerate(ORDER)}
 ALLOWED["draw"] = {*ORDER[: ORDER.index("passes") + 1], "draw"}
 ALLOWED["data"] = {"errors", "data"}
 ALLOWED["cli"] |= {"draw"}
+for name in ORDER[ORDER.index("passes") :]:  # what makes networks is for users, and beside what compiles them
+    ALLOWED[name] -= {"builder", "topologies"} if name != "cli" else set()
 
 
 def _imports(path: Path) -> set[str]:
@@ -76,6 +80,7 @@ def test_imports_run_one_way(path: Path) -> None:
         "import epgraph.passes",
         "import epgraph.draw",
         "import epgraph.cli",
+        "import epgraph as ep; ep.build(ep.topologies.unet()); ep.from_networkx(ep.to_networkx(ep.topologies.ring()))",
         "import epgraph as ep; ep.build(ep.load('examples/hopfield_resnet13.yaml'))",
         "from epgraph.cli import run; run(['check', 'examples/hopfield_resnet13.yaml', '--json'])",
         "from epgraph.draw import dot; import epgraph as ep; dot(ep.load('examples/vgg5.yaml'))",
