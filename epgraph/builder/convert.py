@@ -8,7 +8,7 @@ from typing import Any
 
 import networkx as nx
 
-from epgraph.builder.network import End, Network, plain
+from epgraph.builder.network import End, Network, as_written
 from epgraph.edges import KINDS, EdgeKind
 from epgraph.errors import EpgraphError, nearest
 from epgraph.graph.network import edge_names
@@ -92,11 +92,14 @@ def from_networkx(
     for node, settings in nodes.items():
         if node not in ends:
             ends[node] = net.state(names[node], **_with_defaults(settings, state or {}))
-    defaults = plain({edge.name: edge} if isinstance(edge, EdgeKind) else dict(edge or {}))
+    defaults = as_written(edge, {}, "edge") if isinstance(edge, EdgeKind) else _spelled_out(edge or {}, "edge")
+    kinds = {key: value for key, value in defaults.items() if key in KINDS} or {"dense": {}}
+    rest = {key: value for key, value in defaults.items() if key not in KINDS}
     for one, two, settings in _oriented(graph, source, sink):
         kept = {key: value for key, value in settings.items() if key not in (*ignore, "order")}
-        written = _edge(kept, defaults, f"{names[one]}→{names[two]}")
+        written = rest | _spelled_out(kept, f"{names[one]}→{names[two]}")
         kind = next((KINDS[key] for key in written if key in KINDS), None)
+        written = written if kind else kinds | written
         # A loop is an edge at one state where its kind acts on one, and refused elsewhere.
         alone = one == two and getattr(kind, "unary", False)
         net.edge(*((ends[one],) if alone else (ends[one], ends[two])), **written)
@@ -165,22 +168,8 @@ def _with_defaults(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> 
     return {key: value for key, value in defaults.items() if _EXCLUSIVE.get(key) not in settings} | dict(settings)
 
 
-def _edge(settings: dict[str, Any], defaults: Mapping[str, Any], label: str) -> dict[str, Any]:
-    """Keys of an edge as in YAML, from attributes in either spelling."""
-    kind = settings.pop("kind", None)
-    if isinstance(kind, EdgeKind):
-        settings[kind.name] = kind
-    elif kind is not None:
-        if kind not in KINDS:
-            raise EpgraphError(f"edges.{label}: unknown kind {describe(kind)}", nearest(str(kind), list(KINDS)))
-        keys = known_keys(("edges", 0))
-        options = {key: settings.pop(key) for key in list(settings) if key not in keys}
-        settings[kind] = options
-    rest = {key: value for key, value in defaults.items() if key not in KINDS}
-    if any(key in KINDS for key in settings):
-        return {**rest, **settings}
-    kinds = {key: value for key, value in defaults.items() if key in KINDS} or {"dense": {}}
-    return {**kinds, **rest, **settings}
+def _spelled_out(settings: Mapping[str, Any], label: str) -> dict[str, Any]:
+    return as_written(settings.get("kind"), {key: value for key, value in settings.items() if key != "kind"}, label)
 
 
 def _oriented(

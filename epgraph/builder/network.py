@@ -125,7 +125,7 @@ class Network:
     def edge(
         self,
         *ends: End | EdgeKind | Mapping[str, Any],
-        kind: EdgeKind | Mapping[str, Any] | None = None,
+        kind: EdgeKind | Mapping[str, Any] | str | None = None,
         **settings: Any,
     ) -> None:
         """Add an edge: ``edge(a, b, kind=Conv(kernel=3))``, ``edge(a, b, Conv(kernel=3))`` or ``edge(a, b, conv={…})``.
@@ -135,17 +135,17 @@ class Network:
         ends
             The states ``from`` and ``to``, or the one ``at`` which a kind acts; a kind may stand behind them.
         kind
-            An instance of an edge kind, or as in YAML ``{"conv": {"kernel": 3}}``.
+            An instance of an edge kind, or as in YAML ``{"conv": {"kernel": 3}}``, or its name.
         settings
-            The other keys of an edge, as in YAML: ``gain``, ``name``, ``learning_rate``, …
+            The other keys of an edge, as in YAML: ``gain``, ``name``, ``learning_rate``, …; and the options of a kind that
+            is given by its name.
 
         Raises
         ------
         EpgraphError
             Where an end is a state of another network, or a setting is none of the language.
         """
-        kinds = [kind] if kind is not None else []
-        kinds += [end for end in ends if isinstance(end, EdgeKind | Mapping)]
+        behind = next((end for end in ends if isinstance(end, EdgeKind | Mapping)), None)
         names = [self._name(end) for end in ends if not isinstance(end, EdgeKind | Mapping)]
         label = str(settings.get("name") or "→".join(names))
         if len(names) not in (1, 2):
@@ -153,9 +153,7 @@ class Network:
                 Diagnostic(f"an edge joins two states, or acts at one, found {len(names)}", "", ("edges", label))
             )
         written: dict[str, Any] = dict(zip(("at",) if len(names) == 1 else ("from", "to"), names, strict=True))
-        for one in kinds:
-            written |= plain({one.name: one} if isinstance(one, EdgeKind) else one)
-        written |= plain(settings)
+        written |= as_written(behind if kind is None else kind, settings, label)
         raise_for(_mistakes("edges", [written], [label]))
         self._edges.append(written)
         self._labels.append(label)
@@ -170,9 +168,7 @@ class Network:
 
     def _of_kind(self, kind: str, *ends: End, **settings: Any) -> None:
         """Add an edge of a kind; what is no key of edges is an option of the kind."""
-        keys = set(known_keys(("edges", 0))) - set(KINDS)
-        options = {key: value for key, value in settings.items() if key not in keys}
-        self.edge(*ends, kind={kind: options}, **{key: value for key, value in settings.items() if key in keys})
+        self.edge(*ends, kind=kind, **settings)
 
     def build(self) -> Architecture:
         """Check the network whole, as ``load`` does a file, and return its architecture.
@@ -204,6 +200,26 @@ class Network:
         if end.network is not self:
             raise EpgraphError(f"state '{end.name}' belongs to another network, '{end.network._data['name']}'")
         return end.name
+
+
+def as_written(kind: object, settings: Mapping[str, Any], label: str) -> dict[str, Any]:
+    """Return an edge's kind and settings as they are written in YAML.
+
+    Where ``kind`` is a name, what is no key of edges is an option of it. ``label`` says which edge it is.
+    """
+    written = plain(settings)
+    if kind is None:
+        return dict(written)
+    if isinstance(kind, EdgeKind):
+        return {kind.name: plain(kind), **written}
+    if isinstance(kind, Mapping):
+        return {**plain(kind), **written}
+    if not isinstance(kind, str) or kind not in KINDS:
+        hint = nearest(str(kind), list(KINDS))
+        raise EpgraphError(Diagnostic(f"unknown kind of edge, {describe(kind)}", hint, ("edges", label, "kind")))
+    keys = set(known_keys(("edges", 0))) - set(KINDS)
+    options = {key: value for key, value in written.items() if key not in keys}
+    return {kind: options, **{key: value for key, value in written.items() if key in keys}}
 
 
 def plain(value: Any) -> Any:
