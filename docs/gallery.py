@@ -36,8 +36,9 @@ def markdown() -> str:
     lines = [
         "# Gallery",
         "",
-        "Every network here is one command, which writes a file to edit; `epgraph new --list` has the parameters. All of them train",
-        "on the digits as they come (`epgraph train net.yaml --data digits`), where their input has that shape. `make gallery` makes this page.",
+        "Every network here is one command, which writes a file to edit; `epgraph new --list` has all parameters.",
+        "Where the input is 1×8×8, `epgraph train net.yaml --data digits` trains it as it is. `make gallery` writes",
+        "this page.",
         "",
     ]
     for picture, name, parameters in PICTURES:

@@ -137,8 +137,8 @@ class Network:
         kind
             An instance of an edge kind, or as in YAML ``{"conv": {"kernel": 3}}``, or its name.
         settings
-            The other keys of an edge, as in YAML: ``gain``, ``name``, ``learning_rate``, …; and the options of a kind that
-            is given by its name.
+            The other keys of an edge, as in YAML: ``gain``, ``name``, ``learning_rate``, …; and the options of a kind
+            that is given by its name.
 
         Raises
         ------

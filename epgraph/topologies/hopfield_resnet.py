@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from epgraph.builder import Network
-from epgraph.topologies.template import Classes, InputShape, Template, Width, halvings, image, refuse
+from epgraph.topologies.template import Classes, InputShape, ParameterError, Template, Width, halvings, image
 from epgraph.topologies.wiring import begin
 
 STAGES = (1, 2, 4, 4)
@@ -43,8 +43,10 @@ def hopfield_resnet(
     """
     image(input, "hopfield_resnet")
     if depth % 3 != 1:
-        raise refuse(
-            "depth", f"a Hopfield-ResNet has 3k + 1 weights, found depth {depth}", f"{depth // 3 * 3 + 1} would fit"
+        raise ParameterError(
+            "depth",
+            f"a Hopfield-ResNet has 3k + 1 weights, found depth {depth}",
+            f"{(depth + 1) // 3 * 3 + 1} would fit",
         )
     blocks = depth // 3
     stages = max(1, min(blocks, len(STAGES), halvings(input)))

@@ -8,7 +8,7 @@ import networkx as nx
 from pydantic import Field
 
 from epgraph.builder import Network
-from epgraph.topologies.template import Classes, Count, InputShape, Seed, Several, Template, Width, refuse
+from epgraph.topologies.template import Classes, Count, InputShape, ParameterError, Seed, Several, Template, Width
 from epgraph.topologies.wiring import begin, wire
 
 
@@ -29,8 +29,10 @@ def scale_free(
     For what hubs do to the nudge. The input feeds the youngest state, and the largest hub is read.
     """
     if links >= states:
-        raise refuse(
-            "links", f"a new state cannot have {links} edges to fewer than {states} older ones", f"at most {states - 1}"
+        raise ParameterError(
+            "links",
+            f"a new state cannot have {links} edges to fewer than {states} older ones",
+            f"links may be at most {states - 1}",
         )
     graph = nx.barabasi_albert_graph(states, links, seed=seed)
     hub = max(range(states - 1), key=lambda node: (graph.degree[node], -node))

@@ -8,7 +8,7 @@ import networkx as nx
 from pydantic import Field
 
 from epgraph.builder import Network
-from epgraph.topologies.template import Classes, InputShape, Seed, Several, Share, Template, Width, refuse
+from epgraph.topologies.template import Classes, InputShape, ParameterError, Seed, Several, Share, Template, Width
 from epgraph.topologies.wiring import begin, wire
 
 
@@ -30,7 +30,7 @@ def small_world(
     For short ways at few edges. The input feeds the first state, and the one opposite is read.
     """
     if neighbours % 2 or neighbours >= states:
-        raise refuse(
+        raise ParameterError(
             "neighbours",
             f"{neighbours} of {states} states cannot be the nearest on both sides",
             f"an even number below {states}, e.g. neighbours: 2",
@@ -38,7 +38,7 @@ def small_world(
     try:
         graph = nx.connected_watts_strogatz_graph(states, neighbours, rewired, tries=100, seed=seed)
     except nx.NetworkXError:
-        raise refuse(
+        raise ParameterError(
             "rewired", "in 100 draws the states were never all connected", "use more neighbours, or rewire less"
         ) from None
     net = begin(f"small world of {states}", input, classes=classes)

@@ -104,6 +104,8 @@ class Template(Generic[P]):
         EpgraphError
             Where a parameter is none of the template's, or makes no network.
         """
+        if args:
+            raise EpgraphError(f"{self.name} takes parameters by name, found {args[0]!r}", f"{self.name}(width=16)")
         return self._made(dict(kwargs)).build()
 
     def yaml(self, **parameters: Any) -> str:
@@ -133,7 +135,7 @@ class Template(Generic[P]):
         for key, value in parameters.items():
             if key not in self.parameters:
                 problems.append(
-                    Diagnostic(f"unknown parameter '{key}'", nearest(key, list(self.parameters)), (self.name,))
+                    Diagnostic(f"unknown parameter '{key}'", nearest(key, list(self.parameters)), (self.name, key))
                 )
                 continue
             try:
@@ -145,7 +147,10 @@ class Template(Generic[P]):
         if problems:
             raise EpgraphError(problems)
         wire = cast(Callable[..., Network], self._wire)
-        return wire(**checked)
+        try:
+            return wire(**checked)
+        except ParameterError as error:
+            raise EpgraphError(Diagnostic(error.message, error.hint, (self.name, error.parameter))) from None
 
 
 def _option(value: Any) -> str:
@@ -156,9 +161,12 @@ def _option(value: Any) -> str:
     )
 
 
-def refuse(parameter: str, message: str, hint: str) -> EpgraphError:
-    """Return the error that a parameter makes no network."""
-    return EpgraphError(Diagnostic(message, hint, (parameter,)))
+class ParameterError(Exception):
+    """A parameter makes no network; its template says whose parameter it is."""
+
+    def __init__(self, parameter: str, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.parameter, self.message, self.hint = parameter, message, hint
 
 
 def image(input: Shape, template: str) -> tuple[int, int]:
@@ -166,11 +174,11 @@ def image(input: Shape, template: str) -> tuple[int, int]:
 
     Raises
     ------
-    EpgraphError
+    ParameterError
         Where it is none.
     """
     if len(input) != 3:
-        raise refuse("input", f"'{template}' needs an image, found {list(input)}", "e.g. [1, 8, 8]")
+        raise ParameterError("input", f"'{template}' needs an image, found {list(input)}", "e.g. [1, 8, 8]")
     return input[1], input[2]
 
 

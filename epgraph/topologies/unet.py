@@ -9,7 +9,7 @@ from pydantic import Field
 from epgraph.builder import Network
 from epgraph.edges import shape_text
 from epgraph.spec.architecture import ShapeField
-from epgraph.topologies.template import Classes, Count, InputShape, Template, Width, halvings, image, refuse
+from epgraph.topologies.template import Classes, Count, InputShape, ParameterError, Template, Width, halvings, image
 from epgraph.topologies.wiring import begin, join
 
 
@@ -32,7 +32,7 @@ def unet(
     image(input, "unet")
     most = halvings(input)
     if depth > most:
-        raise refuse(
+        raise ParameterError(
             "depth",
             f"an image of {shape_text(input[1:])} cannot be halved {depth} times",
             f"depth may be at most {most}",

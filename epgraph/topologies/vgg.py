@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from epgraph.builder import Network
-from epgraph.topologies.template import Classes, Count, InputShape, Template, Widths, image, refuse
+from epgraph.topologies.template import Classes, Count, InputShape, ParameterError, Template, Widths, image
 from epgraph.topologies.wiring import begin
 
 
@@ -29,7 +29,9 @@ def vgg(
     side = min(image(input, "vgg"))
     most = side.bit_length() - 1
     if len(widths) > most:
-        raise refuse("widths", f"{len(widths)} poolings leave nothing of {side} pixels", f"give at most {most} widths")
+        raise ParameterError(
+            "widths", f"{len(widths)} poolings leave nothing of {side} pixels", f"give at most {most} widths"
+        )
     net = begin(f"VGG{len(widths) * convolutions + 1}", input, classes=classes)
     last, number = net.input, 0
     for width in widths:
