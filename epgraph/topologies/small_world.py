@@ -36,10 +36,10 @@ def small_world(
             f"an even number below {states}, e.g. neighbours: 2",
         )
     try:
-        graph = nx.connected_watts_strogatz_graph(states, neighbours, rewired, tries=100, seed=seed)
+        graph = nx.connected_watts_strogatz_graph(states, neighbours, rewired, tries=20, seed=seed)
     except nx.NetworkXError:
         raise ParameterError(
-            "rewired", "in 100 draws the states were never all connected", "use more neighbours, or rewire less"
+            "rewired", "in 20 draws the states were never all connected", "use more neighbours, or rewire less"
         ) from None
     net = begin(f"small world of {states}", input, classes=classes)
     wire(net, graph, input, width, fed=[0], read=[states // 2])

@@ -11,6 +11,7 @@ import epgraph as ep
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+LANGUAGE = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
 LEARNING = (ROOT / "docs" / "learning.md").read_text(encoding="utf-8")
 
 
@@ -82,3 +83,32 @@ def test_the_language_reference_names_every_key() -> None:
     keys += [*known_keys(("states", "h")), *known_keys(("edges", 0))]
     keys += [option for kind in KINDS.values() for option in kind.model_fields]
     assert [key for key in keys if f"`{key}" not in reference] == []
+
+
+def sections(*titles: str) -> str:
+    """Sections of the language reference, one after the other."""
+    parts = {part.split("\n", 1)[0]: part for part in LANGUAGE.split("\n## ")}
+    return "\n".join(parts[title] for title in titles)
+
+
+def test_networks_from_python_are_made_one_after_the_other() -> None:
+    names: dict[str, object] = {}
+    for number, code in enumerate(blocks("python", sections("From Python", "From networkx", "Templates")), start=1):
+        exec(compile(code, f"docs/language.md, example {number}", "exec"), names)
+        made = names["architecture"]
+        assert isinstance(made, ep.Architecture)
+        assert ep.build(made).parameters() > 0
+
+
+def test_templates_are_made_as_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from epgraph.cli import run
+    from epgraph.topologies import TEMPLATES
+
+    monkeypatch.chdir(tmp_path)
+    (commands,) = blocks("sh", sections("Templates"))
+    for command in commands.splitlines():
+        program, *arguments = command.split()
+        assert program == "epgraph"
+        assert run(arguments) == 0
+        assert ep.build(ep.load(arguments[-1])).parameters() > 0
+    assert re.findall(r"^\| `(\w+)` \|", sections("Templates"), flags=re.MULTILINE) == list(TEMPLATES)
