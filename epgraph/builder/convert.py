@@ -123,7 +123,8 @@ def to_networkx(architecture: Architecture) -> nx.MultiDiGraph[str]:
     for order, (key, settings) in enumerate(zip(edge_names(architecture), data["edges"], strict=True)):
         source, target = (settings.get(end, settings.get("at")) for end in ("from", "to"))
         kept = {key: value for key, value in settings.items() if key not in ("from", "to", "at")}
-        graph.add_edge(source, target, key=key, order=order, **kept)
+        graph.add_edge(source, target, key=key)
+        graph.edges[source, target, key].update(kept, order=order)  # not as keywords: a kind may be called 'self'
     return graph
 
 

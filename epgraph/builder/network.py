@@ -122,8 +122,10 @@ class Network:
         self._states[name] = written
         return StateReference(name, self)
 
+    # A kind may be called 'self', and an option of one 'kind'.
     def edge(
         self,
+        /,
         *ends: End | EdgeKind | Mapping[str, Any],
         kind: EdgeKind | Mapping[str, Any] | str | None = None,
         **settings: Any,
@@ -146,6 +148,13 @@ class Network:
             Where an end is a state of another network, or a setting is none of the language.
         """
         behind = next((end for end in ends if isinstance(end, EdgeKind | Mapping)), None)
+        self._add(ends, behind if kind is None else kind, settings)
+
+    def _of_kind(self, kind: str, /, *ends: End, **settings: Any) -> None:
+        """Add an edge of a kind; what is no key of edges is an option of the kind."""
+        self._add(ends, kind, settings)
+
+    def _add(self, ends: Sequence[object], kind: object, settings: Mapping[str, Any]) -> None:
         names = [self._name(end) for end in ends if not isinstance(end, EdgeKind | Mapping)]
         label = str(settings.get("name") or "→".join(names))
         if len(names) not in (1, 2):
@@ -153,7 +162,7 @@ class Network:
                 Diagnostic(f"an edge joins two states, or acts at one, found {len(names)}", "", ("edges", label))
             )
         written: dict[str, Any] = dict(zip(("at",) if len(names) == 1 else ("from", "to"), names, strict=True))
-        written |= as_written(behind if kind is None else kind, settings, label)
+        written |= as_written(kind, settings, label)
         raise_for(_mistakes("edges", [written], [label]))
         self._edges.append(written)
         self._labels.append(label)
@@ -165,10 +174,6 @@ class Network:
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *KINDS})
-
-    def _of_kind(self, kind: str, *ends: End, **settings: Any) -> None:
-        """Add an edge of a kind; what is no key of edges is an option of the kind."""
-        self.edge(*ends, kind=kind, **settings)
 
     def build(self) -> Architecture:
         """Check the network whole, as ``load`` does a file, and return its architecture.

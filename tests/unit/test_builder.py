@@ -78,10 +78,11 @@ def in_networkx(drawn: dict[str, Any]) -> Architecture:
     graph.add_node("x", shape=drawn["input"]["shape"])
     for order, edge in enumerate(drawn["edges"]):
         written = {key: value for key, value in edge.items() if key not in ("from", "to")}
-        if order % 2:
-            kind = next(key for key in written if key in KINDS)
+        kind = next(key for key in written if key in KINDS)
+        if order % 2 and "kind" not in written[kind]:
             written |= {"kind": kind, **written.pop(kind)}
-        graph.add_edge(edge["from"], edge["to"], order=order, **written)
+        key = graph.add_edge(edge["from"], edge["to"], order=order)
+        graph.edges[edge["from"], edge["to"], key].update(written)
     return ep.from_networkx(graph)
 
 
@@ -126,6 +127,18 @@ def test_a_kind_has_its_method_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert callable(net.twin)
     assert "twin" in dir(net)
     assert ep.Conv is KINDS["conv"]
+
+
+def test_names_of_kinds_and_options_are_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kind called 'self' and an option called 'kind', as those of the language are."""
+    found: list[object] = []
+    net = ep.Network(input=(4,), classes=2)
+    monkeypatch.setattr(net, "_add", lambda *given: found.append(given))
+    monkeypatch.setitem(KINDS, "self", KINDS["dense"])
+    net.self("h")
+    net.conv("x", "h", kind="max")
+    net.edge("h", self={})
+    assert found == [(("h",), "self", {}), (("x", "h"), "conv", {"kind": "max"}), (("h",), None, {"self": {}})]
 
 
 def test_one_end_is_written_at() -> None:

@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 
 import epgraph as ep
 from epgraph.spec import Architecture, to_yaml
+from epgraph.spec.architecture import LANGUAGE
 from tests.topologies import architectures
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 POSITIVE = st.floats(min_value=0, exclude_min=True, allow_infinity=False, allow_nan=False)
 
-SMALL = """\
-epgraph: 1
+SMALL = (
+    f"epgraph: {LANGUAGE}\n"
+    """\
 name: "1e-4"
 input:  {name: image, shape: [1, 8, 8]}
 output: {name: y, classes: 10, bias: {gain: 0.1}}
@@ -33,6 +35,7 @@ edges:
 dynamics: {schedule: coloring}
 training: {clip_norm: null}
 """
+)
 
 
 def test_the_text_is_that_of_a_person() -> None:
@@ -42,13 +45,13 @@ def test_the_text_is_that_of_a_person() -> None:
 def test_comments_stand_above_and_behind() -> None:
     notes = {("states", "h1"): "8×8", ("edges", 1): "the\nhead"}
     text = to_yaml(ep.load(SMALL), ["what it is", "", "who made it"], notes)
-    assert text.startswith("# what it is\n#\n# who made it\nepgraph: 1\n")
+    assert text.startswith("# what it is\n#\n# who made it\nepgraph: ")
     assert "  h1: {channels: 16}   # 8×8\n" in text
     assert "to: long_name, dense: {}, name: head}   # the head\n" in text
     assert ep.load(text) == ep.load(SMALL)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(architectures())
 def test_any_topology_survives(drawn: dict[str, object]) -> None:
     architecture = Architecture.model_validate(drawn)
