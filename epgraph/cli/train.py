@@ -184,7 +184,8 @@ def _check_same(architecture: Architecture, trained: dict[str, object], folder: 
     with suppress(ValidationError):  # of an activation that a plugin registered then, and that is not there now
         # Another version of epgraph may have written the same values otherwise.
         trained = Architecture.model_validate(trained).to_dict()
-    parts = [key for key in {**now, **trained} if key != "training" and now.get(key) != trained.get(key)]
+    free = ("training", "epgraph")
+    parts = [key for key in {**now, **trained} if key not in free and now.get(key) != trained.get(key)]
     if parts:
         raise EpgraphError(
             f"{folder} was trained with another network: {', '.join(sorted(parts))} differ",
