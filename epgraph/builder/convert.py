@@ -74,7 +74,9 @@ def from_networkx(
     if source == sink:
         raise EpgraphError(f"input and output are one node, {source!r}", "choose two")
     names = _legal_names(graph, {source: "x", sink: "y"})
-    nodes = {node: {k: v for k, v in data.items() if k not in (*ignore, "name")} for node, data in graph.nodes.items()}
+    nodes = {
+        node: {str(k): v for k, v in data.items() if k not in (*ignore, "name")} for node, data in graph.nodes.items()
+    }
     attributes = dict(graph.graph)
     title = name or attributes.pop("name", None) or "network"
     # Whatever else a graph carries, as read from a file of some format, is not the language's.
@@ -96,7 +98,9 @@ def from_networkx(
     kinds = {key: value for key, value in defaults.items() if key in KINDS} or {"dense": {}}
     rest = {key: value for key, value in defaults.items() if key not in KINDS}
     for one, two, settings in _oriented(graph, source, sink):
-        kept = {key: value for key, value in settings.items() if key not in (*ignore, "order")}
+        kept = {str(key): value for key, value in settings.items() if key not in ignore}
+        if isinstance(kept.get("order"), int):
+            del kept["order"]
         written = rest | _spelled_out(kept, f"{names[one]}→{names[two]}")
         kind = next((KINDS[key] for key in written if key in KINDS), None)
         written = written if kind else kinds | written
@@ -178,7 +182,12 @@ def _oriented(
 ) -> Iterator[tuple[Hashable, Hashable, dict[str, Any]]]:
     """Edges with the direction in which they are declared, in order of declaration."""
     edges = list(graph.edges(data=True))
-    edges.sort(key=lambda entry: entry[2].get("order", len(edges)))
+    places = [data.get("order") for _, _, data in edges]
+    last = len(edges)
+    edges = [
+        edge
+        for _, edge in sorted(zip(places, edges, strict=True), key=lambda e: e[0] if isinstance(e[0], int) else last)
+    ]
     if graph.is_directed():
         yield from edges
         return

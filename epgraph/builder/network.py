@@ -100,7 +100,7 @@ class Network:
         self.input = StateReference(self._data["input"].get("name", "x"), self)
         self.output = StateReference(self._data["output"].get("name", "y"), self)
 
-    def state(self, name: str | None = None, **settings: Any) -> StateReference:
+    def state(self, /, name: str | None = None, **settings: Any) -> StateReference:
         """Add a hidden state; the settings are those of YAML, e.g. ``channels=16`` or ``shape=(64,)``.
 
         Without a name it is called h1, h2, …, the first that is free.

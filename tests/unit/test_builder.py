@@ -316,6 +316,13 @@ def three(**attributes: Any) -> nx.Graph[Any]:
     return graph
 
 
+def odd() -> nx.Graph[Any]:
+    """Attributes that are not named by text, and an order that is no number."""
+    graph = nx.path_graph(2)
+    graph.edges[0, 1].update({3: 4, "order": "last"})
+    return graph
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -326,6 +333,14 @@ def three(**attributes: Any) -> nx.Graph[Any]:
         (
             lambda: ep.from_networkx(three(pos=1), input=0, output=2, shape=(4,), classes=2),
             "states.n1.pos: unknown key 'pos'; known: channels, shape, activation, bias, learning_rate",
+        ),
+        (
+            lambda: ep.from_networkx(three(self=1), input=0, output=2, shape=(4,), classes=2),
+            "states.n1.self: unknown key 'self'",
+        ),
+        (
+            lambda: ep.from_networkx(odd(), input=0, output=1, shape=(4,), classes=2),
+            "edges.x→y.3: unknown key '3'",
         ),
         (
             lambda: ep.from_networkx(three(), input=0, output=2, shape=(4,), classes=2, state={"shape": [0]}),
