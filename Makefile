@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test test-slow fuzz lint format schema clean
+.PHONY: setup demo test test-slow fuzz lint format schema gallery clean
 
 setup: $(STAMP)
 
@@ -40,6 +40,9 @@ format: setup
 
 schema: setup
 	$(BIN)/epgraph schema -o schemas/architecture.schema.json
+
+gallery: setup
+	$(BIN)/python docs/gallery.py
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

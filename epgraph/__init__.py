@@ -20,14 +20,16 @@ from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.version import __version__
 
 if TYPE_CHECKING:
+    from epgraph import topologies as topologies
     from epgraph.activations import Activation
+    from epgraph.builder import Network, from_networkx, to_networkx
     from epgraph.costs import Cost
     from epgraph.draw import render
     from epgraph.edges import EdgeKind, ShapeError
     from epgraph.engine import Engine, Equilibrium, Estimate, Relaxation, Status, compile
     from epgraph.graph import build, load
     from epgraph.registry import register_activation, register_cost, register_kind
-    from epgraph.spec import Architecture
+    from epgraph.spec import Architecture, to_yaml
     from epgraph.verify import verify_activation, verify_cost, verify_kind
 
 _HOME = {
@@ -38,16 +40,20 @@ _HOME = {
     "Engine": "epgraph.engine",
     "Equilibrium": "epgraph.engine",
     "Estimate": "epgraph.engine",
+    "Network": "epgraph.builder",
     "Relaxation": "epgraph.engine",
     "ShapeError": "epgraph.edges",
     "Status": "epgraph.engine",
     "build": "epgraph.graph",
     "compile": "epgraph.engine",
+    "from_networkx": "epgraph.builder",
     "load": "epgraph.graph",
     "register_activation": "epgraph.registry",
     "register_cost": "epgraph.registry",
     "register_kind": "epgraph.registry",
     "render": "epgraph.draw",
+    "to_networkx": "epgraph.builder",
+    "to_yaml": "epgraph.spec",
     "verify_activation": "epgraph.verify",
     "verify_cost": "epgraph.verify",
     "verify_kind": "epgraph.verify",
@@ -63,17 +69,21 @@ __all__ = [
     "EpgraphError",
     "Equilibrium",
     "Estimate",
+    "Network",
     "Relaxation",
     "ShapeError",
     "Status",
     "__version__",
     "build",
     "compile",
+    "from_networkx",
     "load",
     "register_activation",
     "register_cost",
     "register_kind",
     "render",
+    "to_networkx",
+    "to_yaml",
     "verify_activation",
     "verify_cost",
     "verify_kind",
@@ -81,12 +91,20 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'epgraph' has no attribute '{name}'")
-    value = getattr(import_module(_HOME[name]), name)
+    value: Any
+    if name == "topologies":
+        value = import_module("epgraph.topologies")
+    elif name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+    else:
+        # The class of every edge kind, as ep.Conv: they are the ones that there are, and may become more.
+        value = {kind.__name__: kind for kind in import_module("epgraph.edges").KINDS.values()}.get(name)
+        if value is None:
+            raise AttributeError(f"module 'epgraph' has no attribute '{name}'")
+        return value
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, "topologies"])

@@ -110,7 +110,8 @@ def activation_to_yaml(activation: Activation) -> object:
     """Write an activation so that ``parse_activation`` reads it back."""
     if isinstance(activation, ReLU):
         if not activation.stored:
-            return f"relu{activation.low!r}"
+            plain = f"relu{activation.low!r}".removesuffix(".0")
+            return plain if _RELU.fullmatch(plain) else {"relu": activation.low}
         level = [activation.low, activation.high] if activation.random else activation.low
         return {"relu": level, "learn": True} if activation.learn else {"relu": level}
     name = next((name for name, known in NAMED.items() if known == activation), None)

@@ -14,6 +14,7 @@ from epgraph.cli.compile import compile_command
 from epgraph.cli.eval import eval_command
 from epgraph.cli.expand import expand
 from epgraph.cli.gradcheck import gradcheck
+from epgraph.cli.new import new
 from epgraph.cli.render import render
 from epgraph.cli.say import say
 from epgraph.cli.schema import schema
@@ -23,7 +24,7 @@ from epgraph.cli.upgrade import upgrade
 from epgraph.errors import EpgraphError
 from epgraph.registry import load_installed
 
-COMMANDS = (check, expand, render, train, eval_command, gradcheck, compile_command, tune, schema, upgrade)
+COMMANDS = (new, check, expand, render, train, eval_command, gradcheck, compile_command, tune, schema, upgrade)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from pydantic import ValidationError
 
 from epgraph.cli.options import (
     backend_option,
@@ -179,7 +181,11 @@ def _check_folder(folder: Path, overwrite: bool, resume: bool) -> None:
 
 def _check_same(architecture: Architecture, trained: dict[str, object], folder: Path) -> None:
     now = architecture.to_dict()
-    parts = [key for key in {**now, **trained} if key != "training" and now.get(key) != trained.get(key)]
+    with suppress(ValidationError):  # of an activation that a plugin registered then, and that is not there now
+        # Another version of epgraph may have written the same values otherwise.
+        trained = Architecture.model_validate(trained).to_dict()
+    free = ("training", "epgraph")
+    parts = [key for key in {**now, **trained} if key not in free and now.get(key) != trained.get(key)]
     if parts:
         raise EpgraphError(
             f"{folder} was trained with another network: {', '.join(sorted(parts))} differ",

@@ -38,6 +38,9 @@ TINTS = ("#d3e9f8", "#f3c26b", "#6fbfa3", "#f6eea0", "#e3b4d0", "#8dbbe0", "#f0b
 # are, and dot needs minutes to place them.
 LABELLED = 1500
 
+# Columns above which they are laid out as rows, from the top down: a page is as wide as it is, and scrolls downwards.
+WIDE = 14
+
 
 @dataclass(frozen=True)
 class Stroke:
@@ -102,8 +105,9 @@ def dot(architecture: Architecture, schedule: str | None = None) -> str:
     picture = graphviz.Digraph("network")
     # Labels make room between the columns; without them the arrows need it.
     nodesep, ranksep = ("0.3", "0.18") if labelled else ("0.1", "0.5")
-    picture.attr(rankdir="LR", nodesep=nodesep, ranksep=ranksep, pad="0.2")
-    picture.attr(label=_caption(plan, labelled), labelloc="b", labeljust="l")
+    long = max(column.values()) >= WIDE
+    picture.attr(rankdir="TB" if long else "LR", nodesep=nodesep, ranksep=ranksep, pad="0.2")
+    picture.attr(label=_caption(plan, labelled), labelloc="t" if long else "b", labeljust="l")
     picture.attr(fontname=FONT, fontsize="12", fontcolor=INK)
     picture.attr("node", fontname=FONT, fontsize="13", fontcolor=INK, color=INK, margin="0.08,0.06")
     picture.attr("edge", fontname=FONT, fontsize="11", fontcolor=INK, arrowsize="0.8")
@@ -112,11 +116,16 @@ def dot(architecture: Architecture, schedule: str | None = None) -> str:
     for edge in graph.edges.values():
         line = _line(edge, edge.name in conflicts, edge.name in flipped)
         if labelled:
-            line["label"] = _label(edge, edge.name in conflicts)
+            line["label"] = _label(edge, edge.name in conflicts, spacing=5 if long else 2)
         # States in neighbouring columns are pulled into line; an edge over more columns bends around them.
         line["weight"] = "100" if spans[edge.name] == 1 else "1"
         left, right = (edge.target, edge.source) if edge.name in flipped else (edge.source, edge.target)
         picture.edge(left, right, **line)
+    if any(place >= column[graph.output.name] for name, place in column.items() if name != graph.output.name):
+        # A network may go on beyond the state that is read; what comes out stands at the end none the less.
+        with picture.subgraph() as last:
+            last.attr(rank="max")
+            last.node(graph.output.name)
     return str(picture.source)
 
 
@@ -236,7 +245,7 @@ def _line(edge: Edge, conflict: bool, flipped: bool) -> dict[str, str]:
     }
 
 
-def _label(edge: Edge, conflict: bool) -> str:
+def _label(edge: Edge, conflict: bool, spacing: int) -> str:
     rows = [_text(part) for part in edge.kind.label().split(", ")]
     if (
         edge.name != f"{edge.source}_{edge.kind.name if edge.unary else edge.target}"
@@ -248,7 +257,7 @@ def _label(edge: Edge, conflict: bool) -> str:
         rows.append(_colored(GREY, f"weight of {_text(edge.tied)}"))
     if conflict:
         rows.append(_colored(ALARM, "<B>same class</B>"))
-    return _rows(rows)
+    return _rows(rows, spacing)
 
 
 def _caption(plan: Plan, labelled: bool) -> str:

@@ -685,8 +685,9 @@ class Architecture(Model):
         return ("edges", next(i for n, i in enumerate(kept) if n == index))
 
     def __eq__(self, other: object) -> bool:
-        # Where it was read from does not make a network another one.
-        return isinstance(other, Architecture) and self.to_dict() == other.to_dict()
+        # Where it was read from, and in which version, does not make a network another one.
+        same = {"epgraph": None}
+        return isinstance(other, Architecture) and self.to_dict() | same == other.to_dict() | same
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -131,3 +131,32 @@ def test_the_language_reference_names_every_key() -> None:
         keys += [field.alias or name for name, field in model.model_fields.items()]
     keys += [option for kind in KINDS.values() for option in kind.model_fields]
     assert [key for key in keys if f"`{key}" not in LANGUAGE] == []
+
+
+def sections(*titles: str) -> str:
+    """Sections of the language reference, one after the other."""
+    parts = {part.split("\n", 1)[0]: part for part in LANGUAGE.split("\n## ")}
+    return "\n".join(parts[title] for title in titles)
+
+
+def test_networks_from_python_are_made_one_after_the_other() -> None:
+    names: dict[str, object] = {}
+    for number, code in enumerate(blocks("python", sections("From Python", "From networkx", "Templates")), start=1):
+        exec(compile(code, f"docs/language.md, example {number}", "exec"), names)
+        made = names["architecture"]
+        assert isinstance(made, ep.Architecture)
+        assert ep.build(made).parameters() > 0
+
+
+def test_templates_are_made_as_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from epgraph.cli import run
+    from epgraph.topologies import TEMPLATES
+
+    monkeypatch.chdir(tmp_path)
+    (commands,) = blocks("sh", sections("Templates"))
+    for command in commands.splitlines():
+        program, *arguments = command.split()
+        assert program == "epgraph"
+        assert run(arguments) == 0
+        assert ep.build(ep.load(arguments[-1])).parameters() > 0
+    assert re.findall(r"^\| `(\w+)` \|", sections("Templates"), flags=re.MULTILINE) == list(TEMPLATES)

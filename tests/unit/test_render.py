@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import epgraph as ep
 from epgraph.draw import curves, dot, render
 from epgraph.draw.curves import read_metrics
 from epgraph.draw.diagram import LABELLED, TINTS, count
@@ -290,6 +291,24 @@ def test_parallel_edges_are_all_drawn_and_named(tmp_path: Path) -> None:
     text = svg_text(render(arch, tmp_path / "net.svg"))
     assert {"s0_s1_2", "identity ×0.5", "third"} <= set(text)
     assert "s0_s1" not in text
+
+
+def test_the_output_stands_last_though_the_network_goes_on_beyond_it() -> None:
+    """In a U-Net the middle is farther from the input than the state that is read."""
+    assert "rank=max" in dot(ep.topologies.unet())
+    assert "rank=max" not in dot(ep.topologies.chain())
+
+
+def test_a_long_network_runs_down_the_page(tmp_path: Path) -> None:
+    def size(depth: int) -> tuple[float, float]:
+        text = render(ep.topologies.chain(depth=depth), tmp_path / "net.svg").read_text(encoding="utf-8")
+        width, height = re.findall(r'<svg width="(\d+)pt" height="(\d+)pt"', text)[0]
+        return float(width), float(height)
+
+    width, height = size(12)
+    assert width > height
+    width, height = size(40)
+    assert height > 4 * width
 
 
 def test_main_path_is_pulled_straight() -> None:

@@ -23,6 +23,8 @@ ORDER = (
     "registry",
     "verify",
     "graph",
+    "builder",
+    "topologies",
     "passes",
     "emit",
     "engine",
@@ -34,6 +36,8 @@ ALLOWED = {name: set(ORDER[: i + 1]) for i, name in enumerate(ORDER)}
 ALLOWED["draw"] = {*ORDER[: ORDER.index("passes") + 1], "draw"}
 ALLOWED["data"] = {"source", "errors", "data"}
 ALLOWED["cli"] |= {"draw"}
+for name in ORDER[ORDER.index("passes") :]:  # what makes networks is for users, and beside what compiles them
+    ALLOWED[name] -= {"builder", "topologies"} if name != "cli" else set()
 
 
 def _imports(path: Path) -> set[str]:
@@ -77,6 +81,7 @@ def test_imports_run_one_way(path: Path) -> None:
         "import epgraph.passes",
         "import epgraph.draw",
         "import epgraph.cli",
+        "import epgraph as ep; ep.build(ep.topologies.unet()); ep.from_networkx(ep.to_networkx(ep.topologies.ring()))",
         "import epgraph as ep; ep.build(ep.load('examples/hopfield_resnet13.yaml'))",
         "from epgraph.cli import run; run(['check', 'examples/hopfield_resnet13.yaml', '--json'])",
         "from epgraph.draw import dot; import epgraph as ep; dot(ep.load('examples/vgg5.yaml'))",

@@ -1,0 +1,266 @@
+"""``Network``: states and edges declared by calls, and ``build()`` → ``Architecture``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from epgraph.edges import KINDS, EdgeKind
+from epgraph.errors import Diagnostic, EpgraphError, Location, nearest
+from epgraph.graph.network import examine
+from epgraph.spec import Architecture
+from epgraph.spec.architecture import LANGUAGE, known_keys
+from epgraph.spec.validate import describe, explain, raise_for
+
+
+@dataclass(frozen=True)
+class StateReference:
+    """A state of a network, to name as an end of edges."""
+
+    name: str
+    network: Network = field(repr=False, compare=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+End = StateReference | str
+"""An end of an edge: what ``Network.state`` returned, or the name of a state."""
+
+
+class Network:
+    """A network in the making; ``build`` checks it whole, and each call what it is given.
+
+    There is a method for every edge kind, named as in YAML: ``net.conv(a, b, kernel=3, gain=0.8)`` is
+    ``{from: a, to: b, conv: {kernel: 3}, gain: 0.8}``, and a kind that acts on one state takes one. Kinds of
+    the user's own have theirs as soon as they are registered.
+
+    Parameters
+    ----------
+    name
+        What to call the network.
+    input
+        Shape of the input, (channels, height, width) or (units,); or the settings of ``input`` in YAML.
+    classes
+        Number of classes; or give ``output``.
+    output
+        The settings of ``output`` in YAML.
+    activation, gain, bias
+        Defaults of states and edges.
+    sections
+        Further sections as in YAML: ``dynamics={"schedule": "coloring"}``, ``learning``, ``training``, …
+
+    Raises
+    ------
+    EpgraphError
+        Where a setting is none of the language; the message begins with the path of keys to it.
+    """
+
+    def __init__(
+        self,
+        name: str = "network",
+        *,
+        input: Sequence[int] | Mapping[str, Any],
+        classes: int | None = None,
+        output: Mapping[str, Any] | None = None,
+        activation: object = None,
+        gain: float | None = None,
+        bias: object = None,
+        **sections: Any,
+    ) -> None:
+        defaults = {"activation": activation, "gain": gain, "bias": bias}
+        given = {
+            "epgraph": LANGUAGE,
+            "name": name,
+            "input": input if isinstance(input, Mapping) else {"shape": input},
+            "output": {} if output is None else output,
+            "defaults": {
+                **sections.pop("defaults", {}),
+                **{key: value for key, value in defaults.items() if value is not None},
+            },
+            **sections,
+        }
+        self._data: dict[str, Any] = {key: plain(value) for key, value in given.items()}
+        if classes is not None:
+            self._data["output"]["classes"] = plain(classes)
+        known = known_keys(())
+        problems = [
+            Diagnostic(f"unknown section '{key}'", nearest(key, known), (key,)) for key in sections if key not in known
+        ]
+        for key in self._data:
+            problems += [] if key not in known else _mistakes(key, self._data[key])
+        raise_for(problems)
+        self._states: dict[str, dict[str, Any]] = {}
+        self._edges: list[dict[str, Any]] = []
+        self._labels: list[str] = []
+        self.input = StateReference(self._data["input"].get("name", "x"), self)
+        self.output = StateReference(self._data["output"].get("name", "y"), self)
+
+    def state(self, /, name: str | None = None, **settings: Any) -> StateReference:
+        """Add a hidden state; the settings are those of YAML, e.g. ``channels=16`` or ``shape=(64,)``.
+
+        Without a name it is called h1, h2, …, the first that is free.
+
+        Raises
+        ------
+        EpgraphError
+            Where the name is taken or is none, or a setting is none of the language.
+        """
+        taken = {self.input.name: "the input", self.output.name: "the output", **dict.fromkeys(self._states, "a state")}
+        if name is None:
+            name = next(free for i in range(1, len(taken) + 2) if (free := f"h{i}") not in taken)
+        if name in taken:
+            raise EpgraphError(
+                Diagnostic(f"duplicate name '{name}': {taken[name]} has it", "choose another name", ("states", name))
+            )
+        written = plain(settings)
+        raise_for(_mistakes("states", {name: written}))
+        self._states[name] = written
+        return StateReference(name, self)
+
+    # A kind may be called 'self', and an option of one 'kind'.
+    def edge(
+        self,
+        /,
+        *ends: End | EdgeKind | Mapping[str, Any],
+        kind: EdgeKind | Mapping[str, Any] | str | None = None,
+        **settings: Any,
+    ) -> None:
+        """Add an edge: ``edge(a, b, kind=Conv(kernel=3))``, ``edge(a, b, Conv(kernel=3))`` or ``edge(a, b, conv={…})``.
+
+        Parameters
+        ----------
+        ends
+            The states ``from`` and ``to``, or the one ``at`` which a kind acts; a kind may stand behind them.
+        kind
+            An instance of an edge kind, or as in YAML ``{"conv": {"kernel": 3}}``, or its name.
+        settings
+            The other keys of an edge, as in YAML: ``gain``, ``name``, ``learning_rate``, …; and the options of a kind
+            that is given by its name.
+
+        Raises
+        ------
+        EpgraphError
+            Where an end is a state of another network, or a setting is none of the language.
+        """
+        behind = next((end for end in ends if isinstance(end, EdgeKind | Mapping)), None)
+        self._add(ends, behind if kind is None else kind, settings)
+
+    def _of_kind(self, kind: str, /, *ends: End, **settings: Any) -> None:
+        """Add an edge of a kind; what is no key of edges is an option of the kind."""
+        self._add(ends, kind, settings)
+
+    def _add(self, ends: Sequence[object], kind: object, settings: Mapping[str, Any]) -> None:
+        names = [self._name(end) for end in ends if not isinstance(end, EdgeKind | Mapping)]
+        label = str(settings.get("name") or "→".join(names))
+        if len(names) not in (1, 2):
+            raise EpgraphError(
+                Diagnostic(f"an edge joins two states, or acts at one, found {len(names)}", "", ("edges", label))
+            )
+        written: dict[str, Any] = dict(zip(("at",) if len(names) == 1 else ("from", "to"), names, strict=True))
+        written |= as_written(kind, settings, label)
+        raise_for(_mistakes("edges", [written], [label]))
+        self._edges.append(written)
+        self._labels.append(label)
+
+    def __getattr__(self, kind: str) -> Callable[..., None]:
+        if kind not in KINDS:
+            raise AttributeError(f"a network has no '{kind}'; {nearest(kind, list(KINDS))}")
+        return partial(self._of_kind, kind)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *KINDS})
+
+    def build(self) -> Architecture:
+        """Check the network whole, as ``load`` does a file, and return its architecture.
+
+        Raises
+        ------
+        EpgraphError
+            With every mistake: ends of edges, shapes, reachability. Each names its state or edge.
+        """
+        data = {**self._data, "states": self._states, "edges": self._edges}
+        try:
+            architecture = Architecture.model_validate({key: value for key, value in data.items() if value != {}})
+        except ValidationError as error:
+            raise EpgraphError(
+                _named(explain(detail), self._labels) for detail in error.errors(include_url=False)
+            ) from None
+        _, found = examine(architecture)
+        raise_for([_named(diagnostic, self._labels) for diagnostic in found])
+        return architecture
+
+    def _name(self, end: object) -> str:
+        if isinstance(end, str):
+            return end
+        if not isinstance(end, StateReference):
+            raise EpgraphError(
+                f"an end of an edge is a state or its name, found {describe(end)}",
+                "pass what net.state(…) returned, net.input or net.output",
+            )
+        if end.network is not self:
+            raise EpgraphError(f"state '{end.name}' belongs to another network, '{end.network._data['name']}'")
+        return end.name
+
+
+def as_written(kind: object, settings: Mapping[str, Any], label: str) -> dict[str, Any]:
+    """Return an edge's kind and settings as they are written in YAML.
+
+    Where ``kind`` is a name, what is no key of edges is an option of it. ``label`` says which edge it is.
+    """
+    written = plain(settings)
+    if kind is None:
+        return dict(written)
+    if isinstance(kind, EdgeKind):
+        return {kind.name: plain(kind), **written}
+    if isinstance(kind, Mapping):
+        return {**plain(kind), **written}
+    if not isinstance(kind, str) or kind not in KINDS:
+        hint = nearest(str(kind), list(KINDS))
+        raise EpgraphError(Diagnostic(f"unknown kind of edge, {describe(kind)}", hint, ("edges", label, "kind")))
+    keys = set(known_keys(("edges", 0))) - set(KINDS)
+    options = {key: value for key, value in written.items() if key not in keys}
+    return {kind: options, **{key: value for key, value in written.items() if key in keys}}
+
+
+def plain(value: Any) -> Any:
+    """Return a value as YAML would give it: models as mappings, tuples as lists, NumPy's numbers as Python's."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    if isinstance(value, Mapping):
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        return value.item()
+    return value
+
+
+@lru_cache(maxsize=64)
+def _reader(section: str) -> TypeAdapter[Any]:
+    annotation: Any = Architecture.model_fields[section].annotation
+    return TypeAdapter(annotation)
+
+
+def _mistakes(section: str, value: object, labels: Sequence[str] = ()) -> list[Diagnostic]:
+    """What the language refuses in one section of an architecture, or in part of it."""
+    try:
+        _reader(section).validate_python(value, strict=True)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        for detail in details:
+            detail["loc"] = (section, *detail["loc"])
+        return [_named(explain(detail), labels) for detail in details]
+    return []
+
+
+def _named(diagnostic: Diagnostic, labels: Sequence[str]) -> Diagnostic:
+    """Say which edge a diagnostic is about by its name: there is no file in which to count."""
+    at: Location = diagnostic.at
+    if len(at) > 1 and at[0] == "edges" and isinstance(at[1], int):
+        at = ("edges", labels[at[1]], *at[2:])
+    return replace(diagnostic, at=at)
