@@ -63,7 +63,7 @@ class Engine(nn.Module):
 
     Made by ``epgraph.compile``. Parameters are ordinary ``torch.nn.Parameter``s named ``edges.<name>.weight`` (in the
     layout of the edge's kind: OIHW, or (out, in) for dense), ``states.<name>.bias`` (one a channel) and, where feedback
-    is untied, ``edges.<name>.feedback`` (as the weight); ``to``, ``state_dict`` and every torch optimiser work as usual.
+    is untied, ``edges.<name>.feedback`` (as the weight); ``to``, ``state_dict`` and torch's optimisers work as usual.
     ``.grad`` is filled by ``backward``, with the gradient of the mean loss of the batch.
 
     Parameters
