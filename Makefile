@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test test-slow lint format schema clean
+.PHONY: setup demo test test-slow fuzz lint format schema clean
 
 setup: $(STAMP)
 
@@ -24,6 +24,10 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
+
+# Files that are broken at random: clean diagnostics or a network, nothing else.
+fuzz: setup
+	$(BIN)/python -m tests.fuzz 10000
 
 lint: setup
 	$(BIN)/ruff check .

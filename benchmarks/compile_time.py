@@ -1,4 +1,4 @@
-"""Time and memory from YAML text to the first sweep and the first gradient. Prints one JSON object.
+"""Time and memory from YAML text to the first sweep and the first gradient, and of `check`. Prints one JSON object.
 
     python benchmarks/compile_time.py
     python benchmarks/compile_time.py 1000 examples/vgg5.yaml --backend onednn
@@ -10,9 +10,12 @@ states, two edges a state. Each is measured in a process of its own, after ``imp
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,7 @@ from machine import circumstances
 from timing import peak_resident, rounded
 
 import epgraph as ep
+from epgraph.cli import run
 from epgraph.graph import build
 from epgraph.passes import lower
 
@@ -32,6 +36,7 @@ BATCH = 2
 COLUMNS = {
     "states": "states",
     "edges": "edges",
+    "check_seconds": "check",
     "load_seconds": "load",
     "plan_seconds": "plan",
     "engine_seconds": "engine",
@@ -85,13 +90,27 @@ class Stopwatch:
         return since
 
 
+def check(text: str) -> float:
+    """Seconds of ``epgraph check`` on a file, from its bytes to its report, imports apart."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "net.yaml"
+        path.write_text(text, encoding="utf-8")
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            run(["schema"])  # what is imported with the first command
+            watch = Stopwatch()
+            if run(["check", str(path)]):
+                raise SystemExit(f"{path} is not a network")
+            return watch.read()
+
+
 def measure(what: str, backend: str) -> dict[str, Any]:
     """Take one network from its text to its second sweep."""
     text = network(int(what)) if what.isdigit() else Path(what).read_text(encoding="utf-8")
     imports = peak_resident()
+    result: dict[str, Any] = {"network": what, "check_seconds": check(text)}
     watch = Stopwatch()
     architecture = ep.load(text)
-    result: dict[str, Any] = {"network": what, "load_seconds": watch.read()}
+    result["load_seconds"] = watch.read()
     plan = lower(build(architecture), architecture.dynamics.schedule)
     result["plan_seconds"] = watch.read()
     # An engine from a plan, as ``epgraph.compile`` makes it: parameters are drawn.

@@ -23,29 +23,34 @@ if TYPE_CHECKING:
     from epgraph.activations import Activation
     from epgraph.costs import Cost
     from epgraph.draw import render
+    from epgraph.edges import EdgeKind, ShapeError
     from epgraph.engine import Engine, Equilibrium, Estimate, Relaxation, Status, compile
     from epgraph.graph import build, load
-    from epgraph.registry import register_activation, register_cost
+    from epgraph.registry import register_activation, register_cost, register_kind
     from epgraph.spec import Architecture
-    from epgraph.verify import verify_activation, verify_cost
+    from epgraph.verify import verify_activation, verify_cost, verify_kind
 
 _HOME = {
     "Activation": "epgraph.activations",
     "Architecture": "epgraph.spec",
     "Cost": "epgraph.costs",
+    "EdgeKind": "epgraph.edges",
     "Engine": "epgraph.engine",
     "Equilibrium": "epgraph.engine",
     "Estimate": "epgraph.engine",
     "Relaxation": "epgraph.engine",
+    "ShapeError": "epgraph.edges",
     "Status": "epgraph.engine",
     "build": "epgraph.graph",
     "compile": "epgraph.engine",
     "load": "epgraph.graph",
     "register_activation": "epgraph.registry",
     "register_cost": "epgraph.registry",
+    "register_kind": "epgraph.registry",
     "render": "epgraph.draw",
     "verify_activation": "epgraph.verify",
     "verify_cost": "epgraph.verify",
+    "verify_kind": "epgraph.verify",
 }
 
 __all__ = [
@@ -53,11 +58,13 @@ __all__ = [
     "Architecture",
     "Cost",
     "Diagnostic",
+    "EdgeKind",
     "Engine",
     "EpgraphError",
     "Equilibrium",
     "Estimate",
     "Relaxation",
+    "ShapeError",
     "Status",
     "__version__",
     "build",
@@ -65,9 +72,11 @@ __all__ = [
     "load",
     "register_activation",
     "register_cost",
+    "register_kind",
     "render",
     "verify_activation",
     "verify_cost",
+    "verify_kind",
 ]
 
 

@@ -4,11 +4,58 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from epgraph.source import Mark, Source, one_line
 
 Location = tuple[str | int, ...]
 """Where in the declaration something stands: the keys and list positions that lead to it."""
+
+RULES: dict[str, str] = {
+    "file": "the file cannot be read, is too large, or is not UTF-8 text",
+    "yaml": "the text is not YAML, or uses what the language does not have: tags, several documents",
+    "too-large": "too many values, levels or digits",
+    "alias": "an alias without an anchor, or inside of itself",
+    "duplicate-name": "two keys, states, edges, or a state and the input or output, share a name",
+    "version": "a version of the language that this epgraph does not read",
+    "unknown-key": "a key that the language does not have there",
+    "missing-key": "a key that has to be there",
+    "wrong-type": "a value of another type: text for a number, a list for a mapping",
+    "unknown-value": "a word that is none of those that are possible there",
+    "out-of-range": "a number beyond its bounds, or not finite",
+    "wrong-length": "a list or a text with too few or too many entries",
+    "not-a-name": "a name that is more than letters, digits and '_'",
+    "conflicting-keys": "keys that exclude each other, or that need each other",
+    "activation": "an activation, or an option of one, that there is not",
+    "edge-kind": "an edge with no kind, or with several",
+    "unknown-state": "an end of an edge that names no state",
+    "self-loop": "an edge from a state to itself",
+    "tie": "a weight that two edges cannot share",
+    "shape-mismatch": "an edge that does not map the shape of one end to that of the other",
+    "unknown-shape": "a state whose shape does not follow from its edges",
+    "unreachable": "a state, or the output, that no path joins to the input",
+    "dynamics": "dynamics that this network cannot use",
+    "estimator": "an estimator that this network cannot use",
+    "readout": "a readout that this network cannot have",
+    "verify": "an activation, a cost or an edge kind that is not what it says",
+    "plugin": "a plugin that cannot be run, or a name that cannot be registered",
+    "data": "data that do not fit the network",
+    "override": "an assignment (--set) that leads nowhere",
+    "dead-end": "warning: a state without a path to the output learns nothing",
+    "edge-from-output": "warning: an edge out of the output is initialised for the wrong direction",
+    "untied-feedback": "warning: without an energy nothing is guaranteed",
+    "not-proper": "warning: the schedule moves states together that share an edge",
+    "dropped-pixels": "warning: a stride or a pooling leaves out rows or columns of its source",
+    "beta": "warning: β is outside of what the paper found stable",
+    "zero-gain": "warning: weights that are all zero at first",
+    "too-few-steps": "warning: a phase is too short for the input, or the nudge, to reach a state",
+    "learning-rate": "warning: the learning rate rises while training",
+    "unused-option": "warning: an option of a weight that an edge does not have",
+    "twin-edges": "warning: two edges that compute the same",
+    "other": "anything else",
+}
+"""Every kind of mistake by its name: ``rule`` of a diagnostic."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +74,12 @@ class Diagnostic:
         Whether the key itself is at fault (an unknown name) rather than its value.
     file, line, column
         Position in the source, 1-based; ``None`` where the network was built in Python.
+    rule
+        Name of this kind of mistake, one of ``RULES``; it stays the same when messages are reworded.
+    end
+        Line and column behind the last character of the offending text, where they are known.
+    source
+        The text of the file, for an excerpt.
     """
 
     message: str
@@ -37,17 +90,51 @@ class Diagnostic:
     line: int | None = None
     column: int | None = None
     severity: Literal["error", "warning"] = "error"
+    rule: str = "other"
+    end: Mark | None = None
+    source: Source | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         where = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
         if not where and self.at:
             where = path_text(self.at)
         text = f"{where}: {self.message}" if where else self.message
-        return f"{text}; {self.hint}" if self.hint else text
+        return one_line(f"{text}; {self.hint}" if self.hint else text)
 
-    def located(self, file: str | None, line: int | None, column: int | None) -> Diagnostic:
+    def located(
+        self,
+        file: str | None,
+        line: int | None,
+        column: int | None,
+        end: Mark | None = None,
+        source: Source | None = None,
+    ) -> Diagnostic:
         """Return the same diagnostic with a position in a source file."""
-        return replace(self, file=file, line=line, column=column)
+        return replace(self, file=file, line=line, column=column, end=end, source=source)
+
+    def excerpt(self) -> tuple[str, str] | None:
+        """Return the line of the source and the carets under the offending text; None without a source."""
+        if self.source is None or self.line is None or self.column is None:
+            return None
+        line, carets = self.source.excerpt((self.line, self.column), self.end)
+        return (line, carets) if line else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for editors; ``end_line`` and ``end_column`` point behind the offending text."""
+        end_line, end_column = self.end or (None, None)
+        return {
+            "severity": self.severity,
+            "rule": self.rule,
+            "message": self.message,
+            "hint": self.hint,
+            "at": path_text(self.at),
+            "on_key": self.on_key,
+            "file": self.file,
+            "line": self.line,
+            "column": self.column,
+            "end_line": end_line,
+            "end_column": end_column,
+        }
 
 
 class EpgraphError(Exception):
@@ -56,9 +143,9 @@ class EpgraphError(Exception):
     The command line prints the diagnostics and exits with 1. ``str(error)`` is the same text.
     """
 
-    def __init__(self, problem: str | Diagnostic | Iterable[Diagnostic], hint: str = "") -> None:
+    def __init__(self, problem: str | Diagnostic | Iterable[Diagnostic], hint: str = "", rule: str = "other") -> None:
         if isinstance(problem, str):
-            problem = Diagnostic(problem, hint)
+            problem = Diagnostic(problem, hint, rule=rule)
         self.diagnostics: tuple[Diagnostic, ...] = (problem,) if isinstance(problem, Diagnostic) else tuple(problem)
         super().__init__("\n".join(str(d) for d in self.diagnostics))
 
@@ -69,6 +156,12 @@ def path_text(at: Location) -> str:
     for part in at:
         text += f"[{part}]" if isinstance(part, int) else (f".{part}" if text else str(part))
     return text
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Write the first names of a list, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def nearest(word: str, known: Sequence[str]) -> str:

@@ -1,16 +1,19 @@
-"""Activations and costs of the user's own, and the files that bring them."""
+"""Activations, costs and edge kinds of the user's own, and the files that bring them."""
 
 from __future__ import annotations
 
 import re
 import runpy
+import traceback
 from importlib.metadata import entry_points
 from pathlib import Path
 
 from epgraph.activations import NAMED, Activation
 from epgraph.activations.language import FAMILIES
 from epgraph.costs import COSTS, Cost
-from epgraph.errors import EpgraphError
+from epgraph.edges import KINDS, EdgeKind
+from epgraph.errors import EpgraphError, nearest
+from epgraph.spec.architecture import EdgeBase
 
 GROUP = "epgraph.plugins"
 """Entry points of installed packages that the command line loads."""
@@ -18,6 +21,7 @@ GROUP = "epgraph.plugins"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _RESERVED = re.compile(r"relu[0-9.]*")
 _BUILT_IN = frozenset({*NAMED, *FAMILIES, *COSTS})
+_BUILT_IN_KINDS = frozenset(KINDS)
 
 
 def register_activation(name: str, activation: Activation) -> None:
@@ -40,8 +44,70 @@ def register_cost(name: str, cost: Cost) -> None:
     COSTS[name] = cost
 
 
+def register_kind(cls: type[EdgeKind]) -> type[EdgeKind]:
+    """Let ``NAME: {…options}`` of an edge stand for an edge kind of your own; usable as a decorator.
+
+    ``cls.name`` is the key. From then on it is part of the language: of YAML, its messages and its schema, of ``check``
+    and drawings, of engines and emitted modules. ``verify_kind`` checks that the mathematics is what it says.
+    The same class, or its definition run again, replaces what was registered before.
+
+    Raises
+    ------
+    EpgraphError
+        If it is no class derived from ``EdgeKind``, has no name or not every method, or if the name is not one, is
+        taken, or is a key of edges.
+    """
+    given: object = cls
+    if not (isinstance(given, type) and issubclass(given, EdgeKind)):
+        made = f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__}"
+        hint = f"pass the class {type(given).__name__}" if isinstance(given, EdgeKind) else "derive it from ep.EdgeKind"
+        raise _refusal(made, "expected a class derived from EdgeKind", hint)
+    name = getattr(cls, "name", None)
+    if not isinstance(name, str):
+        hint = f'write in it: name: ClassVar[str] = "{cls.__name__.lower()}"'
+        raise _refusal(f"the class {cls.__name__}", "it has no name, the key under which it is written", hint)
+    _check_name(name)
+    keys = {key for field, info in EdgeBase.model_fields.items() for key in (field, info.alias or field)}
+    if name in keys or hasattr(EdgeBase, name):
+        raise _refusal(f"'{name}'", "every edge has something of that name", "choose another name")
+    if name in _BUILT_IN_KINDS:
+        raise _refusal(f"'{name}'", "it is built in", "choose another name")
+    missing = sorted(getattr(cls, "__abstractmethods__", ()))
+    if missing:
+        hint = f"write {'it' if len(missing) == 1 else 'them'}; docs/edge-kinds.md has an example"
+        raise _refusal(f"'{name}'", f"the class {cls.__name__} has no {', '.join(missing)}", hint)
+    own = [key for key in vars(cls) if not key.startswith("_") and callable(getattr(cls, key))]
+    for key in own:
+        # A misspelt method of the base would silently leave the base's own in place.
+        close = nearest(key, sorted(_METHODS))
+        if key not in _METHODS and close.startswith("did you mean"):
+            raise _refusal(f"'{name}'", f"the class {cls.__name__} has an unknown method {key}", close)
+    before = KINDS.get(name)
+    if before is not None and _origin(before) != _origin(cls):
+        raise _refusal(
+            f"'{name}'", f"the class {before.__name__} of {_place(before)} has that name already", "choose another name"
+        )
+    KINDS[name] = cls
+    return cls
+
+
+_METHODS = frozenset(key for key in dir(EdgeKind) if not key.startswith("_"))
+
+
+def _origin(cls: type) -> tuple[str, str]:
+    return cls.__module__, cls.__qualname__
+
+
+def _place(cls: type) -> str:
+    return cls.__module__.removeprefix(_PLUGIN)
+
+
+_PLUGIN = "plugin "
+"""What begins the name of the module as which a plugin's file is run."""
+
+
 def run_plugin(path: Path) -> None:
-    """Run a Python file that registers activations and costs.
+    """Run a Python file that registers activations, costs and edge kinds.
 
     Raises
     ------
@@ -49,13 +115,20 @@ def run_plugin(path: Path) -> None:
         If it cannot be read, or fails.
     """
     try:
-        runpy.run_path(str(path))
+        # The name tells what is registered by the same file again from what another file registers.
+        runpy.run_path(str(path), run_name=f"{_PLUGIN}{path.resolve()}")
     except EpgraphError:
         raise
     except Exception as error:  # it is the user's own code
         reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        # What the user's own code does is best said with its line.
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+        where = f", in line {lines[-1]}" if lines else ""
         raise EpgraphError(
-            f"plugin {path} cannot be run: {reason}", "it is Python that calls epgraph.register_activation"
+            f"plugin {path} cannot be run: {reason}{where}",
+            "it is Python that calls epgraph.register_kind, register_activation or register_cost",
+            "plugin",
         ) from error
 
 
@@ -72,6 +145,7 @@ def load_installed() -> None:
             raise EpgraphError(
                 f"plugin '{entry.name}' ({entry.value}) cannot be loaded: {type(error).__name__}: {error}",
                 "mend or uninstall the package that declares it",
+                "plugin",
             ) from error
 
 
@@ -79,11 +153,17 @@ def _check(name: str, value: object, kind: type, what: str) -> None:
     if not isinstance(value, kind):
         # A class in place of an instance is the likeliest mistake.
         made = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
-        raise EpgraphError(f"'{name}' cannot be registered: expected {what}, found {made}", f"pass {kind.__name__}()")
-    if not _NAME.fullmatch(name):
-        raise EpgraphError(
-            f"'{name[:64]}' cannot be registered: it is not a name",
-            "a name is a letter followed by at most 63 letters, digits or '_'",
-        )
+        raise _refusal(f"'{name}'", f"expected {what}, found {made}", f"pass {kind.__name__}()")
+    _check_name(name)
     if name in _BUILT_IN or _RESERVED.fullmatch(name):
-        raise EpgraphError(f"'{name}' cannot be registered: it is built in", "choose another name")
+        raise _refusal(f"'{name}'", "it is built in", "choose another name")
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        hint = "a name is a letter followed by at most 63 letters, digits or '_'"
+        raise _refusal(f"'{name[:64]}'", "it is not a name", hint)
+
+
+def _refusal(what: str, why: str, hint: str) -> EpgraphError:
+    return EpgraphError(f"{what} cannot be registered: {why}", hint, "plugin")

@@ -1,13 +1,12 @@
 """Activations σ, each with its self-energy G (G′ = σ⁻¹) and its action on a pair of nudged states; a family a file."""
 
 from epgraph.activations.activation import Activation
-from epgraph.activations.language import ACTIVATION_SCHEMA, NAMED, activation_to_yaml, parse_activation
+from epgraph.activations.language import NAMED, activation_schema, activation_to_yaml, parse_activation
 from epgraph.activations.relu import Identity, ReLU
 from epgraph.activations.sigmoid import Logistic, Tanh
 from epgraph.activations.softclip import Softclip
 
 __all__ = [
-    "ACTIVATION_SCHEMA",
     "NAMED",
     "Activation",
     "Identity",
@@ -15,6 +14,7 @@ __all__ = [
     "ReLU",
     "Softclip",
     "Tanh",
+    "activation_schema",
     "activation_to_yaml",
     "parse_activation",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import fields
+from typing import Any
 
 from epgraph.activations.activation import Activation
 from epgraph.activations.relu import Identity, ReLU
@@ -29,43 +30,46 @@ _POSITIVE = {"type": "number", "exclusiveMinimum": 0}
 _SIGNED = ("center",)
 """Options that need not be positive."""
 
-ACTIVATION_SCHEMA = {
-    "description": "Activation σ: relu6, relu1 (= hard_sigmoid), relu<α>, identity, tanh, logistic, softclip; "
-    "{relu: α}, or {relu: [low, high]} to draw α once per state at random, with learn: true to learn it from there; "
-    "or {tanh: {slope, height}}, {logistic: {slope, height, center}}, {softclip: {alpha, sharpness}}.",
-    "examples": ["relu6", "tanh", {"relu": [1, 10]}, {"relu": 6, "learn": True}, {"softclip": {"sharpness": 8}}],
-    "anyOf": [
-        {"type": "string", "enum": ["relu6", "relu1", *NAMED]},
-        {"type": "string", "pattern": f"^{_RELU.pattern}$"},
-        {
-            "type": "object",
-            "additionalProperties": False,
-            "required": ["relu"],
-            "properties": {
-                "relu": {"anyOf": [_POSITIVE, {"type": "array", "items": _POSITIVE, "minItems": 2, "maxItems": 2}]},
-                "learn": {"type": "boolean"},
-            },
-        },
-        *(
-            {
-                "type": "object",
-                "additionalProperties": False,
-                "required": [name],
-                "properties": {
-                    name: {
-                        "type": "object",
-                        "additionalProperties": False,
-                        "properties": {
-                            f.name: {"type": "number"} if f.name in _SIGNED else _POSITIVE for f in fields(family)
-                        },
-                    }
-                },
-            }
-            for name, family in FAMILIES.items()
-        ),
-    ],
+_OPTIONS = {
+    "relu": ("Level α at which the state is clipped, or [low, high] to draw it once per state.", [6, [1, 10]]),
+    "learn": ("Whether α is learnt from where it starts.", [True]),
+    "slope": ("Slope of σ at its centre.", [2]),
+    "height": ("Largest value of σ.", [1]),
+    "center": ("Pre-activation at the middle of the range.", [0]),
+    "alpha": ("Level α at which the state is clipped, softly.", [6]),
+    "sharpness": ("Sharpness k of both bends; large k is nearly ReLUα.", [8]),
 }
-"""JSON Schema of what ``parse_activation`` accepts."""
+
+
+def activation_schema() -> dict[str, Any]:
+    """JSON Schema of what ``parse_activation`` accepts, names registered by the user included."""
+    levels = {"anyOf": [_POSITIVE, {"type": "array", "items": _POSITIVE, "minItems": 2, "maxItems": 2}]}
+    families: list[dict[str, Any]] = [
+        _mapping({"relu": levels, "learn": {"type": "boolean"}}, required="relu"),
+    ]
+    for name, family in FAMILIES.items():
+        options = {f.name: {"type": "number"} if f.name in _SIGNED else _POSITIVE for f in fields(family)}
+        families.append(_mapping({name: _mapping(options)}, required=name))
+    return {
+        "description": "Activation σ: relu6, relu1 (= hard_sigmoid), relu<α>, identity, tanh, logistic, softclip; "
+        "{relu: α}, or {relu: [low, high]} to draw α once per state at random, with learn: true to learn it from "
+        "there; or {tanh: {slope, height}}, {logistic: {slope, height, center}}, {softclip: {alpha, sharpness}}.",
+        "examples": ["relu6", "tanh", {"relu": [1, 10]}, {"relu": 6, "learn": True}, {"softclip": {"sharpness": 8}}],
+        "anyOf": [
+            {"type": "string", "enum": ["relu6", "relu1", *NAMED]},
+            {"type": "string", "pattern": f"^{_RELU.pattern}$"},
+            *families,
+        ],
+    }
+
+
+def _mapping(options: dict[str, dict[str, Any]], required: str = "") -> dict[str, Any]:
+    properties = {}
+    for name, schema in options.items():
+        description, examples = _OPTIONS.get(name, (f"Options of {name}.", [{}]))
+        properties[name] = {"description": description, "examples": examples, **schema}
+    needs = {"required": [required]} if required else {}
+    return {"type": "object", "additionalProperties": False, **needs, "properties": properties}
 
 
 def parse_activation(value: object) -> Activation:

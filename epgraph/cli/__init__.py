@@ -14,6 +14,7 @@ from epgraph.cli.compile import compile_command
 from epgraph.cli.eval import eval_command
 from epgraph.cli.gradcheck import gradcheck
 from epgraph.cli.render import render
+from epgraph.cli.say import say
 from epgraph.cli.schema import schema
 from epgraph.cli.train import train
 from epgraph.cli.tune import tune
@@ -54,7 +55,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         result = app.main(arguments, prog_name="epgraph", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except EpgraphError as error:
-        _say(*map(str, error.diagnostics))
+        say(error.diagnostics)
         return 1
     except click.ClickException as error:
         context = getattr(error, "ctx", None)

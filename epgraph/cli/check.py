@@ -3,27 +3,52 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from epgraph.cli.options import file_argument, plugin_option, schedule_option, set_option
-from epgraph.errors import Diagnostic, EpgraphError, path_text
-from epgraph.graph import build, inspect
+from epgraph.cli.say import say
+from epgraph.errors import Diagnostic, EpgraphError
+from epgraph.graph import NetworkGraph, doubts, no_collection, survey
 from epgraph.passes import lower, report
-from epgraph.spec import raise_for
+from epgraph.spec import Architecture, raise_for
+from epgraph.verify import smaller, verify_kind
 
 
-@click.command()
+class _Command(click.Command):
+    """A command whose ``--json`` holds for what is wrong on the command line, and in plugins, as well."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        as_json = "--json" in args
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except EpgraphError as error:
+            problems = error.diagnostics
+            if not as_json:
+                raise
+        except click.UsageError as error:
+            problems = (Diagnostic(error.format_message().rstrip("."), "see 'epgraph check --help'"),)
+            if not as_json:
+                raise
+        click.echo(_json(problems))
+        raise click.exceptions.Exit(1)
+
+
+@click.command(cls=_Command)
 @plugin_option
 @file_argument
 @schedule_option
 @set_option
+@click.option("--verify", "verified", is_flag=True, help="Check that every edge kind of the file is what it says.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def check(file: Path, schedule: str | None, overrides: tuple[str, ...], as_json: bool) -> int:
+def check(file: Path, schedule: str | None, overrides: tuple[str, ...], verified: bool, as_json: bool) -> int:
     """Check a network and print its states, edges, schedule, cost, and what is guaranteed for it and why.
 
     Mistakes are printed as file:line:column, all at once, and the exit code is 1.
@@ -32,28 +57,76 @@ def check(file: Path, schedule: str | None, overrides: tuple[str, ...], as_json:
     Example:
       epgraph check examples/hopfield_resnet13.yaml
       epgraph check examples/hopfield_resnet13.yaml --schedule coloring --json
+      epgraph check net.yaml --plugin my_kinds.py --verify
     """
+    with no_collection():
+        found, diagnostics = _examine(file, schedule, overrides, verified)
+        if as_json:
+            click.echo(_json(diagnostics, found))
+        else:
+            say(diagnostics)
+            if found is not None:
+                click.echo(_text(found))
+    return 1 if found is None else 0
+
+
+def _examine(
+    file: Path, schedule: str | None, overrides: tuple[str, ...], verified: bool
+) -> tuple[dict[str, Any] | None, list[Diagnostic]]:
+    """Return the report, None where there are errors, and all diagnostics in the order of the file."""
+    diagnostics: list[Diagnostic] = []
+    found = None
     try:
-        architecture, diagnostics = inspect(file, overrides)
+        graph, architecture, diagnostics = survey(file, overrides)
         raise_for(diagnostics)
+        assert graph is not None
         assert architecture is not None
-        found = report(lower(build(architecture), schedule or architecture.dynamics.schedule))
+        plan = lower(graph, schedule or architecture.dynamics.schedule)
+        diagnostics += [_located(d, architecture, schedule) for d in doubts(plan.graph, plan.schedule)]
+        found = report(plan)
+        if verified:
+            found["verified"], wrong = _verify(plan.graph)
+            raise_for(wrong)
     except EpgraphError as error:
-        if not as_json:
-            raise
-        click.echo(json.dumps({"diagnostics": [_plain(d) for d in error.diagnostics]}, ensure_ascii=False))
-        return 1
-    if as_json:
-        click.echo(json.dumps({**found, "diagnostics": [_plain(d) for d in diagnostics]}, ensure_ascii=False))
-        return 0
-    for diagnostic in diagnostics:
-        click.echo(f"warning: {diagnostic}", err=True)
-    click.echo(_text(found))
-    return 0
+        found = None
+        diagnostics = [d for d in diagnostics if d.severity == "warning"] + list(error.diagnostics)
+    return found, sorted(diagnostics, key=lambda d: (d.line or 0, d.column or 0))
 
 
-def _plain(diagnostic: Diagnostic) -> dict[str, Any]:
-    return {**asdict(diagnostic), "at": path_text(diagnostic.at)}
+def _located(diagnostic: Diagnostic, architecture: Architecture, schedule: str | None) -> Diagnostic:
+    if schedule and diagnostic.rule == "not-proper":
+        return diagnostic.located(f"--schedule {schedule}", None, None)
+    return architecture.locate(diagnostic)
+
+
+def _verify(graph: NetworkGraph) -> tuple[list[dict[str, Any]], list[Diagnostic]]:
+    """Verify every edge kind with its options once: what was verified on which shapes, and what is wrong."""
+    architecture = graph.architecture
+    first: dict[tuple[type, str], int] = {}
+    edges = list(graph.edges.values())
+    number: Counter[tuple[type, str]] = Counter()
+    for index, edge in enumerate(edges):
+        options = (type(edge.kind), edge.kind.model_dump_json())
+        number[options] += 1
+        first.setdefault(options, index)
+    done, wrong = [], []
+    for options, index in first.items():
+        kind, edge = edges[index].kind, edges[index]
+        shapes = smaller(kind, graph.states[edge.source].shape, graph.states[edge.target].shape)
+        at = (*architecture.edge_location(index), kind.name)
+        try:
+            remarks = verify_kind(kind, [shapes])
+        except EpgraphError as error:
+            wrong += [architecture.locate(replace(d, at=at)) for d in error.diagnostics]
+            continue
+        source, target = (list(shape) for shape in shapes)
+        row = {"kind": kind.name, "label": kind.label(), "edges": number[options], "source": source, "target": target}
+        done.append({**row, "remarks": remarks})
+    return done, wrong
+
+
+def _json(diagnostics: Sequence[Diagnostic], found: dict[str, Any] | None = None) -> str:
+    return json.dumps({**(found or {}), "diagnostics": [d.to_dict() for d in diagnostics]}, ensure_ascii=False)
 
 
 def _text(found: dict[str, Any]) -> str:
@@ -96,6 +169,11 @@ def _text(found: dict[str, Any]) -> str:
         f"parameters  {found['parameters']:,}" + (f", and {found['frozen']:,} frozen" if "frozen" in found else ""),
         f"MACs/sweep  {found['macs_per_sweep']:,} per example (the clamped input's part is computed once per batch)",
     ]
+    for i, kind in enumerate(found.get("verified", ())):
+        on = " → ".join("×".join(map(str, kind[end])) for end in ("source", "target"))
+        edges_of = f"{kind['edges']} edge{'s' * (kind['edges'] > 1)}"
+        lines.append(f"{'' if i else 'verified':<12}{kind['label']}, {edges_of}: what it says, checked on {on}")
+        lines += [f"{'':<12}  {remark}" for remark in kind["remarks"]]
     return "\n".join(lines)
 
 

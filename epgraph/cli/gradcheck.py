@@ -18,6 +18,7 @@ from epgraph.cli.options import (
     file_argument,
     load_for,
     pick_device,
+    plugin_option,
     schedule_option,
     set_option,
     threads_option,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@plugin_option
 @file_argument
 @data_option(required=False, more="; left out, noise in [0, 1], and random labels or targets")
 @data_root_option

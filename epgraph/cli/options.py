@@ -43,7 +43,7 @@ plugin_option = click.option(
     is_eager=True,
     metavar="FILE",
     callback=_run_plugins,
-    help="Python file that registers activations and costs of your own; may be repeated.",
+    help="Python file that registers edge kinds, activations and costs of your own; may be repeated.",
 )
 device_option = click.option("--device", help="Device: cpu, cuda, cuda:1, …; left out, a GPU if there is one.")
 dtype_option = click.option(
@@ -106,6 +106,7 @@ def load_for(
             f"{name} has labels, but the network's output has a shape in place of classes",
             "write output: {classes: …}, or train on targets of your own from Python",
             at=("output", "shape"),
+            rule="data",
         )
         raise EpgraphError(architecture.locate(misfit))
     try:

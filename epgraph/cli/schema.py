@@ -7,11 +7,13 @@ from pathlib import Path
 
 import click
 
+from epgraph.cli.options import plugin_option
 from epgraph.errors import EpgraphError
 from epgraph.spec import json_schema
 
 
 @click.command()
+@plugin_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; left out, print it.")
 def schema(output: Path | None) -> None:
     """Print the JSON Schema of architecture files, for completion in editors.
@@ -19,6 +21,7 @@ def schema(output: Path | None) -> None:
     \b
     Example:
       epgraph schema -o schemas/architecture.schema.json
+      epgraph schema --plugin my_kinds.py -o my.schema.json
     """
     text = json.dumps(json_schema(), indent=2, ensure_ascii=False)
     if output is None:

@@ -79,21 +79,18 @@ class Geometry(NamedTuple):
         one = shared <= min(high, right)
         return self._replace(padding=(shared, shared) if one else (low, left))
 
-    def kwargs(self, groups: int) -> dict[str, Any]:
-        """Options of torch's convolutions; dilation and groups where they are not 1, for no rewrite knows those."""
-        options: dict[str, Any] = {"stride": short(self.stride), "padding": short(self.padding)}
-        if self.dilation != (1, 1):
-            options["dilation"] = short(self.dilation)
-        if groups != 1:
-            options["groups"] = groups
-        return options
+    def further(self, groups: int) -> dict[str, Any]:
+        """Dilation and groups for torch, where they are not 1: no rewrite knows them, so others must not have them."""
+        dilated = {"dilation": short(self.dilation)} if self.dilation != (1, 1) else {}
+        return dilated | ({"groups": groups} if groups != 1 else {})
 
 
 def convolve(s: Tensor, weight: Tensor, geometry: Geometry, groups: int) -> Tensor:
     """w ⋆ s, without pooling."""
     import torch.nn.functional as F
 
-    return F.conv2d(s, weight, **geometry.kwargs(groups))
+    stride, padding = short(geometry.stride), short(geometry.padding)
+    return F.conv2d(s, weight, stride=stride, padding=padding, **geometry.further(groups))
 
 
 def transposed(t: Tensor, weight: Tensor, geometry: Geometry, groups: int, pixels: Shape) -> Tensor:
@@ -105,14 +102,15 @@ def transposed(t: Tensor, weight: Tensor, geometry: Geometry, groups: int, pixel
         (n + 2 * padding - extent) % stride
         for n, padding, extent, stride in zip(pixels, geometry.padding, geometry.extent, geometry.stride, strict=True)
     ]
-    return F.conv_transpose2d(t, weight, output_padding=missing, **geometry.kwargs(groups))
+    stride, padding = short(geometry.stride), short(geometry.padding)
+    further = geometry.further(groups)
+    return F.conv_transpose2d(t, weight, stride=stride, padding=padding, output_padding=missing, **further)
 
 
 def gradient(s: Tensor, t: Tensor, geometry: Geometry, groups: int) -> Tensor:
     """∂⟨t, w ⋆ s⟩/∂w."""
-    options = geometry.kwargs(groups)
-    stride, padding = options.pop("stride"), options.pop("padding")
-    return correlate(s, t, short(geometry.kernel), stride, padding, **options)
+    kernel, stride, padding = short(geometry.kernel), short(geometry.stride), short(geometry.padding)
+    return correlate(s, t, kernel, stride, padding, **geometry.further(groups))
 
 
 class Convolution(EdgeKind):
@@ -184,6 +182,25 @@ class Convolution(EdgeKind):
         return self.suggest_swap(source, target) or (
             "no stride and padding fits; change the shape of one of the two states"
         )
+
+    def dropped(self, source: Shape) -> str:
+        """Rows and columns that no kernel position, or no window of the pooling, reaches.
+
+        A kernel of one pixel samples its source by intent, and what it steps over is not counted.
+        """
+        g = self.geometry
+        made = g.before_pooling(source[1:])
+        for axis, n, before in zip(("rows", "columns"), source[1:], made, strict=True):
+            i = axis == "columns"
+            beyond = (n + 2 * g.padding[i] - g.extent[i]) % g.stride[i] - g.padding[i]
+            if g.kernel[i] > 1 and g.stride[i] > g.extent[i]:
+                return f"its stride of {g.stride[i]} steps over {axis} between kernels of side {g.kernel[i]}"
+            if beyond > 0 and g.kernel[i] > 1:
+                return f"its stride leaves out the last {_count(beyond, axis)} of {n}"
+            if g.pooling and before % g.pooling.size[i]:
+                left = before % g.pooling.size[i]
+                return f"its pooling leaves out the last {_count(left, axis)} of {before}"
+        return ""
 
     def _changed(self, near: Geometry) -> list[str]:
         """Options to write for another geometry."""
@@ -283,6 +300,10 @@ class Convolution(EdgeKind):
             return None
         assert s is not None
         return self._conv(weight, s, source[0])
+
+
+def _count(number: int, axis: str) -> str:
+    return axis.removesuffix("s") if number == 1 else f"{number} {axis}"
 
 
 def number_of(grouped: int | Literal["depthwise"], channels: int) -> int:

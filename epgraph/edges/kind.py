@@ -104,6 +104,10 @@ class EdgeKind(BaseModel, ABC):
         """Return options that would map ``source`` to ``target``, as a hint; empty if none is known."""
         return ""
 
+    def dropped(self, source: Shape) -> str:
+        """Say which part of the source no unit of the target sees, such as rows beyond the last stride; else empty."""
+        return ""
+
     @abstractmethod
     def weight_shape(self, source: Shape, target: Shape) -> Shape | None:
         """Shape of the weight in torch's layout (OIHW, or (out, in)), or None without weights."""

@@ -67,6 +67,15 @@ class Pool(EdgeKind):
             return f"size: {yaml_text(size)} would fit"
         return "pool goes from the larger state to the smaller; change the shape of one of the two states"
 
+    def dropped(self, source: Shape) -> str:
+        """Rows and columns that fill no window."""
+        for axis, n, size in zip(("rows", "columns"), source[1:], both(self.size), strict=True):
+            if n % size:
+                left = n % size
+                what = axis.removesuffix("s") if left == 1 else f"{left} {axis}"
+                return f"its windows of {size} leave out the last {what} of {n}"
+        return ""
+
     def weight_shape(self, source: Shape, target: Shape) -> None:
         """Return None: there is nothing to learn."""
 

@@ -61,10 +61,10 @@ class _Named(nn.Module):
 class Engine(nn.Module):
     """A network ready to run: ``relax``, ``energy``, ``backward``.
 
-    Made by ``epgraph.compile``. Parameters are ordinary ``torch.nn.Parameter``s named ``edges.<name>.weight`` (OIHW,
-    or (out, in) for dense), ``states.<name>.bias`` (one a channel) and, where feedback is untied,
-    ``edges.<name>.feedback`` (as the weight); ``to``, ``state_dict`` and every torch optimiser work as usual. ``.grad``
-    is filled by ``backward``, with the gradient of the mean loss of the batch.
+    Made by ``epgraph.compile``. Parameters are ordinary ``torch.nn.Parameter``s named ``edges.<name>.weight`` (in the
+    layout of the edge's kind: OIHW, or (out, in) for dense), ``states.<name>.bias`` (one a channel) and, where feedback
+    is untied, ``edges.<name>.feedback`` (as the weight); ``to``, ``state_dict`` and torch optimisers work as usual.
+    ``.grad`` is filled by ``backward``, with the gradient of the mean loss of the batch.
 
     Parameters
     ----------

@@ -1,7 +1,8 @@
 """The network as a graph on networkx: shapes, neighbours, schedules, checks."""
 
+from epgraph.graph.doubts import doubts
 from epgraph.graph.guarantees import guaranteed
-from epgraph.graph.load import inspect, load
+from epgraph.graph.load import inspect, load, no_collection, survey
 from epgraph.graph.network import Edge, NetworkGraph, State, build
 from epgraph.graph.rules import check_rule
 from epgraph.graph.schedule import SCHEDULES, Schedule, make_schedule
@@ -16,8 +17,11 @@ __all__ = [
     "build",
     "check_rule",
     "check_solver",
+    "doubts",
     "guaranteed",
     "inspect",
     "load",
     "make_schedule",
+    "no_collection",
+    "survey",
 ]

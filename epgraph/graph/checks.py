@@ -11,6 +11,9 @@ from epgraph.costs import COSTS
 from epgraph.errors import Diagnostic, Location, nearest
 from epgraph.spec import Architecture
 
+MOST_COMPARED = 1_000_000
+"""Names that are compared in search of those that misspelt ones may mean."""
+
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 
@@ -34,6 +37,7 @@ def check_names(architecture: Architecture) -> list[Diagnostic]:
                 f"duplicate name '{architecture.output.name}': input and output share it",
                 "give one of them another name",
                 ("output", "name"),
+                rule="duplicate-name",
             )
         )
     taken[architecture.output.name] = "the output"
@@ -43,14 +47,22 @@ def check_names(architecture: Architecture) -> list[Diagnostic]:
             found.append(
                 Diagnostic(
                     f"'{name[:64]}' is not a name",
-                    "a name is a letter followed by at most 63 letters, digits or '_'",
+                    "a name is a letter followed by at most 63 letters, digits or '_'"
+                    + ("; is there a ':' missing before '{'?" if "{" in name else ""),
                     at,
                     on_key=True,
+                    rule="not-a-name",
                 )
             )
         elif name in taken:
             found.append(
-                Diagnostic(f"duplicate name '{name}': {taken[name]} has it", "choose another name", at, on_key=True)
+                Diagnostic(
+                    f"duplicate name '{name}': {taken[name]} has it",
+                    "choose another name",
+                    at,
+                    on_key=True,
+                    rule="duplicate-name",
+                )
             )
     first: dict[str, int] = {}
     for index, edge in enumerate(architecture.edges):
@@ -62,6 +74,7 @@ def check_names(architecture: Architecture) -> list[Diagnostic]:
                     f"duplicate name '{edge.name}': edges[{first[edge.name]}] has it",
                     "choose another name, or leave it out",
                     (*architecture.edge_location(index), "name"),
+                    rule="duplicate-name",
                 )
             )
         first.setdefault(edge.name, index)
@@ -73,16 +86,22 @@ def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]
     known = [architecture.input.name, *architecture.states, architecture.output.name]
     names = set(known)
     good, found = [], []
+    hints: dict[str, str] = {}
     for index, edge in enumerate(architecture.edges):
         at = architecture.edge_location(index)
         written = [("from", edge.source), ("to", edge.target)] if edge.at is None else [("at", edge.at)]
         missing = [(key, end) for key, end in written if end not in names]
         for key, end in missing:
-            found.append(Diagnostic(f"'{key}' names no state: '{end}'", nearest(end, known), (*at, key)))
+            if end not in hints:
+                # The nearest of thousands of names takes milliseconds, which is too long for thousands of mistakes.
+                few = len(hints) * len(known) > MOST_COMPARED
+                hints[end] = nearest(end, known[:12] if few else known)
+            message = f"'{key}' names no state: '{end}'"
+            found.append(Diagnostic(message, hints[end], (*at, key), rule="unknown-state"))
         if edge.at is not None:
             problem = None if missing else _no_unary(architecture, edge.at, edge.kind.name)
             if problem:
-                found.append(Diagnostic(*problem, (*at, "at")))
+                found.append(Diagnostic(*problem, (*at, "at"), rule="edge-kind"))
             elif not missing:
                 good.append(Ends(index, edge.source, edge.target, at))
         elif edge.source == edge.target and not missing:
@@ -92,6 +111,7 @@ def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]
                     "and its update no longer the minimiser of F",
                     f"join it to another state, or write {{at: {edge.source}, self: {{}}}} in its place",
                     (*at, "to"),
+                    rule="self-loop",
                 )
             )
         elif not missing:
@@ -103,6 +123,7 @@ def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]
                         "an edge acts both ways; write it into the output",
                         (*at, "from"),
                         severity="warning",
+                        rule="edge-from-output",
                     )
                 )
             good.append(Ends(index, edge.source, edge.target, at))
@@ -145,9 +166,10 @@ def check_reach(architecture: Architecture, ends: list[Ends]) -> list[Diagnostic
                     f"add an edge, e.g. {{from: {source}, to: {name}, …}}, or remove the state",
                     ("states", name),
                     on_key=True,
+                    rule="unreachable",
                 )
             )
-        elif name not in learns:
+        elif name not in learns and sink in reached:
             found.append(
                 Diagnostic(
                     f"state '{name}' has no path to the output '{sink}', so nothing it holds can be learnt",
@@ -155,6 +177,7 @@ def check_reach(architecture: Architecture, ends: list[Ends]) -> list[Diagnostic
                     ("states", name),
                     on_key=True,
                     severity="warning",
+                    rule="dead-end",
                 )
             )
     if sink not in reached:
@@ -164,6 +187,7 @@ def check_reach(architecture: Architecture, ends: list[Ends]) -> list[Diagnostic
                 f"add an edge into '{sink}' from a state that the input reaches",
                 ("output",),
                 on_key=True,
+                rule="unreachable",
             )
         )
     return found

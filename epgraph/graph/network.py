@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -190,8 +191,11 @@ class NetworkGraph:
     def _position(self) -> dict[str, int]:
         return {name: i for i, name in enumerate(self.edges)}
 
-    def _in_order(self, edges: object) -> list[Edge]:
-        return sorted(edges, key=lambda e: self._position[e.name])  # type: ignore[call-overload, no-any-return]
+    def _in_order(self, edges: Iterable[Edge]) -> list[Edge]:
+        found = list(edges)
+        if len(found) > 1:
+            found.sort(key=lambda edge: self._position[edge.name])
+        return found
 
 
 def build(architecture: Architecture) -> NetworkGraph:
@@ -211,6 +215,8 @@ def build(architecture: Architecture) -> NetworkGraph:
 def examine(architecture: Architecture) -> tuple[NetworkGraph | None, list[Diagnostic]]:
     """Build the graph and return it with all diagnostics; None where there are errors."""
     diagnostics = check_names(architecture)
+    if architecture.input.name == architecture.output.name:
+        return None, diagnostics  # which of the two an edge means cannot be told
     ends, bad_ends = check_ends(architecture)
     diagnostics += bad_ends
     # Where an edge or a state is missing, nothing follows from what they would have fixed or reached.

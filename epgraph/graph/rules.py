@@ -43,6 +43,7 @@ def rule_warnings(graph: NetworkGraph) -> list[Diagnostic]:
             "weight decay aligns the two, which receive the same contrast; 'feedback: tied' has the guarantees",
             ("learning", "feedback"),
             severity="warning",
+            rule="untied-feedback",
         )
     ]
 
@@ -137,4 +138,6 @@ def _not_smooth(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
 
 
 def _refusal(estimator: str, reason: str, hint: str) -> Diagnostic:
-    return Diagnostic(f"estimator {estimator} cannot be used: {reason}", hint, at=("learning", "estimator"))
+    return Diagnostic(
+        f"estimator {estimator} cannot be used: {reason}", hint, ("learning", "estimator"), rule="estimator"
+    )

@@ -85,6 +85,7 @@ def infer_shapes(
                     f"shape mismatch: {kind.name} {_between(edge, kind.unary)} {error.message}{why}",
                     error.hint,
                     (*edge.at, kind.name),
+                    rule="shape-mismatch",
                 )
             )
     # A state behind a broken edge has no shape because of that edge, and is not a mistake of its own.
@@ -93,8 +94,9 @@ def infer_shapes(
     found += [
         Diagnostic(
             f"state '{name}' of {shape_text(shape)} has more than {MAX_UNITS:,} units",
-            "",
+            "choose a smaller shape",
             _at(architecture, name),
+            rule="out-of-range",
         )
         for name, shape in shapes.items()
         if _units(shape) > MAX_UNITS
@@ -120,7 +122,7 @@ def _unknown(architecture: Architecture, shapes: dict[str, Shape], ends: list[En
         else:
             message = f"the height and width of state '{name}' do not follow from its edges"
             hint = f"give it shape: [{state.channels}, H, W], or [{state.channels}] for units without pixels"
-        found.append(Diagnostic(message, hint, ("states", name), on_key=True))
+        found.append(Diagnostic(message, hint, ("states", name), on_key=True, rule="unknown-shape"))
     return found
 
 

@@ -37,7 +37,8 @@ def _refusals(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnostic]:
     yield from _no_study(graph)
     if out.activation.learnt:
         needs = f"the level α of the output '{out.name}' cannot be learnt: what nudging adds there is not kept"
-        yield Diagnostic(needs, f"use relu{out.activation.high:g}, or identity", at=("output", "activation"))  # type: ignore[attr-defined]
+        hint = f"use relu{out.activation.high:g}, or identity"  # type: ignore[attr-defined]
+        yield Diagnostic(needs, hint, ("output", "activation"), rule="dynamics")
     if graph.readout:
         yield from _no_readout(graph)
     if dynamics.output_step != "closed_form":
@@ -96,18 +97,18 @@ def _no_readout(graph: NetworkGraph) -> Iterator[Diagnostic]:
     if not isinstance(out.activation, Identity):
         label = out.activation.label
         message = f"{cost} reads the output '{out.name}' off without an activation, found {label}"
-        yield Diagnostic(message, "leave activation out", at=("output", "activation"))
+        yield Diagnostic(message, "leave activation out", ("output", "activation"), rule="readout")
     for index, edge in enumerate(graph.edges.values()):
         at = ("edges", index)
         if edge.source == out.name:
             message = f"edge '{edge.name}' leaves the output '{out.name}', which {cost} reads off outside the dynamics"
-            yield Diagnostic(message, "write edges into the output", at)
+            yield Diagnostic(message, "write edges into the output", at, rule="readout")
         elif graph.reads_out(edge) and not edge.kind.is_linear:
             message = f"edge '{edge.name}' ({edge.kind.label()}) into the output '{out.name}' is not linear"
-            yield Diagnostic(message, "read the output off by dense edges", at)
+            yield Diagnostic(message, "read the output off by dense edges", at, rule="readout")
         elif graph.reads_out(edge) and graph.states[edge.source].activation.learnt:
             message = f"state '{edge.source}' is read off by edge '{edge.name}', and its level α cannot be learnt there"
-            yield Diagnostic(message, "what nudging adds to it is not kept; give it a fixed level", at)
+            yield Diagnostic(message, "what nudging adds to it is not kept; give it a fixed level", at, rule="readout")
 
 
 def _no_over_relaxation(graph: NetworkGraph, schedule: Schedule) -> tuple[str, str] | None:
@@ -135,4 +136,4 @@ def _no_over_relaxation(graph: NetworkGraph, schedule: Schedule) -> tuple[str, s
 
 
 def _refusal(key: str, message: str, hint: str) -> Diagnostic:
-    return Diagnostic(f"{key} {message}", hint, at=("dynamics", key))
+    return Diagnostic(f"{key} {message}", hint, ("dynamics", key), rule="dynamics")

@@ -36,25 +36,25 @@ def check_ties(
         if known and edge.kind.weight_shape(shapes[edge.source], shapes[edge.target]) is None:
             message = f"'frozen' of edge '{names[index]}' says nothing: {edge.kind.name} has no weight"
             where: Location = (*architecture.edge_location(index), "frozen")
-            found.append(Diagnostic(message, "leave it out", where, severity="warning"))
+            found.append(Diagnostic(message, "leave it out", where, severity="warning", rule="unused-option"))
     for index, owner in tied.items():
         edge, other = architecture.edges[index], architecture.edges[owner]
         at: Location = (*architecture.edge_location(index), "tie")
         pair = f"edge '{names[index]}' cannot be tied to '{names[owner]}'"
         if edge.kind.name != other.kind.name:
             message = f"{pair}: one is a {edge.kind.name}, the other a {other.kind.name}"
-            found.append(Diagnostic(message, f"make both a {other.kind.name}, or leave 'tie' out", at))
+            found.append(Diagnostic(message, f"make both a {other.kind.name}, or leave 'tie' out", at, rule="tie"))
             continue
         for key in ("gain", "learning_rate"):
             if getattr(edge, key) is not None:
                 message = f"'{key}' of edge '{names[index]}' says nothing: its weight is that of '{names[owner]}'"
                 hint = f"write it at '{names[owner]}'"
                 where = (*architecture.edge_location(index), key)
-                found.append(Diagnostic(message, hint, where, severity="warning"))
+                found.append(Diagnostic(message, hint, where, severity="warning", rule="unused-option"))
         if edge.frozen and not other.frozen:
             message = f"edge '{names[index]}' is frozen, and '{names[owner]}', whose weight it shares, is not"
             where = (*architecture.edge_location(index), "frozen")
-            found.append(Diagnostic(message, f"write frozen: true at '{names[owner]}'", where))
+            found.append(Diagnostic(message, f"write frozen: true at '{names[owner]}'", where, rule="tie"))
         found += _unlike(architecture, index, owner, shapes, pair)
     return found
 
@@ -69,13 +69,13 @@ def _unlike(
     at: Location = (*architecture.edge_location(index), "tie")
     mine, its = (edge.kind.weight_shape(shapes[edge.source], shapes[edge.target]) for edge in both)
     if its is None:
-        return [Diagnostic(f"{pair}: {both[1].kind.name} has no weight", "leave 'tie' out", at)]
+        return [Diagnostic(f"{pair}: {both[1].kind.name} has no weight", "leave 'tie' out", at, rule="tie")]
     if mine != its:
         message = f"{pair}: their weights are {_text(mine)} and {_text(its)}"
-        return [Diagnostic(message, "give their states equal channels, and the kernels one size", at)]
+        return [Diagnostic(message, "give their states equal channels, and the kernels one size", at, rule="tie")]
     if acts_back(architecture, index) != acts_back(architecture, owner):
         message = f"{pair}: one of the two acts back through a weight of its own, and the other does not"
-        return [Diagnostic(message, "set learning.feedback: tied, or leave 'tie' out", at)]
+        return [Diagnostic(message, "set learning.feedback: tied, or leave 'tie' out", at, rule="tie")]
     return []
 
 
@@ -104,14 +104,18 @@ def _follow(architecture: Architecture, names: list[str]) -> tuple[dict[int, int
             step = index_of.get(name)
             if step is None:
                 if path[-1] == start:
-                    found.append(Diagnostic(f"'tie' names no edge: '{name}'", nearest(name, names), at))
+                    found.append(Diagnostic(f"'tie' names no edge: '{name}'", nearest(name, names), at, rule="tie"))
                 break
             if step in path:
                 # Every edge that leads into a circle is at fault; it is said once, at the first of the circle.
                 circle = path[path.index(step) :]
                 if start == min(circle):
                     way = " → ".join(f"'{names[i]}'" for i in (*circle, step))
-                    found.append(Diagnostic(f"edges are tied in a circle: {way}", "leave 'tie' out of one of them", at))
+                    found.append(
+                        Diagnostic(
+                            f"edges are tied in a circle: {way}", "leave 'tie' out of one of them", at, rule="tie"
+                        )
+                    )
                 break
             path.append(step)
         else:

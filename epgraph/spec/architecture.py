@@ -6,6 +6,8 @@ description, from which the JSON Schema in ``schemas/`` is generated.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
@@ -19,14 +21,15 @@ from pydantic import (
     PrivateAttr,
     SerializerFunctionWrapHandler,
     Tag,
-    WithJsonSchema,
     create_model,
     model_serializer,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic.config import JsonDict
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError, core_schema
 
-from epgraph.activations import ACTIVATION_SCHEMA, Activation, activation_to_yaml, parse_activation
+from epgraph.activations import Activation, activation_schema, activation_to_yaml, parse_activation
 from epgraph.costs import COSTS
 from epgraph.edges import KINDS, EdgeKind
 from epgraph.errors import Diagnostic, Location
@@ -60,31 +63,42 @@ def _cost(value: object) -> object:
     raise PydanticCustomError("literal_error", "unknown cost, expected {expected}", {"expected": expected})
 
 
+NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
+"""What a name looks like."""
+
 Name = Annotated[
     str,
     Field(
-        pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$",
+        pattern=NAME_PATTERN,
         description="A letter, then letters, digits or '_'; it names parameters and lines of generated code.",
     ),
 ]
 Size = Annotated[int, Field(ge=1, le=2**24)]
+
+
+class _Described:
+    """Describes a field in JSON Schema when that is made: what is registered by then is part of it."""
+
+    def __init__(self, describe: Callable[[], dict[str, Any]]) -> None:
+        self.describe = describe
+
+    def __get_pydantic_json_schema__(self, schema: core_schema.CoreSchema, handler: Any) -> dict[str, Any]:
+        return self.describe()
+
+
 ActivationField = Annotated[
     Activation,
     PlainValidator(_activation),
     PlainSerializer(activation_to_yaml),
-    WithJsonSchema(ACTIVATION_SCHEMA),
+    _Described(activation_schema),
 ]
 ShapeField = Annotated[
     tuple[Size, ...],
+    Field(min_length=1, max_length=3),
     BeforeValidator(_to_tuple),
-    Field(
-        min_length=1,
-        max_length=3,
-        description="[channels, height, width] or [units].",
-        examples=[[3, 32, 32]],
-    ),
+    Field(description="[channels, height, width] or [units].", examples=[[3, 32, 32]]),
 ]
-CostField = Annotated[str, BeforeValidator(_cost), WithJsonSchema({"type": "string", "enum": list(COSTS)})]
+CostField = Annotated[str, BeforeValidator(_cost), _Described(lambda: {"type": "string", "enum": list(COSTS)})]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 
@@ -98,10 +112,11 @@ class Model(BaseModel):
 class BiasSpec(Model):
     """Initial bias: uniform in ±gain/√fan_in, one value a channel."""
 
-    gain: NonNegativeFloat = Field(default=0.5, description="Scale of the initial bias.")
+    gain: NonNegativeFloat = Field(default=0.5, description="Scale of the initial bias.", examples=[0.5])
     fan_in: Size | None = Field(
         default=None,
         description="Fan-in of the scale; left out, that of the widest edge into the state.",
+        examples=[4608],
     )
 
 
@@ -112,33 +127,49 @@ BiasField = Annotated[
 ]
 
 
+def _given(key: str, kind: str) -> JsonDict:
+    # A key may be there and null, which is as if it were left out.
+    return {"required": [key], "properties": {key: {"type": kind}}}
+
+
+_CLASSES_GIVEN, _CHANNELS_GIVEN = _given("classes", "integer"), _given("channels", "integer")
+_SHAPE_GIVEN = _given("shape", "array")
+
+
 class InputSpec(Model):
     """The clamped input."""
 
-    name: Name = Field(default="x", description="Name by which edges refer to the input.")
+    name: Name = Field(default="x", description="Name by which edges refer to the input.", examples=["x"])
     shape: ShapeField
 
 
 class OutputSpec(Model):
     """The output state, which nudging pulls towards the label."""
 
-    name: Name = Field(default="y", description="Name by which edges refer to the output.")
+    model_config = ConfigDict(json_schema_extra={"oneOf": [_CLASSES_GIVEN, _SHAPE_GIVEN]})
+
+    name: Name = Field(default="y", description="Name by which edges refer to the output.", examples=["y"])
     classes: Size | None = Field(
         default=None, description="Number of classes, which is the number of output units.", examples=[10]
     )
     shape: ShapeField | None = Field(
-        default=None, description="Shape of targets that are no labels: [channels, height, width] or [units]."
+        default=None,
+        description="Shape of targets that are no labels: [channels, height, width] or [units].",
+        examples=[[3, 32, 32]],
     )
     cost: CostField = Field(
         default="squared_error",
         description="Cost C: ½‖s − y‖², cross-entropy of softmax(s), or of a softmax readout outside the dynamics.",
+        examples=["squared_error", "cross_entropy"],
     )
     activation: ActivationField = Field(
         default_factory=lambda: parse_activation("identity"),
         description="Activation; the published one is identity.",
     )
     bias: BiasField = True
-    learning_rate: NonNegativeFloat | None = Field(default=None, description="Learning rate of the bias.")
+    learning_rate: NonNegativeFloat | None = Field(
+        default=None, description="Learning rate of the bias; left out, that of 'training'.", examples=[0.03]
+    )
 
     @property
     def units(self) -> tuple[int, ...]:
@@ -150,26 +181,38 @@ class OutputSpec(Model):
         if (self.classes is None) == (self.shape is None):
             both = "both 'classes' and 'shape' are given" if self.classes else "missing key 'classes'"
             hint = "classes: 10 for labels, or shape: [3, 32, 32] for targets of that shape"
-            raise PydanticCustomError("classes_and_shape", "{both}", {"both": both, "hint": hint})
+            raise PydanticCustomError("conflicting_keys", "{both}", {"both": both, "hint": hint})
         return self
 
 
 class StateSpec(Model):
     """A hidden state. Give its shape, or its channels and let the edges say how large it is."""
 
-    channels: Size | None = Field(default=None, description="Channels; height and width follow from the edges.")
-    shape: ShapeField | None = None
-    activation: ActivationField | None = Field(default=None, description="Activation; left out, that of 'defaults'.")
-    bias: BiasField | None = Field(default=None, description="Bias; left out, that of 'defaults'.")
+    model_config = ConfigDict(json_schema_extra={"not": {"allOf": [_SHAPE_GIVEN, _CHANNELS_GIVEN]}})
+
+    channels: Size | None = Field(
+        default=None, description="Channels; height and width follow from the edges.", examples=[64]
+    )
+    shape: ShapeField | None = Field(
+        default=None, description="Shape: [channels, height, width] or [units].", examples=[[64, 16, 16], [128]]
+    )
+    activation: ActivationField | None = Field(
+        default=None, description="Activation; left out, that of 'defaults'.", examples=["relu6", "tanh"]
+    )
+    bias: BiasField | None = Field(
+        default=None,
+        description="Bias: true, false or {gain, fan_in}; left out, that of 'defaults'.",
+        examples=[False, {"gain": 0.5}],
+    )
     learning_rate: NonNegativeFloat | None = Field(
-        default=None, description="Learning rate of the bias; left out, that of 'training'."
+        default=None, description="Learning rate of the bias; left out, that of 'training'.", examples=[0.03]
     )
 
     @model_validator(mode="after")
     def _one_of_shape_and_channels(self) -> StateSpec:
         if self.shape is not None and self.channels is not None:
             raise PydanticCustomError(
-                "shape_and_channels",
+                "conflicting_keys",
                 "both 'shape' and 'channels' are given",
                 {"hint": "keep 'shape', or keep 'channels' and let the edges give height and width"},
             )
@@ -193,29 +236,27 @@ def _one_spelling(schema: dict[str, Any]) -> None:
 class EdgeBase(Model):
     """A weighted edge; besides the keys below it holds exactly one edge kind with its options."""
 
-    model_config = ConfigDict(
-        strict=True,
-        extra="forbid",
-        frozen=True,
-        allow_inf_nan=False,
-        populate_by_name=True,
-        json_schema_extra=_one_spelling,
-    )
+    model_config = ConfigDict(json_schema_extra=_one_spelling)
 
-    source: Name = Field(alias="from", description="State that A_e is applied to.")
-    target: Name = Field(alias="to", description="State that A_e reaches; the interaction is symmetric.")
+    source: Name = Field(alias="from", description="State that A_e is applied to.", examples=["x"])
+    target: Name = Field(
+        alias="to", description="State that A_e reaches; the interaction is symmetric.", examples=["h1"]
+    )
     at: Name | None = Field(
         default=None,
         description="The one state of a kind that acts on one alone, in place of 'from' and 'to'.",
         examples=["h1"],
     )
-    name: Name | None = Field(default=None, description="Name of the edge; left out, '<from>_<to>' or '<at>_<kind>'.")
+    name: Name | None = Field(
+        default=None, description="Name of the edge; left out, '<from>_<to>' or '<at>_<kind>'.", examples=["head"]
+    )
     gain: NonNegativeFloat | None = Field(
         default=None,
         description="Initial weights are uniform in ±gain/√fan_in; left out, that of 'defaults'.",
+        examples=[0.6],
     )
     learning_rate: NonNegativeFloat | None = Field(
-        default=None, description="Learning rate of the weight; left out, that of 'training'."
+        default=None, description="Learning rate of the weight; left out, that of 'training'.", examples=[0.03, 0]
     )
     tie: Name | None = Field(
         default=None,
@@ -237,7 +278,7 @@ class EdgeBase(Model):
             unary = next((name for name, kind in KINDS.items() if kind.unary and data.get(name) is not None), None)
             if unary and not any(data.get(key) is not None for key in _ENDS):
                 raise PydanticCustomError(
-                    "edge_ends",
+                    "missing_key",
                     "missing key 'at'",
                     {"hint": f"'{unary}' acts on one state: e.g. {{at: h1, {unary}: …}}"},
                 )
@@ -295,18 +336,69 @@ class EdgeBase(Model):
     @property
     def kind(self) -> EdgeKind:
         """The edge's kind with its options."""
-        return cast(EdgeKind, next(k for k in (getattr(self, name) for name in KINDS) if k is not None))
+        # Of the keys that were written, and not of all kinds: this is asked for many times.
+        given = (getattr(self, name) for name in self.model_fields_set if name in KINDS)
+        return cast(EdgeKind, next(kind for kind in given if kind is not None))
 
 
-EdgeSpec = create_model(
-    "EdgeSpec",
-    __base__=EdgeBase,
-    __doc__=EdgeBase.__doc__,
-    **{
-        name: (kind | None, Field(default=None, description=(kind.__doc__ or "").splitlines()[0]))
-        for name, kind in KINDS.items()
-    },  # type: ignore[call-overload]
-)
+def edge_spec() -> type[EdgeBase]:
+    """Return the model of an edge with a field for each kind that there is now, those of the user included."""
+    return _edge_spec(tuple(KINDS.items()))
+
+
+@lru_cache(maxsize=8)
+def _edge_spec(kinds: tuple[tuple[str, type[EdgeKind]], ...]) -> type[EdgeBase]:
+    fields: dict[str, Any] = {
+        name: (
+            kind | None,
+            Field(default=None, description=(kind.__doc__ or name).strip().splitlines()[0], examples=[_options(kind)]),
+        )
+        for name, kind in kinds
+    }
+    return create_model("EdgeSpec", __base__=EdgeBase, __doc__=EdgeBase.__doc__, **fields)
+
+
+def _options(kind: type[EdgeKind]) -> dict[str, Any]:
+    """Options that a kind cannot do without, by the first example of each."""
+    required = {name: field for name, field in kind.model_fields.items() if field.is_required()}
+    return {name: (field.examples or [None])[0] for name, field in required.items()}
+
+
+class _Current:
+    """Validates, dumps and describes an edge by ``edge_spec()`` as it is when that happens.
+
+    Kinds may be registered at any time, and models that hold edges are built once, at import.
+    """
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            cls._read,
+            serialization=core_schema.plain_serializer_function_ser_schema(cls._dump, info_arg=True),
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: core_schema.CoreSchema, handler: Any) -> Any:
+        made = handler.resolve_ref_schema(handler(edge_spec().__pydantic_core_schema__))
+        return {**made, "allOf": [{"oneOf": [{"required": [name]} for name in KINDS]}]}
+
+    @staticmethod
+    def _read(value: Any) -> EdgeBase:
+        # pydantic puts the place of the edge before the places in the errors of this.
+        return edge_spec().model_validate(value)
+
+    @staticmethod
+    def _dump(edge: EdgeBase, info: core_schema.SerializationInfo) -> dict[str, Any]:
+        return edge.model_dump(
+            mode=info.mode,
+            by_alias=bool(info.by_alias),
+            exclude_defaults=info.exclude_defaults,
+            exclude_unset=info.exclude_unset,
+            exclude_none=info.exclude_none,
+        )
+
+
+EdgeField = Annotated[EdgeBase, _Current]
 
 
 class DefaultsSpec(Model):
@@ -315,7 +407,7 @@ class DefaultsSpec(Model):
     activation: ActivationField = Field(
         default_factory=lambda: parse_activation("relu6"), description="Activation of hidden states."
     )
-    gain: NonNegativeFloat = Field(default=0.5, description="Gain of the initial weights.")
+    gain: NonNegativeFloat = Field(default=0.5, description="Gain of the initial weights.", examples=[0.6])
     bias: BiasField = True
 
 
@@ -344,9 +436,10 @@ class InitSpec(Model):
         default="published",
         description="published: uniform, scaled by the gains; graph_aware: so that the network settles and the signal "
         "reaches every state, whatever the graph.",
+        examples=["graph_aware"],
     )
     norm: Annotated[float, Field(gt=0, le=4)] = Field(
-        default=0.95, description="Norm of the coupling over all units that graph_aware aims at."
+        default=0.95, description="Norm of the coupling over all units that graph_aware aims at.", examples=[0.95]
     )
 
 
@@ -357,15 +450,16 @@ class DynamicsSpec(Model):
         default="even_odd",
         description="Which states move together: all; the odd positions, then the even (the paper's); the "
         "classes of a proper colouring; one after the other; forth and back.",
+        examples=["coloring", "even_odd"],
     )
     free_steps: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        default=120, description="Most sweeps of the free phase."
+        default=120, description="Most sweeps of the free phase.", examples=[120]
     )
     nudged_steps: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        default=50, description="Most sweeps of each nudged phase."
+        default=50, description="Most sweeps of each nudged phase.", examples=[50]
     )
     tolerance: NonNegativeFloat = Field(
-        default=0.0, description="Stop when the relative residual is at most this; 0 runs all steps."
+        default=0.0, description="Stop when the relative residual is at most this; 0 runs all steps.", examples=[1e-4]
     )
     over_relaxation: Annotated[float, Field(gt=0, lt=2)] = Field(
         default=1.0,
@@ -380,6 +474,7 @@ class DynamicsSpec(Model):
         default="explicit",
         description="How nudging moves a linear output under the squared error: the published explicit step, or its "
         "fixed point (p + βy)/(1 + β).",
+        examples=["closed_form"],
     )
     damping: Annotated[float, Field(gt=0, lt=2)] | None = Field(
         default=1.5,
@@ -395,7 +490,9 @@ class DynamicsSpec(Model):
         examples=[0.1],
     )
     noise: NonNegativeFloat = Field(
-        default=0.0, description="Standard deviation of Gaussian noise on every pre-activation, in every sweep."
+        default=0.0,
+        description="Standard deviation of Gaussian noise on every pre-activation, in every sweep.",
+        examples=[0.05],
     )
     state_bits: Annotated[int, Field(ge=0, le=24)] = Field(
         default=0,
@@ -428,6 +525,7 @@ class LearningSpec(Model):
         "parameters that move during the nudged phase; holomorphic, with complex β; contrastive and coupled learning, "
         "with the output clamped; backpropagation through the whole free phase or through its last sweeps; implicit "
         "differentiation at the free equilibrium.",
+        examples=["centered", "implicit"],
     )
     beta: PositiveFloat = Field(
         default=0.1, description="Nudging strength β; of holomorphic EP its modulus |β|.", examples=[0.1]
@@ -439,51 +537,68 @@ class LearningSpec(Model):
         default=1e-4,
         description="Step of the parameters after every nudged sweep of continual EP, which departs from 'positive' as "
         "this grows against β.",
+        examples=[1e-4],
     )
     feedback: Literal["tied", "untied"] = Field(
         default="tied",
         description="Whether an edge between two states that move acts back through its own weight, or through a "
         "second one (then there is no energy).",
+        examples=["untied"],
     )
     truncation: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
-        default=None, description="Sweeps that 'truncated' goes back through; left out, as many as nudged_steps."
+        default=None,
+        description="Sweeps that 'truncated' goes back through; left out, as many as nudged_steps.",
+        examples=[50],
     )
     solver_tolerance: PositiveFloat = Field(
-        default=1e-6, description="Relative residual at which the linear system of 'implicit' counts as solved."
+        default=1e-6,
+        description="Relative residual at which the linear system of 'implicit' counts as solved.",
+        examples=[1e-6],
     )
     solver_steps: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        default=200, description="Most products with the Hessian that 'implicit' takes, each about one sweep."
+        default=200,
+        description="Most products with the Hessian that 'implicit' takes, each about one sweep.",
+        examples=[200],
     )
 
 
 class TrainingSpec(Model):
     """How the parameters follow the gradient; the defaults are the paper's recipe for CIFAR-10."""
 
-    epochs: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=300, description="Passes over the data.")
-    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=128, description="Examples in a batch.")
-    learning_rate: NonNegativeFloat = Field(default=0.03, description="Learning rate of weights and biases.")
-    min_learning_rate: NonNegativeFloat = Field(
-        default=2e-6, description="Learning rate at the end of the cosine schedule."
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=300, description="Passes over the data.", examples=[300]
     )
-    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.9, description="Momentum of SGD.")
-    nesterov: bool = Field(default=True, description="Whether the momentum is Nesterov's.")
-    weight_decay: NonNegativeFloat = Field(default=2.5e-4, description="Weight decay, on biases too.")
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=128, description="Examples in a batch.", examples=[128]
+    )
+    learning_rate: NonNegativeFloat = Field(
+        default=0.03, description="Learning rate of weights and biases.", examples=[0.03]
+    )
+    min_learning_rate: NonNegativeFloat = Field(
+        default=2e-6, description="Learning rate at the end of the cosine schedule.", examples=[2e-6]
+    )
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.9, description="Momentum of SGD.", examples=[0.9])
+    nesterov: bool = Field(default=True, description="Whether the momentum is Nesterov's.", examples=[True])
+    weight_decay: NonNegativeFloat = Field(
+        default=2.5e-4, description="Weight decay, on biases too.", examples=[2.5e-4]
+    )
     clip_norm: PositiveFloat | None = Field(
-        default=1.0, description="Largest norm of the whole gradient; null does not clip."
+        default=1.0, description="Largest norm of the whole gradient; null does not clip.", examples=[1.0, None]
     )
     warm_start: bool = Field(
         default=True,
         description="Start from the states that the previous batch's +β phase left, not from zeros.",
+        examples=[False],
     )
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
-        default=0, description="Seed of initial weights, batches and augmentation."
+        default=0, description="Seed of initial weights, batches and augmentation.", examples=[0]
     )
 
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> TrainingSpec:
         if self.nesterov and self.momentum == 0:
             raise PydanticCustomError(
-                "nesterov",
+                "conflicting_keys",
                 "Nesterov's momentum needs a momentum above 0",
                 {"hint": "set nesterov: false, or momentum: 0.9"},
             )
@@ -495,17 +610,48 @@ class Architecture(Model):
 
     epgraph: Literal[1] = Field(description="Version of the language.", examples=[1])
     name: Annotated[str, Field(min_length=1, max_length=200)] = Field(
-        default="network", description="What to call the network."
+        default="network", description="What to call the network.", examples=["Hopfield-ResNet13"]
     )
-    input: InputSpec
-    output: OutputSpec
-    defaults: DefaultsSpec = Field(default_factory=DefaultsSpec)
-    states: dict[str, StateSpec] = Field(default_factory=dict, description="Hidden states by name, in order.")
-    edges: list[EdgeSpec] = Field(min_length=1, description="Weighted edges, in order.")
-    init: InitSpec = Field(default_factory=InitSpec)
-    dynamics: DynamicsSpec = Field(default_factory=DynamicsSpec)
-    learning: LearningSpec = Field(default_factory=LearningSpec)
-    training: TrainingSpec = Field(default_factory=TrainingSpec)
+    input: InputSpec = Field(
+        description="The input, clamped to the data.", examples=[{"name": "x", "shape": [3, 32, 32]}]
+    )
+    output: OutputSpec = Field(
+        description="The output, nudged towards the label.", examples=[{"name": "y", "classes": 10}]
+    )
+    defaults: DefaultsSpec = Field(
+        default_factory=DefaultsSpec,
+        description="Activation, gain and bias of states and edges that say nothing themselves.",
+        examples=[{"activation": "relu6", "gain": 0.6}],
+    )
+    states: dict[str, StateSpec] = Field(
+        default_factory=dict,
+        description="Hidden states by name, in order.",
+        json_schema_extra={"propertyNames": {"pattern": NAME_PATTERN}},
+        examples=[{"h1": {"channels": 64}}],
+    )
+    edges: list[EdgeField] = Field(
+        min_length=1, description="Weighted edges, in order.", examples=[[{"from": "x", "to": "y", "dense": {}}]]
+    )
+    init: InitSpec = Field(
+        default_factory=InitSpec,
+        description="Rule by which parameters are drawn before training.",
+        examples=[{"rule": "graph_aware"}],
+    )
+    dynamics: DynamicsSpec = Field(
+        default_factory=DynamicsSpec,
+        description="Schedule, sweeps and solver by which the network relaxes to its equilibrium.",
+        examples=[{"schedule": "coloring", "free_steps": 120, "nudged_steps": 50}],
+    )
+    learning: LearningSpec = Field(
+        default_factory=LearningSpec,
+        description="Estimator of the gradient, and the strength of the nudge.",
+        examples=[{"estimator": "centered", "beta": 0.1}],
+    )
+    training: TrainingSpec = Field(
+        default_factory=TrainingSpec,
+        description="Epochs, batches and optimiser.",
+        examples=[{"epochs": 300, "batch_size": 128, "learning_rate": 0.03}],
+    )
 
     _document: Document | None = PrivateAttr(default=None)
     _dropped_edges: set[int] = PrivateAttr(default_factory=set)
@@ -518,8 +664,10 @@ class Architecture(Model):
 
     def edge_location(self, index: int) -> Location:
         """Location in the file of the edge at ``index``, counting the edges that were left out."""
+        if not self._dropped_edges:
+            return ("edges", index)
         kept = (i for i in range(len(self.edges) + len(self._dropped_edges)) if i not in self._dropped_edges)
-        return ("edges", next(i for n, i in enumerate(kept) if n == index) if self._dropped_edges else index)
+        return ("edges", next(i for n, i in enumerate(kept) if n == index))
 
     def __eq__(self, other: object) -> bool:
         # Where it was read from does not make a network another one.
@@ -538,6 +686,17 @@ class Architecture(Model):
 
 def known_keys(at: Location) -> list[str]:
     """Keys that the language knows at a location, for 'did you mean'."""
+    fields = getattr(_model_at(at), "model_fields", {})
+    return [f.alias or name for name, f in fields.items()]
+
+
+def field_at(at: Location) -> FieldInfo | None:
+    """Field of the language at a location; None where there is none, or a name of the user's."""
+    fields: dict[str, FieldInfo] = getattr(_model_at(at[:-1]), "model_fields", {})
+    return next((f for name, f in fields.items() if (f.alias or name) == at[-1]), None)
+
+
+def _model_at(at: Location) -> Any:
     model: Any = Architecture
     for part in at:
         if model is None or isinstance(part, int):
@@ -545,7 +704,7 @@ def known_keys(at: Location) -> list[str]:
         if part == "bias":
             model = BiasSpec
         elif part == "edges":
-            model = EdgeSpec
+            model = edge_spec()
         elif part in KINDS:
             model = KINDS[str(part)]
         elif model is Architecture and part == "states":
@@ -553,6 +712,6 @@ def known_keys(at: Location) -> list[str]:
         elif model is dict:
             model = StateSpec
         else:
-            model = getattr(model, "model_fields", {})[part].annotation if part in model.model_fields else None
-    fields = getattr(model, "model_fields", {})
-    return [f.alias or name for name, f in fields.items()]
+            fields = getattr(model, "model_fields", {})
+            model = fields[part].annotation if part in fields else None
+    return model

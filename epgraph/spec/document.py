@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
 from epgraph.errors import Diagnostic, EpgraphError, Location
+from epgraph.source import Mark, Source
 
-MAX_BYTES = 16 * 2**20
+MAX_BYTES = 8 * 2**20
 MAX_DEPTH = 32
-MAX_VALUES = 2_000_000
+MAX_VALUES = 500_000
 MAX_DIGITS = 400
+"""What a file may hold at most: a network of 10,000 states takes a megabyte and 150,000 values. Values and what is said
+of them take about 700 bytes each, so that no file needs more than 500 MiB."""
 
 _INT = re.compile(r"[-+]?[0-9]+")
 _BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
@@ -32,11 +36,8 @@ _WORDS: dict[str, Any] = {
     **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
 }
 
-Mark = tuple[int, int]
-"""Line and column, both 1-based."""
 
-
-@dataclass
+@dataclass(slots=True)
 class _Node:
     """A parsed value; aliases share the node of their anchor until they are expanded."""
 
@@ -45,6 +46,7 @@ class _Node:
     items: list[_Node] | None = None
     entries: list[tuple[str, Mark, _Node]] | None = None
     size: int = 1
+    height: int = 1
 
 
 @dataclass
@@ -61,6 +63,10 @@ class Document:
         Mistakes that did not stop the parse (duplicate keys).
     assigned
         Locations whose value was set from outside (``--set``), and what to call that place.
+    ends
+        Where the text that begins at a position ends: that of a key where a block mapping begins with it.
+    source
+        The text itself.
     """
 
     name: str
@@ -69,6 +75,8 @@ class Document:
     keys: dict[Location, Mark] = field(default_factory=dict)
     problems: list[Diagnostic] = field(default_factory=list)
     assigned: dict[Location, str] = field(default_factory=dict)
+    ends: dict[Mark, Mark] = field(default_factory=dict)
+    source: Source | None = None
 
     def locate(self, diagnostic: Diagnostic) -> Diagnostic:
         """Give a diagnostic the position of its location, or of the nearest enclosing one."""
@@ -83,10 +91,17 @@ class Document:
             if at and assigned[: len(at)] == at and at not in self.values:
                 return diagnostic.located(place, None, None)
         if diagnostic.on_key and at in self.keys:
-            return diagnostic.located(self.name, *self.keys[at])
+            return self.point(diagnostic, self.keys[at])
         while at not in self.values and at:
             at = at[:-1]
-        return diagnostic.located(self.name, *self.values.get(at, (1, 1)))
+        if not at:
+            # The whole file: there is nothing to underline.
+            return diagnostic.located(self.name, *self.values.get((), (1, 1)), source=self.source)
+        return self.point(diagnostic, self.values[at])
+
+    def point(self, diagnostic: Diagnostic, mark: Mark) -> Diagnostic:
+        """Give a diagnostic a position in this file, with the end of the text that begins there."""
+        return diagnostic.located(self.name, *mark, self.ends.get(mark), self.source)
 
 
 def parse(text: str | bytes, name: str = "<text>") -> Document:
@@ -99,53 +114,77 @@ def parse(text: str | bytes, name: str = "<text>") -> Document:
         more than ``MAX_VALUES`` values.
     """
     if len(text) > MAX_BYTES:
-        raise EpgraphError(Diagnostic(f"the file is larger than {MAX_BYTES >> 20} MiB", file=name))
-    if isinstance(text, bytes):
+        hint = "a network of 10,000 states takes about one"
+        raise EpgraphError(Diagnostic(f"the file is larger than {MAX_BYTES >> 20} MiB", hint, file=name, rule="file"))
+    if isinstance(text, str):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            mark = Source(text).mark(error.start)
+            problem = Diagnostic("half of a character (a surrogate)", "remove it", rule="file")
+            raise EpgraphError(problem.located(name, *mark)) from None
+    else:
         content = text
         try:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            line = content.count(b"\n", 0, error.start) + 1
-            column = error.start - content.rfind(b"\n", 0, error.start)
-            raise EpgraphError(
-                Diagnostic("the file is not UTF-8 text", "save it as UTF-8", file=name, line=line, column=column)
-            ) from None
-    root, problems = _Parser(text, name).run()
-    document = Document(name, None, problems=problems)
+            raise EpgraphError(_not_utf8(content, error.start, name)) from None
+    document = Document(name, None, source=Source(text))
+    root = _Parser(text, document).run()
     document.data = _expand(root, document, ())
     return document
+
+
+def _not_utf8(content: bytes, offset: int, name: str) -> Diagnostic:
+    line = content.count(b"\n", 0, offset) + 1
+    begin = content.rfind(b"\n", 0, offset) + 1
+    # What stands before the first bad byte is text, and columns count its characters.
+    column = len(content[begin:offset].decode("utf-8-sig" if begin == 0 else "utf-8")) + 1
+    problem = Diagnostic("the file is not UTF-8 text", "save it as UTF-8", rule="file")
+    return problem.located(name, line, column, source=Source(content.decode("utf-8-sig", errors="replace")))
+
+
+def _events(text: str) -> Iterator[yaml.Event]:
+    # As yaml.parse, which asks for every event twice.
+    loader = (yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader)(text)
+    try:
+        while (event := loader.get_event()) is not None:
+            yield event
+    finally:
+        loader.dispose()
 
 
 class _Parser:
     """Builds nodes from events; keeps an explicit stack, so that no nesting can exhaust Python's."""
 
-    def __init__(self, text: str, name: str) -> None:
+    def __init__(self, text: str, document: Document) -> None:
         self.text = text
-        self.name = name
-        self.problems: list[Diagnostic] = []
+        self.document = document
 
-    def fail(self, message: str, hint: str = "", mark: Mark = (1, 1)) -> EpgraphError:
-        return EpgraphError([*self.problems, self.problem(message, hint, mark)])
+    def fail(self, message: str, hint: str = "", mark: Mark = (1, 1), rule: str = "yaml") -> EpgraphError:
+        return EpgraphError(self.document.point(Diagnostic(message, hint, rule=rule), mark))
 
-    def problem(self, message: str, hint: str, mark: Mark) -> Diagnostic:
-        return Diagnostic(message, hint, file=self.name, line=mark[0], column=mark[1])
-
-    def run(self) -> tuple[_Node, list[Diagnostic]]:
+    def run(self) -> _Node:
         try:
             root = self._build()
         except yaml.MarkedYAMLError as error:
             at = error.problem_mark or error.context_mark
             mark = (at.line + 1, at.column + 1) if at else (1, 1)
-            raise self.fail(f"this is not YAML: {error.problem or error.context}", _yaml_hint(error), mark) from None
+            assert self.document.source is not None, "parse gives the document its text"
+            character = self.document.source.line(mark[0])[mark[1] - 1 : mark[1]]
+            message = f"this is not YAML: {error.problem or error.context}"
+            raise self.fail(message, _yaml_hint(error, character), mark) from None
         except yaml.YAMLError as error:
-            # Characters that YAML forbids come with an offset instead of a mark.
-            offset = max(0, min(int(getattr(error, "position", 0)), len(self.text)))
-            line = self.text.count("\n", 0, offset) + 1
-            column = offset - self.text.rfind("\n", 0, offset)
-            raise self.fail("a character that YAML does not allow", "remove it", (line, column)) from None
+            # Characters that YAML forbids come with an offset, in bytes where libyaml reads, instead of a mark.
+            offset = max(0, int(getattr(error, "position", 0)))
+            if yaml.__with_libyaml__:
+                offset = len(self.text.encode()[:offset].decode(errors="ignore"))
+            assert self.document.source is not None, "parse gives the document its text"
+            mark = self.document.source.mark(offset)
+            raise self.fail("a character that YAML does not allow", "remove it", mark) from None
         if root is None:
             raise self.fail("the file is empty", "start with 'epgraph: 1'; see examples/")
-        return root, self.problems
+        return root
 
     def _build(self) -> _Node | None:
         root: _Node | None = None
@@ -153,6 +192,7 @@ class _Parser:
         stack: list[_Node] = []
         keys: list[tuple[str, Mark] | None] = []
         values = 0
+        ends = self.document.ends
 
         def place(node: _Node) -> None:
             nonlocal root
@@ -161,6 +201,8 @@ class _Parser:
                 return
             parent = stack[-1]
             parent.size += node.size
+            if node.height >= parent.height:
+                parent.height = node.height + 1
             if parent.items is not None:
                 parent.items.append(node)
             elif keys[-1] is None:
@@ -172,11 +214,12 @@ class _Parser:
                 parent.entries.append((*keys[-1], node))
                 keys[-1] = None
 
-        loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
         documents = 0
-        for event in yaml.parse(self.text, Loader=loader):
+        for event in _events(self.text):
             assert event.start_mark is not None, "both of PyYAML's parsers set marks"
+            assert event.end_mark is not None, "both of PyYAML's parsers set marks"
             mark = (event.start_mark.line + 1, event.start_mark.column + 1)
+            end = (event.end_mark.line + 1, event.end_mark.column + 1)
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
@@ -185,9 +228,14 @@ class _Parser:
                 target = anchors.get(event.anchor)
                 if target is None or target in stack:
                     what = "refers to itself" if target else "has no anchor before it"
-                    raise self.fail(f"the alias '*{event.anchor}' {what}", "write the value out", mark)
+                    ends.setdefault(mark, end)
+                    name = (event.anchor or "")[:64]
+                    raise self.fail(f"the alias '*{name}' {what}", "write the value out", mark, "alias")
                 values += target.size
-                place(_Node(mark, target.scalar, target.items, target.entries, target.size))
+                if len(stack) + target.height > MAX_DEPTH:
+                    raise self.too_deep(mark)
+                ends.setdefault(mark, end)
+                place(_Node(mark, target.scalar, target.items, target.entries, target.size, target.height))
             elif isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
                 values += 1
                 if event.tag is not None:
@@ -197,9 +245,11 @@ class _Parser:
                         mark,
                     )
                 if isinstance(event, yaml.ScalarEvent):
+                    if end != mark:
+                        ends.setdefault(mark, end)
                     node = _Node(mark, self._scalar(event, mark, is_key=bool(keys) and keys[-1] is None))
                 elif len(stack) >= MAX_DEPTH:
-                    raise self.fail(f"nested deeper than {MAX_DEPTH} levels", "a network needs about five", mark)
+                    raise self.too_deep(mark)
                 elif isinstance(event, yaml.SequenceStartEvent):
                     node = _Node(mark, items=[])
                 else:
@@ -215,12 +265,16 @@ class _Parser:
             elif isinstance(event, yaml.CollectionEndEvent):
                 node = stack.pop()
                 keys.pop()
+                # A flow collection ends with its bracket; the end of a block one is only known to be before the next.
+                if end != mark:
+                    ends.setdefault(node.mark, end)
                 place(node)
             if values > MAX_VALUES:
                 raise self.fail(
                     f"the file holds more than {MAX_VALUES:,} values once its aliases are expanded",
                     "write smaller pieces, without nested aliases",
                     mark,
+                    "too-large",
                 )
         return root
 
@@ -230,7 +284,10 @@ class _Parser:
         try:
             return plain_scalar(event.value)
         except ValueError as error:
-            raise self.fail(str(error), "", mark) from None
+            raise self.fail(str(error), "a number of the language needs about ten", mark, "too-large") from None
+
+    def too_deep(self, mark: Mark) -> EpgraphError:
+        return self.fail(f"nested deeper than {MAX_DEPTH} levels", "a network needs about five", mark, "too-large")
 
 
 def plain_scalar(text: str) -> Any:
@@ -257,13 +314,15 @@ def _expand(node: _Node, document: Document, at: Location) -> Any:
         if key in mapping:
             first = document.keys[place]
             document.problems.append(
-                Diagnostic(
-                    f"duplicate name '{key[:64]}'",
-                    f"it is already used at line {first[0]}, column {first[1]}",
-                    place,
-                    file=document.name,
-                    line=mark[0],
-                    column=mark[1],
+                document.point(
+                    Diagnostic(
+                        f"duplicate name '{key[:64]}'",
+                        f"it is already used at line {first[0]}, column {first[1]}",
+                        place,
+                        on_key=True,
+                        rule="duplicate-name",
+                    ),
+                    mark,
                 )
             )
             continue
@@ -272,12 +331,19 @@ def _expand(node: _Node, document: Document, at: Location) -> Any:
     return mapping
 
 
-def _yaml_hint(error: yaml.MarkedYAMLError) -> str:
-    problem = error.problem or ""
-    if "\\t" in problem:
+def _yaml_hint(error: yaml.MarkedYAMLError, character: str) -> str:
+    problem, begin = error.problem or "", error.context_mark
+    began = f"at line {begin.line + 1}, column {begin.column + 1}" if begin else ""
+    if character == "\t":
         return "indent with spaces, not tabs"
+    if "cannot start any token" in problem:
+        return f"put text that begins with '{character}' in quotes"
     if "mapping values" in problem:
         return "put text that holds ': ' in quotes, or check the indentation"
+    if "quoted scalar" in (error.context or "") and began:
+        return f"the text in quotes that begins {began} does not end"
+    if "expected ',' or" in problem and began:
+        return f"check commas here, and the bracket that opens {began}"
     if "expected ',' or" in problem or "did not find expected" in problem:
         return "check brackets, commas and indentation around this line"
     return "check the quotes, brackets and indentation here"

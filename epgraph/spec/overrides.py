@@ -22,7 +22,9 @@ def override(document: Document, assignments: list[str]) -> None:
         path, equals, text = assignment.partition("=")
         at: Location = tuple(int(p) if p.isdigit() else p for p in path.strip().split("."))
         if not equals or not all(part != "" for part in at):
-            raise EpgraphError(f"--set {assignment}: expected KEY.PATH=VALUE", "e.g. --set learning.beta=0.2")
+            raise EpgraphError(
+                f"--set {assignment}: expected KEY.PATH=VALUE", "e.g. --set learning.beta=0.2", "override"
+            )
         value = parse(text, f"--set {path}").data if text.strip() else None
         _assign(document.data, at, value, assignment)
         document.values = {k: v for k, v in document.values.items() if k[: len(at)] != at}
@@ -41,6 +43,7 @@ def _assign(data: Any, at: Location, value: Any, assignment: str) -> None:
                 Diagnostic(
                     f"--set {assignment}: there is no '{path_text(at[: depth + 1])}' in the file",
                     "name keys as in the file, list positions from 0; e.g. edges.0.gain=0.7",
+                    rule="override",
                 )
             )
     last = at[-1]
@@ -51,4 +54,5 @@ def _assign(data: Any, at: Location, value: Any, assignment: str) -> None:
         raise EpgraphError(
             f"--set {assignment}: '{path_text(at)}' cannot be set",
             "name keys as in the file, list positions from 0; e.g. edges.0.gain=0.7",
+            "override",
         )

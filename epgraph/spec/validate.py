@@ -8,11 +8,15 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from epgraph.errors import Diagnostic, EpgraphError, Location, nearest
-from epgraph.spec.architecture import LANGUAGE, Architecture, known_keys
-from epgraph.spec.document import Document
+from epgraph.edges import KINDS
+from epgraph.errors import RULES, Diagnostic, EpgraphError, Location, nearest
+from epgraph.spec.architecture import LANGUAGE, Architecture, field_at, known_keys
+from epgraph.spec.document import Document, plain_scalar
 
 _TAGS = ("<flag>", "<options>", "<number>", "<pair>", "<word>")
+
+MOST = 1000
+"""Mistakes that are explained before it only says how many more there are."""
 
 _EXPECTED = {
     "int_type": "an integer",
@@ -30,6 +34,28 @@ _EXPECTED = {
 }
 
 
+_NAMES = (("states",), ("input",), ("output",), ("input", "name"), ("output", "name"))
+
+# What the ends of an edge are called in Python.
+_PYTHON = {"source": "from", "target": "to"}
+
+_SIGNS = {"greater_than": ">", "greater_than_equal": "≥", "less_than": "<", "less_than_equal": "≤"}
+
+# An error of pydantic by the rule that it breaks; one of our own is named like the rule.
+_RULES = {
+    **dict.fromkeys(_EXPECTED, "wrong-type"),
+    **dict.fromkeys(_SIGNS, "out-of-range"),
+    **dict.fromkeys(("too_short", "too_long", "string_too_short", "string_too_long"), "wrong-length"),
+    "finite_number": "out-of-range",
+    "extra_forbidden": "unknown-key",
+    "missing": "missing-key",
+    "literal_error": "unknown-value",
+    "word": "unknown-value",
+    "pair": "wrong-length",
+    "string_pattern_mismatch": "not-a-name",
+}
+
+
 def validate(document: Document) -> tuple[Architecture | None, list[Diagnostic]]:
     """Validate a document against the language.
 
@@ -44,7 +70,8 @@ def validate(document: Document) -> tuple[Architecture | None, list[Diagnostic]]
     problems = list(document.problems)
     data = document.data
     if not isinstance(data, dict):
-        problems.append(Diagnostic(f"expected a mapping of keys, found {describe(data)}", "start with 'epgraph: 1'"))
+        message = f"expected a mapping of keys, found {describe(data)}"
+        problems.append(Diagnostic(message, "start with 'epgraph: 1'", rule="wrong-type"))
         return None, [document.locate(p) for p in problems]
     newer = _newer_language(data.get("epgraph"))
     if newer:
@@ -54,56 +81,132 @@ def validate(document: Document) -> tuple[Architecture | None, list[Diagnostic]]
         architecture = Architecture.model_validate(data)
     except ValidationError as error:
         details = error.errors(include_url=False)
-        problems += [explain(d) for d in details]
-        rest, bad_edges = _without(data, details)
-        try:
-            architecture = Architecture.model_validate(rest)
-        except ValidationError:
-            architecture = None
+        problems += [explain(d) for d in details[:MOST]]
+        if len(details) > MOST:
+            problems.append(_more(details))
         else:
-            architecture._dropped_edges = bad_edges
-            architecture._partial = True
+            architecture = _remains(data, details)
     if architecture is not None:
         architecture._document = document
     return architecture, [document.locate(p) for p in problems]
+
+
+def _remains(data: dict[str, Any], details: list[ErrorDetails]) -> Architecture | None:
+    """What is left of a network without the parts at fault; None where too little is."""
+    # Without the names of states nothing can be said about the ends of edges.
+    if any(d["loc"] in _NAMES for d in details):
+        return None
+    rest, bad_edges = _without(data, details)
+    try:
+        architecture = Architecture.model_validate(rest)
+    except ValidationError:
+        return None
+    architecture._dropped_edges = bad_edges
+    architecture._partial = True
+    return architecture
+
+
+def _more(details: list[ErrorDetails]) -> Diagnostic:
+    at = tuple(part for part in details[MOST]["loc"] if part not in _TAGS)
+    return Diagnostic(
+        f"{len(details) - MOST:,} more mistakes from here on", "mend the others first", at, rule="too-large"
+    )
 
 
 def explain(error: ErrorDetails) -> Diagnostic:
     """Turn one of pydantic's errors into a diagnostic in the language's own terms."""
     at: Location = tuple(part for part in error["loc"] if part not in _TAGS)
     kind, value, ctx = error["type"], error["input"], error.get("ctx", {})
+    own = kind.replace("_", "-")
+    # What a kind of edges refuses of its own options is how they go together.
+    rule = _RULES.get(kind, own if own in RULES else "conflicting-keys")
     if kind == "extra_forbidden":
         key = str(at[-1])
-        return Diagnostic(f"unknown key '{key[:64]}'", nearest(key, known_keys(at[:-1])), at, on_key=True)
+        return Diagnostic(f"unknown key '{key[:64]}'", _key_hint(key, at[:-1]), at, on_key=True, rule=rule)
     if kind == "missing":
         key = str(at[-1])
-        return Diagnostic(f"missing key '{key}'", _example(at), at[:-1])
+        return Diagnostic(f"missing key '{key}'", _example(at), at[:-1], rule=rule)
     if kind in _EXPECTED:
-        return Diagnostic(f"'{_last_key(at)}' expects {_EXPECTED[kind]}, found {describe(value)}", "", at)
+        expected = f"'{_last_key(at)}' expects {_EXPECTED[kind]}, found {describe(value)}"
+        return Diagnostic(expected, _instead(kind, value, at), at, rule=rule)
     if kind == "literal_error":
+        if isinstance(value, str) and value == str(ctx["expected"]):
+            message = f"'{_last_key(at)}' expects {ctx['expected']}, found {describe(value)}"
+            return Diagnostic(message, f"write {value} without quotes", at, rule=rule)
         return Diagnostic(
             f"'{_last_key(at)}' expects {ctx['expected']}, found {describe(value)}",
             nearest(value, [w.strip("'") for w in str(ctx["expected"]).replace(" or ", ", ").split(", ")])
             if isinstance(value, str)
             else "",
             at,
+            rule=rule,
         )
-    if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
-        sign = {"greater_than": ">", "greater_than_equal": "≥", "less_than": "<", "less_than_equal": "≤"}[kind]
+    if kind in _SIGNS:
         bound = next(ctx[key] for key in ("gt", "ge", "lt", "le") if key in ctx)
-        return Diagnostic(f"'{_last_key(at)}' must be {sign} {_number(bound)}, found {describe(value)}", "", at)
+        must = f"'{_last_key(at)}' must be {_SIGNS[kind]} {_number(bound)}, found {describe(value)}"
+        return Diagnostic(must, "", at, rule=rule)
     if kind == "string_pattern_mismatch":
         return Diagnostic(
             f"{describe(value)} is not a name",
             "a name is a letter followed by at most 63 letters, digits or '_'",
             at,
+            rule=rule,
         )
-    if kind in ("too_short", "too_long"):
+    if kind in ("too_short", "too_long", "string_too_short", "string_too_long"):
         bound = ctx.get("min_length", ctx.get("max_length"))
-        least = "at least" if kind == "too_short" else "at most"
-        return Diagnostic(f"'{_last_key(at)}' needs {least} {bound} entries, found {ctx.get('actual_length')}", "", at)
+        least = "at least" if kind.endswith("short") else "at most"
+        one, many, length = ("entry", "entries", ctx.get("actual_length"))
+        if isinstance(value, str):
+            one, many, length = ("character", "characters", len(value))
+        needs = f"'{_last_key(at)}' needs {least} {bound} {one if bound == 1 else many}, found {length}"
+        return Diagnostic(needs, _example(at) if at else "", at, rule=rule)
     hint = str(ctx.get("hint", ""))
-    return Diagnostic(error["msg"], hint, at)
+    return Diagnostic(error["msg"], hint, at, rule=rule)
+
+
+def _key_hint(key: str, at: Location) -> str:
+    """Hint for a key that is not known at a location: the place where it belongs, or the nearest that is known."""
+    if key == "<<":
+        return "YAML 1.2 has no merge keys; write the keys out, or give the whole value an alias"
+    if key.isdigit():
+        return "a decimal point is '.', and keys are followed by ':'"
+    if len(at) == 2 and at[0] == "edges":
+        if key in ("kind", "type"):
+            return "the kind is a key itself, with its options: e.g. dense: {}"
+        if key in _PYTHON:
+            return f"did you mean '{_PYTHON[key]}'?"
+        kinds = [name for name, kind in KINDS.items() if key in kind.model_fields]
+        if kinds:
+            return f"it is an option of {' and '.join(kinds)}: write it inside, e.g. {kinds[0]}: {{{key}: …}}"
+    if len(at) <= 1:
+        sections = [name for name in Architecture.model_fields if (name,) != at and key in known_keys((name,))]
+        if sections:
+            return f"it belongs into {' or '.join(map(repr, sections[:3]))}"
+    return nearest(key, known_keys(at))
+
+
+def _instead(kind: str, value: object, at: Location) -> str:
+    """Hint for a value of the wrong type: what the same would be in the type that is expected."""
+    if kind in ("model_type", "model_attributes_type", "dict_type", "list_type", "tuple_type"):
+        return _example(at)
+    if not isinstance(value, str):
+        return ""
+    if kind == "bool_type":
+        meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(value.lower())
+        return f"write {meant}" if meant else ""
+    if kind in ("int_type", "float_type", "finite_number"):
+        read = _plain(value)
+        whole = isinstance(read, int) or (kind != "int_type" and isinstance(read, float))
+        if whole and not isinstance(read, bool):
+            return f"write {value.strip()} without quotes"
+    return ""
+
+
+def _plain(text: str) -> object:
+    try:
+        return plain_scalar(text.strip())
+    except ValueError:
+        return None
 
 
 def describe(value: object) -> str:
@@ -139,6 +242,7 @@ def _newer_language(version: object) -> Diagnostic | None:
             f"this file is written in language version {version}, and this epgraph reads version {LANGUAGE}",
             "upgrade epgraph",
             ("epgraph",),
+            rule="version",
         )
     return None
 
@@ -156,6 +260,8 @@ def _example(at: Location) -> str:
         "epgraph": "write 'epgraph: 1' at the top",
         "input": "e.g. input: {name: x, shape: [3, 32, 32]}",
         "output": "e.g. output: {name: y, classes: 10}",
+        "states": "e.g. states: {h1: {channels: 64}}",
+        "edge": "e.g. {from: x, to: y, dense: {}}",
         "edges": "e.g. edges: [{from: x, to: y, dense: {}}]",
         "from": "an edge needs both ends: from and to",
         "to": "an edge needs both ends: from and to",
@@ -164,7 +270,19 @@ def _example(at: Location) -> str:
         "kernel": "e.g. kernel: 3",
         "kind": "e.g. kind: average",
     }
-    return examples.get(str(at[-1]), "")
+    last = str(at[-1])
+    if len(at) == 3 and at[0] == "edges" and last in KINDS:
+        needed = [name for name, option in KINDS[last].model_fields.items() if option.is_required()]
+        example = {name: (KINDS[last].model_fields[name].examples or ["…"])[0] for name in needed}
+        return f"e.g. {last}: {{{', '.join(f'{name}: {value}' for name, value in example.items())}}}"
+    if len(at) == 2 and at[0] == "states":
+        return f"e.g. {last}: {{channels: 64}}"
+    if len(at) == 2 and at[0] == "edges":
+        last = "edge"
+    field = field_at(at)
+    if last not in examples and field is not None and field.examples:
+        return f"e.g. {last}: {field.examples[0]}"
+    return examples.get(last, "")
 
 
 def _without(data: dict[str, Any], errors: list[ErrorDetails]) -> tuple[dict[str, Any], set[int]]:

@@ -31,6 +31,7 @@ from epgraph.edges import (
     Skip,
 )
 from epgraph.engine.reference import mapped
+from epgraph.verify import verify_kind
 
 GEOMETRIES = [
     Conv(kernel=kernel, stride=stride, padding=padding, pool=pool)
@@ -155,37 +156,16 @@ def test_every_combination_of_options(case: Case) -> None:
     kind, source, target = case
     torch.manual_seed(0)
     _is_the_oracles(kind, source, target)
-    if kind.is_linear:
-        _adjoint_is_one(kind, source, target)
-    _derivatives_are_those_of_phi(kind, source, target)
-    _pairs_are_the_two_states(kind, source, target)
-    _results_are_new(kind, source, target)
-    inferred = kind.source_shape(target, source[0])
-    assert inferred in (None, source), "the only source that gives the target"
+    assert verify_kind(kind, [(source, target)]) == []
 
 
-def test_adjoint_identity() -> None:
-    """⟨A s, t⟩ = ⟨s, Aᵀ t⟩ for every linear kind, odd and even sizes, strides 1 to 3."""
-    for kind, source, target in LINEAR:
-        _adjoint_is_one(kind, source, target)
-
-
-def test_derivatives_of_phi() -> None:
-    """adjoint = ∂⟨t, A(s)⟩/∂s and weight_gradient = ∂⟨t, A(s)⟩/∂w, max pooling included."""
-    for kind, source, target in CASES:
-        _derivatives_are_those_of_phi(kind, source, target)
-
-
-def test_pairs_are_the_two_states() -> None:
-    """The pair maps act on s⁺ and s⁻ as the plain maps do."""
-    for kind, source, target in CASES:
-        _pairs_are_the_two_states(kind, source, target)
-
-
-def test_results_are_new_tensors() -> None:
-    """The engine writes into what an edge returns; it must never be the state itself."""
-    for kind, source, target in CASES:
-        _results_are_new(kind, source, target)
+def test_every_case_is_what_it_says() -> None:
+    """Adjoints, gradients, pairs, costs, recording: all that is asked of a user's kind, in all geometries."""
+    by_options: dict[str, list[Case]] = {}
+    for case in CASES:
+        by_options.setdefault(repr(case[0]), []).append(case)
+    for cases in by_options.values():
+        assert verify_kind(cases[0][0], [(source, target) for _, source, target in cases]) == []
 
 
 def _is_the_oracles(kind: EdgeKind, source: Shape, target: Shape) -> None:
@@ -195,49 +175,6 @@ def _is_the_oracles(kind: EdgeKind, source: Shape, target: Shape) -> None:
     torch.testing.assert_close(
         made.flatten(1), mapped(kind, weight, s, target).flatten(1), rtol=1e-12, atol=1e-12, msg=str(kind)
     )
-
-
-def _adjoint_is_one(kind: EdgeKind, source: Shape, target: Shape) -> None:
-    weight, s, t = _draw(kind, source, target)
-    made = kind.forward(weight, s, target)
-    assert made.shape == t.shape, (kind, source)
-    left = (made * t).sum()
-    back = kind.adjoint(weight, t, None, source)
-    assert back.shape == s.shape, (kind, source)
-    assert abs(left - (s * back).sum()) <= 1e-12 * max(made.norm() * t.norm(), s.norm() * back.norm()), (kind, source)
-
-
-def _derivatives_are_those_of_phi(kind: EdgeKind, source: Shape, target: Shape) -> None:
-    weight, s, t = _draw(kind, source, target)
-    inputs = [s.requires_grad_()] + ([weight.requires_grad_()] if weight is not None else [])
-    phi = (kind.forward(weight, s, target) * t).sum()
-    by_autograd = torch.autograd.grad(phi, inputs)
-    with torch.no_grad():
-        torch.testing.assert_close(
-            kind.adjoint(weight, t, s, source), by_autograd[0], rtol=1e-11, atol=1e-12, msg=str(kind)
-        )
-        if weight is not None:
-            torch.testing.assert_close(
-                kind.weight_gradient(weight, s, t, source), by_autograd[1], rtol=1e-11, atol=1e-12, msg=str(kind)
-            )
-
-
-def _pairs_are_the_two_states(kind: EdgeKind, source: Shape, target: Shape) -> None:
-    weight, c_s, c_t = _draw(kind, source, target)
-    _, o_s, o_t = _draw(kind, source, target)
-    pair_s, pair_t = torch.cat((c_s, o_s)), torch.cat((c_t, o_t))
-    common, odd = kind.forward_pair(weight, pair_s, target).chunk(2)
-    for sign in (1, -1):
-        s, t = c_s + sign * o_s, c_t + sign * o_t
-        torch.testing.assert_close(common + sign * odd, kind.forward(weight, s, target))
-        back, odd_back = kind.adjoint_pair(weight, pair_t, pair_s, source).chunk(2)
-        torch.testing.assert_close(back + sign * odd_back, kind.adjoint(weight, t, s, source))
-    if weight is not None:
-        plus = kind.weight_gradient(weight, c_s + o_s, c_t + o_t, source)
-        minus = kind.weight_gradient(weight, c_s - o_s, c_t - o_t, source)
-        torch.testing.assert_close(
-            kind.weight_contrast(weight, pair_s, pair_t, source), 0.5 * (plus - minus), rtol=1e-10, atol=1e-10
-        )
 
 
 def test_contrast_survives_a_tiny_odd_part() -> None:
@@ -267,16 +204,6 @@ def test_ties_go_to_the_first_index() -> None:
     expected[0, 0, ::2, ::2] = 1
     weight = torch.ones(1, 1, 1, 1, dtype=torch.float64)
     torch.testing.assert_close(kind.adjoint(weight, t, s, (1, 4, 4)), expected)
-
-
-def _results_are_new(kind: EdgeKind, source: Shape, target: Shape) -> None:
-    weight, s, t = _draw(kind, source, target)
-    for made, before in (
-        (kind.forward(weight, s, target), s),
-        (kind.adjoint(weight, t, s, source), t),
-        (kind.forward_pair(weight, s, target), s),
-    ):
-        assert made.untyped_storage().data_ptr() != before.untyped_storage().data_ptr(), kind
 
 
 def test_macs_count_multiplications() -> None:

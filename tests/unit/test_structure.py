@@ -14,13 +14,14 @@ ROOT = Path(__file__).parents[2] / "epgraph"
 # Each may import from what stands before it, and from itself. `draw` stands beside the engine.
 ORDER = (
     "version",
+    "source",
     "errors",
     "activations",
     "costs",
-    "registry",
-    "verify",
     "edges",
     "spec",
+    "registry",
+    "verify",
     "graph",
     "passes",
     "emit",
@@ -31,7 +32,7 @@ ORDER = (
 )
 ALLOWED = {name: set(ORDER[: i + 1]) for i, name in enumerate(ORDER)}
 ALLOWED["draw"] = {*ORDER[: ORDER.index("passes") + 1], "draw"}
-ALLOWED["data"] = {"errors", "data"}
+ALLOWED["data"] = {"source", "errors", "data"}
 ALLOWED["cli"] |= {"draw"}
 
 

@@ -1,4 +1,4 @@
-"""Checks that an activation or a cost is what it says; the built-in ones are held to the same.
+"""Checks that an activation or a cost is what it says.
 
 Everything in float64 unless said otherwise, on fixed random numbers.
 """
@@ -6,11 +6,11 @@ Everything in float64 unless said otherwise, on fixed random numbers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from epgraph.activations import Activation
 from epgraph.costs import Cost
-from epgraph.errors import Diagnostic, EpgraphError
+from epgraph.verify.common import raise_all, recorded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +40,7 @@ def verify_activation(activation: Activation, alpha: float = 1.0) -> list[str]:
         With everything that is wrong.
     """
     remarks: list[str] = []
-    _raise(activation.label, _activation_problems(activation, alpha, remarks))
+    raise_all(activation.label, _activation_problems(activation, alpha, remarks))
     return remarks
 
 
@@ -55,17 +55,7 @@ def verify_cost(cost: Cost, units: int = 5) -> None:
     EpgraphError
         With everything that is wrong.
     """
-    _raise(type(cost).__name__, _cost_problems(cost, units))
-
-
-def _raise(name: str, problems: Iterator[str]) -> None:
-    found: list[str] = []
-    try:
-        found += problems
-    except Exception as error:  # it is the user's own code that fails
-        found.append(f"{type(error).__name__}: {error}")
-    if found:
-        raise EpgraphError(Diagnostic(f"{name}: {problem}") for problem in found)
+    raise_all(type(cost).__name__, _cost_problems(cost, units))
 
 
 def _activation_problems(activation: Activation, alpha: float, remarks: list[str]) -> Iterator[str]:
@@ -105,9 +95,9 @@ def _activation_problems(activation: Activation, alpha: float, remarks: list[str
         remarks.append("without 'inverse' it cannot be used with dynamics.flow")
     if activation.holomorphic:
         yield from _holomorphic(sigma, x[::24])
-    yield from _recorded(lambda t: activation.apply_(t, alpha), "apply_")
-    yield from _recorded(lambda t: activation.pair(t, t, alpha), "pair")
-    yield from _recorded(lambda t: activation.self_energy(t, alpha), "self_energy")
+    yield from recorded(lambda t: activation.apply_(t, alpha), "apply_")
+    yield from recorded(lambda t: activation.pair(t, t, alpha), "pair")
+    yield from recorded(lambda t: activation.self_energy(t, alpha), "self_energy")
 
 
 def _self_energy(activation: Activation, alpha: float, x: Tensor, slope: Tensor) -> Iterator[str]:
@@ -190,8 +180,8 @@ def _cost_problems(cost: Cost, units: int) -> Iterator[str]:
         apart = (common + sign * odd - cost.gradient(s + sign * o, y)).abs()
         if bool((apart > 1e-10 * (1 + gradient.abs())).any()):
             yield f"gradient_pair is not the gradient at c {'+−'[sign < 0]} o: off by {float(apart.max()):.2g}"
-    yield from _recorded(lambda t: cost.gradient(t, t), "gradient")
-    yield from _recorded(lambda t: cost.gradient_pair(t, t, t), "gradient_pair")
+    yield from recorded(lambda t: cost.gradient(t, t), "gradient")
+    yield from recorded(lambda t: cost.gradient_pair(t, t, t), "gradient_pair")
 
 
 def _derivative(function: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
@@ -211,15 +201,3 @@ def _jump(sigma: Callable[[Tensor], Tensor], step: float) -> float:
     # Off zero and off whole numbers, where kinks like to be.
     grid = torch.arange(-FURTHEST, FURTHEST, step, dtype=torch.float64) + 0.3 * step
     return float(_derivative(sigma, grid).diff().abs().max())
-
-
-def _recorded(function: Callable[[Any], Any], name: str) -> Iterator[str]:
-    """torch.fx hands the method a stand-in for a tensor."""
-    from torch import fx
-
-    try:
-        graph = fx.Graph()
-        tracer = fx.proxy.GraphAppendingTracer(graph)
-        function(fx.Proxy(graph.placeholder("x"), tracer))
-    except Exception as error:
-        yield f"{name} cannot be recorded by torch.fx: {type(error).__name__}: {str(error).splitlines()[0][:200]}"

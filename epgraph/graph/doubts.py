@@ -1,0 +1,166 @@
+"""What is legal but doubtful in a network: warnings for a person, each with what to do about it."""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+
+from epgraph.errors import Diagnostic, Location, listed
+from epgraph.graph.network import Edge, NetworkGraph
+from epgraph.graph.rules import CLAMPED, DIFFERENTIATED
+from epgraph.graph.schedule import Schedule
+
+STABLE = (0.1, 0.4)
+"""Range of β that trained stably in the paper; from 0.8 on nothing was learnt, and far below training was unstable."""
+
+
+def doubts(graph: NetworkGraph, schedule: Schedule) -> list[Diagnostic]:
+    """Return a warning for everything in a network that is allowed, and that may not be what was meant."""
+    return [
+        *_not_proper(graph, schedule),
+        *_beta(graph),
+        *_learning_rate(graph),
+        *_edges(graph),
+        *_too_few_steps(graph, schedule),
+    ]
+
+
+def _not_proper(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnostic]:
+    if not schedule.conflicts:
+        return
+    named = listed([f"{edge.source} and {edge.target}" for edge in schedule.conflicts])
+    yield _warning(
+        "not-proper",
+        f"schedule {schedule.name} moves states together that share an edge ({named}), so that the energy may rise",
+        "schedule: coloring keeps them apart",
+        ("dynamics", "schedule"),
+    )
+
+
+def _beta(graph: NetworkGraph) -> Iterator[Diagnostic]:
+    learning, (low, high) = graph.architecture.learning, STABLE
+    if learning.estimator in CLAMPED | DIFFERENTIATED or low <= learning.beta <= high:
+        return
+    found = "smaller ones were unstable there" if learning.beta < low else "from 0.8 on nothing was learnt there"
+    yield _warning(
+        "beta",
+        f"beta {learning.beta:g} is outside of {low:g} to {high:g}, where training was stable in the paper; {found}",
+        "e.g. beta: 0.2",
+        ("learning", "beta"),
+    )
+
+
+def _learning_rate(graph: NetworkGraph) -> Iterator[Diagnostic]:
+    training = graph.architecture.training
+    if training.min_learning_rate > training.learning_rate > 0:
+        yield _warning(
+            "learning-rate",
+            f"the learning rate rises from {training.learning_rate:g} to min_learning_rate "
+            f"{training.min_learning_rate:g} while training",
+            f"e.g. min_learning_rate: {training.learning_rate / 100:g}",
+            ("training", "learning_rate"),
+        )
+
+
+def _edges(graph: NetworkGraph) -> Iterator[Diagnostic]:
+    architecture = graph.architecture
+    seen: dict[tuple[str, str], list[Edge]] = {}
+    zero: list[str] = []
+    for index, edge in enumerate(graph.edges.values()):
+        at = (*architecture.edge_location(index), edge.kind.name)
+        missing = edge.kind.dropped(graph.states[edge.source].shape)
+        if missing:
+            yield _warning(
+                "dropped-pixels",
+                f"{edge.kind.name} {edge.source}→{edge.target} drops pixels: {missing}",
+                "change padding, stride or size if they should count",
+                at,
+            )
+        if edge.weight_shape is not None and edge.weight_scale == 0:
+            if architecture.edges[index].gain is None:
+                zero.append(edge.name)
+            else:
+                yield _zero_gain([edge.name], (*at[:-1], "gain"))
+        before = seen.setdefault((edge.source, edge.target), [])
+        twin = next((other for other in before if other.kind == edge.kind), None)
+        if twin is not None:
+            yield _warning(
+                "twin-edges",
+                f"edge '{edge.name}' computes the same as '{twin.name}': the sum of two such edges is one",
+                "remove one of them, or give them different options",
+                at,
+            )
+        before.append(edge)
+    if zero:
+        yield _zero_gain(zero, ("defaults", "gain"))
+
+
+def _zero_gain(names: list[str], at: Location) -> Diagnostic:
+    weights = "weight of edge" if len(names) == 1 else "weights of edges"
+    return _warning(
+        "zero-gain",
+        f"gain 0 makes 0 of the initial {weights} {listed(names)}, so that no signal passes",
+        "give a gain above 0, such as 0.5",
+        at,
+    )
+
+
+def _too_few_steps(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnostic]:
+    architecture = graph.architecture
+    phases = [("free_steps", graph.input.name, "the input")]
+    if architecture.learning.estimator not in DIFFERENTIATED:
+        phases.append(("nudged_steps", graph.output.name, "the nudge"))
+    for key, start, what in phases:
+        steps = getattr(architecture.dynamics, key)
+        late = {name: n for name, n in _arrivals(graph, schedule, start).items() if n > steps}
+        if late:
+            most = max(late.values())
+            yield _warning(
+                "too-few-steps",
+                f"{key} {steps} is too few for {what} to reach {_states(late)}: that takes {most} sweeps",
+                f"{key}: {most} or more",
+                ("dynamics", key),
+            )
+
+
+def _arrivals(graph: NetworkGraph, schedule: Schedule, start: str) -> dict[str, int]:
+    """Sweep in which something that begins at ``start`` is first felt, by state that it reaches."""
+    turns: dict[str, list[int]] = {}
+    for turn, names in enumerate(schedule.classes):
+        for name in names:
+            turns.setdefault(name, []).append(turn)
+    neighbours: dict[str, list[str]] = {}
+    for edge in graph.edges.values():
+        neighbours.setdefault(edge.source, []).append(edge.target)
+        if not graph.reads_out(edge) or start == graph.output.name:
+            neighbours.setdefault(edge.target, []).append(edge.source)
+    length = len(schedule.classes)
+    # The nudge is felt at the output when that moves, the input from the beginning.
+    first = turns[start][0] if start in turns else -1
+    felt = {start: first}
+    queue = [(first, start)]
+    while queue:
+        now, name = heapq.heappop(queue)
+        if now > felt[name]:
+            continue
+        for other in neighbours.get(name, ()):
+            if other not in turns:
+                continue
+            own = turns[other]
+            sweep, turn = divmod(now, length)
+            after = bisect_right(own, turn)
+            then = sweep * length + own[after] if after < len(own) else (sweep + 1) * length + own[0]
+            if then < felt.get(other, then + 1):
+                felt[other] = then
+                heapq.heappush(queue, (then, other))
+    return {name: turn // length + 1 for name, turn in felt.items() if name != start}
+
+
+def _states(names: Iterable[str]) -> str:
+    found = list(names)
+    return f"state{'s' * (len(found) > 1)} {listed(found)}"
+
+
+def _warning(rule: str, message: str, hint: str, at: Location) -> Diagnostic:
+    return Diagnostic(message, hint, at, severity="warning", rule=rule)

@@ -1,0 +1,57 @@
+"""What the checks share: every problem in one error, and whether torch.fx can record a method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from epgraph.errors import Diagnostic, EpgraphError
+
+
+def raise_all(name: str, problems: Iterable[str]) -> None:
+    """Raise all problems that there are; what the user's own code raises is one of them."""
+    found: list[str] = []
+    try:
+        found.extend(problems)
+    except Exception as error:  # it is the user's own code that fails
+        found.append(said(error))
+    if found:
+        raise EpgraphError(Diagnostic(f"{name}: {problem}", rule="verify") for problem in found)
+
+
+def said(error: Exception) -> str:
+    """Type and first line of an exception."""
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0][:200]}" if text else type(error).__name__
+
+
+def recorded(function: Callable[..., Any], name: str, arguments: int = 1) -> Iterator[str]:
+    """torch.fx hands the method stand-ins for tensors."""
+    try:
+        record(function, arguments)
+    except Exception as error:
+        yield f"{name} cannot be recorded by torch.fx: {said(error)}"
+
+
+def record(function: Callable[..., Any], arguments: int) -> Callable[..., Any]:
+    """Return what torch.fx has recorded of a function of so many tensors."""
+    import torch
+    from torch import fx
+
+    graph = fx.Graph()
+    tracer = fx.proxy.GraphAppendingTracer(graph)
+    made = function(*(fx.Proxy(graph.placeholder(f"x{i}"), tracer) for i in range(arguments)))
+    graph.output(fx.node.map_aggregate(made, lambda value: value.node if isinstance(value, fx.Proxy) else value))
+    for node in graph.nodes:
+        fx.node.map_aggregate((node.args, node.kwargs), _no_tensor)
+    # Run node by node: code that is generated from the graph would print what fails in it.
+    interpreter = fx.Interpreter(torch.nn.Module(), graph=graph)
+    return lambda *tensors: interpreter.run(*tensors)
+
+
+def _no_tensor(value: Any) -> Any:
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        raise ValueError("a tensor made by the method itself cannot be written down; use numbers, or its arguments")
+    return value
