@@ -36,7 +36,7 @@ def check_ties(
         if known and edge.kind.weight_shape(shapes[edge.source], shapes[edge.target]) is None:
             message = f"'frozen' of edge '{names[index]}' says nothing: {edge.kind.name} has no weight"
             where: Location = (*architecture.edge_location(index), "frozen")
-            found.append(Diagnostic(message, "leave it out", where, severity="warning", rule="unused-option"))
+            found.append(Diagnostic(message, "leave it out", where, severity="warning", rule="no-effect"))
     for index, owner in tied.items():
         edge, other = architecture.edges[index], architecture.edges[owner]
         at: Location = (*architecture.edge_location(index), "tie")
@@ -50,7 +50,7 @@ def check_ties(
                 message = f"'{key}' of edge '{names[index]}' says nothing: its weight is that of '{names[owner]}'"
                 hint = f"write it at '{names[owner]}'"
                 where = (*architecture.edge_location(index), key)
-                found.append(Diagnostic(message, hint, where, severity="warning", rule="unused-option"))
+                found.append(Diagnostic(message, hint, where, severity="warning", rule="no-effect"))
         if edge.frozen and not other.frozen:
             message = f"edge '{names[index]}' is frozen, and '{names[owner]}', whose weight it shares, is not"
             where = (*architecture.edge_location(index), "frozen")

@@ -380,7 +380,8 @@ class _Current:
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: core_schema.CoreSchema, handler: Any) -> Any:
         made = handler.resolve_ref_schema(handler(edge_spec().__pydantic_core_schema__))
-        return {**made, "allOf": [{"oneOf": [{"required": [name]} for name in KINDS]}]}
+        ends = {True: ["at"], False: ["from", "to"]}
+        return {**made, "allOf": [{"oneOf": [{"required": [name, *ends[kind.unary]]} for name, kind in KINDS.items()]}]}
 
     @staticmethod
     def _read(value: Any) -> EdgeBase:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 
-from epgraph.edges import EdgeKind, Shape, ShapeError, Unary, shape_text
+from epgraph.edges import EdgeKind, Shape, ShapeError, shape_text
 from epgraph.errors import EpgraphError
 from epgraph.verify.common import raise_all, record, said
 
@@ -31,6 +31,9 @@ TARGETS: tuple[Shape, ...] = ((4,), (2, 3, 3))
 
 MOST_UNITS = 2_000
 """Units of a state above which ``smaller`` looks for a smaller one."""
+
+MOST_OF_ONE = 300
+"""The same for a kind that acts on one state, whose matrix of second derivatives is looked at."""
 
 
 def verify_kind(kind: EdgeKind | type[EdgeKind], shapes: Sequence[tuple[Shape, Shape]] = ()) -> list[str]:
@@ -62,7 +65,8 @@ def verify_kind(kind: EdgeKind | type[EdgeKind], shapes: Sequence[tuple[Shape, S
 
 def smaller(kind: EdgeKind, source: Shape, target: Shape) -> tuple[Shape, Shape]:
     """Return shapes that a kind joins as it joins these, but with few units where there are many."""
-    if max(_units(source), _units(target)) <= MOST_UNITS:
+    most = MOST_OF_ONE if getattr(kind, "unary", False) else MOST_UNITS
+    if max(_units(source), _units(target)) <= most:
         return source, target
     few = tuple(min(n, 3) if i == 0 else n if n <= 16 else 8 + n % 8 for i, n in enumerate(source))
     for reduced in (few, (few[0], *source[1:]) if len(source) == 3 else few):
@@ -99,13 +103,18 @@ class Case:
     def __str__(self) -> str:
         return f"{shape_text(self.source)} → {shape_text(self.target)}"
 
+    @property
+    def unary(self) -> bool:
+        """Whether the kind acts on one state, and ``forward`` is the derivative of its ``potential``."""
+        return bool(getattr(self.kind, "unary", False))
+
     @cached_property
     def weight_shape(self) -> Shape | None:
         """Shape of the weight."""
         return self.kind.weight_shape(self.source, self.target)
 
     def draw(self, seed: int = 0, batch: int = 2) -> tuple[Tensor | None, Tensor, Tensor]:
-        """Draw weight, source state s and target state t."""
+        """Draw weight, source state s and target state t, which are one for a kind that acts on one."""
         import torch
 
         generator = torch.Generator().manual_seed(seed)
@@ -114,14 +123,15 @@ class Case:
             return torch.randn(shape, dtype=torch.float64, generator=generator)
 
         weight = None if self.weight_shape is None else drawn(*self.weight_shape)
-        return weight, drawn(batch, *self.source), drawn(batch, *self.target)
+        s, t = drawn(batch, *self.source), drawn(batch, *self.target)
+        return weight, s, s.clone() if self.unary else t
 
     def methods(self, pair: bool) -> dict[str, Callable[..., Any]]:
         """Methods of weight (where there is one), s and t, by name."""
         k, source, target = self.kind, self.source, self.target
         forward, adjoint = (k.forward_pair, k.adjoint_pair) if pair else (k.forward, k.adjoint)
         found: dict[str, Callable[..., Any]] = {forward.__name__: lambda w, s, t: forward(w, s, target)}
-        if not k.unary:
+        if not self.unary:
             found[adjoint.__name__] = lambda w, s, t: adjoint(w, t, s, source)
         if self.weight_shape is not None:
             gradient = k.weight_contrast if pair else k.weight_gradient
@@ -135,7 +145,7 @@ def _problems(kind: EdgeKind, shapes: Sequence[tuple[Shape, Shape]], remarks: li
         yield f"none of the sources {', '.join(map(shape_text, SOURCES))} can be used; name shapes that can"
     failed: dict[Callable[[Case], Iterator[str]], None] = {}
     for case in cases:
-        for check in UNARY_CHECKS if kind.unary else CHECKS:
+        for check in UNARY_CHECKS if case.unary else CHECKS:
             if check in failed:
                 continue  # said once
             found = _run(check, case)
@@ -191,10 +201,11 @@ def _results(
     case: Case, weight: Tensor | None, s: Tensor, t: Tensor
 ) -> Iterator[tuple[str, Callable[..., Any], Tensor]]:
     """Methods with a tensor of the shape that each has to give."""
-    shaped = (t, weight) if case.kind.unary else (t, s, weight)
-    for (name, method), expected in zip(case.methods(pair=False).items(), shaped, strict=False):
-        assert expected is not None
-        yield name, method, expected
+    expected = {"forward": t, "adjoint": s, "weight_gradient": weight}
+    for name, method in case.methods(pair=False).items():
+        found = expected[name]
+        assert found is not None
+        yield name, method, found
 
 
 def _arguments_are_left_alone(case: Case) -> Iterator[str]:
@@ -375,6 +386,76 @@ CHECKS: tuple[Callable[[Case], Iterator[str]], ...] = (
 """Every check, in order; where the shape rules fail the others are not run."""
 
 
+def _forward_is_the_derivative_of_the_potential(case: Case) -> Iterator[str]:
+    import torch
+
+    weight, s, _ = case.draw()
+    potential = cast(Any, case.kind).potential
+    with torch.enable_grad():
+        points = [s.clone().requires_grad_()] + ([] if weight is None else [weight.clone().requires_grad_()])
+        value = potential(points[1].clone() if len(points) > 1 else None, points[0].clone(), case.source)
+        if tuple(value.shape) != s.shape[:1]:
+            yield f"potential gives the shape {shape_text(tuple(value.shape))}: expected one number an example"
+            return
+        expected = torch.autograd.grad(value.sum(), points)
+    found = case.kind.forward(_copy(weight), s.clone(), case.target)
+    yield from _differs("forward", found, expected[0], "expected ∂φ/∂s")
+    if weight is not None:
+        found = case.kind.weight_gradient(weight.clone(), s.clone(), s.clone(), case.source)
+        yield from _differs("weight_gradient", found, expected[1], "expected ∂φ/∂w, summed over the batch")
+
+
+def _pair_is_the_two_states(case: Case) -> Iterator[str]:
+    import torch
+
+    kind, source = case.kind, case.source
+    weight, c, _ = case.draw()
+    o = case.draw(1)[1]
+    pair = torch.cat((c, o))
+    common, odd = kind.forward_pair(_copy(weight), pair.clone(), source).chunk(2)
+    gradients = []
+    for sign, name in ((1, "c + o"), (-1, "c − o")):
+        s = c + sign * o
+        plain = kind.forward(_copy(weight), s.clone(), source)
+        yield from _differs("forward_pair", common + sign * odd, plain, f"expected forward of {name}")
+        if weight is not None:
+            gradients.append(kind.weight_gradient(weight.clone(), s, s.clone(), source))
+    if weight is not None:
+        found = kind.weight_contrast(weight.clone(), pair.clone(), pair.clone(), source)
+        expected = 0.5 * (gradients[0] - gradients[1])
+        yield from _differs("weight_contrast", found, expected, "expected half the difference of two weight gradients")
+
+
+def _concavity_is_a_bound(case: Case) -> Iterator[str]:
+    import torch
+
+    kind = cast(Any, case.kind)
+    weight, s, _ = case.draw(batch=1)
+    bound = float(kind.concavity(_copy(weight), case.source)) if getattr(kind, "damps", False) else 0.0
+
+    def summed(point: Tensor) -> Tensor:
+        total: Tensor = kind.potential(_copy(weight), point.view(1, *case.source), case.source).sum()
+        return total
+
+    hessian = torch.autograd.functional.hessian(summed, s.flatten())  # type: ignore[no-untyped-call]
+    least = float(torch.linalg.eigvalsh(hessian)[0])
+    if least < -bound - TOLERANCE * max(1.0, abs(least)):
+        what = f"concavity says {bound:.4g}" if bound else "the kind says that φ is convex"
+        yield f"{what}, and ∂²φ/∂s² has the eigenvalue {least:.4g}"
+
+
+UNARY_CHECKS: tuple[Callable[[Case], Iterator[str]], ...] = (
+    _shape_rules,
+    _arguments_are_left_alone,
+    _forward_is_the_derivative_of_the_potential,
+    _pair_is_the_two_states,
+    _concavity_is_a_bound,
+    _precision,
+    _can_be_recorded,
+)
+"""Those of a kind that acts on one state."""
+
+
 def _differs(what: str, found: Tensor, expected: Tensor, why: str) -> Iterator[str]:
     """Say by how much a result is off, as a factor where it is one."""
     if found.shape != expected.shape:
@@ -409,52 +490,3 @@ def _units(shape: Shape) -> int:
     for n in shape:
         product *= n
     return product
-
-
-def _potential_is_differentiated(case: Case) -> Iterator[str]:
-    """∂φ/∂s and ∂φ/∂w by autograd."""
-    import torch
-
-    kind, (weight, s, _) = case.kind, case.draw()
-    if not isinstance(kind, Unary) or weight is None:
-        yield "a kind that acts on one state is a class derived from Unary, and has a weight"
-        return
-    with torch.enable_grad():
-        leaves = weight.requires_grad_(), s.requires_grad_()
-        phi = kind.potential(*leaves, case.source)
-        exact = torch.autograd.grad(phi.sum(), leaves)
-    with torch.no_grad():
-        found = kind.weight_gradient(weight, s, s, case.source), kind.forward(weight, s, case.source)
-    for name, of, one, other in zip(("weight_gradient", "forward"), ("w", "s"), found, exact, strict=True):
-        apart = float((one - other).norm()) / max(float(other.norm()), 1e-300)
-        if apart > TOLERANCE:
-            yield f"{name} is not ∂φ/∂{of}: off by {apart:.1e}"
-
-
-def _unary_pairs(case: Case) -> Iterator[str]:
-    """What acts on a pair acts on s⁺ and s⁻ as the plain maps do."""
-    import torch
-
-    kind, (weight, c, o) = case.kind, case.draw(1)
-    assert weight is not None
-    pair, shape = torch.cat((c, o)), case.source
-    ends = [kind.forward(weight, s, shape) for s in (c + o, c - o)]
-    slopes = [kind.weight_gradient(weight, s, s, shape) for s in (c + o, c - o)]
-    wanted = torch.cat((ends[0] + ends[1], ends[0] - ends[1])) * 0.5, (slopes[0] - slopes[1]) * 0.5
-    found = kind.forward_pair(weight, pair, shape), kind.weight_contrast(weight, pair, pair, shape)
-    for name, one, other in zip(("forward_pair", "weight_contrast"), found, wanted, strict=True):
-        apart = float((one - other).norm()) / max(float(other.norm()), 1e-300)
-        if apart > TOLERANCE:
-            yield f"{name} does not act on s⁺ and s⁻ as the plain map does: off by {apart:.1e}"
-
-
-UNARY_CHECKS: tuple[Callable[[Case], Iterator[str]], ...] = (
-    _shape_rules,
-    _arguments_are_left_alone,
-    _potential_is_differentiated,
-    _unary_pairs,
-    _cost,
-    _precision,
-    _can_be_recorded,
-)
-"""Those of a kind that acts on one state, in order."""

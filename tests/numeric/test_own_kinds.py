@@ -20,7 +20,7 @@ import yaml
 import epgraph as ep
 from epgraph import registry
 from epgraph.cli import run
-from epgraph.edges import KINDS
+from epgraph.edges import KINDS, Memory, Self
 from epgraph.spec import json_schema, to_yaml
 from epgraph.verify import smaller
 
@@ -460,3 +460,50 @@ def test_every_command_takes_plugins(command: str) -> None:
     from epgraph.cli import app
 
     assert any("--plugin" in option.opts for option in app.commands[command].params)
+
+
+class HalfTheForce(Self):
+    """As if φ were its quadratic form, without the factor ½ that W s has then."""
+
+    def potential(self, weight: Any, s: Any, shape: Any) -> Any:
+        return 2 * super().potential(weight, s, shape)
+
+
+class TwiceTheGradientOfMemory(Memory):
+    def weight_gradient(self, weight: Any, s: Any, t: Any, source: Any) -> Any:
+        return 2 * super().weight_gradient(weight, s, t, source)
+
+
+class TooSmallABound(Self):
+    def concavity(self, weight: Any, shape: Any) -> Any:
+        return 0.1 * super().concavity(weight, shape)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [
+        (Self(), (6,)),
+        (Self(), (2, 3, 3)),
+        (Self(kernel=3), (3, 5, 4)),
+        (Memory(patterns=5), (6,)),
+        (Memory(patterns=5, sharpness=2.0), (2, 3, 3)),
+        (Memory(patterns=5, per_pixel=True), (3, 5, 4)),
+    ],
+    ids=str,
+)
+def test_kinds_of_one_state_are_right(kind: ep.EdgeKind, shape: tuple[int, ...]) -> None:
+    assert ep.verify_kind(kind, [(shape, shape)]) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (HalfTheForce(), r"self: forward is 0\.5 times what it should be; expected ∂φ/∂s"),
+        (TwiceTheGradientOfMemory(patterns=4), "weight_gradient is 2 times what it should be; expected ∂φ/∂w"),
+        (TooSmallABound(), r"concavity says [0-9.]+, and ∂²φ/∂s² has the eigenvalue -"),
+    ],
+    ids=["force", "gradient", "bound"],
+)
+def test_a_wrong_kind_of_one_state_is_caught(kind: ep.EdgeKind, message: str) -> None:
+    with pytest.raises(ep.EpgraphError, match=message):
+        ep.verify_kind(kind, [((6,), (6,))])

@@ -211,7 +211,14 @@ SEMANTIC = frozenset(
         "skip_stride",
         "state_named_like_the_input",
         "state_that_is_the_output",
+        "tie_in_a_circle",
+        "tie_of_two_kinds",
+        "tie_of_two_shapes",
+        "tie_to_nothing",
         "transposed_that_does_not_fit",
+        "unary_even_kernel",
+        "unary_on_the_input",
+        "unary_unknown_state",
         "unreachable_state",
     }
 )
