@@ -56,7 +56,12 @@ def compile_command(
     from epgraph.engine import compile
 
     made = compile(
-        architecture, device=pick_device(device), dtype=getattr(torch, dtype), schedule=schedule, backend=backend
+        architecture,
+        device=pick_device(device),
+        dtype=getattr(torch, dtype),
+        schedule=schedule,
+        backend=backend,
+        initialised=False,
     )
     text = module_text(made.machine)
     if output is None:

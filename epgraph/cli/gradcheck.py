@@ -98,7 +98,13 @@ def gradcheck(
     from epgraph.learning.gradcheck import gradcheck as run
 
     where = pick_device(device)
-    engine = compile(architecture, device=where, dtype=getattr(torch, dtype), schedule=schedule)
+    engine = compile(
+        architecture,
+        device=where,
+        dtype=getattr(torch, dtype),
+        schedule=schedule,
+        initialised=checkpoint is None,
+    )
     set_threads(engine, threads)
     if checkpoint is not None:
         _take_weights(engine, checkpoint)

@@ -101,7 +101,7 @@ def train(
 
     examples = load_for(architecture, data, data_root, download, limit, augment=not no_augment)
     where = pick_device(device)
-    engine = compile(architecture, device=where, dtype=getattr(torch, dtype), backend=backend)
+    engine = compile(architecture, device=where, dtype=getattr(torch, dtype), backend=backend, initialised=False)
     set_threads(engine, threads)
     checkpoint = load_checkpoint(folder, where) if resume else None
     if checkpoint is not None:

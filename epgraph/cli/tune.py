@@ -66,7 +66,9 @@ def tune(
     for name in backends:
         if name not in BACKENDS:
             raise EpgraphError(f"unknown backend '{name}'", nearest(name, list(BACKENDS)))
-    engine = compile(architecture, device=pick_device(device), dtype=getattr(torch, dtype), schedule=schedule)
+    engine = compile(
+        architecture, device=pick_device(device), dtype=getattr(torch, dtype), schedule=schedule, initialised=False
+    )
     set_threads(engine, threads)
     size = batch or architecture.training.batch_size
     generator = torch.Generator().manual_seed(architecture.training.seed)

@@ -27,6 +27,7 @@ def compile(
     also: Iterable[str] = (),
     doubled: bool = True,
     cuda_graphs: bool = True,
+    initialised: bool = True,
 ) -> Engine:
     """Compile an architecture into an engine.
 
@@ -51,6 +52,9 @@ def compile(
         gradient's digits; False runs them one after the other, as published.
     cuda_graphs
         Whether sweeps on a CUDA device are captured once and replayed as graphs; False launches every kernel.
+    initialised
+        Whether to draw parameters by the rule of ``init``. False is for those that are loaded or initialised on data
+        next: ``graph_aware`` relaxes the network to find them, which takes a while on a large one.
 
     Raises
     ------
@@ -85,6 +89,7 @@ def compile(
             also=also,
             doubled=doubled,
             cuda_graphs=cuda_graphs,
+            initialised=initialised,
         )
     except (RuntimeError, AssertionError) as error:
         # torch raises either for a device that is not there, depending on how it was built.

@@ -73,6 +73,8 @@ class Engine(nn.Module):
     seed
         Seed of the initial parameters. Each parameter has a stream of its own, so that adding an edge does not
         change the initial values of the others.
+    initialised
+        Whether parameters are drawn by the rule of ``init``; False leaves them as the published rule draws them.
     """
 
     _like: Tensor
@@ -89,6 +91,7 @@ class Engine(nn.Module):
         also: frozenset[str] = frozenset(),
         doubled: bool = True,
         cuda_graphs: bool = True,
+        initialised: bool = True,
     ) -> None:
         super().__init__()
         self.plan = plan
@@ -109,7 +112,7 @@ class Engine(nn.Module):
         dtype = dtype or torch.get_default_dtype()
         # Parameters keep the digits that small updates need; half precision is for the states.
         kept = torch.promote_types(dtype, torch.float32)
-        initial = INITIAL[self.architecture.init.rule](self.graph, seed, None)
+        initial = INITIAL[self.architecture.init.rule if initialised else "published"](self.graph, seed, None)
         for state in self.graph.states.values():
             module = nn.Module()
             if state.bias_shape is not None:

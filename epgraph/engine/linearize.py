@@ -21,6 +21,7 @@ from torch import Tensor
 from epgraph.engine.krylov import conjugate_gradients, minres
 from epgraph.engine.plain import Plain
 from epgraph.engine.relaxation import States
+from epgraph.errors import EpgraphError
 
 if TYPE_CHECKING:
     from epgraph.engine.engine import Engine
@@ -117,7 +118,7 @@ class Linearisation:
         return found
 
     def curvature(self, v: Tensor) -> Tensor:
-        """W v with W = ∂²Φ/∂s²; symmetric, because Φ is."""
+        """W v with W = ∂²Φ/∂s²; symmetric because it is a second derivative (Wᵀ v where feedback is untied)."""
         wanted = [(f, part) for f, part in zip(self.forces.values(), self.parts(v).values(), strict=True)]
         wanted = [(force, part) for force, part in wanted if force.requires_grad]
         if not wanted:
@@ -128,7 +129,16 @@ class Linearisation:
         return torch.cat([f.flatten(1) for f in found], 1)
 
     def coupling(self, v: Tensor) -> Tensor:
-        """K v with K = D^½ W D^½, the linearised update on the active units in symmetric form."""
+        """K v with K = D^½ W D^½, the linearised update on the active units in symmetric form.
+
+        Raises EpgraphError where feedback is untied, as do ``adjoint`` and ``spectrum``: W is not symmetric there.
+        """
+        if self.engine.untied is not None:
+            raise EpgraphError(
+                f"the linearised update is not symmetric: edge '{self.engine.untied.name}' has a feedback weight of "
+                "its own",
+                "use learning.feedback: tied",
+            )
         return self._root * self.curvature(self._root * v)
 
     def adjoint(self, pull: Tensor, tolerance: float, steps: int) -> tuple[Tensor, Adjoint]:

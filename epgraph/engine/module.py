@@ -5,22 +5,26 @@ whose gradient at the equilibrium is that of L, and which is free of scale: with
 
     ∂L/∂θ ≈ −Σ ‖v‖ (1/2β) [∂Φ/∂θ(s⁺) − ∂Φ/∂θ(s⁻)],      ∂L/∂x ≈ −‖v‖ (1/2β) [∂Φ/∂x(s⁺) − ∂Φ/∂x(s⁻)]
 
-A cotangent of any size, say with the 1/batch of a mean, thus nudges by β, and float32 does not drown it.
+A cotangent of any size, say with the 1/batch of a mean, thus nudges by β, and float32 does not drown it. ``implicit``
+nudges nothing: it solves for the adjoint λ of v and differentiates ⟨λ, ∂Φ/∂s⟩ (``linearize``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from epgraph.engine.engine import Engine
+from epgraph.engine.linearize import Adjoint, Linearisation
 from epgraph.engine.phases import Pull, make_pair, per_example
+from epgraph.engine.plain import Plain
 from epgraph.engine.relaxation import Clamped, Relaxation, States
 from epgraph.errors import EpgraphError, nearest
+from epgraph.graph import check_rule
 
 
 @dataclass(frozen=True)
@@ -48,31 +52,87 @@ class Equilibrated:
         return self.engine.run(self.clamped, self.free, self.nudged_steps, self.tolerance, pull, pair=pair).states
 
 
-Rule = Callable[[Equilibrated, States], tuple[States, float]]
-"""From forces of norm 1 an example to a pair of states and the factor that makes its contrast the gradient."""
+@dataclass(frozen=True)
+class Cotangent:
+    """What autograd hands back, ∂L/∂s, and which gradients it wants.
+
+    Attributes
+    ----------
+    directions, sizes
+        ∂L/∂s of each example divided by its norm over all states, and that norm, (batch,).
+    parameters, by_input
+        Names of the parameters whose gradients are wanted, and whether that of the input is.
+    """
+
+    directions: States
+    sizes: Tensor
+    parameters: Sequence[str]
+    by_input: bool
 
 
-def centered(at: Equilibrated, forces: States) -> tuple[States, float]:
+@dataclass(frozen=True)
+class Gradients:
+    """∂L/∂θ by the name of the parameter, ∂L/∂x where it was wanted, and how an adjoint system was solved."""
+
+    parameters: dict[str, Tensor] = field(default_factory=dict)
+    by_input: Tensor | None = None
+    adjoint: Adjoint | None = None
+
+
+Rule = Callable[[Equilibrated, Cotangent], Gradients]
+
+
+def centered(at: Equilibrated, cotangent: Cotangent) -> Gradients:
     """Contrast +β and −β, error O(β²)."""
-    return at.pulled(forces, at.beta, pair=True), -1.0 / at.beta
+    return _contrast(at, cotangent, at.pulled(cotangent.directions, at.beta, pair=True), -1.0 / at.beta)
 
 
-def positive(at: Equilibrated, forces: States) -> tuple[States, float]:
+def positive(at: Equilibrated, cotangent: Cotangent) -> Gradients:
     """Contrast +β and the free states, error O(β)."""
-    return _one_sided(at, forces, at.beta)
+    return _one_sided(at, cotangent, at.beta)
 
 
-def negative(at: Equilibrated, forces: States) -> tuple[States, float]:
+def negative(at: Equilibrated, cotangent: Cotangent) -> Gradients:
     """Contrast the free states and −β, error O(β)."""
-    return _one_sided(at, forces, -at.beta)
+    return _one_sided(at, cotangent, -at.beta)
 
 
-def _one_sided(at: Equilibrated, forces: States, beta: float) -> tuple[States, float]:
-    nudged = at.pulled(forces, beta)
-    return {name: make_pair(s, at.free[name]) for name, s in nudged.items()}, -2.0 / beta
+def implicit(at: Equilibrated, cotangent: Cotangent) -> Gradients:
+    """Solve H λ = ∂L/∂s with the Hessian H of F, and take the derivatives of ⟨λ, ∂Φ/∂s⟩ with λ held: exact at rest."""
+    learning = at.engine.architecture.learning
+    about = Linearisation(at.engine, at.clamped.x, at.free)
+    right = about.flat(cotangent.directions)
+    weights, solved = about.adjoint(right, learning.solver_tolerance, learning.solver_steps)
+    held = about.parts(weights * cotangent.sizes[:, None].to(weights))
+    with torch.enable_grad():
+        x = at.clamped.x.detach().requires_grad_(cotangent.by_input)
+        forces = Plain(at.engine, x, dtype=about.plain.x.dtype).forces({n: s.detach() for n, s in about.states.items()})
+    known = dict(at.engine.named_parameters())
+    leaves = [*(known[name] for name in cotangent.parameters), *([x] if cotangent.by_input else [])]
+    reached = [name for name, force in forces.items() if force.requires_grad]
+    if reached and leaves:
+        taken = [forces[n] for n in reached], leaves, [held[n] for n in reached]
+        found = list(torch.autograd.grad(*taken, materialize_grads=True))
+    else:
+        found = [torch.zeros_like(leaf) for leaf in leaves]
+    by_input = found.pop() if cotangent.by_input else None
+    return Gradients(dict(zip(cotangent.parameters, found, strict=True)), by_input, solved)
 
 
-RULES: dict[str, Rule] = {rule.__name__: rule for rule in (centered, positive, negative)}
+def _one_sided(at: Equilibrated, cotangent: Cotangent, beta: float) -> Gradients:
+    nudged = at.pulled(cotangent.directions, beta)
+    return _contrast(at, cotangent, {name: make_pair(s, at.free[name]) for name, s in nudged.items()}, -2.0 / beta)
+
+
+def _contrast(at: Equilibrated, cotangent: Cotangent, pairs: States, factor: float) -> Gradients:
+    x, weights = at.clamped.x, factor * cotangent.sizes
+    found = dict(at.engine.contrasts(pairs, x, weights, cotangent.parameters))
+    if not cotangent.by_input:
+        return Gradients(found)
+    return Gradients(found, at.engine.input_contrast(pairs, x).mul_(per_example(weights, x)))
+
+
+RULES: dict[str, Rule] = {rule.__name__: rule for rule in (centered, positive, negative, implicit)}
 """Every estimator that the bridge knows, by name."""
 
 
@@ -88,7 +148,7 @@ class Equilibrium(nn.Module):
     engine
         What ``epgraph.compile`` returns.
     estimator
-        ``centered``, ``positive`` or ``negative``; left out, ``learning.estimator``.
+        ``centered``, ``positive``, ``negative`` or ``implicit``; left out, ``learning.estimator``.
     beta
         Strength of the nudge for a cotangent of norm 1; left out, ``learning.beta``.
     free_steps, nudged_steps, tolerance
@@ -100,6 +160,8 @@ class Equilibrium(nn.Module):
     ----------
     relaxation
         How the last forward pass settled: steps, residuals and status, without the states; None before the first.
+    adjoint
+        How the last backward pass of ``implicit`` solved its system; None before the first.
     """
 
     def __init__(
@@ -121,6 +183,7 @@ class Equilibrium(nn.Module):
             raise EpgraphError(
                 f"estimator '{self.estimator}' cannot run inside autograd", nearest(self.estimator, list(RULES))
             )
+        check_rule(engine.graph, self.estimator)
         refuse(engine)
         self.beta = learning.beta if beta is None else beta
         if not 0 < self.beta < float("inf"):
@@ -130,6 +193,7 @@ class Equilibrium(nn.Module):
         self.tolerance = dynamics.tolerance if tolerance is None else tolerance
         self.warm_start = warm_start
         self.relaxation: Relaxation | None = None
+        self.adjoint: Adjoint | None = None
         self._last: States = {}
 
     def forward(self, x: Tensor) -> Tensor:
@@ -174,7 +238,7 @@ class _Equilibrate(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         with _exact(x):
             at = module._settle(x.detach())
-        ctx.at, ctx.names, ctx.parameters, ctx.rule = at, names, parameters, RULES[module.estimator]
+        ctx.module, ctx.at, ctx.names, ctx.parameters = module, at, names, parameters
         # Kept for torch's own check that nothing was written into them before the backward pass.
         ctx.save_for_backward(x, *values)
         # Copies: what is done to a state that was returned must not reach the nudged phases.
@@ -210,16 +274,13 @@ class _Refuse(torch.autograd.Function):
 
 def _gradients(ctx: Any, cotangents: Sequence[Tensor]) -> list[Tensor | None]:
     """∂L/∂x and ∂L/∂θ where they are wanted, in the order in which ``forward`` took them."""
-    at: Equilibrated = ctx.at
-    x_wanted, *wanted = ctx.needs_input_grad[3:]
+    module: Equilibrium = ctx.module
+    by_input, *wanted = ctx.needs_input_grad[3:]
     names = [name for name, w in zip(ctx.parameters, wanted, strict=True) if w]
-    forces, sizes = _normalised(dict(zip(ctx.names, cotangents, strict=True)))
-    pairs, factor = ctx.rule(at, forces)
-    weights = factor * sizes
-    x = at.clamped.x
-    found = dict(at.engine.contrasts(pairs, x, weights, names))
-    by_input = at.engine.input_contrast(pairs, x).mul_(per_example(weights, x)) if x_wanted else None
-    return [by_input, *(found.get(name) for name in ctx.parameters)]
+    directions, sizes = _normalised(dict(zip(ctx.names, cotangents, strict=True)))
+    found = RULES[module.estimator](ctx.at, Cotangent(directions, sizes, names, by_input))
+    module.adjoint = found.adjoint
+    return [found.by_input, *(found.parameters.get(name) for name in ctx.parameters)]
 
 
 def refuse(engine: Engine) -> None:

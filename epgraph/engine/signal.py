@@ -83,7 +83,8 @@ def survey(engine: Engine, x: Tensor, *, sweeps: int = 60, spectrum: int = 8) ->
             break
     few = {name: s[:spectrum] for name, s in states.items()}
     linear = Linearisation(engine, x[:spectrum], few)
-    largest, smallest = (float("nan"),) * 2 if diverged else linear.spectrum()
+    symmetric = engine.untied is None
+    largest, smallest = linear.spectrum() if symmetric and not diverged else (float("nan"),) * 2
     active = linear.parts((linear.slopes > 0).to(linear.slopes.dtype))
     return Survey(
         coupling_norm(linear),

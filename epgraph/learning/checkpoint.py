@@ -75,6 +75,6 @@ def engine_from_checkpoint(
         raise EpgraphError(Diagnostic(f"the checkpoint: {d.message}", hint, d.at) for d in problems) from None
     model = content["model"]
     dtype = dtype or next((v.dtype for v in model.values()), None)
-    engine = compile(architecture, device=device, dtype=dtype, schedule=content["schedule"])
+    engine = compile(architecture, device=device, dtype=dtype, schedule=content["schedule"], initialised=False)
     engine.load_state_dict(model)
     return engine

@@ -145,7 +145,7 @@ class Check:
             update={"dynamics": self.dynamics.model_copy(update={"noise": 0.0, "state_bits": 0})}
         )
         name = self.engine.plan.schedule.name
-        plain = compile(quiet, device=self.engine.device, dtype=self.engine.dtype, schedule=name)
+        plain = compile(quiet, device=self.engine.device, dtype=self.engine.dtype, schedule=name, initialised=False)
         plain.load_state_dict(self.engine.state_dict())
         for copy, parameter in zip(plain.parameters(), self.engine.parameters(), strict=True):
             copy.requires_grad_(parameter.requires_grad)
@@ -453,7 +453,9 @@ def _stepwise(check: Check) -> Report | None:
     check.tick("step by step")
     engine = check.plain
     if engine.plan.schedule.name != "synchronous":
-        engine = compile(engine.architecture, device=engine.device, dtype=engine.dtype, schedule="synchronous")
+        engine = compile(
+            engine.architecture, device=engine.device, dtype=engine.dtype, schedule="synchronous", initialised=False
+        )
         engine.load_state_dict(check.engine.state_dict())
         for copy, parameter in zip(engine.parameters(), check.engine.parameters(), strict=True):
             copy.requires_grad_(parameter.requires_grad)

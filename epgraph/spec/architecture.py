@@ -444,6 +444,18 @@ class InitSpec(Model):
     )
 
 
+def _init(value: object) -> object:
+    # `init: graph_aware` is the rule alone.
+    return {"rule": value} if isinstance(value, str) else value
+
+
+InitField = Annotated[
+    InitSpec,
+    BeforeValidator(_init, json_schema_input_type=InitSpec | Literal["published", "graph_aware"]),
+    Field(description="The rule by name, or {rule, norm}.", examples=["graph_aware"]),
+]
+
+
 class DynamicsSpec(Model):
     """How the network relaxes to its equilibrium."""
 
@@ -633,10 +645,10 @@ class Architecture(Model):
     edges: list[EdgeField] = Field(
         min_length=1, description="Weighted edges, in order.", examples=[[{"from": "x", "to": "y", "dense": {}}]]
     )
-    init: InitSpec = Field(
+    init: InitField = Field(
         default_factory=InitSpec,
-        description="Rule by which parameters are drawn before training.",
-        examples=[{"rule": "graph_aware"}],
+        description="Rule by which parameters are drawn before training, by name, or {rule, norm}.",
+        examples=["graph_aware", {"rule": "graph_aware", "norm": 0.9}],
     )
     dynamics: DynamicsSpec = Field(
         default_factory=DynamicsSpec,

@@ -109,6 +109,35 @@ def test_one_sided_gradients(estimator: str) -> None:
     assert fine < 1e-2
 
 
+def test_implicit_gradients(note: Callable[[str], None]) -> None:
+    """As exact as the linear system is solved, to 1e-6: parameters and input, smooth and with kinks and max pooling."""
+    count, pooled, worst = 0, 0, 0.0
+    for options in ({"smooth": True}, {"activations": ["relu6"], "bias": 1.0}):
+        for network, _ in zip(qualified(**options), range(4), strict=False):
+            graph = network.engine.graph
+            pooled += any(not edge.kind.is_linear for edge in graph.edges.values())
+            for names in ([graph.output.name], [graph.free[0], graph.output.name]):
+                found = bridged(network, names, 0.1, "implicit")
+                worst = max(worst, error(found, backpropagated(network, names)))
+                count += 1
+    note(f"bridge, implicit: {count} losses, {pooled} of 8 graphs with max pooling, largest error {worst:.1e}")
+    assert pooled > 0
+    assert worst < 1e-5
+
+
+def test_implicit_says_how_it_solved() -> None:
+    module = small(torch.float32, estimator="implicit")
+    x = inputs(dtype=torch.float32).requires_grad_()
+    assert module.adjoint is None
+    module(x).square().mean().backward()
+    assert module.adjoint is not None
+    assert float(module.adjoint.residuals.max()) <= 1e-6
+    assert x.grad is not None
+    assert float(x.grad.norm()) > 0
+    frozen = small(estimator="implicit").requires_grad_(False)
+    assert not frozen(inputs()).requires_grad
+
+
 def test_gradients_with_kinks_and_max_pooling(note: Callable[[str], None]) -> None:
     """With a β below the distance to the next kink the gradient is that of the piece; max-pooled input edges too."""
     pooled, worst = 0, 0.0
@@ -313,6 +342,9 @@ def test_mistakes_are_named() -> None:
         small(estimator="centred")
     with pytest.raises(ep.EpgraphError, match="beta must be a positive number"):
         small(beta=0.0)
+    untied = ep.load(SMALL, ["learning.feedback=untied"])
+    with pytest.raises(ep.EpgraphError, match="F has no Hessian where edge 'h1_h2' has a feedback weight of its own"):
+        ep.Equilibrium(ep.compile(untied), estimator="implicit")
     with pytest.raises(ep.EpgraphError, match="expects a batch of 1×5×5"):
         module(torch.zeros(2, 25))
 

@@ -271,3 +271,17 @@ def test_training_measures_on_the_data_and_repeats(tmp_path: Path) -> None:
     assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
     noise = ep.compile(text, seed=0).state_dict()
     assert not any(torch.allclose(noise[name], value) for name, value in models[0].items() if name.endswith("bias"))
+
+
+def test_a_rule_may_be_given_by_its_name_alone() -> None:
+    network = {
+        "epgraph": 1,
+        "input": {"shape": [4]},
+        "output": {"classes": 2},
+        "edges": [{"from": "x", "to": "y", "dense": {}}],
+    }
+    short, long = (
+        ep.Architecture.model_validate({**network, "init": init}) for init in ("graph_aware", {"rule": "graph_aware"})
+    )
+    assert short == long
+    assert short.init.rule == "graph_aware"

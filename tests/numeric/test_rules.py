@@ -21,8 +21,10 @@ from epgraph.activations import Identity, Logistic, Tanh
 from epgraph.emit import trace
 from epgraph.engine import Estimate, pieces
 from epgraph.engine.estimators import ESTIMATORS, Problem
+from epgraph.engine.linearize import Linearisation
 from epgraph.engine.phases import Nudge
 from epgraph.engine.reference import Gradients, Reference, States, interaction
+from epgraph.engine.signal import survey
 from epgraph.graph import Edge, NetworkGraph, make_schedule
 from epgraph.graph.rules import CLAMPED
 from tests.numeric.test_engine import Case, apart
@@ -613,6 +615,11 @@ def test_there_is_no_energy_where_feedback_is_untied() -> None:
         ):
             of(case.x, states.states)
     assert engine.backward(case.x, case.y, energy=True).energies is None
+    with pytest.raises(ep.EpgraphError, match="the linearised update is not symmetric: edge 'a_b' has a feedback"):
+        Linearisation(engine, case.x, states.states).spectrum()
+    seen = survey(engine, case.x, sweeps=3)
+    assert math.isnan(seen.largest)
+    assert math.isfinite(seen.residual)
     anderson = Case(untied({**RING, "dynamics": {"schedule": "coloring", "anderson": 4}})).engine("coloring")
     settled = anderson.relax(case.x, steps=400, tolerance=1e-12).states
     for name, state in engine.relax(case.x, steps=400).states.items():
