@@ -236,9 +236,7 @@ def _one_spelling(schema: dict[str, Any]) -> None:
 class EdgeBase(Model):
     """A weighted edge; besides the keys below it holds exactly one edge kind with its options."""
 
-    model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, json_schema_extra=_one_spelling
-    )
+    model_config = ConfigDict(json_schema_extra=_one_spelling)
 
     source: Name = Field(alias="from", description="State that A_e is applied to.", examples=["x"])
     target: Name = Field(
@@ -280,7 +278,7 @@ class EdgeBase(Model):
             unary = next((name for name, kind in KINDS.items() if kind.unary and data.get(name) is not None), None)
             if unary and not any(data.get(key) is not None for key in _ENDS):
                 raise PydanticCustomError(
-                    "edge_ends",
+                    "missing_key",
                     "missing key 'at'",
                     {"hint": f"'{unary}' acts on one state: e.g. {{at: h1, {unary}: …}}"},
                 )
