@@ -153,13 +153,20 @@ def _definition(edge: Schema, kind: str) -> str:
 def _with_patterns(edge: Schema, pattern: Schema) -> Schema:
     """Add the keys of patterns to those of an edge, whose ends may then be selections."""
     edge = copy.deepcopy(edge)
+    # Kinds of one state, and with them the key 'at', are there or not.
+    unary = "at" in edge["properties"]
     for name, inner in pattern["properties"].items():
-        said = _said(edge["properties"].get(name, {}))
-        edge["properties"][name] = {**inner, **said}
-    del edge["required"]
-    among = {"required": ["among"], "not": {"anyOf": [{"required": ["from"]}, {"required": ["to"]}]}}
-    pairs = {"required": ["from", "to"], "not": {"anyOf": [{"required": ["among"]}, {"required": ["apart"]}]}}
-    edge.setdefault("allOf", []).append({"oneOf": [pairs, among]})
+        if name != "at" or unary:
+            said = _said(edge["properties"].get(name, {}))
+            edge["properties"][name] = {**inner, **said}
+    for key in ("required", "oneOf"):
+        edge.pop(key, None)
+    spellings = [["from", "to"], ["among"], *([["at"]] if unary else [])]
+    others = {"from": ["among", "apart", "at"], "among": ["from", "to", "at"], "at": ["from", "to", "among"]}
+    one_of = [
+        {"required": keys, "properties": {other: {"type": "null"} for other in others[keys[0]]}} for keys in spellings
+    ]
+    edge.setdefault("allOf", []).append({"oneOf": one_of})
     return edge
 
 
