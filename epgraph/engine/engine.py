@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -63,7 +63,7 @@ class Engine(nn.Module):
 
     Made by ``epgraph.compile``. Parameters are ordinary ``torch.nn.Parameter``s named ``edges.<name>.weight`` (in the
     layout of the edge's kind: OIHW, or (out, in) for dense), ``states.<name>.bias`` (one a channel) and, where feedback
-    is untied, ``edges.<name>.feedback`` (as the weight); ``to``, ``state_dict`` and torch's optimisers work as usual.
+    is untied, ``edges.<name>.feedback`` (as the weight); ``to``, ``state_dict`` and torch optimisers work as usual.
     ``.grad`` is filled by ``backward``, with the gradient of the mean loss of the batch.
 
     Parameters
@@ -73,6 +73,8 @@ class Engine(nn.Module):
     seed
         Seed of the initial parameters. Each parameter has a stream of its own, so that adding an edge does not
         change the initial values of the others.
+    initialised
+        Whether parameters are drawn by the rule of ``init``; False leaves them as the published rule draws them.
     """
 
     _like: Tensor
@@ -89,6 +91,7 @@ class Engine(nn.Module):
         also: frozenset[str] = frozenset(),
         doubled: bool = True,
         cuda_graphs: bool = True,
+        initialised: bool = True,
     ) -> None:
         super().__init__()
         self.plan = plan
@@ -109,7 +112,7 @@ class Engine(nn.Module):
         dtype = dtype or torch.get_default_dtype()
         # Parameters keep the digits that small updates need; half precision is for the states.
         kept = torch.promote_types(dtype, torch.float32)
-        initial = INITIAL[self.architecture.init.rule](self.graph, seed, None)
+        initial = INITIAL[self.architecture.init.rule if initialised else "published"](self.graph, seed, None)
         for state in self.graph.states.values():
             module = nn.Module()
             if state.bias_shape is not None:
@@ -123,10 +126,10 @@ class Engine(nn.Module):
             self.states.put(state.name, module)
         for edge in self.graph.edges.values():
             module = nn.Module()
-            if edge.weight_shape is not None:
-                module.weight = nn.Parameter(initial[f"edges.{edge.name}.weight"].to(device, kept))
-                if edge.untied:
-                    module.feedback = nn.Parameter(initial[f"edges.{edge.name}.feedback"].to(device, kept))
+            if edge.weight_shape is not None and not edge.tied:
+                for part in ("weight", "feedback")[: 1 + edge.untied]:
+                    value = initial[f"edges.{edge.name}.{part}"].to(device, kept)
+                    setattr(module, part, nn.Parameter(value, requires_grad=not edge.frozen))
             self.edges.put(edge.name, module)
         # A network may have no parameters at all; this tells where and in what precision it runs.
         self.register_buffer("_like", torch.empty(0, device=device, dtype=dtype), persistent=False)
@@ -142,12 +145,12 @@ class Engine(nn.Module):
         return self._like.dtype
 
     def weight(self, edge: Edge) -> Tensor | None:
-        """Weight of an edge, or None for one without."""
-        return getattr(self.edges[edge.name], "weight", None)
+        """Weight of an edge, that of another one where it is tied; None for one without."""
+        return getattr(self.edges[edge.owner], "weight", None)
 
     def feedback(self, edge: Edge) -> Tensor | None:
         """Weight through which an edge acts back on its source, or None where that is the weight itself."""
-        return getattr(self.edges[edge.name], "feedback", None)
+        return getattr(self.edges[edge.owner], "feedback", None)
 
     def bias(self, state: State) -> Tensor | None:
         """Bias of a state, or None for one without."""
@@ -697,14 +700,38 @@ class Engine(nn.Module):
             run(self._steps("constants"), values)
         values |= self._named({**pairs, self.graph.input.name: torch.cat((x, torch.zeros_like(x)))})
         weigh = partial(self._weighted, weights=scale) if isinstance(scale, Tensor) else None
+        if isinstance(scale, Tensor):
+            apart = {name: edges for name, edges in self._entangled.items() if name in both}
+            both -= apart.keys()
+            for name, edges in apart.items():
+                # Each edge by itself, with examples weighted where its own contrast is linear.
+                found = sum(self._weighted_contrast(edge, values, scale) for edge in edges)
+                yield from _for_both(name, found.to(parameters[name].dtype), trained)  # type: ignore[union-attr]
         for name, found in self._computed("gradient", values, weigh, trainable=frozenset(both), once=self.doubled):
             gradient = found.to(parameters[name].dtype)
             if not isinstance(scale, Tensor):
                 gradient.mul_(scale)
-            feedback = name.removesuffix("weight") + "feedback"
-            if feedback in trained and name in trained:
-                yield feedback, gradient.clone()
-            yield name if name in trained else feedback, gradient
+            yield from _for_both(name, gradient, trained)
+
+    @cached_property
+    def _entangled(self) -> dict[str, list[Edge]]:
+        """Weights whose contrast is not linear in a state that stands nowhere else in it, with their edges.
+
+        The state of a unary edge is both its ends, and of tied edges the target of one may be the source of another.
+        """
+        found: dict[str, list[Edge]] = {}
+        for edge in self.graph.edges.values():
+            if edge.weight_shape is not None and not self.graph.reads_out(edge):
+                found.setdefault(f"edges.{edge.owner}.weight", []).append(edge)
+        return {name: edges for name, edges in found.items() if len(edges) > 1 or edges[0].unary}
+
+    def _weighted_contrast(self, edge: Edge, values: Mapping[str, Any], weights: Tensor) -> Tensor:
+        """Contrast of one edge with every example's multiplied by its weight; see ``_weighted``."""
+        names = self.machine.tracer.names
+        source, target = (values[names("state", name)] for name in (edge.source, edge.target))
+        weight = values[names("weight", edge.owner)].to(self.dtype)
+        target = target * per_example(weights.repeat(2), target)
+        return edge.kind.weight_contrast(weight, source, target, self.graph.states[edge.source].shape)
 
     def _weighted(self, step: Step, values: dict[str, Any], weights: Tensor) -> dict[str, Any]:
         """Values of a gradient function with every example's contrast multiplied by its weight."""
@@ -725,7 +752,7 @@ class Engine(nn.Module):
         found = torch.zeros_like(x)
         values = self._weights()
         for edge in (*self.graph.post(clamped), *self.graph.pre(clamped)):
-            weight = values.get(self.machine.tracer.names("weight", edge.name))
+            weight = values.get(self.machine.tracer.names("weight", edge.owner))
             weight = None if weight is None else weight.to(self.dtype)
             shape = self.graph.input.shape
             if edge.source == clamped:
@@ -828,7 +855,7 @@ class Engine(nn.Module):
                 whole = weight.detach()
                 values[names("weight", name)] = rounded(whole, bits) + (weight - whole) if bits else weight
 
-        for edge in self.graph.edges.values():
+        for edge in (edge for edge in self.graph.edges.values() if not edge.tied):
             put(edge.name, self.weight(edge))
             put(feedback_of(edge), self.feedback(edge))
         for state in self.graph.states.values():
@@ -855,6 +882,14 @@ class Engine(nn.Module):
         largest = torch.stack([size.float() for size in sizes]).tolist()
         bounds = [GROWN if isinstance(self.graph.states[name].activation, Identity) else float("inf") for name in names]
         return tuple(name for name, size, bound in zip(names, largest, bounds, strict=True) if not size < bound)
+
+
+def _for_both(name: str, gradient: Tensor, trained: Collection[str]) -> Iterator[tuple[str, Tensor]]:
+    """Yield a weight's contrast, which its feedback weight receives as well, for those of the two that are trained."""
+    feedback = name.removesuffix("weight") + "feedback"
+    if feedback in trained and name in trained:
+        yield feedback, gradient.clone()
+    yield name if name in trained else feedback, gradient
 
 
 def _tied(name: str) -> str:

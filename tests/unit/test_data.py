@@ -66,7 +66,7 @@ def write_mnist(root: Path, kind: str = "MNIST", *, compressed: bool = True, siz
         ):
             content = idx(array)
             if compressed:
-                (raw / f"{stem}.gz").write_bytes(gzip.compress(content))
+                (raw / f"{stem}.gz").write_bytes(gzip.compress(content, mtime=0))
             else:
                 (raw / stem).write_bytes(content)
     return raw
@@ -368,12 +368,12 @@ AGAIN = "remove it, then pass --download or put it there again"
     [
         (
             "train-images-idx3-ubyte.gz",
-            gzip.compress(bytes(100_000))[:40],
+            gzip.compress(bytes(100_000), mtime=0)[:40],
             "not an IDX file of bytes in 3 dimensions",
         ),
         (
             "train-images-idx3-ubyte.gz",
-            gzip.compress(idx(np.random.default_rng(0).integers(0, 256, (40, 28, 28))))[:9000],
+            gzip.compress(idx(np.random.default_rng(0).integers(0, 256, (40, 28, 28))), mtime=0)[:9000],
             "Compressed file ended before the end-of-stream marker was reached",
         ),
         ("train-images-idx3-ubyte.gz", b"<html>", "Not a gzipped file (b'<h')"),
