@@ -244,7 +244,8 @@ def test_converged_sums_agree_under_every_schedule(smooth: list[Settled], note: 
         for estimator in ("centered", "truncated"):
             options: dict[str, Any] = {"estimator": estimator, "beta": 3e-5, "start": network.free}
             with engine.aside() as found:
-                engine.backward(network.x, network.y, **options, free_steps=NEAR + 1, nudged_steps=NEAR)
+                # Of 100 graphs one has 4e-6 of its sum still to come after NEAR steps.
+                engine.backward(network.x, network.y, **options, free_steps=2 * NEAR + 1, nudged_steps=2 * NEAR)
             sums.append(vector(found))
         worst = max(worst, error(*sums))
     note(
