@@ -366,7 +366,8 @@ def test_unwritable_path(tmp_path: Path) -> None:
     ):
         with pytest.raises(EpgraphError, match=reason) as error:
             render(example("vgg5"), path)
-        assert str(error.value).startswith(f"{path}: cannot be written: ")
+        shown = str(path).replace("\0", "\\x00")
+        assert str(error.value).startswith(f"{shown}: cannot be written: ")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["directory.svg", "file"]
 
 

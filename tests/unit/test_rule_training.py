@@ -89,6 +89,8 @@ def test_a_rule_that_cannot_be_used_is_located(net: Path, capsys: pytest.Capture
     assert capsys.readouterr().err == (
         f"{net}:14:23: estimator holomorphic cannot be used: state 'h1' has the activation relu6, which has no "
         "holomorphic continuation; use tanh or logistic, or learning.estimator: centered\n"
+        "  14 | learning: {estimator: holomorphic}\n"
+        "     |                       ^^^^^^^^^^^\n"
     )
 
 
