@@ -21,9 +21,11 @@ def blocks(language: str, document: str = README) -> list[str]:
     return [text for tag, text in fences if tag == language]
 
 
-def test_the_network_loads() -> None:
-    (text,) = blocks("yaml")
-    assert ep.build(ep.load(text)).parameters() > 0
+def test_the_networks_load() -> None:
+    texts = blocks("yaml")
+    assert len(texts) == 2
+    for text in texts:
+        assert ep.build(ep.load(text)).parameters() > 0
 
 
 def test_the_python_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -81,7 +83,7 @@ def test_every_rule_is_in_the_docs() -> None:
 
 
 def test_the_messages_are_real(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (text,) = blocks("yaml")
+    text = blocks("yaml")[0]
     (first, second) = blocks("")[-2:]
     monkeypatch.chdir(tmp_path)
     edits = (
