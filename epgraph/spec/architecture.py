@@ -333,12 +333,21 @@ class EdgeBase(Model):
             )
         return self
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Made when it was needed, the class has no name that pickle could find it by.
+        return _again, (self.model_dump(by_alias=True, exclude_unset=True),)
+
     @property
     def kind(self) -> EdgeKind:
         """The edge's kind with its options."""
         # Of the keys that were written, and not of all kinds: this is asked for many times.
         given = (getattr(self, name) for name in self.model_fields_set if name in KINDS)
         return cast(EdgeKind, next(kind for kind in given if kind is not None))
+
+
+def _again(data: dict[str, Any]) -> EdgeBase:
+    """Make the edge anew that was pickled as ``data``."""
+    return edge_spec().model_validate(data)
 
 
 def edge_spec() -> type[EdgeBase]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import epgraph as ep
-from tests.qualified import SWEEPS, aimed, cosine, error, qualified, take
+from tests.qualified import SWEEPS, Settled, aimed, cosine, error, qualified, take
 
 
 def test_centred_gradient_of_smooth_networks(note: Callable[[str], None]) -> None:
@@ -44,10 +44,18 @@ def test_one_sided_gradient_of_smooth_networks(note: Callable[[str], None]) -> N
     note(f"one-sided EP, smooth: {len(ratios)} graphs, error ratio {min(ratios):.3f} to {max(ratios):.3f}")
 
 
+def inside(network: Settled) -> float:
+    """Part of the hidden units that are strictly inside of (0, 6)."""
+    hidden = [network.free[name].flatten() for name in network.engine.graph.free[:-1]]
+    units = torch.cat(hidden) if hidden else torch.ones(1)
+    return float(((units > 0) & (units < 6)).double().mean())
+
+
 def test_centred_gradient_of_relu6_networks(note: Callable[[str], None]) -> None:
-    """Cosine ≥ 0.99 at β = 0.1 where biases keep most units inside (0, 6)."""
+    """Cosine ≥ 0.99 at β = 0.1 where biases keep most units inside (0, 6): of networks with nine in ten there."""
     cosines = []
-    for network in take(map(aimed, qualified(activations=["relu6"], bias=2.0, pool_max=False))):
+    networks = (n for n in qualified(activations=["relu6"], bias=2.0, pool_max=False) if inside(n) >= 0.9)
+    for network in take(map(aimed, networks)):
         cosines.append(cosine(network.gradient(0.1), network.implicit()))
     cosines.sort()
     lowest = ", ".join(f"{c:.4f}" for c in cosines[:5])

@@ -412,7 +412,7 @@ def test_centered_ep_converges_quadratically_to_the_implicit_gradient(seed):
     reference, graph, x, y = draw(seed, **BOUNDED)
     classes = make_schedule(graph, "coloring").classes
     exact = reference.implicit_gradient(x, y, settle(reference, x))
-    errors = [relative_error(reference.ep_gradient(x, y, classes, 60, 60, b), exact) for b in (0.1, 0.01)]
+    errors = [relative_error(reference.ep_gradient(x, y, classes, 200, 200, b), exact) for b in (0.1, 0.01)]
     assert errors[1] < 1e-3
     assert errors[0] / errors[1] == pytest.approx(100, rel=0.2)
 

@@ -23,7 +23,7 @@ from epgraph.engine import Estimate, pieces
 from epgraph.engine.estimators import ESTIMATORS, Problem
 from epgraph.engine.linearize import Linearisation
 from epgraph.engine.phases import Nudge
-from epgraph.engine.reference import Gradients, Reference, States, interaction
+from epgraph.engine.reference import Gradients, Reference, States, interaction, mapped
 from epgraph.engine.signal import survey
 from epgraph.graph import Edge, NetworkGraph, make_schedule
 from epgraph.graph.rules import CLAMPED
@@ -501,13 +501,12 @@ def force_term(edge: Edge, parameters: dict[str, Tensor], s: Tensor, t: Tensor, 
         t = t.detach().requires_grad_()
         return torch.autograd.grad(interaction(edge, weight, s, t).sum(), t)[0]
     s = s.detach().requires_grad_()
-    if edge.kind.is_linear:
+    if edge.kind.is_linear or weight is None:
         return torch.autograd.grad(interaction(edge, feedback, s, t).sum(), s, materialize_grads=True)[0]
     # Of a max-pooled edge: the windows' choices by W, then B at those places.
-    assert weight is not None
     assert feedback is not None
-    back = torch.nn.functional.conv2d(s, feedback, stride=edge.kind.geometry.stride, padding=edge.kind.geometry.padding)  # type: ignore[attr-defined]
-    there = torch.nn.functional.conv2d(s, weight, stride=edge.kind.geometry.stride, padding=edge.kind.geometry.padding)  # type: ignore[attr-defined]
+    bare = edge.kind.model_copy(update={"pool": None})
+    back, there = (mapped(bare, w, s, tuple(t.shape[1:])) for w in (feedback, weight))
     windows = [z.unfold(2, 2, 2).unfold(3, 2, 2).flatten(4) for z in (back, there)]
     chosen = windows[0].gather(-1, windows[1].argmax(-1, keepdim=True)).squeeze(-1)
     return torch.autograd.grad((chosen * t).sum(), s)[0]
