@@ -382,3 +382,31 @@ edges:
   - {at: k, memory: {patterns: 5}}
 dynamics: {schedule: coloring}
 """
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_terms_of_one_state_in_half_precision(dtype: torch.dtype) -> None:
+    """Weights that come in another precision are cast, transposed and bounded once per batch, each from the last."""
+    network = """
+epgraph: 1
+input: {shape: [6]}
+output: {classes: 3}
+defaults: {activation: tanh}
+states: {h1: {shape: [8]}, h2: {shape: [8]}}
+edges:
+  - {from: x, to: h1, dense: {}}
+  - {from: h1, to: h2, dense: {}}
+  - {from: h2, to: y, dense: {}}
+  - {at: h1, memory: {patterns: 8, sharpness: 2.0}}
+  - {at: h2, self: {}}
+dynamics: {schedule: coloring, free_steps: 40, nudged_steps: 20}
+"""
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.rand(5, 6, generator=generator), torch.randint(3, (5,), generator=generator)
+    found = []
+    for precision in (torch.float64, dtype):
+        engine = ep.compile(network, dtype=precision)
+        engine.backward(x.to(precision), y, beta=0.2)
+        found.append(torch.cat([p.grad.double().flatten() for p in engine.parameters() if p.grad is not None]))
+    exact, half = found
+    assert float(torch.nn.functional.cosine_similarity(exact, half, dim=0)) >= 0.995

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import textwrap
 import time
 from pathlib import Path
@@ -28,6 +29,7 @@ edges:
 
 def test_the_unbroken_file_is_good() -> None:
     assert ep.load(GOOD).states.keys() == {"h1", "h2"}
+    assert pickle.loads(pickle.dumps(ep.load(GOOD))) == ep.load(GOOD)
 
 
 BOMBS = {

@@ -28,7 +28,8 @@ def hoist_prepared(program: Program, tracer: Tracer) -> Program:
             if name not in arguments:
                 with inner.inserting_before(next(iter(inner.nodes))):
                     arguments[name] = inner.placeholder(name)
-            node.replace_all_uses_with(arguments[name])
+            # What is computed from it in turn still asks for the value itself, and may be put there as well.
+            node.replace_all_uses_with(arguments[name], delete_user_cb=lambda user: user not in fixed)
         calls = tuple(replace(call, names=known) for call, known in zip(function.calls, names, strict=True))
         return replace(function, graph=clean(inner), calls=calls)
 
