@@ -26,8 +26,7 @@ def unet(
 ) -> Network:
     """U-Net: an encoder that halves the image, a decoder back to full size, and skips between equal sizes.
 
-    For top-down feedback, and for targets that are images. Edges of the decoder are written from the larger state to
-    the smaller; they act both ways.
+    For top-down feedback, and for targets that are images.
     """
     image(input, "unet")
     most = halvings(input)
@@ -44,8 +43,12 @@ def unet(
     join(net, net.input, encoder[0], True)
     for large, small in zip(encoder, [*encoder[1:], middle], strict=True):
         join(net, large, small, True, 2)
-    for large, small in reversed(list(zip(decoder, [*decoder[1:], middle], strict=True))):
-        join(net, large, small, True, 2)
+    sizes = [[-(-side // 2**i) for side in input[1:]] for i in range(depth + 1)]
+    for i, (large, small) in reversed(list(enumerate(zip(decoder, [*decoder[1:], middle], strict=True)))):
+        # An odd side and the even one above it are halved to the same.
+        short = [whole - (2 * half - 1) for whole, half in zip(sizes[i], sizes[i + 1], strict=True)]
+        options = {"kernel": 3, "stride": 2, "padding": 1}
+        net.edge(small, large, conv_transpose=options | ({"output_padding": _pair(short)} if any(short) else {}))
     for one, other in zip(encoder, decoder, strict=True):
         net.skip(one, other)
     if targets is not None and targets[1:] == input[1:]:
@@ -53,3 +56,7 @@ def unet(
     else:
         net.dense(decoder[0], net.output)
     return net
+
+
+def _pair(sides: list[int]) -> int | list[int]:
+    return sides[0] if sides[0] == sides[1] else sides
