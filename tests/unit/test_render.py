@@ -294,8 +294,8 @@ def test_parallel_edges_are_all_drawn_and_named(tmp_path: Path) -> None:
 
 
 def test_the_output_stands_last_though_the_network_goes_on_beyond_it() -> None:
-    """In a U-Net the middle is farther from the input than the state that is read."""
-    assert "rank=max" in dot(ep.topologies.unet())
+    edges = [f"from: {i}, to: {j}, dense: {{}}" for i, j in (("x", "a"), ("a", "b"), ("b", "c"), ("a", "y"))]
+    assert "rank=max" in dot(network(edges, "a, b, c"))
     assert "rank=max" not in dot(ep.topologies.chain())
 
 
