@@ -122,6 +122,12 @@ class Document:
             return diagnostic.located(self.name, *self.values.get((), (1, 1)), source=self.source)
         return self.point(diagnostic, self.values[at])
 
+    def included(self, at: Location) -> bool:
+        """Whether what stands at a location comes from a file that this one includes."""
+        origins = (self.origins[at[:depth]] for depth in range(len(at), 0, -1) if at[:depth] in self.origins)
+        origin = next(origins, None)
+        return origin is not None and origin.document.name != self.name
+
     def point(self, diagnostic: Diagnostic, mark: Mark) -> Diagnostic:
         """Give a diagnostic a position in this file, with the end of the text that begins there."""
         return diagnostic.located(self.name, *mark, self.ends.get(mark), self.source)

@@ -296,6 +296,39 @@ def test_set_reaches_parameters_and_blocks() -> None:
         ep.load(text, ["states.h.repeat=0"])
 
 
+def test_set_refuses_parameters_that_are_not_declared() -> None:
+    text = HEAD + "parameters: {width: 4}\n" + LAYER.replace("    states", "    parameters: {units: $width}\n    states")
+    text = text.replace("[4]", "[$units]") + "states: {h: {block: layer, from: x}}\nedges: [{from: h, to: y, dense: {}}]\n"
+    cases = {
+        "parameters.widht=8": "the file has no parameter 'widht'; did you mean 'width'?",
+        "blocks.layer.parameters.unit=8": "block 'layer' has no parameter 'unit'; did you mean 'units'?",
+    }
+    for assignment, expected in cases.items():
+        with pytest.raises(ep.EpgraphError) as caught:
+            ep.load(text, [assignment])
+        assert str(caught.value) == f"--set {assignment}: {expected}"
+    bare = HEAD + "edges: [{from: x, to: y, dense: {}}]\n"
+    with pytest.raises(ep.EpgraphError, match="the file has no parameter 'w'; it has none; declare it under 'parameters'"):
+        ep.load(bare, ["parameters.w=8"])
+
+
+def test_parameters_that_nothing_uses_are_doubtful() -> None:
+    """A block's parameter hides the file's of the same name; a default may use the file's all the same."""
+    text = HEAD + "parameters: {P}\n" + LAYER.replace("    states", "    parameters: {Q}\n    states")
+    text = text.replace("[4]", "[$units]") + "states: {h: {block: layer, from: x}}\nedges: [{from: h, to: y, dense: {}}]\n"
+    cases = {
+        ("units: 4", "units: 3"): ["'units' of the file"],
+        ("units: 4", "units: $units"): [],
+        ("a: 4, b: $a", "units: $b"): [],
+        ("a: 4, b: 3", "spare: $b, units: $a"): ["'spare' of block 'layer'"],
+        ("a: 4", "units: $(a if true else c), c: 1"): ["'c' of block 'layer'"],
+    }
+    for (outer, inner), expected in cases.items():
+        _, found = inspect(text.replace("{P}", f"{{{outer}}}").replace("{Q}", f"{{{inner}}}"))
+        assert [d.message for d in found] == [f"parameter {e} is not used" for e in expected]
+        assert {d.rule for d in found} <= {"unused-parameter"}
+
+
 def test_upgrade_changes_nothing_but_version_and_dollars(tmp_path: Path) -> None:
     rest = "input: {shape: [3]}\noutput: {classes: 2}\nedges: [{from: x, to: y, dense: {}}]\n"
     old = f'# costs $5\nepgraph: 1   # $\nname: "a $b"\n{rest}'

@@ -75,6 +75,15 @@ def substitute(text: str, names: Mapping[str, Any], budget: Budget) -> Any:
     return written
 
 
+def names_in(text: str) -> set[str]:
+    """Return the names that the expressions in a text mention, evaluated or not; all words of what is none."""
+    try:
+        parts = [part for part in _parts(text) if not isinstance(part, str)]
+    except ExpressionError:
+        return set(_NAME.findall(text))
+    return {node.id for part in parts for node in ast.walk(part) if isinstance(node, ast.Name)}
+
+
 @lru_cache(maxsize=4096)
 def _parts(text: str) -> tuple[str | ast.expr, ...]:
     """Split a text into what is written out as it is and expressions."""

@@ -14,6 +14,7 @@ from epgraph.spec.expand.expression import UNKNOWN
 from epgraph.spec.expand.instances import IN, Blocks, declare, read_parameters
 from epgraph.spec.expand.limits import TooMuchError
 from epgraph.spec.expand.parts import Cascade, Frame
+from epgraph.spec.expand.unused import unused_parameters
 from epgraph.spec.expand.version import SECTIONS, sugar_in, too_old
 from epgraph.spec.expand.work import Work
 from epgraph.spec.validate import describe, mistakes
@@ -127,6 +128,9 @@ def _flat(work: Work) -> dict[str, Any]:
     connect(work, groups, root)
     tie_edges(root)
     _unused(work, blocks, root)
+    if not any(problem.severity == "error" for problem in work.problems):
+        # A misspelt use of a parameter is an error, which says more than that nothing uses it.
+        unused_parameters(work, blocks)
     flat["states"] = work.states if isinstance(states, dict) or states is None else states
     flat["edges"] = work.edges if isinstance(edges, list) or (edges is None and work.edges) else edges
     if not work.edges and work.failures:
@@ -148,13 +152,17 @@ _STAND_IN = {"input": {"shape": [1]}, "output": {"classes": 1}}
 
 def _unused(work: Work, blocks: Blocks, root: Frame) -> None:
     """Warn about blocks without an instance, and check what can be said about them by themselves."""
-    reached = set(blocks.used)
+    holders: dict[str, set[str]] = {}
     for name, spec in blocks.known.items():
-        if name in reached:
+        for entry in spec.states.values():
+            if isinstance(entry, dict) and isinstance(entry.get("block"), str):
+                holders.setdefault(entry["block"], set()).add(name)
+    said = set(work.problems)
+    for name, spec in blocks.known.items():
+        if name in blocks.used:
             continue
         at = ("blocks", name)
-        held = [other for other, block in blocks.known.items() if other != name and _holds(block.states, name)]
-        if not held:
+        if not holders.get(name, set()) - {name} and not work.source.included(at):
             found = f"block '{name}' is not used"
             hint = f"e.g. states: {{h: {{block: {name}, from: …}}}}, or remove it"
             work.problems.append(
@@ -172,13 +180,10 @@ def _unused(work: Work, blocks: Blocks, root: Frame) -> None:
         frame.ports = dict.fromkeys((IN, *spec.ports), "x")
         declare(alone, blocks, frame, spec.states)
         connect(alone, {}, frame)
-        work.problems += [p for p in alone.problems if p not in work.problems]
+        work.problems += [p for p in alone.problems if p not in said]
+        said.update(alone.problems)
         scratch = Document(work.source.name, None, origins=alone.origins)
         work.problems += [scratch.locate(p) for p in mistakes(alone.states, alone.edges)]
-
-
-def _holds(states: dict[str, Any], block: str) -> bool:
-    return any(isinstance(entry, dict) and entry.get("block") == block for entry in states.values())
 
 
 def without_repetitions(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
