@@ -43,7 +43,11 @@ def _declared(data: Any, at: Location, assignment: str) -> None:
             if at[depth + 1] not in names:
                 whose = f"block '{at[1]}'" if depth else "the file"
                 found = f"--set {assignment}: {whose} has no parameter '{str(at[depth + 1])[:64]}'"
-                hint = nearest(str(at[depth + 1]), names) if names else f"it has none; declare it under '{path_text(at[:-1])}'"
+                hint = (
+                    nearest(str(at[depth + 1]), names)
+                    if names
+                    else f"it has none; declare it under '{path_text(at[:-1])}'"
+                )
                 raise EpgraphError(Diagnostic(found, hint, rule="override"))
             return
         data = data.get(part) if isinstance(data, dict) else None

@@ -297,8 +297,12 @@ def test_set_reaches_parameters_and_blocks() -> None:
 
 
 def test_set_refuses_parameters_that_are_not_declared() -> None:
-    text = HEAD + "parameters: {width: 4}\n" + LAYER.replace("    states", "    parameters: {units: $width}\n    states")
-    text = text.replace("[4]", "[$units]") + "states: {h: {block: layer, from: x}}\nedges: [{from: h, to: y, dense: {}}]\n"
+    text = (
+        HEAD + "parameters: {width: 4}\n" + LAYER.replace("    states", "    parameters: {units: $width}\n    states")
+    )
+    text = (
+        text.replace("[4]", "[$units]") + "states: {h: {block: layer, from: x}}\nedges: [{from: h, to: y, dense: {}}]\n"
+    )
     cases = {
         "parameters.widht=8": "the file has no parameter 'widht'; did you mean 'width'?",
         "blocks.layer.parameters.unit=8": "block 'layer' has no parameter 'unit'; did you mean 'units'?",
@@ -308,14 +312,18 @@ def test_set_refuses_parameters_that_are_not_declared() -> None:
             ep.load(text, [assignment])
         assert str(caught.value) == f"--set {assignment}: {expected}"
     bare = HEAD + "edges: [{from: x, to: y, dense: {}}]\n"
-    with pytest.raises(ep.EpgraphError, match="the file has no parameter 'w'; it has none; declare it under 'parameters'"):
+    with pytest.raises(
+        ep.EpgraphError, match="the file has no parameter 'w'; it has none; declare it under 'parameters'"
+    ):
         ep.load(bare, ["parameters.w=8"])
 
 
 def test_parameters_that_nothing_uses_are_doubtful() -> None:
     """A block's parameter hides the file's of the same name; a default may use the file's all the same."""
     text = HEAD + "parameters: {P}\n" + LAYER.replace("    states", "    parameters: {Q}\n    states")
-    text = text.replace("[4]", "[$units]") + "states: {h: {block: layer, from: x}}\nedges: [{from: h, to: y, dense: {}}]\n"
+    text = (
+        text.replace("[4]", "[$units]") + "states: {h: {block: layer, from: x}}\nedges: [{from: h, to: y, dense: {}}]\n"
+    )
     cases = {
         ("units: 4", "units: 3"): ["'units' of the file"],
         ("units: 4", "units: $units"): [],
@@ -344,6 +352,28 @@ def test_upgrade_changes_nothing_but_version_and_dollars(tmp_path: Path) -> None
         upgrade(old.replace("a $b", r"a \x24b"))
     with pytest.raises(ep.EpgraphError, match="only files that say 'epgraph: 1'"):
         upgrade("name: x\n")
+
+
+@pytest.mark.parametrize(
+    ("rest", "place"),
+    [
+        ("parameters: {w: 3}\nstates: {h: {shape: [$w]}}\n", "2:13"),
+        ("states: {h: {shape: [$(2 * 3)]}}\n", "2:22"),
+        ("blocks: {b: {states: {s: {shape: [$i]}}}}\n", "2:9"),
+        ("states: {h: {block: b}}\n", "2:21"),
+        ("edges: [{from: [x, h], to: y, dense: {}}]\n", "2:16"),
+    ],
+)
+def test_upgrade_refuses_what_is_of_the_newest_version_already(rest: str, place: str) -> None:
+    """Its '$' are expressions, and doubled they would be none."""
+    with pytest.raises(ep.EpgraphError) as caught:
+        upgrade(f"epgraph: 1\n{rest}")
+    assert str(caught.value) == (
+        f"<text>:{place}: this is of language version 2, and the file says 'epgraph: 1'; "
+        "write 'epgraph: 2': there is nothing else to upgrade"
+    )
+    with pytest.raises(ep.EpgraphError, match="only files that say 'epgraph: 1'.*write 'epgraph: 2' at the top"):
+        upgrade(rest)
 
 
 @pytest.mark.parametrize("flat", FLAT, ids=lambda p: p.stem)

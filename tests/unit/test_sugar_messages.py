@@ -68,7 +68,7 @@ CASES: list[tuple[str, str, list[str]]] = [
     ("kernel: 3", 'kernel: "3"', ["4:27: 'kernel' expects an integer, found text '3'; write 3 without quotes"]),
     ("epgraph: 2", "epgraph: 1",
      ["5:1: 'parameters' is of language version 2, and this file says 'epgraph: 1'; "
-      "write 'epgraph: 2', or run 'epgraph upgrade FILE'"]),
+      "write 'epgraph: 2'"]),
     ("states:\n  h:", "states:\n  h2_a: {channels: 3}\n  h:",
      ["11:7: duplicate name 'h2_a': a state at net.yaml:18:3 has it; choose another name "
       "[in block 'residual' as h2, at net.yaml:19:3]"]),
