@@ -296,6 +296,86 @@ def test_set_reaches_parameters_and_blocks() -> None:
         ep.load(text, ["states.h.repeat=0"])
 
 
+TIED = """\
+epgraph: 2
+input:  {name: x, shape: [4]}
+output: {name: y, classes: 4}
+blocks:
+  pair:
+    states: {a: {shape: [4]}, c: {shape: [4]}, b: {shape: [4]}}
+    edges:
+      - {from: in, to: a, dense: {}, name: up}
+      - {from: in, to: [b, c], dense: {}}
+      - {from: c, to: b, dense: {}}
+      - {from: a, to: b, dense: {}}
+      - {at: a, self: {}}
+      - EDGE
+  outer:
+    states: {r: {block: pair, from: in, repeat: 2, join: _}, s: {shape: [4]}}
+    edges:
+      - {from: r, to: s, dense: {}, name: w}
+      - OUTER
+states:
+  h: {block: pair, from: x, repeat: 2, join: _}
+  o: {block: outer, from: h}
+edges:
+  - {from: h, to: y, dense: {}}
+  - {from: h1, to: y, dense: {}, name: first}
+  - FILE
+"""
+
+
+@pytest.mark.parametrize("join", ["_", "", "0"])
+@pytest.mark.parametrize(
+    ("where", "edge", "owners"),
+    [
+        ("EDGE", "from: b, to: a, dense: {}, tie: up", "x>h1.a h1.b>h2.a h2.b>o.r1.a o.r1.b>o.r2.a"),
+        ("EDGE", "from: b, to: a, dense: {}, tie: in_b", "x>h1.b h1.b>h2.b h2.b>o.r1.b o.r1.b>o.r2.b"),
+        ("EDGE", "from: b, to: a, dense: {}, tie: a_b", "h1.a>h1.b h2.a>h2.b o.r1.a>o.r1.b o.r2.a>o.r2.b"),
+        ("EDGE", "from: a, to: b, dense: {}, tie: a_b", "h1.a>h1.b h2.a>h2.b o.r1.a>o.r1.b o.r2.a>o.r2.b"),
+        ("EDGE", "at: b, self: {}, tie: a_self", "h1.a>h1.a h2.a>h2.a o.r1.a>o.r1.a o.r2.a>o.r2.a"),
+        ("EDGE", "from: [b], to: [a], dense: {}, tie: in_c", "x>h1.c h1.b>h2.c h2.b>o.r1.c o.r1.b>o.r2.c"),
+        ("OUTER", "from: r1.a, to: s, dense: {}, tie: r1.up", "h2.b>o.r1.a"),
+        ("OUTER", "from: r1.a, to: s, dense: {}, tie: r.up", "o.r1.b>o.r2.a"),
+        ("OUTER", "from: r1.a, to: s, dense: {}, tie: r1.a_b", "o.r1.a>o.r1.b"),
+        ("OUTER", "at: s, self: {}, tie: r1.a_self", "o.r1.a>o.r1.a"),
+        ("OUTER", "from: r1.a, to: s, dense: {}, tie: w", "o.r2.b>o.s"),
+        ("FILE", "from: h1.a, to: y, dense: {}, tie: h.up", "h1.b>h2.a"),
+        ("FILE", "from: h1.a, to: y, dense: {}, tie: h1.up", "x>h1.a"),
+        ("FILE", "from: h1.a, to: y, dense: {}, tie: h_y", "h2.b>y"),
+        ("FILE", "from: h1.a, to: y, dense: {}, tie: first", "h1.b>y"),
+        ("FILE", "from: h1.a, to: y, dense: {}, tie: o.r.up", "o.r1.b>o.r2.a"),
+        ("FILE", "from: h1.a, to: y, dense: {}, tie: o.r2.a_b", "o.r2.a>o.r2.b"),
+        ("FILE", "at: o.s, self: {}, tie: h1.a_self", "h1.a>h1.a"),
+    ],
+)
+def test_ties_through_blocks(where: str, edge: str, owners: str, join: str) -> None:
+    """The edge whose weight is shared is the one meant, told by its ends, however names are joined."""
+
+    def flat(name: str) -> str:
+        whole, dot, state = name.rpartition(".")
+        return (whole.replace(".", "_") + (join if whole != "o" else "_") if dot else "") + state
+
+    text = TIED.replace(f"- {where}", f"- {{{edge}}}").replace("join: _", f'join: "{join}"')
+    text = "\n".join(line for line in text.splitlines() if line.strip() not in ("- EDGE", "- OUTER", "- FILE"))
+    architecture = ep.load(text)
+    by_name = ep.build(architecture).edges
+    tied = [by_name[edge.tie] for edge in architecture.edges if edge.tie is not None]
+    assert [(edge.source, edge.target) for edge in tied] == [
+        tuple(map(flat, pair.split(">"))) for pair in owners.split()
+    ]
+
+
+def test_ties_that_name_no_edge_of_the_block() -> None:
+    text = (
+        TIED.replace("- OUTER", "- {from: r1.a, to: s, dense: {}, tie: r1.uo}")
+        .replace("- EDGE", "")
+        .replace("- FILE", "")
+    )
+    with pytest.raises(ep.EpgraphError, match=r"'tie' names no edge: 'r1.uo'; .*\[in block 'outer' as o, at "):
+        ep.load(text)
+
+
 def test_set_refuses_parameters_that_are_not_declared() -> None:
     text = (
         HEAD + "parameters: {width: 4}\n" + LAYER.replace("    states", "    parameters: {units: $width}\n    states")
@@ -372,7 +452,7 @@ def test_upgrade_refuses_what_is_of_the_newest_version_already(rest: str, place:
         f"<text>:{place}: this is of language version 2, and the file says 'epgraph: 1'; "
         "write 'epgraph: 2': there is nothing else to upgrade"
     )
-    with pytest.raises(ep.EpgraphError, match="only files that say 'epgraph: 1'.*write 'epgraph: 2' at the top"):
+    with pytest.raises(ep.EpgraphError, match=r"only files that say 'epgraph: 1'.*write 'epgraph: 2' at the top"):
         upgrade(rest)
 
 

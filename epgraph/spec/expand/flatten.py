@@ -9,11 +9,12 @@ from epgraph.errors import Diagnostic
 from epgraph.spec.architecture import Architecture, DefaultsSpec
 from epgraph.spec.document import Document
 from epgraph.spec.expand.defaults import read_defaults
-from epgraph.spec.expand.edges import connect, read_groups, tie_edges
+from epgraph.spec.expand.edges import connect, read_groups
 from epgraph.spec.expand.expression import UNKNOWN
 from epgraph.spec.expand.instances import IN, Blocks, declare, read_parameters
 from epgraph.spec.expand.limits import TooMuchError
 from epgraph.spec.expand.parts import Cascade, Frame
+from epgraph.spec.expand.ties import tie_edges
 from epgraph.spec.expand.unused import unused_parameters
 from epgraph.spec.expand.version import SECTIONS, sugar_in, too_old
 from epgraph.spec.expand.work import Work
@@ -126,7 +127,7 @@ def _flat(work: Work) -> dict[str, Any]:
         declare(work, blocks, root, states)
     groups = read_groups(work, root)
     connect(work, groups, root)
-    tie_edges(root)
+    tie_edges(work, root)
     _unused(work, blocks, root)
     if not any(problem.severity == "error" for problem in work.problems):
         # A misspelt use of a parameter is an error, which says more than that nothing uses it.
@@ -180,6 +181,7 @@ def _unused(work: Work, blocks: Blocks, root: Frame) -> None:
         frame.ports = dict.fromkeys((IN, *spec.ports), "x")
         declare(alone, blocks, frame, spec.states)
         connect(alone, {}, frame)
+        tie_edges(alone, frame)
         work.problems += [p for p in alone.problems if p not in said]
         said.update(alone.problems)
         scratch = Document(work.source.name, None, origins=alone.origins)

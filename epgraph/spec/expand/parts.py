@@ -44,6 +44,25 @@ class Broken:
 BROKEN = Broken()
 
 
+@dataclass(frozen=True, slots=True)
+class MadeEdge:
+    """An edge of the flat form, as the frame that it stands in names it.
+
+    Attributes
+    ----------
+    index
+        Its place among the edges of the flat form.
+    name
+        The name that it is given, if any.
+    unnamed
+        What it is called without one, before numbers are put behind equal names.
+    """
+
+    index: int
+    name: str | None
+    unnamed: str
+
+
 @dataclass
 class Frame:
     """The file, or one instance of a block: the names that count inside of it.
@@ -60,8 +79,8 @@ class Frame:
         States (their flat names) and instances by local name, in order; the name of a row of instances is its last.
     reach, reach_flat
         Every state inside, also of inner instances: dotted name within the frame → flat name, and back.
-    edges, ties
-        Names of its edges, as the block and as the flat form say them; edges that share a weight.
+    edges
+        Its edges, without those of the instances in it.
     ports
         Flat names of the states that the ports are; None for a port that the instance does not bind.
     """
@@ -81,8 +100,7 @@ class Frame:
     reach_flat: dict[str, str] = field(default_factory=dict)
     children: list[Frame] = field(default_factory=list)
     ports: dict[str, str | Broken | None] = field(default_factory=dict)
-    edges: dict[str, str] = field(default_factory=dict)
-    ties: list[dict[str, Any]] = field(default_factory=list)
+    edges: list[MadeEdge] = field(default_factory=list)
     before: Frame | None = None
     bindings: dict[str, Any] = field(default_factory=dict)
     out: str | Broken = BROKEN
