@@ -558,3 +558,29 @@ def test_short_files_cannot_take_long(name: str) -> None:
     assert any(d.severity == "error" for d in diagnostics)
     assert time.process_time() - start < 1.0
     assert len(BOMBS[name]) < 1100
+
+
+STATES = "states:\n" + "".join(f"  h{k}: {{shape: [4]}}\n" for k in range(1500))
+LONG = {
+    "instances of nothing": HEAD
+    + LAYER
+    + "states:\n"
+    + "".join(f"  h{k}: {{block: layer, from: w{k}rong}}\n" for k in range(1500)),
+    "unknown parameters": HEAD
+    + f"parameters: {{{', '.join(f'p{k}: 1' for k in range(1500))}}}\n"
+    + STATES.replace("4", "$q4"),
+    "unknown ends": HEAD
+    + STATES
+    + "edges:\n"
+    + "".join(f"  - {{from: [w{k}rong], to: y, dense: {{}}}}\n" for k in range(1500)),
+    "unused blocks": HEAD + "blocks:\n" + "".join(f"  b{k}: {{states: {{s: {{shape: [$p]}}}}}}\n" for k in range(3000)),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_many_mistakes_take_no_longer(name: str) -> None:
+    """Only the first misspelt names are compared with all that there are."""
+    start = time.process_time()
+    _, diagnostics = inspect(LONG[name])
+    assert len(diagnostics) >= 1000
+    assert time.process_time() - start < 1.0

@@ -80,6 +80,11 @@ CASES: list[tuple[str, str, list[str]]] = [
      ["17:3: block 'spare' is not used; e.g. states: {h: {block: spare, from: …}}, or remove it",
       "18:18: unknown key 'chanels'; did you mean 'channels'? [in block 'spare', which is not used]",
       "19:46: 'stride' expects an integer, found true [in block 'spare', which is not used]"]),
+    ("ports: [other]", "ports: [in, other]",
+     ["9:13: the port 'in' is always there; leave it out; use from at the instance to bind it"]),
+    ("ports: [other]", "ports: [other, other]", ["9:20: duplicate name 'other': another port has it; leave it out"]),
+    ("from: x, repeat: 3", "from: x, ports: {in: x}, repeat: 3",
+     ["18:41: the port 'in' is bound by 'from'; use from in place of ports: {in: …}"]),
 ]  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from epgraph.edges import KINDS
-from epgraph.errors import Diagnostic, Location, nearest
+from epgraph.errors import Diagnostic, Location
 from epgraph.spec.architecture import DefaultsSpec, EdgeBase, StateSpec
 from epgraph.spec.document import Origin
 from epgraph.spec.expand.parts import Cascade, Frame
@@ -25,7 +25,14 @@ def read_defaults(
         here = (*at, key)
         if key not in known:
             work.report(
-                Diagnostic(f"unknown key '{key[:64]}'", nearest(key, known), here, True, rule="unknown-key"), frame
+                Diagnostic(
+                    f"unknown key '{key[:64]}'",
+                    work.budget.nearest(key, known, "defaults"),
+                    here,
+                    True,
+                    rule="unknown-key",
+                ),
+                frame,
             )
             continue
         failures = work.failures
@@ -56,7 +63,9 @@ def _options(
         if option in known:
             good[option] = (value, Origin(work.source, here, trail))
         else:
-            wrong = Diagnostic(f"unknown key '{option[:64]}'", nearest(option, known), here, True, rule="unknown-key")
+            wrong = Diagnostic(
+                f"unknown key '{option[:64]}'", work.budget.nearest(option, known, kind), here, True, rule="unknown-key"
+            )
             work.report(wrong, frame)
     return good
 

@@ -6,10 +6,11 @@ import fnmatch
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from epgraph.edges import KINDS
-from epgraph.errors import Diagnostic, Location, nearest
+from epgraph.errors import Diagnostic, Location
 from epgraph.spec.document import Origin
 from epgraph.spec.expand.defaults import add_defaults
 from epgraph.spec.expand.instances import IN, NUMBERS, find
@@ -116,8 +117,8 @@ def _meant(work: Work, frame: Frame, name: str, at: Location, key: str) -> str |
         member is BROKEN and re.match(rf"{re.escape(part)}\d*([._]|$)", name) for part, member in frame.members.items()
     ):
         return BROKEN
-    known = [*frame.ports, *frame.members, *frame.reach, *(work.ends if frame.spec is None else ())]
-    hint = nearest(name, list(dict.fromkeys(known)))
+    known = chain(frame.ports, frame.members, frame.reach, work.ends if frame.spec is None else ())
+    hint = work.budget.nearest(name, known, frame.at)
     if frame.spec is not None and not hint.startswith("did you mean"):
         hint = f"{hint}; {_FORBIDDEN}"
     work.report(Diagnostic(f"'{key}' names no state: '{name[:64]}'", hint, at, rule="unknown-state"), frame)

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from epgraph.errors import nearest
 from epgraph.spec.expand.limits import MAX_ENTRIES, MAX_NUMBER, MAX_TEXT, Budget
 
 UNKNOWN = object()
@@ -264,7 +263,9 @@ class _Evaluation:
             case ast.Call(ast.Name(name), arguments, []) if name in FUNCTIONS:
                 found = FUNCTIONS[name](*(self._node(argument) for argument in arguments))
             case ast.Call(ast.Name(name)):
-                raise ExpressionError(f"there is no function '{name[:64]}'", nearest(name, list(FUNCTIONS)))
+                raise ExpressionError(
+                    f"there is no function '{name[:64]}'", self.budget.nearest(name, FUNCTIONS, "function")
+                )
             case _:
                 raise ExpressionError(
                     f"'{ast.unparse(node)[:60]}' is more than expressions can do",
@@ -282,7 +283,7 @@ class _Evaluation:
         if name in _WORDS or name in ("True", "False", "None"):
             return _WORDS.get(name, {"True": True, "False": False}.get(name))
         hint = (
-            nearest(name, list(self.names))
+            self.budget.nearest(name, self.names)
             if self.names
             else "the file has no parameters; declare it under 'parameters'"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from epgraph.errors import Diagnostic, Location, nearest
+from epgraph.errors import Diagnostic, Location
 from epgraph.spec.document import Origin
 from epgraph.spec.expand.defaults import add_defaults, read_defaults
 from epgraph.spec.expand.expression import UNKNOWN
@@ -43,10 +43,24 @@ class Blocks:
             if spec is None:
                 self.broken.add(name)
             else:
-                self.known[name] = spec
+                self.known[name] = self._with_ports(spec, at)
         if given is not None and not isinstance(given, dict):
             found = f"'blocks' expects a mapping of names to settings, found {describe(given)}"
             work.report(Diagnostic(found, "e.g. blocks: {pair: {states: …, edges: …}}", ("blocks",), rule="wrong-type"))
+
+    def _with_ports(self, spec: BlockSpec, at: Location) -> BlockSpec:
+        """Refuse a port that is there already; return the block without it."""
+        kept: dict[str, None] = {}
+        for index, port in enumerate(spec.ports):
+            where = (*at, "ports", index)
+            if port == IN:
+                found, hint = f"the port '{IN}' is always there", "leave it out; use from at the instance to bind it"
+                self.work.report(Diagnostic(found, hint, where, rule="duplicate-name"))
+            elif port in kept:
+                found, hint = f"duplicate name '{port}': another port has it", "leave it out"
+                self.work.report(Diagnostic(found, hint, where, rule="duplicate-name"))
+            kept[port] = None
+        return spec.model_copy(update={"ports": [port for port in kept if port != IN]})
 
 
 def read_parameters(
@@ -143,7 +157,7 @@ def _instances(work: Work, blocks: Blocks, frame: Frame, name: str, entry: dict[
     if isinstance(block, str) and block not in blocks.known:
         if block not in blocks.broken:
             known = [*blocks.known, *sorted(blocks.broken)]
-            hint = nearest(block, known) if known else "declare it under 'blocks'"
+            hint = work.budget.nearest(block, known, "block") if known else "declare it under 'blocks'"
             work.report(Diagnostic(f"there is no block '{block[:64]}'", hint, (*at, "block"), rule="block"), frame)
         return
     if isinstance(block, str):
@@ -213,7 +227,7 @@ def _given(
     failures = work.failures
     for name in spec.given:
         if name not in template.parameters:
-            hint = nearest(name, list(template.parameters)) if template.parameters else "it has none"
+            hint = work.budget.nearest(name, template.parameters) if template.parameters else "it has none"
             found = f"block '{spec.block}' has no parameter '{name[:64]}'"
             work.report(Diagnostic(found, hint, (*at, "with", name), True, rule="block"), frame)
     for name, value in template.parameters.items():
@@ -222,9 +236,13 @@ def _given(
             work.report(Diagnostic(found, f"e.g. with: {{{name}: …}}", at, True, rule="block"), frame)
     for name in spec.ports:
         if name not in template.ports:
-            known = nearest(name, template.ports) if template.ports else "it has 'in' alone, which 'from' binds"
-            hint = "'from' binds it" if name == IN else known
+            known = (
+                work.budget.nearest(name, template.ports) if template.ports else "it has 'in' alone, which 'from' binds"
+            )
             found = f"block '{spec.block}' has no port '{name[:64]}'"
+            hint = known
+            if name == IN:
+                found, hint = f"the port '{IN}' is bound by 'from'", "use from in place of ports: {in: …}"
             work.report(Diagnostic(found, hint, (*at, "ports", name), True, rule="block"), frame)
     count = spec.repeat or 1
     for name, value in spec.given.items():
@@ -298,7 +316,9 @@ def _output(work: Work, frame: Frame, template: BlockSpec) -> None:
         found = find(frame, wanted)
         if found is None:
             unknown = f"'out' names no state of the block: '{wanted[:64]}'"
-            work.report(Diagnostic(unknown, nearest(wanted, list(frame.members)), at, rule="unknown-state"), frame)
+            work.report(
+                Diagnostic(unknown, work.budget.nearest(wanted, frame.members), at, rule="unknown-state"), frame
+            )
             return
     frame.out = found.out if isinstance(found, Frame) else found
 

@@ -71,7 +71,7 @@ class Budget:
         key = (scope, word)
         if scope is not None and key in self.hints:
             return self.hints[key]
-        names = list(known) if self.compared < MAX_COMPARED else list(islice(known, 13))
+        names = list(dict.fromkeys(known if self.compared < MAX_COMPARED else islice(known, 50)))
         hint = nearest(word if self.compared < MAX_COMPARED else "", names)
         self.compared += len(names)
         if scope is not None:
