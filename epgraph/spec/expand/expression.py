@@ -21,6 +21,7 @@ UNKNOWN = object()
 """Value of a parameter that is not known, because it is missing or its own expression is wrong."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ARITHMETIC = re.compile(r"\$([A-Za-z_]\w*)\s*(\*\*|//|[-+*/%])\s*(\$?\w+(?:\.\d+)?)")
 _DEEPEST = 60
 _LARGEST_EXPONENT = 64
 
@@ -72,6 +73,15 @@ def substitute(text: str, names: Mapping[str, Any], budget: Budget) -> Any:
         written += value if isinstance(value, str) else repr(value)
         _check(written)
     return written
+
+
+def arithmetic_in(text: str) -> str | None:
+    """Return the expression that a text such as ``$scales-1`` was likely meant to be, which is text."""
+    found = _ARITHMETIC.fullmatch(text)
+    if found is None:
+        return None
+    left, sign, right = found.groups()
+    return f"$({left} {sign} {right.replace('$', '')})"
 
 
 def names_in(text: str) -> set[str]:
@@ -134,7 +144,21 @@ def _closing(text: str, opening: int) -> int:
             depth -= 1
             if depth == 0:
                 return at + 1
-    raise ExpressionError("the bracket of '$(' is not closed", "end the expression with ')'")
+    raise ExpressionError(
+        "the bracket of '$(' is not closed", "end the expression with ')', and put one that holds commas in quotes"
+    )
+
+
+def is_open(text: str) -> bool:
+    """Whether the last ``$(`` of a text is not closed, as when a comma outside of quotes cut the text in two."""
+    start = text.rfind("$(")
+    if start < 0:
+        return False
+    try:
+        _closing(text, start + 1)
+    except ExpressionError:
+        return True
+    return False
 
 
 def _parse(text: str) -> ast.expr:
@@ -243,6 +267,9 @@ class _Evaluation:
                 found = [self._node(entry) for entry in entries]
             case ast.BinOp(left, sign, right) if type(sign) in _BINARY:
                 found = self._binary(*_BINARY[type(sign)], self._node(left), self._node(right))
+            case ast.BinOp(left, ast.BitXor(), right):
+                power = f"$({ast.unparse(left)[:30]} ** {ast.unparse(right)[:30]})"
+                raise ExpressionError("'^' is no operator of expressions", f"a power is '**': {power}")
             case ast.UnaryOp(sign, operand) if type(sign) in _UNARY:
                 found = _UNARY[type(sign)](self._node(operand))
             case ast.BoolOp(sign, parts):

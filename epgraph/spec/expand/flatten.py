@@ -8,6 +8,7 @@ from typing import Any
 from epgraph.errors import Diagnostic
 from epgraph.spec.architecture import Architecture, DefaultsSpec
 from epgraph.spec.document import Document
+from epgraph.spec.expand.commas import mended
 from epgraph.spec.expand.defaults import read_defaults
 from epgraph.spec.expand.edges import connect, read_groups
 from epgraph.spec.expand.expression import UNKNOWN
@@ -40,6 +41,9 @@ def expand(document: Document) -> Document:
         return document
     work = Work(document)
     work.problems += document.problems
+    work.data = mended(data, work.report)
+    # Nothing is missing from what has been put together.
+    work.failures = 0
     if old and first is not None:
         work.report(too_old(first))
         work.failures = 0
