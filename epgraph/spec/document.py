@@ -106,13 +106,13 @@ class Document:
                 return diagnostic.located(self.assigned[at[:depth]], None, None)
         for assigned, place in self.assigned.items():
             # A name that an assignment brought into being stands nowhere in the file.
-            if at and assigned[: len(at)] == at and at not in self.values and not self.origins:
+            if at and assigned[: len(at)] == at and not self._stands(at):
                 return diagnostic.located(place, None, None)
-        for depth in range(len(at), -1 if self.origins else len(at), -1):
-            origin = self.origins.get(at[:depth])
-            if origin is not None:
-                trail = (*diagnostic.trail, *origin.trail)
-                return origin.document.locate(replace(diagnostic, at=(*origin.at, *at[depth:]), trail=trail))
+        found = self._origin(at)
+        if found is not None:
+            origin, depth = found
+            trail = (*diagnostic.trail, *origin.trail)
+            return origin.document.locate(replace(diagnostic, at=(*origin.at, *at[depth:]), trail=trail))
         if diagnostic.on_key and at in self.keys:
             return self.point(diagnostic, self.keys[at])
         while at not in self.values and at:
@@ -122,11 +122,28 @@ class Document:
             return diagnostic.located(self.name, *self.values.get((), (1, 1)), source=self.source)
         return self.point(diagnostic, self.values[at])
 
+    def _stands(self, at: Location) -> bool:
+        """Whether a location stands in this file, or in one that this was made of."""
+        if at in self.values:
+            return True
+        found = self._origin(at)
+        return found is not None and found[0].document._stands((*found[0].at, *at[found[1] :]))
+
+    def _origin(self, at: Location) -> tuple[Origin, int] | None:
+        """Return the origin of a location or of the nearest enclosing one that has one, and how deep that is."""
+        for depth in range(len(at), -1 if self.origins else len(at), -1):
+            if at[:depth] in self.origins:
+                return self.origins[at[:depth]], depth
+        return None
+
+    def place(self, at: Location) -> tuple[str, Location]:
+        """Return the file and the location there of what stands at a location: one for all instances of a block."""
+        found = self._origin(at)
+        return (self.name, at) if found is None else found[0].document.place((*found[0].at, *at[found[1] :]))
+
     def included(self, at: Location) -> bool:
         """Whether what stands at a location comes from a file that this one includes."""
-        origins = (self.origins[at[:depth]] for depth in range(len(at), 0, -1) if at[:depth] in self.origins)
-        origin = next(origins, None)
-        return origin is not None and origin.document.name != self.name
+        return self.place(at)[0] != self.name
 
     def point(self, diagnostic: Diagnostic, mark: Mark) -> Diagnostic:
         """Give a diagnostic a position in this file, with the end of the text that begins there."""

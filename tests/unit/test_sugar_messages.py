@@ -35,7 +35,6 @@ edges:
 """
 
 IN_H1 = " [in block 'residual' as h1, at net.yaml:18:3; and 2 more instances]"
-UNUSED = "7:3: block 'residual' is not used; e.g. states: {h: {block: residual, from: …}}, or remove it"
 WITH = "with: {channels: {each: $widths}}"
 
 CASES: list[tuple[str, str, list[str]]] = [
@@ -45,7 +44,7 @@ CASES: list[tuple[str, str, list[str]]] = [
     ("{from: in, to: a", "{from: inn, to: a", [f"14:16: 'from' names no state: 'inn'; did you mean 'in'?{IN_H1}"]),
     ("a: {channels: $channels}", "a: {block: residual, from: in}",
      [f"11:18: block 'residual' holds itself: residual → residual; leave one of these instances out{IN_H1}"]),
-    ("block: residual", "block: residul", [UNUSED, "18:14: there is no block 'residul'; did you mean 'residual'?"]),
+    ("block: residual", "block: residul", ["18:14: there is no block 'residul'; did you mean 'residual'?"]),
     ("from: x, repeat", "repeat",
      ["18:3: the port 'in' of block 'residual' is bound to no state; write from: … at the instance"]),
     ("{from: in, to: a", "{from: other, to: a",
@@ -128,3 +127,44 @@ def test_one_broken_block_does_not_hide_another_mistake(tmp_path: Path, monkeypa
         f"15:41: there is no parameter 'strid'; did you mean 'stride'?{IN_H1}",
         "23:12: unknown key 'epoch'; did you mean 'epochs'?",
     ]
+
+
+@pytest.mark.parametrize("wrong", ["with: {chanels: 8}", "ports: {othr: x}", "repet: 2"])
+def test_a_wrong_instance_leaves_its_block_checked(wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = GOOD.replace("to: a, conv: {}", "to: a, conv: {strid: 1}").replace(f"repeat: 3, {WITH}", wrong)
+    text = text.replace("late: [h2.*, h3.b]", "late: [h.*]")
+    found = [message for message in messages(text, tmp_path, monkeypatch) if "parameter 'widths'" not in message]
+    assert found[0].startswith("14:34: unknown key 'strid'; did you mean 'stride'? [in block 'residual'")
+    assert not any("not used" in message for message in found)
+    assert found[1].startswith("18:")
+
+
+def test_what_is_set_wrong_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("net.yaml").write_text(GOOD, encoding="utf-8")
+    top, rest = GOOD.split("states:\n  h:")
+    Path("blocks.yaml").write_text(top, encoding="utf-8")
+    Path("more.yaml").write_text(f"epgraph: 2\ninclude: [blocks.yaml]\nstates:\n  h:{rest}", encoding="utf-8")
+    for file in ("net.yaml", "more.yaml"):
+        for assignment, expected in {
+            "blocks.residual.states.a.activation=rellu": "unknown activation",
+            "blocks.residual.states.a.chanels=3": "unknown key 'chanels'",
+            "blocks.residual.edges.0.conv.kernel=big": "'kernel' expects an integer",
+            "states.k.chanels=3": "unknown key 'chanels'",
+        }.items():
+            _, found = inspect(file, [assignment])
+            texts = [str(d) for d in found if d.severity == "error" and expected.split("'")[0] in d.message]
+            assert len(texts) == 1, [str(d) for d in found]
+            assert texts[0].startswith(f"--set {assignment}: {expected}")
+
+
+def test_a_mistake_of_many_instances_is_one() -> None:
+    """Also of more than are explained one by one."""
+    text = (
+        "epgraph: 2\ninput: {shape: [4]}\noutput: {classes: 2}\n"
+        "blocks: {b: {states: {s: {shape: [4]}}, edges: [{from: in, to: s, lateral: {kernal: 3}}]}}\n"
+        "states: {h: {block: b, from: x, repeat: 1300}}\nedges: [{from: h, to: y, dense: {}, gian: 1}]\n"
+    )
+    _, found = inspect(text)
+    assert [d.message for d in found] == ["unknown key 'kernal'", "unknown key 'gian'"]
+    assert found[0].trail[-1] == "and 1299 more instances"

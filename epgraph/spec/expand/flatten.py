@@ -156,7 +156,7 @@ _STAND_IN = {"input": {"shape": [1]}, "output": {"classes": 1}}
 
 
 def _unused(work: Work, blocks: Blocks, root: Frame) -> None:
-    """Warn about blocks without an instance, and check what can be said about them by themselves."""
+    """Warn about blocks that nothing uses, and check what can be said by themselves about those without an instance."""
     holders: dict[str, set[str]] = {}
     for name, spec in blocks.known.items():
         for entry in spec.states.values():
@@ -164,10 +164,11 @@ def _unused(work: Work, blocks: Blocks, root: Frame) -> None:
                 holders.setdefault(entry["block"], set()).add(name)
     said = set(work.problems)
     for name, spec in blocks.known.items():
-        if name in blocks.used:
+        if name in blocks.made:
             continue
         at = ("blocks", name)
-        if not holders.get(name, set()) - {name} and not work.source.included(at):
+        meant = name in blocks.used or blocks.unknown
+        if not meant and not holders.get(name, set()) - {name} and not work.source.included(at):
             found = f"block '{name}' is not used"
             hint = f"e.g. states: {{h: {{block: {name}, from: …}}}}, or remove it"
             work.problems.append(
@@ -179,7 +180,7 @@ def _unused(work: Work, blocks: Blocks, root: Frame) -> None:
         given = {key: value for key, value in spec.parameters.items() if value is not None}
         scope = {**scope, **dict.fromkeys(spec.parameters, UNKNOWN)}
         scope = read_parameters(alone, given, (*at, "parameters"), scope)
-        trail = (f"in block '{name}', which is not used",)
+        trail = (f"in block '{name}'" if meant else f"in block '{name}', which is not used",)
         cascade = root.cascade.under(read_defaults(alone, spec.defaults, (*at, "defaults"), scope, None, trail))
         frame = Frame(name, "", at, scope, cascade, root, name, spec, at, trail)
         frame.ports = dict.fromkeys((IN, *spec.ports), "x")
@@ -198,14 +199,16 @@ def without_repetitions(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
     kept: list[Diagnostic] = []
     more: dict[int, int] = {}
     for diagnostic in diagnostics:
-        if diagnostic.line is not None:
+        if diagnostic.file is not None:
+            # What was set from outside has no line, and its location is that of each instance.
+            where: Any = diagnostic.message if diagnostic.line is None else diagnostic.at
             key = (
                 diagnostic.rule,
                 diagnostic.severity,
                 diagnostic.file,
                 diagnostic.line,
                 diagnostic.column,
-                diagnostic.at,
+                where,
             )
             if key in first:
                 same = kept[first[key]]

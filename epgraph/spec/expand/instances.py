@@ -25,11 +25,23 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 
 class Blocks:
-    """The blocks of a file, each checked once, and which of them have instances."""
+    """The blocks of a file, each checked once, and which of them have instances.
+
+    Attributes
+    ----------
+    known, broken
+        Those that are well formed, and names of the others.
+    used, made
+        Those that an instance names, and those that an instance was made of.
+    unknown
+        Whether an instance names no block, so that it may mean any.
+    """
 
     def __init__(self, work: Work) -> None:
         self.work = work
         self.used: set[str] = set()
+        self.made: set[str] = set()
+        self.unknown = False
         self.broken: set[str] = set()
         self.known: dict[str, BlockSpec] = {}
         given = work.data.get("blocks")
@@ -156,6 +168,7 @@ def _instances(work: Work, blocks: Blocks, frame: Frame, name: str, entry: dict[
     spec = work.check(InstanceSpec, {**_null(entry), **plain}, at, frame, hints)
     if isinstance(block, str) and block not in blocks.known:
         if block not in blocks.broken:
+            blocks.unknown = True
             known = [*blocks.known, *sorted(blocks.broken)]
             hint = work.budget.nearest(block, known, "block") if known else "declare it under 'blocks'"
             work.report(Diagnostic(f"there is no block '{block[:64]}'", hint, (*at, "block"), rule="block"), frame)
@@ -202,6 +215,7 @@ def _instances(work: Work, blocks: Blocks, frame: Frame, name: str, entry: dict[
             before=before,
             bindings={"from": spec.source, "ports": spec.ports},
         )
+        blocks.made.add(spec.block)
         _open(work, child, spec, template, number, count)
         try:
             declare(work, blocks, child, template.states)
