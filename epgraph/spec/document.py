@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
@@ -49,6 +49,13 @@ class _Node:
     height: int = 1
 
 
+class Values(Protocol):
+    """Knows where the values of parameters stand."""
+
+    def explain(self, document: Document, diagnostic: Diagnostic) -> Diagnostic:
+        """Add to a diagnostic at a place of a document where the values in what stands there come from."""
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a value of an expanded or merged document comes from: a place in another one, and how it got there."""
@@ -56,6 +63,8 @@ class Origin:
     document: Document
     at: Location
     trail: tuple[str, ...] = ()
+    given: Values | None = None
+    """What the parameters that count there are."""
 
 
 @dataclass
@@ -111,8 +120,10 @@ class Document:
         found = self._origin(at)
         if found is not None:
             origin, depth = found
-            trail = (*diagnostic.trail, *origin.trail)
-            return origin.document.locate(replace(diagnostic, at=(*origin.at, *at[depth:]), trail=trail))
+            moved = replace(diagnostic, at=(*origin.at, *at[depth:]))
+            if origin.given is not None:
+                moved = origin.given.explain(origin.document, moved)
+            return origin.document.locate(replace(moved, trail=(*moved.trail, *origin.trail)))
         if diagnostic.on_key and at in self.keys:
             return self.point(diagnostic, self.keys[at])
         while at not in self.values and at:

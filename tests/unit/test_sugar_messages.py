@@ -92,6 +92,19 @@ CASES: list[tuple[str, str, list[str]]] = [
       f"{IN_H1}"]),
     ("a: {channels: $channels}", "a: {channels: $(2 ^ i)}",
      [f"11:21: '^' is no operator of expressions; a power is '**': $(2 ** i){IN_H1}"]),
+    ("a: {channels: $channels}", "a: {channels: $channels-1}",
+     ["11:21: 'channels' expects an integer, found text '8-1'; write $(channels - 1) [$channels is given at "
+      "net.yaml:18:68; $widths is given at net.yaml:5:22; in block 'residual' as h1, at "
+      "net.yaml:18:3; and 2 more instances]"]),
+    ("widths: [8, 16, 32]}", "widths: [8, 16, 32], wide: '16'}\ndynamics: {free_steps: $wide}",
+     ["6:24: 'free_steps' expects an integer, found text '16'; write 16 without quotes [$wide is given at "
+      "net.yaml:5:41]"]),
+    ("with: {channels: {each: $widths}}", "with: {channels: $widths}",
+     [f"{line}:21: 'channels' expects an integer, found a list; to give one value to each instance write channels: "
+      "{each: $widths} [$channels is given at net.yaml:18:61; $widths is given at net.yaml:5:22; in block 'residual' "
+      "as h1, at net.yaml:18:3; and 2 more instances]" for line in (11, 12)]),
+    ("to: y, dense: {}", "to: y, dense: {}, gain: widths",
+     ["22:39: 'gain' expects a number, found text 'widths'; write $widths for the parameter"]),
     ("ports: [other]", "ports: [in, other]",
      ["9:13: the port 'in' is always there; leave it out; use from at the instance to bind it"]),
     ("ports: [other]", "ports: [other, other]", ["9:20: duplicate name 'other': another port has it; leave it out"]),

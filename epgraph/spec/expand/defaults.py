@@ -7,7 +7,7 @@ from typing import Any
 from epgraph.edges import KINDS
 from epgraph.errors import Diagnostic, Location
 from epgraph.spec.architecture import DefaultsSpec, EdgeBase, StateSpec
-from epgraph.spec.document import Origin
+from epgraph.spec.document import Origin, Values
 from epgraph.spec.expand.parts import Cascade, Frame
 from epgraph.spec.expand.work import Work
 from epgraph.spec.validate import describe
@@ -45,8 +45,12 @@ def read_defaults(
             if work.failures != failures:
                 cascade.broken.add(key)
         else:
-            cascade.keys[key] = (value, Origin(work.source, here, trail))
+            cascade.keys[key] = (value, Origin(work.source, here, trail, _given(work, frame)))
     return cascade
+
+
+def _given(work: Work, frame: Frame | None) -> Values | None:
+    return frame.given if frame else work.origins[()].given
 
 
 def _options(
@@ -61,7 +65,7 @@ def _options(
     for option, value in options.items():
         here = (*at, option)
         if option in known:
-            good[option] = (value, Origin(work.source, here, trail))
+            good[option] = (value, Origin(work.source, here, trail, _given(work, frame)))
         else:
             wrong = Diagnostic(
                 f"unknown key '{option[:64]}'", work.budget.nearest(option, known, kind), here, True, rule="unknown-key"

@@ -341,7 +341,7 @@ def _put(
 ) -> None:
     """Add an edge to the flat form; ``said`` is what the frame calls its ends."""
     flat: Location = ("edges", len(work.edges))
-    work.origins[flat] = Origin(work.source, at, (*trail, *frame.trail))
+    work.origins[flat] = Origin(work.source, at, (*trail, *frame.trail), frame.given)
     work.edges.append(entry)
     if not isinstance(entry, dict):
         return

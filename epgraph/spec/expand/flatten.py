@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from epgraph.errors import Diagnostic
+from epgraph.errors import Diagnostic, Location
 from epgraph.spec.architecture import Architecture, DefaultsSpec
-from epgraph.spec.document import Document
+from epgraph.spec.document import Document, Origin
 from epgraph.spec.expand.commas import mended
 from epgraph.spec.expand.defaults import read_defaults
 from epgraph.spec.expand.edges import connect, read_groups
 from epgraph.spec.expand.expression import UNKNOWN
+from epgraph.spec.expand.given import Given
 from epgraph.spec.expand.instances import IN, Blocks, declare, read_parameters
 from epgraph.spec.expand.limits import TooMuchError
 from epgraph.spec.expand.parts import Cascade, Frame
@@ -105,6 +106,10 @@ def _flat(work: Work) -> dict[str, Any]:
         found = f"'parameters' expects a mapping of names to values, found {describe(given)}"
         work.report(Diagnostic(found, "e.g. parameters: {channels: 64}", ("parameters",), rule="wrong-type"))
     scope = read_parameters(work, given if isinstance(given, dict) else {}, ("parameters",), {})
+    places: dict[str, tuple[Location, Given | None, bool]] = {}
+    of_file = Given(places)
+    places |= {name: (("parameters", name), of_file, False) for name in scope}
+    work.origins[()] = Origin(work.source, (), given=of_file)
     flat: dict[str, Any] = {}
     for key, value in data.items():
         if key not in (*SECTIONS, "states", "edges", "defaults"):
@@ -125,7 +130,7 @@ def _flat(work: Work) -> dict[str, Any]:
         flat["defaults"] = defaults
     blocks = Blocks(work)
     # The file's own defaults of states and edges stay what they are; only options of kinds are written out.
-    root = Frame("", "", (), scope, Cascade({}, cascade.kinds, cascade.broken))
+    root = Frame("", "", (), scope, Cascade({}, cascade.kinds, cascade.broken), given=of_file)
     states, edges = data.get("states"), data.get("edges")
     if isinstance(states, dict):
         declare(work, blocks, root, states)

@@ -9,6 +9,7 @@ from epgraph.errors import Diagnostic, Location
 from epgraph.spec.document import Origin
 from epgraph.spec.expand.defaults import add_defaults, read_defaults
 from epgraph.spec.expand.expression import UNKNOWN
+from epgraph.spec.expand.given import Given
 from epgraph.spec.expand.limits import MAX_NESTING, TooMuchError
 from epgraph.spec.expand.parts import BROKEN, Broken, Cascade, Frame
 from epgraph.spec.expand.work import Work
@@ -131,7 +132,7 @@ def _state(work: Work, frame: Frame, name: str, entry: Any, at: Location) -> Non
     # A state whose keys are broken is still there for edges to refer to.
     work.states[flat] = state = resolved if good else {}
     where: Location = ("states", flat)
-    work.origins[where] = Origin(work.source, at, frame.trail)
+    work.origins[where] = Origin(work.source, at, frame.trail, frame.given)
     if isinstance(state, dict) and good:
         add_defaults(work, state, where, frame)
     frame.members[name] = flat
@@ -305,9 +306,31 @@ def _open(work: Work, child: Frame, spec: InstanceSpec, template: BlockSpec, num
         else:
             scope = read_parameters(work, {name: given[name]}, ("blocks", spec.block, "parameters"), scope, child)
     child.scope = scope
+    child.given = _places(child, spec, template, number)
     of_block = read_defaults(work, template.defaults, (*child.at, "defaults"), scope, child, child.trail)
     of_instance = read_defaults(work, spec.defaults, (*child.instance, "defaults"), outer, frame, frame.trail)
     child.cascade = frame.cascade.under(of_block).under(of_instance)
+
+
+def _places(child: Frame, spec: InstanceSpec, template: BlockSpec, number: int) -> Given:
+    """Where the values of an instance's parameters stand: at the instance, or in the block."""
+    frame = child.parent
+    assert frame is not None
+    root = frame
+    while root.parent is not None:
+        root = root.parent
+    places: dict[str, tuple[Location, Given | None, bool]] = {}
+    for name in template.parameters:
+        if name in spec.given:
+            each = _each(spec.given[name])
+            at: Location = (*child.instance, "with", name)
+            if each is not None:
+                at = (*at, "each", number - 1) if isinstance(each, list) else (*at, "each")
+            places[name] = (at, frame.given, bool(spec.repeat) and each is None)
+        else:
+            before = Given(dict(places), root.given)
+            places[name] = ((*child.at, "parameters", name), before, False)
+    return Given(places, root.given)
 
 
 def _file_scope(frame: Frame) -> dict[str, Any]:

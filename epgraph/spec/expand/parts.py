@@ -7,6 +7,7 @@ from typing import Any
 
 from epgraph.errors import Location
 from epgraph.spec.document import Origin
+from epgraph.spec.expand.given import Given
 from epgraph.spec.sugar import BlockSpec
 
 Value = tuple[Any, Origin]
@@ -81,6 +82,8 @@ class Frame:
         Every state inside, also of inner instances: dotted name within the frame → flat name, and back.
     edges
         Its edges, without those of the instances in it.
+    given
+        Where the values of its parameters stand.
     ports
         Flat names of the states that the ports are; None for a port that the instance does not bind.
     """
@@ -103,6 +106,7 @@ class Frame:
     edges: list[MadeEdge] = field(default_factory=list)
     before: Frame | None = None
     bindings: dict[str, Any] = field(default_factory=dict)
+    given: Given = field(default_factory=Given)
     out: str | Broken = BROKEN
 
     @property
