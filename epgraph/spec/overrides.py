@@ -26,6 +26,9 @@ def override(document: Document, assignments: list[str]) -> None:
             raise EpgraphError(
                 f"--set {assignment}: expected KEY.PATH=VALUE", "e.g. --set learning.beta=0.2", "override"
             )
+        if at[0] == "include":
+            found = f"--set {assignment}: files are included before anything is set"
+            raise EpgraphError(found, "write include in the file", "override")
         _declared(document.data, at, assignment)
         value = parse(text, f"--set {path}").data if text.strip() else None
         _assign(document.data, at, value, assignment)

@@ -35,7 +35,12 @@ def json_schema() -> Schema:
         definitions.update(found.pop("$defs", {}))
         definitions[model.__name__] = found
     sugar, pattern = definitions.pop("SugarSpec"), definitions.pop("PatternSpec")
-    _open_properties(definitions["InstanceSpec"])
+    instance = definitions["InstanceSpec"]
+    given = instance["properties"]["with"]
+    _open_properties(instance)
+    # Values may be expressions; which parameters are given may not.
+    instance["properties"]["with"] = given
+    pattern["properties"]["apart"] = _open(pattern["properties"]["apart"])
     first_version = _first_version(edge, definitions)
     for name in KINDS:
         # What an edge leaves out may stand in 'defaults'.

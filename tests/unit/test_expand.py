@@ -292,8 +292,8 @@ def test_set_reaches_parameters_and_blocks() -> None:
     for assignment in ("parameters.size=7", "blocks.layer.parameters.units=7", "states.h.with.units=7"):
         assert ep.load(text, [assignment]).states["h2_s"].shape == (7,)
     assert len(ep.load(text, ["states.h.repeat=5"]).states) == 5
-    with pytest.raises(ep.EpgraphError, match=r"^--set states.h.repeat=0: 'repeat' must be ≥ 1, found 0"):
-        ep.load(text, ["states.h.repeat=0"])
+    with pytest.raises(ep.EpgraphError, match=r"^--set states.h.repeat=-1: 'repeat' must be ≥ 0, found -1"):
+        ep.load(text, ["states.h.repeat=-1"])
 
 
 TIED = """\
@@ -505,7 +505,7 @@ def test_the_schema_accepts_sugar() -> None:
     [
         ("    ports: [other]", "    port: [other]"),
         ("out: b", "out: 3"),
-        ("repeat: $n", "repeat: 0"),
+        ("repeat: $n", "repeat: -1"),
         ("block: pair", "blok: pair"),
         ("conv: {kernel: 3", "conv: {kernl: 3"),
         ("{among: all", "{among: all, from: h"),

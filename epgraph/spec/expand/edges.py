@@ -119,7 +119,9 @@ def _meant(work: Work, frame: Frame, name: str, at: Location, key: str) -> str |
         return BROKEN
     known = chain(frame.ports, frame.members, frame.reach, work.ends if frame.spec is None else ())
     hint = work.budget.nearest(name, known, frame.at)
-    if frame.spec is not None and not hint.startswith("did you mean"):
+    if name.partition(".")[0] in frame.empty:
+        hint = f"the row '{name.partition('.')[0][:64]}' has no instances: repeat: 0"
+    elif frame.spec is not None and not hint.startswith("did you mean"):
         hint = f"{hint}; {_FORBIDDEN}"
     work.report(Diagnostic(f"'{key}' names no state: '{name[:64]}'", hint, at, rule="unknown-state"), frame)
     return None
@@ -191,8 +193,11 @@ def _select(
             plain = False
             work.budget.step(len(frame.reach))
             match = re.compile(fnmatch.translate(text)).match
+            outputs = {flat for dotted, flat in frame.outputs().items() if match(dotted)}
             matched = [
-                flat for dotted, flat in frame.reach.items() if match(dotted) or match(flat[len(frame.prefix) :])
+                flat
+                for dotted, flat in frame.reach.items()
+                if match(dotted) or match(flat[len(frame.prefix) :]) or flat in outputs
             ]
             if not matched and good and not _any_broken(frame):
                 hint = f"states are called e.g. {', '.join(list(frame.reach)[:4])}" if frame.reach else ""

@@ -13,7 +13,7 @@ from epgraph.spec.expand.defaults import read_defaults
 from epgraph.spec.expand.edges import connect, read_groups
 from epgraph.spec.expand.expression import UNKNOWN
 from epgraph.spec.expand.given import Given
-from epgraph.spec.expand.instances import IN, Blocks, declare, read_parameters
+from epgraph.spec.expand.instances import IN, Blocks, check_parameters, declare, read_parameters
 from epgraph.spec.expand.limits import TooMuchError
 from epgraph.spec.expand.parts import Cascade, Frame
 from epgraph.spec.expand.ties import tie_edges
@@ -105,6 +105,7 @@ def _flat(work: Work) -> dict[str, Any]:
     if given is not None and not isinstance(given, dict):
         found = f"'parameters' expects a mapping of names to values, found {describe(given)}"
         work.report(Diagnostic(found, "e.g. parameters: {channels: 64}", ("parameters",), rule="wrong-type"))
+    check_parameters(work, given if isinstance(given, dict) else (), ("parameters",))
     scope = read_parameters(work, given if isinstance(given, dict) else {}, ("parameters",), {})
     places: dict[str, tuple[Location, Given | None, bool]] = {}
     of_file = Given(places)

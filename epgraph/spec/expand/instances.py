@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import keyword
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from epgraph.errors import Diagnostic, Location
 from epgraph.spec.document import Origin
 from epgraph.spec.expand.defaults import add_defaults, read_defaults
-from epgraph.spec.expand.expression import UNKNOWN
+from epgraph.spec.expand.expression import FUNCTIONS, UNKNOWN
 from epgraph.spec.expand.given import Given
 from epgraph.spec.expand.limits import MAX_NESTING, TooMuchError
 from epgraph.spec.expand.parts import BROKEN, Broken, Cascade, Frame
@@ -56,6 +58,7 @@ class Blocks:
             if spec is None:
                 self.broken.add(name)
             else:
+                check_parameters(work, spec.parameters, (*at, "parameters"))
                 self.known[name] = self._with_ports(spec, at)
         if given is not None and not isinstance(given, dict):
             found = f"'blocks' expects a mapping of names to settings, found {describe(given)}"
@@ -74,6 +77,23 @@ class Blocks:
                 self.work.report(Diagnostic(found, hint, where, rule="duplicate-name"))
             kept[port] = None
         return spec.model_copy(update={"ports": [port for port in kept if port != IN]})
+
+
+def check_parameters(work: Work, names: Iterable[str], at: Location) -> None:
+    """Refuse names of parameters that expressions could not say, or that mean something else there."""
+    for name in names:
+        found = ""
+        if name in NUMBERS:
+            found = f"'{name}' is the number of an instance, or how many its row has, and no name of a parameter"
+        elif name in FUNCTIONS:
+            found = f"'{name}' is a function of expressions, and no name of a parameter"
+        elif keyword.iskeyword(name) or name in ("true", "false", "null"):
+            found = f"'{name}' is a word of expressions, and no name of a parameter"
+        if found:
+            work.report(Diagnostic(found, "choose another name", (*at, name), True, rule="duplicate-name"))
+        elif not _NAME.fullmatch(name):
+            hint = "a name is a letter followed by at most 63 letters, digits or '_'"
+            work.report(Diagnostic(f"'{name[:64]}' is not a name", hint, (*at, name), True, rule="not-a-name"))
 
 
 def read_parameters(
@@ -191,7 +211,10 @@ def _instances(work: Work, blocks: Blocks, frame: Frame, name: str, entry: dict[
         raise TooMuchError(f"blocks inside one another, deeper than {MAX_NESTING} levels", at)
     where = work.source.locate(Diagnostic("", at=at, on_key=True))
     place = f"{where.file}:{where.line}:{where.column}" if where.line else str(where.file)
-    count = spec.repeat or 1
+    count = 1 if spec.repeat is None else spec.repeat
+    if count == 0:
+        del frame.members[name]
+        frame.empty.add(name)
     before: Frame | None = None
     for number in range(1, count + 1):
         own = f"{name}{number}" if spec.repeat else name
@@ -259,7 +282,7 @@ def _given(
             if name == IN:
                 found, hint = f"the port '{IN}' is bound by 'from'", "use from in place of ports: {in: …}"
             work.report(Diagnostic(found, hint, (*at, "ports", name), True, rule="block"), frame)
-    count = spec.repeat or 1
+    count = 1 if spec.repeat is None else spec.repeat
     for name, value in spec.given.items():
         each = _each(value)
         if isinstance(each, list) and len(each) != count:

@@ -82,6 +82,8 @@ class Frame:
         Every state inside, also of inner instances: dotted name within the frame → flat name, and back.
     edges
         Its edges, without those of the instances in it.
+    empty
+        Rows of no instances.
     given
         Where the values of its parameters stand.
     ports
@@ -106,6 +108,7 @@ class Frame:
     edges: list[MadeEdge] = field(default_factory=list)
     before: Frame | None = None
     bindings: dict[str, Any] = field(default_factory=dict)
+    empty: set[str] = field(default_factory=set)
     given: Given = field(default_factory=Given)
     out: str | Broken = BROKEN
 
@@ -117,6 +120,19 @@ class Frame:
     def path(self) -> list[str]:
         """Names of the blocks around its states, outermost first."""
         return [*(self.parent.path() if self.parent else []), *([self.block] if self.block else [])]
+
+    def outputs(self) -> dict[str, str]:
+        """Return the outputs of the instances inside, also of inner ones, by their dotted names within the frame."""
+        found: dict[str, str] = {}
+        level = [("", self)]
+        while level:
+            way, frame = level.pop()
+            for child in frame.children:
+                name = way + child.dotted.rpartition(".")[2]
+                if isinstance(child.out, str):
+                    found[name] = child.out
+                level.append((f"{name}.", child))
+        return found
 
     def __contains__(self, name: str) -> bool:
         return name in self.members or name in self.ports
