@@ -55,8 +55,8 @@ class BlockSpec(Model):
         examples=[{"gain": 0.6}],
     )
     states: dict[Name, Any] = Field(
-        min_length=1,
-        description="States, and instances of other blocks, in order.",
+        default_factory=dict,
+        description="States, and instances of other blocks, in order; a block of edges between its ports has none.",
         examples=[{"a": {"channels": "$channels"}}],
     )
     edges: list[Any] = Field(

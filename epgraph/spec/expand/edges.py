@@ -107,6 +107,10 @@ def _meant(work: Work, frame: Frame, name: str, at: Location, key: str) -> str |
         return port
     found_state = find(frame, name)
     if isinstance(found_state, Frame):
+        if found_state.spec is not None and not found_state.spec.states:
+            found = f"'{key}' names no state: block '{found_state.block}' of '{name[:64]}' has none"
+            work.report(Diagnostic(found, "name a state", at, rule="unknown-state"), frame)
+            return None
         return found_state.out
     if found_state is not None:
         assert isinstance(found_state, str | Broken)

@@ -58,6 +58,9 @@ class Blocks:
             if spec is None:
                 self.broken.add(name)
             else:
+                if not spec.states and not spec.edges:
+                    found = "the block has neither states nor edges"
+                    work.report(Diagnostic(found, "e.g. states: {a: {channels: 64}}", at, True, rule="missing-key"))
                 check_parameters(work, spec.parameters, (*at, "parameters"))
                 self.known[name] = self._with_ports(spec, at)
         if given is not None and not isinstance(given, dict):
@@ -212,6 +215,10 @@ def _instances(work: Work, blocks: Blocks, frame: Frame, name: str, entry: dict[
     where = work.source.locate(Diagnostic("", at=at, on_key=True))
     place = f"{where.file}:{where.line}:{where.column}" if where.line else str(where.file)
     count = 1 if spec.repeat is None else spec.repeat
+    if count > 1 and not template.states:
+        found = f"block '{spec.block}' has no state, so that its instances do not make a row"
+        work.report(Diagnostic(found, "leave repeat out", (*at, "repeat"), rule="block"), frame)
+        return
     if count == 0:
         del frame.members[name]
         frame.empty.add(name)
@@ -366,6 +373,8 @@ def _output(work: Work, frame: Frame, template: BlockSpec) -> None:
     """Find the state that the name of the instance stands for."""
     found: str | Frame | Broken | None
     if template.out is None:
+        if not template.states:
+            return
         found = frame.members.get(list(template.states)[-1], BROKEN)
     else:
         at = (*frame.at, "out")
