@@ -376,6 +376,67 @@ def test_ties_that_name_no_edge_of_the_block() -> None:
         ep.load(text)
 
 
+def test_globs_match_instances_and_mean_their_outputs() -> None:
+    row = HEAD + LAYER + "states: {h: {block: layer, from: x, repeat: 3}, h9: {shape: [4]}}\nedges:\n"
+    last = "  - {from: h, to: [h9, y], dense: {}}\n"
+    cases = {"h?": "h1_s h2_s h3_s h9", "h[12]": "h1_s h2_s", "?2": "h2_s", "h?.s": "h1_s h2_s h3_s"}
+    for glob, expected in cases.items():
+        text = row + last + f"  - {{from: '{glob}', to: y, dense: {{}}, gain: 0.125}}\n"
+        edges = [edge for edge in ep.load(text).edges if edge.gain == 0.125]
+        assert [edge.source for edge in edges] == expected.split()
+
+
+def test_blocks_of_edges_alone() -> None:
+    text = HEAD + "blocks: {b: {ports: [to], edges: [{from: in, to: to, dense: {}}]}}\n"
+    text += "states: {a: {shape: [4]}, j: {block: b, from: x, ports: {to: a}}}\nedges: [{from: a, to: y, dense: {}}]\n"
+    assert [(e.source, e.target) for e in ep.load(text).edges] == [("x", "a"), ("a", "y")]
+    cases = {
+        "from: x, repeat: 2": "block 'b' has no state, so that its instances do not make a row; leave repeat out",
+        "from: x, repeat: 1": None,
+    }
+    for new, expected in cases.items():
+        _, found = inspect(text.replace("from: x", new, 1))
+        assert [f"{d.message}; {d.hint}" for d in found] == ([expected] if expected else [])
+    _, found = inspect(text.replace("from: a, to: y", "from: [a, j], to: y"))
+    assert [d.message for d in found] == ["'from' names no state: block 'b' of 'j' has none"]
+    _, found = inspect(text.replace("{ports: [to], edges: [{from: in, to: to, dense: {}}]}", "{ports: [to]}"))
+    assert "the block has neither states nor edges" in [d.message for d in found]
+
+
+def test_a_row_of_none_is_nothing() -> None:
+    rest = "edges: [{from: x, to: a, dense: {}}, {from: a, to: y, dense: {}}]\n"
+    text = HEAD + LAYER + "states: {a: {shape: [4]}, h: {block: layer, from: a, repeat: 0}}\n" + rest
+    assert plan(ep.load(text)) == plan(ep.load(HEAD + "states: {a: {shape: [4]}}\n" + rest))
+    _, found = inspect(text.replace("from: a, to: y", "from: [a, h], to: y"))
+    assert [f"{d.message}; {d.hint}" for d in found] == [
+        "'from' names no state: 'h'; the row 'h' has no instances: repeat: 0"
+    ]
+
+
+@pytest.mark.parametrize("name", ["i", "n", "min", "ceil", "lambda", "true", "a-b"])
+def test_names_that_parameters_cannot_have(name: str) -> None:
+    bare = HEAD + "edges: [{from: x, to: y, dense: {}}]\n"
+    _, found = inspect(bare + f"parameters: {{{name}: 3}}\n")
+    assert [d.rule for d in found] == ["not-a-name" if name == "a-b" else "duplicate-name"]
+    _, found = inspect(bare + LAYER.replace("    states", f"    parameters: {{{name}: 3}}\n    states"))
+    assert "not-a-name" in [d.rule for d in found] or "duplicate-name" in [d.rule for d in found]
+
+
+def test_files_are_not_included_by_set(tmp_path: Path) -> None:
+    with pytest.raises(ep.EpgraphError, match="write include in the file"):
+        ep.load(HEAD + "edges: [{from: x, to: y, dense: {}}]\n", ["include=blocks.yaml"])
+    library = tmp_path / "library.yaml"
+    library.write_text(LAYER + "parameters: {spare: 3}\n")
+    main = tmp_path / "net.yaml"
+    main.write_text("include: library.yaml\n" + HEAD + "edges: [{from: x, to: y, dense: {}}]\n")
+    assert inspect(main)[1] == [], "what a library has and this network does not use is not doubtful"
+    library.write_text("edges: 3\nstates: [a]\n")
+    assert [d.message for d in inspect(main)[1]] == [
+        "'edges' expects a list, found 3",
+        "'states' expects a mapping, found a list",
+    ]
+
+
 def test_set_refuses_parameters_that_are_not_declared() -> None:
     text = (
         HEAD + "parameters: {width: 4}\n" + LAYER.replace("    states", "    parameters: {units: $width}\n    states")
@@ -496,6 +557,14 @@ SUGAR = HEAD + textwrap.dedent(
 )
 
 
+@pytest.mark.parametrize(
+    ("old", "new"), [("apart: [1, 2]", "apart: $n"), ("conv: {}, gain: $g}", "conv: {}, gain: $g, tie: h1.up}")]
+)
+def test_the_schema_accepts_more_sugar(old: str, new: str) -> None:
+    assert SUGAR.count(old) == 1
+    assert accepted(SUGAR.replace(old, new))
+
+
 def test_the_schema_accepts_sugar() -> None:
     assert accepted(SUGAR)
 
@@ -506,6 +575,7 @@ def test_the_schema_accepts_sugar() -> None:
         ("    ports: [other]", "    port: [other]"),
         ("out: b", "out: 3"),
         ("repeat: $n", "repeat: -1"),
+        ("with: {channels: {each: $widths}}", "with: $widths"),
         ("block: pair", "blok: pair"),
         ("conv: {kernel: 3", "conv: {kernl: 3"),
         ("{among: all", "{among: all, from: h"),
