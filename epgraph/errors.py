@@ -47,6 +47,7 @@ RULES: dict[str, str] = {
     "pattern": "a pattern of edges that matches nothing, or that cannot be",
     "include": "a file that cannot be included",
     "unused-block": "warning: a block that the network has no instance of",
+    "unused-parameter": "warning: a parameter that nothing uses",
     "override": "an assignment (--set) that leads nowhere",
     "dead-end": "warning: a state without a path to the output learns nothing",
     "edge-from-output": "warning: an edge out of the output is initialised for the wrong direction",

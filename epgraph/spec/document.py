@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
@@ -49,6 +49,13 @@ class _Node:
     height: int = 1
 
 
+class Values(Protocol):
+    """Knows where the values of parameters stand."""
+
+    def explain(self, document: Document, diagnostic: Diagnostic) -> Diagnostic:
+        """Add to a diagnostic at a place of a document where the values in what stands there come from."""
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a value of an expanded or merged document comes from: a place in another one, and how it got there."""
@@ -56,6 +63,8 @@ class Origin:
     document: Document
     at: Location
     trail: tuple[str, ...] = ()
+    given: Values | None = None
+    """What the parameters that count there are."""
 
 
 @dataclass
@@ -106,13 +115,15 @@ class Document:
                 return diagnostic.located(self.assigned[at[:depth]], None, None)
         for assigned, place in self.assigned.items():
             # A name that an assignment brought into being stands nowhere in the file.
-            if at and assigned[: len(at)] == at and at not in self.values and not self.origins:
+            if at and assigned[: len(at)] == at and not self._stands(at):
                 return diagnostic.located(place, None, None)
-        for depth in range(len(at), -1 if self.origins else len(at), -1):
-            origin = self.origins.get(at[:depth])
-            if origin is not None:
-                trail = (*diagnostic.trail, *origin.trail)
-                return origin.document.locate(replace(diagnostic, at=(*origin.at, *at[depth:]), trail=trail))
+        found = self._origin(at)
+        if found is not None:
+            origin, depth = found
+            moved = replace(diagnostic, at=(*origin.at, *at[depth:]))
+            if origin.given is not None:
+                moved = origin.given.explain(origin.document, moved)
+            return origin.document.locate(replace(moved, trail=(*moved.trail, *origin.trail)))
         if diagnostic.on_key and at in self.keys:
             return self.point(diagnostic, self.keys[at])
         while at not in self.values and at:
@@ -121,6 +132,29 @@ class Document:
             # The whole file: there is nothing to underline.
             return diagnostic.located(self.name, *self.values.get((), (1, 1)), source=self.source)
         return self.point(diagnostic, self.values[at])
+
+    def _stands(self, at: Location) -> bool:
+        """Whether a location stands in this file, or in one that this was made of."""
+        if at in self.values:
+            return True
+        found = self._origin(at)
+        return found is not None and found[0].document._stands((*found[0].at, *at[found[1] :]))
+
+    def _origin(self, at: Location) -> tuple[Origin, int] | None:
+        """Return the origin of a location or of the nearest enclosing one that has one, and how deep that is."""
+        for depth in range(len(at), -1 if self.origins else len(at), -1):
+            if at[:depth] in self.origins:
+                return self.origins[at[:depth]], depth
+        return None
+
+    def place(self, at: Location) -> tuple[str, Location]:
+        """Return the file and the location there of what stands at a location: one for all instances of a block."""
+        found = self._origin(at)
+        return (self.name, at) if found is None else found[0].document.place((*found[0].at, *at[found[1] :]))
+
+    def included(self, at: Location) -> bool:
+        """Whether what stands at a location comes from a file that this one includes."""
+        return self.place(at)[0] != self.name
 
     def point(self, diagnostic: Diagnostic, mark: Mark) -> Diagnostic:
         """Give a diagnostic a position in this file, with the end of the text that begins there."""

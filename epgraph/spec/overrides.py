@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from epgraph.errors import Diagnostic, EpgraphError, Location, path_text
+from epgraph.errors import Diagnostic, EpgraphError, Location, nearest, path_text
 from epgraph.spec.document import Document, parse
 
 
@@ -16,7 +16,8 @@ def override(document: Document, assignments: list[str]) -> None:
     Raises
     ------
     EpgraphError
-        If an assignment has no ``=`` or its path does not lead into the document.
+        If an assignment has no ``=``, its path does not lead into the document, or it names a parameter that the
+        document does not declare.
     """
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
@@ -25,11 +26,34 @@ def override(document: Document, assignments: list[str]) -> None:
             raise EpgraphError(
                 f"--set {assignment}: expected KEY.PATH=VALUE", "e.g. --set learning.beta=0.2", "override"
             )
+        if at[0] == "include":
+            found = f"--set {assignment}: files are included before anything is set"
+            raise EpgraphError(found, "write include in the file", "override")
+        _declared(document.data, at, assignment)
         value = parse(text, f"--set {path}").data if text.strip() else None
         _assign(document.data, at, value, assignment)
         document.values = {k: v for k, v in document.values.items() if k[: len(at)] != at}
         document.keys.pop(at, None)
         document.assigned[at] = f"--set {assignment}"
+
+
+def _declared(data: Any, at: Location, assignment: str) -> None:
+    """Refuse a parameter that is declared nowhere: nothing would use it, and a misspelt one would change nothing."""
+    for depth, part in enumerate(at[:-1]):
+        if part == "parameters" and (depth == 0 or (depth == 2 and at[0] == "blocks")):
+            known = data.get(part) if isinstance(data, dict) else None
+            names = list(known) if isinstance(known, dict) else []
+            if at[depth + 1] not in names:
+                whose = f"block '{at[1]}'" if depth else "the file"
+                found = f"--set {assignment}: {whose} has no parameter '{str(at[depth + 1])[:64]}'"
+                hint = (
+                    nearest(str(at[depth + 1]), names)
+                    if names
+                    else f"it has none; declare it under '{path_text(at[:-1])}'"
+                )
+                raise EpgraphError(Diagnostic(found, hint, rule="override"))
+            return
+        data = data.get(part) if isinstance(data, dict) else None
 
 
 def _assign(data: Any, at: Location, value: Any, assignment: str) -> None:

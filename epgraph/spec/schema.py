@@ -35,12 +35,21 @@ def json_schema() -> Schema:
         definitions.update(found.pop("$defs", {}))
         definitions[model.__name__] = found
     sugar, pattern = definitions.pop("SugarSpec"), definitions.pop("PatternSpec")
-    _open_properties(definitions["InstanceSpec"])
+    instance = definitions["InstanceSpec"]
+    given = instance["properties"]["with"]
+    _open_properties(instance)
+    # Values may be expressions; which parameters are given may not.
+    instance["properties"]["with"] = given
+    pattern["properties"]["apart"] = _open(pattern["properties"]["apart"])
     first_version = _first_version(edge, definitions)
     for name in KINDS:
         # What an edge leaves out may stand in 'defaults'.
         definitions[_definition(edge, name)].pop("required", None)
     definitions["EdgeSpec"] = _with_patterns(edge, pattern)
+    for branch in definitions["EdgeSpec"]["properties"]["tie"]["anyOf"]:
+        if "pattern" in branch:
+            # Edges of instances: h1.up.
+            branch |= {"pattern": r"^[A-Za-z][A-Za-z0-9_.]*$", "maxLength": 1000}
     definitions["DefaultsSpec"]["properties"] |= _kind_defaults(edge, definitions)
     definitions["Expression"] = {
         "type": "string",
@@ -58,6 +67,11 @@ def json_schema() -> Schema:
     block = definitions["BlockSpec"]["properties"]
     block["states"]["additionalProperties"] = states["additionalProperties"]
     block["edges"]["items"] = edges["items"]
+    # A block has states, or is of edges between its ports.
+    definitions["BlockSpec"]["anyOf"] = [
+        {"required": [key], "properties": {key: {least: 1}}}
+        for key, least in (("states", "minProperties"), ("edges", "minItems"))
+    ]
     for part in (block, definitions["InstanceSpec"]["properties"]):
         part["defaults"] = {"$ref": "#/$defs/DefaultsSpec", **_said(part["defaults"])}
     schema["properties"] |= sugar["properties"]
@@ -122,7 +136,8 @@ def _open_inside(schema: Schema) -> Schema:
 
 def _first_version(edge: Schema, definitions: dict[str, Schema]) -> Schema:
     """What files of version 1 have to keep to besides: no sugar, and every edge complete in itself."""
-    ends = {end: {"type": "string"} for end in ("from", "to")}
+    ends: Schema = {end: {"type": "string"} for end in ("from", "to")}
+    ends["tie"] = copy.deepcopy(edge["properties"]["tie"])
     kinds = {name: _required(edge, name, definitions) for name in KINDS}
     patterns = dict.fromkeys(("among", "apart", "except"), False)
     items = {"properties": {**ends, **kinds, **patterns}, "required": edge.get("required", [])}

@@ -55,8 +55,8 @@ class BlockSpec(Model):
         examples=[{"gain": 0.6}],
     )
     states: dict[Name, Any] = Field(
-        min_length=1,
-        description="States, and instances of other blocks, in order.",
+        default_factory=dict,
+        description="States, and instances of other blocks, in order; a block of edges between its ports has none.",
         examples=[{"a": {"channels": "$channels"}}],
     )
     edges: list[Any] = Field(
@@ -80,8 +80,8 @@ class InstanceSpec(Model):
         "for every later one.",
         examples=["x"],
     )
-    repeat: Annotated[int, Field(ge=1, le=4_000)] | None = Field(
-        default=None, description="Number of instances, named with 1, 2, … behind the name.", examples=[4]
+    repeat: Annotated[int, Field(ge=0, le=4_000)] | None = Field(
+        default=None, description="Number of instances, named with 1, 2, … behind the name; 0 makes none.", examples=[4]
     )
     given: dict[Name, Any] = Field(
         default_factory=dict,

@@ -81,9 +81,10 @@ def validate(document: Document) -> tuple[Architecture | None, list[Diagnostic]]
         architecture = Architecture.model_validate(data)
     except ValidationError as error:
         details = error.errors(include_url=False)
-        problems += [explain(d) for d in details[:MOST]]
-        if len(details) > MOST:
-            problems.append(_more(details))
+        most = _most(document, details)
+        problems += [explain(d) for d in details[:most]]
+        if len(details) > most:
+            problems.append(_more(details, most))
         else:
             architecture = _remains(data, details)
     if document.headless:
@@ -109,10 +110,20 @@ def _remains(data: dict[str, Any], details: list[ErrorDetails]) -> Architecture 
     return architecture
 
 
-def _more(details: list[ErrorDetails]) -> Diagnostic:
-    at = tuple(part for part in details[MOST]["loc"] if part not in _TAGS)
+def _most(document: Document, details: list[ErrorDetails]) -> int:
+    """Number of errors, from the first, that come from ``MOST`` places of the file: many are one in a block."""
+    places = set()
+    for number, error in enumerate(details):
+        places.add((error["type"], document.place(tuple(part for part in error["loc"] if part not in _TAGS))))
+        if len(places) > MOST:
+            return number
+    return len(details)
+
+
+def _more(details: list[ErrorDetails], most: int) -> Diagnostic:
+    at = tuple(part for part in details[most]["loc"] if part not in _TAGS)
     return Diagnostic(
-        f"{len(details) - MOST:,} more mistakes from here on", "mend the others first", at, rule="too-large"
+        f"{len(details) - most:,} more mistakes from here on", "mend the others first", at, rule="too-large"
     )
 
 

@@ -292,8 +292,190 @@ def test_set_reaches_parameters_and_blocks() -> None:
     for assignment in ("parameters.size=7", "blocks.layer.parameters.units=7", "states.h.with.units=7"):
         assert ep.load(text, [assignment]).states["h2_s"].shape == (7,)
     assert len(ep.load(text, ["states.h.repeat=5"]).states) == 5
-    with pytest.raises(ep.EpgraphError, match=r"^--set states.h.repeat=0: 'repeat' must be ≥ 1, found 0"):
-        ep.load(text, ["states.h.repeat=0"])
+    with pytest.raises(ep.EpgraphError, match=r"^--set states.h.repeat=-1: 'repeat' must be ≥ 0, found -1"):
+        ep.load(text, ["states.h.repeat=-1"])
+
+
+TIED = """\
+epgraph: 2
+input:  {name: x, shape: [4]}
+output: {name: y, classes: 4}
+blocks:
+  pair:
+    states: {a: {shape: [4]}, c: {shape: [4]}, b: {shape: [4]}}
+    edges:
+      - {from: in, to: a, dense: {}, name: up}
+      - {from: in, to: [b, c], dense: {}}
+      - {from: c, to: b, dense: {}}
+      - {from: a, to: b, dense: {}}
+      - {at: a, self: {}}
+      - EDGE
+  outer:
+    states: {r: {block: pair, from: in, repeat: 2, join: _}, s: {shape: [4]}}
+    edges:
+      - {from: r, to: s, dense: {}, name: w}
+      - OUTER
+states:
+  h: {block: pair, from: x, repeat: 2, join: _}
+  o: {block: outer, from: h}
+edges:
+  - {from: h, to: y, dense: {}}
+  - {from: h1, to: y, dense: {}, name: first}
+  - FILE
+"""
+
+
+@pytest.mark.parametrize("join", ["_", "", "0"])
+@pytest.mark.parametrize(
+    ("where", "edge", "owners"),
+    [
+        ("EDGE", "from: b, to: a, dense: {}, tie: up", "x>h1.a h1.b>h2.a h2.b>o.r1.a o.r1.b>o.r2.a"),
+        ("EDGE", "from: b, to: a, dense: {}, tie: in_b", "x>h1.b h1.b>h2.b h2.b>o.r1.b o.r1.b>o.r2.b"),
+        ("EDGE", "from: b, to: a, dense: {}, tie: a_b", "h1.a>h1.b h2.a>h2.b o.r1.a>o.r1.b o.r2.a>o.r2.b"),
+        ("EDGE", "from: a, to: b, dense: {}, tie: a_b", "h1.a>h1.b h2.a>h2.b o.r1.a>o.r1.b o.r2.a>o.r2.b"),
+        ("EDGE", "at: b, self: {}, tie: a_self", "h1.a>h1.a h2.a>h2.a o.r1.a>o.r1.a o.r2.a>o.r2.a"),
+        ("EDGE", "from: [b], to: [a], dense: {}, tie: in_c", "x>h1.c h1.b>h2.c h2.b>o.r1.c o.r1.b>o.r2.c"),
+        ("OUTER", "from: r1.a, to: s, dense: {}, tie: r1.up", "h2.b>o.r1.a"),
+        ("OUTER", "from: r1.a, to: s, dense: {}, tie: r.up", "o.r1.b>o.r2.a"),
+        ("OUTER", "from: r1.a, to: s, dense: {}, tie: r1.a_b", "o.r1.a>o.r1.b"),
+        ("OUTER", "at: s, self: {}, tie: r1.a_self", "o.r1.a>o.r1.a"),
+        ("OUTER", "from: r1.a, to: s, dense: {}, tie: w", "o.r2.b>o.s"),
+        ("FILE", "from: h1.a, to: y, dense: {}, tie: h.up", "h1.b>h2.a"),
+        ("FILE", "from: h1.a, to: y, dense: {}, tie: h1.up", "x>h1.a"),
+        ("FILE", "from: h1.a, to: y, dense: {}, tie: h_y", "h2.b>y"),
+        ("FILE", "from: h1.a, to: y, dense: {}, tie: first", "h1.b>y"),
+        ("FILE", "from: h1.a, to: y, dense: {}, tie: o.r.up", "o.r1.b>o.r2.a"),
+        ("FILE", "from: h1.a, to: y, dense: {}, tie: o.r2.a_b", "o.r2.a>o.r2.b"),
+        ("FILE", "at: o.s, self: {}, tie: h1.a_self", "h1.a>h1.a"),
+    ],
+)
+def test_ties_through_blocks(where: str, edge: str, owners: str, join: str) -> None:
+    """The edge whose weight is shared is the one meant, told by its ends, however names are joined."""
+
+    def flat(name: str) -> str:
+        whole, dot, state = name.rpartition(".")
+        return (whole.replace(".", "_") + (join if whole != "o" else "_") if dot else "") + state
+
+    text = TIED.replace(f"- {where}", f"- {{{edge}}}").replace("join: _", f'join: "{join}"')
+    text = "\n".join(line for line in text.splitlines() if line.strip() not in ("- EDGE", "- OUTER", "- FILE"))
+    architecture = ep.load(text)
+    by_name = ep.build(architecture).edges
+    tied = [by_name[edge.tie] for edge in architecture.edges if edge.tie is not None]
+    assert [(edge.source, edge.target) for edge in tied] == [
+        tuple(map(flat, pair.split(">"))) for pair in owners.split()
+    ]
+
+
+def test_ties_that_name_no_edge_of_the_block() -> None:
+    text = (
+        TIED.replace("- OUTER", "- {from: r1.a, to: s, dense: {}, tie: r1.uo}")
+        .replace("- EDGE", "")
+        .replace("- FILE", "")
+    )
+    with pytest.raises(ep.EpgraphError, match=r"'tie' names no edge: 'r1.uo'; .*\[in block 'outer' as o, at "):
+        ep.load(text)
+
+
+def test_globs_match_instances_and_mean_their_outputs() -> None:
+    row = HEAD + LAYER + "states: {h: {block: layer, from: x, repeat: 3}, h9: {shape: [4]}}\nedges:\n"
+    last = "  - {from: h, to: [h9, y], dense: {}}\n"
+    cases = {"h?": "h1_s h2_s h3_s h9", "h[12]": "h1_s h2_s", "?2": "h2_s", "h?.s": "h1_s h2_s h3_s"}
+    for glob, expected in cases.items():
+        text = row + last + f"  - {{from: '{glob}', to: y, dense: {{}}, gain: 0.125}}\n"
+        edges = [edge for edge in ep.load(text).edges if edge.gain == 0.125]
+        assert [edge.source for edge in edges] == expected.split()
+
+
+def test_blocks_of_edges_alone() -> None:
+    text = HEAD + "blocks: {b: {ports: [to], edges: [{from: in, to: to, dense: {}}]}}\n"
+    text += "states: {a: {shape: [4]}, j: {block: b, from: x, ports: {to: a}}}\nedges: [{from: a, to: y, dense: {}}]\n"
+    assert [(e.source, e.target) for e in ep.load(text).edges] == [("x", "a"), ("a", "y")]
+    cases = {
+        "from: x, repeat: 2": "block 'b' has no state, so that its instances do not make a row; leave repeat out",
+        "from: x, repeat: 1": None,
+    }
+    for new, expected in cases.items():
+        _, found = inspect(text.replace("from: x", new, 1))
+        assert [f"{d.message}; {d.hint}" for d in found] == ([expected] if expected else [])
+    _, found = inspect(text.replace("from: a, to: y", "from: [a, j], to: y"))
+    assert [d.message for d in found] == ["'from' names no state: block 'b' of 'j' has none"]
+    _, found = inspect(text.replace("{ports: [to], edges: [{from: in, to: to, dense: {}}]}", "{ports: [to]}"))
+    assert "the block has neither states nor edges" in [d.message for d in found]
+
+
+def test_a_row_of_none_is_nothing() -> None:
+    rest = "edges: [{from: x, to: a, dense: {}}, {from: a, to: y, dense: {}}]\n"
+    text = HEAD + LAYER + "states: {a: {shape: [4]}, h: {block: layer, from: a, repeat: 0}}\n" + rest
+    assert plan(ep.load(text)) == plan(ep.load(HEAD + "states: {a: {shape: [4]}}\n" + rest))
+    _, found = inspect(text.replace("from: a, to: y", "from: [a, h], to: y"))
+    assert [f"{d.message}; {d.hint}" for d in found] == [
+        "'from' names no state: 'h'; the row 'h' has no instances: repeat: 0"
+    ]
+
+
+@pytest.mark.parametrize("name", ["i", "n", "min", "ceil", "lambda", "true", "a-b"])
+def test_names_that_parameters_cannot_have(name: str) -> None:
+    bare = HEAD + "edges: [{from: x, to: y, dense: {}}]\n"
+    _, found = inspect(bare + f"parameters: {{{name}: 3}}\n")
+    assert [d.rule for d in found] == ["not-a-name" if name == "a-b" else "duplicate-name"]
+    _, found = inspect(bare + LAYER.replace("    states", f"    parameters: {{{name}: 3}}\n    states"))
+    assert "not-a-name" in [d.rule for d in found] or "duplicate-name" in [d.rule for d in found]
+
+
+def test_files_are_not_included_by_set(tmp_path: Path) -> None:
+    with pytest.raises(ep.EpgraphError, match="write include in the file"):
+        ep.load(HEAD + "edges: [{from: x, to: y, dense: {}}]\n", ["include=blocks.yaml"])
+    library = tmp_path / "library.yaml"
+    library.write_text(LAYER + "parameters: {spare: 3}\n")
+    main = tmp_path / "net.yaml"
+    main.write_text("include: library.yaml\n" + HEAD + "edges: [{from: x, to: y, dense: {}}]\n")
+    assert inspect(main)[1] == [], "what a library has and this network does not use is not doubtful"
+    library.write_text("edges: 3\nstates: [a]\n")
+    assert [d.message for d in inspect(main)[1]] == [
+        "'edges' expects a list, found 3",
+        "'states' expects a mapping, found a list",
+    ]
+
+
+def test_set_refuses_parameters_that_are_not_declared() -> None:
+    text = (
+        HEAD + "parameters: {width: 4}\n" + LAYER.replace("    states", "    parameters: {units: $width}\n    states")
+    )
+    text = (
+        text.replace("[4]", "[$units]") + "states: {h: {block: layer, from: x}}\nedges: [{from: h, to: y, dense: {}}]\n"
+    )
+    cases = {
+        "parameters.widht=8": "the file has no parameter 'widht'; did you mean 'width'?",
+        "blocks.layer.parameters.unit=8": "block 'layer' has no parameter 'unit'; did you mean 'units'?",
+    }
+    for assignment, expected in cases.items():
+        with pytest.raises(ep.EpgraphError) as caught:
+            ep.load(text, [assignment])
+        assert str(caught.value) == f"--set {assignment}: {expected}"
+    bare = HEAD + "edges: [{from: x, to: y, dense: {}}]\n"
+    with pytest.raises(
+        ep.EpgraphError, match="the file has no parameter 'w'; it has none; declare it under 'parameters'"
+    ):
+        ep.load(bare, ["parameters.w=8"])
+
+
+def test_parameters_that_nothing_uses_are_doubtful() -> None:
+    """A block's parameter hides the file's of the same name; a default may use the file's all the same."""
+    text = HEAD + "parameters: {P}\n" + LAYER.replace("    states", "    parameters: {Q}\n    states")
+    text = (
+        text.replace("[4]", "[$units]") + "states: {h: {block: layer, from: x}}\nedges: [{from: h, to: y, dense: {}}]\n"
+    )
+    cases = {
+        ("units: 4", "units: 3"): ["'units' of the file"],
+        ("units: 4", "units: $units"): [],
+        ("a: 4, b: $a", "units: $b"): [],
+        ("a: 4, b: 3", "spare: $b, units: $a"): ["'spare' of block 'layer'"],
+        ("a: 4", "units: $(a if true else c), c: 1"): ["'c' of block 'layer'"],
+    }
+    for (outer, inner), expected in cases.items():
+        _, found = inspect(text.replace("{P}", f"{{{outer}}}").replace("{Q}", f"{{{inner}}}"))
+        assert [d.message for d in found] == [f"parameter {e} is not used" for e in expected]
+        assert {d.rule for d in found} <= {"unused-parameter"}
 
 
 def test_upgrade_changes_nothing_but_version_and_dollars(tmp_path: Path) -> None:
@@ -311,6 +493,28 @@ def test_upgrade_changes_nothing_but_version_and_dollars(tmp_path: Path) -> None
         upgrade(old.replace("a $b", r"a \x24b"))
     with pytest.raises(ep.EpgraphError, match="only files that say 'epgraph: 1'"):
         upgrade("name: x\n")
+
+
+@pytest.mark.parametrize(
+    ("rest", "place"),
+    [
+        ("parameters: {w: 3}\nstates: {h: {shape: [$w]}}\n", "2:13"),
+        ("states: {h: {shape: [$(2 * 3)]}}\n", "2:22"),
+        ("blocks: {b: {states: {s: {shape: [$i]}}}}\n", "2:9"),
+        ("states: {h: {block: b}}\n", "2:21"),
+        ("edges: [{from: [x, h], to: y, dense: {}}]\n", "2:16"),
+    ],
+)
+def test_upgrade_refuses_what_is_of_the_newest_version_already(rest: str, place: str) -> None:
+    """Its '$' are expressions, and doubled they would be none."""
+    with pytest.raises(ep.EpgraphError) as caught:
+        upgrade(f"epgraph: 1\n{rest}")
+    assert str(caught.value) == (
+        f"<text>:{place}: this is of language version 2, and the file says 'epgraph: 1'; "
+        "write 'epgraph: 2': there is nothing else to upgrade"
+    )
+    with pytest.raises(ep.EpgraphError, match=r"only files that say 'epgraph: 1'.*write 'epgraph: 2' at the top"):
+        upgrade(rest)
 
 
 @pytest.mark.parametrize("flat", FLAT, ids=lambda p: p.stem)
@@ -353,6 +557,14 @@ SUGAR = HEAD + textwrap.dedent(
 )
 
 
+@pytest.mark.parametrize(
+    ("old", "new"), [("apart: [1, 2]", "apart: $n"), ("conv: {}, gain: $g}", "conv: {}, gain: $g, tie: h1.up}")]
+)
+def test_the_schema_accepts_more_sugar(old: str, new: str) -> None:
+    assert SUGAR.count(old) == 1
+    assert accepted(SUGAR.replace(old, new))
+
+
 def test_the_schema_accepts_sugar() -> None:
     assert accepted(SUGAR)
 
@@ -362,7 +574,8 @@ def test_the_schema_accepts_sugar() -> None:
     [
         ("    ports: [other]", "    port: [other]"),
         ("out: b", "out: 3"),
-        ("repeat: $n", "repeat: 0"),
+        ("repeat: $n", "repeat: -1"),
+        ("with: {channels: {each: $widths}}", "with: $widths"),
         ("block: pair", "blok: pair"),
         ("conv: {kernel: 3", "conv: {kernl: 3"),
         ("{among: all", "{among: all, from: h"),
@@ -415,3 +628,29 @@ def test_short_files_cannot_take_long(name: str) -> None:
     assert any(d.severity == "error" for d in diagnostics)
     assert time.process_time() - start < 1.0
     assert len(BOMBS[name]) < 1100
+
+
+STATES = "states:\n" + "".join(f"  h{k}: {{shape: [4]}}\n" for k in range(1500))
+LONG = {
+    "instances of nothing": HEAD
+    + LAYER
+    + "states:\n"
+    + "".join(f"  h{k}: {{block: layer, from: w{k}rong}}\n" for k in range(1500)),
+    "unknown parameters": HEAD
+    + f"parameters: {{{', '.join(f'p{k}: 1' for k in range(1500))}}}\n"
+    + STATES.replace("4", "$q4"),
+    "unknown ends": HEAD
+    + STATES
+    + "edges:\n"
+    + "".join(f"  - {{from: [w{k}rong], to: y, dense: {{}}}}\n" for k in range(1500)),
+    "unused blocks": HEAD + "blocks:\n" + "".join(f"  b{k}: {{states: {{s: {{shape: [$p]}}}}}}\n" for k in range(3000)),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_many_mistakes_take_no_longer(name: str) -> None:
+    """Only the first misspelt names are compared with all that there are."""
+    start = time.process_time()
+    _, diagnostics = inspect(LONG[name])
+    assert len(diagnostics) >= 1000
+    assert time.process_time() - start < 1.0

@@ -57,7 +57,11 @@ def test_value(text: str, expected: object) -> None:
     [
         ("$chanels", "there is no parameter 'chanels'", "did you mean 'channels'?"),
         ("$", "'$' begins an expression", "write $name, $(…), or '$$' for a dollar sign"),
-        ("$(1 + ", "the bracket of '$(' is not closed", "end the expression with ')'"),
+        (
+            "$(1 + ",
+            "the bracket of '$(' is not closed",
+            "end the expression with ')', and put one that holds commas in quotes",
+        ),
         ("$(1 +)", "'1 +' is not an expression: invalid syntax", "arithmetic as in Python, e.g. $(2 * channels)"),
         (
             "$(sqr(2))",

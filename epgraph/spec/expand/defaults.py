@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from epgraph.edges import KINDS
-from epgraph.errors import Diagnostic, Location, nearest
+from epgraph.errors import Diagnostic, Location
 from epgraph.spec.architecture import DefaultsSpec, EdgeBase, StateSpec
-from epgraph.spec.document import Origin
+from epgraph.spec.document import Origin, Values
 from epgraph.spec.expand.parts import Cascade, Frame
 from epgraph.spec.expand.work import Work
 from epgraph.spec.validate import describe
@@ -25,7 +25,14 @@ def read_defaults(
         here = (*at, key)
         if key not in known:
             work.report(
-                Diagnostic(f"unknown key '{key[:64]}'", nearest(key, known), here, True, rule="unknown-key"), frame
+                Diagnostic(
+                    f"unknown key '{key[:64]}'",
+                    work.budget.nearest(key, known, "defaults"),
+                    here,
+                    True,
+                    rule="unknown-key",
+                ),
+                frame,
             )
             continue
         failures = work.failures
@@ -38,8 +45,12 @@ def read_defaults(
             if work.failures != failures:
                 cascade.broken.add(key)
         else:
-            cascade.keys[key] = (value, Origin(work.source, here, trail))
+            cascade.keys[key] = (value, Origin(work.source, here, trail, _given(work, frame)))
     return cascade
+
+
+def _given(work: Work, frame: Frame | None) -> Values | None:
+    return frame.given if frame else work.origins[()].given
 
 
 def _options(
@@ -54,9 +65,11 @@ def _options(
     for option, value in options.items():
         here = (*at, option)
         if option in known:
-            good[option] = (value, Origin(work.source, here, trail))
+            good[option] = (value, Origin(work.source, here, trail, _given(work, frame)))
         else:
-            wrong = Diagnostic(f"unknown key '{option[:64]}'", nearest(option, known), here, True, rule="unknown-key")
+            wrong = Diagnostic(
+                f"unknown key '{option[:64]}'", work.budget.nearest(option, known, kind), here, True, rule="unknown-key"
+            )
             work.report(wrong, frame)
     return good
 

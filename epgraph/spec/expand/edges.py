@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
-from epgraph.errors import Diagnostic, Location, nearest
+from epgraph.edges import KINDS
+from epgraph.errors import Diagnostic, Location
 from epgraph.spec.document import Origin
 from epgraph.spec.expand.defaults import add_defaults
 from epgraph.spec.expand.instances import IN, NUMBERS, find
 from epgraph.spec.expand.limits import TooMuchError
-from epgraph.spec.expand.parts import BROKEN, Broken, Frame
+from epgraph.spec.expand.parts import BROKEN, Broken, Frame, MadeEdge
 from epgraph.spec.expand.work import Work
 from epgraph.spec.sugar import PatternSpec
 from epgraph.spec.validate import describe
@@ -25,9 +29,29 @@ _FORBIDDEN = "an edge of a block joins its own states and ports; reach out of it
 
 
 class Selected(list[str]):
-    """Flat names that a selection means; ``plain`` if it is one name, to which nothing else could have been added."""
+    """Flat names that a selection means.
+
+    Attributes
+    ----------
+    plain
+        Whether it is one name, to which nothing else could have been added.
+    said
+        What the frame calls each: the name that is written, or that of the state within the frame.
+    """
 
     plain = False
+
+    def __init__(self, names: Iterable[str] = (), said: dict[str, str] | None = None) -> None:
+        super().__init__(names)
+        self.said = said or {}
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Ends of the edges that an entry makes, in flat names; ``said`` has for each end what the frame calls them."""
+
+    ends: list[dict[str, str]]
+    said: dict[str, dict[str, str]]
 
 
 def connect(work: Work, groups: dict[str, Any], frame: Frame) -> None:
@@ -83,6 +107,10 @@ def _meant(work: Work, frame: Frame, name: str, at: Location, key: str) -> str |
         return port
     found_state = find(frame, name)
     if isinstance(found_state, Frame):
+        if found_state.spec is not None and not found_state.spec.states:
+            found = f"'{key}' names no state: block '{found_state.block}' of '{name[:64]}' has none"
+            work.report(Diagnostic(found, "name a state", at, rule="unknown-state"), frame)
+            return None
         return found_state.out
     if found_state is not None:
         assert isinstance(found_state, str | Broken)
@@ -93,9 +121,11 @@ def _meant(work: Work, frame: Frame, name: str, at: Location, key: str) -> str |
         member is BROKEN and re.match(rf"{re.escape(part)}\d*([._]|$)", name) for part, member in frame.members.items()
     ):
         return BROKEN
-    known = [*frame.ports, *frame.members, *frame.reach, *(work.ends if frame.spec is None else ())]
-    hint = nearest(name, list(dict.fromkeys(known)))
-    if frame.spec is not None and not hint.startswith("did you mean"):
+    known = chain(frame.ports, frame.members, frame.reach, work.ends if frame.spec is None else ())
+    hint = work.budget.nearest(name, known, frame.at)
+    if name.partition(".")[0] in frame.empty:
+        hint = f"the row '{name.partition('.')[0][:64]}' has no instances: repeat: 0"
+    elif frame.spec is not None and not hint.startswith("did you mean"):
         hint = f"{hint}; {_FORBIDDEN}"
     work.report(Diagnostic(f"'{key}' names no state: '{name[:64]}'", hint, at, rule="unknown-state"), frame)
     return None
@@ -154,36 +184,40 @@ def _select(
     work: Work, groups: dict[str, Any], frame: Frame, value: str | list[str], at: Location, key: str
 ) -> Selected | None:
     """Return the flat names that a selection means, in its order and each once; None where one is wrong or broken."""
-    found: dict[str, None] = {}
+    found: dict[str, str] = {}
     good, plain = True, isinstance(value, str)
     for index, text in enumerate([value] if isinstance(value, str) else value):
         here = at if isinstance(value, str) else (*at, index)
         if frame.spec is None and text in groups:
             plain = False
             good = good and groups[text] is not None
-            found.update(dict.fromkeys(groups[text] or ()))
+            members = groups[text].said if groups[text] else {}
+            found |= {flat: said for flat, said in members.items() if flat not in found}
         elif _GLOB.search(text):
             plain = False
             work.budget.step(len(frame.reach))
             match = re.compile(fnmatch.translate(text)).match
+            outputs = {flat for dotted, flat in frame.outputs().items() if match(dotted)}
             matched = [
-                flat for dotted, flat in frame.reach.items() if match(dotted) or match(flat[len(frame.prefix) :])
+                flat
+                for dotted, flat in frame.reach.items()
+                if match(dotted) or match(flat[len(frame.prefix) :]) or flat in outputs
             ]
             if not matched and good and not _any_broken(frame):
                 hint = f"states are called e.g. {', '.join(list(frame.reach)[:4])}" if frame.reach else ""
                 work.report(Diagnostic(f"'{text[:64]}' matches no state", hint, here, rule="pattern"), frame)
             good = good and bool(matched)
-            found.update(dict.fromkeys(matched))
+            found |= {flat: frame.reach_flat[flat] for flat in matched if flat not in found}
         else:
             state = _meant(work, frame, text, here, key)
             if isinstance(state, str):
-                found[state] = None
+                found.setdefault(state, text)
             else:
                 good = False
     if good and not found:
         work.report(Diagnostic(f"'{key}' names no state", "name one, or a list of them", at, rule="pattern"), frame)
         return None
-    selected = Selected(found)
+    selected = Selected(found, found)
     selected.plain = plain
     return selected if good else None
 
@@ -207,16 +241,17 @@ def _edge(work: Work, groups: dict[str, Any], frame: Frame, raw: Any, at: Locati
     if wanted and work.check(PatternSpec, keys, at, frame) is None:
         return
     if "among" in keys:
-        pairs = _among(work, groups, frame, keys, at)
+        made = _among(work, groups, frame, keys, at)
     else:
         if "apart" in keys:
             found = "'apart' is a key of patterns with 'among'"
             hint = "write among: [h1, h2, h3] in place of from and to"
             work.report(Diagnostic(found, hint, (*at, "apart"), True, rule="pattern"), frame)
             return
-        pairs = _products(work, groups, frame, keys, at)
-    if pairs is None:
+        made = _products(work, groups, frame, keys, at)
+    if made is None:
         return
+    pairs = made.ends
     rest = {key: value for key, value in entry.items() if key not in (*_ENDS, *PATTERN_KEYS)}
     if len(pairs) > 1 and rest.get("name") is not None:
         found = f"one name for {len(pairs)} edges: '{str(rest['name'])[:64]}'"
@@ -227,12 +262,10 @@ def _edge(work: Work, groups: dict[str, Any], frame: Frame, raw: Any, at: Locati
         work.budget.make(len(pairs))
     for pair in pairs:
         more = (f"{' → '.join(pair.values())}, one of {len(pairs)} edges of a pattern",) if len(pairs) > 1 else ()
-        _put(work, frame, {**pair, **rest}, at, keys, more)
+        _put(work, frame, {**pair, **rest}, at, more, {key: made.said[key][name] for key, name in pair.items()})
 
 
-def _products(
-    work: Work, groups: dict[str, Any], frame: Frame, keys: dict[str, Any], at: Location
-) -> list[dict[str, str]] | None:
+def _products(work: Work, groups: dict[str, Any], frame: Frame, keys: dict[str, Any], at: Location) -> _Pairs | None:
     """Every 'from' with every 'to', or every 'at'; what is missing or too much is left to the flat form's checks."""
     chosen: dict[str, Selected] = {}
     failed = False
@@ -257,7 +290,7 @@ def _products(
         found_none = "the pattern makes no edge: no state is left once equal ends and exceptions are out"
         work.report(Diagnostic(found_none, "name other states", at, rule="pattern"), frame)
         return None
-    return pairs
+    return _Pairs(pairs, {key: names.said for key, names in chosen.items()})
 
 
 def _left_out(work: Work, groups: dict[str, Any], frame: Frame, keys: dict[str, Any], at: Location) -> Selected | None:
@@ -266,9 +299,7 @@ def _left_out(work: Work, groups: dict[str, Any], frame: Frame, keys: dict[str, 
     return _select(work, groups, frame, keys["except"], (*at, "except"), "except")
 
 
-def _among(
-    work: Work, groups: dict[str, Any], frame: Frame, keys: dict[str, Any], at: Location
-) -> list[dict[str, str]] | None:
+def _among(work: Work, groups: dict[str, Any], frame: Frame, keys: dict[str, Any], at: Location) -> _Pairs | None:
     """All pairs of states, from the earlier to the later in the order of declaration."""
     wrong = [key for key in _ENDS if key in keys]
     if wrong:
@@ -301,7 +332,7 @@ def _among(
             frame,
         )
         return None
-    return pairs
+    return _Pairs(pairs, {"from": names.said, "to": names.said})
 
 
 def listed_numbers(numbers: Any) -> str:
@@ -314,36 +345,23 @@ def _put(
     frame: Frame,
     entry: Any,
     at: Location,
-    keys: dict[str, Any] | None = None,
     trail: tuple[str, ...] = (),
+    said: dict[str, str] | None = None,
 ) -> None:
-    """Add an edge to the flat form."""
+    """Add an edge to the flat form; ``said`` is what the frame calls its ends."""
     flat: Location = ("edges", len(work.edges))
-    work.origins[flat] = Origin(work.source, at, (*trail, *frame.trail))
+    work.origins[flat] = Origin(work.source, at, (*trail, *frame.trail), frame.given)
     work.edges.append(entry)
     if not isinstance(entry, dict):
         return
     add_defaults(work, entry, flat, frame)
-    if frame.spec is None:
-        if isinstance(entry.get("tie"), str):
-            entry["tie"] = entry["tie"].replace(".", "_")
-        return
-    name = entry.get("name")
-    local = {key: value for key, value in (keys or {}).items() if isinstance(value, str)}
-    if isinstance(name, str):
+    name = entry.get("name") if isinstance(entry.get("name"), str) else None
+    frame.edges.append(MadeEdge(len(work.edges) - 1, name, _unnamed(entry, said or {})))
+    if name is not None:
         entry["name"] = frame.prefix + name
-        frame.edges[name] = entry["name"]
-    elif "from" in local and "to" in local:
-        frame.edges[f"{local['from']}_{local['to']}"] = f"{entry['from']}_{entry['to']}"
-    tie = entry.get("tie")
-    if isinstance(tie, str):
-        # The edge that a tie names may stand below it.
-        frame.ties.append(entry)
 
 
-def tie_edges(frame: Frame) -> None:
-    """Turn the names that ties inside of blocks use into those of the flat form."""
-    for entry in frame.ties:
-        entry["tie"] = frame.edges.get(entry["tie"], entry["tie"].replace(".", "_"))
-    for child in frame.children:
-        tie_edges(child)
+def _unnamed(entry: dict[str, Any], ends: dict[str, str]) -> str:
+    """What an edge without a name is called, by the names that its ends have in the frame."""
+    kind = next((kind for kind in KINDS if kind in entry), "")
+    return f"{ends['at']}_{kind}" if "at" in ends else f"{ends.get('from')}_{ends.get('to')}"

@@ -15,13 +15,13 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from epgraph.errors import nearest
 from epgraph.spec.expand.limits import MAX_ENTRIES, MAX_NUMBER, MAX_TEXT, Budget
 
 UNKNOWN = object()
 """Value of a parameter that is not known, because it is missing or its own expression is wrong."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ARITHMETIC = re.compile(r"\$([A-Za-z_]\w*)\s*(\*\*|//|[-+*/%])\s*(\$?\w+(?:\.\d+)?)")
 _DEEPEST = 60
 _LARGEST_EXPONENT = 64
 
@@ -75,6 +75,24 @@ def substitute(text: str, names: Mapping[str, Any], budget: Budget) -> Any:
     return written
 
 
+def arithmetic_in(text: str) -> str | None:
+    """Return the expression that a text such as ``$scales-1`` was likely meant to be, which is text."""
+    found = _ARITHMETIC.fullmatch(text)
+    if found is None:
+        return None
+    left, sign, right = found.groups()
+    return f"$({left} {sign} {right.replace('$', '')})"
+
+
+def names_in(text: str) -> set[str]:
+    """Return the names that the expressions in a text mention, evaluated or not; all words of what is none."""
+    try:
+        parts = [part for part in _parts(text) if not isinstance(part, str)]
+    except ExpressionError:
+        return set(_NAME.findall(text))
+    return {node.id for part in parts for node in ast.walk(part) if isinstance(node, ast.Name)}
+
+
 @lru_cache(maxsize=4096)
 def _parts(text: str) -> tuple[str | ast.expr, ...]:
     """Split a text into what is written out as it is and expressions."""
@@ -126,7 +144,21 @@ def _closing(text: str, opening: int) -> int:
             depth -= 1
             if depth == 0:
                 return at + 1
-    raise ExpressionError("the bracket of '$(' is not closed", "end the expression with ')'")
+    raise ExpressionError(
+        "the bracket of '$(' is not closed", "end the expression with ')', and put one that holds commas in quotes"
+    )
+
+
+def is_open(text: str) -> bool:
+    """Whether the last ``$(`` of a text is not closed, as when a comma outside of quotes cut the text in two."""
+    start = text.rfind("$(")
+    if start < 0:
+        return False
+    try:
+        _closing(text, start + 1)
+    except ExpressionError:
+        return True
+    return False
 
 
 def _parse(text: str) -> ast.expr:
@@ -235,6 +267,9 @@ class _Evaluation:
                 found = [self._node(entry) for entry in entries]
             case ast.BinOp(left, sign, right) if type(sign) in _BINARY:
                 found = self._binary(*_BINARY[type(sign)], self._node(left), self._node(right))
+            case ast.BinOp(left, ast.BitXor(), right):
+                power = f"$({ast.unparse(left)[:30]} ** {ast.unparse(right)[:30]})"
+                raise ExpressionError("'^' is no operator of expressions", f"a power is '**': {power}")
             case ast.UnaryOp(sign, operand) if type(sign) in _UNARY:
                 found = _UNARY[type(sign)](self._node(operand))
             case ast.BoolOp(sign, parts):
@@ -255,7 +290,9 @@ class _Evaluation:
             case ast.Call(ast.Name(name), arguments, []) if name in FUNCTIONS:
                 found = FUNCTIONS[name](*(self._node(argument) for argument in arguments))
             case ast.Call(ast.Name(name)):
-                raise ExpressionError(f"there is no function '{name[:64]}'", nearest(name, list(FUNCTIONS)))
+                raise ExpressionError(
+                    f"there is no function '{name[:64]}'", self.budget.nearest(name, FUNCTIONS, "function")
+                )
             case _:
                 raise ExpressionError(
                     f"'{ast.unparse(node)[:60]}' is more than expressions can do",
@@ -273,7 +310,7 @@ class _Evaluation:
         if name in _WORDS or name in ("True", "False", "None"):
             return _WORDS.get(name, {"True": True, "False": False}.get(name))
         hint = (
-            nearest(name, list(self.names))
+            self.budget.nearest(name, self.names)
             if self.names
             else "the file has no parameters; declare it under 'parameters'"
         )

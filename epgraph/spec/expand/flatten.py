@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from epgraph.errors import Diagnostic
+from epgraph.errors import Diagnostic, Location
 from epgraph.spec.architecture import Architecture, DefaultsSpec
-from epgraph.spec.document import Document
+from epgraph.spec.document import Document, Origin
+from epgraph.spec.expand.commas import mended
 from epgraph.spec.expand.defaults import read_defaults
-from epgraph.spec.expand.edges import connect, read_groups, tie_edges
+from epgraph.spec.expand.edges import connect, read_groups
 from epgraph.spec.expand.expression import UNKNOWN
-from epgraph.spec.expand.instances import IN, Blocks, declare, read_parameters
+from epgraph.spec.expand.given import Given
+from epgraph.spec.expand.instances import IN, Blocks, check_parameters, declare, read_parameters
 from epgraph.spec.expand.limits import TooMuchError
 from epgraph.spec.expand.parts import Cascade, Frame
+from epgraph.spec.expand.ties import tie_edges
+from epgraph.spec.expand.unused import unused_parameters
 from epgraph.spec.expand.version import SECTIONS, sugar_in, too_old
 from epgraph.spec.expand.work import Work
 from epgraph.spec.validate import describe, mistakes
@@ -38,6 +42,9 @@ def expand(document: Document) -> Document:
         return document
     work = Work(document)
     work.problems += document.problems
+    work.data = mended(data, work.report)
+    # Nothing is missing from what has been put together.
+    work.failures = 0
     if old and first is not None:
         work.report(too_old(first))
         work.failures = 0
@@ -98,7 +105,12 @@ def _flat(work: Work) -> dict[str, Any]:
     if given is not None and not isinstance(given, dict):
         found = f"'parameters' expects a mapping of names to values, found {describe(given)}"
         work.report(Diagnostic(found, "e.g. parameters: {channels: 64}", ("parameters",), rule="wrong-type"))
+    check_parameters(work, given if isinstance(given, dict) else (), ("parameters",))
     scope = read_parameters(work, given if isinstance(given, dict) else {}, ("parameters",), {})
+    places: dict[str, tuple[Location, Given | None, bool]] = {}
+    of_file = Given(places)
+    places |= {name: (("parameters", name), of_file, False) for name in scope}
+    work.origins[()] = Origin(work.source, (), given=of_file)
     flat: dict[str, Any] = {}
     for key, value in data.items():
         if key not in (*SECTIONS, "states", "edges", "defaults"):
@@ -119,14 +131,17 @@ def _flat(work: Work) -> dict[str, Any]:
         flat["defaults"] = defaults
     blocks = Blocks(work)
     # The file's own defaults of states and edges stay what they are; only options of kinds are written out.
-    root = Frame("", "", (), scope, Cascade({}, cascade.kinds, cascade.broken))
+    root = Frame("", "", (), scope, Cascade({}, cascade.kinds, cascade.broken), given=of_file)
     states, edges = data.get("states"), data.get("edges")
     if isinstance(states, dict):
         declare(work, blocks, root, states)
     groups = read_groups(work, root)
     connect(work, groups, root)
-    tie_edges(root)
+    tie_edges(work, root)
     _unused(work, blocks, root)
+    if not any(problem.severity == "error" for problem in work.problems):
+        # A misspelt use of a parameter is an error, which says more than that nothing uses it.
+        unused_parameters(work, blocks)
     flat["states"] = work.states if isinstance(states, dict) or states is None else states
     flat["edges"] = work.edges if isinstance(edges, list) or (edges is None and work.edges) else edges
     if not work.edges and work.failures:
@@ -147,14 +162,19 @@ _STAND_IN = {"input": {"shape": [1]}, "output": {"classes": 1}}
 
 
 def _unused(work: Work, blocks: Blocks, root: Frame) -> None:
-    """Warn about blocks without an instance, and check what can be said about them by themselves."""
-    reached = set(blocks.used)
+    """Warn about blocks that nothing uses, and check what can be said by themselves about those without an instance."""
+    holders: dict[str, set[str]] = {}
     for name, spec in blocks.known.items():
-        if name in reached:
+        for entry in spec.states.values():
+            if isinstance(entry, dict) and isinstance(entry.get("block"), str):
+                holders.setdefault(entry["block"], set()).add(name)
+    said = set(work.problems)
+    for name, spec in blocks.known.items():
+        if name in blocks.made:
             continue
         at = ("blocks", name)
-        held = [other for other, block in blocks.known.items() if other != name and _holds(block.states, name)]
-        if not held:
+        meant = name in blocks.used or blocks.unknown
+        if not meant and not holders.get(name, set()) - {name} and not work.source.included(at):
             found = f"block '{name}' is not used"
             hint = f"e.g. states: {{h: {{block: {name}, from: …}}}}, or remove it"
             work.problems.append(
@@ -166,19 +186,17 @@ def _unused(work: Work, blocks: Blocks, root: Frame) -> None:
         given = {key: value for key, value in spec.parameters.items() if value is not None}
         scope = {**scope, **dict.fromkeys(spec.parameters, UNKNOWN)}
         scope = read_parameters(alone, given, (*at, "parameters"), scope)
-        trail = (f"in block '{name}', which is not used",)
+        trail = (f"in block '{name}'" if meant else f"in block '{name}', which is not used",)
         cascade = root.cascade.under(read_defaults(alone, spec.defaults, (*at, "defaults"), scope, None, trail))
         frame = Frame(name, "", at, scope, cascade, root, name, spec, at, trail)
         frame.ports = dict.fromkeys((IN, *spec.ports), "x")
         declare(alone, blocks, frame, spec.states)
         connect(alone, {}, frame)
-        work.problems += [p for p in alone.problems if p not in work.problems]
+        tie_edges(alone, frame)
+        work.problems += [p for p in alone.problems if p not in said]
+        said.update(alone.problems)
         scratch = Document(work.source.name, None, origins=alone.origins)
         work.problems += [scratch.locate(p) for p in mistakes(alone.states, alone.edges)]
-
-
-def _holds(states: dict[str, Any], block: str) -> bool:
-    return any(isinstance(entry, dict) and entry.get("block") == block for entry in states.values())
 
 
 def without_repetitions(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
@@ -187,14 +205,16 @@ def without_repetitions(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
     kept: list[Diagnostic] = []
     more: dict[int, int] = {}
     for diagnostic in diagnostics:
-        if diagnostic.line is not None:
+        if diagnostic.file is not None:
+            # What was set from outside has no line, and its location is that of each instance.
+            where: Any = diagnostic.message if diagnostic.line is None else diagnostic.at
             key = (
                 diagnostic.rule,
                 diagnostic.severity,
                 diagnostic.file,
                 diagnostic.line,
                 diagnostic.column,
-                diagnostic.at,
+                where,
             )
             if key in first:
                 same = kept[first[key]]

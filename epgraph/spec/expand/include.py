@@ -16,6 +16,9 @@ from epgraph.spec.validate import describe, version_problem
 OWN = ("epgraph", "include")
 """Keys that a file has for itself."""
 
+_MAPPINGS = ("parameters", "blocks", "groups", "states", "defaults", "input", "output")
+"""Sections that are mappings, whichever file has them."""
+
 
 def include(document: Document) -> Document:
     """Merge the files that a document includes into it: mappings by key, lists put after; the document itself wins.
@@ -143,6 +146,14 @@ class _Merging:
         """Put a section of a document over what there is."""
         at: Location = (key,)
         there = self.data.get(key)
+        if value is None and there is not None:
+            return
+        expected = list if key == "edges" else dict
+        if trail and key in (*_MAPPINGS, "edges") and not isinstance(value, expected):
+            kind = "a list" if expected is list else "a mapping"
+            found = f"'{key}' expects {kind}, found {describe(value)}"
+            self.report(document, Diagnostic(found, "", at, rule="wrong-type"), trail)
+            return
         if isinstance(there, dict) and isinstance(value, dict):
             for name, entry in value.items():
                 inner = there.get(name)

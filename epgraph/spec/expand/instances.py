@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import keyword
 import re
+from collections.abc import Iterable
 from typing import Any
 
-from epgraph.errors import Diagnostic, Location, nearest
+from epgraph.errors import Diagnostic, Location
 from epgraph.spec.document import Origin
 from epgraph.spec.expand.defaults import add_defaults, read_defaults
-from epgraph.spec.expand.expression import UNKNOWN
+from epgraph.spec.expand.expression import FUNCTIONS, UNKNOWN
+from epgraph.spec.expand.given import Given
 from epgraph.spec.expand.limits import MAX_NESTING, TooMuchError
 from epgraph.spec.expand.parts import BROKEN, Broken, Cascade, Frame
 from epgraph.spec.expand.work import Work
@@ -25,11 +28,23 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 
 class Blocks:
-    """The blocks of a file, each checked once, and which of them have instances."""
+    """The blocks of a file, each checked once, and which of them have instances.
+
+    Attributes
+    ----------
+    known, broken
+        Those that are well formed, and names of the others.
+    used, made
+        Those that an instance names, and those that an instance was made of.
+    unknown
+        Whether an instance names no block, so that it may mean any.
+    """
 
     def __init__(self, work: Work) -> None:
         self.work = work
         self.used: set[str] = set()
+        self.made: set[str] = set()
+        self.unknown = False
         self.broken: set[str] = set()
         self.known: dict[str, BlockSpec] = {}
         given = work.data.get("blocks")
@@ -43,10 +58,45 @@ class Blocks:
             if spec is None:
                 self.broken.add(name)
             else:
-                self.known[name] = spec
+                if not spec.states and not spec.edges:
+                    found = "the block has neither states nor edges"
+                    work.report(Diagnostic(found, "e.g. states: {a: {channels: 64}}", at, True, rule="missing-key"))
+                check_parameters(work, spec.parameters, (*at, "parameters"))
+                self.known[name] = self._with_ports(spec, at)
         if given is not None and not isinstance(given, dict):
             found = f"'blocks' expects a mapping of names to settings, found {describe(given)}"
             work.report(Diagnostic(found, "e.g. blocks: {pair: {states: …, edges: …}}", ("blocks",), rule="wrong-type"))
+
+    def _with_ports(self, spec: BlockSpec, at: Location) -> BlockSpec:
+        """Refuse a port that is there already; return the block without it."""
+        kept: dict[str, None] = {}
+        for index, port in enumerate(spec.ports):
+            where = (*at, "ports", index)
+            if port == IN:
+                found, hint = f"the port '{IN}' is always there", "leave it out; use from at the instance to bind it"
+                self.work.report(Diagnostic(found, hint, where, rule="duplicate-name"))
+            elif port in kept:
+                found, hint = f"duplicate name '{port}': another port has it", "leave it out"
+                self.work.report(Diagnostic(found, hint, where, rule="duplicate-name"))
+            kept[port] = None
+        return spec.model_copy(update={"ports": [port for port in kept if port != IN]})
+
+
+def check_parameters(work: Work, names: Iterable[str], at: Location) -> None:
+    """Refuse names of parameters that expressions could not say, or that mean something else there."""
+    for name in names:
+        found = ""
+        if name in NUMBERS:
+            found = f"'{name}' is the number of an instance, or how many its row has, and no name of a parameter"
+        elif name in FUNCTIONS:
+            found = f"'{name}' is a function of expressions, and no name of a parameter"
+        elif keyword.iskeyword(name) or name in ("true", "false", "null"):
+            found = f"'{name}' is a word of expressions, and no name of a parameter"
+        if found:
+            work.report(Diagnostic(found, "choose another name", (*at, name), True, rule="duplicate-name"))
+        elif not _NAME.fullmatch(name):
+            hint = "a name is a letter followed by at most 63 letters, digits or '_'"
+            work.report(Diagnostic(f"'{name[:64]}' is not a name", hint, (*at, name), True, rule="not-a-name"))
 
 
 def read_parameters(
@@ -105,7 +155,7 @@ def _state(work: Work, frame: Frame, name: str, entry: Any, at: Location) -> Non
     # A state whose keys are broken is still there for edges to refer to.
     work.states[flat] = state = resolved if good else {}
     where: Location = ("states", flat)
-    work.origins[where] = Origin(work.source, at, frame.trail)
+    work.origins[where] = Origin(work.source, at, frame.trail, frame.given)
     if isinstance(state, dict) and good:
         add_defaults(work, state, where, frame)
     frame.members[name] = flat
@@ -142,8 +192,9 @@ def _instances(work: Work, blocks: Blocks, frame: Frame, name: str, entry: dict[
     spec = work.check(InstanceSpec, {**_null(entry), **plain}, at, frame, hints)
     if isinstance(block, str) and block not in blocks.known:
         if block not in blocks.broken:
+            blocks.unknown = True
             known = [*blocks.known, *sorted(blocks.broken)]
-            hint = nearest(block, known) if known else "declare it under 'blocks'"
+            hint = work.budget.nearest(block, known, "block") if known else "declare it under 'blocks'"
             work.report(Diagnostic(f"there is no block '{block[:64]}'", hint, (*at, "block"), rule="block"), frame)
         return
     if isinstance(block, str):
@@ -163,7 +214,14 @@ def _instances(work: Work, blocks: Blocks, frame: Frame, name: str, entry: dict[
         raise TooMuchError(f"blocks inside one another, deeper than {MAX_NESTING} levels", at)
     where = work.source.locate(Diagnostic("", at=at, on_key=True))
     place = f"{where.file}:{where.line}:{where.column}" if where.line else str(where.file)
-    count = spec.repeat or 1
+    count = 1 if spec.repeat is None else spec.repeat
+    if count > 1 and not template.states:
+        found = f"block '{spec.block}' has no state, so that its instances do not make a row"
+        work.report(Diagnostic(found, "leave repeat out", (*at, "repeat"), rule="block"), frame)
+        return
+    if count == 0:
+        del frame.members[name]
+        frame.empty.add(name)
     before: Frame | None = None
     for number in range(1, count + 1):
         own = f"{name}{number}" if spec.repeat else name
@@ -188,6 +246,7 @@ def _instances(work: Work, blocks: Blocks, frame: Frame, name: str, entry: dict[
             before=before,
             bindings={"from": spec.source, "ports": spec.ports},
         )
+        blocks.made.add(spec.block)
         _open(work, child, spec, template, number, count)
         try:
             declare(work, blocks, child, template.states)
@@ -213,7 +272,7 @@ def _given(
     failures = work.failures
     for name in spec.given:
         if name not in template.parameters:
-            hint = nearest(name, list(template.parameters)) if template.parameters else "it has none"
+            hint = work.budget.nearest(name, template.parameters) if template.parameters else "it has none"
             found = f"block '{spec.block}' has no parameter '{name[:64]}'"
             work.report(Diagnostic(found, hint, (*at, "with", name), True, rule="block"), frame)
     for name, value in template.parameters.items():
@@ -222,11 +281,15 @@ def _given(
             work.report(Diagnostic(found, f"e.g. with: {{{name}: …}}", at, True, rule="block"), frame)
     for name in spec.ports:
         if name not in template.ports:
-            known = nearest(name, template.ports) if template.ports else "it has 'in' alone, which 'from' binds"
-            hint = "'from' binds it" if name == IN else known
+            known = (
+                work.budget.nearest(name, template.ports) if template.ports else "it has 'in' alone, which 'from' binds"
+            )
             found = f"block '{spec.block}' has no port '{name[:64]}'"
+            hint = known
+            if name == IN:
+                found, hint = f"the port '{IN}' is bound by 'from'", "use from in place of ports: {in: …}"
             work.report(Diagnostic(found, hint, (*at, "ports", name), True, rule="block"), frame)
-    count = spec.repeat or 1
+    count = 1 if spec.repeat is None else spec.repeat
     for name, value in spec.given.items():
         each = _each(value)
         if isinstance(each, list) and len(each) != count:
@@ -273,9 +336,31 @@ def _open(work: Work, child: Frame, spec: InstanceSpec, template: BlockSpec, num
         else:
             scope = read_parameters(work, {name: given[name]}, ("blocks", spec.block, "parameters"), scope, child)
     child.scope = scope
+    child.given = _places(child, spec, template, number)
     of_block = read_defaults(work, template.defaults, (*child.at, "defaults"), scope, child, child.trail)
     of_instance = read_defaults(work, spec.defaults, (*child.instance, "defaults"), outer, frame, frame.trail)
     child.cascade = frame.cascade.under(of_block).under(of_instance)
+
+
+def _places(child: Frame, spec: InstanceSpec, template: BlockSpec, number: int) -> Given:
+    """Where the values of an instance's parameters stand: at the instance, or in the block."""
+    frame = child.parent
+    assert frame is not None
+    root = frame
+    while root.parent is not None:
+        root = root.parent
+    places: dict[str, tuple[Location, Given | None, bool]] = {}
+    for name in template.parameters:
+        if name in spec.given:
+            each = _each(spec.given[name])
+            at: Location = (*child.instance, "with", name)
+            if each is not None:
+                at = (*at, "each", number - 1) if isinstance(each, list) else (*at, "each")
+            places[name] = (at, frame.given, bool(spec.repeat) and each is None)
+        else:
+            before = Given(dict(places), root.given)
+            places[name] = ((*child.at, "parameters", name), before, False)
+    return Given(places, root.given)
 
 
 def _file_scope(frame: Frame) -> dict[str, Any]:
@@ -288,6 +373,8 @@ def _output(work: Work, frame: Frame, template: BlockSpec) -> None:
     """Find the state that the name of the instance stands for."""
     found: str | Frame | Broken | None
     if template.out is None:
+        if not template.states:
+            return
         found = frame.members.get(list(template.states)[-1], BROKEN)
     else:
         at = (*frame.at, "out")
@@ -298,7 +385,9 @@ def _output(work: Work, frame: Frame, template: BlockSpec) -> None:
         found = find(frame, wanted)
         if found is None:
             unknown = f"'out' names no state of the block: '{wanted[:64]}'"
-            work.report(Diagnostic(unknown, nearest(wanted, list(frame.members)), at, rule="unknown-state"), frame)
+            work.report(
+                Diagnostic(unknown, work.budget.nearest(wanted, frame.members), at, rule="unknown-state"), frame
+            )
             return
     frame.out = found.out if isinstance(found, Frame) else found
 

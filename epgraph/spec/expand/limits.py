@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from epgraph.errors import Location
+from collections.abc import Hashable, Iterable
+from itertools import islice
+
+from epgraph.errors import Location, nearest
 
 MAX_MADE = 4_000
 """Most states and edges that the sugar of a file may make."""
@@ -22,6 +25,9 @@ MAX_ENTRIES = 1_024
 MAX_NUMBER = 2**63
 """Bound on the size of integers that an expression gives."""
 
+MAX_COMPARED = 50_000
+"""Most names that misspelt ones are compared with: a tenth of a second."""
+
 MAX_FILES = 64
 """Most files that a network may be made of."""
 
@@ -40,6 +46,8 @@ class Budget:
     def __init__(self) -> None:
         self.made = 0
         self.steps = 0
+        self.compared = 0
+        self.hints: dict[Hashable, str] = {}
 
     def make(self, number: int = 1) -> None:
         """Count states and edges. Raises TooMuchError beyond ``MAX_MADE``."""
@@ -57,3 +65,15 @@ class Budget:
         self.steps += number
         if self.steps > MAX_STEPS:
             raise TooMuchError(f"the expressions and patterns of the file take more than {MAX_STEPS:,} steps")
+
+    def nearest(self, word: str, known: Iterable[str], scope: Hashable = None) -> str:
+        """Return what ``errors.nearest`` says, once for a word in a scope, and only a list after too many words."""
+        key = (scope, word)
+        if scope is not None and key in self.hints:
+            return self.hints[key]
+        names = list(dict.fromkeys(known if self.compared < MAX_COMPARED else islice(known, 50)))
+        hint = nearest(word if self.compared < MAX_COMPARED else "", names)
+        self.compared += len(names)
+        if scope is not None:
+            self.hints[key] = hint
+        return hint

@@ -7,6 +7,7 @@ from typing import Any
 
 from epgraph.errors import Location
 from epgraph.spec.document import Origin
+from epgraph.spec.expand.given import Given
 from epgraph.spec.sugar import BlockSpec
 
 Value = tuple[Any, Origin]
@@ -44,6 +45,25 @@ class Broken:
 BROKEN = Broken()
 
 
+@dataclass(frozen=True, slots=True)
+class MadeEdge:
+    """An edge of the flat form, as the frame that it stands in names it.
+
+    Attributes
+    ----------
+    index
+        Its place among the edges of the flat form.
+    name
+        The name that it is given, if any.
+    unnamed
+        What it is called without one, before numbers are put behind equal names.
+    """
+
+    index: int
+    name: str | None
+    unnamed: str
+
+
 @dataclass
 class Frame:
     """The file, or one instance of a block: the names that count inside of it.
@@ -60,8 +80,12 @@ class Frame:
         States (their flat names) and instances by local name, in order; the name of a row of instances is its last.
     reach, reach_flat
         Every state inside, also of inner instances: dotted name within the frame → flat name, and back.
-    edges, ties
-        Names of its edges, as the block and as the flat form say them; edges that share a weight.
+    edges
+        Its edges, without those of the instances in it.
+    empty
+        Rows of no instances.
+    given
+        Where the values of its parameters stand.
     ports
         Flat names of the states that the ports are; None for a port that the instance does not bind.
     """
@@ -81,10 +105,11 @@ class Frame:
     reach_flat: dict[str, str] = field(default_factory=dict)
     children: list[Frame] = field(default_factory=list)
     ports: dict[str, str | Broken | None] = field(default_factory=dict)
-    edges: dict[str, str] = field(default_factory=dict)
-    ties: list[dict[str, Any]] = field(default_factory=list)
+    edges: list[MadeEdge] = field(default_factory=list)
     before: Frame | None = None
     bindings: dict[str, Any] = field(default_factory=dict)
+    empty: set[str] = field(default_factory=set)
+    given: Given = field(default_factory=Given)
     out: str | Broken = BROKEN
 
     @property
@@ -95,6 +120,19 @@ class Frame:
     def path(self) -> list[str]:
         """Names of the blocks around its states, outermost first."""
         return [*(self.parent.path() if self.parent else []), *([self.block] if self.block else [])]
+
+    def outputs(self) -> dict[str, str]:
+        """Return the outputs of the instances inside, also of inner ones, by their dotted names within the frame."""
+        found: dict[str, str] = {}
+        level = [("", self)]
+        while level:
+            way, frame = level.pop()
+            for child in frame.children:
+                name = way + child.dotted.rpartition(".")[2]
+                if isinstance(child.out, str):
+                    found[name] = child.out
+                level.append((f"{name}.", child))
+        return found
 
     def __contains__(self, name: str) -> bool:
         return name in self.members or name in self.ports

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from epgraph.edges import KINDS
 from epgraph.errors import Diagnostic, EpgraphError, Location
 from epgraph.source import Mark
 from epgraph.spec.architecture import LANGUAGE
@@ -21,6 +22,10 @@ def sugar_in(data: dict[str, Any]) -> Location | None:
         if section in data:
             return (section,)
     states, edges = data.get("states"), data.get("edges")
+    defaults = data.get("defaults")
+    for key in defaults if isinstance(defaults, dict) else ():
+        if key in KINDS:
+            return ("defaults", key)
     for name, state in (states if isinstance(states, dict) else {}).items():
         if isinstance(state, dict) and "block" in state:
             return ("states", name, "block")
@@ -29,6 +34,22 @@ def sugar_in(data: dict[str, Any]) -> Location | None:
             for key in PATTERN_KEYS:
                 if key in edge:
                     return ("edges", index, key)
+            for key in ("from", "to", "at"):
+                if isinstance(edge.get(key), list):
+                    return ("edges", index, key)
+    return None
+
+
+def expression_in(data: Any) -> Location | None:
+    """Return the first place of a text with a dollar sign where version 1 has no text that could hold one."""
+    level: list[tuple[Location, Any]] = [((), data)]
+    while level:
+        at, value = level.pop()
+        if isinstance(value, str) and "$" in value and at != ("name",):
+            return at
+        if isinstance(value, dict | list):
+            entries = value.items() if isinstance(value, dict) else enumerate(value)
+            level += reversed([((*at, key), entry) for key, entry in entries])
     return None
 
 
@@ -36,7 +57,7 @@ def too_old(at: Location) -> Diagnostic:
     """Say that a file of version 1 has what only version 2 has."""
     key = next(part for part in reversed(at) if isinstance(part, str))
     message = f"'{key}' is of language version 2, and this file says 'epgraph: 1'"
-    return Diagnostic(message, "write 'epgraph: 2', or run 'epgraph upgrade FILE'", at, on_key=True, rule="version")
+    return Diagnostic(message, "write 'epgraph: 2'", at, on_key=True, rule="version")
 
 
 def upgrade(content: str | bytes, name: str = "<text>") -> str:
@@ -45,7 +66,8 @@ def upgrade(content: str | bytes, name: str = "<text>") -> str:
     Raises
     ------
     EpgraphError
-        If the text is not YAML, says no version that can be upgraded, or a dollar sign in it is written as an escape.
+        If the text is not YAML, says no version that can be upgraded, a dollar sign in it is written as an escape, or
+        it has what only the newest version has, so that a dollar sign may begin an expression.
     """
     document = parse(content, name)
     assert document.source is not None, "parse gives the document its text"
@@ -54,9 +76,15 @@ def upgrade(content: str | bytes, name: str = "<text>") -> str:
     version = data.get("epgraph") if isinstance(data, dict) else None
     if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version <= LANGUAGE:
         found = "only files that say 'epgraph: 1' can be upgraded"
-        raise EpgraphError(document.locate(Diagnostic(found, "write it at the top", ("epgraph",), rule="version")))
+        hint = f"write 'epgraph: {LANGUAGE}' at the top; a dollar sign that begins no expression is '$$'"
+        raise EpgraphError(document.locate(Diagnostic(found, hint, ("epgraph",), rule="version")))
     if version == LANGUAGE:
         return text
+    newer = sugar_in(data) or expression_in(data)
+    if newer is not None:
+        found = f"this is of language version {LANGUAGE}, and the file says 'epgraph: 1'"
+        hint = f"write 'epgraph: {LANGUAGE}': there is nothing else to upgrade"
+        raise EpgraphError(document.locate(Diagnostic(found, hint, newer, rule="version")))
     changes: list[tuple[Mark, Mark, str]] = []
     for at, mark in document.values.items():
         end = document.ends.get(mark)

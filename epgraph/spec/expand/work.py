@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from epgraph.errors import Diagnostic, Location, nearest
+from epgraph.errors import Diagnostic, Location
 from epgraph.spec.architecture import Model
 from epgraph.spec.document import Document, Origin
 from epgraph.spec.expand.expression import ExpressionError, UnknownError, substitute
@@ -94,7 +94,9 @@ class Work:
                 found = explain({**details, "loc": (*at, *inner)})
                 if details["type"] == "extra_forbidden":
                     key = str(inner[-1])
-                    found = replace(found, hint=(hints or {}).get(key) or nearest(key, known))
+                    found = replace(
+                        found, hint=(hints or {}).get(key) or self.budget.nearest(key, known, model.__name__)
+                    )
                 self.report(found, frame)
             return None
 
