@@ -68,11 +68,11 @@ def from_networkx(
         Where it is no graph, a node is missing, or what it says is no network; the message names the state or edge.
     """
     if not isinstance(graph, nx.Graph):
-        raise EpgraphError(f"expected a networkx graph, found {type(graph).__name__}", "e.g. networkx.path_graph(5)")
+        raise EpgraphError(f"expected a networkx graph, found {type(graph).__name__}", "e.g. networkx.path_graph(5)", "wrong-type")
     source = _node(graph, "input", input)
     sink = _node(graph, "output", output)
     if source == sink:
-        raise EpgraphError(f"input and output are one node, {source!r}", "choose two")
+        raise EpgraphError(f"input and output are one node, {source!r}", "choose two", "duplicate-name")
     names = _legal_names(graph, {source: "x", sink: "y"})
     nodes = {
         node: {str(k): v for k, v in data.items() if k not in (*ignore, "name")} for node, data in graph.nodes.items()
@@ -135,10 +135,10 @@ def to_networkx(architecture: Architecture) -> nx.MultiDiGraph[str]:
 def _node(graph: nx.Graph[Any], role: str, given: Hashable) -> Hashable:
     node = graph.graph.get(role) if given is None else given
     if node is None:
-        raise EpgraphError(f"which node is the {role} is not said", f"pass {role}=NODE")
+        raise EpgraphError(f"which node is the {role} is not said", f"pass {role}=NODE", "missing-key")
     if node not in graph:
         known = [str(n) for n in graph]
-        raise EpgraphError(f"'{role}' names no node: {describe(node)}", nearest(str(node), known))
+        raise EpgraphError(f"'{role}' names no node: {describe(node)}", nearest(str(node), known), "unknown-state")
     return node
 
 

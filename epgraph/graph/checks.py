@@ -8,11 +8,8 @@ from dataclasses import dataclass
 import networkx as nx
 
 from epgraph.costs import COSTS
-from epgraph.errors import Diagnostic, Location, nearest
+from epgraph.errors import Diagnostic, Location, Suggestions
 from epgraph.spec import Architecture
-
-MOST_COMPARED = 1_000_000
-"""Names that are compared in search of those that misspelt ones may mean."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
@@ -86,18 +83,14 @@ def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]
     known = [architecture.input.name, *architecture.states, architecture.output.name]
     names = set(known)
     good, found = [], []
-    hints: dict[str, str] = {}
+    suggest = Suggestions(known)
     for index, edge in enumerate(architecture.edges):
         at = architecture.edge_location(index)
         written = [("from", edge.source), ("to", edge.target)] if edge.at is None else [("at", edge.at)]
         missing = [(key, end) for key, end in written if end not in names]
         for key, end in missing:
-            if end not in hints:
-                # The nearest of thousands of names takes milliseconds, which is too long for thousands of mistakes.
-                few = len(hints) * len(known) > MOST_COMPARED
-                hints[end] = nearest(end, known[:12] if few else known)
             message = f"'{key}' names no state: '{end}'"
-            found.append(Diagnostic(message, hints[end], (*at, key), rule="unknown-state"))
+            found.append(Diagnostic(message, suggest(end), (*at, key), rule="unknown-state"))
         if edge.at is not None:
             problem = None if missing else _no_unary(architecture, edge.at, edge.kind.name)
             if problem:

@@ -7,7 +7,7 @@ description, from which the JSON Schema in ``schemas/`` is generated.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
@@ -308,14 +308,14 @@ class EdgeBase(Model):
         kind = KINDS[given[0]]
         if kind.unary and self.at is None:
             raise PydanticCustomError(
-                "edge_unary",
+                "edge_ends",
                 "'{kind}' acts on one state, found 'from' and 'to'",
                 {"kind": kind.name, "hint": f"write at: {self.source}, or at: {self.target}, in their place"},
             )
         if not kind.unary and self.at is not None:
             unary = " or ".join(f"'{name}'" for name, one in KINDS.items() if one.unary)
             raise PydanticCustomError(
-                "edge_binary",
+                "edge_ends",
                 "'{kind}' joins two states, found 'at'",
                 {"kind": kind.name, "hint": f"write from and to in its place, or use {unary}"},
             )
@@ -688,8 +688,11 @@ class Architecture(Model):
         """Location in the file of the edge at ``index``, counting the edges that were left out."""
         if not self._dropped_edges:
             return ("edges", index)
-        kept = (i for i in range(len(self.edges) + len(self._dropped_edges)) if i not in self._dropped_edges)
-        return ("edges", next(i for n, i in enumerate(kept) if n == index))
+        return ("edges", self._kept_edges[index])
+
+    @cached_property
+    def _kept_edges(self) -> list[int]:
+        return [i for i in range(len(self.edges) + len(self._dropped_edges)) if i not in self._dropped_edges]
 
     def __eq__(self, other: object) -> bool:
         # Where it was read from, and in which version, does not make a network another one.
