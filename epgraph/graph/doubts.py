@@ -65,7 +65,9 @@ def _learning_rate(graph: NetworkGraph) -> Iterator[Diagnostic]:
 
 def _edges(graph: NetworkGraph) -> Iterator[Diagnostic]:
     architecture = graph.architecture
-    seen: dict[tuple[str, str], list[Edge]] = {}
+    seen: dict[tuple[str, str, str, str, bool], Edge] = {}
+    # A weight that other edges have as well is bound to them.
+    shared = {edge.owner for edge in graph.edges.values() if edge.tied}
     zero: list[str] = []
     for index, edge in enumerate(graph.edges.values()):
         at = (*architecture.edge_location(index), edge.kind.name)
@@ -82,18 +84,28 @@ def _edges(graph: NetworkGraph) -> Iterator[Diagnostic]:
                 zero.append(edge.name)
             else:
                 yield _zero_gain([edge.name], (*at[:-1], "gain"))
-        before = seen.setdefault((edge.source, edge.target), [])
-        twin = next((other for other in before if other.kind == edge.kind), None)
-        if twin is not None:
+        twin = edge
+        if _adds_up(edge) and not {edge.name, edge.owner} & shared:
+            # A fixed part and one that learns are two.
+            same = (edge.source, edge.target, edge.kind.name, edge.kind.model_dump_json(), edge.frozen)
+            twin = seen.setdefault(same, edge)
+        if twin is not edge:
             yield _warning(
                 "twin-edges",
                 f"edge '{edge.name}' computes the same as '{twin.name}': the sum of two such edges is one",
                 "remove one of them, or give them different options",
                 at,
             )
-        before.append(edge)
     if zero:
         yield _zero_gain(zero, ("defaults", "gain"))
+
+
+def _adds_up(edge: Edge) -> bool:
+    """Whether the sum of two edges like this one is one like it.
+
+    Two low-rank products make a sum of twice the rank, and what is not linear in the source has no such sum.
+    """
+    return edge.kind.is_linear and (edge.weight_shape is None or edge.kind.degree == 1)
 
 
 def _zero_gain(names: list[str], at: Location) -> Diagnostic:

@@ -49,10 +49,10 @@ def check_ties(
             found.append(Diagnostic(message, f"make both a {other.kind.name}, or leave 'tie' out", at, rule="tie"))
             continue
         for key in ("gain", "learning_rate"):
-            if getattr(edge, key) is not None:
+            where = (*architecture.edge_location(index), key)
+            if getattr(edge, key) is not None and not architecture.by_default(where):
                 message = f"'{key}' of edge '{names[index]}' says nothing: its weight is that of '{names[owner]}'"
                 hint = f"write it at '{names[owner]}'"
-                where = (*architecture.edge_location(index), key)
                 found.append(Diagnostic(message, hint, where, severity="warning", rule="no-effect"))
         if edge.frozen and not other.frozen:
             message = f"edge '{names[index]}' is frozen, and '{names[owner]}', whose weight it shares, is not"

@@ -694,6 +694,11 @@ class Architecture(Model):
     def _kept_edges(self) -> list[int]:
         return [i for i in range(len(self.edges) + len(self._dropped_edges)) if i not in self._dropped_edges]
 
+    def by_default(self, at: Location) -> bool:
+        """Whether what stands at a location was said by the ``defaults`` of a block or a file, and not there."""
+        origin = self._document.origins.get(at) if self._document else None
+        return origin is not None and "defaults" in origin.at
+
     def __eq__(self, other: object) -> bool:
         # Where it was read from, and in which version, does not make a network another one.
         same = {"epgraph": None}
