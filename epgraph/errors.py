@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 from epgraph.source import Mark, Source, one_line
@@ -183,13 +184,13 @@ MOST_COMPARED = 30_000
 class Suggestions:
     """``nearest`` for any number of words that may mean one of the same names.
 
-    A word is looked up once, and when ``MOST_COMPARED`` names have been compared no other is: thousands of mistakes in
-    thousands of names would take minutes.
+    ``meanings`` are words whose meaning is clear. Any other word is looked up once, and when ``MOST_COMPARED`` names have
+    been compared no other is: thousands of mistakes in thousands of names would take minutes.
     """
 
-    def __init__(self, known: Sequence[str]) -> None:
+    def __init__(self, known: Sequence[str], meanings: Mapping[str, str] = MappingProxyType({})) -> None:
         self._known = known
-        self._hints: dict[str, str] = {}
+        self._hints = {word: f"did you mean '{meant}'?" for word, meant in meanings.items()}
         self._left = MOST_COMPARED
 
     def __call__(self, word: str) -> str:
@@ -202,18 +203,35 @@ class Suggestions:
         return self._hints[word]
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
-    """Return a hint that names the known word nearest to ``word``, or lists those that there are."""
+def nearest(word: str, known: Sequence[str], most: int = 12) -> str:
+    """Return a hint that names the known word nearest to ``word``, or lists the first of those that there are."""
     close = _closest(word, known)
-    return f"did you mean '{close}'?" if close else _known(known)
+    return f"did you mean '{close}'?" if close else _known(known, most)
+
+
+SYNONYMS = {
+    "mse": "squared_error",
+    "mean_squared_error": "squared_error",
+    "ce": "cross_entropy",
+    "sigmoid": "logistic",
+    "lr": "learning_rate",
+    "wd": "weight_decay",
+    "filters": "channels",
+    "features": "channels",
+    "fc": "dense",
+    "linear": "dense",
+}
+"""What other software calls something that has another name here."""
 
 
 def _closest(word: str, known: Sequence[str]) -> str | None:
+    if SYNONYMS.get(word) in known:
+        return SYNONYMS[word]
     # A very long "word" is no misspelling, and difflib is quadratic in it.
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6) if len(word) <= 64 else []
     return close[0] if close else None
 
 
-def _known(known: Sequence[str]) -> str:
-    shown = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
+def _known(known: Sequence[str], most: int = 12) -> str:
+    shown = ", ".join(known[:most]) + (", …" if len(known) > most else "")
     return f"known: {shown}" if known else ""

@@ -13,12 +13,12 @@ from epgraph.activations.language import FAMILIES
 from epgraph.costs import COSTS, Cost
 from epgraph.edges import KINDS, EdgeKind
 from epgraph.errors import EpgraphError, nearest
-from epgraph.spec.architecture import EdgeBase
+from epgraph.spec.architecture import NAME_PATTERN, EdgeBase
 
 GROUP = "epgraph.plugins"
 """Entry points of installed packages that the command line loads."""
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_NAME = re.compile(NAME_PATTERN)
 _RESERVED = re.compile(r"relu[0-9.]*")
 _BUILT_IN = frozenset({*NAMED, *FAMILIES, *COSTS})
 _BUILT_IN_KINDS = frozenset(KINDS)

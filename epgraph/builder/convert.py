@@ -13,7 +13,7 @@ from epgraph.edges import KINDS, EdgeKind
 from epgraph.errors import EpgraphError, nearest
 from epgraph.graph.network import edge_names
 from epgraph.spec import Architecture
-from epgraph.spec.architecture import known_keys
+from epgraph.spec.architecture import NAME_PATTERN, known_keys
 from epgraph.spec.validate import describe
 
 _LONGEST = 64
@@ -68,7 +68,9 @@ def from_networkx(
         Where it is no graph, a node is missing, or what it says is no network; the message names the state or edge.
     """
     if not isinstance(graph, nx.Graph):
-        raise EpgraphError(f"expected a networkx graph, found {type(graph).__name__}", "e.g. networkx.path_graph(5)", "wrong-type")
+        raise EpgraphError(
+            f"expected a networkx graph, found {type(graph).__name__}", "e.g. networkx.path_graph(5)", "wrong-type"
+        )
     source = _node(graph, "input", input)
     sink = _node(graph, "output", output)
     if source == sink:
@@ -150,7 +152,7 @@ def _legal_names(graph: nx.Graph[Any], preferred: Mapping[Hashable, str]) -> dic
         if not isinstance(node, str) and "name" not in data:
             text = preferred.get(node, text)
         wanted[node] = text
-    legal = re.compile(rf"[A-Za-z][A-Za-z0-9_]{{0,{_LONGEST - 1}}}")
+    legal = re.compile(NAME_PATTERN)
     names: dict[Hashable, str] = {}
     taken: set[str] = set()
     for node in sorted(wanted, key=lambda n: legal.fullmatch(wanted[n]) is None):

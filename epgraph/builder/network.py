@@ -112,9 +112,10 @@ class Network:
         EpgraphError
             Where the name is taken or is none, or a setting is none of the language.
         """
-        if name is not None and not isinstance(name, str):
+        given: object = name
+        if not isinstance(given, str | None):
             hint = "pass a name, and settings by name: e.g. state('h1', channels=16)"
-            raise EpgraphError(f"a state's name is text, found {describe(name)}", hint, "wrong-type")
+            raise EpgraphError(f"a state's name is text, found {describe(given)}", hint, "wrong-type")
         taken = {self.input.name: "the input", self.output.name: "the output", **dict.fromkeys(self._states, "a state")}
         if name is None:
             name = next(free for i in range(1, len(taken) + 2) if (free := f"h{i}") not in taken)

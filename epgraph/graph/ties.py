@@ -75,7 +75,10 @@ def _unlike(
         return [Diagnostic(f"{pair}: {both[1].kind.name} has no weight", "leave 'tie' out", at, rule="tie")]
     if mine != its:
         message = f"{pair}: their weights are {_text(mine)} and {_text(its)}"
-        return [Diagnostic(message, "give their states equal channels, and the kernels one size", at, rule="tie")]
+        same = "states of equal shapes"
+        if "kernel" in type(both[0].kind).model_fields and len(mine or ()) == 4:
+            same = "states of equal channels, and kernels of one size"
+        return [Diagnostic(message, f"give both edges {same}, or leave 'tie' out", at, rule="tie")]
     if acts_back(architecture, index) != acts_back(architecture, owner):
         message = f"{pair}: one of the two acts back through a weight of its own, and the other does not"
         return [Diagnostic(message, "set learning.feedback: tied, or leave 'tie' out", at, rule="tie")]

@@ -88,7 +88,9 @@ def _instance(kind: EdgeKind | type[EdgeKind]) -> EdgeKind:
         hint = f"pass one with its options, such as {kind.__name__}({needed.split(', ')[0]}=…)"
         raise EpgraphError(f"{kind.__name__} needs the options {needed}", hint, "verify") from None
     except TypeError as error:
-        raise EpgraphError(f"{kind.__name__}: {error}", "write every method of EdgeKind that has no default", "verify") from None
+        raise EpgraphError(
+            f"{kind.__name__}: {error}", "write every method of EdgeKind that has no default", "verify"
+        ) from None
 
 
 @dataclass(frozen=True)

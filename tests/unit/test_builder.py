@@ -410,6 +410,8 @@ def test_graphs_of_networkx_become_networks(graph: nx.Graph[Any]) -> None:
 
 def test_a_name_of_a_state_is_text() -> None:
     net = ep.Network(input=(4,), classes=2)
-    with pytest.raises(ep.EpgraphError, match=r"a state's name is text, found 3; .*state\('h1', channels=16\)") as caught:
+    with pytest.raises(
+        ep.EpgraphError, match=r"a state's name is text, found 3; .*state\('h1', channels=16\)"
+    ) as caught:
         net.state(3)  # type: ignore[arg-type]
     assert caught.value.diagnostics[0].rule == "wrong-type"
