@@ -184,8 +184,8 @@ MOST_COMPARED = 30_000
 class Suggestions:
     """``nearest`` for any number of words that may mean one of the same names.
 
-    ``meanings`` are words whose meaning is clear. Any other word is looked up once, and when ``MOST_COMPARED`` names have
-    been compared no other is: thousands of mistakes in thousands of names would take minutes.
+    ``meanings`` are words whose meaning is clear. Any other word is looked up once, and when ``MOST_COMPARED`` names
+    have been compared no other is: thousands of mistakes in thousands of names would take minutes.
     """
 
     def __init__(self, known: Sequence[str], meanings: Mapping[str, str] = MappingProxyType({})) -> None:
