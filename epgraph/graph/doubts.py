@@ -6,6 +6,7 @@ import heapq
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
+from epgraph.edges import Identity
 from epgraph.errors import Diagnostic, Location, listed
 from epgraph.graph.network import Edge, NetworkGraph
 from epgraph.graph.rules import CLAMPED, DIFFERENTIATED
@@ -29,12 +30,19 @@ def doubts(graph: NetworkGraph, schedule: Schedule) -> list[Diagnostic]:
 def _not_proper(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnostic]:
     if not schedule.conflicts:
         return
-    named = listed([f"{edge.source} and {edge.target}" for edge in schedule.conflicts])
+    pairs = {edge.ends: f"{edge.source} and {edge.target}" for edge in reversed(schedule.conflicts)}
+    named = listed([*reversed(pairs.values())])
+    # Where the file says no schedule, there is nothing there to point at.
+    dynamics = graph.architecture.dynamics
+    said = "schedule" in dynamics.model_fields_set or schedule.name != dynamics.schedule
+    default = "" if said else "the default "
     yield _warning(
         "not-proper",
-        f"schedule {schedule.name} moves states together that share an edge ({named}), so that the energy may rise",
-        "schedule: coloring keeps them apart",
-        ("dynamics", "schedule"),
+        f"{default}schedule {schedule.name} moves states together that share an edge ({named}), so that the energy may "
+        "rise",
+        f"{'schedule: coloring' if said else 'dynamics: {schedule: coloring}'} keeps them apart",
+        ("dynamics", "schedule") if said else ("edges",),
+        on_key=not said,
     )
 
 
@@ -79,6 +87,9 @@ def _edges(graph: NetworkGraph) -> Iterator[Diagnostic]:
                 "change padding, stride or size if they should count",
                 at,
             )
+        if isinstance(edge.kind, Identity) and edge.kind.scale == 0:
+            message = f"scale 0 of edge {edge.name}: no signal passes, and there is nothing to learn"
+            yield _warning("zero-gain", message, "give a scale other than 0, or remove the edge", (*at, "scale"))
         if edge.weight_shape is not None and edge.weight_scale == 0:
             if architecture.edges[index].gain is None:
                 zero.append(edge.name)
@@ -174,5 +185,5 @@ def _states(names: Iterable[str]) -> str:
     return f"state{'s' * (len(found) > 1)} {listed(found)}"
 
 
-def _warning(rule: str, message: str, hint: str, at: Location) -> Diagnostic:
-    return Diagnostic(message, hint, at, severity="warning", rule=rule)
+def _warning(rule: str, message: str, hint: str, at: Location, on_key: bool = False) -> Diagnostic:
+    return Diagnostic(message, hint, at, on_key, severity="warning", rule=rule)

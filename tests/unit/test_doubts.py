@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from epgraph.cli import run
 from epgraph.errors import Diagnostic
 from epgraph.graph import inspect
 from epgraph.graph.doubts import doubts
@@ -90,3 +93,26 @@ edges: [{{from: h, to: y, dense: {{}}}}]
     assert [d.message for d in warned(text)] == []
     said = text.replace("tie: up}", "tie: up, gain: 0.6}")
     assert [d.rule for d in warned(said)] == ["no-effect"], "once, for both instances"
+
+
+def test_pairs_that_move_together_are_named_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = HEAD + JOINED * 2 + "  - {from: b, to: a, skip: {}}\n"
+    path = tmp_path / "net.yaml"
+    path.write_text(text + "dynamics: {schedule: synchronous}\n", encoding="utf-8")
+    assert run(["check", str(path)]) == 0
+    err = capsys.readouterr().err
+    assert f"{path}:11:22: schedule synchronous moves states together that share an edge (b and y, a and b)" in err
+    path.write_text(text.replace("{from: b, to: y", "{from: a, to: y"), encoding="utf-8")
+    assert run(["check", str(path)]) == 0
+    err = capsys.readouterr().err
+    assert f"{path}:5:1: the default schedule even_odd moves states together that share an edge (a and y)" in err
+    assert "; dynamics: {schedule: coloring} keeps them apart\n   5 | edges:\n     | ^^^^^\n" in err
+    path.write_text(path.read_text(encoding="utf-8") + "dynamics: {schedule: coloring}\n", encoding="utf-8")
+    assert run(["check", str(path)]) == 0
+    assert "not" not in capsys.readouterr().err
+
+
+def test_an_identity_of_scale_0() -> None:
+    text = HEAD + JOINED + "  - {from: a, to: b, identity: {scale: %s}}\n"
+    assert [d.rule for d in warned(text % "0")] == ["zero-gain"]
+    assert warned(text % "0.1") == []
