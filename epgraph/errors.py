@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 from epgraph.source import Mark, Source, one_line
@@ -28,13 +29,14 @@ RULES: dict[str, str] = {
     "not-a-name": "a name that is more than letters, digits and '_'",
     "conflicting-keys": "keys that exclude each other, or that need each other",
     "activation": "an activation, or an option of one, that there is not",
-    "edge-kind": "an edge with no kind, or with several",
+    "edge-kind": "an edge with no kind, with several, or with one that does not act there",
+    "edge-ends": "an edge whose ends do not fit its kind: 'from' and 'to', or 'at' for kinds that act on one state",
     "unknown-state": "an end of an edge that names no state",
     "self-loop": "an edge from a state to itself",
     "shape-mismatch": "an edge that does not map the shape of one end to that of the other",
     "unknown-shape": "a state whose shape does not follow from its edges",
     "unreachable": "a state, or the output, that no path joins to the input",
-    "tie": "edges that cannot share a weight",
+    "tie": "a weight that cannot be shared, or that is frozen where another says it",
     "dynamics": "dynamics that this network cannot use",
     "estimator": "an estimator that this network cannot use",
     "readout": "a readout that this network cannot have",
@@ -176,13 +178,61 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + more
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
-    """Return a hint that names the known word nearest to ``word``, or lists those that there are."""
-    if not known:
-        return ""
+MOST_COMPARED = 30_000
+"""Names that are compared in search of those that misspelt ones may mean; takes a fraction of a second."""
+
+
+class Suggestions:
+    """``nearest`` for any number of words that may mean one of the same names.
+
+    ``meanings`` are words whose meaning is clear. Any other word is looked up once, and when ``MOST_COMPARED`` names
+    have been compared no other is: thousands of mistakes in thousands of names would take minutes.
+    """
+
+    def __init__(self, known: Sequence[str], meanings: Mapping[str, str] = MappingProxyType({})) -> None:
+        self._known = known
+        self._hints = {word: f"did you mean '{meant}'?" for word, meant in meanings.items()}
+        self._left = MOST_COMPARED
+
+    def __call__(self, word: str) -> str:
+        """Return the hint of ``nearest``, or beyond the budget the first names that there are."""
+        if word not in self._hints:
+            compared = self._known[: self._left]
+            self._left -= len(compared)
+            close = _closest(word, compared)
+            self._hints[word] = f"did you mean '{close}'?" if close else _known(self._known)
+        return self._hints[word]
+
+
+def nearest(word: str, known: Sequence[str], most: int = 12) -> str:
+    """Return a hint that names the known word nearest to ``word``, or lists the first of those that there are."""
+    close = _closest(word, known)
+    return f"did you mean '{close}'?" if close else _known(known, most)
+
+
+SYNONYMS = {
+    "mse": "squared_error",
+    "mean_squared_error": "squared_error",
+    "ce": "cross_entropy",
+    "sigmoid": "logistic",
+    "lr": "learning_rate",
+    "wd": "weight_decay",
+    "filters": "channels",
+    "features": "channels",
+    "fc": "dense",
+    "linear": "dense",
+}
+"""What other software calls something that has another name here."""
+
+
+def _closest(word: str, known: Sequence[str]) -> str | None:
+    if SYNONYMS.get(word) in known:
+        return SYNONYMS[word]
     # A very long "word" is no misspelling, and difflib is quadratic in it.
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6) if len(word) <= 64 else []
-    if close:
-        return f"did you mean '{close[0]}'?"
-    shown = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
-    return f"known: {shown}"
+    return close[0] if close else None
+
+
+def _known(known: Sequence[str], most: int = 12) -> str:
+    shown = ", ".join(known[:most]) + (", …" if len(known) > most else "")
+    return f"known: {shown}" if known else ""

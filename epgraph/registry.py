@@ -5,20 +5,22 @@ from __future__ import annotations
 import re
 import runpy
 import traceback
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import CodeType, FunctionType
 
 from epgraph.activations import NAMED, Activation
 from epgraph.activations.language import FAMILIES
 from epgraph.costs import COSTS, Cost
 from epgraph.edges import KINDS, EdgeKind
-from epgraph.errors import EpgraphError, nearest
-from epgraph.spec.architecture import EdgeBase
+from epgraph.errors import Diagnostic, EpgraphError, nearest
+from epgraph.spec.architecture import NAME_PATTERN, EdgeBase
 
 GROUP = "epgraph.plugins"
 """Entry points of installed packages that the command line loads."""
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_NAME = re.compile(NAME_PATTERN)
 _RESERVED = re.compile(r"relu[0-9.]*")
 _BUILT_IN = frozenset({*NAMED, *FAMILIES, *COSTS})
 _BUILT_IN_KINDS = frozenset(KINDS)
@@ -147,6 +149,49 @@ def load_installed() -> None:
                 "mend or uninstall the package that declares it",
                 "plugin",
             ) from error
+
+
+def fault(error: Exception) -> Diagnostic | None:
+    """Return what to say of an exception that a method of the user's own kind, activation or cost raised."""
+    own: list[tuple[str, type]] = [(f"edge kind '{n}'", k) for n, k in KINDS.items() if n not in _BUILT_IN_KINDS]
+    own += [(f"activation '{n}'", type(a)) for n, a in NAMED.items() if n not in _BUILT_IN]
+    own += [(f"cost '{n}'", type(c)) for n, c in COSTS.items() if n not in _BUILT_IN]
+    for what, cls in own:
+        place = where_raised(error, cls)
+        if place is not None:
+            message = f"{what}: {place.method} raises {type(error).__name__}: {error}"
+            hint = "mend the plugin; 'epgraph check FILE --verify' tries every method of a kind"
+            return Diagnostic(message, hint, file=place.file, line=place.line, rule="plugin")
+    return None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an exception comes from: the method that was called, and the line."""
+
+    method: str
+    file: str
+    line: int
+
+
+def where_raised(error: BaseException, cls: type) -> Place | None:
+    """Return the method of a class out of which an exception came, or whose arguments are other ones; else None."""
+    methods: dict[CodeType, str] = {}
+    for name, value in vars(cls).items():
+        function = getattr(value, "fget", None) or getattr(value, "__func__", value)
+        if isinstance(function, FunctionType):
+            methods[function.__code__] = name
+    frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    for position, (code, _) in enumerate(frames):
+        if code in methods:
+            # What it calls in the same file says more than the call.
+            lines = [line for inner, line in frames[position:] if inner.co_filename == code.co_filename]
+            return Place(methods[code], code.co_filename, lines[-1])
+    for code, name in methods.items():
+        # Called with arguments that it does not take, a method is not entered.
+        if isinstance(error, TypeError) and str(error).startswith(f"{code.co_qualname}() "):
+            return Place(name, code.co_filename, code.co_firstlineno)
+    return None
 
 
 def _check(name: str, value: object, kind: type, what: str) -> None:

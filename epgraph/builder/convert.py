@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Collection, Hashable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import networkx as nx
 
 from epgraph.builder.network import End, Network, as_written
 from epgraph.edges import KINDS, EdgeKind
-from epgraph.errors import EpgraphError, nearest
+from epgraph.errors import Diagnostic, EpgraphError, nearest
 from epgraph.graph.network import edge_names
 from epgraph.spec import Architecture
-from epgraph.spec.architecture import known_keys
-from epgraph.spec.validate import describe
+from epgraph.spec.architecture import NAME_PATTERN, known_keys
+from epgraph.spec.validate import describe, raise_for
 
 _LONGEST = 64
 """Longest name that the language allows."""
@@ -68,21 +69,30 @@ def from_networkx(
         Where it is no graph, a node is missing, or what it says is no network; the message names the state or edge.
     """
     if not isinstance(graph, nx.Graph):
-        raise EpgraphError(f"expected a networkx graph, found {type(graph).__name__}", "e.g. networkx.path_graph(5)")
+        raise EpgraphError(
+            f"expected a networkx graph, found {type(graph).__name__}", "e.g. networkx.path_graph(5)", "wrong-type"
+        )
     source = _node(graph, "input", input)
     sink = _node(graph, "output", output)
     if source == sink:
-        raise EpgraphError(f"input and output are one node, {source!r}", "choose two")
+        raise EpgraphError(f"input and output are one node, {source!r}", "choose two", "duplicate-name")
+    ignored = {str(key) for key in ignore}
     names = _legal_names(graph, {source: "x", sink: "y"})
     nodes = {
-        node: {str(k): v for k, v in data.items() if k not in (*ignore, "name")} for node, data in graph.nodes.items()
+        node: {str(k): v for k, v in data.items() if str(k) not in (*ignored, "name")}
+        for node, data in graph.nodes.items()
     }
+    edges = list(_oriented(graph, source, sink))
+    problems = _no_settings(nodes, {source: "input", sink: "output"}, [settings for *_, settings in edges], ignored)
+    problems += _loops(names, edges, edge)
+    raise_for(problems)
     attributes = dict(graph.graph)
     title = name or attributes.pop("name", None) or "network"
     # Whatever else a graph carries, as read from a file of some format, is not the language's.
     known = set(known_keys(())) - {"epgraph", "name", "input", "output", "states", "edges"}
     sections = {key: value for key, value in attributes.items() if key in known} | sections
-    clamped = ({} if shape is None else {"shape": list(shape)}) | nodes[source]
+    given: object = list(shape) if isinstance(shape, Collection) else shape
+    clamped = ({} if shape is None else {"shape": given}) | nodes[source]
     nudged = ({} if classes is None or "shape" in nodes[sink] else {"classes": classes}) | nodes[sink]
     net = Network(
         str(title),
@@ -94,19 +104,17 @@ def from_networkx(
     for node, settings in nodes.items():
         if node not in ends:
             ends[node] = net.state(names[node], **_with_defaults(settings, state or {}))
-    defaults = as_written(edge, {}, "edge") if isinstance(edge, EdgeKind) else _spelled_out(edge or {}, "edge")
+    defaults = _edge_defaults(edge)
     kinds = {key: value for key, value in defaults.items() if key in KINDS} or {"dense": {}}
     rest = {key: value for key, value in defaults.items() if key not in KINDS}
-    for one, two, settings in _oriented(graph, source, sink):
-        kept = {str(key): value for key, value in settings.items() if key not in ignore}
+    for one, two, settings in edges:
+        kept = {str(key): value for key, value in settings.items() if str(key) not in ignored}
         if isinstance(kept.get("order"), int):
             del kept["order"]
         written = rest | _spelled_out(kept, f"{names[one]}→{names[two]}")
         kind = next((KINDS[key] for key in written if key in KINDS), None)
         written = written if kind else kinds | written
-        # A loop is an edge at one state where its kind acts on one, and refused elsewhere.
-        alone = one == two and getattr(kind, "unary", False)
-        net.edge(*((ends[one],) if alone else (ends[one], ends[two])), **written)
+        net.edge(*((ends[one],) if one == two else (ends[one], ends[two])), **written)
     return net.build()
 
 
@@ -135,10 +143,10 @@ def to_networkx(architecture: Architecture) -> nx.MultiDiGraph[str]:
 def _node(graph: nx.Graph[Any], role: str, given: Hashable) -> Hashable:
     node = graph.graph.get(role) if given is None else given
     if node is None:
-        raise EpgraphError(f"which node is the {role} is not said", f"pass {role}=NODE")
+        raise EpgraphError(f"which node is the {role} is not said", f"pass {role}=NODE", "missing-key")
     if node not in graph:
         known = [str(n) for n in graph]
-        raise EpgraphError(f"'{role}' names no node: {describe(node)}", nearest(str(node), known))
+        raise EpgraphError(f"'{role}' names no node: {describe(node)}", nearest(str(node), known), "unknown-state")
     return node
 
 
@@ -150,7 +158,7 @@ def _legal_names(graph: nx.Graph[Any], preferred: Mapping[Hashable, str]) -> dic
         if not isinstance(node, str) and "name" not in data:
             text = preferred.get(node, text)
         wanted[node] = text
-    legal = re.compile(rf"[A-Za-z][A-Za-z0-9_]{{0,{_LONGEST - 1}}}")
+    legal = re.compile(NAME_PATTERN)
     names: dict[Hashable, str] = {}
     taken: set[str] = set()
     for node in sorted(wanted, key=lambda n: legal.fullmatch(wanted[n]) is None):
@@ -167,6 +175,59 @@ def _legal_names(graph: nx.Graph[Any], preferred: Mapping[Hashable, str]) -> dic
         taken.add(name)
         names[node] = name
     return names
+
+
+def _no_settings(
+    nodes: Mapping[Hashable, Mapping[str, Any]],
+    roles: Mapping[Hashable, str],
+    edges: Sequence[Mapping[str, Any]],
+    ignored: Collection[str],
+) -> list[Diagnostic]:
+    """Attributes that are no settings, and do not look like one: what ``ignore`` is for."""
+    found: dict[str, dict[str, None]] = {"edges": {}, "nodes": {}}
+    for settings in edges:
+        kind = settings.get("kind")
+        options = KINDS[kind].model_fields if isinstance(kind, str) and kind in KINDS else {}
+        _collect(found["edges"], settings, [*known_keys(("edges", 0)), "kind", "order", *options], ignored)
+    for node, settings in nodes.items():
+        at = (roles[node],) if node in roles else ("states", "")
+        _collect(found["nodes"], settings, known_keys(at), ignored)
+    unknown = [key for keys in found.values() for key in keys]
+    if not unknown:
+        return []
+    where = " and ".join(f"{', '.join(keys)} of {what}" for what, keys in found.items() if keys)
+    hint = f"where they are no settings, pass ignore=[{', '.join(json.dumps(key) for key in dict.fromkeys(unknown))}]"
+    return [Diagnostic(f"unknown attributes: {where}", hint, rule="unknown-key")]
+
+
+def _collect(found: dict[str, None], settings: Mapping[Any, Any], known: list[str], ignored: Collection[str]) -> None:
+    for key in map(str, settings):
+        # A misspelt setting is said where it is read, with the one that was meant.
+        if key not in (*known, *ignored, *found) and not nearest(key, known).startswith("did you mean"):
+            found[key] = None
+
+
+def _loops(
+    names: Mapping[Hashable, str],
+    edges: Sequence[tuple[Hashable, Hashable, Mapping[str, Any]]],
+    default: EdgeKind | Mapping[str, Any] | None,
+) -> list[Diagnostic]:
+    """Loops of a kind that joins two states; one that acts on one is written ``at`` it."""
+    found = []
+    for one, two, settings in edges:
+        own = {key for key in (*settings, settings.get("kind")) if key in KINDS} or KINDS.keys() & _edge_defaults(
+            default
+        ).keys()
+        if one == two and not any(KINDS[kind].unary for kind in own):
+            message = f"self-loop: the edge joins '{names[one]}' to itself, and its kind joins two states"
+            hint = 'give it kind="self", or remove it: graph.remove_edges_from(list(networkx.selfloop_edges(graph)))'
+            at = ("edges", f"{names[one]}→{names[one]}", "to")
+            found.append(Diagnostic(message, hint, at, rule="self-loop"))
+    return found
+
+
+def _edge_defaults(edge: EdgeKind | Mapping[str, Any] | None) -> dict[str, Any]:
+    return as_written(edge, {}, "edge") if isinstance(edge, EdgeKind) else _spelled_out(edge or {}, "edge")
 
 
 def _with_defaults(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -89,7 +89,9 @@ class Network:
             self._data["output"]["classes"] = plain(classes)
         known = known_keys(())
         problems = [
-            Diagnostic(f"unknown section '{key}'", nearest(key, known), (key,)) for key in sections if key not in known
+            Diagnostic(f"unknown section '{key}'", nearest(key, known), (key,), rule="unknown-key")
+            for key in sections
+            if key not in known
         ]
         for key in self._data:
             problems += [] if key not in known else _mistakes(key, self._data[key])
@@ -110,12 +112,21 @@ class Network:
         EpgraphError
             Where the name is taken or is none, or a setting is none of the language.
         """
+        given: object = name
+        if not isinstance(given, str | None):
+            hint = "pass a name, and settings by name: e.g. state('h1', channels=16)"
+            raise EpgraphError(f"a state's name is text, found {describe(given)}", hint, "wrong-type")
         taken = {self.input.name: "the input", self.output.name: "the output", **dict.fromkeys(self._states, "a state")}
         if name is None:
             name = next(free for i in range(1, len(taken) + 2) if (free := f"h{i}") not in taken)
         if name in taken:
             raise EpgraphError(
-                Diagnostic(f"duplicate name '{name}': {taken[name]} has it", "choose another name", ("states", name))
+                Diagnostic(
+                    f"duplicate name '{name}': {taken[name]} has it",
+                    "choose another name",
+                    ("states", name),
+                    rule="duplicate-name",
+                )
             )
         written = plain(settings)
         raise_for(_mistakes("states", {name: written}))
@@ -159,7 +170,12 @@ class Network:
         label = str(settings.get("name") or "→".join(names))
         if len(names) not in (1, 2):
             raise EpgraphError(
-                Diagnostic(f"an edge joins two states, or acts at one, found {len(names)}", "", ("edges", label))
+                Diagnostic(
+                    f"an edge joins two states, or acts at one, found {len(names)}",
+                    "name them first, and give options by name",
+                    ("edges", label),
+                    rule="edge-ends",
+                )
             )
         written: dict[str, Any] = dict(zip(("at",) if len(names) == 1 else ("from", "to"), names, strict=True))
         written |= as_written(kind, settings, label)
@@ -201,9 +217,15 @@ class Network:
             raise EpgraphError(
                 f"an end of an edge is a state or its name, found {describe(end)}",
                 "pass what net.state(…) returned, net.input or net.output",
+                "wrong-type",
             )
         if end.network is not self:
-            raise EpgraphError(f"state '{end.name}' belongs to another network, '{end.network._data['name']}'")
+            other = end.network._data["name"]
+            raise EpgraphError(
+                f"state '{end.name}' belongs to another network, '{other}'",
+                "pass a state of this one, or its name",
+                "unknown-state",
+            )
         return end.name
 
 
@@ -221,7 +243,8 @@ def as_written(kind: object, settings: Mapping[str, Any], label: str) -> dict[st
         return {**plain(kind), **written}
     if not isinstance(kind, str) or kind not in KINDS:
         hint = nearest(str(kind), list(KINDS))
-        raise EpgraphError(Diagnostic(f"unknown kind of edge, {describe(kind)}", hint, ("edges", label, "kind")))
+        at = ("edges", label, "kind")
+        raise EpgraphError(Diagnostic(f"unknown kind of edge, {describe(kind)}", hint, at, rule="edge-kind"))
     keys = set(known_keys(("edges", 0))) - set(KINDS)
     options = {key: value for key, value in written.items() if key not in keys}
     return {kind: options, **{key: value for key, value in written.items() if key in keys}}

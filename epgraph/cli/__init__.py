@@ -22,7 +22,7 @@ from epgraph.cli.train import train
 from epgraph.cli.tune import tune
 from epgraph.cli.upgrade import upgrade
 from epgraph.errors import EpgraphError
-from epgraph.registry import load_installed
+from epgraph.registry import fault, load_installed
 
 COMMANDS = (new, check, expand, render, train, eval_command, gradcheck, compile_command, tune, schema, upgrade)
 
@@ -75,6 +75,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("EPGRAPH_TRACEBACK"):
             traceback.print_exc()
+        own = fault(error)
+        if own is not None:
+            say([own])
+            return 1
         _say(
             f"epgraph: internal error: {type(error).__name__}: {error}",
             "This is a mistake in epgraph, not in your file. Run again with EPGRAPH_TRACEBACK=1 and report it.",

@@ -19,7 +19,7 @@ STARTER = """\
 #   epgraph check FILE                     states, edges, schedule and cost; every mistake with its line
 #   epgraph render FILE -o net.svg         the diagram
 #   epgraph train FILE --data digits       training
-epgraph: 1
+epgraph: 2
 name: my-network
 input:  {name: x, shape: [1, 8, 8]}                 # channels, height, width; or [units]
 output: {name: y, classes: 10}

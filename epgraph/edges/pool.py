@@ -60,8 +60,12 @@ class Pool(EdgeKind):
         if len(target) != 3:
             return "use 'dense: {}' to reach a state that is not an image"
         if source[0] != target[0]:
-            other = f", or use 'conv: {{kernel: 1, pool: {self.kind}}}'" if both(self.size) == (2, 2) else ""
-            return f"pooling keeps the channels; give the target channels: {source[0]}{other}"
+            keeps = f"pooling keeps the channels: give both states {source[0]}"
+            if self.pooling.pooled((source[1], source[2])) != target[1:]:
+                return keeps
+            pooled = f"kernel: 1, pool: {self.kind}"
+            strided = f"kernel: {yaml_text(both(self.size))}, stride: {yaml_text(both(self.size))}"
+            return f"{keeps}, or use 'conv: {{{pooled if both(self.size) == (2, 2) else strided}}}'"
         size = (source[1] // target[1], source[2] // target[2])
         if min(size) >= 1 and Pooling(self.kind, size).pooled((source[1], source[2])) == target[1:]:
             return f"size: {yaml_text(size)} would fit"

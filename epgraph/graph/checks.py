@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import networkx as nx
 
 from epgraph.costs import COSTS
-from epgraph.errors import Diagnostic, Location, nearest
+from epgraph.edges import Conv, Lateral
+from epgraph.edges.pixels import both, yaml_text
+from epgraph.errors import Diagnostic, Location, Suggestions
 from epgraph.spec import Architecture
+from epgraph.spec.architecture import NAME_PATTERN, EdgeBase
 
-MOST_COMPARED = 1_000_000
-"""Names that are compared in search of those that misspelt ones may mean."""
-
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_NAME = re.compile(NAME_PATTERN)
 
 
 @dataclass(frozen=True)
@@ -86,18 +86,15 @@ def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]
     known = [architecture.input.name, *architecture.states, architecture.output.name]
     names = set(known)
     good, found = [], []
-    hints: dict[str, str] = {}
+    roles = {"input": architecture.input.name, "output": architecture.output.name}
+    suggest = Suggestions(known, roles)
     for index, edge in enumerate(architecture.edges):
         at = architecture.edge_location(index)
         written = [("from", edge.source), ("to", edge.target)] if edge.at is None else [("at", edge.at)]
         missing = [(key, end) for key, end in written if end not in names]
         for key, end in missing:
-            if end not in hints:
-                # The nearest of thousands of names takes milliseconds, which is too long for thousands of mistakes.
-                few = len(hints) * len(known) > MOST_COMPARED
-                hints[end] = nearest(end, known[:12] if few else known)
             message = f"'{key}' names no state: '{end}'"
-            found.append(Diagnostic(message, hints[end], (*at, key), rule="unknown-state"))
+            found.append(Diagnostic(message, suggest(end), (*at, key), rule="unknown-state"))
         if edge.at is not None:
             problem = None if missing else _no_unary(architecture, edge.at, edge.kind.name)
             if problem:
@@ -109,7 +106,7 @@ def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]
                 Diagnostic(
                     f"self-loop: the edge joins '{edge.source}' to itself, which makes Φ quadratic in that state "
                     "and its update no longer the minimiser of F",
-                    f"join it to another state, or write {{at: {edge.source}, self: {{}}}} in its place",
+                    _instead_of_loop(architecture, edge, at),
                     (*at, "to"),
                     rule="self-loop",
                 )
@@ -128,6 +125,20 @@ def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]
                 )
             good.append(Ends(index, edge.source, edge.target, at))
     return good, found
+
+
+def _instead_of_loop(architecture: Architecture, edge: EdgeBase, at: Location) -> str:
+    """What to write in place of an edge from a state to itself."""
+    hint = "join it to another state"
+    if _no_unary(architecture, edge.source, "self"):
+        return hint
+    options = ""
+    if isinstance(edge.kind, Conv | Lateral) and edge.kind.kernel is not None:
+        tall, wide = both(edge.kind.kernel)
+        # That of 'self' is odd, as everything that keeps a shape and has a middle.
+        options = f"kernel: {yaml_text((tall | 1, wide | 1))}"
+    name = architecture.written((*at, "from"), edge.source)
+    return f"{hint}, or write {{at: {name}, self: {{{options}}}}} in its place"
 
 
 def _no_unary(architecture: Architecture, name: str, kind: str) -> tuple[str, str] | None:

@@ -6,6 +6,7 @@ import heapq
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
+from epgraph.edges import Identity
 from epgraph.errors import Diagnostic, Location, listed
 from epgraph.graph.network import Edge, NetworkGraph
 from epgraph.graph.rules import CLAMPED, DIFFERENTIATED
@@ -29,12 +30,19 @@ def doubts(graph: NetworkGraph, schedule: Schedule) -> list[Diagnostic]:
 def _not_proper(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnostic]:
     if not schedule.conflicts:
         return
-    named = listed([f"{edge.source} and {edge.target}" for edge in schedule.conflicts])
+    pairs = {edge.ends: f"{edge.source} and {edge.target}" for edge in reversed(schedule.conflicts)}
+    named = listed([*reversed(pairs.values())])
+    # Where the file says no schedule, there is nothing there to point at.
+    dynamics = graph.architecture.dynamics
+    said = "schedule" in dynamics.model_fields_set or schedule.name != dynamics.schedule
+    default = "" if said else "the default "
     yield _warning(
         "not-proper",
-        f"schedule {schedule.name} moves states together that share an edge ({named}), so that the energy may rise",
-        "schedule: coloring keeps them apart",
-        ("dynamics", "schedule"),
+        f"{default}schedule {schedule.name} moves states together that share an edge ({named}), so that the energy may "
+        "rise",
+        f"{'schedule: coloring' if said else 'dynamics: {schedule: coloring}'} keeps them apart",
+        ("dynamics", "schedule") if said else ("edges",),
+        on_key=not said,
     )
 
 
@@ -65,7 +73,9 @@ def _learning_rate(graph: NetworkGraph) -> Iterator[Diagnostic]:
 
 def _edges(graph: NetworkGraph) -> Iterator[Diagnostic]:
     architecture = graph.architecture
-    seen: dict[tuple[str, str], list[Edge]] = {}
+    seen: dict[tuple[str, str, str, str, bool], Edge] = {}
+    # A weight that other edges have as well is bound to them.
+    shared = {edge.owner for edge in graph.edges.values() if edge.tied}
     zero: list[str] = []
     for index, edge in enumerate(graph.edges.values()):
         at = (*architecture.edge_location(index), edge.kind.name)
@@ -77,23 +87,36 @@ def _edges(graph: NetworkGraph) -> Iterator[Diagnostic]:
                 "change padding, stride or size if they should count",
                 at,
             )
+        if isinstance(edge.kind, Identity) and edge.kind.scale == 0:
+            message = f"scale 0 of edge {edge.name}: no signal passes, and there is nothing to learn"
+            yield _warning("zero-gain", message, "give a scale other than 0, or remove the edge", (*at, "scale"))
         if edge.weight_shape is not None and edge.weight_scale == 0:
             if architecture.edges[index].gain is None:
                 zero.append(edge.name)
             else:
                 yield _zero_gain([edge.name], (*at[:-1], "gain"))
-        before = seen.setdefault((edge.source, edge.target), [])
-        twin = next((other for other in before if other.kind == edge.kind), None)
-        if twin is not None:
+        twin = edge
+        if _adds_up(edge) and not {edge.name, edge.owner} & shared:
+            # A fixed part and one that learns are two.
+            same = (edge.source, edge.target, edge.kind.name, edge.kind.model_dump_json(), edge.frozen)
+            twin = seen.setdefault(same, edge)
+        if twin is not edge:
             yield _warning(
                 "twin-edges",
                 f"edge '{edge.name}' computes the same as '{twin.name}': the sum of two such edges is one",
                 "remove one of them, or give them different options",
                 at,
             )
-        before.append(edge)
     if zero:
         yield _zero_gain(zero, ("defaults", "gain"))
+
+
+def _adds_up(edge: Edge) -> bool:
+    """Whether the sum of two edges like this one is one like it.
+
+    Two low-rank products make a sum of twice the rank, and what is not linear in the source has no such sum.
+    """
+    return edge.kind.is_linear and (edge.weight_shape is None or edge.kind.degree == 1)
 
 
 def _zero_gain(names: list[str], at: Location) -> Diagnostic:
@@ -162,5 +185,5 @@ def _states(names: Iterable[str]) -> str:
     return f"state{'s' * (len(found) > 1)} {listed(found)}"
 
 
-def _warning(rule: str, message: str, hint: str, at: Location) -> Diagnostic:
-    return Diagnostic(message, hint, at, severity="warning", rule=rule)
+def _warning(rule: str, message: str, hint: str, at: Location, on_key: bool = False) -> Diagnostic:
+    return Diagnostic(message, hint, at, on_key, severity="warning", rule=rule)

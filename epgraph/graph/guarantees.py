@@ -24,14 +24,14 @@ a larger such gain, and is damped on top of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from epgraph.activations import Identity, ReLU
+from epgraph.errors import listed
 from epgraph.graph.network import Edge, NetworkGraph, State
 from epgraph.graph.rules import CLAMPED
 from epgraph.graph.schedule import Schedule
 
-SHOWN = 3
 """Names in a sentence before it says how many more there are."""
 
 
@@ -52,14 +52,14 @@ def never_rises(graph: NetworkGraph, schedule: Schedule) -> list[str]:
     reasons = []
     untied = _untied(graph)
     if untied:
-        reasons.append(f"there is no F: feedback has weights of its own (edges {_some(untied)})")
+        reasons.append(f"there is no F: feedback has weights of its own (edges {listed(untied)})")
     if dynamics.noise:
         reasons.append("noise is added to every pre-activation")
     if dynamics.state_bits:
         reasons.append(f"states are rounded to {dynamics.state_bits} bits")
     if schedule.conflicts:
         named = [f"{' and '.join((e.source, e.target))} (edge {e.name})" for e in schedule.conflicts]
-        reasons.append(f"schedule {schedule.name} moves states together that share an edge: {_some(named)}")
+        reasons.append(f"schedule {schedule.name} moves states together that share an edge: {listed(named)}")
     return [*reasons, *_not_convex(graph)]
 
 
@@ -80,11 +80,11 @@ def _not_convex(graph: NetworkGraph) -> Iterator[str]:
             elif end == "neither" and graph.states[name].activation.steepest is None:
                 steep.append(f"{graph.states[name].activation.label} at {name}")
     if negative:
-        yield f"max pooling reaches states that may be negative: {_some(negative)}"
+        yield f"max pooling reaches states that may be negative: {listed(negative)}"
     if neither:
-        yield f"Φ is not convex in {_some(neither)}, and updates there are not damped"
+        yield f"Φ is not convex in {listed(neither)}, and updates there are not damped"
     if steep:
-        yield f"the damped steps of {_some(steep)} need the largest slope of σ, which is not known"
+        yield f"the damped steps of {listed(steep)} need the largest slope of σ, which is not known"
 
 
 def nudged_never_rises(graph: NetworkGraph, schedule: Schedule) -> list[str]:
@@ -129,11 +129,11 @@ def _free(graph: NetworkGraph, schedule: Schedule) -> str:
         how += " (of a tangent above it, where an edge is max-pooled)"
     convex = [e.name for e in graph.edges.values() if e.unary and e.kind.source_end == "convex"]
     if convex:
-        how += f" (of a tangent above it, where Φ is convex: {_some(convex)})"
+        how += f" (of a tangent above it, where Φ is convex: {listed(convex)})"
     damped = [name for name in graph.dynamic if graph.damped(name)]
     if damped:
         how += (
-            f"; updates of {_some(damped)}, which act on themselves, go min(1, {dynamics.damping:g}/(1 + mκ)) of the "
+            f"; updates of {listed(damped)}, which act on themselves, go min(1, {dynamics.damping:g}/(1 + mκ)) of the "
             "way from where they are, with the largest slope m of σ and a bound κ on ‖W‖ from the weights"
         )
     return f"free phase: F never rises: {how}"
@@ -170,7 +170,7 @@ def _gradient(graph: NetworkGraph) -> Iterator[str]:
     elif dynamics.state_bits:
         yield "gradient: a nudge that moves a state by less than half a step leaves it where it is"
     elif kinked or pooled:
-        parts = [f"kinks of {_some(kinked)}"] * bool(kinked) + [f"arg-maxes of {_some(pooled)}"] * bool(pooled)
+        parts = [f"kinks of {listed(kinked)}"] * bool(kinked) + [f"arg-maxes of {listed(pooled)}"] * bool(pooled)
         yield f"gradient: at rest that of the loss but for what β drives across {' and '.join(parts)}"
     else:
         yield "gradient: at rest that of the loss, with an error of O(β²) if centred, O(β) if one-sided"
@@ -180,7 +180,7 @@ def _gradient(graph: NetworkGraph) -> Iterator[str]:
         yield "gradient: noise that both nudged phases share cancels to first order; a one-sided one keeps it, over β"
     levels = [name for name in graph.dynamic if graph.states[name].activation.learnt]
     if levels:
-        yield f"gradient: the levels α of {_some(levels)} learn from units that stand at them"
+        yield f"gradient: the levels α of {listed(levels)} learn from units that stand at them"
 
 
 def _holomorphic(graph: NetworkGraph) -> str:
@@ -192,7 +192,7 @@ def _holomorphic(graph: NetworkGraph) -> str:
     ]
     rough += [f"{edge.name} ({edge.kind.label()})" for edge in graph.edges.values() if edge.bends(graph.input.name)]
     rough += ["rounded states"] * bool(dynamics.state_bits)
-    return f"holomorphic: no: {_some(rough)}" if rough else "holomorphic: the equilibrium continues to complex β"
+    return f"holomorphic: no: {listed(rough)}" if rough else "holomorphic: the equilibrium continues to complex β"
 
 
 def _pooled(graph: NetworkGraph) -> list[Edge]:
@@ -207,8 +207,3 @@ def _untied(graph: NetworkGraph) -> list[str]:
 def _positive(state: State) -> bool:
     bounds = state.activation.bounds(1.0)
     return not state.clamped and bounds is not None and bounds[0] >= 0
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

@@ -223,36 +223,39 @@ def examine(architecture: Architecture) -> tuple[NetworkGraph | None, list[Diagn
     complete = not architecture.partial and all(d.severity == "warning" for d in diagnostics)
     shapes, bad_shapes = infer_shapes(architecture, ends, complete)
     diagnostics += bad_shapes
-    diagnostics += check_ties(architecture, edge_names(architecture), shapes, not architecture.partial)
+    names = edge_names(architecture)
+    diagnostics += check_ties(architecture, names, shapes, not architecture.partial)
     if complete:
         diagnostics += check_reach(architecture, ends)
     if architecture.partial or any(d.severity == "error" for d in diagnostics):
         return None, diagnostics
-    return _assemble(architecture, shapes), diagnostics
+    return _assemble(architecture, names, shapes), diagnostics
 
 
 def edge_names(architecture: Architecture) -> list[str]:
     """Name of every edge: the one given, else ``from_to`` or ``at_kind``, numbered where that is taken."""
     taken = {edge.name for edge in architecture.edges if edge.name is not None}
     names = []
+    # The number that was last tried, by name: of thousands of parallel edges each goes on from the one before.
+    counts: dict[str, int] = {}
     for edge in architecture.edges:
         name = edge.name
         if name is None:
             base = name = f"{edge.source}_{edge.target if edge.at is None else edge.kind.name}"
-            count = 1
+            count = counts.get(base, 1)
             while name in taken:
                 count += 1
                 name = f"{base}_{count}"
+            counts[base] = count
             taken.add(name)
         names.append(name)
     return names
 
 
-def _assemble(architecture: Architecture, shapes: dict[str, Shape]) -> NetworkGraph:
+def _assemble(architecture: Architecture, names: list[str], shapes: dict[str, Shape]) -> NetworkGraph:
     defaults = architecture.defaults
     edges = []
     widest: dict[str, int] = {}
-    names = edge_names(architecture)
     tied = owners(architecture, names)
     for index, (spec, name) in enumerate(zip(architecture.edges, names, strict=True)):
         source, target = shapes[spec.source], shapes[spec.target]

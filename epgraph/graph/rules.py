@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from epgraph.costs import COSTS
-from epgraph.errors import Diagnostic, EpgraphError
+from epgraph.errors import Diagnostic, EpgraphError, listed
 from epgraph.graph.network import NetworkGraph
 
 CLAMPED = frozenset({"contrastive", "coupled_positive", "coupled_negative", "coupled_centered"})
@@ -37,7 +37,7 @@ def rule_warnings(graph: NetworkGraph) -> list[Diagnostic]:
         return []
     return [
         Diagnostic(
-            f"feedback is untied (edges {_named(untied)}): the update descends no energy, so that no schedule is "
+            f"feedback is untied (edges {listed(untied)}): the update descends no energy, so that no schedule is "
             "proven to settle; over_relaxation above 1 and energies are refused; and what is estimated is not the "
             "gradient of the loss until feedback has aligned with the weights",
             "weight decay aligns the two, which receive the same contrast; 'feedback: tied' has the guarantees",
@@ -46,10 +46,6 @@ def rule_warnings(graph: NetworkGraph) -> list[Diagnostic]:
             rule="untied-feedback",
         )
     ]
-
-
-def _named(edges: list[str]) -> str:
-    return ", ".join(edges[:3]) + (f" and {len(edges) - 3} more" if len(edges) > 3 else "")
 
 
 def _refusals(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 
-from epgraph.edges import Shape, ShapeError, shape_text
+from epgraph.edges import EdgeKind, Shape, ShapeError, shape_text
 from epgraph.errors import Diagnostic
 from epgraph.graph.checks import Ends
 from epgraph.spec import Architecture
@@ -73,7 +73,7 @@ def infer_shapes(
         target = shapes.get(edge.target)
         try:
             if target is None:
-                kind.target_shape(source, channels.get(edge.target))
+                _check_channels(kind, source, channels.get(edge.target))
             else:
                 kind.check(source, target)
         except ShapeError as error:
@@ -102,6 +102,15 @@ def infer_shapes(
         if _units(shape) > MAX_UNITS
     ]
     return shapes, found
+
+
+def _check_channels(kind: EdgeKind, source: Shape, channels: int | None) -> None:
+    """Raise if an edge gives a state, of which the channels alone are known, others."""
+    made = kind.target_shape(source, channels)
+    if made is not None and channels not in (None, made[0]):
+        wanted = (channels, *made[1:])
+        message = f"gives {shape_text(made)} from {shape_text(source)}, but the target has channels: {channels}"
+        raise ShapeError(message, kind.suggest(source, wanted))
 
 
 def _between(edge: Ends, unary: bool) -> str:

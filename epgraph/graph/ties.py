@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from epgraph.costs import COSTS
 from epgraph.edges import Shape
-from epgraph.errors import Diagnostic, Location, nearest
+from epgraph.errors import Diagnostic, Location, Suggestions
 from epgraph.spec import Architecture
+
+MOST_SHOWN = 12
+"""Edges of a circle of ties that its message names."""
 
 
 def owners(architecture: Architecture, names: list[str]) -> dict[int, int]:
@@ -46,10 +49,10 @@ def check_ties(
             found.append(Diagnostic(message, f"make both a {other.kind.name}, or leave 'tie' out", at, rule="tie"))
             continue
         for key in ("gain", "learning_rate"):
-            if getattr(edge, key) is not None:
+            where = (*architecture.edge_location(index), key)
+            if getattr(edge, key) is not None and not architecture.by_default(where):
                 message = f"'{key}' of edge '{names[index]}' says nothing: its weight is that of '{names[owner]}'"
                 hint = f"write it at '{names[owner]}'"
-                where = (*architecture.edge_location(index), key)
                 found.append(Diagnostic(message, hint, where, severity="warning", rule="no-effect"))
         if edge.frozen and not other.frozen:
             message = f"edge '{names[index]}' is frozen, and '{names[owner]}', whose weight it shares, is not"
@@ -72,7 +75,10 @@ def _unlike(
         return [Diagnostic(f"{pair}: {both[1].kind.name} has no weight", "leave 'tie' out", at, rule="tie")]
     if mine != its:
         message = f"{pair}: their weights are {_text(mine)} and {_text(its)}"
-        return [Diagnostic(message, "give their states equal channels, and the kernels one size", at, rule="tie")]
+        same = "states of equal shapes"
+        if "kernel" in type(both[0].kind).model_fields and len(mine or ()) == 4:
+            same = "states of equal channels, and kernels of one size"
+        return [Diagnostic(message, f"give both edges {same}, or leave 'tie' out", at, rule="tie")]
     if acts_back(architecture, index) != acts_back(architecture, owner):
         message = f"{pair}: one of the two acts back through a weight of its own, and the other does not"
         return [Diagnostic(message, "set learning.feedback: tied, or leave 'tie' out", at, rule="tie")]
@@ -95,32 +101,43 @@ def _follow(architecture: Architecture, names: list[str]) -> tuple[dict[int, int
     if not ties:
         return {}, []
     index_of = {name: index for index, name in enumerate(names)}
-    tied: dict[int, int] = {}
-    found = []
+    suggest = Suggestions(names)
+    # The edge at the end of every chain, None where it has none, so that each tie is followed once.
+    ends: dict[int, int | None] = {}
+    faults: dict[int, tuple[str, str]] = {}
     for start in ties:
-        path = [start]
-        at: Location = (*architecture.edge_location(start), "tie")
-        while (name := ties.get(path[-1])) is not None:
-            step = index_of.get(name)
-            if step is None:
-                if path[-1] == start:
-                    found.append(Diagnostic(f"'tie' names no edge: '{name}'", nearest(name, names), at, rule="tie"))
-                break
-            if step in path:
-                # Every edge that leads into a circle is at fault; it is said once, at the first of the circle.
-                circle = path[path.index(step) :]
-                if start == min(circle):
-                    way = " → ".join(f"'{names[i]}'" for i in (*circle, step))
-                    found.append(
-                        Diagnostic(
-                            f"edges are tied in a circle: {way}", "leave 'tie' out of one of them", at, rule="tie"
-                        )
-                    )
-                break
-            path.append(step)
-        else:
-            tied[start] = path[-1]
+        path: dict[int, None] = {}
+        here: int | None = start
+        while here is not None and here not in ends and here not in path:
+            path[here] = None
+            name = ties.get(here)
+            if name is None:
+                ends[here] = here
+            elif (step := index_of.get(name)) is None:
+                faults[here] = (f"'tie' names no edge: '{name}'", suggest(name))
+                here = None
+            else:
+                here = step
+        if here is not None and here not in ends:
+            # Every edge that leads into a circle is at fault; it is said once, at the first of the circle.
+            walk = list(path)
+            circle = walk[walk.index(here) :]
+            first = circle.index(min(circle))
+            circle = [*circle[first:], *circle[: first + 1]]
+            way = " → ".join(_shortened([f"'{names[i]}'" for i in circle]))
+            faults[circle[0]] = (f"edges are tied in a circle: {way}", "leave 'tie' out of one of them")
+            here = None
+        end = None if here is None else ends[here]
+        ends.update((index, end) for index in path if index not in ends)
+    tied = {index: end for index in ties if (end := ends[index]) is not None}
+    found = [
+        Diagnostic(*faults[index], (*architecture.edge_location(index), "tie"), rule="tie") for index in sorted(faults)
+    ]
     return tied, found
+
+
+def _shortened(names: list[str]) -> list[str]:
+    return names if len(names) <= MOST_SHOWN else [*names[: MOST_SHOWN - 2], "…", names[-1]]
 
 
 def _text(shape: Shape | None) -> str:

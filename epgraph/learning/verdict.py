@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from epgraph.graph.doubts import STABLE
+
 Report = Mapping[str, Any]
 
 RIGHT = 0.05
@@ -203,7 +205,12 @@ def _beta(report: Report) -> Iterator[str]:
     best = min(errors, key=lambda b: errors[b])
     if errors[best] < 0.5 * now:
         size = "large" if best < beta else "small"
-        yield f"beta = {beta:g} is too {size}: at {best:.3g} the error is {percent(errors[best])}, not {percent(now)}"
+        said = f"beta = {beta:g} is too {size}: at {best:.3g} the error is {percent(errors[best])}, not {percent(now)}"
+        low, high = STABLE
+        if not low <= best <= high:
+            # What is best for the gradient of one batch in double precision is not what trains best.
+            said += f"; but {low:g} to {high:g} trained stably in the paper, and in float32 rounding grows as 1/beta"
+        yield said
 
 
 def _basin(report: Report) -> Iterator[str]:

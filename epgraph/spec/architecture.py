@@ -6,8 +6,8 @@ description, from which the JSON Schema in ``schemas/`` is generated.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
@@ -223,6 +223,12 @@ _ENDS = ("from", "to", "source", "target")
 """Keys of the two ends of an edge, as written and as named in Python."""
 
 
+def one_end(ends: Sequence[str]) -> str:
+    """Hint for a kind that acts on one state, where an edge names several."""
+    names = " or ".join(f"at: {end}" for end in dict.fromkeys(ends))
+    return f"write {names} in place of from and to"
+
+
 def _one_spelling(schema: dict[str, Any]) -> None:
     """In JSON Schema: 'from' and 'to', or 'at' and neither of them."""
     schema["required"] = [key for key in schema.get("required", []) if key not in _ENDS]
@@ -276,11 +282,11 @@ class EdgeBase(Model):
         data = {key: {} if value is None and key in KINDS else value for key, value in data.items()}
         if data.get("at") is None:
             unary = next((name for name, kind in KINDS.items() if kind.unary and data.get(name) is not None), None)
-            if unary and not any(data.get(key) is not None for key in _ENDS):
+            ends = [key for key in _ENDS if data.get(key) is not None]
+            if unary and len(ends) < 2:
+                hint = f"write at in place of {ends[0]}" if ends else f"e.g. {{at: h1, {unary}: …}}"
                 raise PydanticCustomError(
-                    "missing_key",
-                    "missing key 'at'",
-                    {"hint": f"'{unary}' acts on one state: e.g. {{at: h1, {unary}: …}}"},
+                    "missing_key", "missing key 'at'", {"hint": f"'{unary}' acts on one state: {hint}"}
                 )
             return data
         for key in _ENDS:
@@ -308,14 +314,14 @@ class EdgeBase(Model):
         kind = KINDS[given[0]]
         if kind.unary and self.at is None:
             raise PydanticCustomError(
-                "edge_unary",
+                "edge_ends",
                 "'{kind}' acts on one state, found 'from' and 'to'",
-                {"kind": kind.name, "hint": f"write at: {self.source}, or at: {self.target}, in their place"},
+                {"kind": kind.name, "hint": one_end([self.source, self.target]), "ends": (self.source, self.target)},
             )
         if not kind.unary and self.at is not None:
             unary = " or ".join(f"'{name}'" for name, one in KINDS.items() if one.unary)
             raise PydanticCustomError(
-                "edge_binary",
+                "edge_ends",
                 "'{kind}' joins two states, found 'at'",
                 {"kind": kind.name, "hint": f"write from and to in its place, or use {unary}"},
             )
@@ -688,8 +694,21 @@ class Architecture(Model):
         """Location in the file of the edge at ``index``, counting the edges that were left out."""
         if not self._dropped_edges:
             return ("edges", index)
-        kept = (i for i in range(len(self.edges) + len(self._dropped_edges)) if i not in self._dropped_edges)
-        return ("edges", next(i for n, i in enumerate(kept) if n == index))
+        return ("edges", self._kept_edges[index])
+
+    @cached_property
+    def _kept_edges(self) -> list[int]:
+        return [i for i in range(len(self.edges) + len(self._dropped_edges)) if i not in self._dropped_edges]
+
+    def by_default(self, at: Location) -> bool:
+        """Whether what stands at a location was said by the ``defaults`` of a block or a file, and not there."""
+        origin = self._document.origins.get(at) if self._document else None
+        return origin is not None and "defaults" in origin.at
+
+    def written(self, at: Location, otherwise: str) -> str:
+        """Return the text at a location as the user wrote it: in a block, a name of the block's."""
+        found = written(self._document, at) if self._document else None
+        return found if isinstance(found, str) else otherwise
 
     def __eq__(self, other: object) -> bool:
         # Where it was read from, and in which version, does not make a network another one.
@@ -705,6 +724,21 @@ class Architecture(Model):
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that ``Architecture.model_validate`` (and YAML) read back."""
         return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
+def written(document: Document, at: Location) -> Any:
+    """Return the value at a location of a document as it stands where it comes from; None where nothing does."""
+    for depth in range(len(at), -1, -1):
+        origin = document.origins.get(at[:depth])
+        if origin is not None:
+            return written(origin.document, (*origin.at, *at[depth:]))
+    value = document.data
+    for part in at:
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
 
 
 def known_keys(at: Location) -> list[str]:

@@ -8,10 +8,12 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from epgraph.costs import COSTS
 from epgraph.edges import KINDS
 from epgraph.errors import RULES, Diagnostic, EpgraphError, Location, nearest
-from epgraph.spec.architecture import LANGUAGE, Architecture, field_at, known_keys
+from epgraph.spec.architecture import LANGUAGE, Architecture, field_at, known_keys, one_end, written
 from epgraph.spec.document import Document, plain_scalar
+from epgraph.spec.sugar import SugarSpec
 
 _TAGS = ("<flag>", "<options>", "<number>", "<pair>", "<word>")
 
@@ -71,7 +73,7 @@ def validate(document: Document) -> tuple[Architecture | None, list[Diagnostic]]
     data = document.data
     if not isinstance(data, dict):
         message = f"expected a mapping of keys, found {describe(data)}"
-        problems.append(Diagnostic(message, "start with 'epgraph: 1'", rule="wrong-type"))
+        problems.append(Diagnostic(message, "start with 'epgraph: 2'", rule="wrong-type"))
         return None, [document.locate(p) for p in problems]
     newer = version_problem(data.get("epgraph"))
     if newer:
@@ -82,7 +84,7 @@ def validate(document: Document) -> tuple[Architecture | None, list[Diagnostic]]
     except ValidationError as error:
         details = error.errors(include_url=False)
         most = _most(document, details)
-        problems += [explain(d) for d in details[:most]]
+        problems += [explain(_as_written(d, document)) for d in details[:most]]
         if len(details) > most:
             problems.append(_more(details, most))
         else:
@@ -93,6 +95,25 @@ def validate(document: Document) -> tuple[Architecture | None, list[Diagnostic]]
         architecture._document = document
         architecture._partial = architecture._partial or document.partial
     return architecture, [document.locate(p) for p in problems]
+
+
+def _as_written(error: ErrorDetails, document: Document) -> ErrorDetails:
+    """Say the two ends between which a kind is to choose one as they stand in the file, without those that are none."""
+    ends = error.get("ctx", {}).get("ends")
+    if ends is None:
+        return error
+    data = document.data
+    source, sink = (data[key] if isinstance(data.get(key), dict) else {} for key in ("input", "output"))
+    # Neither moves: the input is clamped, and a readout is no part of the dynamics.
+    readout = any(sink.get("cost") == name and cost.readout for name, cost in COSTS.items())
+    fixed = [source.get("name", "x"), *([sink.get("name", "y")] if readout else [])]
+    texts = {}
+    for key, end in zip(("from", "to"), ends, strict=True):
+        text = written(document, (*error["loc"], key))
+        if end not in fixed:
+            texts[key] = text if isinstance(text, str) else f"[{', '.join(text)}]" if isinstance(text, list) else end
+    hint = one_end(list(texts.values())) if texts else "write at, and the name of a state that moves, in their place"
+    return {**error, "ctx": {**error["ctx"], "hint": hint}}
 
 
 def _remains(data: dict[str, Any], details: list[ErrorDetails]) -> Architecture | None:
@@ -147,7 +168,7 @@ def explain(error: ErrorDetails) -> Diagnostic:
     rule = _RULES.get(kind, own if own in RULES else "conflicting-keys")
     if kind == "extra_forbidden":
         key = str(at[-1])
-        return Diagnostic(f"unknown key '{key[:64]}'", _key_hint(key, at[:-1]), at, on_key=True, rule=rule)
+        return Diagnostic(f"unknown key '{key[:64]}'", _key_hint(key, at[:-1], value), at, on_key=True, rule=rule)
     if kind == "missing":
         key = str(at[-1])
         return Diagnostic(f"missing key '{key}'", _example(at), at[:-1], rule=rule)
@@ -189,7 +210,7 @@ def explain(error: ErrorDetails) -> Diagnostic:
     return Diagnostic(error["msg"], hint, at, rule=rule)
 
 
-def _key_hint(key: str, at: Location) -> str:
+def _key_hint(key: str, at: Location, value: object) -> str:
     """Hint for a key that is not known at a location: the place where it belongs, or the nearest that is known."""
     if key == "<<":
         return "YAML 1.2 has no merge keys; write the keys out, or give the whole value an alias"
@@ -203,11 +224,19 @@ def _key_hint(key: str, at: Location) -> str:
         kinds = [name for name, kind in KINDS.items() if key in kind.model_fields]
         if kinds:
             return f"it is an option of {' and '.join(kinds)}: write it inside, e.g. {kinds[0]}: {{{key}: …}}"
+        if isinstance(value, dict):
+            # Options make it a kind.
+            close = nearest(key, list(KINDS))
+            own = f"kinds of edges: {', '.join(KINDS)}; one of your own is brought by --plugin FILE"
+            return close if close.startswith("did you mean") else own
     if len(at) <= 1:
         sections = [name for name in Architecture.model_fields if (name,) != at and key in known_keys((name,))]
         if sections:
             return f"it belongs into {' or '.join(map(repr, sections[:3]))}"
-    return nearest(key, known_keys(at))
+    known = known_keys(at)
+    if not at:
+        known[1:1] = SugarSpec.model_fields
+    return nearest(key, known, len(known) if not at else 12)
 
 
 def _instead(kind: str, value: object, at: Location) -> str:
@@ -283,7 +312,7 @@ def _last_key(at: Location) -> str:
 
 def _example(at: Location) -> str:
     examples = {
-        "epgraph": "write 'epgraph: 1' at the top",
+        "epgraph": "write 'epgraph: 2' at the top",
         "input": "e.g. input: {name: x, shape: [3, 32, 32]}",
         "output": "e.g. output: {name: y, classes: 10}",
         "states": "e.g. states: {h1: {channels: 64}}",

@@ -134,9 +134,9 @@ class Template(Generic[P]):
         checked: dict[str, Any] = {}
         for key, value in parameters.items():
             if key not in self.parameters:
-                problems.append(
-                    Diagnostic(f"unknown parameter '{key}'", nearest(key, list(self.parameters)), (self.name, key))
-                )
+                hint = nearest(key, list(self.parameters))
+                at = (self.name, key)
+                problems.append(Diagnostic(f"unknown parameter '{key}'", hint, at, rule="unknown-key"))
                 continue
             try:
                 checked[key] = self.parameters[key].reader.validate_python(value)
@@ -150,7 +150,8 @@ class Template(Generic[P]):
         try:
             return wire(**checked)
         except ParameterError as error:
-            raise EpgraphError(Diagnostic(error.message, error.hint, (self.name, error.parameter))) from None
+            at = (self.name, error.parameter)
+            raise EpgraphError(Diagnostic(error.message, error.hint, at, rule="out-of-range")) from None
 
 
 def _option(value: Any) -> str:

@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from epgraph.errors import Diagnostic, EpgraphError
+from epgraph.registry import where_raised
 
 
-def raise_all(name: str, problems: Iterable[str]) -> None:
-    """Raise all problems that there are; what the user's own code raises is one of them."""
+def raise_all(name: str, problems: Iterable[str], owner: type) -> None:
+    """Raise all problems that there are; what the user's own code, the class ``owner``, raises is one of them."""
     found: list[str] = []
     try:
         found.extend(problems)
     except Exception as error:  # it is the user's own code that fails
-        found.append(said(error))
+        found.append(said(error, owner))
     if found:
         raise EpgraphError(Diagnostic(f"{name}: {problem}", rule="verify") for problem in found)
 
 
-def said(error: Exception) -> str:
-    """Type and first line of an exception."""
+def said(error: Exception, owner: type) -> str:
+    """Type and first line of an exception, and the line of ``owner`` that it comes from."""
     text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0][:200]}" if text else type(error).__name__
+    place = where_raised(error, owner)
+    where = f", in line {place.line} of {Path(place.file).name} ({place.method})" if place else ""
+    return (f"{type(error).__name__}: {text.splitlines()[0][:200]}" if text else type(error).__name__) + where
 
 
-def recorded(function: Callable[..., Any], name: str, arguments: int = 1) -> Iterator[str]:
+def recorded(function: Callable[..., Any], name: str, owner: type, arguments: int = 1) -> Iterator[str]:
     """torch.fx hands the method stand-ins for tensors."""
     try:
         record(function, arguments)
     except Exception as error:
-        yield f"{name} cannot be recorded by torch.fx: {said(error)}"
+        yield f"{name} cannot be recorded by torch.fx: {said(error, owner)}"
 
 
 def record(function: Callable[..., Any], arguments: int) -> Callable[..., Any]:

@@ -40,7 +40,7 @@ def verify_activation(activation: Activation, alpha: float = 1.0) -> list[str]:
         With everything that is wrong.
     """
     remarks: list[str] = []
-    raise_all(activation.label, _activation_problems(activation, alpha, remarks))
+    raise_all(activation.label, _activation_problems(activation, alpha, remarks), type(activation))
     return remarks
 
 
@@ -55,7 +55,7 @@ def verify_cost(cost: Cost, units: int = 5) -> None:
     EpgraphError
         With everything that is wrong.
     """
-    raise_all(type(cost).__name__, _cost_problems(cost, units))
+    raise_all(type(cost).__name__, _cost_problems(cost, units), type(cost))
 
 
 def _activation_problems(activation: Activation, alpha: float, remarks: list[str]) -> Iterator[str]:
@@ -95,9 +95,9 @@ def _activation_problems(activation: Activation, alpha: float, remarks: list[str
         remarks.append("without 'inverse' it cannot be used with dynamics.flow")
     if activation.holomorphic:
         yield from _holomorphic(sigma, x[::24])
-    yield from recorded(lambda t: activation.apply_(t, alpha), "apply_")
-    yield from recorded(lambda t: activation.pair(t, t, alpha), "pair")
-    yield from recorded(lambda t: activation.self_energy(t, alpha), "self_energy")
+    yield from recorded(lambda t: activation.apply_(t, alpha), "apply_", type(activation))
+    yield from recorded(lambda t: activation.pair(t, t, alpha), "pair", type(activation))
+    yield from recorded(lambda t: activation.self_energy(t, alpha), "self_energy", type(activation))
 
 
 def _self_energy(activation: Activation, alpha: float, x: Tensor, slope: Tensor) -> Iterator[str]:
@@ -180,8 +180,8 @@ def _cost_problems(cost: Cost, units: int) -> Iterator[str]:
         apart = (common + sign * odd - cost.gradient(s + sign * o, y)).abs()
         if bool((apart > 1e-10 * (1 + gradient.abs())).any()):
             yield f"gradient_pair is not the gradient at c {'+−'[sign < 0]} o: off by {float(apart.max()):.2g}"
-    yield from recorded(lambda t: cost.gradient(t, t), "gradient")
-    yield from recorded(lambda t: cost.gradient_pair(t, t, t), "gradient_pair")
+    yield from recorded(lambda t: cost.gradient(t, t), "gradient", type(cost))
+    yield from recorded(lambda t: cost.gradient_pair(t, t, t), "gradient_pair", type(cost))
 
 
 def _derivative(function: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:

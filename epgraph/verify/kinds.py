@@ -59,7 +59,7 @@ def verify_kind(kind: EdgeKind | type[EdgeKind], shapes: Sequence[tuple[Shape, S
     """
     made = _instance(kind)
     remarks: list[str] = []
-    raise_all(made.name, _problems(made, shapes, remarks))
+    raise_all(made.name, _problems(made, shapes, remarks), type(made))
     return remarks
 
 
@@ -88,7 +88,9 @@ def _instance(kind: EdgeKind | type[EdgeKind]) -> EdgeKind:
         hint = f"pass one with its options, such as {kind.__name__}({needed.split(', ')[0]}=…)"
         raise EpgraphError(f"{kind.__name__} needs the options {needed}", hint, "verify") from None
     except TypeError as error:
-        raise EpgraphError(f"{kind.__name__}: {error}", "write every method of EdgeKind that has no default") from None
+        raise EpgraphError(
+            f"{kind.__name__}: {error}", "write every method of EdgeKind that has no default", "verify"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ def _run(check: Callable[[Case], Iterator[str]], case: Case) -> list[str]:
     try:
         found.extend(check(case))
     except Exception as error:  # it is the user's own code that fails
-        found.append(f"{check.__name__.strip('_').replace('_', ' ')}: {said(error)}")
+        found.append(f"{check.__name__.strip('_').replace('_', ' ')}: {said(error, type(case.kind))}")
     return found
 
 
@@ -360,7 +362,7 @@ def _can_be_recorded(case: Case) -> Iterator[str]:
                 again = record(function, len(arguments))
                 found = again(*_copies(*arguments))
             except Exception as error:
-                yield f"{name} cannot be recorded by torch.fx: {said(error)}"
+                yield f"{name} cannot be recorded by torch.fx: {said(error, type(case.kind))}"
                 continue
             with torch.no_grad():
                 expected = method(*_copies(*given))

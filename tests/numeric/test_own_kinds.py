@@ -53,7 +53,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_example_is_checked_and_verified(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["check", "net.yaml"]) == 1
-    assert "net.yaml:11:24: unknown key 'channelwise'; known: from, to, " in capsys.readouterr().err
+    assert "net.yaml:11:24: unknown key 'channelwise'; kinds of edges: conv, " in capsys.readouterr().err
     assert run(["check", "net.yaml", "--plugin", "channelwise.py", "--verify", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["diagnostics"] == []

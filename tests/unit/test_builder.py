@@ -332,15 +332,15 @@ def odd() -> nx.Graph[Any]:
         (lambda: ep.from_networkx(three(), input=2, output=2), "input and output are one node, 2; choose two"),
         (
             lambda: ep.from_networkx(three(pos=1), input=0, output=2, shape=(4,), classes=2),
-            "states.n1.pos: unknown key 'pos'; known: channels, shape, activation, bias, learning_rate",
+            'unknown attributes: pos of nodes; where they are no settings, pass ignore=["pos"]',
         ),
         (
             lambda: ep.from_networkx(three(self=1), input=0, output=2, shape=(4,), classes=2),
-            "states.n1.self: unknown key 'self'",
+            "unknown attributes: self of nodes",
         ),
         (
             lambda: ep.from_networkx(odd(), input=0, output=1, shape=(4,), classes=2),
-            "edges.x→y.3: unknown key '3'",
+            'unknown attributes: 3 of edges; where they are no settings, pass ignore=["3"]',
         ),
         (
             lambda: ep.from_networkx(three(), input=0, output=2, shape=(4,), classes=2, state={"shape": [0]}),
@@ -406,3 +406,55 @@ def test_graphs_of_networkx_become_networks(graph: nx.Graph[Any]) -> None:
     assert len(made.states) == len(nodes) - 2
     assert len(made.edges) == graph.number_of_edges()
     assert ep.load(to_yaml(made)) == made
+
+
+def test_a_name_of_a_state_is_text() -> None:
+    net = ep.Network(input=(4,), classes=2)
+    with pytest.raises(
+        ep.EpgraphError, match=r"a state's name is text, found 3; .*state\('h1', channels=16\)"
+    ) as caught:
+        net.state(3)  # type: ignore[arg-type]
+    assert caught.value.diagnostics[0].rule == "wrong-type"
+
+
+def test_attributes_that_are_no_settings_are_named_for_ignore() -> None:
+    club = nx.karate_club_graph()
+    given = {"input": 0, "output": 33, "shape": (16,), "classes": 2, "state": {"shape": [8]}}
+    with pytest.raises(ep.EpgraphError) as caught:
+        ep.from_networkx(club, **given)
+    assert str(caught.value) == (
+        "unknown attributes: weight of edges and club of nodes; where they are no settings, pass "
+        'ignore=["weight", "club"]'
+    )
+    assert len(ep.from_networkx(club, **given, ignore=["weight", "club"]).edges) == club.number_of_edges()
+    for data in (club.nodes[5], club.edges[0, 1]):
+        data["activaton" if "club" in data else "gian"] = 1
+    with pytest.raises(ep.EpgraphError, match="unknown key 'activaton'; did you mean 'activation'"):
+        ep.from_networkx(club, **given, ignore=["weight", "club"])
+
+
+def test_attributes_are_ignored_by_what_they_are_called() -> None:
+    graph = nx.DiGraph()
+    graph.add_edge(0, 1, gain=0.5)
+    graph.edges[0, 1][3] = "three"
+    for ignore in (["3"], [3]):
+        assert len(ep.from_networkx(graph, input=0, output=1, shape=(4,), classes=2, ignore=ignore).edges) == 1
+
+
+def test_a_shape_from_networkx_is_a_list() -> None:
+    wrong: Any = 4
+    with pytest.raises(ep.EpgraphError, match=r"input\.shape: 'shape' expects a list, found 4"):
+        ep.from_networkx(nx.path_graph(3), input=0, output=2, shape=wrong, classes=2)
+
+
+def test_loops_of_networkx_are_told_what_they_can_be() -> None:
+    graph = nx.path_graph(3)
+    graph.add_edge(1, 1)
+    given = {"input": 0, "output": 2, "shape": (4,), "classes": 2, "state": {"shape": [8]}}
+    with pytest.raises(ep.EpgraphError, match='give it kind="self", or remove it') as caught:
+        ep.from_networkx(graph, **given)
+    assert [d.rule for d in caught.value.diagnostics] == ["self-loop"]
+    graph.edges[1, 1]["kind"] = "self"
+    assert [edge.at for edge in ep.from_networkx(graph, **given).edges] == [None, None, "n1"]
+    graph.remove_edges_from(list(nx.selfloop_edges(graph)))
+    assert len(ep.from_networkx(graph, **given).edges) == 2

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -14,6 +16,7 @@ from epgraph.cli.say import MOST, lines, say
 from epgraph.errors import RULES, Diagnostic
 from epgraph.source import WIDTH, Source
 from epgraph.spec import parse
+from epgraph.spec.validate import _RULES as BY_ERROR
 
 ROOT = Path(__file__).parents[2]
 
@@ -172,9 +175,43 @@ def test_no_example_is_warned_of_without_reason(capsys: pytest.CaptureFixture[st
         assert rules == (["not-proper"] if path.stem == "hopfield_resnet13" else []), path.name
 
 
-def test_every_rule_is_in_the_docs() -> None:
+def test_the_table_of_rules_is_that_of_the_code() -> None:
     reference = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
-    assert [rule for rule in RULES if f"`{rule}`" not in reference] == []
+    table = reference.partition("| rule | what it is about |\n| --- | --- |\n")[2].partition("\n\n")[0]
+    assert table.splitlines() == [f"| `{rule}` | {what} |" for rule, what in RULES.items()]
+
+
+def made(path: Path) -> Iterator[tuple[str, ast.expr | None]]:
+    """Everything in a file that makes a diagnostic, with the rule that it states."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+            continue
+        place = {"Diagnostic": 8, "EpgraphError": 2, "_warning": 0, "PydanticCustomError": 0}.get(node.func.id)
+        if place is not None and not any(isinstance(argument, ast.Starred) for argument in node.args):
+            stated = [keyword.value for keyword in node.keywords if keyword.arg == "rule"]
+            yield node.func.id, (stated or node.args[place:] or [None])[0]
+
+
+def test_every_rule_that_is_stated_is_a_rule() -> None:
+    stated = 0
+    for path in (ROOT / "epgraph").rglob("*.py"):
+        for what, rule in made(path):
+            if not isinstance(rule, ast.Constant):
+                continue
+            if what == "PydanticCustomError" and path.parent.name == "spec":
+                assert BY_ERROR.get(rule.value, rule.value.replace("_", "-")) in RULES, path
+            elif what != "PydanticCustomError":
+                assert rule.value in RULES, path
+            stated += 1
+    assert stated > 50
+
+
+@pytest.mark.parametrize("package", ["builder", "graph", "spec", "topologies", "verify"])
+def test_every_diagnostic_of_the_language_states_its_rule(package: str) -> None:
+    for path in (ROOT / "epgraph" / package).rglob("*.py"):
+        for what, rule in made(path):
+            assert rule is not None or what == "EpgraphError" or path.parent.name == "expand", path
+            assert not isinstance(rule, ast.Constant) or rule.value != "other"
 
 
 def test_half_a_character_from_python() -> None:

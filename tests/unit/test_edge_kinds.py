@@ -162,7 +162,7 @@ MISMATCHES = {
     ("pool: {kind: average}", "[6, 2, 2]"): "pool x→a gives 6×4×4 from 6×8×8, but the target is 6×2×2; "
     "size: 4 would fit",
     ("pool: {kind: average}", "[9, 4, 4]"): "pool x→a gives 6×4×4 from 6×8×8, but the target is 9×4×4; pooling keeps "
-    "the channels; give the target channels: 6, or use 'conv: {kernel: 1, pool: average}'",
+    "the channels: give both states 6, or use 'conv: {kernel: 1, pool: average}'",
     ("lateral: {kernel: 5}", "[6, 4, 4]"): "lateral x→a gives 6×8×8 from 6×8×8, but the target is 6×4×4; use "
     "'conv: {kernel: 5, padding: 2, stride: 2}' between different shapes",
     ("lateral: {}", "[7]"): "lateral x→a gives 6×8×8 from 6×8×8, but the target is 7; lateral joins equal shapes only; "

@@ -103,6 +103,10 @@ def test_a_beta_far_too_large_is_named() -> None:
     _, report = check("learning.beta=0.9", "learning.estimator=positive")
     assert report["verdict"]["level"] in ("rough", "wrong")
     assert "beta = 0.9 is too large: at 0.03 the error is" in said(report)
+    assert "; but 0.1 to 0.4 trained stably in the paper" in said(report), "where 'check' warns of 0.03"
+    best = min(report["beta"], key=lambda row: row["estimator"]["all"]["error"])
+    best["beta"] = 0.2
+    assert any(line.endswith("%") and "at 0.2 the error is" in line for line in verdict(report)["lines"])
 
 
 def test_too_few_nudged_sweeps_are_named() -> None:

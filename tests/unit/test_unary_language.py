@@ -53,7 +53,7 @@ CASES: dict[str, tuple[str, str, list[str]]] = {
     "a kind of one state between two": (
         "{at: h1, self",
         "{from: h1, to: h2, self",
-        ["13:5: 'self' acts on one state, found 'from' and 'to'; write at: h1, or at: h2, in their place"],
+        ["13:5: 'self' acts on one state, found 'from' and 'to'; write at: h1 or at: h2 in place of from and to"],
     ),
     "a kind of two states at one": (
         "{at: h1, self: {kernel: 3}",
@@ -108,7 +108,7 @@ CASES: dict[str, tuple[str, str, list[str]]] = {
         "{from: h1, to: h2, conv: {kernel: 5, padding: 2}, tie: up}",
         [
             "16:60: edge 'h1_h2' cannot be tied to 'up': their weights are 8×8×5×5 and 8×8×3×3; "
-            "give their states equal channels, and the kernels one size"
+            "give both edges states of equal channels, and kernels of one size, or leave 'tie' out"
         ],
     ),
     "tied in a circle": (
