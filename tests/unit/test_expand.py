@@ -390,13 +390,9 @@ def test_blocks_of_edges_alone() -> None:
     text = HEAD + "blocks: {b: {ports: [to], edges: [{from: in, to: to, dense: {}}]}}\n"
     text += "states: {a: {shape: [4]}, j: {block: b, from: x, ports: {to: a}}}\nedges: [{from: a, to: y, dense: {}}]\n"
     assert [(e.source, e.target) for e in ep.load(text).edges] == [("x", "a"), ("a", "y")]
-    cases = {
-        "from: x, repeat: 2": "block 'b' has no state, so that its instances do not make a row; leave repeat out",
-        "from: x, repeat: 1": None,
-    }
-    for new, expected in cases.items():
-        _, found = inspect(text.replace("from: x", new, 1))
-        assert [f"{d.message}; {d.hint}" for d in found] == ([expected] if expected else [])
+    row = text.replace("from: x", "from: x, repeat: 2", 1).replace("dense: {}}]}}", "dense: {}, gain: $(i / 10)}]}}")
+    made = [(e.source, e.target, e.gain) for e in ep.load(row).edges]
+    assert made[:2] == [("x", "a", 0.1), ("x", "a", 0.2)], "the port is the same for all"
     _, found = inspect(text.replace("from: a, to: y", "from: [a, j], to: y"))
     assert [d.message for d in found] == ["'from' names no state: block 'b' of 'j' has none"]
     _, found = inspect(text.replace("{ports: [to], edges: [{from: in, to: to, dense: {}}]}", "{ports: [to]}"))

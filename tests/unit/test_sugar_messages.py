@@ -141,7 +141,7 @@ def test_one_broken_block_does_not_hide_another_mistake(tmp_path: Path, monkeypa
     ]
 
 
-@pytest.mark.parametrize("wrong", ["with: {chanels: 8}", "ports: {othr: x}", "repet: 2"])
+@pytest.mark.parametrize("wrong", ["with: {chanels: 8}", "ports: {othr: x}", "repet: 2", "repeat: $(3 -)"])
 def test_a_wrong_instance_leaves_its_block_checked(wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = GOOD.replace("to: a, conv: {}", "to: a, conv: {strid: 1}").replace(f"repeat: 3, {WITH}", wrong)
     text = text.replace("late: [h2.*, h3.b]", "late: [h.*]")

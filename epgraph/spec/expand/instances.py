@@ -183,6 +183,10 @@ def _instances(work: Work, blocks: Blocks, frame: Frame, name: str, entry: dict[
     plain = work.resolve(outer, at, frame.scope, frame)
     frame.members.setdefault(name, BROKEN)
     if work.failures != failures:
+        if isinstance(entry["block"], str) and entry["block"] in blocks.known:
+            blocks.used.add(entry["block"])
+        else:
+            blocks.unknown = True
         return
     block = plain["block"]
     template = blocks.known.get(block) if isinstance(block, str) else None
@@ -215,10 +219,6 @@ def _instances(work: Work, blocks: Blocks, frame: Frame, name: str, entry: dict[
     where = work.source.locate(Diagnostic("", at=at, on_key=True))
     place = f"{where.file}:{where.line}:{where.column}" if where.line else str(where.file)
     count = 1 if spec.repeat is None else spec.repeat
-    if count > 1 and not template.states:
-        found = f"block '{spec.block}' has no state, so that its instances do not make a row"
-        work.report(Diagnostic(found, "leave repeat out", (*at, "repeat"), rule="block"), frame)
-        return
     if count == 0:
         del frame.members[name]
         frame.empty.add(name)
@@ -256,7 +256,8 @@ def _instances(work: Work, blocks: Blocks, frame: Frame, name: str, entry: dict[
         frame.members[own] = child
         frame.members[name] = child
         frame.children.append(child)
-        before = child
+        # Edges alone have no output that the next instance could begin with: 'in' is the same for all.
+        before = child if template.states else None
 
 
 def _null(entry: dict[str, Any]) -> dict[str, Any]:
