@@ -16,7 +16,7 @@ from epgraph.cli.options import (
     schedule_option,
     set_option,
 )
-from epgraph.errors import EpgraphError
+from epgraph.cli.output import write_out
 from epgraph.graph import load
 
 
@@ -64,11 +64,4 @@ def compile_command(
         initialised=False,
     )
     text = module_text(made.machine)
-    if output is None:
-        click.echo(text, nl=False)
-        return
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise EpgraphError(f"{output}: cannot be written: {error.strerror}") from None
-    click.echo(output)
+    write_out(text, output)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from epgraph.cli.options import file_argument, plugin_option, set_option
-from epgraph.errors import EpgraphError
+from epgraph.cli.output import write_out
 from epgraph.graph import inspect
 from epgraph.spec import origins, raise_for, to_yaml
 
@@ -40,11 +40,4 @@ def expand(file: Path, overrides: tuple[str, ...], output: Path | None, as_json:
         text = json.dumps(found, ensure_ascii=False) + "\n"
     else:
         text = to_yaml(architecture, f"Written out by 'epgraph expand {file}'.", notes)
-    if output is None:
-        click.echo(text, nl=False)
-        return
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise EpgraphError(f"{output}: cannot be written: {error.strerror}") from None
-    click.echo(output)
+    write_out(text, output)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from epgraph.draw.write import write
+from epgraph.cli.output import write_out
 from epgraph.errors import EpgraphError, nearest
 from epgraph.spec import parse
 
@@ -103,12 +103,9 @@ def new(template: str | None, listed: bool, output: Path | None, parameters: tup
         raise EpgraphError(f"unknown template '{template[:64]}'", nearest(template, list(TEMPLATES)))
     else:
         text = TEMPLATES[template].yaml(**_read(parameters))
-    if output is None:
-        click.echo(text, nl=False)
-        return
-    if output.exists():
+    if output is not None and output.exists():
         raise EpgraphError(f"{output}: exists already", "name another file, or delete it")
-    click.echo(write(output, text.encode()))
+    write_out(text, output)
 
 
 def _read(parts: tuple[str, ...]) -> dict[str, Any]:

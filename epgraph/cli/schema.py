@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from epgraph.cli.options import plugin_option
-from epgraph.errors import EpgraphError
+from epgraph.cli.output import write_out
 from epgraph.spec import json_schema
 
 
@@ -23,12 +23,4 @@ def schema(output: Path | None) -> None:
       epgraph schema -o schemas/architecture.schema.json
       epgraph schema --plugin my_kinds.py -o my.schema.json
     """
-    text = json.dumps(json_schema(), indent=2, ensure_ascii=False)
-    if output is None:
-        click.echo(text)
-        return
-    try:
-        output.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise EpgraphError(f"{output}: cannot be written: {error.strerror}") from None
-    click.echo(output)
+    write_out(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n", output)

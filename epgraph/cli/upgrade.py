@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from epgraph.cli.options import file_argument
-from epgraph.errors import EpgraphError
+from epgraph.cli.output import write_out
 from epgraph.graph import read
 from epgraph.spec import upgrade as upgraded
 
@@ -23,10 +23,4 @@ def upgrade(file: Path, output: Path | None) -> None:
       epgraph upgrade net.yaml
     """
     content, name = read(str(file))
-    target = output or file
-    text = upgraded(content, name)
-    try:
-        target.write_bytes(text.encode())
-    except OSError as error:
-        raise EpgraphError(f"{target}: cannot be written: {error.strerror}") from None
-    click.echo(target)
+    write_out(upgraded(content, name), output or file)

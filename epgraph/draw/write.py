@@ -36,6 +36,9 @@ def write(path: Path, content: bytes) -> Path:
     partial = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file() and not path.is_dir():
+            path.write_bytes(content)  # a terminal or a pipe, which a file must not take the place of
+            return path
         try:
             partial.write_bytes(content)
             os.replace(partial, path)

@@ -21,6 +21,7 @@ from epgraph.graph.checks import check_ends, check_names, check_reach
 from epgraph.graph.shapes import infer_shapes
 from epgraph.graph.ties import acts_back, check_ties, owners
 from epgraph.spec import Architecture
+from epgraph.spec.names import numbered
 
 Role = Literal["input", "hidden", "output"]
 
@@ -234,22 +235,10 @@ def examine(architecture: Architecture) -> tuple[NetworkGraph | None, list[Diagn
 
 def edge_names(architecture: Architecture) -> list[str]:
     """Name of every edge: the one given, else ``from_to`` or ``at_kind``, numbered where that is taken."""
-    taken = {edge.name for edge in architecture.edges if edge.name is not None}
-    names = []
-    # The number that was last tried, by name: of thousands of parallel edges each goes on from the one before.
-    counts: dict[str, int] = {}
-    for edge in architecture.edges:
-        name = edge.name
-        if name is None:
-            base = name = f"{edge.source}_{edge.target if edge.at is None else edge.kind.name}"
-            count = counts.get(base, 1)
-            while name in taken:
-                count += 1
-                name = f"{base}_{count}"
-            counts[base] = count
-            taken.add(name)
-        names.append(name)
-    return names
+    return numbered(
+        (edge.name, f"{edge.source}_{edge.target if edge.at is None else edge.kind.name}")
+        for edge in architecture.edges
+    )
 
 
 def _assemble(architecture: Architecture, names: list[str], shapes: dict[str, Shape]) -> NetworkGraph:

@@ -82,7 +82,7 @@ def test_a_name_cannot_end_the_docstring(capsys: pytest.CaptureFixture[str]) -> 
         (["--set", "dynamics.anderson=5"], "no Anderson acceleration, and dynamics.anderson is 5; set dynamics"),
         (["--set", "dynamics.andersen=5"], "did you mean 'anderson'?"),
         (["--schedule", "colouring"], "'colouring' is not one of"),
-        (["-o", "no/such/folder/engine.py"], "no/such/folder/engine.py: cannot be written: No such file or directory"),
+        (["-o", "README.md/engine.py"], "README.md/engine.py: cannot be written: README.md is not a directory"),
     ],
 )
 def test_mistakes_are_messages(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

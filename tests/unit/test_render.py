@@ -355,6 +355,14 @@ def test_unknown_suffix(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    link = tmp_path / "net.dot"
+    link.symlink_to("/dev/null")
+    assert render(example("vgg5"), link) == link
+    assert link.is_symlink()
+    assert not link.is_file()
+
+
 def test_unwritable_path(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "directory.svg").mkdir()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from epgraph.edges import KINDS
 from epgraph.errors import Diagnostic
 from epgraph.spec.expand.parts import Frame
 from epgraph.spec.expand.work import Work
+from epgraph.spec.names import numbered
 
 
 def tie_edges(work: Work, root: Frame) -> None:
     """Turn the names that ties use into those of the flat form; an edge that one names may stand below it."""
     if not any(isinstance(entry, dict) and isinstance(entry.get("tie"), str) for entry in work.edges):
         return
-    flat = _numbered((_text(entry, "name"), _unnamed(entry)) for entry in work.edges)
+    flat = numbered((_text(entry, "name"), _unnamed(entry)) for entry in work.edges)
     _Ties(work, flat).frame(root)
 
 
@@ -61,7 +60,7 @@ class _Ties:
     def names(self, frame: Frame) -> dict[str, str]:
         """Return the names of the edges of a frame, as it says them and in the flat form."""
         if id(frame) not in self.local:
-            names = _numbered((edge.name, edge.unnamed) for edge in frame.edges)
+            names = numbered((edge.name, edge.unnamed) for edge in frame.edges)
             pairs = zip(names, frame.edges, strict=True)
             self.local[id(frame)] = {name.replace(".", "_"): self.flat[edge.index] for name, edge in pairs}
         return self.local[id(frame)]
@@ -76,25 +75,6 @@ class _Ties:
         hint = self.work.budget.nearest(wanted, known)
         found = f"'tie' names no edge: '{wanted[:64]}'"
         self.work.report(Diagnostic(found, hint, (*origin.at, "tie"), rule="tie"), frame)
-
-
-def _numbered(edges: Iterable[tuple[str | None, str]]) -> list[str]:
-    """Names of edges, from those given and what each is called without: numbered where that is taken."""
-    given = list(edges)
-    taken = {name for name, _ in given if name is not None}
-    counts: dict[str, int] = {}
-    names = []
-    for name, unnamed in given:
-        found = name or unnamed
-        if name is None:
-            count = counts.get(unnamed, 1)
-            while found in taken:
-                count += 1
-                found = f"{unnamed}_{count}"
-            counts[unnamed] = count
-            taken.add(found)
-        names.append(found)
-    return names
 
 
 def _unnamed(entry: object) -> str:
