@@ -9,7 +9,7 @@ import networkx as nx
 
 from epgraph.costs import COSTS
 from epgraph.edges import Conv, Lateral
-from epgraph.edges.pixels import both, yaml_text
+from epgraph.edges.pixels import both
 from epgraph.errors import Diagnostic, Location, Suggestions
 from epgraph.spec import Architecture
 from epgraph.spec.architecture import NAME_PATTERN, EdgeBase
@@ -134,9 +134,8 @@ def _instead_of_loop(architecture: Architecture, edge: EdgeBase, at: Location) -
         return hint
     options = ""
     if isinstance(edge.kind, Conv | Lateral) and edge.kind.kernel is not None:
-        tall, wide = both(edge.kind.kernel)
-        # That of 'self' is odd, as everything that keeps a shape and has a middle.
-        options = f"kernel: {yaml_text((tall | 1, wide | 1))}"
+        # That of 'self' is square and odd.
+        options = f"kernel: {max(both(edge.kind.kernel)) | 1}"
     name = architecture.written((*at, "from"), edge.source)
     return f"{hint}, or write {{at: {name}, self: {{{options}}}}} in its place"
 

@@ -32,8 +32,6 @@ from epgraph.graph.network import Edge, NetworkGraph, State
 from epgraph.graph.rules import CLAMPED
 from epgraph.graph.schedule import Schedule
 
-"""Names in a sentence before it says how many more there are."""
-
 
 def guaranteed(graph: NetworkGraph, schedule: Schedule) -> list[str]:
     """Say which guarantees hold for a network under a schedule."""

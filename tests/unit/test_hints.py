@@ -53,6 +53,11 @@ EDGES = {
         "join it to another state, or write {at: b, self: {kernel: 3}} in its place",
         "at: b, self: {kernel: 3}",
     ),
+    "a loop with a kernel along the rows": (
+        "from: b, to: b, lateral: {kernel: [1, 5]}",
+        "join it to another state, or write {at: b, self: {kernel: 5}} in its place",
+        "at: b, self: {kernel: 5}",
+    ),
     "a loop at the input": ("from: x, to: x, dense: {}", "join it to another state", "from: x, to: b, dense: {}"),
     "one state twice": (
         "from: b, to: b, self: {}",
