@@ -243,7 +243,7 @@ class _Parser:
             mark = self.document.source.mark(offset)
             raise self.fail("a character that YAML does not allow", "remove it", mark) from None
         if root is None:
-            raise self.fail("the file is empty", "start with 'epgraph: 1'; see examples/")
+            raise self.fail("the file is empty", "start with 'epgraph: 2'; see examples/")
         return root
 
     def _build(self) -> _Node | None:
