@@ -16,7 +16,7 @@ from epgraph.edges.convolution import (
     number_of,
     transposed,
 )
-from epgraph.edges.kind import EdgeKind, Shape, ShapeError, shape_text
+from epgraph.edges.kind import EdgeKind, Shape, ShapeError, check_image, shape_text
 from epgraph.edges.pixels import (
     Groups,
     NonNegativePixels,
@@ -88,11 +88,7 @@ class ConvTranspose(EdgeKind):
 
     def target_shape(self, source: Shape, channels: int | None) -> Shape | None:
         """(channels, H', W'), H' = (H − 1)·stride − 2·padding + dilation·(kernel − 1) + 1 + output_padding."""
-        if len(source) != 3:
-            raise ShapeError(
-                f"needs a source of channels×height×width, but the source is {shape_text(source)}",
-                "write its shape as [channels, height, width], or use 'dense: {}'",
-            )
+        check_image(source)
         check_groups(self.groups, source[0], channels)
         size = self._pixels(source, self.geometry, both(self.output_padding))
         if min(size) < 1:

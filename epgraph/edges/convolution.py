@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from math import gcd
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from epgraph.edges.kind import EdgeKind, End, Shape, ShapeError, shape_text, swap_halves
+from epgraph.edges.kind import EdgeKind, End, Shape, ShapeError, check_image, shape_text, swap_halves
 from epgraph.edges.pixels import Pair, both, options_text, short, times_text
 from epgraph.edges.pooling import How, Pooling
 
@@ -145,11 +145,7 @@ class Convolution(EdgeKind):
 
     def target_shape(self, source: Shape, channels: int | None) -> Shape | None:
         """(channels, H', W') with H' = ⌊(H + 2·padding − dilation·(kernel − 1) − 1)/stride⌋ + 1, halved by pooling."""
-        if len(source) != 3:
-            raise ShapeError(
-                f"needs a source of channels×height×width, but the source is {shape_text(source)}",
-                "write its shape as [channels, height, width], or use 'dense: {}'",
-            )
+        check_image(source)
         check_groups(self.grouped, source[0], channels)
         size = self.geometry.pixels(source[1:])
         if min(size) < 1:

@@ -191,6 +191,15 @@ class EdgeKind(BaseModel, ABC):
         return self.weight_gradient(weight, s, swap_halves(t), source)
 
 
+def check_image(source: Shape) -> None:
+    """Raise ShapeError for a source without pixels."""
+    if len(source) != 3:
+        raise ShapeError(
+            f"needs a source of channels×height×width, but the source is {shape_text(source)}",
+            "write its shape as [channels, height, width], or use 'dense: {}'",
+        )
+
+
 def swap_halves(pair: Tensor) -> Tensor:
     """Exchange the common and the odd part of a pair."""
     import torch

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from epgraph.edges.kind import EdgeKind, End, Shape, ShapeError, shape_text
+from epgraph.edges.kind import EdgeKind, End, Shape, ShapeError, check_image, shape_text
 from epgraph.edges.pixels import Pair, PositivePixels, both, times_text, yaml_text
 from epgraph.edges.pooling import How, Pooling
 
@@ -42,11 +42,7 @@ class Pool(EdgeKind):
 
     def target_shape(self, source: Shape, channels: int | None) -> Shape | None:
         """(C, ⌊H/size⌋, ⌊W/size⌋)."""
-        if len(source) != 3:
-            raise ShapeError(
-                f"needs a source of channels×height×width, but the source is {shape_text(source)}",
-                "write its shape as [channels, height, width], or use 'dense: {}'",
-            )
+        check_image(source)
         pixels = self.pooling.pooled((source[1], source[2]))
         if min(pixels) < 1:
             raise ShapeError(
