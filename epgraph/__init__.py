@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from epgraph.edges import EdgeKind, ShapeError
     from epgraph.engine import Engine, Equilibrium, Estimate, Relaxation, Status, compile
     from epgraph.graph import build, load
+    from epgraph.learning import load_run
     from epgraph.registry import register_activation, register_cost, register_kind
     from epgraph.spec import Architecture, to_yaml
     from epgraph.verify import verify_activation, verify_cost, verify_kind
@@ -48,6 +49,7 @@ _HOME = {
     "compile": "epgraph.engine",
     "from_networkx": "epgraph.builder",
     "load": "epgraph.graph",
+    "load_run": "epgraph.learning",
     "register_activation": "epgraph.registry",
     "register_cost": "epgraph.registry",
     "register_kind": "epgraph.registry",
@@ -78,6 +80,7 @@ __all__ = [
     "compile",
     "from_networkx",
     "load",
+    "load_run",
     "register_activation",
     "register_cost",
     "register_kind",

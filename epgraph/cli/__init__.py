@@ -11,6 +11,7 @@ import click
 
 from epgraph.cli.check import check
 from epgraph.cli.compile import compile_command
+from epgraph.cli.console import fill_closed_descriptors
 from epgraph.cli.eval import eval_command
 from epgraph.cli.expand import expand
 from epgraph.cli.gradcheck import gradcheck
@@ -48,6 +49,7 @@ for _command in COMMANDS:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
+    fill_closed_descriptors()
     sys.exit(run(arguments))
 
 

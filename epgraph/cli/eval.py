@@ -14,7 +14,7 @@ from epgraph.errors import Diagnostic, EpgraphError
 @click.command("eval")
 @plugin_option
 @click.argument("run", type=click.Path(path_type=Path))
-@data_options
+@data_options()
 @device_option
 @threads_option
 @click.option("--free-steps", type=click.IntRange(min=1), help="Override dynamics.free_steps.")

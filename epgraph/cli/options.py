@@ -87,11 +87,15 @@ download_option = click.option("--download", is_flag=True, help="Download the da
 limit_option = click.option("--limit", type=click.IntRange(min=1), help="Use only this many examples.")
 
 
-def data_options(command: F) -> F:
+def data_options(*, required: bool = True) -> Callable[[F], F]:
     """Options that say which data to use."""
-    for option in (limit_option, download_option, data_root_option, data_option(required=True)):
-        command = option(command)
-    return command
+
+    def add(command: F) -> F:
+        for option in (limit_option, download_option, data_root_option, data_option(required=required)):
+            command = option(command)
+        return command
+
+    return add
 
 
 def load_for(

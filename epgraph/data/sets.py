@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from epgraph.data.folder import FileImages, open_folder
 from epgraph.data.published import Pictures, read_published
@@ -29,6 +29,14 @@ class Data:
     test: Examples
     classes: tuple[str, ...]
     shape: Shape
+
+    def facts(self) -> dict[str, Any]:
+        """Return what ``run.json`` says of the data."""
+        return {"name": self.name, "train": len(self.train), "test": len(self.test)}
+
+    def sentence(self) -> str:
+        """Return it in a line."""
+        return self.name
 
 
 def load_data(

@@ -522,11 +522,6 @@ class Engine(nn.Module):
         descends = free and self.untied is None
         return Anderson(self.architecture.dynamics.anderson, energy if descends else None, box)
 
-    def prefer(self, backend: str) -> None:
-        """Run on a backend where it can be used here, e.g. the one that a run was begun with."""
-        if backend in BACKENDS and not BACKENDS[backend].unusable(self.plan, self.device, self.dtype):
-            self.backend = backend
-
     @property
     def machine(self) -> Machine:
         """The emitted programs, for the present device and precision."""

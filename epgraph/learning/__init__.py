@@ -1,15 +1,21 @@
 """Training: batches, optimiser, trainer, evaluation, metrics, checkpoints."""
 
 from epgraph.learning.batches import bar, batches, default_workers
-from epgraph.learning.checkpoint import engine_from_checkpoint, load_checkpoint, save_checkpoint
+from epgraph.learning.checkpoint import Checkpoint, engine_from_checkpoint, load_checkpoint, load_parameters
 from epgraph.learning.evaluate import evaluate
 from epgraph.learning.initialise import initialise
+from epgraph.learning.loaded import LoadedRun, load_run
 from epgraph.learning.optimizer import make_optimizer
+from epgraph.learning.stop import Stopped, StopSignals
 from epgraph.learning.threads import set_threads
 from epgraph.learning.trainer import Run, Trainer
 
 __all__ = [
+    "Checkpoint",
+    "LoadedRun",
     "Run",
+    "StopSignals",
+    "Stopped",
     "Trainer",
     "bar",
     "batches",
@@ -18,7 +24,8 @@ __all__ = [
     "evaluate",
     "initialise",
     "load_checkpoint",
+    "load_parameters",
+    "load_run",
     "make_optimizer",
-    "save_checkpoint",
     "set_threads",
 ]

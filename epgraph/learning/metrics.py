@@ -4,36 +4,147 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
+
+from epgraph.errors import EpgraphError
+from epgraph.files import read_bytes
+from epgraph.runs.folder import WriteError, replace
 
 Metrics = dict[str, float]
+MAX_BYTES = 1 << 30
 
 
-class Log:
-    """Appends one line an epoch to ``metrics.jsonl`` and the same numbers to TensorBoard."""
+class JsonLines:
+    """A file of JSON objects, one a line, each with an ``epoch`` that counts from 1 and maybe a ``batch``.
 
-    def __init__(self, folder: Path, keep_epochs: int = 0) -> None:
-        self.path = folder / "metrics.jsonl"
-        _keep(self.path, keep_epochs)
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=keep_epochs + 1)
+    A run that goes on repeats what came after its checkpoint: ``keep`` drops those lines. Lines that hold no such
+    object are not ours and stay.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append rows.
+
+        Raises
+        ------
+        WriteError
+            If the file cannot be written.
+        """
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise WriteError(self.path, error) from None
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return all rows; none where there is no file."""
+        if not self.path.exists():
+            return []
+        lines = self._lines()
+        found = [self._row(line, number, len(lines)) for number, line in enumerate(lines, 1)]
+        return [row for row in found if row]
+
+    def keep(self, epochs: int, batches: int = 0) -> None:
+        """Drop the lines of later epochs than ``epochs``, save those of the first ``batches`` of the next.
+
+        Raises
+        ------
+        EpgraphError
+            If the file is no text, or one of our lines is damaged. It is left as it is then.
+        """
+        if not self.path.exists():
+            return
+        lines = self._lines()
+        kept = []
+        for number, line in enumerate(lines, 1):
+            row = self._row(line, number, len(lines))
+            # Of the next epoch, batches that the checkpoint has seen.
+            place = (row["epoch"], row.get("batch", math.inf)) if row else (0, 0)
+            if row is not None and (place <= (epochs, math.inf) or place <= (epochs + 1, batches)):
+                kept.append(line)
+        if kept and not kept[-1].endswith("\n"):
+            kept[-1] += "\n"
+        if kept != lines:
+            replace(self.path, lambda partial: partial.write_text("".join(kept), encoding="utf-8", newline=""))
+
+    def _lines(self) -> list[str]:
+        content = read_bytes(self.path, MAX_BYTES, _HINT)
+        return [self._text(line, number) for number, line in enumerate(content.splitlines(keepends=True), 1)]
+
+    def _text(self, line: bytes, number: int) -> str:
+        try:
+            return line.decode()
+        except UnicodeDecodeError:
+            raise EpgraphError(f"{self.path}: line {number} is no UTF-8 text", _HINT) from None
+
+    def _row(self, line: str, number: int, count: int) -> dict[str, Any] | None:
+        """Row that a line holds; an empty one where it is not ours, None for the torn last line of a killed process."""
+        if not line.startswith("{"):
+            return {}
+        try:
+            row: dict[str, Any] = json.loads(line)
+        except (ValueError, RecursionError):
+            if number == count and not line.endswith("\n"):
+                return None
+            raise EpgraphError(f"{self.path}: line {number} is damaged", _HINT) from None
+        if "epoch" not in row:
+            return {}
+        if not all(isinstance(row.get(key, 0), int | float) for key in ("epoch", "batch")):
+            raise EpgraphError(f"{self.path}: line {number} is damaged: epoch and batch are numbers", _HINT)
+        return row
+
+
+_HINT = "mend the line or take it out, or move the file away; nothing was changed"
+
+
+class EpochLog:
+    """Appends one line an epoch to ``metrics.jsonl``, and the same numbers to TensorBoard.
+
+    TensorBoard is a convenience: where it cannot be written, ``warn`` is told once, and the training goes on.
+    """
+
+    def __init__(self, folder: Path, warn: Callable[[str], None], keep_epochs: int = 0) -> None:
+        self._lines = JsonLines(folder / "metrics.jsonl")
+        self._lines.keep(keep_epochs)
+        self._warn = warn
+        self._board: Any = None
+        self._guarded(lambda: self._open(folder / "tensorboard", keep_epochs + 1))
 
     def write(self, metrics: Metrics) -> None:
         """Append the metrics of one epoch; ``metrics['epoch']`` counts from 1."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(metrics) + "\n")
+        self._lines.append([metrics])
+        if self._board is not None:
+            self._guarded(lambda: self._to_board(metrics))
+
+    def close(self) -> None:
+        """Close the TensorBoard file."""
+        if self._board is not None:
+            self._guarded(self._board.close)
+
+    def _open(self, folder: Path, first: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._board = SummaryWriter(str(folder), purge_step=first)
+
+    def _to_board(self, metrics: Metrics) -> None:
         for name, value in metrics.items():
             if name != "epoch":
                 self._board.add_scalar(name.replace("_", "/", 1), value, int(metrics["epoch"]))
         self._board.flush()
 
-    def close(self) -> None:
-        """Close the TensorBoard file."""
-        self._board.close()
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # whatever it is, it must not end a training
+            self._board = None
+            self._warn(f"TensorBoard is not written any more: {error}")
 
 
 class BatchLog:
@@ -44,10 +155,10 @@ class BatchLog:
 
     HELD = 50
 
-    def __init__(self, folder: Path, keep_epochs: int = 0) -> None:
-        self.path = folder / "batches.jsonl"
+    def __init__(self, folder: Path, keep_epochs: int = 0, keep_batches: int = 0) -> None:
+        self._lines = JsonLines(folder / "batches.jsonl")
         self._held: list[dict[str, Any]] = []
-        _keep(self.path, keep_epochs)
+        self._lines.keep(keep_epochs, keep_batches)
 
     def add(self, **values: float | str | Tensor) -> None:
         """Append the values of one batch: plain ones, or tensors of one number."""
@@ -57,45 +168,32 @@ class BatchLog:
 
     def flush(self) -> None:
         """Write what is held; waits for the device."""
-        with self.path.open("a", encoding="utf-8") as file:
-            for values in self._held:
-                file.write(json.dumps({name: _plain(value) for name, value in values.items()}) + "\n")
+        rows = [{name: _plain(value) for name, value in values.items()} for values in self._held]
         self._held.clear()
+        self._lines.append(rows)
 
 
 class Mean:
     """Running means over the examples of an epoch, kept on the device so that batches need not wait."""
 
-    def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
+    def __init__(self, sums: Mapping[str, Tensor] | None = None, counts: Mapping[str, int] | None = None) -> None:
+        self.sums: dict[str, Tensor] = dict(sums or {})
+        self.counts: dict[str, int] = dict(counts or {})
 
     def add(self, **values: Tensor) -> None:
         """Add values, one per example."""
         for name, value in values.items():
-            self._sums[name] = self._sums.get(name, torch.zeros((), device=value.device)) + value.float().sum()
-            self._counts[name] = self._counts.get(name, 0) + value.numel()
+            before = self.sums.get(name)
+            total = value.float().sum()
+            self.sums[name] = total if before is None else before.to(total.device) + total
+            self.counts[name] = self.counts.get(name, 0) + value.numel()
 
     def means(self) -> Metrics:
         """Mean of everything added; waits for the device."""
-        return {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        return {name: float(total) / self.counts[name] for name, total in self.sums.items()}
 
 
 def _plain(value: float | str | Tensor) -> float | str | None:
     """Ready for JSON, which has no NaN and no infinity."""
     plain: float | str = value.item() if isinstance(value, Tensor) else value
     return plain if isinstance(plain, str) or math.isfinite(plain) else None
-
-
-def _keep(path: Path, epochs: int) -> None:
-    """Drop the lines of later epochs: a resumed run repeats what came after its checkpoint."""
-    if path.exists():
-        lines = [line for line in path.read_text().splitlines() if _epoch(line) <= epochs]
-        path.write_text("".join(f"{line}\n" for line in lines))
-
-
-def _epoch(line: str) -> float:
-    try:
-        return float(json.loads(line)["epoch"])
-    except (ValueError, KeyError, TypeError):
-        return float("inf")

@@ -1,17 +1,20 @@
-"""SGD with Nesterov momentum, a learning rate for every edge, and a cosine schedule, as published."""
+"""SGD with Nesterov momentum and a learning rate for every edge."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
-from torch import nn
-from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch import Tensor, nn
 
 from epgraph.engine import Engine
 from epgraph.errors import EpgraphError
+from epgraph.learning.schedule import learning_rate
 
 
-def make_optimizer(engine: Engine) -> tuple[torch.optim.SGD, CosineAnnealingLR]:
-    """Build the optimiser and the per-epoch schedule that ``training`` describes.
+def make_optimizer(engine: Engine) -> torch.optim.SGD:
+    """Build the optimizer that ``training`` describes; ``set_learning_rates`` sets its rates for an epoch.
 
     A learning rate of 0 freezes the parameter (``requires_grad`` becomes False), as ``frozen`` does, so that neither
     weight decay nor the schedule's floor moves it. A learnt level α has the learning rate of its state's bias, and no
@@ -33,13 +36,54 @@ def make_optimizer(engine: Engine) -> tuple[torch.optim.SGD, CosineAnnealingLR]:
             groups.setdefault((rate, decay), []).append(parameter)
     if not groups:
         raise EpgraphError("nothing to train: no parameter has a learning rate above 0")
-    optimizer = torch.optim.SGD(
-        [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in groups.items()],
+    return torch.optim.SGD(
+        [
+            {"params": params, "lr": rate, "base_rate": rate, "weight_decay": decay}
+            for (rate, decay), params in groups.items()
+        ],
         momentum=training.momentum,
         nesterov=training.nesterov,
         weight_decay=training.weight_decay,
     )
-    return optimizer, CosineAnnealingLR(optimizer, training.epochs, training.min_learning_rate)
+
+
+def set_learning_rates(optimizer: torch.optim.Optimizer, engine: Engine, epoch: int) -> float:
+    """Set every group's learning rate for an epoch, counted from 0, and return the largest."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(group["base_rate"], epoch, engine.architecture.training)
+    return max(float(group["lr"]) for group in optimizer.param_groups)
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer, engine: Engine) -> dict[str, dict[str, Any]]:
+    """State of every parameter by its name: of SGD, its ``momentum_buffer``. Rates and decay are no part of it."""
+    return {name: dict(optimizer.state[p]) for name, p in engine.named_parameters() if p in optimizer.state}
+
+
+def load_optimizer_state(
+    optimizer: torch.optim.Optimizer, engine: Engine, state: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Put back what ``optimizer_state`` returned; parameters that are not trained any more have none.
+
+    Raises
+    ------
+    EpgraphError
+        If it names an unknown parameter, or a value has another shape than its parameter.
+    """
+    parameters = dict(engine.named_parameters())
+    for name, values in state.items():
+        parameter = parameters.get(name)
+        if parameter is None:
+            raise EpgraphError(f"the checkpoint's optimizer knows a parameter '{name}', which the network has not")
+        for key, value in values.items():
+            if isinstance(value, Tensor) and value.shape != parameter.shape:
+                raise EpgraphError(
+                    f"the checkpoint's {key} of '{name}' has shape {tuple(value.shape)}, "
+                    f"expected {tuple(parameter.shape)}"
+                )
+        if parameter.requires_grad:
+            optimizer.state[parameter] = {
+                key: value.to(parameter) if isinstance(value, Tensor) else value for key, value in values.items()
+            }
 
 
 def _parameters(engine: Engine) -> list[tuple[str, nn.Parameter, float | None]]:

@@ -621,6 +621,11 @@ class TrainingSpec(Model):
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
         default=0, description="Seed of initial weights, batches and augmentation.", examples=[0]
     )
+    checkpoint_minutes: PositiveFloat = Field(
+        default=5.0,
+        description="Minutes between checkpoints within an epoch; the end of every epoch has one as well.",
+        examples=[5.0],
+    )
 
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> TrainingSpec:
@@ -721,9 +726,28 @@ class Architecture(Model):
         """Give a diagnostic its position in the file that this came from, if it came from one."""
         return self._document.locate(diagnostic) if self._document else diagnostic
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values that ``Architecture.model_validate`` (and YAML) read back."""
-        return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    def to_dict(self, *, complete: bool = False) -> dict[str, Any]:
+        """Return plain values that ``Architecture.model_validate`` (and YAML) read back.
+
+        Defaults are left out. ``complete`` writes them as well: a later version with other defaults reads the same
+        network. Only what has no value, and by default has none, is left out then.
+        """
+        given: dict[str, Any] = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        if not complete:
+            return given
+        found: dict[str, Any] = _without_nulls(self.model_dump(mode="json", by_alias=True), given)
+        return found
+
+
+def _without_nulls(value: Any, given: Any) -> Any:
+    """Drop the nulls of nested values, save those that are given."""
+    if isinstance(value, dict):
+        given = given if isinstance(given, dict) else {}
+        return {k: _without_nulls(v, given.get(k)) for k, v in value.items() if v is not None or k in given}
+    if isinstance(value, list):
+        beside = given if isinstance(given, list) and len(given) == len(value) else [None] * len(value)
+        return [_without_nulls(v, g) for v, g in zip(value, beside, strict=True)]
+    return value
 
 
 def written(document: Document, at: Location) -> Any:

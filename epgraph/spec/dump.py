@@ -19,7 +19,11 @@ _PLAIN = re.compile(r"[A-Za-z_](?:[A-Za-z0-9_ ./()+²³×-]*[A-Za-z0-9_./()+²³
 
 
 def to_yaml(
-    architecture: Architecture, header: str | Iterable[str] = (), notes: Mapping[Location, str] | None = None
+    architecture: Architecture,
+    header: str | Iterable[str] = (),
+    notes: Mapping[Location, str] | None = None,
+    *,
+    complete: bool = False,
 ) -> str:
     """Write an architecture as YAML that ``load`` reads back as an equal one, numbers to the last digit.
 
@@ -31,8 +35,10 @@ def to_yaml(
         Lines of comment at the top.
     notes
         Comments behind states and edges, by location: ``("states", "h1")``, ``("edges", 3)``.
+    complete
+        Write the defaults as well.
     """
-    data = architecture.to_dict()
+    data = architecture.to_dict(complete=complete)
     if architecture.epgraph > 1:
         data = escaped(data)
     notes = notes or {}

@@ -115,7 +115,7 @@ def engine(**training: Any) -> ep.Engine:
 
 def test_a_level_has_the_rate_of_its_bias_and_no_decay() -> None:
     made = engine(weight_decay=0.1)
-    optimizer, _ = make_optimizer(made)
+    optimizer = make_optimizer(made)
     groups = {id(p): g for g in optimizer.param_groups for p in g["params"]}
     assert len(levels(made)) == 4
     for level in levels(made).values():

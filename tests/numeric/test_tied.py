@@ -117,7 +117,7 @@ def test_training_leaves_frozen_weights_alone() -> None:
     case = Case(with_edges({1: {"frozen": True}, 2: {"tie": "a_b"}, 3: {"tie": "x_a"}}))
     engine = case.engine("coloring")
     before = {name: p.detach().clone() for name, p in engine.named_parameters()}
-    optimizer, _ = make_optimizer(engine)
+    optimizer = make_optimizer(engine)
     plain = torch.optim.SGD(engine.parameters(), lr=0.1, weight_decay=0.1, momentum=0.9)
     for chosen in (optimizer, plain):
         for _ in range(2):

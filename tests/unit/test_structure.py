@@ -30,12 +30,14 @@ ORDER = (
     "emit",
     "engine",
     "data",
+    "runs",
     "learning",
     "cli",
 )
 ALLOWED = {name: set(ORDER[: i + 1]) for i, name in enumerate(ORDER)}
 ALLOWED["draw"] = {*ORDER[: ORDER.index("passes") + 1], "draw"}
 ALLOWED["data"] = {"source", "errors", "files", "data"}
+ALLOWED["runs"] = {*ORDER[: ORDER.index("graph")], "runs"}
 ALLOWED["cli"] |= {"draw"}
 for name in ORDER[ORDER.index("passes") :]:  # what makes networks is for users, and beside what compiles them
     ALLOWED[name] -= {"builder", "topologies"} if name != "cli" else set()
@@ -81,6 +83,7 @@ def test_imports_run_one_way(path: Path) -> None:
         "import epgraph.graph",
         "import epgraph.passes",
         "import epgraph.draw",
+        "import epgraph.runs",
         "import epgraph.cli",
         "import epgraph as ep; ep.build(ep.topologies.unet()); ep.from_networkx(ep.to_networkx(ep.topologies.ring()))",
         "import epgraph as ep; ep.build(ep.load('examples/hopfield_resnet13.yaml'))",
