@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from epgraph.cli.options import (
+    allow_include_option,
     backend_option,
     data_options,
     device_option,
@@ -25,6 +26,7 @@ from epgraph.cli.training import Training
 @click.command()
 @plugin_option
 @file_argument
+@allow_include_option
 @data_options(required=False)
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; left out, runs/NAME-DATA.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Override training.epochs.")

@@ -56,13 +56,14 @@ class Training:
         self.file, self.options, self.given = file, options, given
         self.console = Console()
         self.overrides = list(options["overrides"])
+        self.allowed = options["allow_include"]
         for name, key in (("epochs", "training.epochs"), ("seed", "training.seed"), ("schedule", "dynamics.schedule")):
             if options[name] is not None:
                 self.overrides.append(f"{key}={options[name]}")
 
     def run(self) -> int:
         """Train; return the exit code."""
-        architecture = load(self.file, self.overrides)
+        architecture = load(self.file, self.overrides, self.allowed)
         folder = RunFolder(self._path(architecture))
         if not (self.options["resume"] and folder.has_checkpoint):
             self._check_new(folder)
@@ -104,7 +105,7 @@ class Training:
         """Settings of the network file without what the command line overrides."""
         if self.overrides:
             try:
-                return load(self.file).to_dict(complete=True)
+                return load(self.file, (), self.allowed).to_dict(complete=True)
             except EpgraphError:
                 pass  # it is a network only with the overrides
         return architecture.to_dict(complete=True)

@@ -6,6 +6,7 @@ import gc
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.files import read_bytes
@@ -13,6 +14,9 @@ from epgraph.graph.network import NetworkGraph, examine
 from epgraph.graph.rules import rule_warnings
 from epgraph.spec import Architecture, expand, include, override, parse, raise_for, validate, without_repetitions
 from epgraph.spec.document import MAX_BYTES, Document
+
+RUN_FILE = "architecture.yaml"
+"""File of a run folder that holds its network."""
 
 Folders = Sequence[str | os.PathLike[str]]
 
@@ -23,7 +27,8 @@ def load(source: str | os.PathLike[str], overrides: Sequence[str] = (), allow_in
     Parameters
     ----------
     source
-        A path; or YAML text, recognised by holding a line break or beginning with ``{``.
+        The path of a YAML file, or of a run folder for its ``architecture.yaml``; or YAML text, recognised by holding a
+        line break or beginning with ``{``.
     overrides
         Assignments such as ``"learning.beta=0.2"``, applied before validation.
     allow_include
@@ -96,4 +101,7 @@ def read(source: str | os.PathLike[str]) -> tuple[str | bytes, str]:
         return source, "<text>"
     if str(source) == "-":
         raise EpgraphError("a network is not read from standard input", "save it to a file and give its path", "file")
-    return read_bytes(source, MAX_BYTES, "give the path of a YAML file"), str(source)
+    path = Path(source)
+    if path.is_dir() and (path / RUN_FILE).exists():
+        path = path / RUN_FILE
+    return read_bytes(path, MAX_BYTES, "give the path of a YAML file, or of a run folder"), str(path)

@@ -13,7 +13,7 @@ class Stopped(Exception):  # noqa: N818 - it is no error
     """A training was stopped by a signal, after it had written a checkpoint."""
 
     def __init__(self, number: int, place: str) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name} in {place}")
+        super().__init__(f"stopped by {signal.Signals(number).name} at {place}")
         self.exit_code = 128 + number
 
 

@@ -128,7 +128,7 @@ class Trainer:
                 metrics = self._epoch(log, self._batch_log)
                 self.run.report(metrics)
         except WriteError as error:
-            raise EpgraphError(f"training stopped in {self.place()}: {error}", self.safe()) from None
+            raise EpgraphError(f"training stopped at {self.place()}: {error}", self.safe()) from None
         finally:
             with suppress(WriteError):
                 self._batch_log.flush()
@@ -144,9 +144,9 @@ class Trainer:
 
     def place(self) -> str:
         """How far training has come, in words."""
-        if not self.examples:
-            return f"epoch {self.epoch + 1}" if self.epoch < self.training.epochs else f"epoch {self.epoch}"
-        return f"epoch {self.epoch + 1}, batch {self.batch}"
+        if self.examples:
+            return f"epoch {self.epoch + 1}, batch {self.batch}"
+        return f"the end of epoch {self.epoch}" if self.epoch else "the start"
 
     def safe(self) -> str:
         """What the last checkpoint holds, in words."""
@@ -295,7 +295,7 @@ class Trainer:
             self._batch_log.flush()
         self._write("last.pt")
         self._saved_at = time.monotonic()
-        self._saved_place = self.place() if self.examples else f"the end of epoch {self.epoch}"
+        self._saved_place = self.place()
 
     def _write(self, name: str) -> None:
         save_checkpoint(
