@@ -15,7 +15,7 @@ from epgraph.errors import EpgraphError
 from epgraph.graph import load
 from epgraph.runs import Record, Resumed, RunFolder, locked, resume
 from epgraph.runs.folder import WriteError, replace, slug
-from epgraph.runs.record import Given, finished, invocation
+from epgraph.runs.record import Given, Options, finished, invocation
 from epgraph.runs.resume import refusals
 from epgraph.spec import Architecture, to_yaml
 
@@ -30,9 +30,6 @@ CURVES_SECONDS = 10.0
 
 DRAWING_SECONDS = 10.0
 """How long a finished training waits for the drawing of its network."""
-
-RECORDED = ("data", "data_root", "limit", "dtype", "device", "backend", "threads", "workers", "augment")
-"""Options that a run keeps: one that goes on takes those that are not given again."""
 
 
 class Training:
@@ -111,7 +108,7 @@ class Training:
         return architecture.to_dict(complete=True)
 
     def _chosen(self) -> dict[str, Any]:
-        options = {name: self.options[name] for name in RECORDED}
+        options = {name: self.options[name] for name in Options.model_fields}
         return options | {"data_root": str(options["data_root"].absolute())}
 
     def _merged(self, folder: RunFolder, before: Record, given: Given, now: Architecture) -> Resumed:
@@ -125,7 +122,7 @@ class Training:
             given.settings,
             now.to_dict(complete=True),
             {text.partition("=")[0].strip() for text in self.overrides},
-            {name: chosen[name] for name in RECORDED if name in self.given},
+            {name: chosen[name] for name in Options.model_fields if name in self.given},
         )
 
 
@@ -239,7 +236,7 @@ class _Session:
             return Record(
                 settings=settings,
                 given=self.given,
-                options=self.options,
+                options=Options(**self.options),
                 data=data.facts(),
                 weights_from=None if weights is None else str(weights.absolute()),
                 history=[start],
@@ -248,7 +245,7 @@ class _Session:
             update={
                 "settings": settings,
                 "given": self.given,
-                "options": self.options,
+                "options": Options(**self.options),
                 "finished": False,
                 "history": [*self.before.history, start],
             }

@@ -37,7 +37,7 @@ class LoadedRun:
     epoch: int
 
     def __repr__(self) -> str:
-        name, data = self.engine.architecture.name, self.record.options.get("data")
+        name, data = self.engine.architecture.name, self.record.options.data
         return f"LoadedRun({name!r}, data={data!r}, epoch={self.epoch})"
 
 

@@ -75,11 +75,10 @@ def load_optimizer_state(
         if parameter is None:
             raise EpgraphError(f"the checkpoint's optimizer knows a parameter '{name}', which the network has not")
         for key, value in values.items():
-            if isinstance(value, Tensor) and value.shape != parameter.shape:
-                raise EpgraphError(
-                    f"the checkpoint's {key} of '{name}' has shape {tuple(value.shape)}, "
-                    f"expected {tuple(parameter.shape)}"
-                )
+            if key != "momentum_buffer" or not (
+                value is None or (isinstance(value, Tensor) and value.shape == parameter.shape)
+            ):
+                raise EpgraphError(f"the checkpoint's optimizer has a '{key}' for '{name}' that is none of SGD's")
         if parameter.requires_grad:
             optimizer.state[parameter] = {
                 key: value.to(parameter) if isinstance(value, Tensor) else value for key, value in values.items()

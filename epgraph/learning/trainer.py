@@ -24,6 +24,7 @@ from epgraph.learning.metrics import BatchLog, EpochLog, Mean, Metrics
 from epgraph.learning.optimizer import load_optimizer_state, make_optimizer, optimizer_state, set_learning_rates
 from epgraph.learning.stop import Stopped, StopSignals
 from epgraph.runs.folder import WriteError
+from epgraph.runs.resume import same_network
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Trainer:
             If it is of another data set, or holds what no training leaves.
         """
         if checkpoint["data"] != self.data.name:
-            raise EpgraphError(f"this run was trained on {checkpoint['data']}, not on {self.data.name}")
+            raise EpgraphError(f"the checkpoint was trained on {checkpoint['data']}, not on {self.data.name}")
         _check_progress(checkpoint, self.engine, len(self.data.train))
         load_optimizer_state(self.optimizer, self.engine, checkpoint["optimizer"])
         self.epoch, self.batch, self.examples = (checkpoint[key] for key in ("epoch", "batch", "examples"))
@@ -339,9 +340,12 @@ def _check_progress(checkpoint: Checkpoint, engine: Engine, examples: int) -> No
         generators = False
     finally:
         torch.set_rng_state(before)
+    rows = set() if warm is None else {len(s) for s in warm.values() if s.ndim and s.is_floating_point()}
     sound = {
+        "architecture": same_network(checkpoint["architecture"], engine.architecture.to_dict(complete=True)),
+        "schedule": checkpoint["schedule"] == engine.plan.schedule.name,
         "epoch": checkpoint["epoch"] >= 0,
-        "batch": checkpoint["batch"] >= 0,
+        "batch": checkpoint["batch"] >= 0 and (checkpoint["batch"] == 0) == (checkpoint["examples"] == 0),
         "examples": 0 <= checkpoint["examples"] <= examples,
         "seconds": 0 <= checkpoint["seconds"] < math.inf,
         "sums": all(s.ndim == 0 for s in checkpoint["sums"].values()),
@@ -349,7 +353,9 @@ def _check_progress(checkpoint: Checkpoint, engine: Engine, examples: int) -> No
         "generators": generators,
         "warm": warm is None
         or (
-            warm.keys() == set(graph.free) and all(tuple(s.shape[1:]) == graph.states[n].shape for n, s in warm.items())
+            warm.keys() == set(graph.free)
+            and all(s.is_floating_point() for s in warm.values())
+            and all((*rows, *graph.states[name].shape) == tuple(s.shape) for name, s in warm.items())
         ),
     }
     for name, right in sound.items():

@@ -25,7 +25,8 @@ from epgraph.learning import Run, Trainer, load_checkpoint
 from epgraph.learning.schedule import learning_rate
 from epgraph.runs import RunFolder, locked
 from epgraph.runs.folder import REPLACED
-from tests.unit.test_training import NET, lines, same, stopped_after, train
+from tests.unit.test_training import NET, lines, same, stopped_after
+from tests.unit.test_training import train as pictured_train
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,16 +38,27 @@ def net(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "net.yaml").write_text(NET)
+    assert pictured_train(folder / "net.yaml", folder / "run") == 0
+    return folder / "run"
+
+
 @pytest.fixture
-def out(net: Path, tmp_path: Path) -> Path:
+def out(finished: Path, tmp_path: Path) -> Path:
     """A finished run of two epochs, four batches each."""
-    folder = tmp_path / "run"
-    assert train(net, folder) == 0
-    return folder
+    shutil.copytree(finished, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def train(net: Path, out: Path, *options: str) -> int:
+    return pictured_train(net, out, "--no-pictures", *options)
 
 
 def resumed(net: Path, out: Path, *options: str) -> int:
-    return run(["train", str(net), "--out", str(out), "--resume", *options])
+    return run(["train", str(net), "--out", str(out), "--resume", "--no-pictures", *options])
 
 
 def record(out: Path) -> dict[str, Any]:
@@ -159,11 +171,11 @@ def test_what_is_not_given_again_comes_from_the_run(net: Path, tmp_path: Path) -
 
 
 def test_a_run_goes_on_by_its_folder_alone(net: Path, out: Path) -> None:
-    assert run(["train", str(out), "--resume", "--epochs", "3"]) == 0
+    assert run(["train", str(out), "--resume", "--epochs", "3", "--no-pictures"]) == 0
     assert len(lines(out)) == 3
     text = (out / "architecture.yaml").read_text()
     (out / "architecture.yaml").write_text(text.replace("epochs: 3", "epochs: 4"))
-    assert run(["train", str(out / "architecture.yaml"), "--resume", "--out", str(out)]) == 0
+    assert run(["train", str(out / "architecture.yaml"), "--resume", "--out", str(out), "--no-pictures"]) == 0
     assert record(out)["history"][2]["changed"] == {"training.epochs": [3, 4]}
 
 
@@ -259,8 +271,10 @@ def test_resume_without_a_checkpoint_in_a_folder_of_others(net: Path, tmp_path: 
     assert [p.name for p in (tmp_path / "home").iterdir()] == ["thesis.tex"]
 
 
-@pytest.mark.parametrize("batches", [1, 3, 4, 5, 8])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("batches", "number"),
+    [(1, signal.SIGINT), (3, signal.SIGTERM), (4, signal.SIGHUP), (5, signal.SIGTERM), (8, signal.SIGINT)],
+)
 def test_a_signal_leaves_a_run_that_goes_on_to_the_bit(
     batches: int,
     number: signal.Signals,
@@ -560,7 +574,7 @@ def test_a_picture_that_cannot_be_drawn(name: str, net: Path, out: Path, capsys:
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     path.write_text("x") if name == "tensorboard" else path.mkdir()
     capsys.readouterr()
-    assert resumed(net, out, "--epochs", "4") == 0
+    assert resumed(net, out, "--pictures", "--epochs", "4") == 0
     said = capsys.readouterr().err
     assert said.count("warning: ") == 1
     assert ("TensorBoard is not written any more" if name == "tensorboard" else f"{name} is not drawn") in said
