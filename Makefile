@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test test-slow fuzz lint format schema gallery clean
+.PHONY: setup demo test test-slow fuzz crash lint format schema gallery clean
 
 setup: $(STAMP)
 
@@ -28,6 +28,10 @@ test-slow: setup
 # Files that are broken at random: clean diagnostics or a network, nothing else.
 fuzz: setup
 	$(BIN)/python -m tests.fuzz 10000
+
+# Trainings that are killed at random instants and go on: equal to the bit to one that was never stopped.
+crash: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.crash 50
 
 lint: setup
 	$(BIN)/ruff check .

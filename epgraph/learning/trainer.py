@@ -102,7 +102,8 @@ class Trainer:
         self._seconds = checkpoint["seconds"]
         warm = checkpoint["warm"]
         self._warm = None if warm is None else {name: s.to(self.engine.device) for name, s in warm.items()}
-        self._generators = checkpoint["generators"]
+        # Between two epochs they do not matter: each epoch begins with seeds of its own.
+        self._generators = checkpoint["generators"] if self.examples else None
         self._saved_place = self.place()
 
     def train(self) -> Metrics:

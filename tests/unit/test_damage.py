@@ -15,8 +15,7 @@ import pytest
 import torch
 
 from epgraph.cli import run
-from tests.unit.test_runs import content
-from tests.unit.test_training import NET, train
+from tests.runs import NET, content, train
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import epgraph as ep
 from epgraph.cli import run
 from epgraph.engine.estimators import ESTIMATORS
 from epgraph.learning import load_checkpoint
-from tests.unit.test_training import interrupt_after, lines, same, train
+from tests.runs import lines, same, stopped_after, train
 
 NET = """\
 epgraph: 1
@@ -44,11 +44,14 @@ def net(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("setting", [f"estimator={name}" for name in ESTIMATORS] + ["feedback=untied"])
-def test_every_rule_trains_and_resumes(setting: str, net: Path, tmp_path: Path) -> None:
-    """Cut after one of two epochs and resumed, a run ends where the whole one does, to the bit."""
+def test_every_rule_trains_and_resumes(
+    setting: str, net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut within its second epoch and resumed, a run ends where the whole one does, to the bit."""
     options = (*FEW, "--set", f"learning.{setting}", "--epochs", "2")
     assert train(net, tmp_path / "whole", *options) == 0
-    interrupt_after(net, tmp_path / "cut", 1, *options)
+    with stopped_after(monkeypatch, 4):  # the first batch of the second epoch
+        assert train(net, tmp_path / "cut", *options) == 130
     assert train(net, tmp_path / "cut", *options, "--resume") == 0
     assert same(tmp_path / "whole", tmp_path / "cut")
     assert lines(tmp_path / "whole") == lines(tmp_path / "cut")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import resource
 import shutil
 import signal
@@ -25,8 +26,8 @@ from epgraph.learning import Run, Trainer, load_checkpoint
 from epgraph.learning.schedule import learning_rate
 from epgraph.runs import RunFolder, locked
 from epgraph.runs.folder import REPLACED
-from tests.unit.test_training import NET, lines, same, stopped_after
-from tests.unit.test_training import train as pictured_train
+from tests.runs import NET, assert_same_runs, content, lines, record, same, stopped_after
+from tests.runs import train as pictured_train
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,16 +60,6 @@ def train(net: Path, out: Path, *options: str) -> int:
 
 def resumed(net: Path, out: Path, *options: str) -> int:
     return run(["train", str(net), "--out", str(out), "--resume", "--no-pictures", *options])
-
-
-def record(out: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((out / "run.json").read_text())
-    return found
-
-
-def content(out: Path) -> dict[str, bytes]:
-    files = (p for p in out.rglob("*") if p.is_file() and p.name != ".lock")
-    return {str(p.relative_to(out)): p.read_bytes() for p in files}
 
 
 # What is on record
@@ -133,7 +124,7 @@ def test_a_run_in_python(out: Path) -> None:
     weights = load_checkpoint(out)["model"]
     assert all(torch.equal(value, weights[name]) for name, value in found.engine.state_dict().items())
     assert [row["epoch"] for row in found.metrics] == [1, 2]
-    assert found.record.options["data"] == "digits"
+    assert found.record.options.data == "digits"
     assert found.epoch == 2
     assert repr(found) == "LoadedRun('tiny', data='digits', epoch=2)"
     best = min(found.metrics, key=lambda row: row["test_error"])
@@ -297,21 +288,6 @@ def test_a_signal_leaves_a_run_that_goes_on_to_the_bit(
     assert signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
 
 
-def assert_same_runs(one: Path, two: Path) -> None:
-    """Weights, optimizer, metrics and every batch are equal to the bit."""
-    a, b = (load_checkpoint(folder) for folder in (one, two))
-    for part in ("model", "warm"):
-        assert (a[part] is None) == (b[part] is None)  # type: ignore[literal-required]
-        for name, value in (a[part] or {}).items():  # type: ignore[literal-required]
-            assert torch.equal(value, b[part][name]), name  # type: ignore[literal-required]
-    assert a["optimizer"].keys() == b["optimizer"].keys()
-    for name, values in a["optimizer"].items():
-        assert torch.equal(values["momentum_buffer"], b["optimizer"][name]["momentum_buffer"]), name
-    assert lines(one) == lines(two)
-    assert (one / "batches.jsonl").read_text() == (two / "batches.jsonl").read_text()
-    assert a["best"] == b["best"]
-
-
 def test_hanging_up_is_ignored_where_it_was(net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As under nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -322,14 +298,25 @@ def test_hanging_up_is_ignored_where_it_was(net: Path, tmp_path: Path, monkeypat
         signal.signal(signal.SIGHUP, before)
 
 
-def test_noise_and_augmentation_go_on_to_the_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("batches", [3, 4, 5])
+def test_noise_goes_on_to_the_bit(batches: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net = tmp_path / "noisy.yaml"
     net.write_text(NET.replace("nudged_steps: 5}", "nudged_steps: 5, noise: 0.05}"))
     assert train(net, tmp_path / "whole") == 0
-    with stopped_after(monkeypatch, 3):
+    with stopped_after(monkeypatch, batches):
         assert train(net, tmp_path / "cut") == 130
     assert resumed(net, tmp_path / "cut") == 0
     assert_same_runs(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_noise_goes_on_to_the_bit_between_epochs(tmp_path: Path) -> None:
+    net = tmp_path / "noisy.yaml"
+    net.write_text(NET.replace("nudged_steps: 5}", "nudged_steps: 5, noise: 0.05}"))
+    settings = ("--set", "training.min_learning_rate=0.05")  # the rate does not depend on the number of epochs
+    assert train(net, tmp_path / "whole", *settings) == 0
+    assert train(net, tmp_path / "cut", *settings, "--epochs", "1") == 0
+    assert resumed(net, tmp_path / "cut", "--epochs", "2") == 0
+    assert same(tmp_path / "whole", tmp_path / "cut")
 
 
 class Coins(torch.utils.data.Dataset[Any]):
@@ -652,3 +639,12 @@ def test_a_killed_data_worker(net: Path, tmp_path: Path) -> None:
     checkpoint = load_checkpoint(tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "batches.jsonl").read_text().splitlines()]
     assert (checkpoint["epoch"], checkpoint["batch"]) == (0, len(rows))
+
+
+def test_killed_trainings_go_on_to_the_bit(tmp_path: Path) -> None:
+    """The short form of ``make crash``, in a process of its own: it forks."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.crash", "6"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"6 kills \(seed 0\), [1-6] of them in a training under way; [1-9]", done.stdout)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +14,7 @@ import epgraph as ep
 from epgraph.cli import run
 from epgraph.learning import load_checkpoint, make_optimizer
 from epgraph.learning.optimizer import set_learning_rates
-
-NET = """\
-epgraph: 1
-name: tiny
-input:  {name: x, shape: [1, 8, 8]}
-output: {name: y, classes: 10}
-defaults: {activation: relu1, gain: 1.0}
-states:
-  h1: {channels: 4}
-  h2: {channels: 6}
-edges:
-  - {from: x,  to: h1, conv: {kernel: 3, padding: 1, stride: 2}}
-  - {from: h1, to: h2, conv: {kernel: 3, padding: 1, pool: max}}
-  - {from: h2, to: y,  dense: {}}
-dynamics: {free_steps: 10, nudged_steps: 5}
-learning: {beta: 0.2}
-training: {epochs: 2, batch_size: 50, learning_rate: 0.05}
-"""
+from tests.runs import NET, lines, same, stopped_after, train
 
 
 @pytest.fixture
@@ -42,39 +22,6 @@ def net(tmp_path: Path) -> Path:
     path = tmp_path / "net.yaml"
     path.write_text(NET)
     return path
-
-
-def train(net: Path, out: Path, *options: str) -> int:
-    return run(["train", str(net), "--data", "digits", "--limit", "170", "--out", str(out), *options])
-
-
-def lines(out: Path) -> list[dict[str, Any]]:
-    found = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    for line in found:
-        line.pop("seconds")
-    return found
-
-
-def same(one: Path, two: Path) -> bool:
-    a, b = (load_checkpoint(p)["model"] for p in (one, two))
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
-@contextmanager
-def stopped_after(monkeypatch: pytest.MonkeyPatch, batches: int, number: int = signal.SIGINT) -> Iterator[None]:
-    """Raise a signal in this process while a training is at its batch with that number."""
-    original, seen = ep.Engine.backward, 0
-
-    def backward(*arguments: Any, **options: Any) -> Any:
-        nonlocal seen
-        seen += 1
-        if seen == batches:
-            signal.raise_signal(number)
-        return original(*arguments, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(ep.Engine, "backward", backward)
-        yield
 
 
 def test_a_run_leaves_what_it_promises(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
