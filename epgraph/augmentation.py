@@ -9,19 +9,7 @@ from pydantic_core import PydanticCustomError
 
 
 class Augmentation(BaseModel):
-    """Random changes of training images, always in this order: flip, RandAugment, crop. What is left out is not done.
-
-    Attributes
-    ----------
-    flip
-        Probability with which an image is mirrored left to right.
-    randaugment
-        Number of RandAugment operations on an image.
-    magnitude
-        Strength of these operations, on the scale of RandAugment.
-    crop
-        Pixels by which an image is extended on each side, repeating its edge, before a random crop to its size.
-    """
+    """Random changes of training images, in this order: flip, RandAugment, crop. What is left out is not done."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 

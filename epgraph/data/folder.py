@@ -63,7 +63,7 @@ class Folder:
         # Not in threads: they wait for each other where files are small, and for the disk where they are large.
         for file in progress(chosen, len(chosen), "identify the data"):
             found.update(hashlib.sha256(_naming(self.source, file, self.source.read)).digest())
-        return found.hexdigest(), "all bytes" if step == 1 else f"names and sizes, and the bytes of every {step}th file"
+        return found.hexdigest(), "all bytes" if step == 1 else f"names and sizes, and the bytes of 1 file in {step}"
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,9 @@ class FileImages:
 
         image = read_image(self.source, self.files[index])
         channels, height, width = self.shape
-        image = image.convert("L" if channels == 1 else "RGB")
+        mode = "L" if channels == 1 else "RGB"
+        if image.mode != mode:
+            image = image.convert(mode)
         if image.size != (width, height):
             # PIL filters over the whole area when it shrinks: this is bilinear with antialiasing.
             image = image.resize((width, height), Image.Resampling.BILINEAR)

@@ -77,13 +77,11 @@ def decode(content: bytes) -> Image:
     _refuse_unusual(image, content)
     image.load()
     image = _to_eight_bits(_turned(image))
-    grey = image.mode in ("1", "L", "LA")
+    mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
     if image.has_transparency_data:
         over = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", over.size, (*BACKGROUND, 255)), over)
-    # Not from other modes to grey directly: some can only become RGB.
-    image = image.convert("L") if grey else image.convert("RGB")
-    return image
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _refuse_unusual(image: Image, content: bytes) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import json
 import pickle
 import random
+import re
 import subprocess
 import sys
+import time
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -514,6 +517,87 @@ def test_seeds_decide_the_augmentation(tmp_path: Path) -> None:
     assert torch.equal(batch(data, workers=2, seed=1), batch(data, workers=2, seed=1))
 
 
+# What is recorded
+
+
+def test_facts(tmp_path: Path) -> None:
+    write_mnist(tmp_path, "FashionMNIST")
+    data = load_data("fashion-mnist", shape=(1, 32, 32), classes=10, root=tmp_path, limit=30)
+    facts = data.facts()
+    assert json.loads(json.dumps(facts)) == facts
+    digest = facts.pop("sha256")
+    assert re.fullmatch(r"[0-9a-f]{64}", digest)
+    assert facts == {
+        "name": "fashion-mnist",
+        "sha256_of": "all bytes",
+        "train": 30,
+        "test": 20,
+        "limit": 30,
+        "shape": [1, 32, 32],
+        "classes": list(datasets.FashionMNIST.classes),
+        "mean": [0.2860],
+        "std": [0.3530],
+        "pad": 2,
+        "augment": {"flip": 0.5, "crop": 2},
+    }
+    assert data.sentence() == (
+        "fashion-mnist: 30 training and 20 test examples (limit 30) of shape [1, 32, 32], 10 classes (T-shirt/top, "
+        "Trouser, Pullover and 7 more); 2 zeros on each side; mean 0.286, deviation 0.353; "
+        "augmented by flip 0.5, crop 2"
+    )
+    other = load_data("fashion-mnist", shape=(784,), classes=10, root=tmp_path, augment=False)
+    assert (other.facts()["sha256"], other.facts()["pad"], other.facts()["augment"]) == (digest, 0, {})
+    assert other.sentence() == (
+        "fashion-mnist: 40 training and 20 test examples of shape [784], 10 classes (T-shirt/top, Trouser, Pullover "
+        "and 7 more); mean 0.286, deviation 0.353; not augmented"
+    )
+
+
+def test_facts_of_digits() -> None:
+    data = load_data("digits", shape=(1, 8, 8), classes=10)
+    facts = data.facts()
+    assert (facts["mean"], facts["std"], facts["augment"]) == ([0.0], [1.0], {})
+    assert data.sentence() == (
+        "digits: 1,437 training and 360 test examples of shape [1, 8, 8], 10 classes (0, 1, 2 and 7 more); "
+        "pixels from 0 to 1; not augmented"
+    )
+
+
+def test_the_hash_is_of_images_and_labels(tmp_path: Path) -> None:
+    def digest(root: Path) -> str:
+        return str(load_data("mnist", shape=(784,), classes=10, root=root).facts()["sha256"])
+
+    (tmp_path / "c").mkdir()
+    write_mnist(tmp_path / "a")
+    write_mnist(tmp_path / "b", compressed=False)
+    same = digest(tmp_path / "a")
+    assert same == digest(tmp_path / "b")
+    for file, at in (("train-images-idx3-ubyte", 500), ("t10k-images-idx3-ubyte", -1), ("t10k-labels-idx1-ubyte", -1)):
+        root = tmp_path / file
+        path = write_mnist(root, compressed=False) / file
+        content = bytearray(path.read_bytes())
+        content[at] ^= 1
+        path.write_bytes(content)
+        assert digest(root) != same
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_the_documented_preparation_is_the_real_one(name: str) -> None:
+    recipe = RECIPES[name]
+    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    (row,) = (cells[1:] for cells in rows if cells[0] == f"`{name}`")
+    augment = ", ".join(f"{key} {value:g}" for key, value in recipe.augmentation.facts().items())
+    assert row[1:] == [
+        "×".join(map(str, recipe.shape)),
+        ", ".join("×".join(map(str, shape)) for shape in recipe.shapes),
+        str(recipe.classes),
+        ", ".join(f"{value:.4g}" for value in recipe.mean) or "–",
+        ", ".join(f"{value:.4g}" for value in recipe.std) or "–",
+        augment or "none",
+    ]
+
+
 # The real sets
 
 
@@ -534,3 +618,6 @@ def test_real_mnist(name: str, folder: str, mean: float, std: float) -> None:
     assert pixels.mean() == pytest.approx(mean, abs=1e-4)
     assert pixels.std() == pytest.approx(std, abs=1e-4)
     assert min(Counter(data.test.labels).values()) > 890  # type: ignore[attr-defined]
+    started = time.perf_counter()
+    data.facts()
+    assert time.perf_counter() - started < 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
 import re
@@ -18,6 +19,8 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 
 from epgraph.augmentation import Augmentation
+from epgraph.cli import run
+from epgraph.data import folder as folder_module
 from epgraph.data import load_data
 from epgraph.data import source as source_module
 from epgraph.errors import EpgraphError
@@ -134,6 +137,20 @@ def test_folder_that_is_no_archive(tmp_path: Path) -> None:
         f"{path} is not a zip archive: File is not a zip file; give a directory or a .zip"
     )
 
+
+NET = """\
+epgraph: 2
+input: {name: x, shape: [64]}
+output: {name: y, classes: 10}
+defaults: {activation: relu1, gain: 0.8}
+states: {h1: {shape: [64]}}
+edges:
+  - {from: x, to: h1, dense: {}}
+  - {from: h1, to: y, dense: {}}
+dynamics: {schedule: coloring, free_steps: 20, nudged_steps: 10}
+learning: {estimator: centered, beta: 0.3}
+training: {epochs: 3, batch_size: 32, learning_rate: 0.05, weight_decay: 1e-3, warm_start: false}
+"""
 
 ARRANGE = "arrange the images as train/<class>/*.png and test/<class>/*.png"
 READ = "files are read that end in .png, .jpg, .jpeg, .bmp, .gif, .tif, .tiff, .webp, .ppm, .pgm, .pbm, .pnm"
@@ -374,3 +391,84 @@ def test_zip_and_directory_agree_whoever_reads(tmp_path: Path) -> None:
     x = zipped.train[0][0]
     torch.manual_seed(0)
     assert torch.equal(copy[0][0], x)
+
+
+# What is recorded
+
+
+def test_facts(tmp_path: Path) -> None:
+    files = {f"pictures/{name}": content for name, content in image_files().items()}
+    path = write_zip(tmp_path / "p.zip", files)
+    data = load_data(f"folder:{path}", shape=(1, 12, 8), classes=2, augment=Augmentation(randaugment=1, crop=1))
+    facts = data.facts()
+    assert json.loads(json.dumps(facts)) == facts
+    assert (facts["name"], facts["classes"], facts["mean"], facts["std"]) == (
+        f"folder:{path}",
+        ["a", "b"],
+        [0.5],
+        [0.5],
+    )
+    assert facts["augment"] == {"randaugment": 1, "magnitude": 9, "crop": 1}
+    assert data.sentence() == (
+        f"folder:{path}: 6 training and 4 test examples of shape [1, 12, 8], 2 classes (a, b); images as 12×8 grey; "
+        "mean 0.5, deviation 0.5; augmented by randaugment 1, magnitude 9, crop 1"
+    )
+
+
+def test_the_hash_is_of_names_and_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def digest(path: Path) -> tuple[str, str]:
+        facts = load_data(f"folder:{path}", shape=(3, 8, 8), classes=2, limit=3, check=False).facts()
+        return facts["sha256"], facts["sha256_of"]
+
+    files = image_files()
+    path = write_directory(tmp_path / "one", files)
+    archive = write_zip(tmp_path / "one.zip", {f"inside/{name}": content for name, content in files.items()})
+    for most, what in ((100, "all bytes"), (4, "names and sizes, and the bytes of 1 file in 3")):
+        monkeypatch.setattr(folder_module, "MOST_FILES", most)
+        same = digest(path)
+        assert same[1] == what
+        assert same == digest(archive)
+        changed = dict(files)
+        changed["test/b/2.png"] = changed.pop("test/b/1.png")
+        assert digest(write_directory(tmp_path / f"renamed{most}", changed)) != same
+        changed = {**files, "train/b/1.png": files["train/b/1.png"] + b"x"}
+        assert digest(write_directory(tmp_path / f"longer{most}", changed)) != same
+        # The file that holds the place 4 of 10, from 0, is not among those whose bytes are taken where they are few.
+        last = files["train/b/1.png"]
+        changed = {**files, "train/b/1.png": last[:-1] + bytes([last[-1] ^ 1])}
+        assert (digest(write_directory(tmp_path / f"bit{most}", changed)) == same) == (most == 4)
+
+
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    path = write_directory(tmp_path, image_files("a"))
+    os.rename(path / "train/a", os.fsencode(path) + b"/train/\xff")
+    os.rename(path / "test/a", os.fsencode(path) + b"/test/\xff")
+    data = load_data(f"folder:{path}", shape=(3, 8, 8), classes=1)
+    json.dumps(data.facts(), ensure_ascii=False).encode()
+    data.sentence().encode()
+
+
+# On the command line
+
+
+def test_digits_from_files_reach_what_the_named_set_reaches(tmp_path: Path) -> None:
+    """With seeds 0 to 2 the named set reaches 94.4 %, files 96.4 %, and flipped and cropped files 70.1 %."""
+    named = load_data("digits", shape=(1, 8, 8), classes=10)
+    for part, examples in (("train", named.train), ("test", named.test)):
+        for number in range(len(examples)):
+            x, label = examples[number]
+            folder = tmp_path / "digits" / part / str(label)
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((x[0] * 255).round().byte().numpy()).save(folder / f"{number:04}.png")
+    (tmp_path / "net.yaml").write_text(NET, encoding="utf-8")
+    accuracy = {}
+    for name in ("digits", f"folder:{tmp_path}/digits"):
+        out = tmp_path / name.partition(":")[0]
+        assert (
+            run(["train", str(tmp_path / "net.yaml"), "--data", name, "--out", str(out / "run"), "--threads", "1"]) == 0
+        )
+        last = json.loads((out / "run/metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+        accuracy[name[:6]] = 1 - last["test_error"]
+    # Two deviations of the difference between two shares of 360 examples.
+    assert accuracy["folder"] > accuracy["digits"] - 0.035
+    assert accuracy["digits"] > 0.9
