@@ -48,6 +48,11 @@ class Recipe:
         c, h, w = self.shape
         return (self.shape, (c, h + 2 * self.pad, w + 2 * self.pad)) if self.pad else (self.shape,)
 
+    def normalization(self) -> tuple[list[float], list[float]]:
+        """Return mean and deviation of every channel: 0 and 1 where pixels stay as they are."""
+        channels = self.shape[0]
+        return list(self.mean or (0.0,) * channels), list(self.std or (1.0,) * channels)
+
 
 RECIPES: dict[str, Recipe] = {
     "digits": Recipe((1, 8, 8), 10, bytes=False),

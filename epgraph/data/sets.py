@@ -41,13 +41,14 @@ class Data:
     classes
         Names of the classes; a label is a position in them.
     recipe
-        How an image becomes an example, apart from augmentation.
+        How an image becomes an example, apart from augmentation; None where that is not known.
     augmentation
         Random changes of the training examples.
     limit
         Most examples of each part that were asked for.
     identify
-        Returns a hash of the images and labels as they are stored, and what of them it was taken.
+        Returns a hash of the images and labels as they are stored, and what of them it was taken; None where nothing is
+        known to identify them.
     warnings
         What is doubtful in the data.
     """
@@ -57,31 +58,33 @@ class Data:
     test: Examples
     classes: tuple[str, ...]
     shape: Shape
-    recipe: Recipe
-    augmentation: Augmentation
-    limit: int | None
-    identify: Callable[[], tuple[str, str]]
-    warnings: tuple[Diagnostic, ...]
+    recipe: Recipe | None = None
+    augmentation: Augmentation = NO_AUGMENTATION
+    limit: int | None = None
+    identify: Callable[[], tuple[str, str]] | None = None
+    warnings: tuple[Diagnostic, ...] = ()
 
     @property
     def pad(self) -> int:
         """Zeros on each side of an image."""
-        return 0 if image_shape(self.recipe, self.shape) == self.recipe.shape else self.recipe.pad
+        recipe = self.recipe
+        return 0 if recipe is None or image_shape(recipe, self.shape) == recipe.shape else recipe.pad
 
     def facts(self) -> dict[str, Any]:
         """Return what the examples are and how they were prepared, as plain values for JSON.
 
         ``sha256`` identifies the images and labels of both parts as they are stored, whatever the limit, the shape and
         the augmentation; ``sha256_of`` says what of them it was taken. An example is (pixel − ``mean``) / ``std``, with
-        pixels from 0 to 1 and ``pad`` zeros on each side. This takes as long as reading the stored files does.
+        pixels from 0 to 1 and ``pad`` zeros on each side. What is not known is None. This takes as long as reading the
+        stored files does.
 
         Raises
         ------
         ImageError
             When a file of a folder cannot be read.
         """
-        digest, what = self.identify()
-        channels = self.recipe.shape[0]
+        digest, what = self.identify() if self.identify else (None, None)
+        mean, std = self.recipe.normalization() if self.recipe else (None, None)
         return {
             "name": _unicode(self.name),
             "sha256": digest,
@@ -91,8 +94,8 @@ class Data:
             "limit": self.limit,
             "shape": list(self.shape),
             "classes": [_unicode(name) for name in self.classes],
-            "mean": list(self.recipe.mean or (0.0,) * channels),
-            "std": list(self.recipe.std or (1.0,) * channels),
+            "mean": mean,
+            "std": std,
             "pad": self.pad,
             "augment": self.augmentation.facts(),
         }
@@ -105,15 +108,15 @@ class Data:
             f"{self.name}: {len(self.train):,} training and {len(self.test):,} test examples{limit} "
             f"of shape {list(self.shape)}, {classes}"
         ]
-        if self.name.startswith(FOLDER):
-            channels, height, width = self.recipe.shape
-            parts.append(f"images as {height}×{width} {'grey' if channels == 1 else 'RGB'}")
-        if self.pad:
-            parts.append(f"{self.pad} zeros on each side")
-        if self.recipe.mean:
-            parts.append(f"mean {_numbers(self.recipe.mean)}, deviation {_numbers(self.recipe.std)}")
-        else:
-            parts.append("pixels from 0 to 1")
+        if self.recipe is not None:
+            if self.name.startswith(FOLDER):
+                channels, height, width = self.recipe.shape
+                parts.append(f"images as {height}×{width} {'grey' if channels == 1 else 'RGB'}")
+            if self.pad:
+                parts.append(f"{self.pad} zeros on each side")
+            mean, std = self.recipe.normalization()
+            plain = not self.recipe.mean
+            parts.append("pixels from 0 to 1" if plain else f"mean {_numbers(mean)}, deviation {_numbers(std)}")
         augment = ", ".join(f"{key} {value:g}" for key, value in self.augmentation.facts().items())
         parts.append(f"augmented by {augment}" if augment else "not augmented")
         return one_line("; ".join(parts))

@@ -22,7 +22,7 @@ from PIL import Image
 from torchvision import datasets, transforms
 
 from epgraph.augmentation import Augmentation
-from epgraph.data import DATA_SETS, load_data
+from epgraph.data import DATA_SETS, Data, load_data
 from epgraph.data.examples import balanced
 from epgraph.data.recipes import RECIPES, make_transform
 from tests.pictures import batch, refusal
@@ -560,6 +560,16 @@ def test_facts_of_digits() -> None:
     assert data.sentence() == (
         "digits: 1,437 training and 360 test examples of shape [1, 8, 8], 10 classes (0, 1, 2 and 7 more); "
         "pixels from 0 to 1; not augmented"
+    )
+
+
+def test_facts_of_examples_of_ones_own() -> None:
+    data = load_data("digits", shape=(64,), classes=10)
+    own = Data("mine", data.train, data.test, data.classes, data.shape)
+    facts = own.facts()
+    assert (facts["sha256"], facts["sha256_of"], facts["mean"], facts["std"], facts["train"]) == (*[None] * 4, 1437)
+    assert own.sentence() == (
+        "mine: 1,437 training and 360 test examples of shape [64], 10 classes (0, 1, 2 and 7 more); not augmented"
     )
 
 
