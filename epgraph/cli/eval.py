@@ -44,7 +44,7 @@ def eval_command(
     set_threads(engine, threads)
     architecture = engine.architecture
     try:
-        examples = load_for(architecture, data, data_root, download, limit)
+        examples = load_for(architecture, data, data_root, download, limit, augment=False, check=False)
     except EpgraphError as error:
         # The network is trained: only another data set can mend a misfit.
         raise EpgraphError(

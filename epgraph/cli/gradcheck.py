@@ -167,7 +167,7 @@ def _examples(engine: Engine, data: str | None, root: Path, download: bool, coun
         if architecture.output.classes is None:
             return x, torch.rand((count, *engine.graph.output.shape), generator=generator)
         return x, torch.randint(engine.graph.output.units, (count,), generator=generator)
-    train = load_for(architecture, data, root, download, None, augment=False).train
+    train = load_for(architecture, data, root, download, None, augment=False, check=False).train
     drawn = torch.randperm(len(train), generator=generator)[:count].tolist()
     chosen = [train[i] for i in drawn]
     return torch.stack([x for x, _ in chosen]), torch.tensor([int(y) for _, y in chosen])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from epgraph.cli.say import say
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import SCHEDULES
 from epgraph.registry import run_plugin
@@ -106,9 +107,19 @@ def data_options(*, required: bool = True) -> Callable[[F], F]:
 
 
 def load_for(
-    architecture: Architecture, name: str, root: Path, download: bool, limit: int | None, augment: bool = True
+    architecture: Architecture,
+    name: str,
+    root: Path,
+    download: bool,
+    limit: int | None,
+    augment: bool = True,
+    check: bool = True,
 ) -> Data:
-    """Load a data set for an architecture; where the two do not fit, the message names the line of the file."""
+    """Load a data set for an architecture, augmented as that says; print what is doubtful in it.
+
+    Where the two do not fit, the message names the line of the file. ``augment`` and ``check`` switch off the
+    augmentation and the check of the test images.
+    """
     from epgraph.data import load_data
 
     classes = architecture.output.classes
@@ -120,18 +131,22 @@ def load_for(
             rule="data",
         )
         raise EpgraphError(architecture.locate(misfit))
+    wanted = architecture.training.augment if augment else "none"
     try:
-        return load_data(
+        data = load_data(
             name,
             shape=architecture.input.shape,
             classes=classes,
             root=root,
             download=download,
-            augment=augment,
+            augment=wanted == "published" if isinstance(wanted, str) else wanted,
             limit=limit,
+            check=check,
         )
     except EpgraphError as error:
         raise EpgraphError(architecture.locate(d) if d.at else d for d in error.diagnostics) from None
+    say(data.warnings)
+    return data
 
 
 def pick_device(device: str | None) -> str:

@@ -21,12 +21,13 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class ArrayImages:
-    """8-bit images held in memory, (N, H, W) or (N, H, W, 3), handed out as PIL images."""
+    """Images held in memory, (N, H, W) or (N, H, W, 3); bytes are handed out as PIL images, fractions as arrays."""
 
-    array: np.ndarray[Any, np.dtype[np.uint8]]
+    array: np.ndarray[Any, np.dtype[np.uint8 | np.float32]]
 
-    def __getitem__(self, index: int) -> Image.Image:
-        return Image.fromarray(self.array[index])
+    def __getitem__(self, index: int) -> Any:
+        image = self.array[index]
+        return Image.fromarray(image) if image.dtype == np.uint8 else image
 
 
 class Examples(Dataset[tuple[Tensor, int]]):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -14,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from epgraph.data.idx import find_idx, read_labelled
 from epgraph.data.recipes import RECIPES
-from epgraph.errors import EpgraphError
+from epgraph.errors import Diagnostic, EpgraphError
 
 if TYPE_CHECKING:
-    from epgraph.data.examples import Images
+    from epgraph.data.examples import ArrayImages, Images
 
 DIGITS_HELD_OUT = 360
 START_AGAIN = "remove that folder, then pass --download or put the files there again"
@@ -33,11 +34,32 @@ IDX_FILES = tuple(f"{part}-{kind}" for part in ("train", "t10k") for kind in ("i
 
 @dataclass(frozen=True)
 class Pictures:
-    """Images and labels of both parts of a data set, before any preparation."""
+    """Images and labels of both parts of a data set, before any preparation.
+
+    ``sha256`` returns a hash of them, and of what it was taken; ``warnings`` is what is doubtful in them.
+    """
 
     train: tuple[Images, Sequence[int]]
     test: tuple[Images, Sequence[int]]
     classes: tuple[str, ...]
+    sha256: Callable[[], tuple[str, str]]
+    warnings: tuple[Diagnostic, ...] = ()
+
+
+def _pictures(
+    train: tuple[ArrayImages, Sequence[int]], test: tuple[ArrayImages, Sequence[int]], classes: tuple[str, ...]
+) -> Pictures:
+    def sha256() -> tuple[str, str]:
+        import numpy as np
+
+        found = hashlib.sha256()
+        for images, labels in (train, test):
+            found.update(f"{images.array.shape} {images.array.dtype.str}".encode())
+            for values in (images.array, np.asarray(labels, dtype="<i8")):
+                found.update(np.ascontiguousarray(values).data)
+        return found.hexdigest(), "all bytes"
+
+    return Pictures(train, test, classes, sha256)
 
 
 def read_published(name: str, root: Path, *, download: bool) -> Pictures:
@@ -64,13 +86,15 @@ def _digits() -> Pictures:
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
+    from epgraph.data.examples import ArrayImages
+
     digits = load_digits()
     # Pixels count from 0 to 16.
     images, labels = (digits.images / 16).astype(np.float32), digits.target
     x_train, x_test, y_train, y_test = train_test_split(
         images, labels, test_size=DIGITS_HELD_OUT, stratify=labels, random_state=0
     )
-    return Pictures((x_train, y_train.tolist()), (x_test, y_test.tolist()), _numerals())
+    return _pictures((ArrayImages(x_train), y_train.tolist()), (ArrayImages(x_test), y_test.tolist()), _numerals())
 
 
 def _read_mnist(name: str, root: Path) -> Pictures:
@@ -87,7 +111,7 @@ def _read_mnist(name: str, root: Path) -> Pictures:
             )
         parts.append((ArrayImages(images), labels.tolist()))
     classes = tuple(_torchvision_class(name).classes) if name == "fashion-mnist" else _numerals()
-    return Pictures(parts[0], parts[1], classes)
+    return _pictures(parts[0], parts[1], classes)
 
 
 def _read_cifar(name: str, root: Path) -> Pictures:
@@ -103,7 +127,7 @@ def _read_cifar(name: str, root: Path) -> Pictures:
             f"the files of {name} in {_folder(name, root)} are damaged",
             START_AGAIN,
         ) from error
-    return Pictures(
+    return _pictures(
         (ArrayImages(train.data), train.targets), (ArrayImages(test.data), test.targets), tuple(train.classes)
     )
 

@@ -1,22 +1,19 @@
-"""The published preparation of each data set: geometry, augmentation and normalisation (peers.md §2)."""
+"""The preparation of each data set: geometry, normalization, published augmentation. docs/data.md has the table."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from epgraph.augmentation import NO_AUGMENTATION, Augmentation
 from epgraph.errors import Diagnostic
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Shape = tuple[int, ...]
-Step = tuple[Literal["flip", "randaugment", "crop"], float]
-"""Probability of a flip, number of RandAugment operations, or pixels of edge padding before a crop."""
-
-RANDAUGMENT_MAGNITUDE = 9
 
 
 @dataclass(frozen=True)
@@ -28,19 +25,22 @@ class Recipe:
     shape
         (C, H, W) of the images as stored.
     mean, std
-        Per channel, of pixels in [0, 1]; empty for no normalisation.
+        Per channel, of pixels in [0, 1]; empty for no normalization.
     augmentation
-        Steps on training images, in order.
+        What is published for the training images. There a crop may come before a flip; that has the same distribution.
     pad
         Zeros that may be put around the image: where the input is that much larger, they are.
+    bytes
+        Whether pixels are stored as bytes, and not as fractions.
     """
 
     shape: Shape
     classes: int
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    augmentation: tuple[Step, ...] = ()
+    augmentation: Augmentation = NO_AUGMENTATION
     pad: int = 0
+    bytes: bool = True
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
@@ -48,35 +48,43 @@ class Recipe:
         c, h, w = self.shape
         return (self.shape, (c, h + 2 * self.pad, w + 2 * self.pad)) if self.pad else (self.shape,)
 
+    def normalization(self) -> tuple[list[float], list[float]]:
+        """Return mean and deviation of every channel: 0 and 1 where pixels stay as they are."""
+        channels = self.shape[0]
+        return list(self.mean or (0.0,) * channels), list(self.std or (1.0,) * channels)
+
 
 RECIPES: dict[str, Recipe] = {
-    "digits": Recipe((1, 8, 8), 10),
+    "digits": Recipe((1, 8, 8), 10, bytes=False),
     # No flip: a mirrored digit is another sign.
-    "mnist": Recipe((1, 28, 28), 10, (0.1307,), (0.3081,), (("crop", 2),), pad=2),
-    "fashion-mnist": Recipe((1, 28, 28), 10, (0.2860,), (0.3530,), (("crop", 2), ("flip", 0.5)), pad=2),
+    "mnist": Recipe((1, 28, 28), 10, (0.1307,), (0.3081,), Augmentation(crop=2), pad=2),
+    "fashion-mnist": Recipe((1, 28, 28), 10, (0.2860,), (0.3530,), Augmentation(flip=0.5, crop=2), pad=2),
     "cifar10": Recipe(
         (3, 32, 32),
         10,
         (0.4914, 0.4822, 0.4465),
         # Three times the deviation of the pixels, as in the official code.
         (3 * 0.2023, 3 * 0.1994, 3 * 0.2010),
-        (("flip", 0.5), ("randaugment", 3), ("crop", 4)),
+        Augmentation(flip=0.5, randaugment=3, crop=4),
     ),
     "cifar100": Recipe(
         (3, 32, 32),
         100,
         (0.5071, 0.4867, 0.4408),
         (0.2675, 0.2565, 0.2761),
-        (("flip", 0.5), ("randaugment", 4), ("crop", 4)),
+        Augmentation(flip=0.5, randaugment=4, crop=4),
     ),
 }
 """The recipe of every data set that has a name of its own."""
 
 
 def folder_recipe(shape: Shape, classes: int) -> Recipe:
-    """Return the recipe of a folder of images that are brought to ``shape``, (C, H, W)."""
+    """Return the recipe of a folder of images that are brought to ``shape``, (C, H, W).
+
+    They are not augmented: nobody knows whether a mirrored image of theirs still shows the same.
+    """
     half = (0.5,) * shape[0]
-    return Recipe(shape, classes, half, half, (("flip", 0.5), ("crop", min(shape[1:]) // 8)))
+    return Recipe(shape, classes, half, half)
 
 
 def image_shape(recipe: Recipe, shape: Shape) -> Shape | None:
@@ -110,7 +118,33 @@ def misfits(name: str, recipe: Recipe, shape: Shape, classes: int) -> list[Diagn
     return found
 
 
-def make_transform(recipe: Recipe, shape: Shape, *, augment: bool) -> Callable[[Any], Tensor]:
+def cannot_augment(name: str, recipe: Recipe, augmentation: Augmentation) -> list[Diagnostic]:
+    """Return what keeps the images of a data set from being augmented so."""
+    found = []
+    sides = recipe.shape[1:]
+    if augmentation.crop >= min(sides):
+        found.append(
+            Diagnostic(
+                f"'crop' is {augmentation.crop}, and the images of {name} have {sides[0]}×{sides[1]} pixels: "
+                "nothing of them may be left",
+                f"at most {min(sides) - 1}; common is an eighth of the width",
+                at=("training", "augment", "crop"),
+                rule="data",
+            )
+        )
+    if augmentation.randaugment and not recipe.bytes:
+        found.append(
+            Diagnostic(
+                f"RandAugment works on images of bytes, and the pixels of {name} are fractions",
+                "remove randaugment; flip and crop can be used",
+                at=("training", "augment", "randaugment"),
+                rule="data",
+            )
+        )
+    return found
+
+
+def make_transform(recipe: Recipe, shape: Shape, augmentation: Augmentation) -> Callable[[Any], Tensor]:
     """Return the map from an image of ``recipe.shape`` to a float32 example of ``shape``.
 
     Every random draw comes from torch's global generator. The result can be pickled for worker processes.
@@ -123,14 +157,14 @@ def make_transform(recipe: Recipe, shape: Shape, *, augment: bool) -> Callable[[
     steps: list[Callable[[Any], Any]] = []
     if image != recipe.shape:
         steps.append(transforms.Pad(recipe.pad))
-    for kind, amount in recipe.augmentation if augment else ():
-        if kind == "flip":
-            steps.append(transforms.RandomHorizontalFlip(amount))
-        elif kind == "randaugment":
-            steps.append(transforms.RandAugment(int(amount), RANDAUGMENT_MAGNITUDE))
-        else:
-            steps.append(transforms.RandomCrop(list(image[1:]), padding=int(amount), padding_mode="edge"))
-    steps.append(transforms.ToTensor())
+    if augmentation.flip:
+        steps.append(transforms.RandomHorizontalFlip(augmentation.flip))
+    if augmentation.randaugment:
+        steps.append(transforms.RandAugment(augmentation.randaugment, augmentation.magnitude))
+    if augmentation.crop:
+        steps.append(transforms.RandomCrop(list(image[1:]), padding=augmentation.crop, padding_mode="edge"))
+    # Bytes are changed as they are, which is faster; fractions only as tensors.
+    steps.insert(len(steps) if recipe.bytes else 0, transforms.ToTensor())
     if recipe.mean:
         steps.append(transforms.Normalize(recipe.mean, recipe.std))
     if len(shape) == 1:

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from epgraph.augmentation import NO_AUGMENTATION, Augmentation
 from epgraph.data.folder import FileImages, open_folder
 from epgraph.data.published import Pictures, read_published
-from epgraph.data.recipes import RECIPES, Recipe, Shape, folder_recipe, make_transform, misfits
-from epgraph.errors import Diagnostic, EpgraphError, nearest
+from epgraph.data.recipes import (
+    RECIPES,
+    Recipe,
+    Shape,
+    cannot_augment,
+    folder_recipe,
+    image_shape,
+    make_transform,
+    misfits,
+)
+from epgraph.errors import Diagnostic, EpgraphError, listed, nearest
+from epgraph.source import one_line
 
 if TYPE_CHECKING:
     from epgraph.data.examples import Examples
@@ -22,21 +34,92 @@ DATA_SETS = (*RECIPES, FOLDER + "PATH")
 
 @dataclass(frozen=True)
 class Data:
-    """Training and test examples, each a pair of a float32 tensor of ``shape`` and an integer label."""
+    """Training and test examples, each a pair of a float32 tensor of ``shape`` and an integer label.
+
+    Attributes
+    ----------
+    classes
+        Names of the classes; a label is a position in them.
+    recipe
+        How an image becomes an example, apart from augmentation; None where that is not known.
+    augmentation
+        Random changes of the training examples.
+    limit
+        Most examples of each part that were asked for.
+    identify
+        Returns a hash of the images and labels as they are stored, and what of them it was taken; None where nothing is
+        known to identify them.
+    warnings
+        What is doubtful in the data.
+    """
 
     name: str
     train: Examples
     test: Examples
     classes: tuple[str, ...]
     shape: Shape
+    recipe: Recipe | None = None
+    augmentation: Augmentation = NO_AUGMENTATION
+    limit: int | None = None
+    identify: Callable[[], tuple[str, str]] | None = None
+    warnings: tuple[Diagnostic, ...] = ()
+
+    @property
+    def pad(self) -> int:
+        """Zeros on each side of an image."""
+        recipe = self.recipe
+        return 0 if recipe is None or image_shape(recipe, self.shape) == recipe.shape else recipe.pad
 
     def facts(self) -> dict[str, Any]:
-        """Return what ``run.json`` says of the data."""
-        return {"name": self.name, "train": len(self.train), "test": len(self.test)}
+        """Return what the examples are and how they were prepared, as plain values for JSON.
+
+        ``sha256`` identifies the images and labels of both parts as they are stored, whatever the limit, the shape and
+        the augmentation; ``sha256_of`` says what of them it was taken. An example is (pixel − ``mean``) / ``std``, with
+        pixels from 0 to 1 and ``pad`` zeros on each side. What is not known is None. This takes as long as reading the
+        stored files does.
+
+        Raises
+        ------
+        ImageError
+            When a file of a folder cannot be read.
+        """
+        digest, what = self.identify() if self.identify else (None, None)
+        mean, std = self.recipe.normalization() if self.recipe else (None, None)
+        return {
+            "name": _unicode(self.name),
+            "sha256": digest,
+            "sha256_of": what,
+            "train": len(self.train),
+            "test": len(self.test),
+            "limit": self.limit,
+            "shape": list(self.shape),
+            "classes": [_unicode(name) for name in self.classes],
+            "mean": mean,
+            "std": std,
+            "pad": self.pad,
+            "augment": self.augmentation.facts(),
+        }
 
     def sentence(self) -> str:
-        """Return it in a line."""
-        return self.name
+        """Return what the examples are and how they were prepared, in one line for a person."""
+        limit = f" (limit {self.limit:,})" if self.limit is not None else ""
+        classes = f"{len(self.classes)} classes ({listed(self.classes)})" if len(self.classes) > 1 else "1 class"
+        parts = [
+            f"{self.name}: {len(self.train):,} training and {len(self.test):,} test examples{limit} "
+            f"of shape {list(self.shape)}, {classes}"
+        ]
+        if self.recipe is not None:
+            if self.name.startswith(FOLDER):
+                channels, height, width = self.recipe.shape
+                parts.append(f"images as {height}×{width} {'grey' if channels == 1 else 'RGB'}")
+            if self.pad:
+                parts.append(f"{self.pad} zeros on each side")
+            mean, std = self.recipe.normalization()
+            plain = not self.recipe.mean
+            parts.append("pixels from 0 to 1" if plain else f"mean {_numbers(mean)}, deviation {_numbers(std)}")
+        augment = ", ".join(f"{key} {value:g}" for key, value in self.augmentation.facts().items())
+        parts.append(f"augmented by {augment}" if augment else "not augmented")
+        return one_line("; ".join(parts))
 
 
 def load_data(
@@ -46,10 +129,11 @@ def load_data(
     classes: int,
     root: Path = Path("data"),
     download: bool = False,
-    augment: bool = True,
+    augment: Augmentation | bool = True,
     limit: int | None = None,
+    check: bool = True,
 ) -> Data:
-    """Load a data set for a network, prepared and augmented as in the published results.
+    """Load a data set for a network, prepared as in the published results; ``docs/data.md`` says how.
 
     Augmentation draws from torch's global generator only, so a seeded ``DataLoader`` repeats itself.
 
@@ -66,15 +150,18 @@ def load_data(
     root
         Where the files are, in torchvision's layout. Only a download writes there.
     augment
-        Whether training examples are augmented; test examples never are.
+        Random changes of the training examples: those published for the data set (none for a folder), none, or the
+        ones given. Test examples are never changed.
     limit
         Use this many training examples and at most as many test examples, a fixed choice with even classes.
+    check
+        Whether every test image of a folder is decoded once, to find damaged ones now and not after an epoch.
 
     Raises
     ------
     EpgraphError
-        When the name is unknown, the data set does not fit the network, or its files are missing or damaged.
-        An image of a folder is decoded, and so found to be damaged, when it is first used.
+        When the name is unknown, the data set does not fit the network or the augmentation, or its files are missing
+        or damaged. A training image of a folder is decoded, and so found to be damaged, when it is first used.
     """
     shape, root = tuple(shape), Path(root).expanduser()
     if limit is not None and limit < 1:
@@ -90,15 +177,18 @@ def load_data(
         hint = f"write {FOLDER}{name}" if os.path.exists(name) else nearest(name.lower(), DATA_SETS)
         raise EpgraphError(f"there is no data set '{name[:200]}'", hint)
 
+    if isinstance(augment, bool):
+        augment = recipe.augmentation if augment else NO_AUGMENTATION
+    if problems := cannot_augment(name, recipe, augment):
+        raise EpgraphError(problems)
+
     from epgraph.data.examples import Examples
 
-    return Data(
-        name,
-        Examples(*pictures.train, make_transform(recipe, shape, augment=augment), limit),
-        Examples(*pictures.test, make_transform(recipe, shape, augment=False), limit),
-        pictures.classes,
-        shape,
-    )
+    train = Examples(*pictures.train, make_transform(recipe, shape, augment), limit)
+    test = Examples(*pictures.test, make_transform(recipe, shape, NO_AUGMENTATION), limit)
+    if check and isinstance(test.images, FileImages):
+        test.images.check(test.order)
+    return Data(name, train, test, pictures.classes, shape, recipe, augment, limit, pictures.sha256, pictures.warnings)
 
 
 def _folder(name: str, shape: Shape, classes: int) -> tuple[Recipe, Pictures]:
@@ -124,4 +214,14 @@ def _folder(name: str, shape: Shape, classes: int) -> tuple[Recipe, Pictures]:
     if problems := misfits(name, recipe, shape, classes):
         raise EpgraphError(problems)
     train, test = ((FileImages(folder.source, files, image), labels) for files, labels in (folder.train, folder.test))
-    return recipe, Pictures(train, test, folder.classes)
+    return recipe, Pictures(train, test, folder.classes, folder.sha256, folder.warnings)
+
+
+def _numbers(values: Sequence[float]) -> str:
+    different = values if len(set(values)) > 1 else values[:1]
+    return "/".join(f"{value:.4g}" for value in different)
+
+
+def _unicode(text: str) -> str:
+    """Write bytes of a file name that are no UTF-8 as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -185,7 +185,10 @@ class Trainer:
     def _train_epoch(self, log: BatchLog, started: float) -> Metrics:
         seed = self.training.seed
         order = shuffled(len(self.data.train), seed, self.epoch)[self.examples :]
-        shown = self._bar(Seeded(self.data.train, seed, self.epoch), f"epoch {self.epoch + 1}", order)
+        # Data of one's own may be random without a word.
+        random = self.data.recipe is None or bool(self.data.augmentation.facts())
+        train: Any = Seeded(self.data.train, seed, self.epoch) if random else self.data.train
+        shown = self._bar(train, f"epoch {self.epoch + 1}", order)
         for x, y in self._loaded(shown):
             y = y.to(self.engine.device)
             start = self._warm

@@ -30,6 +30,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError, core_schema
 
 from epgraph.activations import Activation, activation_schema, activation_to_yaml, parse_activation
+from epgraph.augmentation import Augmentation
 from epgraph.costs import COSTS
 from epgraph.edges import KINDS, EdgeKind
 from epgraph.errors import Diagnostic, Location
@@ -590,6 +591,22 @@ class LearningSpec(Model):
     )
 
 
+def _augment(value: object) -> object:
+    # `augment: false` and `augment: null` switch it off, as they do elsewhere.
+    if value is None or value is False:
+        return "none"
+    if value in ("published", "none") or isinstance(value, dict | Augmentation):
+        return value
+    raise PydanticCustomError("literal_error", "{expected}", {"expected": "'published', 'none' or a mapping"})
+
+
+AugmentField = Annotated[
+    Annotated[Literal["published", "none"], Tag("<word>")] | Annotated[Augmentation, Tag("<options>")],
+    Discriminator(lambda value: "<word>" if isinstance(value, str) else "<options>"),
+    BeforeValidator(_augment, json_schema_input_type=Literal["published", "none", False] | Augmentation | None),
+]
+
+
 class TrainingSpec(Model):
     """How the parameters follow the gradient; the defaults are the paper's recipe for CIFAR-10."""
 
@@ -617,6 +634,12 @@ class TrainingSpec(Model):
         default=True,
         description="Start from the states that the previous batch's +β phase left, not from zeros.",
         examples=[False],
+    )
+    augment: AugmentField = Field(
+        default="published",
+        description="Random changes of the training images: those published for the data set (for a folder, none); "
+        "none; or a mapping of flip, randaugment, magnitude and crop, which are done in this order.",
+        examples=["none", {"flip": 0.5, "crop": 4}],
     )
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
         default=0, description="Seed of initial weights, batches and augmentation.", examples=[0]
@@ -784,6 +807,8 @@ def _model_at(at: Location) -> Any:
             continue
         if part == "bias":
             model = BiasSpec
+        elif part == "augment":
+            model = Augmentation
         elif part == "edges":
             model = edge_spec()
         elif part in KINDS:

@@ -1,19 +1,17 @@
-"""Data sets: what they hold, how they are prepared, and every error text."""
+"""Data sets that have a name: what they hold, how they are prepared, and every error text."""
 
 from __future__ import annotations
 
 import gzip
-import io
+import json
 import pickle
 import random
 import re
 import subprocess
 import sys
-import tracemalloc
+import time
 import warnings
-import zipfile
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from urllib.error import URLError
 
@@ -21,33 +19,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
+from epgraph.augmentation import Augmentation
 from epgraph.data import DATA_SETS, Data, load_data
-from epgraph.data import folder as folder_module
 from epgraph.data.examples import balanced
 from epgraph.data.recipes import RECIPES, make_transform
-from epgraph.errors import EpgraphError
+from tests.pictures import batch, refusal
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
-
-
-def refusal(*args: object, **kwargs: object) -> str:
-    """Return the text with which ``load_data`` refuses."""
-    with pytest.raises(EpgraphError) as caught:
-        load_data(*args, **kwargs)  # type: ignore[arg-type]
-    return str(caught.value)
-
-
-def batch(data: Data, workers: int = 0, seed: int = 0) -> torch.Tensor:
-    """Return all augmented training examples in a shuffled order."""
-    torch.manual_seed(seed)
-    loader = DataLoader(data.train, 4, shuffle=True, num_workers=workers, generator=torch.Generator().manual_seed(seed))
-    return torch.cat([x for x, _ in loader])
-
-
-# Making small sets
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -86,53 +66,6 @@ def write_cifar(root: Path, monkeypatch: pytest.MonkeyPatch, classes: int = 10) 
     (folder / make.meta["filename"]).write_bytes(pickle.dumps(names))
     monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda path, md5=None: Path(path).is_file())
     return folder
-
-
-def image_bytes(size: tuple[int, int] = (8, 8), mode: str = "RGB", format: str = "PNG", seed: int = 0) -> bytes:
-    shape = (size[1], size[0], 3) if mode == "RGB" else (size[1], size[0])
-    pixels = np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, format)
-    return out.getvalue()
-
-
-def image_files(classes: str = "ab", train: int = 3, test: int = 2) -> dict[str, bytes]:
-    return {
-        f"{part}/{label}/{i}.png": image_bytes(seed=ord(label) * 10 + i)
-        for part, n in (("train", train), ("test", test))
-        for label in classes
-        for i in range(n)
-    }
-
-
-def write_directory(path: Path, files: dict[str, bytes]) -> Path:
-    for name, content in files.items():
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
-        (path / name).write_bytes(content)
-    return path
-
-
-def write_zip(path: Path, files: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
-
-
-Write = Callable[[dict[str, bytes]], Path]
-
-
-@pytest.fixture(params=["directory", "zip"])
-def write(request: pytest.FixtureRequest, tmp_path: Path) -> Write:
-    """Write files as a directory or as a zip archive, and return its path."""
-    if request.param == "zip":
-        return lambda files: write_zip(tmp_path / "pictures.zip", files)
-
-    def directory(files: dict[str, bytes]) -> Path:
-        (tmp_path / "pictures").mkdir()
-        return write_directory(tmp_path / "pictures", files)
-
-    return directory
 
 
 # Names and fit
@@ -300,29 +233,31 @@ def test_mnist_files(tmp_path: Path, compressed: bool) -> None:
 def test_mnist_as_torchvision_reads_it(tmp_path: Path) -> None:
     write_mnist(tmp_path, compressed=False)
     data = load_data("mnist", shape=(1, 28, 28), classes=10, root=tmp_path, augment=False)
-    theirs = datasets.MNIST(tmp_path, transform=make_transform(RECIPES["mnist"], (1, 28, 28), augment=False))
+    theirs = datasets.MNIST(tmp_path, transform=make_transform(RECIPES["mnist"], (1, 28, 28), Augmentation()))
     for (x, label), (y, target) in zip(data.train, theirs, strict=True):
         assert torch.equal(x, y)
         assert label == target
 
 
 @pytest.mark.parametrize(
-    ("shape", "steps"),
-    [
-        ((1, 28, 28), [transforms.RandomCrop(28, padding=2, padding_mode="edge")]),
-        ((1024,), [transforms.Pad(2), transforms.RandomCrop(32, padding=2, padding_mode="edge")]),
-    ],
+    ("shape", "pad", "size"),
+    [((1, 28, 28), 0, 28), ((1024,), 2, 32)],
 )
 @pytest.mark.parametrize("kind", ["MNIST", "FashionMNIST"])
-def test_mnist_recipe(tmp_path: Path, kind: str, shape: tuple[int, ...], steps: list[object]) -> None:
+def test_mnist_recipe(tmp_path: Path, kind: str, shape: tuple[int, ...], pad: int, size: int) -> None:
     write_mnist(tmp_path, kind, compressed=False)
     theirs = getattr(datasets, kind)(tmp_path)
-    last = [transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))]
-    name = "mnist"
-    if kind == "FashionMNIST":
-        last = [transforms.RandomHorizontalFlip(), last[0], transforms.Normalize((0.2860,), (0.3530,))]
-        name = "fashion-mnist"
-    published = transforms.Compose([*steps, *last])
+    name, mean, std = ("mnist", 0.1307, 0.3081) if kind == "MNIST" else ("fashion-mnist", 0.2860, 0.3530)
+    published = transforms.Compose(
+        [
+            transforms.Pad(pad),
+            # Published after the crop, to which it makes no difference: offsets to both sides are equally likely.
+            *([transforms.RandomHorizontalFlip()] if name == "fashion-mnist" else []),
+            transforms.RandomCrop(size, padding=2, padding_mode="edge"),
+            transforms.ToTensor(),
+            transforms.Normalize((mean,), (std,)),
+        ]
+    )
     data = load_data(name, shape=shape, classes=10, root=tmp_path)
     for i in range(40):
         torch.manual_seed(i)
@@ -550,258 +485,13 @@ def test_download_into_a_file(tmp_path: Path) -> None:
     assert text.startswith(f"mnist cannot be downloaded into {tmp_path}/data: [Errno 17] File exists: ")
 
 
-# Folders
-
-
-@pytest.mark.parametrize("top", ["", "enclosing/"])
-def test_folder(write: Write, top: str) -> None:
-    files = image_files() | {"train/b/.hidden.png": b"", "train/b/notes.txt": b"", ".complete": b""}
-    files |= {"train/b/LAST.JPG": image_bytes(format="JPEG"), "__MACOSX/train/b/._0.png": b""}
-    if top:
-        del files["__MACOSX/train/b/._0.png"]
-    path = write({top + name: content for name, content in files.items()})
-    data = load_data(f"folder:{path}", shape=(3, 8, 8), classes=2, augment=False)
-    assert data.name == f"folder:{path}"
-    assert data.classes == ("a", "b")
-    assert [label for _, label in data.train] == [0, 0, 0, 1, 1, 1, 1]
-    assert [label for _, label in data.test] == [0, 0, 1, 1]
-    stored = transforms.ToTensor()(Image.open(io.BytesIO(files["test/b/1.png"])))
-    x, label = data.test[3]
-    assert label == 1
-    assert x.dtype == torch.float32
-    assert torch.allclose(x, stored * 2 - 1, atol=1e-6)
-
-
-def test_folder_converts_and_resizes(tmp_path: Path) -> None:
-    path = write_directory(tmp_path, image_files() | {"train/a/0.png": image_bytes((40, 20), "RGB")})
-    grey = load_data(f"folder:{path}", shape=(1, 10, 12), classes=2, augment=False)
-    expected = Image.open(path / "train/a/0.png").convert("L")
-    resized = transforms.Resize((10, 12), antialias=True)(expected)
-    assert torch.allclose(grey.train[0][0], transforms.ToTensor()(resized) * 2 - 1, atol=1e-6)
-    assert {x.shape for x, _ in grey.train} == {(1, 10, 12)}
-    assert load_data(f"folder:{path}", shape=(3, 5, 5), classes=2).train[0][0].shape == (3, 5, 5)
-
-
-def test_folder_augments(tmp_path: Path) -> None:
-    files = image_files() | {"train/a/0.png": image_bytes((32, 32))}
-    path = write_directory(tmp_path, files)
-    data = load_data(f"folder:{path}", shape=(3, 32, 32), classes=2)
-    published = transforms.Compose(
-        [
-            transforms.RandomHorizontalFlip(),
-            transforms.RandomCrop(32, padding=4, padding_mode="edge"),
-            transforms.ToTensor(),
-            transforms.Normalize((0.5,) * 3, (0.5,) * 3),
-        ]
-    )
-    for seed in range(8):
-        torch.manual_seed(seed)
-        ours = data.train[0][0]
-        torch.manual_seed(seed)
-        assert torch.equal(ours, published(Image.open(path / "train/a/0.png")))
-    assert torch.equal(data.test[0][0], data.test[0][0])
-
-
-def test_flat_folder_takes_the_size_of_the_first_image(tmp_path: Path) -> None:
-    path = write_directory(tmp_path, image_files() | {"train/a/1.png": image_bytes((40, 20))})
-    data = load_data(f"folder:{path}", shape=(192,), classes=2)
-    assert {x.shape for x, _ in data.train} == {(192,)}
-    assert refusal(f"folder:{path}", shape=(64,), classes=2) == (
-        f"input.shape: folder:{path} has examples of shape [3, 8, 8], but the network's input is [64]; "
-        "write input: {shape: [192]}"
-    )
-
-
-def test_folder_limit(tmp_path: Path) -> None:
-    path = write_directory(tmp_path, image_files(train=20))
-    data = load_data(f"folder:{path}", shape=(3, 8, 8), classes=2, limit=6)
-    assert Counter(label for _, label in data.train) == {0: 3, 1: 3}
-    assert len(data.test) == 4
-
-
-def test_folder_needs_a_path() -> None:
-    text = "'folder:' lacks a path; write folder:PATH, a directory or a .zip"
-    assert refusal("folder:", shape=(3, 8, 8), classes=2) == text
-
-
-def test_folder_that_is_not_there(tmp_path: Path) -> None:
-    path = tmp_path / "nothing"
-    assert refusal(f"folder:{path}", shape=(3, 8, 8), classes=2) == (
-        f"there is no folder or archive {path}; give a directory or a .zip after 'folder:'"
-    )
-
-
-def test_folder_that_is_no_archive(tmp_path: Path) -> None:
-    path = tmp_path / "pictures.tar"
-    path.write_bytes(b"not a zip")
-    assert refusal(f"folder:{path}", shape=(3, 8, 8), classes=2) == (
-        f"{path} is not a zip archive: File is not a zip file; give a directory or a .zip"
-    )
-
-
-ARRANGE = "arrange the images as train/<class>/*.png and test/<class>/*.png"
-
-
-@pytest.mark.parametrize(
-    ("files", "text"),
-    [
-        (image_files(train=0), f"has no folder train/; {ARRANGE}"),
-        (image_files(test=0), f"has no folder test/; {ARRANGE}"),
-        ({"a/0.png": b"", "b/0.png": b""}, f"has no folder train/; {ARRANGE}"),
-        (
-            {"train/0.png": b"", "test/a/0.png": b""},
-            f"has no images in train/<class>/; {ARRANGE} (or .jpg, .jpeg, .bmp, .ppm, .webp)",
-        ),
-        (
-            {"train/a/0.png": b"", "test/a/0.gif": b""},
-            f"has no images in test/<class>/; {ARRANGE} (or .jpg, .jpeg, .bmp, .ppm, .webp)",
-        ),
-        (
-            image_files() | {"train/c/0.gif": b""},
-            "has no images in train/c/; add some, or remove the folder",
-        ),
-        (
-            image_files() | {"test/c/0.png": b""},
-            "has the class 'c' in test/ but not in train/; classes are the folders of train/: a, b",
-        ),
-    ],
-)
-def test_folder_arranged_wrongly(write: Write, files: dict[str, bytes], text: str) -> None:
-    path = write(files)
-    assert refusal(f"folder:{path}", shape=(3, 8, 8), classes=2) == f"{path} {text}"
-
-
-@pytest.mark.parametrize(
-    ("shape", "classes", "text"),
-    [
-        (
-            (3, 8, 8),
-            10,
-            "output.classes: {name} has 2 classes, but the network's output has 10; write output: {{classes: 2}}",
-        ),
-        (
-            (4, 8, 8),
-            2,
-            "input.shape: {name} has examples of shape [1, H, W] (grey) or [3, H, W] (RGB), "
-            "but the network's input is [4, 8, 8]; write input: {{shape: [3, 8, 8]}}",
-        ),
-        (
-            (8, 8),
-            2,
-            "input.shape: {name} has examples of shape [1, H, W] (grey) or [3, H, W] (RGB), "
-            "but the network's input is [8, 8]; write input: {{shape: [1, 8, 8]}}",
-        ),
-    ],
-)
-def test_folder_misfit(tmp_path: Path, shape: tuple[int, ...], classes: int, text: str) -> None:
-    name = f"folder:{write_directory(tmp_path, image_files())}"
-    assert refusal(name, shape=shape, classes=classes) == text.format(name=name)
-
-
-def sixteen_bits() -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(np.full((8, 8), 5000, dtype=np.uint16)).save(out, "PNG")
-    return out.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("content", "reason", "workers"),
-    [
-        (b"no image", "it is no image", 0),
-        # A worker's exception arrives as one that is made from the text of its traceback.
-        (b"no image", "it is no image", 1),
-        (sixteen_bits(), "it has more than 8 bits a channel", 0),
-        (image_bytes((64, 64))[:2000], r"image file is truncated.*", 0),
-    ],
-    ids=["no image", "no image, worker", "16 bits", "cut short"],
-)
-def test_unreadable_image(write: Write, content: bytes, reason: str, workers: int) -> None:
-    path = write(image_files() | {"train/a/1.png": content})
-    data = load_data(f"folder:{path}", shape=(3, 8, 8), classes=2)
-    text = rf"the image {re.escape(str(path))}/train/a/1\.png cannot be read: {reason}; replace or remove it"
-    with pytest.raises(EpgraphError) as caught:
-        list(DataLoader(data.train, 2, num_workers=workers))
-    assert re.fullmatch(text, str(caught.value))
-
-
-def test_image_that_is_gone(tmp_path: Path) -> None:
-    path = write_directory(tmp_path, image_files())
-    data = load_data(f"folder:{path}", shape=(3, 8, 8), classes=2)
-    (path / "train/a/0.png").unlink()
-    with pytest.raises(EpgraphError, match=r"a/0\.png cannot be read: No such file"):
-        data.train[0]
-
-
-def test_too_large_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert folder_module.MAX_BYTES == 64 * 2**20
-    monkeypatch.setattr(folder_module, "MAX_BYTES", 1000)
-    files = image_files() | {"train/b/2.png": image_bytes((200, 200))}
-    path = write_zip(tmp_path / "bomb.zip", files)
-    assert refusal(f"folder:{path}", shape=(3, 8, 8), classes=2) == (
-        f"the image {path}/train/b/2.png cannot be read: it is larger than 64 MiB; replace or remove it"
-    )
-    data = load_data(f"folder:{write_directory(tmp_path / 'd', files)}", shape=(3, 8, 8), classes=2)
-    with pytest.raises(EpgraphError, match=r"2\.png cannot be read: it is larger than 1,000 bytes; replace"):
-        data.train[5]
-
-
-def test_zip_that_lies_about_a_size(tmp_path: Path) -> None:
-    path = tmp_path / "bomb.zip"
-    declared, real = (1000).to_bytes(4, "little"), 200 * 2**20
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in image_files().items():
-            archive.writestr(name, content)
-        archive.writestr("train/b/9.png", bytes(real))
-    path.write_bytes(path.read_bytes().replace(real.to_bytes(4, "little"), declared))
-    data = load_data(f"folder:{path}", shape=(3, 8, 8), classes=2)
-    tracemalloc.start()
-    try:
-        with pytest.raises(EpgraphError, match=r"b/9\.png cannot be read: .*; replace or remove it"):
-            data.train[6]
-        assert tracemalloc.get_traced_memory()[1] < 2.5 * folder_module.MAX_BYTES
-    finally:
-        tracemalloc.stop()
-
-
-def test_zip_compressed_in_an_unusual_way(tmp_path: Path) -> None:
-    path = tmp_path / "p.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_BZIP2) as archive:
-        archive.writestr("train/a/0.png", image_bytes())
-    assert refusal(f"folder:{path}", shape=(3, 8, 8), classes=2) == (
-        f"the image {path}/train/a/0.png cannot be read: it is neither stored nor deflated; replace or remove it"
-    )
-
-
-def test_paths_that_climb_are_passed_over(tmp_path: Path) -> None:
-    climbing = {"../train/a/9.png": b"", "train/../../a/9.png": b"", "/etc/passwd": b""}
-    path = write_zip(tmp_path / "p.zip", image_files() | climbing)
-    data = load_data(f"folder:{path}", shape=(3, 8, 8), classes=2)
-    assert (len(data.train), len(data.test)) == (6, 4)
-    batch(data)
-    assert sorted(tmp_path.iterdir()) == [path]
-
-
 # Determinism
-
-
-def test_zip_and_directory_agree_whoever_reads(tmp_path: Path) -> None:
-    files = image_files()
-    zipped = load_data(f"folder:{write_zip(tmp_path / 'p.zip', files)}", shape=(3, 8, 8), classes=2)
-    plain = load_data(f"folder:{write_directory(tmp_path / 'p', files)}", shape=(3, 8, 8), classes=2)
-    zipped.train[0]  # opens the archive in this process, before the workers are forked
-    for workers in (0, 2):
-        assert torch.equal(batch(zipped, workers), batch(plain, workers))
-    copy = pickle.loads(pickle.dumps(zipped.train))
-    torch.manual_seed(0)
-    x = zipped.train[0][0]
-    torch.manual_seed(0)
-    assert torch.equal(copy[0][0], x)
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name != "digits"])
 def test_only_torch_draws(name: str) -> None:
     recipe = RECIPES[name]
-    transform = make_transform(recipe, recipe.shape, augment=True)
+    transform = make_transform(recipe, recipe.shape, recipe.augmentation)
     pixels = np.random.default_rng(0).integers(0, 256, (*recipe.shape[1:], 3)).astype(np.uint8)
     image = Image.fromarray(pixels if recipe.shape[0] == 3 else pixels[:, :, 0])
 
@@ -827,6 +517,97 @@ def test_seeds_decide_the_augmentation(tmp_path: Path) -> None:
     assert torch.equal(batch(data, workers=2, seed=1), batch(data, workers=2, seed=1))
 
 
+# What is recorded
+
+
+def test_facts(tmp_path: Path) -> None:
+    write_mnist(tmp_path, "FashionMNIST")
+    data = load_data("fashion-mnist", shape=(1, 32, 32), classes=10, root=tmp_path, limit=30)
+    facts = data.facts()
+    assert json.loads(json.dumps(facts)) == facts
+    digest = facts.pop("sha256")
+    assert re.fullmatch(r"[0-9a-f]{64}", digest)
+    assert facts == {
+        "name": "fashion-mnist",
+        "sha256_of": "all bytes",
+        "train": 30,
+        "test": 20,
+        "limit": 30,
+        "shape": [1, 32, 32],
+        "classes": list(datasets.FashionMNIST.classes),
+        "mean": [0.2860],
+        "std": [0.3530],
+        "pad": 2,
+        "augment": {"flip": 0.5, "crop": 2},
+    }
+    assert data.sentence() == (
+        "fashion-mnist: 30 training and 20 test examples (limit 30) of shape [1, 32, 32], 10 classes (T-shirt/top, "
+        "Trouser, Pullover and 7 more); 2 zeros on each side; mean 0.286, deviation 0.353; "
+        "augmented by flip 0.5, crop 2"
+    )
+    other = load_data("fashion-mnist", shape=(784,), classes=10, root=tmp_path, augment=False)
+    assert (other.facts()["sha256"], other.facts()["pad"], other.facts()["augment"]) == (digest, 0, {})
+    assert other.sentence() == (
+        "fashion-mnist: 40 training and 20 test examples of shape [784], 10 classes (T-shirt/top, Trouser, Pullover "
+        "and 7 more); mean 0.286, deviation 0.353; not augmented"
+    )
+
+
+def test_facts_of_digits() -> None:
+    data = load_data("digits", shape=(1, 8, 8), classes=10)
+    facts = data.facts()
+    assert (facts["mean"], facts["std"], facts["augment"]) == ([0.0], [1.0], {})
+    assert data.sentence() == (
+        "digits: 1,437 training and 360 test examples of shape [1, 8, 8], 10 classes (0, 1, 2 and 7 more); "
+        "pixels from 0 to 1; not augmented"
+    )
+
+
+def test_facts_of_examples_of_ones_own() -> None:
+    data = load_data("digits", shape=(64,), classes=10)
+    own = Data("mine", data.train, data.test, data.classes, data.shape)
+    facts = own.facts()
+    assert (facts["sha256"], facts["sha256_of"], facts["mean"], facts["std"], facts["train"]) == (*[None] * 4, 1437)
+    assert own.sentence() == (
+        "mine: 1,437 training and 360 test examples of shape [64], 10 classes (0, 1, 2 and 7 more); not augmented"
+    )
+
+
+def test_the_hash_is_of_images_and_labels(tmp_path: Path) -> None:
+    def digest(root: Path) -> str:
+        return str(load_data("mnist", shape=(784,), classes=10, root=root).facts()["sha256"])
+
+    (tmp_path / "c").mkdir()
+    write_mnist(tmp_path / "a")
+    write_mnist(tmp_path / "b", compressed=False)
+    same = digest(tmp_path / "a")
+    assert same == digest(tmp_path / "b")
+    for file, at in (("train-images-idx3-ubyte", 500), ("t10k-images-idx3-ubyte", -1), ("t10k-labels-idx1-ubyte", -1)):
+        root = tmp_path / file
+        path = write_mnist(root, compressed=False) / file
+        content = bytearray(path.read_bytes())
+        content[at] ^= 1
+        path.write_bytes(content)
+        assert digest(root) != same
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_the_documented_preparation_is_the_real_one(name: str) -> None:
+    recipe = RECIPES[name]
+    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    (row,) = (cells[1:] for cells in rows if cells[0] == f"`{name}`")
+    augment = ", ".join(f"{key} {value:g}" for key, value in recipe.augmentation.facts().items())
+    assert row[1:] == [
+        "×".join(map(str, recipe.shape)),
+        ", ".join("×".join(map(str, shape)) for shape in recipe.shapes),
+        str(recipe.classes),
+        ", ".join(f"{value:.4g}" for value in recipe.mean) or "–",
+        ", ".join(f"{value:.4g}" for value in recipe.std) or "–",
+        augment or "none",
+    ]
+
+
 # The real sets
 
 
@@ -847,3 +628,6 @@ def test_real_mnist(name: str, folder: str, mean: float, std: float) -> None:
     assert pixels.mean() == pytest.approx(mean, abs=1e-4)
     assert pixels.std() == pytest.approx(std, abs=1e-4)
     assert min(Counter(data.test.labels).values()) > 890  # type: ignore[attr-defined]
+    started = time.perf_counter()
+    data.facts()
+    assert time.perf_counter() - started < 1

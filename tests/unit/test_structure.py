@@ -19,6 +19,7 @@ ORDER = (
     "files",
     "activations",
     "costs",
+    "augmentation",
     "edges",
     "spec",
     "registry",
@@ -36,7 +37,7 @@ ORDER = (
 )
 ALLOWED = {name: set(ORDER[: i + 1]) for i, name in enumerate(ORDER)}
 ALLOWED["draw"] = {*ORDER[: ORDER.index("passes") + 1], "draw"}
-ALLOWED["data"] = {"source", "errors", "files", "data"}
+ALLOWED["data"] = {"source", "errors", "files", "augmentation", "data"}
 ALLOWED["runs"] = {*ORDER[: ORDER.index("graph")], "runs"}
 ALLOWED["cli"] |= {"draw"}
 for name in ORDER[ORDER.index("passes") :]:  # what makes networks is for users, and beside what compiles them
