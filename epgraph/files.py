@@ -26,6 +26,14 @@ _PIECE = 2**20
 _SAVE_FIRST = "save what comes from a pipe or a device to a file first"
 
 
+class FileError(EpgraphError):
+    """A file that cannot be read; ``reason`` says why without naming it."""
+
+    def __init__(self, problem: Diagnostic, reason: str) -> None:
+        super().__init__(problem)
+        self.reason = reason
+
+
 def read_bytes(path: str | os.PathLike[str], limit: int, hint: str = "", rule: str = "file") -> bytes:
     """Return the content of a regular file, or of one that a link leads to.
 
@@ -40,7 +48,7 @@ def read_bytes(path: str | os.PathLike[str], limit: int, hint: str = "", rule: s
 
     Raises
     ------
-    EpgraphError
+    FileError
         If the file cannot be opened or read, is no regular file, or is larger than ``limit``.
     """
     content = bytearray()
@@ -74,7 +82,7 @@ def open_regular(path: str | os.PathLike[str], hint: str = "", rule: str = "file
 
 
 def regular_file(path: str | os.PathLike[str], hint: str = "", rule: str = "file") -> None:
-    """Raise EpgraphError, as ``read_bytes`` does, where there is no regular file; nothing is opened."""
+    """Raise FileError, as ``read_bytes`` does, where there is no regular file; nothing is opened."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as error:
@@ -99,8 +107,8 @@ def _reason(error: OSError | ValueError) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def _unreadable(path: str | os.PathLike[str], reason: str, hint: str, rule: str) -> EpgraphError:
-    return EpgraphError(Diagnostic(f"{_shortened(path)}: cannot be read: {reason}", hint, rule=rule))
+def _unreadable(path: str | os.PathLike[str], reason: str, hint: str, rule: str) -> FileError:
+    return FileError(Diagnostic(f"{_shortened(path)}: cannot be read: {reason}", hint, rule=rule), reason)
 
 
 def _shortened(path: str | os.PathLike[str]) -> str:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import re
-import runpy
+import sys
 import traceback
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 
 from epgraph.activations import NAMED, Activation
 from epgraph.activations.language import FAMILIES
 from epgraph.costs import COSTS, Cost
 from epgraph.edges import KINDS, EdgeKind
 from epgraph.errors import Diagnostic, EpgraphError, nearest
+from epgraph.files import read_bytes
 from epgraph.spec.architecture import NAME_PATTERN, EdgeBase
 
 GROUP = "epgraph.plugins"
 """Entry points of installed packages that the command line loads."""
+
+MAX_BYTES = 8 * 2**20
+"""What the file of a plugin may have at most."""
 
 _NAME = re.compile(NAME_PATTERN)
 _RESERVED = re.compile(r"relu[0-9.]*")
@@ -116,9 +120,15 @@ def run_plugin(path: Path) -> None:
     EpgraphError
         If it cannot be read, or fails.
     """
+    hint = "it is Python that calls epgraph.register_kind, register_activation or register_cost"
+    text = read_bytes(path, MAX_BYTES, hint, "plugin")
+    # The name tells what is registered by the same file again from what another file registers.
+    module = ModuleType(f"{_PLUGIN}{path.resolve()}")
+    module.__file__ = str(path)
+    # pydantic and dataclasses look there for what annotations name.
+    sys.modules[module.__name__] = module
     try:
-        # The name tells what is registered by the same file again from what another file registers.
-        runpy.run_path(str(path), run_name=f"{_PLUGIN}{path.resolve()}")
+        exec(compile(text, str(path), "exec"), vars(module))
     except EpgraphError:
         raise
     except Exception as error:  # it is the user's own code
@@ -129,7 +139,7 @@ def run_plugin(path: Path) -> None:
         where = f", in line {lines[-1]}" if lines else ""
         raise EpgraphError(
             f"plugin {path} cannot be run: {reason}{where}",
-            "it is Python that calls epgraph.register_kind, register_activation or register_cost",
+            hint,
             "plugin",
         ) from error
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from epgraph.cli.options import file_argument, plugin_option, schedule_option, set_option
+from epgraph.cli.options import allow_include_option, file_argument, plugin_option, schedule_option, set_option
 from epgraph.cli.say import say
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import NetworkGraph, doubts, no_collection, survey
@@ -44,11 +44,19 @@ class _Command(click.Command):
 @click.command(cls=_Command)
 @plugin_option
 @file_argument
+@allow_include_option
 @schedule_option
 @set_option
 @click.option("--verify", "verified", is_flag=True, help="Check that every edge kind of the file is what it says.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def check(file: Path, schedule: str | None, overrides: tuple[str, ...], verified: bool, as_json: bool) -> int:
+def check(
+    file: Path,
+    allow_include: tuple[Path, ...],
+    schedule: str | None,
+    overrides: tuple[str, ...],
+    verified: bool,
+    as_json: bool,
+) -> int:
     """Check a network and print its states, edges, schedule, cost, and what is guaranteed for it and why.
 
     Mistakes are printed as file:line:column, all at once, and the exit code is 1.
@@ -60,7 +68,7 @@ def check(file: Path, schedule: str | None, overrides: tuple[str, ...], verified
       epgraph check net.yaml --plugin my_kinds.py --verify
     """
     with no_collection():
-        found, diagnostics = _examine(file, schedule, overrides, verified)
+        found, diagnostics = _examine(file, allow_include, schedule, overrides, verified)
         if as_json:
             click.echo(_json(diagnostics, found))
         else:
@@ -71,13 +79,13 @@ def check(file: Path, schedule: str | None, overrides: tuple[str, ...], verified
 
 
 def _examine(
-    file: Path, schedule: str | None, overrides: tuple[str, ...], verified: bool
+    file: Path, allow_include: tuple[Path, ...], schedule: str | None, overrides: tuple[str, ...], verified: bool
 ) -> tuple[dict[str, Any] | None, list[Diagnostic]]:
     """Return the report, None where there are errors, and all diagnostics in the order of the file."""
     diagnostics: list[Diagnostic] = []
     found = None
     try:
-        graph, architecture, diagnostics = survey(file, overrides)
+        graph, architecture, diagnostics = survey(file, overrides, allow_include)
         raise_for(diagnostics)
         assert graph is not None
         assert architecture is not None

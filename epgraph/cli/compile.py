@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from epgraph.cli.options import (
+    allow_include_option,
     backend_option,
     device_option,
     dtype_option,
@@ -23,6 +24,7 @@ from epgraph.graph import load
 @click.command(name="compile")
 @plugin_option
 @file_argument
+@allow_include_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; left out, print it.")
 @backend_option
 @schedule_option
@@ -31,6 +33,7 @@ from epgraph.graph import load
 @dtype_option
 def compile_command(
     file: Path,
+    allow_include: tuple[Path, ...],
     output: Path | None,
     backend: str,
     schedule: str | None,
@@ -48,7 +51,7 @@ def compile_command(
       epgraph compile examples/digits.yaml -o engine.py
       epgraph compile examples/vgg5.yaml -o engine.py --backend onednn --device cpu
     """
-    architecture = load(file, overrides)
+    architecture = load(file, overrides, allow_include)
 
     import torch
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from epgraph.cli.options import file_argument, plugin_option, set_option
+from epgraph.cli.options import allow_include_option, file_argument, plugin_option, set_option
 from epgraph.cli.output import write_out
 from epgraph.graph import inspect
 from epgraph.spec import origins, raise_for, to_yaml
@@ -16,10 +16,13 @@ from epgraph.spec import origins, raise_for, to_yaml
 @click.command()
 @plugin_option
 @file_argument
+@allow_include_option
 @set_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; left out, print it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: the architecture and the origins.")
-def expand(file: Path, overrides: tuple[str, ...], output: Path | None, as_json: bool) -> None:
+def expand(
+    file: Path, allow_include: tuple[Path, ...], overrides: tuple[str, ...], output: Path | None, as_json: bool
+) -> None:
     """Write out blocks, parameters, groups and patterns: one state and one edge a line, and where each comes from.
 
     What is written loads as the same network.
@@ -29,7 +32,7 @@ def expand(file: Path, overrides: tuple[str, ...], output: Path | None, as_json:
       epgraph expand examples/hopfield_resnet13.yaml
       epgraph expand examples/hopfield_resnet13.yaml -o flat.yaml
     """
-    architecture, diagnostics = inspect(file, overrides)
+    architecture, diagnostics = inspect(file, overrides, allow_include)
     raise_for(diagnostics)
     assert architecture is not None
     notes = origins(architecture)

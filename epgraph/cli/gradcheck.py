@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from epgraph.cli.options import (
+    allow_include_option,
     data_option,
     data_root_option,
     device_option,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 @click.command()
 @plugin_option
 @file_argument
+@allow_include_option
 @data_option(required=False, more="; left out, noise in [0, 1], and random labels or targets")
 @data_root_option
 @download_option
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def gradcheck(
     file: Path,
+    allow_include: tuple[Path, ...],
     data: str | None,
     data_root: Path,
     download: bool,
@@ -82,7 +85,7 @@ def gradcheck(
       epgraph gradcheck examples/digits.yaml --data digits -o gradcheck.png
       epgraph gradcheck examples/digits.yaml --data digits --checkpoint runs/demo
     """
-    architecture = load(file, overrides)
+    architecture = load(file, overrides, allow_include)
     if output is not None:
         from epgraph.draw.curves import FORMATS
         from epgraph.draw.write import suffix

@@ -26,6 +26,13 @@ set_option = click.option(
     metavar="KEY=VALUE",
     help="Override a value, e.g. --set learning.beta=0.2.",
 )
+allow_include_option = click.option(
+    "--allow-include",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Let FILE include files of this folder too, besides those of its own folder; may be repeated.",
+)
 schedule_option = click.option("--schedule", type=click.Choice(list(SCHEDULES)), help="Override dynamics.schedule.")
 
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from epgraph.cli.options import file_argument, plugin_option, schedule_option, set_option
+from epgraph.cli.options import allow_include_option, file_argument, plugin_option, schedule_option, set_option
 from epgraph.graph import load
 
 
 @click.command()
 @plugin_option
 @file_argument
+@allow_include_option
 @click.option(
     "-o",
     "--output",
@@ -22,7 +23,9 @@ from epgraph.graph import load
 )
 @schedule_option
 @set_option
-def render(file: Path, output: Path, schedule: str | None, overrides: tuple[str, ...]) -> None:
+def render(
+    file: Path, allow_include: tuple[Path, ...], output: Path, schedule: str | None, overrides: tuple[str, ...]
+) -> None:
     """Draw a network: states by colour class, edges by kind.
 
     \b
@@ -31,4 +34,4 @@ def render(file: Path, output: Path, schedule: str | None, overrides: tuple[str,
     """
     from epgraph.draw import render as draw
 
-    click.echo(draw(load(file, overrides), output, schedule))
+    click.echo(draw(load(file, overrides, allow_include), output, schedule))

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from epgraph.cli.options import (
+    allow_include_option,
     device_option,
     dtype_option,
     file_argument,
@@ -25,6 +26,7 @@ from epgraph.graph import load
 @click.command()
 @plugin_option
 @file_argument
+@allow_include_option
 @click.option("--batch", type=click.IntRange(min=1), help="Examples in a batch; left out, training.batch_size.")
 @click.option("--backend", "backends", multiple=True, metavar="NAME", help="Measure only this one; may be repeated.")
 @schedule_option
@@ -35,6 +37,7 @@ from epgraph.graph import load
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def tune(
     file: Path,
+    allow_include: tuple[Path, ...],
     batch: int | None,
     backends: tuple[str, ...],
     schedule: str | None,
@@ -54,7 +57,7 @@ def tune(
       epgraph tune examples/vgg5.yaml --batch 64
       epgraph tune examples/vgg5.yaml --backend onednn --backend channels_last
     """
-    architecture = load(file, overrides)
+    architecture = load(file, overrides, allow_include)
 
     import torch
 

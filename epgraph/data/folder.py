@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from epgraph.errors import EpgraphError
+from epgraph.files import FileError, open_regular, read_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -81,10 +82,7 @@ class DirectorySource:
 
     def read(self, file: str) -> bytes:
         """Return the content of a listed file."""
-        path = self.path / file
-        if path.stat().st_size > MAX_BYTES:
-            raise ValueError(TOO_LARGE)
-        return path.read_bytes()
+        return read_bytes(self.path / file, MAX_BYTES)
 
 
 class ZipSource:
@@ -103,7 +101,7 @@ class ZipSource:
             When it is no archive, or an image in it is too large or compressed in an unusual way.
         """
         try:
-            with zipfile.ZipFile(self.path) as archive:
+            with open_regular(self.path, "give a directory or a .zip") as opened, zipfile.ZipFile(opened) as archive:
                 members = archive.infolist()
         # ValueError is how a name in no known encoding shows.
         except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
@@ -142,7 +140,7 @@ class ZipSource:
         """Return the content of a listed file."""
         # A handle inherited by fork shares its position with the parent's.
         if self._opened is None or self._opened[0] != os.getpid():
-            self._opened = (os.getpid(), zipfile.ZipFile(self.path))
+            self._opened = (os.getpid(), zipfile.ZipFile(open_regular(self.path)))
         # ZipFile.read would decompress everything before it looks at the declared size.
         with self._opened[1].open(file) as member:
             return member.read(MAX_BYTES)
@@ -245,7 +243,11 @@ def decode(source: Source, file: str) -> Image:
         image.load()
     # Decoders meet damaged bytes with all sorts of exceptions, and each means that this file is at fault.
     except Exception as error:
-        reason = "it is no image" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
+        reason = str(error) or type(error).__name__
+        if isinstance(error, UnidentifiedImageError):
+            reason = "it is no image"
+        elif isinstance(error, FileError):
+            reason = error.reason
         raise _unreadable(source, file, reason) from error
     return image
 

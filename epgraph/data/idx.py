@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from epgraph.errors import EpgraphError
+from epgraph.files import FileError, open_regular
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +37,7 @@ def read_idx(path: Path, dimensions: int) -> Bytes:
     import numpy as np
 
     try:
-        with _open(path) as file:
+        with open_regular(path) as raw, _unpacked(raw, path) as file:
             # Two zero bytes, the type, the number of dimensions, then each dimension as a big-endian int32.
             magic = file.read(4)
             if magic != bytes([0, 0, UNSIGNED_BYTE, dimensions]):
@@ -48,6 +49,8 @@ def read_idx(path: Path, dimensions: int) -> Bytes:
             content = file.read(prod(shape))
         if len(header) < 4 * dimensions or len(content) < prod(shape):
             raise ValueError("it is cut short")
+    except FileError as error:
+        raise _unreadable(path, error.reason) from None
     # gzip reports damage by any of the first three.
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise _unreadable(path, str(error)) from error
@@ -70,8 +73,8 @@ def read_labelled(folder: Path, part: str, classes: int) -> tuple[Bytes, Bytes]:
     return images, labels
 
 
-def _open(path: Path) -> IO[bytes]:
-    return cast("IO[bytes]", gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+def _unpacked(file: IO[bytes], path: Path) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.open(file, "rb")) if path.suffix == ".gz" else file
 
 
 def _unreadable(path: Path, reason: str) -> EpgraphError:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from epgraph.draw.write import suffix, write
 from epgraph.errors import EpgraphError
+from epgraph.files import read_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,6 +76,13 @@ PANELS = (
 )
 
 
+MAX_BYTES = 2**28
+"""What a metrics file may have at most: half a million epochs."""
+
+LATEST = 1e9
+"""Epochs from here on are no numbers of epochs."""
+
+
 def curves(metrics: str | os.PathLike[str], path: str | os.PathLike[str]) -> Path:
     """Plot a run: loss, error and residual, train and test, against epochs.
 
@@ -122,20 +130,16 @@ def read_metrics(path: Path) -> dict[int, dict[str, Any]]:
     EpgraphError
         Where the file cannot be read.
     """
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise EpgraphError(f"{path}: cannot be read: {reason}", "give the metrics.jsonl of a run") from None
+    text = read_bytes(path, MAX_BYTES, "give the metrics.jsonl of a run").decode(errors="replace")
     records: dict[int, dict[str, Any]] = {}
     for line in text.splitlines():
         # A run killed while it writes leaves half a line, which is mid-file once the run is resumed.
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         epoch = _number(record.get("epoch")) if isinstance(record, dict) else math.nan
-        if math.isfinite(epoch):
+        if abs(epoch) < LATEST:
             records[int(epoch)] = record
     return dict(sorted(records.items()))
 
@@ -185,4 +189,7 @@ def _draw(axes: Axes, panel: Panel, epochs: dict[int, dict[str, Any]]) -> None:
 
 def _number(value: object) -> float:
     """Return a number, or NaN, which leaves a gap, for anything else."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    try:
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # an integer of hundreds of digits
+        return math.nan

@@ -12,8 +12,13 @@ from typing import Any
 import torch
 
 from epgraph.emit.backend import BACKENDS
+from epgraph.errors import EpgraphError
+from epgraph.files import read_bytes
 from epgraph.passes import Plan
 from epgraph.version import __version__
+
+MAX_BYTES = 2**20
+"""What a record may have at most; it takes a few thousand bytes."""
 
 
 def folder() -> Path:
@@ -51,14 +56,24 @@ def circumstances(plan: Plan, device: torch.device, dtype: torch.dtype) -> dict[
 
 
 def recorded(plan: Plan, device: torch.device, dtype: torch.dtype) -> str | None:
-    """Name of the backend that was measured to be the fastest; None where nothing, or nothing usable, is on record."""
+    """Name of the backend that was measured to be the fastest; None where nothing, or nothing usable, is on record.
+
+    Raises
+    ------
+    EpgraphError
+        If there is a record that cannot be read.
+    """
     path = _path(circumstances(plan, device, dtype))
+    if not os.path.lexists(path):
+        return None
+    hint = "delete it; 'epgraph tune' makes a new one"
+    content = read_bytes(path, MAX_BYTES, hint)
     try:
-        name = str(json.loads(path.read_text(encoding="utf-8"))["backend"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # a damaged record is measured again, not a reason to stop
-    usable = name in BACKENDS and not BACKENDS[name].unusable(plan, device, dtype)
-    return name if usable else None
+        backend = BACKENDS[json.loads(content)["backend"]]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        # Going on would run another backend than the one that was chosen, and nobody would know.
+        raise EpgraphError(f"{path}: the record of 'epgraph tune' is damaged", hint, "file") from None
+    return None if backend.unusable(plan, device, dtype) else backend.name
 
 
 def record(plan: Plan, device: torch.device, dtype: torch.dtype, backend: str, measured: dict[str, Any]) -> Path:

@@ -6,16 +6,18 @@ import gc
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from epgraph.errors import Diagnostic, EpgraphError
+from epgraph.files import read_bytes
 from epgraph.graph.network import NetworkGraph, examine
 from epgraph.graph.rules import rule_warnings
 from epgraph.spec import Architecture, expand, include, override, parse, raise_for, validate, without_repetitions
 from epgraph.spec.document import MAX_BYTES, Document
 
+Folders = Sequence[str | os.PathLike[str]]
 
-def load(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Architecture:
+
+def load(source: str | os.PathLike[str], overrides: Sequence[str] = (), allow_include: Folders = ()) -> Architecture:
     """Load an architecture from a YAML file, or from YAML text, and check it completely.
 
     Parameters
@@ -24,35 +26,38 @@ def load(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Archi
         A path; or YAML text, recognised by holding a line break or beginning with ``{``.
     overrides
         Assignments such as ``"learning.beta=0.2"``, applied before validation.
+    allow_include
+        Folders whose files may be included, besides the folder of the file (of text: the current folder). Links are
+        followed first.
 
     Raises
     ------
     EpgraphError
         With every mistake in the file: syntax, unknown keys, types, ends of edges, shapes, reachability.
     """
-    architecture, diagnostics = inspect(source, overrides)
+    architecture, diagnostics = inspect(source, overrides, allow_include)
     raise_for(diagnostics)
     assert architecture is not None
     return architecture
 
 
 def inspect(
-    source: str | os.PathLike[str], overrides: Sequence[str] = ()
+    source: str | os.PathLike[str], overrides: Sequence[str] = (), allow_include: Folders = ()
 ) -> tuple[Architecture | None, list[Diagnostic]]:
     """Like ``load``, but return the diagnostics, warnings included, instead of raising them.
 
     A file that is no YAML at all still raises, since nothing else can be said about it.
     """
-    _, architecture, diagnostics = survey(source, overrides)
+    _, architecture, diagnostics = survey(source, overrides, allow_include)
     return architecture, diagnostics
 
 
 def survey(
-    source: str | os.PathLike[str], overrides: Sequence[str] = ()
+    source: str | os.PathLike[str], overrides: Sequence[str] = (), allow_include: Folders = ()
 ) -> tuple[NetworkGraph | None, Architecture | None, list[Diagnostic]]:
     """Like ``inspect``, with the graph, None where there are errors."""
     with no_collection():
-        architecture, diagnostics = validate(flat_document(source, overrides))
+        architecture, diagnostics = validate(flat_document(source, overrides, allow_include))
         graph = None
         if architecture is not None:
             graph, found = examine(architecture)
@@ -76,9 +81,11 @@ def no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def flat_document(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Document:
+def flat_document(
+    source: str | os.PathLike[str], overrides: Sequence[str] = (), allow_include: Folders = ()
+) -> Document:
     """Read a file, what it includes and the overrides, and write out its blocks, parameters and patterns."""
-    document = include(parse(*read(source)))
+    document = include(parse(*read(source)), allow_include)
     override(document, list(overrides))
     return expand(document)
 
@@ -87,11 +94,6 @@ def read(source: str | os.PathLike[str]) -> tuple[str | bytes, str]:
     """Return the text of a file, or the text given, and what to call it."""
     if isinstance(source, str) and ("\n" in source or source.lstrip().startswith("{") or not source):
         return source, "<text>"
-    path = Path(source)
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1), str(source)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        unread = f"{str(source)[:200]}: cannot be read: {reason}"
-        raise EpgraphError(unread, "give the path of a YAML file", "file") from None
+    if str(source) == "-":
+        raise EpgraphError("a network is not read from standard input", "save it to a file and give its path", "file")
+    return read_bytes(source, MAX_BYTES, "give the path of a YAML file"), str(source)

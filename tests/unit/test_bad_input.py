@@ -85,7 +85,7 @@ def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_a_folder_instead_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["check", str(tmp_path)]) == 1
-    assert "cannot be read: Is a directory" in capsys.readouterr().err
+    assert "cannot be read: it is a directory" in capsys.readouterr().err
 
 
 def test_anchors_and_aliases_are_fine_in_moderation() -> None:

@@ -728,7 +728,7 @@ def test_image_that_is_gone(tmp_path: Path) -> None:
     path = write_directory(tmp_path, image_files())
     data = load_data(f"folder:{path}", shape=(3, 8, 8), classes=2)
     (path / "train/a/0.png").unlink()
-    with pytest.raises(EpgraphError, match=r"a/0\.png cannot be read: \[Errno 2\] No such file"):
+    with pytest.raises(EpgraphError, match=r"a/0\.png cannot be read: No such file"):
         data.train[0]
 
 
@@ -741,7 +741,7 @@ def test_too_large_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         f"the image {path}/train/b/2.png cannot be read: it is larger than 64 MiB; replace or remove it"
     )
     data = load_data(f"folder:{write_directory(tmp_path / 'd', files)}", shape=(3, 8, 8), classes=2)
-    with pytest.raises(EpgraphError, match=r"2\.png cannot be read: it is larger than 64 MiB; replace"):
+    with pytest.raises(EpgraphError, match=r"2\.png cannot be read: it is larger than 1,000 bytes; replace"):
         data.train[5]
 
 

@@ -276,7 +276,7 @@ def test_includes_that_cannot_be(tmp_path: Path) -> None:
         "the file includes itself: a.yaml → b.yaml → a.yaml",
         "'no.yaml' cannot be included: there is no such file",
         "'include' expects names of files, found 3",
-        "'.' cannot be included: there is no such file",
+        "'.' cannot be included: it is a directory",
         "expected a mapping of keys, found a list",
         "this file is written in language version 9, and this epgraph reads up to version 2",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,41 @@ def test_the_fastest_is_recorded_and_taken_by_engines_of_the_same_network(cache:
     assert ep.compile(DIGITS, backend="onednn").machine.backend.name == "onednn"
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"backend": "gone"}', '{"backend": ["onednn"]}', "\x00"])
-def test_a_damaged_record_is_ignored(content: str) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"backend": "gone"}',
+        b'{"backend": ["onednn"]}',
+        b"\x00",
+        b"[" * 100_000,
+        b'{"backend": "\xff"}',
+    ],
+)
+def test_a_damaged_record_is_named(content: bytes) -> None:
     engine = ep.compile(DIGITS)
     where = engine.plan, engine.device, engine.dtype
-    record(*where, "onednn", {}).write_text(content)
-    assert recorded(*where) is None
-    assert engine.machine.backend.name == "eager"
+    path = record(*where, "onednn", {})
+    path.write_bytes(content)
+    with pytest.raises(ep.EpgraphError) as caught:
+        _ = ep.compile(DIGITS).machine
+    assert str(caught.value) == (
+        f"{path}: the record of 'epgraph tune' is damaged; delete it; 'epgraph tune' makes a new one"
+    )
+    path.unlink()
+    assert ep.compile(DIGITS).machine.backend.name == "eager"
+
+
+def test_a_pipe_in_place_of_a_record_is_named() -> None:
+    engine = ep.compile(DIGITS)
+    where = engine.plan, engine.device, engine.dtype
+    path = record(*where, "onednn", {})
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ep.EpgraphError, match="it is a pipe"):
+        recorded(*where)
 
 
 def test_a_record_of_what_cannot_be_used_here_is_ignored() -> None:

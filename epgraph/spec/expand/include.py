@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from epgraph.edges import KINDS
 from epgraph.errors import Diagnostic, EpgraphError, Location
+from epgraph.files import FileError, read_bytes
 from epgraph.spec.document import MAX_BYTES, Document, Origin, parse
 from epgraph.spec.expand.limits import MAX_FILES
 from epgraph.spec.expand.version import escaped, sugar_in, too_old
@@ -20,8 +23,11 @@ _MAPPINGS = ("parameters", "blocks", "groups", "states", "defaults", "input", "o
 """Sections that are mappings, whichever file has them."""
 
 
-def include(document: Document) -> Document:
+def include(document: Document, allowed: Sequence[str | os.PathLike[str]] = ()) -> Document:
     """Merge the files that a document includes into it: mappings by key, lists put after; the document itself wins.
+
+    Files are included from the folder of the document, those below it, and those of ``allowed``; links are followed
+    before that is decided. A file elsewhere is not opened, and not even looked for.
 
     Returns
     -------
@@ -30,11 +36,12 @@ def include(document: Document) -> Document:
     """
     if not isinstance(document.data, dict) or "include" not in document.data:
         return document
-    return _Merging().run(document, ())
+    return _Merging(document, allowed).run(document, ())
 
 
 class _Merging:
-    def __init__(self) -> None:
+    def __init__(self, document: Document, allowed: Sequence[str | os.PathLike[str]]) -> None:
+        self.folders = [Path(folder).resolve() for folder in (Path(document.name).parent, *allowed)]
         self.seen: set[Path] = set()
         self.bytes = 0
         self.problems: list[Diagnostic] = []
@@ -86,10 +93,16 @@ class _Merging:
         path = Path(document.name).parent / given
         try:
             full = path.resolve()
-            regular = full.is_file()
+            outside = not any(full.is_relative_to(folder) for folder in self.folders)
+            missing = not outside and not full.exists()
         except (OSError, ValueError, RuntimeError):
-            regular = False
-        if not regular:
+            full, outside, missing = path, False, True
+        if outside:
+            found = f"'{given[:200]}' cannot be included: it is outside of {self.folders[0]}"
+            hint = "move it there, or allow its folder with --allow-include DIR (in Python, allow_include=[…])"
+            self.report(document, Diagnostic(found, hint, at, rule="include"), trail)
+            return
+        if missing:
             found = f"'{given[:200]}' cannot be included: there is no such file"
             hint = f"paths are relative to the file that includes: {path.parent}"
             self.report(document, Diagnostic(found, hint, at, rule="include"), trail)
@@ -109,17 +122,16 @@ class _Merging:
         where = document.locate(Diagnostic("", at=at))
         included = (f"included at {where.file}:{where.line}:{where.column}", *trail)
         try:
-            with full.open("rb") as file:
-                content = file.read(MAX_BYTES + 1)
+            content = read_bytes(full, MAX_BYTES, "give the path of a YAML file", "include")
             self.bytes += len(content)
             if self.bytes > MAX_BYTES:
                 raise EpgraphError(
                     Diagnostic(f"the files are larger than {MAX_BYTES >> 20} MiB together", rule="include")
                 )
             part = parse(content, str(path))
-        except OSError as error:
-            found = f"'{given[:200]}' cannot be included: {error.strerror}"
-            self.report(document, Diagnostic(found, "give the path of a YAML file", at, rule="include"), trail)
+        except FileError as error:
+            found = f"'{given[:200]}' cannot be included: {error.reason}"
+            self.report(document, Diagnostic(found, error.diagnostics[0].hint, at, rule="include"), trail)
             return
         except EpgraphError as error:
             for problem in error.diagnostics:
