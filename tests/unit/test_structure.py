@@ -20,6 +20,7 @@ ORDER = (
     "activations",
     "costs",
     "edges",
+    "contract",
     "spec",
     "registry",
     "verify",
