@@ -33,7 +33,7 @@ def hold(cls: type, rules: Mapping[str, Rule], what: str) -> None:
         What the message calls the class, e.g. ``"edge kind 'channelwise'"``.
     """
     for owner in cls.__mro__:
-        if owner.__module__.split(".")[0] in ("epgraph", "pydantic", "builtins", "abc", "typing"):
+        if not is_own(owner):
             continue
         for name, rule in rules.items():
             value = vars(owner).get(name)
@@ -43,6 +43,11 @@ def hold(cls: type, rules: Mapping[str, Rule], what: str) -> None:
                 setattr(owner, name, property(_held(value.fget, name, rule, what), value.fset, value.fdel))
             elif name in vars(owner) and not callable(value) and not hasattr(value, "__get__"):
                 _convert(value, name, rule, what, "is", None)
+
+
+def is_own(cls: type) -> bool:
+    """Whether a class is the user's, and not one of epgraph's or of what epgraph builds on."""
+    return cls.__module__.split(".")[0] not in ("epgraph", "pydantic", "builtins", "abc", "typing")
 
 
 def _held(function: FunctionType, name: str, rule: Rule, what: str) -> Callable[..., Any]:
@@ -141,6 +146,8 @@ def _tensor(value: Any) -> Any:
 
 
 def _two_tensors(value: Any) -> Any:
+    if not isinstance(value, tuple | list):  # a tensor of two rows would be taken apart
+        raise TypeError
     first, second = value
     return _tensor(first), _tensor(second)
 

@@ -19,7 +19,7 @@ from epgraph.contract import ACTIVATION, COST, HINT, KIND, hold
 from epgraph.costs import COSTS, Cost
 from epgraph.edges import KINDS, EdgeKind
 from epgraph.errors import Diagnostic, EpgraphError, nearest
-from epgraph.files import read_bytes
+from epgraph.files import FileError, read_bytes
 from epgraph.spec.architecture import NAME_PATTERN, EdgeBase
 
 GROUP = "epgraph.plugins"
@@ -128,7 +128,10 @@ def run_plugin(path: Path) -> None:
         If it cannot be read, or fails.
     """
     hint = "it is Python that calls epgraph.register_kind, register_activation or register_cost"
-    text = read_bytes(path, MAX_BYTES, hint, "plugin")
+    try:
+        text = read_bytes(path, MAX_BYTES)
+    except FileError as error:
+        raise EpgraphError(f"plugin {path} cannot be run: {error.reason}", hint, "plugin") from None
     # The name tells what is registered by the same file again from what another file registers.
     module = ModuleType(f"{_PLUGIN}{path.resolve()}")
     module.__file__ = str(path)

@@ -36,13 +36,13 @@ class _Application(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
-        with blaming_plugins():
-            try:
+        try:
+            with blaming_plugins():
                 return super().invoke(ctx)
-            except BrokenPipeError:
-                # The reader (`| head`) has what it wanted; Python must not complain when it flushes at exit.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                return 0
+        except BrokenPipeError:
+            # The reader (`| head`) has what it wanted; Python must not complain when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
 
 
 @click.group(cls=_Application, context_settings={"help_option_names": ["-h", "--help"]})
