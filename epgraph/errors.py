@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
-from epgraph.source import Mark, Source, one_line
+from epgraph.source import Mark, Source
 
 Location = tuple[str | int, ...]
 """Where in the declaration something stands: the keys and list positions that lead to it."""
@@ -67,6 +67,18 @@ RULES: dict[str, str] = {
 """Every kind of mistake by its name: ``rule`` of a diagnostic."""
 
 
+def visible(text: str) -> str:
+    r"""Return a text on one line, with what does not print written as ``\n``, ``\x1b`` or ``\u202e``.
+
+    Names and paths come from files of others. Line breaks could forge messages, escapes command the terminal, and
+    marks of direction show a text in another order than it has. Whatever leaves the program for a person goes through
+    this function; JSON and YAML have escapes of their own.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 @dataclass(frozen=True)
 class Diagnostic:
     """One thing that is wrong (or doubtful) in what the user wrote.
@@ -112,7 +124,7 @@ class Diagnostic:
             where = path_text(self.at)
         text = f"{where}: {self.message}" if where else self.message
         text = f"{text}; {self.hint}" if self.hint else text
-        return one_line(f"{text} [{'; '.join(self.trail)}]" if self.trail else text)
+        return visible(f"{text} [{'; '.join(self.trail)}]" if self.trail else text)
 
     def located(
         self,

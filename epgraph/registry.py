@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dis
 import re
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -12,10 +15,11 @@ from types import CodeType, FunctionType, ModuleType
 
 from epgraph.activations import NAMED, Activation
 from epgraph.activations.language import FAMILIES
+from epgraph.contract import ACTIVATION, COST, HINT, KIND, hold
 from epgraph.costs import COSTS, Cost
 from epgraph.edges import KINDS, EdgeKind
 from epgraph.errors import Diagnostic, EpgraphError, nearest
-from epgraph.files import read_bytes
+from epgraph.files import FileError, read_bytes
 from epgraph.spec.architecture import NAME_PATTERN, EdgeBase
 
 GROUP = "epgraph.plugins"
@@ -41,12 +45,14 @@ def register_activation(name: str, activation: Activation) -> None:
         If it is no ``Activation``, or the name is built in or not a name.
     """
     _check(name, activation, Activation, "an activation")
+    hold(type(activation), ACTIVATION, f"activation '{name}'")
     NAMED[name] = activation
 
 
 def register_cost(name: str, cost: Cost) -> None:
     """Let ``cost: name`` of the output stand for a cost of your own; as ``register_activation``."""
     _check(name, cost, Cost, "a cost")
+    hold(type(cost), COST, f"cost '{name}'")
     COSTS[name] = cost
 
 
@@ -93,6 +99,7 @@ def register_kind(cls: type[EdgeKind]) -> type[EdgeKind]:
         raise _refusal(
             f"'{name}'", f"the class {before.__name__} of {_place(before)} has that name already", "choose another name"
         )
+    hold(cls, KIND, f"edge kind '{name}'")
     KINDS[name] = cls
     return cls
 
@@ -121,7 +128,10 @@ def run_plugin(path: Path) -> None:
         If it cannot be read, or fails.
     """
     hint = "it is Python that calls epgraph.register_kind, register_activation or register_cost"
-    text = read_bytes(path, MAX_BYTES, hint, "plugin")
+    try:
+        text = read_bytes(path, MAX_BYTES)
+    except FileError as error:
+        raise EpgraphError(f"plugin {path} cannot be run: {error.reason}", hint, "plugin") from None
     # The name tells what is registered by the same file again from what another file registers.
     module = ModuleType(f"{_PLUGIN}{path.resolve()}")
     module.__file__ = str(path)
@@ -131,8 +141,10 @@ def run_plugin(path: Path) -> None:
         exec(compile(text, str(path), "exec"), vars(module))
     except EpgraphError:
         raise
-    except Exception as error:  # it is the user's own code
-        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+    except BaseException as error:  # it is the user's own code, sys.exit included
+        if _interrupted(error):
+            raise
+        reason = getattr(error, "strerror", None) or _said(error)
         # What the user's own code does is best said with its line.
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == str(path)]
@@ -153,15 +165,50 @@ def load_installed() -> None:
                 found()
         except EpgraphError:
             raise
-        except Exception as error:
+        except BaseException as error:
+            if _interrupted(error):
+                raise
             raise EpgraphError(
-                f"plugin '{entry.name}' ({entry.value}) cannot be loaded: {type(error).__name__}: {error}",
+                f"plugin '{entry.name}' ({entry.value}) cannot be loaded: {_said(error)}",
                 "mend or uninstall the package that declares it",
                 "plugin",
             ) from error
 
 
-def fault(error: Exception) -> Diagnostic | None:
+@contextmanager
+def blaming_plugins() -> Iterator[None]:
+    """Turn what a method of the user's own kind, activation or cost raises into an EpgraphError that names it.
+
+    ``sys.exit`` is included: it would end the command as if all was well. An interrupt by the user passes.
+    """
+    try:
+        yield
+    except EpgraphError:
+        raise
+    except BaseException as error:
+        own = None if _interrupted(error) else _fault(error)
+        if own is None and isinstance(error, SystemExit):
+            own = Diagnostic(f"the program was ended by {_said(error)}", "look for sys.exit in a plugin", rule="plugin")
+        if own is None:
+            raise
+        raise EpgraphError(own) from error
+
+
+def _interrupted(error: BaseException) -> bool:
+    """Whether the user interrupted the program: a KeyboardInterrupt that no ``raise`` in the code raised."""
+    if not isinstance(error, KeyboardInterrupt):
+        return False
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    return last is None or last.tb_frame.f_code.co_code[last.tb_lasti] != dis.opmap["RAISE_VARARGS"]
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _fault(error: BaseException) -> Diagnostic | None:
     """Return what to say of an exception that a method of the user's own kind, activation or cost raised."""
     own: list[tuple[str, type]] = [(f"edge kind '{n}'", k) for n, k in KINDS.items() if n not in _BUILT_IN_KINDS]
     own += [(f"activation '{n}'", type(a)) for n, a in NAMED.items() if n not in _BUILT_IN]
@@ -169,9 +216,8 @@ def fault(error: Exception) -> Diagnostic | None:
     for what, cls in own:
         place = where_raised(error, cls)
         if place is not None:
-            message = f"{what}: {place.method} raises {type(error).__name__}: {error}"
-            hint = "mend the plugin; 'epgraph check FILE --verify' tries every method of a kind"
-            return Diagnostic(message, hint, file=place.file, line=place.line, rule="plugin")
+            message = f"{what}: {place.method} raises {_said(error)}"
+            return Diagnostic(message, HINT, file=place.file, line=place.line, rule="plugin")
     return None
 
 
@@ -189,6 +235,7 @@ def where_raised(error: BaseException, cls: type) -> Place | None:
     methods: dict[CodeType, str] = {}
     for name, value in vars(cls).items():
         function = getattr(value, "fget", None) or getattr(value, "__func__", value)
+        function = getattr(function, "held", function)
         if isinstance(function, FunctionType):
             methods[function.__code__] = name
     frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]

@@ -74,13 +74,6 @@ class Source:
         return shown.rstrip(), carets.rstrip()
 
 
-def one_line(text: str) -> str:
-    """Write what does not print (line breaks, escapes that a terminal would obey) as ``\\n`` or ``\\x1b``."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
 def _shown(character: str) -> tuple[str, int]:
     """A character as it is shown, and the columns that it takes."""
     if character == "\t":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,10 +11,12 @@ from typing import Any
 import click
 
 from epgraph.cli.options import allow_include_option, file_argument, plugin_option, schedule_option, set_option
+from epgraph.cli.output import echo, echo_json
 from epgraph.cli.say import say
-from epgraph.errors import Diagnostic, EpgraphError
+from epgraph.errors import Diagnostic, EpgraphError, visible
 from epgraph.graph import NetworkGraph, doubts, no_collection, survey
 from epgraph.passes import lower, report
+from epgraph.registry import blaming_plugins
 from epgraph.spec import Architecture, raise_for
 from epgraph.verify import smaller, verify_kind
 
@@ -37,7 +38,7 @@ class _Command(click.Command):
             problems = (Diagnostic(error.format_message().rstrip("."), "see 'epgraph check --help'"),)
             if not as_json:
                 raise
-        click.echo(_json(problems))
+        echo_json(_content(problems))
         raise click.exceptions.Exit(1)
 
 
@@ -70,11 +71,11 @@ def check(
     with no_collection():
         found, diagnostics = _examine(file, allow_include, schedule, overrides, verified)
         if as_json:
-            click.echo(_json(diagnostics, found))
+            echo_json(_content(diagnostics, found))
         else:
             say(diagnostics)
             if found is not None:
-                click.echo(_text(found))
+                echo(*_text(found))
     return 1 if found is None else 0
 
 
@@ -85,16 +86,17 @@ def _examine(
     diagnostics: list[Diagnostic] = []
     found = None
     try:
-        graph, architecture, diagnostics = survey(file, overrides, allow_include)
-        raise_for(diagnostics)
-        assert graph is not None
-        assert architecture is not None
-        plan = lower(graph, schedule or architecture.dynamics.schedule)
-        diagnostics += [_located(d, architecture, schedule) for d in doubts(plan.graph, plan.schedule)]
-        found = report(plan)
-        if verified:
-            found["verified"], wrong = _verify(plan.graph)
-            raise_for(wrong)
+        with blaming_plugins():
+            graph, architecture, diagnostics = survey(file, overrides, allow_include)
+            raise_for(diagnostics)
+            assert graph is not None
+            assert architecture is not None
+            plan = lower(graph, schedule or architecture.dynamics.schedule)
+            diagnostics += [_located(d, architecture, schedule) for d in doubts(plan.graph, plan.schedule)]
+            found = report(plan)
+            if verified:
+                found["verified"], wrong = _verify(plan.graph)
+                raise_for(wrong)
     except EpgraphError as error:
         found = None
         diagnostics = [d for d in diagnostics if d.severity == "warning"] + list(error.diagnostics)
@@ -133,11 +135,11 @@ def _verify(graph: NetworkGraph) -> tuple[list[dict[str, Any]], list[Diagnostic]
     return done, wrong
 
 
-def _json(diagnostics: Sequence[Diagnostic], found: dict[str, Any] | None = None) -> str:
-    return json.dumps({**(found or {}), "diagnostics": [d.to_dict() for d in diagnostics]}, ensure_ascii=False)
+def _content(diagnostics: Sequence[Diagnostic], found: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {**(found or {}), "diagnostics": [d.to_dict() for d in diagnostics]}
 
 
-def _text(found: dict[str, Any]) -> str:
+def _text(found: dict[str, Any]) -> list[str]:
     states = [
         (
             state["name"],
@@ -182,7 +184,7 @@ def _text(found: dict[str, Any]) -> str:
         edges_of = f"{kind['edges']} edge{'s' * (kind['edges'] > 1)}"
         lines.append(f"{'' if i else 'verified':<12}{kind['label']}, {edges_of}: what it says, checked on {on}")
         lines += [f"{'':<12}  {remark}" for remark in kind["remarks"]]
-    return "\n".join(lines)
+    return lines
 
 
 def _weight(edge: dict[str, Any]) -> str:
@@ -192,7 +194,6 @@ def _weight(edge: dict[str, Any]) -> str:
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)
-    ]
+    shown = [[visible(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown]

@@ -17,7 +17,7 @@ from epgraph.cli.options import (
     schedule_option,
     set_option,
 )
-from epgraph.cli.output import write_out
+from epgraph.cli.output import check_output, write_out
 from epgraph.graph import load
 
 
@@ -52,6 +52,7 @@ def compile_command(
       epgraph compile examples/vgg5.yaml -o engine.py --backend onednn --device cpu
     """
     architecture = load(file, overrides, allow_include)
+    check_output(output)
 
     import torch
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-import click
+from epgraph.cli.output import echo
+from epgraph.cli.say import say
+from epgraph.errors import Diagnostic
 
 
 class Console:
@@ -21,21 +24,25 @@ class Console:
 
     def out(self, text: str) -> None:
         """Print a line to standard output."""
-        self._print(text, err=False)
+        self._print(lambda: echo(text), err=False)
 
     def warn(self, text: str) -> None:
         """Print a warning to standard error, each once."""
         if text not in self._warned:
             self._warned.add(text)
-            self._print(click.style("warning", fg="yellow") + f": {text}", err=True)
+            self.say([Diagnostic(text, severity="warning")])
 
     def err(self, text: str) -> None:
         """Print a line to standard error."""
-        self._print(text, err=True)
+        self._print(lambda: echo(text, err=True), err=True)
 
-    def _print(self, text: str, *, err: bool) -> None:
+    def say(self, diagnostics: Iterable[Diagnostic]) -> None:
+        """Print diagnostics to standard error."""
+        self._print(lambda: say(diagnostics), err=True)
+
+    def _print(self, write: Callable[[], None], *, err: bool) -> None:
         try:
-            click.echo(text, err=err)
+            write()
             stream = sys.stderr if err else sys.stdout
             if stream is not None:
                 stream.flush()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from epgraph.cli.options import data_options, device_option, load_for, pick_device, plugin_option, threads_option
+from epgraph.cli.output import echo, echo_json
 from epgraph.errors import Diagnostic, EpgraphError
 
 
@@ -59,9 +59,9 @@ def eval_command(
     )
     metrics = evaluate(engine, bar(loader, "test", not as_json), free_steps)
     if as_json:
-        click.echo(json.dumps({"data": data, "examples": len(examples.test), **metrics}))
+        echo_json({"data": data, "examples": len(examples.test), **metrics})
         return
-    click.echo(
+    echo(
         f"accuracy {1 - metrics['error']:.2%} on {len(examples.test)} held-out examples of {data}, "
         f"loss {metrics['loss']:.4f}, residual {metrics['residual']:.1e}"
     )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from epgraph.cli.options import allow_include_option, file_argument, plugin_option, set_option
-from epgraph.cli.output import write_out
+from epgraph.cli.output import check_output, echo_json, write_out
 from epgraph.graph import inspect
 from epgraph.spec import origins, raise_for, to_yaml
 
@@ -34,13 +33,13 @@ def expand(
     """
     architecture, diagnostics = inspect(file, overrides, allow_include)
     raise_for(diagnostics)
+    check_output(output)
     assert architecture is not None
     notes = origins(architecture)
     if as_json:
         states = {str(at[-1]): note for at, note in notes.items() if at[0] == "states"}
         edges = [note for at, note in notes.items() if at[0] == "edges"]
         found = {"architecture": architecture.to_dict(), "origins": {"states": states, "edges": edges}}
-        text = json.dumps(found, ensure_ascii=False) + "\n"
+        echo_json(found, output)
     else:
-        text = to_yaml(architecture, f"Written out by 'epgraph expand {file}'.", notes)
-    write_out(text, output)
+        write_out(to_yaml(architecture, f"Written out by 'epgraph expand {file}'.", notes), output)

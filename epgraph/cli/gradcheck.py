@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from epgraph.cli.options import (
     set_option,
     threads_option,
 )
+from epgraph.cli.output import check_output, echo, echo_json
 from epgraph.errors import EpgraphError
 from epgraph.graph import load
 
@@ -88,9 +88,10 @@ def gradcheck(
     architecture = load(file, overrides, allow_include)
     if output is not None:
         from epgraph.draw.curves import FORMATS
-        from epgraph.draw.write import suffix
+        from epgraph.draw.formats import suffix
 
         suffix(output, FORMATS)
+    check_output(output)
 
     import torch
     from tqdm import tqdm
@@ -127,11 +128,11 @@ def gradcheck(
 
         draw(report, output)
     if as_json:
-        click.echo(json.dumps(_finite(report), ensure_ascii=False))
+        echo_json(_finite(report))
         return
-    click.echo(_text(report))
+    echo(*_text(report))
     if output is not None:
-        click.echo(f"\nfigure: {output}")
+        echo("", f"figure: {output}")
 
 
 def _finite(value: Any) -> Any:
@@ -173,12 +174,12 @@ def _examples(engine: Engine, data: str | None, root: Path, download: bool, coun
     return torch.stack([x for x, _ in chosen]), torch.tensor([int(y) for _, y in chosen])
 
 
-def _text(report: Report) -> str:
+def _text(report: Report) -> list[str]:
     lines: list[str] = []
     for name, write in WRITERS.items():
         if name in report:
-            lines += [*write(report), ""]
-    return "\n".join(lines).rstrip()
+            lines += [*([""] if lines else []), *write(report)]
+    return lines
 
 
 def _network(report: Report) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from epgraph.cli.output import write_out
+from epgraph.cli.output import check_output, echo, write_out
 from epgraph.errors import EpgraphError, nearest
 from epgraph.spec import parse
 
@@ -91,7 +91,7 @@ def new(template: str | None, listed: bool, output: Path | None, parameters: tup
     if listed:
         formatter = click.HelpFormatter(width=100)
         _describe(formatter)
-        click.echo(formatter.getvalue().strip())
+        echo(*formatter.getvalue().strip().splitlines())
         return
     from epgraph.topologies import TEMPLATES
 
@@ -103,6 +103,7 @@ def new(template: str | None, listed: bool, output: Path | None, parameters: tup
         raise EpgraphError(f"unknown template '{template[:64]}'", nearest(template, list(TEMPLATES)))
     else:
         text = TEMPLATES[template].yaml(**_read(parameters))
+    check_output(output)
     if output is not None and output.exists():
         raise EpgraphError(f"{output}: exists already", "name another file, or delete it")
     write_out(text, output)

@@ -157,7 +157,7 @@ def pick_device(device: str | None) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         known = torch.device(device).type in ("cpu", "cuda", "mps", "xpu")
-    except RuntimeError:
+    except (RuntimeError, ValueError):  # ValueError: half of a character
         known = False
     if not known:
         raise EpgraphError(f"unknown device '{device[:64]}'", "e.g. cpu, cuda or cuda:1")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from epgraph.cli.options import allow_include_option, file_argument, plugin_option, schedule_option, set_option
+from epgraph.cli.output import check_output, echo
 from epgraph.graph import load
 
 
@@ -34,4 +35,6 @@ def render(
     """
     from epgraph.draw import render as draw
 
-    click.echo(draw(load(file, overrides, allow_include), output, schedule))
+    architecture = load(file, overrides, allow_include)
+    check_output(output)
+    echo(str(draw(architecture, output, schedule)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from epgraph.cli.options import (
     set_option,
     threads_option,
 )
+from epgraph.cli.output import echo, echo_json
 from epgraph.errors import EpgraphError, nearest
 from epgraph.graph import load
 
@@ -85,16 +85,17 @@ def tune(
         ) from None
     if as_json:
         rows = [{k: v for k, v in asdict(timing).items() if v != float("inf")} for timing in found]
-        click.echo(json.dumps({"batch": size, "backend": found[0].backend, "record": str(path), "timings": rows}))
+        echo_json({"batch": size, "backend": found[0].backend, "record": str(path), "timings": rows})
         return
     dynamics = architecture.dynamics
-    click.echo(
+    echo(
         f"batch {size}, {dtype} on {engine.device}; an iteration has {dynamics.free_steps} free and "
-        f"{dynamics.nudged_steps} nudged sweeps; seconds\n"
+        f"{dynamics.nudged_steps} nudged sweeps; seconds",
+        "",
     )
     heads = ("iteration", "free sweep", "nudged pair", "per batch", "to start")
-    click.echo(f"{'backend':<15}" + "".join(f"{head:>13}" for head in heads))
+    echo(f"{'backend':<15}" + "".join(f"{head:>13}" for head in heads))
     for t in found:
         figures = (t.iteration, t.sweep, t.pair_sweep, t.once, t.first)
-        click.echo(f"{t.backend:<15}" + (t.reason or "".join(f"{seconds:>13.4f}" for seconds in figures)))
-    click.echo(f"\n{found[0].backend} is on record: {path}")
+        echo(f"{t.backend:<15}" + (t.reason or "".join(f"{seconds:>13.4f}" for seconds in figures)))
+    echo("", f"{found[0].backend} is on record: {path}")

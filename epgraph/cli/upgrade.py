@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from epgraph.cli.options import file_argument
-from epgraph.cli.output import write_out
+from epgraph.cli.output import echo, write_out
+from epgraph.files import rewrite_bytes
 from epgraph.graph import read
 from epgraph.spec import upgrade as upgraded
 
@@ -22,5 +23,9 @@ def upgrade(file: Path, output: Path | None) -> None:
     Example:
       epgraph upgrade net.yaml
     """
-    content, name = read(str(file))
-    write_out(upgraded(content, name), output or file)
+    content, name = read(file)
+    text = upgraded(content, name)
+    if output is None:
+        echo(str(rewrite_bytes(file, text.encode())))
+    else:
+        write_out(text, output)

@@ -21,8 +21,7 @@ from epgraph.data.recipes import (
     make_transform,
     misfits,
 )
-from epgraph.errors import Diagnostic, EpgraphError, listed, nearest
-from epgraph.source import one_line
+from epgraph.errors import Diagnostic, EpgraphError, listed, nearest, visible
 
 if TYPE_CHECKING:
     from epgraph.data.examples import Examples
@@ -119,7 +118,7 @@ class Data:
             parts.append("pixels from 0 to 1" if plain else f"mean {_numbers(mean)}, deviation {_numbers(std)}")
         augment = ", ".join(f"{key} {value:g}" for key, value in self.augmentation.facts().items())
         parts.append(f"augmented by {augment}" if augment else "not augmented")
-        return one_line("; ".join(parts))
+        return visible("; ".join(parts))
 
 
 def load_data(

@@ -9,9 +9,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from epgraph.draw.write import suffix, write
+from epgraph.draw.formats import suffix
 from epgraph.errors import EpgraphError
-from epgraph.files import read_bytes
+from epgraph.files import read_bytes, write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,7 +119,7 @@ def curves(metrics: str | os.PathLike[str], path: str | os.PathLike[str]) -> Pat
         _draw(axes, panel, epochs)
     picture = io.BytesIO()
     figure.savefig(picture, format=format, dpi=150)
-    return write(path, picture.getvalue())
+    return write_bytes(path, picture.getvalue())
 
 
 def read_metrics(path: Path) -> dict[int, dict[str, Any]]:

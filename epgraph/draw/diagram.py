@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import textwrap
 from dataclasses import dataclass
@@ -13,9 +12,10 @@ from pathlib import Path
 import networkx as nx
 
 from epgraph.draw.fonts import bundled_fonts
-from epgraph.draw.write import suffix, write
+from epgraph.draw.formats import suffix
 from epgraph.edges import shape_text
-from epgraph.errors import EpgraphError, nearest
+from epgraph.errors import EpgraphError, nearest, visible
+from epgraph.files import write_bytes
 from epgraph.graph import SCHEDULES, Edge, NetworkGraph, Schedule, State, build
 from epgraph.passes import Plan, lower
 from epgraph.spec import Architecture
@@ -73,7 +73,6 @@ OTHER = Stroke("bold", "#7a3b8f", 2.4)
 """For kinds that are not listed in ``STROKES``; their labels name them."""
 
 _UNITS = ("", "k", "M", "G", "T", "P", "E")
-_NOT_XML = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
 
 
 def dot(architecture: Architecture, schedule: str | None = None) -> str:
@@ -152,7 +151,7 @@ def render(architecture: Architecture, path: str | os.PathLike[str], schedule: s
     path = Path(path)
     format = suffix(path, FORMATS)
     source = dot(architecture, schedule)
-    return write(path, source.encode() if format in ("dot", "gv") else _layout(source, format))
+    return write_bytes(path, source.encode() if format in ("dot", "gv") else _layout(source, format))
 
 
 def _layout(source: str, format: str) -> bytes:
@@ -262,7 +261,7 @@ def _label(edge: Edge, conflict: bool, spacing: int) -> str:
 
 def _caption(plan: Plan, labelled: bool) -> str:
     graph = plan.graph
-    title = "<BR/>".join(_text(line) for line in textwrap.wrap(_clean(graph.architecture.name), 48))
+    title = "<BR/>".join(_text(line) for line in textwrap.wrap(visible(graph.architecture.name), 48))
     size = f"{graph.parameters():,} parameters"
     if labelled:
         size += f" ({_colored(GREY, 'in grey')}: weights of an edge)"
@@ -304,14 +303,10 @@ def count(n: int) -> str:
     return f"{rounded / 1000**power:.3g}{_UNITS[power]}"
 
 
-def _clean(text: str) -> str:
-    """Fold white space, and replace what XML cannot hold, so that any text can stand in a diagram."""
-    return _NOT_XML.sub("\ufffd", " ".join(text.split()))
-
-
 def _text(text: str) -> str:
-    # Graphviz writes the graph's name for \G even here, and knows no escape; it does not look across tags.
-    return escape(_clean(text)).replace("\\G", "\\<FONT>G</FONT>")
+    # Graphviz looks for escapes even here: it writes the graph's name for \G, and one backslash for two. It does not
+    # look across tags.
+    return escape(visible(text)).replace("\\", "<FONT>\\</FONT>")
 
 
 def _colored(color: str, markup: str) -> str:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from epgraph.draw.curves import FORMATS
-from epgraph.draw.write import suffix, write
-from epgraph.errors import EpgraphError
+from epgraph.draw.formats import suffix
+from epgraph.errors import EpgraphError, visible
+from epgraph.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,10 +86,12 @@ def draw(report: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
     handles["as configured"] = configured
     figure.legend(handles.values(), handles, loc="outside right upper", frameon=False, fontsize=9)
     against = "implicit differentiation" if reference == "implicit" else "unrolled backpropagation"
-    figure.suptitle(f"{network['name']}: gradient of '{network['estimator']}' against {against}", fontweight="bold")
+    title = f"{visible(network['name'])}: gradient of '{network['estimator']}' against {against}"
+    # Names are no mathematics, whatever dollar signs they have.
+    figure.suptitle(title, fontweight="bold", parse_math=False)
     picture = io.BytesIO()
     figure.savefig(picture, format=format, dpi=150)
-    return write(path, picture.getvalue())
+    return write_bytes(path, picture.getvalue())
 
 
 def _panel(axes: Axes, rows: Rows, sweep: Sweep, measure: str, colors: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from epgraph.emit import runtime, standalone, winograd
 from epgraph.emit.machine import Loaded, Machine
 from epgraph.emit.program import HELPERS, Function, calls, source
 from epgraph.emit.rewrite import REWRITES
-from epgraph.errors import EpgraphError
+from epgraph.errors import EpgraphError, visible
 from epgraph.version import __version__
 
 HEADER = '''\
@@ -128,8 +128,7 @@ def module_text(machine: Machine) -> str:
 def _header(machine: Machine) -> str:
     graph = machine.tracer.graph
     # The network's name is free text, and stands in a docstring.
-    name = "".join(c if c.isprintable() else " " for c in graph.architecture.name)
-    name = name.replace("\\", "\\\\").replace('"', '\\"')
+    name = visible(graph.architecture.name).replace("\\", "\\\\").replace('"', '\\"')
     rewrites = ", ".join(name for name in REWRITES if name in machine.rewrites)
     estimator = graph.architecture.learning.estimator
     backend = machine.backend.name
@@ -187,7 +186,7 @@ def _tables(
     kept = torch.promote_types(dtype, torch.float32) if machine.tracer.cast else dtype
     channels_last = phases["free"].program.channels_last
     lines = [
-        f"NETWORK, BACKEND = {graph.architecture.name!r}, {machine.backend.name!r}",
+        f"NETWORK, BACKEND = {visible(graph.architecture.name)!r}, {machine.backend.name!r}",
         f"INPUT, OUTPUT = {graph.input.name!r}, {graph.output.name!r}",
         f"CLASSES = {graph.architecture.output.classes!r}",
         f"DTYPE = torch.{_dtype(dtype)}",

@@ -7,12 +7,16 @@ from collections.abc import Iterable
 
 import torch
 
+from epgraph.activations import NAMED
+from epgraph.contract import HINT, is_own
+from epgraph.costs import COSTS
 from epgraph.emit.rewrite import REWRITES
 from epgraph.engine.engine import Engine
-from epgraph.errors import EpgraphError, nearest
-from epgraph.graph import SCHEDULES, build, load
+from epgraph.errors import Diagnostic, EpgraphError, Location, nearest
+from epgraph.graph import SCHEDULES, NetworkGraph, build, load
 from epgraph.passes import lower
 from epgraph.spec import Architecture
+from epgraph.verify import activation_shapes, cost_shapes, shape_problems
 
 
 def compile(
@@ -78,6 +82,7 @@ def compile(
             "compile with doubled=True",
         )
     plan = lower(build(architecture), schedule)
+    _check_shapes(plan.graph)
     try:
         return Engine(
             plan,
@@ -96,3 +101,26 @@ def compile(
         if device is None or torch.device(device).type == "cpu":
             raise
         raise EpgraphError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}", "use 'cpu'") from None
+
+
+def _check_shapes(graph: NetworkGraph) -> None:
+    """Refuse a class of the user's own whose methods give tensors of another shape, which torch might broadcast."""
+    architecture = graph.architecture
+    problems: dict[str, Location] = {}
+    seen = set()
+    for index, edge in enumerate(graph.edges.values()):
+        ends = (graph.states[edge.source].shape, graph.states[edge.target].shape)
+        if is_own(type(edge.kind)) and (edge.kind, ends) not in seen:
+            seen.add((edge.kind, ends))
+            at = (*architecture.edge_location(index), edge.kind.name)
+            problems |= {f"edge kind '{edge.kind.name}': {p}": at for p in shape_problems(edge.kind, *ends)}
+    for name, activation in NAMED.items():
+        states = [state.name for state in graph.states.values() if state.activation is activation]
+        if states and is_own(type(activation)):
+            problems |= {f"activation '{name}': {p}": ("states", states[0]) for p in activation_shapes(activation)}
+    cost = COSTS[architecture.output.cost]
+    if is_own(type(cost)):
+        at = ("output", "cost")
+        problems |= {f"cost '{architecture.output.cost}': {p}": at for p in cost_shapes(cost, graph.output.shape)}
+    if problems:
+        raise EpgraphError(architecture.locate(Diagnostic(p, HINT, at, rule="plugin")) for p, at in problems.items())

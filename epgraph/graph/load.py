@@ -104,4 +104,4 @@ def read(source: str | os.PathLike[str]) -> tuple[str | bytes, str]:
     path = Path(source)
     if path.is_dir() and (path / RUN_FILE).exists():
         path = path / RUN_FILE
-    return read_bytes(path, MAX_BYTES, "give the path of a YAML file, or of a run folder"), str(path)
+    return read_bytes(path, MAX_BYTES, "give the path of a YAML file"), str(path)

@@ -148,7 +148,7 @@ class Trainer:
         """How far training has come, in words."""
         if self.examples:
             return f"epoch {self.epoch + 1}, batch {self.batch}"
-        return f"the end of epoch {self.epoch}" if self.epoch else "the start"
+        return f"the end of epoch {self.epoch}"
 
     def safe(self) -> str:
         """What the last checkpoint holds, in words."""

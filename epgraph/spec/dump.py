@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from epgraph.errors import Location
+from epgraph.errors import Location, visible
 from epgraph.spec.architecture import Architecture
 from epgraph.spec.document import plain_scalar
 from epgraph.spec.expand.version import escaped
@@ -45,7 +45,7 @@ def to_yaml(
     for end in ("input", "output"):
         # Edges refer to them, so that their names are said even where they are the default.
         data[end] = {"name": getattr(architecture, end).name, **data.get(end, {})}
-    lines = [f"# {line}".rstrip() for line in ([header] if isinstance(header, str) and header else header)]
+    lines = [f"# {visible(line)}".rstrip() for line in ([header] if isinstance(header, str) and header else header)]
     for key in Architecture.model_fields:
         if key not in data:
             continue
@@ -68,7 +68,7 @@ def to_yaml(
 def _rows(rows: list[str], places: list[Location], notes: Mapping[Location, str]) -> list[str]:
     width = max((len(row) for row, place in zip(rows, places, strict=True) if place in notes), default=0)
     return [
-        f"{row:<{width}}   # {' '.join(notes[place].split())}" if place in notes else row
+        f"{row:<{width}}   # {visible(' '.join(notes[place].split()))}" if place in notes else row
         for row, place in zip(rows, places, strict=True)
     ]
 

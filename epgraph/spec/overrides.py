@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from epgraph.errors import Diagnostic, EpgraphError, Location, nearest, path_text
-from epgraph.spec.document import Document, parse
+from epgraph.spec.document import MAX_DEPTH, Document, parse
+
+MOST_SHOWN = 200
+"""Characters of an assignment that messages show."""
+
+_INDEX = re.compile("[0-9]{1,9}")
+_NAMES = "name keys as in the file, list positions from 0; e.g. edges.0.gain=0.7"
 
 
 def override(document: Document, assignments: list[str]) -> None:
@@ -19,9 +26,14 @@ def override(document: Document, assignments: list[str]) -> None:
         If an assignment has no ``=``, its path does not lead into the document, or it names a parameter that the
         document does not declare.
     """
-    for assignment in assignments:
-        path, equals, text = assignment.partition("=")
-        at: Location = tuple(int(p) if p.isdigit() else p for p in path.strip().split("."))
+    for given in assignments:
+        path, equals, text = given.partition("=")
+        at: Location = tuple(int(p) if _INDEX.fullmatch(p) else p for p in path.strip().split("."))
+        assignment = given if len(given) <= MOST_SHOWN else f"{given[:MOST_SHOWN]}…"
+        if any("\ud800" <= character <= "\udfff" for character in given):
+            raise EpgraphError(f"--set {assignment}: this is not UTF-8 text", "write it as UTF-8", "override")
+        if len(at) > MAX_DEPTH:
+            raise EpgraphError(f"--set {assignment}: more than {MAX_DEPTH} keys deep", _NAMES, "override")
         if not equals or not all(part != "" for part in at):
             raise EpgraphError(
                 f"--set {assignment}: expected KEY.PATH=VALUE", "e.g. --set learning.beta=0.2", "override"
@@ -30,7 +42,7 @@ def override(document: Document, assignments: list[str]) -> None:
             found = f"--set {assignment}: files are included before anything is set"
             raise EpgraphError(found, "write include in the file", "override")
         _declared(document.data, at, assignment)
-        value = parse(text, f"--set {path}").data if text.strip() else None
+        value = parse(text, f"--set {path[:MOST_SHOWN]}").data if text.strip() else None
         _assign(document.data, at, value, assignment)
         document.values = {k: v for k, v in document.values.items() if k[: len(at)] != at}
         document.keys.pop(at, None)
@@ -65,8 +77,8 @@ def _assign(data: Any, at: Location, value: Any, assignment: str) -> None:
         else:
             raise EpgraphError(
                 Diagnostic(
-                    f"--set {assignment}: there is no '{path_text(at[: depth + 1])}' in the file",
-                    "name keys as in the file, list positions from 0; e.g. edges.0.gain=0.7",
+                    f"--set {assignment}: there is no '{path_text(at[: depth + 1])[:MOST_SHOWN]}' in the file",
+                    _NAMES,
                     rule="override",
                 )
             )
@@ -76,7 +88,7 @@ def _assign(data: Any, at: Location, value: Any, assignment: str) -> None:
         data[last] = value
     else:
         raise EpgraphError(
-            f"--set {assignment}: '{path_text(at)}' cannot be set",
-            "name keys as in the file, list positions from 0; e.g. edges.0.gain=0.7",
+            f"--set {assignment}: '{path_text(at)[:MOST_SHOWN]}' cannot be set",
+            _NAMES,
             "override",
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from epgraph.edges import Shape, shape_text
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.registry import where_raised
 
@@ -19,6 +20,13 @@ def raise_all(name: str, problems: Iterable[str], owner: type) -> None:
         found.append(said(error, owner))
     if found:
         raise EpgraphError(Diagnostic(f"{name}: {problem}", rule="verify") for problem in found)
+
+
+def differs_in_shape(name: str, found: Any, expected: Shape) -> Iterator[str]:
+    """A method gives another shape than it should."""
+    shape = tuple(found.shape)
+    if shape != expected:
+        yield f"{name} gives the shape {shape_text(shape) or '()'}, and should give {shape_text(expected)}"
 
 
 def said(error: Exception, owner: type) -> str:

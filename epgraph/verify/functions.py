@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from epgraph.activations import Activation
 from epgraph.costs import Cost
-from epgraph.verify.common import raise_all, recorded
+from epgraph.edges import Shape
+from epgraph.verify.common import differs_in_shape, raise_all, recorded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,6 +59,29 @@ def verify_cost(cost: Cost, units: int = 5) -> None:
     raise_all(type(cost).__name__, _cost_problems(cost, units), type(cost))
 
 
+def activation_shapes(activation: Activation) -> list[str]:
+    """Return which methods of an activation give another shape than that of their argument."""
+    import torch
+
+    x = torch.full((2, 3), 0.5, dtype=torch.float64)
+    found = {"apply_": activation.apply_(x.clone(), 1.0), "self_energy": activation.self_energy(x.clone(), 1.0)}
+    found |= dict(zip(("pair, 1st part,", "pair, 2nd part,"), activation.pair(x.clone(), x.clone(), 1.0), strict=True))
+    return [problem for name, made in found.items() for problem in differs_in_shape(name, made, (2, 3))]
+
+
+def cost_shapes(cost: Cost, shape: Shape) -> list[str]:
+    """Return which methods of a cost give other shapes than they should; ``shape`` is that of the output."""
+    import torch
+
+    s, y = (torch.full((2, *shape), value, dtype=torch.float64) for value in (0.5, 1.0))
+    value = tuple(cost.value(s.clone(), y).shape)
+    problems = [] if value == (2,) else [f"value gives the shape {value} on two examples, and should give (2,)"]
+    found = {"gradient": cost.gradient(s.clone(), y)}
+    pair = cost.gradient_pair(s.clone(), s.clone(), y)
+    found |= dict(zip(("gradient_pair, 1st part,", "gradient_pair, 2nd part,"), pair, strict=True))
+    return problems + [p for name, made in found.items() for p in differs_in_shape(name, made, (2, *shape))]
+
+
 def _activation_problems(activation: Activation, alpha: float, remarks: list[str]) -> Iterator[str]:
     import torch
 
@@ -69,10 +93,13 @@ def _activation_problems(activation: Activation, alpha: float, remarks: list[str
     def sigma(x: Tensor) -> Tensor:
         return activation.apply_(x.clone(), alpha)
 
+    if wrong := activation_shapes(activation):
+        yield from wrong
+        return
     x = torch.linspace(-FURTHEST, FURTHEST, 2401, dtype=torch.float64)
     s = sigma(x)
-    if s.shape != x.shape or not bool(s.isfinite().all()):
-        yield "σ is not finite, or not of the shape of x"
+    if not bool(s.isfinite().all()):
+        yield "σ is not finite"
         return
     if bool((s.diff() < -1e-12).any()):
         yield f"σ falls near x = {float(x[s.diff().argmin()]):g}: it must be monotone"
@@ -164,14 +191,10 @@ def _cost_problems(cost: Cost, units: int) -> Iterator[str]:
     s = torch.randn(4, units, dtype=torch.float64, generator=generator)
     y = torch.rand(4, units, dtype=torch.float64, generator=generator)
     o = 0.3 * torch.randn(4, units, dtype=torch.float64, generator=generator)
-    value = cost.value(s.clone(), y)
-    if tuple(value.shape) != (4,):
-        yield f"value has shape {tuple(value.shape)}, and should be one number an example, (4,)"
+    if wrong := cost_shapes(cost, (units,)):
+        yield from wrong
         return
     gradient = cost.gradient(s.clone(), y)
-    if gradient.shape != s.shape:
-        yield f"gradient has shape {tuple(gradient.shape)}, and should be that of the state, {tuple(s.shape)}"
-        return
     apart = (gradient - _derivative(lambda t: cost.value(t, y), s)).abs()
     if bool((apart > 1e-8 * (1 + gradient.abs())).any()):
         yield f"gradient is not the derivative of value: off by {float(apart.max()):.2g}"

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from epgraph.edges import EdgeKind, Shape, ShapeError, shape_text
 from epgraph.errors import EpgraphError
-from epgraph.verify.common import raise_all, record, said
+from epgraph.verify.common import differs_in_shape, raise_all, record, said
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,6 +61,11 @@ def verify_kind(kind: EdgeKind | type[EdgeKind], shapes: Sequence[tuple[Shape, S
     remarks: list[str] = []
     raise_all(made.name, _problems(made, shapes, remarks), type(made))
     return remarks
+
+
+def shape_problems(kind: EdgeKind, source: Shape, target: Shape) -> list[str]:
+    """Return which methods of a kind give other shapes than it says, tried on small states that it joins so."""
+    return list(_shape_rules(Case(kind, *smaller(kind, source, target), [])))
 
 
 def smaller(kind: EdgeKind, source: Shape, target: Shape) -> tuple[Shape, Shape]:
@@ -193,21 +198,12 @@ def _shape_rules(case: Case) -> Iterator[str]:
     if shape is not None and kind.fan_in(source, target) < 1:
         yield f"fan_in gives {kind.fan_in(source, target)}: expected 1 or more for an edge with weights"
     weight, s, t = case.draw()
-    for name, method, expected in _results(case, weight, s, t):
-        found = tuple(method(*_copies(weight, s, t)).shape)
-        if found != tuple(expected.shape):
-            yield f"{name} gives the shape {shape_text(found)}, and should give {shape_text(tuple(expected.shape))}"
-
-
-def _results(
-    case: Case, weight: Tensor | None, s: Tensor, t: Tensor
-) -> Iterator[tuple[str, Callable[..., Any], Tensor]]:
-    """Methods with a tensor of the shape that each has to give."""
-    expected = {"forward": t, "adjoint": s, "weight_gradient": weight}
-    for name, method in case.methods(pair=False).items():
-        found = expected[name]
-        assert found is not None
-        yield name, method, found
+    expected = dict(zip(("forward", "adjoint", "weight_gradient"), (t, s, weight), strict=True))
+    expected |= dict(zip(("forward_pair", "adjoint_pair", "weight_contrast"), (t, s, weight), strict=True))
+    for name, method in (case.methods(pair=False) | case.methods(pair=True)).items():
+        found, wanted = method(*_copies(weight, s, t)), expected[name]
+        assert wanted is not None
+        yield from differs_in_shape(name, found, tuple(wanted.shape))
 
 
 def _arguments_are_left_alone(case: Case) -> Iterator[str]:

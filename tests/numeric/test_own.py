@@ -180,7 +180,7 @@ class Summed(Quartic):
     [
         (WrongGradient(), "gradient is not the derivative of value"),
         (WrongCostPair(), "gradient_pair is not the gradient at c + o"),
-        (Summed(), "value has shape (), and should be one number an example, (4,)"),
+        (Summed(), "value gives the shape () on two examples, and should give (2,)"),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -70,7 +70,7 @@ def test_it_writes_a_file_and_says_which(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_a_name_cannot_end_the_docstring(capsys: pytest.CaptureFixture[str]) -> None:
     text = written(capsys, "--set", r'name="a\"\"\"\\ {b}\n\0\""')
-    assert (ast.get_docstring(ast.parse(text)) or "").startswith('a"""\\ {b}  ": ')
+    assert (ast.get_docstring(ast.parse(text)) or "").startswith('a"""\\ {b}\\n\\x00": ')
     compile(text, "engine.py", "exec")
 
 

@@ -21,6 +21,7 @@ ORDER = (
     "costs",
     "augmentation",
     "edges",
+    "contract",
     "spec",
     "registry",
     "verify",

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
+import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -190,3 +195,263 @@ def test_below_the_folder_of_the_file_is_inside(net: Path, monkeypatch: pytest.M
     monkeypatch.chdir(net.parent)
     for given in (net, "net.yaml", "./net.yaml", "sub/../net.yaml", NET + "include: [sub/a.yaml]\n"):
         assert ep.load(given).training.epochs == 7
+
+
+# --set and other arguments
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        ("edges.².gain=1", "--set edges.².gain=1: there is no 'edges.²' in the file"),
+        (f"edges.{'9' * 5000}.gain=1", "there is no 'edges.999"),
+        (f"edges.{'9' * 5000}=1", "cannot be set"),
+        (f"edges.{'9' * 9}.gain=1", "there is no 'edges[999999999]' in the file"),
+        (f"learning.beta={'9' * 5000}", "a number of more than 400 digits"),
+        ("a." * 3000 + "b=1", "more than 32 keys deep"),
+        ("name=caf\udce9", r"--set name=caf\udce9: this is not UTF-8 text"),
+        ("n\udce9me=1", r"--set n\udce9me=1: this is not UTF-8 text"),
+        ("name=\x1b[2J\u202e=1", r"--set name:1:1: a character that YAML does not allow"),
+    ],
+    ids=lambda text: text[:30].encode("unicode_escape").decode(),
+)
+def test_assignments_that_mean_harm(assignment: str, said: str, net: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = refused(["check", str(net), "--set", assignment], capsys)
+    assert said in found
+    assert len(found) < 2000
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check", "\udcff.yaml"],
+        ["check", "NET", "--schedule", "\udcff"],
+        ["check", "NET", "--plugin", "\udcff.py"],
+        ["check", "NET", "--allow-include", "\udcff"],
+        ["check", "NET", "--\udcff"],
+        ["\udcff"],
+        ["new", "--template", "\udcff"],
+        ["new", "--\udcff", "1"],
+        ["new", "--template", "ring", "--\udcff", "1"],
+        ["new", "--template", "ring", "--states", "\udcff"],
+        ["compile", "NET", "--device", "\udcff"],
+        ["compile", "NET", "--backend", "\udcff"],
+        ["compile", "NET", "--dtype", "\udcff"],
+        ["gradcheck", "NET", "--data", "\udcff"],
+        ["gradcheck", "NET", "--data", "folder:\udcff"],
+        ["gradcheck", "NET", "--checkpoint", "\udcff"],
+        ["eval", "\udcff", "--data", "digits"],
+        ["tune", "NET", "--backend", "\udcff"],
+        ["render", "NET", "-o", "\udcff"],
+    ],
+    ids=lambda given: " ".join(given).encode("unicode_escape").decode(),
+)
+def test_arguments_with_half_a_character(arguments: list[str], net: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = refused([str(net) if part == "NET" else part for part in arguments], capsys)
+    assert found
+    assert all(line.isprintable() for line in found.splitlines())
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp1252", "utf-8"])
+def test_any_encoding_of_the_terminal(encoding: str, net: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """σ and → are in messages: a terminal that has no such characters shows escapes."""
+    name = "naïve σ → 🧠"
+    net.write_text(NET.replace("name: net", f"name: {name}"), encoding="utf-8")
+    for arguments in (
+        ["check", str(net)],
+        ["check", str(net), "--json"],
+        ["expand", str(net)],
+        ["compile", str(net)],
+        ["check", str(net), "--set", "name=[ω]"],
+        ["gradcheck", str(net), "--quick"],
+    ):
+        written = io.BytesIO(), io.BytesIO()
+        # As Python opens them under PYTHONIOENCODING, errors and all.
+        monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written[0], encoding=encoding))
+        monkeypatch.setattr("sys.stderr", io.TextIOWrapper(written[1], encoding=encoding, errors="backslashreplace"))
+        assert run(arguments) == (1 if "--set" in arguments else 0)
+        sys.stdout.flush()
+        out = written[0].getvalue()
+        if "--json" in arguments:
+            assert json.loads(out)["name"] == name
+        elif arguments[0] == "expand":
+            assert ep.load(out.decode()).name == name
+
+
+# Names and paths
+
+
+NASTY = "red \x1b[31m, \u202eback\u202c, bell \x07, c1 \x9b2J, line\nbreak\u2028two, \u200b, del \x7f"
+
+
+def test_nothing_that_does_not_print_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / NASTY.replace("/", "")
+    folder.mkdir()
+    net, name = folder / "net.yaml", json.dumps(NASTY)
+    net.write_text(NET.replace("name: net", f"name: {name}"), encoding="utf-8")
+    (folder / "wrong.yaml").write_text(NET + f"{name}: 1\nlearning: {{beta: {name}}}\n", encoding="utf-8")
+    (folder / "plugin.py").write_text(f"raise ValueError({name})", encoding="utf-8")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    commands: list[list[str | Path]] = [
+        ["check", net],
+        ["check", net, "--json"],
+        ["check", folder / "wrong.yaml"],
+        ["check", folder / "wrong.yaml", "--json"],
+        ["check", folder / NASTY],
+        ["check", net, "--plugin", folder / "plugin.py"],
+        ["check", net, f"--{NASTY}"],
+        ["check", net, "--set", f"{NASTY}=1"],
+        ["check", net, "--schedule", NASTY],
+        ["expand", net],
+        ["expand", net, "--json"],
+        ["expand", net, "-o", folder / "flat.yaml"],
+        ["expand", net, "--json", "-o", folder / "flat.json"],
+        ["compile", net, "-o", folder / "net.py"],
+        ["compile", net],
+        ["render", net, "-o", folder / "net.svg"],
+        ["upgrade", net],
+        ["new", "-o", net],
+        ["new", "--template", NASTY],
+        ["gradcheck", net, "--quick"],
+        ["gradcheck", net, "--data", f"folder:{folder}"],
+        ["gradcheck", net, "--checkpoint", folder],
+        ["eval", folder, "--data", "digits"],
+        ["tune", net, "--backend", "eager", "--batch", "2"],
+        [NASTY],
+    ]
+    for command in commands:
+        run([str(part) for part in command])
+        out, err = capsys.readouterr()
+        lines = (out + err).split("\n")
+        assert all(line.isprintable() for line in lines), command
+        # Nor does a line break in a name begin a line of its own.
+        assert not any(line.startswith("break") for line in lines), command
+        assert r"\x1b[31m" in out + err or r"\u001b[31m" in out + err or "compile" in command, command
+    assert json.loads((folder / "flat.json").read_text(encoding="utf-8"))["architecture"]["name"] == NASTY
+    assert ep.load(folder / "flat.yaml").name == ep.load(net).name == NASTY
+    compile((folder / "net.py").read_text(encoding="utf-8"), "net.py", "exec")
+
+
+def test_only_two_files_of_the_command_line_print() -> None:
+    for path in sorted((ROOT / "epgraph" / "cli").glob("*.py")):
+        if path.name not in ("output.py", "say.py", "train.py"):
+            text = path.read_text(encoding="utf-8")
+            assert not re.search(r"click\.s?echo\(|\bprint\(|std(out|err)\.write", text), path.name
+
+
+# Writing
+
+
+def inputs(net: Path) -> dict[str, Path]:
+    """A network that includes a file, a plugin, and other names of each."""
+    part, plugin = net.with_name("part.yaml"), net.with_name("plugin.py")
+    part.write_text("training: {epochs: 7}\n", encoding="utf-8")
+    plugin.write_text("x = 1\n", encoding="utf-8")
+    net.write_text(NET + "include: [part.yaml]\n", encoding="utf-8")
+    found = {"the file": net, "an include": part, "a plugin": plugin}
+    for name, path in list(found.items()):
+        link, hard = net.with_name(f"link-{path.name}"), net.with_name(f"hard-{path.name}")
+        link.symlink_to(path)
+        os.link(path, hard)
+        found |= {
+            f"a link to {name}": link,
+            f"a hard link to {name}": hard,
+            f"a detour to {name}": path.parent / ".." / path.parent.name / path.name,
+            f"{name} from the current folder": Path(path.name),
+        }
+    return found
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["compile", "NET", "--plugin", "PLUGIN"],
+        ["expand", "NET", "--plugin", "PLUGIN"],
+        ["expand", "NET", "--plugin", "PLUGIN", "--json"],
+        ["render", "NET", "--plugin", "PLUGIN"],
+        ["gradcheck", "NET", "--plugin", "PLUGIN"],
+        ["upgrade", "NET"],
+        ["schema", "--plugin", "PLUGIN"],
+        ["new"],
+    ],
+    ids=" ".join,
+)
+def test_an_input_is_never_written_over(
+    command: list[str], net: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(net.parent)
+    found = inputs(net)
+    before = {path: path.read_bytes() for path in found.values()}
+    plugin = next(path for name, path in found.items() if name == "a plugin")
+    for name, path in found.items():
+        output = path
+        if command[0] in ("render", "gradcheck"):
+            # Which write by suffix: the input has to have theirs.
+            output = path.with_name(path.stem + ".svg")
+            output.unlink(missing_ok=True)
+            os.link(path, output)
+        read = [str(net) if part == "NET" else str(plugin) if part == "PLUGIN" else part for part in command]
+        if (command[0] == "upgrade" and "the file" not in name) or (command[0] == "schema" and "plugin" not in name):
+            continue
+        said = refused([*read, "-o", str(output)], capsys)
+        assert "was read as an input" in said or "it is a link to" in said or command[0] == "new", name
+        assert {path: path.read_bytes() for path in found.values()} == before
+    assert not [path for path in net.parent.iterdir() if path.name.startswith(".")]
+
+
+def test_upgrade_rewrites_its_file_through_a_link_and_keeps_its_mode(net: Path) -> None:
+    net.write_text(NET.replace("epgraph: 2", "epgraph: 1"), encoding="utf-8")
+    net.chmod(0o600)
+    link = net.with_name("link.yaml")
+    link.symlink_to(net)
+    assert run(["upgrade", str(link)]) == 0
+    assert link.is_symlink()
+    assert net.read_text(encoding="utf-8") == NET
+    assert net.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("command", [["compile"], ["expand"], ["render"], ["gradcheck", "--quick"], ["upgrade"]])
+@pytest.mark.parametrize("output", ["", ".", "..", "/", "folder", "folder/", "link", "dangling", "socket", "file/net"])
+def test_paths_that_no_file_is_written_to(
+    command: list[str], output: str, net: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(net.parent)
+    Path("folder").mkdir()
+    Path("file").write_text("mine", encoding="utf-8")
+    Path("link").symlink_to("file")
+    Path("dangling").symlink_to("nothing")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket")
+        before = sorted(os.listdir())
+        refused([command[0], "net.yaml", *command[1:], "-o", output], capsys)
+    assert sorted(os.listdir()) == before
+    assert Path("file").read_text(encoding="utf-8") == "mine"
+
+
+def test_what_is_not_read_is_written_and_a_link_is_named(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = net.with_name("flat.yaml")
+    for _ in range(2):
+        assert run(["expand", str(net), "-o", str(output)]) == 0
+    link = net.with_name("link.yaml")
+    link.symlink_to(output)
+    capsys.readouterr()
+    assert refused(["expand", str(net), "-o", str(link)], capsys) == (
+        f"{link}: cannot be written: it is a link to {output}; name the file itself\n"
+    )
+
+
+def test_devices_and_pipes_are_written_to(net: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["expand", str(net), "-o", "/dev/null"]) == 0
+    assert Path("/dev/null").is_char_device()
+    capfd.readouterr()
+    assert refused(["expand", str(net), "-o", "/dev/full"], capfd).startswith(
+        "/dev/full: cannot be written: No space left on device"
+    )
+    made = subprocess.run(
+        [sys.executable, "-c", "from epgraph.cli import main; main()", "expand", net, "-o", "/dev/stdout"],
+        capture_output=True,
+        check=True,
+    )
+    assert made.stdout.startswith(b"# Written out by")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from epgraph.errors import Diagnostic, Location
+from epgraph.errors import Diagnostic, Location, visible
 from epgraph.spec.architecture import Architecture
 
 
@@ -18,5 +18,5 @@ def origins(architecture: Architecture) -> dict[Location, str]:
         found = architecture.locate(Diagnostic("", at=at, on_key=at[0] == "states"))
         if found.file is not None:
             line = f":{found.line}" if found.line else ""
-            notes[at] = ", ".join((f"{found.file}{line}", *found.trail))
+            notes[at] = visible(", ".join((f"{found.file}{line}", *found.trail)))
     return notes

@@ -1,0 +1,198 @@
+"""What the methods of a user's own kind, activation or cost have to return, and who is named where they do not.
+
+Without this, None in place of a number would fail somewhere in epgraph, and a list in place of a tuple would compare as
+another shape. The methods of a class are replaced by ones that look at what is returned, at about a microsecond a call.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Mapping
+from functools import wraps
+from types import FunctionType
+from typing import Any, get_args
+
+from epgraph.edges.kind import End
+from epgraph.errors import Diagnostic, EpgraphError
+
+Rule = tuple[str, Callable[[Any], Any]]
+"""What is expected, in words; a function that returns the value as it is used, or raises TypeError or ValueError."""
+
+HINT = "mend the plugin; 'epgraph check FILE --verify' tries every method of a kind"
+
+
+def hold(cls: type, rules: Mapping[str, Rule], what: str) -> None:
+    """Let every method of a class that has a rule raise EpgraphError where it returns something else.
+
+    Bases that are the user's own are held as well; what epgraph defines is not. Attributes are looked at now.
+
+    Parameters
+    ----------
+    what
+        What the message calls the class, e.g. ``"edge kind 'channelwise'"``.
+    """
+    for owner in cls.__mro__:
+        if not is_own(owner):
+            continue
+        for name, rule in rules.items():
+            value = vars(owner).get(name)
+            if isinstance(value, FunctionType):
+                setattr(owner, name, _held(value, name, rule, what))
+            elif isinstance(value, property) and isinstance(value.fget, FunctionType):
+                setattr(owner, name, property(_held(value.fget, name, rule, what), value.fset, value.fdel))
+            elif name in vars(owner) and not callable(value) and not hasattr(value, "__get__"):
+                _convert(value, name, rule, what, "is", None)
+
+
+def is_own(cls: type) -> bool:
+    """Whether a class is the user's, and not one of epgraph's or of what epgraph builds on."""
+    return cls.__module__.split(".")[0] not in ("epgraph", "pydantic", "builtins", "abc", "typing")
+
+
+def _held(function: FunctionType, name: str, rule: Rule, what: str) -> Callable[..., Any]:
+    # A class that is registered twice is held once, and by its newest name.
+    inner = getattr(function, "held", function)
+
+    @wraps(inner)
+    def method(*arguments: Any, **options: Any) -> Any:
+        return _convert(inner(*arguments, **options), name, rule, what, "returns", inner)
+
+    method.held = inner  # type: ignore[attr-defined]
+    return method
+
+
+def _convert(value: Any, name: str, rule: Rule, what: str, verb: str, function: FunctionType | None) -> Any:
+    expected, convert = rule
+    try:
+        return convert(value)
+    except (TypeError, ValueError):
+        shown = _shown(value)
+    place = (None, None) if function is None else (function.__code__.co_filename, function.__code__.co_firstlineno)
+    message = f"{what}: {name} {verb} {shown}: expected {expected}"
+    raise EpgraphError(Diagnostic(message, HINT, file=place[0], line=place[1], rule="plugin"))
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # it is the user's own class
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool):
+        raise TypeError
+    number = operator.index(value)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, tuple | list):
+        raise TypeError
+    shape = tuple(_whole(n) for n in value)
+    if 0 in shape or not shape:
+        raise ValueError
+    return shape
+
+
+def _shape_or_none(value: Any) -> tuple[int, ...] | None:
+    return None if value is None else _shape(value)
+
+
+def _blocks(value: Any) -> tuple[int, ...]:
+    return () if value == () else _shape(value)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool | str | bytes) or not math.isfinite(number := float(value)) or number < 0:
+        raise TypeError
+    return number
+
+
+def _number_or_none(value: Any) -> float | None:
+    return None if value is None else _number(value)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _end(value: Any) -> Any:
+    if value not in get_args(End):
+        raise ValueError
+    return value
+
+
+def _tensor(value: Any) -> Any:
+    from torch import Tensor
+    from torch.fx import Proxy
+
+    # A proxy is what torch.fx hands out in place of a tensor.
+    if not isinstance(value, Tensor | Proxy):
+        raise TypeError
+    return value
+
+
+def _two_tensors(value: Any) -> Any:
+    if not isinstance(value, tuple | list):  # a tensor of two rows would be taken apart
+        raise TypeError
+    first, second = value
+    return _tensor(first), _tensor(second)
+
+
+def _two_or_none(value: Any) -> Any:
+    if value is not None:
+        _, _ = value
+    return value
+
+
+WHOLE: Rule = ("a whole number, 0 or more", _whole)
+SHAPE: Rule = ("a tuple of whole numbers above 0, or None", _shape_or_none)
+NUMBER: Rule = ("a finite number, 0 or more", _number)
+FLAG: Rule = ("True or False", _flag)
+TEXT: Rule = ("text", _text)
+END: Rule = (" or ".join(repr(end) for end in get_args(End)), _end)
+TENSOR: Rule = ("a tensor", _tensor)
+TENSORS: Rule = ("two tensors", _two_tensors)
+
+KIND: dict[str, Rule] = {
+    **dict.fromkeys(("target_shape", "source_shape", "weight_shape"), SHAPE),
+    **dict.fromkeys(("fan_in", "degree", "macs"), WHOLE),
+    "weight_bound": NUMBER,
+    "weight_blocks": ("a tuple of whole numbers above 0", _blocks),
+    **dict.fromkeys(("label", "suggest", "dropped"), TEXT),
+    **dict.fromkeys(("linear", "unary", "damps", "is_linear"), FLAG),
+    **dict.fromkeys(("source_end", "target_end"), END),
+    **dict.fromkeys(("forward", "forward_pair", "adjoint", "adjoint_pair", "potential", "concavity"), TENSOR),
+    **dict.fromkeys(("adjoint_untied", "adjoint_untied_pair", "weight_gradient", "weight_contrast"), TENSOR),
+}
+"""Methods and attributes of an edge kind."""
+
+ACTIVATION: dict[str, Rule] = {
+    "label": TEXT,
+    **dict.fromkeys(("smooth", "holomorphic", "stored", "learnt", "invertible"), FLAG),
+    "steepest": ("a finite number, 0 or more, or None", _number_or_none),
+    "bounds": ("two numbers, or None", _two_or_none),
+    **dict.fromkeys(("apply_", "derivative", "self_energy", "inverse"), TENSOR),
+    **dict.fromkeys(("pair", "inverse_pair"), TENSORS),
+}
+"""Those of an activation."""
+
+COST: dict[str, Rule] = {
+    **dict.fromkeys(("readout", "holomorphic"), FLAG),
+    **dict.fromkeys(("value", "gradient", "holomorphic_gradient"), TENSOR),
+    "gradient_pair": TENSORS,
+}
+"""Those of a cost."""
