@@ -249,6 +249,7 @@ def test_pipes_are_left_out(tmp_path: Path) -> None:
     os.mkfifo(path / "train/a/0.png")
     with pytest.raises(EpgraphError, match=r"train/a/0\.png"):
         data.train[0]
+    assert str(path / "train/a/0.png") in refusal(f"folder:{path}/train/a/0.png", shape=(3, 8, 8), classes=2)
 
 
 @pytest.mark.parametrize(
