@@ -55,15 +55,11 @@ def open_source(path: Path) -> Source:
     Raises
     ------
     EpgraphError
-        When there is nothing at ``path``, or it is neither a directory nor an archive.
+        When there is nothing at ``path``, or it is no archive.
     """
     if not os.path.exists(path):
         raise EpgraphError(f"there is no folder or archive {path}", "give a directory or a .zip after 'folder:'")
-    if path.is_dir():
-        return DirectorySource(path)
-    if not path.is_file():
-        raise EpgraphError(f"{path} is no regular file", "give a directory or a .zip")
-    return ZipSource(path)
+    return DirectorySource(path) if path.is_dir() else ZipSource(path)
 
 
 class DirectorySource:
