@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -18,7 +19,9 @@ def progress(items: Iterable[Item], count: int, what: str) -> Iterable[Item]:
     """Return the items again, with a progress bar on a terminal while they are gone through."""
     from tqdm import tqdm
 
-    return tqdm(items, total=count, desc=what, unit="image", delay=PATIENCE, leave=False, disable=None)
+    # Without a standard error stream there is nowhere to show it; None disables it where that is no terminal.
+    hidden = True if sys.stderr is None else None
+    return tqdm(items, total=count, desc=what, unit="image", delay=PATIENCE, leave=False, disable=hidden)
 
 
 def in_threads(function: Callable[[Item], Result], items: Sequence[Item], what: str) -> Iterator[Result]:

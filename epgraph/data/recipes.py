@@ -126,8 +126,8 @@ def cannot_augment(name: str, recipe: Recipe, augmentation: Augmentation) -> lis
         found.append(
             Diagnostic(
                 f"'crop' is {augmentation.crop}, and the images of {name} have {sides[0]}×{sides[1]} pixels: "
-                "nothing of them may be left",
-                f"at most {min(sides) - 1}; common is an eighth of the width",
+                "a crop could show nothing of them",
+                f"write at most {min(sides) - 1}; an eighth of the width is common",
                 at=("training", "augment", "crop"),
                 rule="data",
             )

@@ -68,7 +68,7 @@ class DirectorySource:
     def __init__(self, path: Path) -> None:
         self.path = self._base = path
         if not any((path / part).is_dir() for part in PARTS):
-            inside = [entry.name for entry in os.scandir(path) if entry.is_dir() and not entry.name.startswith(".")]
+            inside = [entry.name for entry in os.scandir(path) if entry.is_dir() and not _hidden(entry.name)]
             self._base = path / inside[0] if len(inside) == 1 else path
 
     def entries(self) -> Iterator[Entry]:
@@ -86,7 +86,7 @@ class DirectorySource:
             with os.scandir(self._base.joinpath(*path)) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
             for entry in entries:
-                if entry.name.startswith("."):
+                if _hidden(entry.name):
                     continue
                 inner = (*path, entry.name)
                 if not entry.is_dir():
@@ -135,8 +135,8 @@ class ZipSource:
         found: dict[tuple[str, ...], zipfile.ZipInfo] = {}
         for member in members:
             names = tuple(name for name in member.filename.split("/") if name not in ("", "."))
-            # Hidden files and those that macOS adds. Paths that climb are no images of ours either.
-            if names and not any(name.startswith(".") or name == "__MACOSX" for name in names):
+            # Paths that climb are no images of ours either; '..' begins with a dot.
+            if names and not any(map(_hidden, names)):
                 found[names] = member  # an archive may hold two members of one name; the last is the one that counts
         tops = {names[0] for names, member in found.items() if len(names) > 1 or member.is_dir()}
         enclosed = len(tops) == 1 and not tops & set(PARTS)
@@ -183,6 +183,11 @@ class ZipSource:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= {**state, "_lock": threading.Lock()}
+
+
+def _hidden(name: str) -> bool:
+    """Whether a file or folder is passed over without a word: hidden ones, and what macOS adds."""
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def _refuse_unusual(member: zipfile.ZipInfo, archive: Path) -> None:

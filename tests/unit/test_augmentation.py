@@ -103,11 +103,18 @@ def test_digits_are_augmented_as_asked() -> None:
 def test_augmentation_that_cannot_be() -> None:
     wanted = Augmentation(randaugment=1, crop=8)
     assert refusal("digits", shape=(64,), classes=10, augment=wanted) == (
-        "training.augment.crop: 'crop' is 8, and the images of digits have 8×8 pixels: nothing of them may be left; "
-        "at most 7; common is an eighth of the width\n"
+        "training.augment.crop: 'crop' is 8, and the images of digits have 8×8 pixels: a crop could show nothing "
+        "of them; write at most 7; an eighth of the width is common\n"
         "training.augment.randaugment: RandAugment works on images of bytes, and the pixels of digits are fractions; "
         "remove randaugment; flip and crop can be used"
     )
+
+
+def test_randaugment_of_grey_images(tmp_path: Path) -> None:
+    path = write_directory(tmp_path, image_files())
+    data = load_data(f"folder:{path}", shape=(1, 8, 8), classes=2, augment=Augmentation(randaugment=2))
+    torch.manual_seed(0)
+    assert len({data.train[0][0].numpy().tobytes() for _ in range(40)}) > 5
 
 
 # On the command line

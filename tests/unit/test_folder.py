@@ -46,10 +46,9 @@ def write(request: pytest.FixtureRequest, tmp_path: Path) -> Write:
 @pytest.mark.parametrize("top", ["", "enclosing/"])
 def test_folder(write: Write, top: str) -> None:
     files = image_files() | {"train/b/.hidden.png": b"", "train/b/notes.txt": b"", ".complete": b""}
-    files |= {"train/b/LAST.JPG": image_bytes(format="JPEG"), "__MACOSX/train/b/._0.png": b""}
-    if top:
-        del files["__MACOSX/train/b/._0.png"]
-    path = write({top + name: content for name, content in files.items()})
+    files |= {"train/b/LAST.JPG": image_bytes(format="JPEG")}
+    beside = {"__MACOSX/train/b/._0.png": b""}  # as macOS adds it to an archive
+    path = write({top + name: content for name, content in files.items()} | beside)
     data = load_data(f"folder:{path}", shape=(3, 8, 8), classes=2, augment=False)
     assert data.name == f"folder:{path}"
     assert data.classes == ("a", "b")

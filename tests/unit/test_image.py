@@ -165,6 +165,8 @@ def test_16_bits_of_a_png() -> None:
 def test_16_bits_of_a_tiff(order: str) -> None:
     upper = (WIDE >> 8).tolist()
     assert pixels(tiff(WIDE, order)) == upper
+    for compression in ("raw", "tiff_lzw", "tiff_deflate"):
+        assert pixels(saved(Image.fromarray(WIDE), "TIFF", compression=compression)) == upper
     assert pixels(tiff(np.stack([WIDE] * 3, axis=2), order)) == [[[value] * 3 for value in row] for row in upper]
 
 
