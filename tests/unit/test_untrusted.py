@@ -64,7 +64,6 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ["check", "NET", "--plugin", "PIPE"],
         ["check", "INCLUDES"],
         ["gradcheck", "NET", "--data", "folder:PIPE"],
-        ["gradcheck", "IMAGES", "--data", "folder:DATA", "--quick"],
     ],
     ids=" ".join,
 )
@@ -80,13 +79,7 @@ def test_pipes_and_devices_are_not_read(
     includes = net.with_name("includes.yaml")
     includes.write_text(NET + "include: [part.yaml]\n", encoding="utf-8")
     os.symlink(pipe, net.with_name("part.yaml"))
-    images = net.with_name("images.yaml")
-    images.write_text(NET.replace("[4]}\no", "[1, 2, 2]}\no"), encoding="utf-8")
-    for part in ("train", "test"):
-        for label in ("a", "b"):
-            (tmp_path / "data" / part / label).mkdir(parents=True)
-            (tmp_path / "data" / part / label / "0.png").symlink_to(pipe)
-    paths = {"PIPE": pipe, "NET": net, "INCLUDES": includes, "DATA": tmp_path / "data", "IMAGES": images}
+    paths = {"PIPE": pipe, "NET": net, "INCLUDES": includes}
     given = arguments
     for word, path in paths.items():
         given = [part.replace(word, str(path)) for part in given]
