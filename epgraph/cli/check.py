@@ -14,9 +14,9 @@ import click
 from epgraph.cli.options import file_argument, plugin_option, schedule_option, set_option
 from epgraph.cli.say import say
 from epgraph.errors import Diagnostic, EpgraphError
-from epgraph.graph import NetworkGraph, doubts, no_collection, survey
+from epgraph.graph import NetworkGraph, no_collection, survey
 from epgraph.passes import lower, report
-from epgraph.spec import Architecture, raise_for
+from epgraph.spec import raise_for
 from epgraph.verify import smaller, verify_kind
 
 
@@ -77,12 +77,10 @@ def _examine(
     diagnostics: list[Diagnostic] = []
     found = None
     try:
-        graph, architecture, diagnostics = survey(file, overrides)
+        graph, _, diagnostics = survey(file, overrides, schedule=schedule)
         raise_for(diagnostics)
         assert graph is not None
-        assert architecture is not None
-        plan = lower(graph, schedule or architecture.dynamics.schedule)
-        diagnostics += [_located(d, architecture, schedule) for d in doubts(plan.graph, plan.schedule)]
+        plan = lower(graph, schedule or graph.architecture.dynamics.schedule)
         found = report(plan)
         if verified:
             found["verified"], wrong = _verify(plan.graph)
@@ -91,12 +89,6 @@ def _examine(
         found = None
         diagnostics = [d for d in diagnostics if d.severity == "warning"] + list(error.diagnostics)
     return found, sorted(diagnostics, key=lambda d: (d.line or 0, d.column or 0))
-
-
-def _located(diagnostic: Diagnostic, architecture: Architecture, schedule: str | None) -> Diagnostic:
-    if schedule and diagnostic.rule == "not-proper":
-        return diagnostic.located(f"--schedule {schedule}", None, None)
-    return architecture.locate(diagnostic)
 
 
 def _verify(graph: NetworkGraph) -> tuple[list[dict[str, Any]], list[Diagnostic]]:

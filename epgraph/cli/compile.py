@@ -15,6 +15,7 @@ from epgraph.cli.options import (
     plugin_option,
     schedule_option,
     set_option,
+    settings,
 )
 from epgraph.cli.output import write_out
 from epgraph.graph import load
@@ -48,7 +49,7 @@ def compile_command(
       epgraph compile examples/digits.yaml -o engine.py
       epgraph compile examples/vgg5.yaml -o engine.py --backend onednn --device cpu
     """
-    architecture = load(file, overrides)
+    architecture = load(file, settings(overrides, schedule))
 
     import torch
 
@@ -59,7 +60,6 @@ def compile_command(
         architecture,
         device=pick_device(device),
         dtype=getattr(torch, dtype),
-        schedule=schedule,
         backend=backend,
         initialised=False,
     )

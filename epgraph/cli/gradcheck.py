@@ -21,6 +21,7 @@ from epgraph.cli.options import (
     plugin_option,
     schedule_option,
     set_option,
+    settings,
     threads_option,
 )
 from epgraph.errors import EpgraphError
@@ -82,7 +83,7 @@ def gradcheck(
       epgraph gradcheck examples/digits.yaml --data digits -o gradcheck.png
       epgraph gradcheck examples/digits.yaml --data digits --checkpoint runs/demo
     """
-    architecture = load(file, overrides)
+    architecture = load(file, settings(overrides, schedule))
     if output is not None:
         from epgraph.draw.curves import FORMATS
         from epgraph.draw.write import suffix
@@ -102,7 +103,6 @@ def gradcheck(
         architecture,
         device=where,
         dtype=getattr(torch, dtype),
-        schedule=schedule,
         initialised=checkpoint is None,
     )
     set_threads(engine, threads)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from epgraph.cli.options import file_argument, plugin_option, schedule_option, set_option
+from epgraph.cli.options import file_argument, plugin_option, schedule_option, set_option, settings
 from epgraph.graph import load
 
 
@@ -31,4 +31,4 @@ def render(file: Path, output: Path, schedule: str | None, overrides: tuple[str,
     """
     from epgraph.draw import render as draw
 
-    click.echo(draw(load(file, overrides), output, schedule))
+    click.echo(draw(load(file, settings(overrides, schedule)), output))

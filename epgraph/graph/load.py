@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from epgraph.errors import Diagnostic, EpgraphError
+from epgraph.graph.findings import check
 from epgraph.graph.network import NetworkGraph, examine
-from epgraph.graph.rules import rule_warnings
 from epgraph.spec import Architecture, expand, include, override, parse, raise_for, validate, without_repetitions
 from epgraph.spec.document import MAX_BYTES, Document
 
@@ -28,7 +28,8 @@ def load(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Archi
     Raises
     ------
     EpgraphError
-        With every mistake in the file: syntax, unknown keys, types, ends of edges, shapes, reachability.
+        With the mistakes in the file: syntax, unknown keys, types, ends of edges, shapes, reachability, and dynamics or
+        an estimator that the network cannot use. What depends on data or on a device is found when those are there.
     """
     architecture, diagnostics = inspect(source, overrides)
     raise_for(diagnostics)
@@ -48,17 +49,23 @@ def inspect(
 
 
 def survey(
-    source: str | os.PathLike[str], overrides: Sequence[str] = ()
+    source: str | os.PathLike[str], overrides: Sequence[str] = (), schedule: str | None = None
 ) -> tuple[NetworkGraph | None, Architecture | None, list[Diagnostic]]:
-    """Like ``inspect``, with the graph, None where there are errors."""
+    """Like ``inspect``, with the graph, None where there are errors; ``schedule`` overrides ``dynamics.schedule``."""
     with no_collection():
         architecture, diagnostics = validate(flat_document(source, overrides))
         graph = None
         if architecture is not None:
             graph, found = examine(architecture)
-            found += [] if graph is None else rule_warnings(graph)
             diagnostics += [architecture.locate(d) for d in found]
+            if graph is not None and not _mistakes(diagnostics):
+                diagnostics += check(graph, schedule)
+            graph = None if _mistakes(diagnostics) else graph
         return graph, architecture, without_repetitions(diagnostics)
+
+
+def _mistakes(diagnostics: list[Diagnostic]) -> bool:
+    return any(diagnostic.severity == "error" for diagnostic in diagnostics)
 
 
 @contextmanager
