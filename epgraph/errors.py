@@ -39,6 +39,7 @@ RULES: dict[str, str] = {
     "tie": "a weight that cannot be shared, or that is frozen where another says it",
     "dynamics": "dynamics that this network cannot use",
     "estimator": "an estimator that this network cannot use",
+    "learning-rate": "a learning rate that would rise while training",
     "readout": "a readout that this network cannot have",
     "verify": "an activation, a cost or an edge kind that is not what it says",
     "plugin": "a plugin that cannot be run, or a name that cannot be registered",
@@ -60,7 +61,6 @@ RULES: dict[str, str] = {
     "zero-gain": "warning: weights that are all zero at first",
     "no-effect": "warning: a key that changes nothing here",
     "too-few-steps": "warning: a phase is too short for the input, or the nudge, to reach a state",
-    "learning-rate": "warning: the learning rate rises while training",
     "twin-edges": "warning: two edges that compute the same",
     "other": "anything else",
 }

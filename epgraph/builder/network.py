@@ -11,6 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from epgraph.edges import KINDS, EdgeKind
 from epgraph.errors import Diagnostic, EpgraphError, Location, nearest
+from epgraph.graph import check
 from epgraph.graph.network import examine
 from epgraph.spec import Architecture
 from epgraph.spec.architecture import LANGUAGE, known_keys
@@ -206,7 +207,8 @@ class Network:
             raise EpgraphError(
                 _named(explain(detail), self._labels) for detail in error.errors(include_url=False)
             ) from None
-        _, found = examine(architecture)
+        graph, found = examine(architecture)
+        found += [] if graph is None else check(graph)
         raise_for([_named(diagnostic, self._labels) for diagnostic in found])
         return architecture
 

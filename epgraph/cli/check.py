@@ -14,10 +14,10 @@ from epgraph.cli.options import allow_include_option, file_argument, plugin_opti
 from epgraph.cli.output import echo, echo_json
 from epgraph.cli.say import say
 from epgraph.errors import Diagnostic, EpgraphError, visible
-from epgraph.graph import NetworkGraph, doubts, no_collection, survey
+from epgraph.graph import NetworkGraph, no_collection, survey
 from epgraph.passes import lower, report
 from epgraph.registry import blaming_plugins
-from epgraph.spec import Architecture, raise_for
+from epgraph.spec import raise_for
 from epgraph.verify import smaller, verify_kind
 
 
@@ -87,12 +87,10 @@ def _examine(
     found = None
     try:
         with blaming_plugins():
-            graph, architecture, diagnostics = survey(file, overrides, allow_include)
+            graph, _, diagnostics = survey(file, overrides, allow_include, schedule)
             raise_for(diagnostics)
             assert graph is not None
-            assert architecture is not None
-            plan = lower(graph, schedule or architecture.dynamics.schedule)
-            diagnostics += [_located(d, architecture, schedule) for d in doubts(plan.graph, plan.schedule)]
+            plan = lower(graph, schedule or graph.architecture.dynamics.schedule)
             found = report(plan)
             if verified:
                 found["verified"], wrong = _verify(plan.graph)
@@ -101,12 +99,6 @@ def _examine(
         found = None
         diagnostics = [d for d in diagnostics if d.severity == "warning"] + list(error.diagnostics)
     return found, sorted(diagnostics, key=lambda d: (d.line or 0, d.column or 0))
-
-
-def _located(diagnostic: Diagnostic, architecture: Architecture, schedule: str | None) -> Diagnostic:
-    if schedule and diagnostic.rule == "not-proper":
-        return diagnostic.located(f"--schedule {schedule}", None, None)
-    return architecture.locate(diagnostic)
 
 
 def _verify(graph: NetworkGraph) -> tuple[list[dict[str, Any]], list[Diagnostic]]:

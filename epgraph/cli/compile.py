@@ -16,6 +16,7 @@ from epgraph.cli.options import (
     plugin_option,
     schedule_option,
     set_option,
+    settings,
 )
 from epgraph.cli.output import check_output, write_out
 from epgraph.graph import load
@@ -51,7 +52,7 @@ def compile_command(
       epgraph compile examples/digits.yaml -o engine.py
       epgraph compile examples/vgg5.yaml -o engine.py --backend onednn --device cpu
     """
-    architecture = load(file, overrides, allow_include)
+    architecture = load(file, settings(overrides, schedule), allow_include)
     check_output(output)
 
     import torch
@@ -63,7 +64,6 @@ def compile_command(
         architecture,
         device=pick_device(device),
         dtype=getattr(torch, dtype),
-        schedule=schedule,
         backend=backend,
         initialised=False,
     )

@@ -21,6 +21,7 @@ from epgraph.cli.options import (
     plugin_option,
     schedule_option,
     set_option,
+    settings,
     threads_option,
 )
 from epgraph.cli.output import check_output, echo, echo_json
@@ -85,7 +86,7 @@ def gradcheck(
       epgraph gradcheck examples/digits.yaml --data digits -o gradcheck.png
       epgraph gradcheck examples/digits.yaml --data digits --checkpoint runs/demo
     """
-    architecture = load(file, overrides, allow_include)
+    architecture = load(file, settings(overrides, schedule), allow_include)
     if output is not None:
         from epgraph.draw.curves import FORMATS
         from epgraph.draw.formats import suffix
@@ -106,7 +107,6 @@ def gradcheck(
         architecture,
         device=where,
         dtype=getattr(torch, dtype),
-        schedule=schedule,
         initialised=checkpoint is None,
     )
     set_threads(engine, threads)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -35,6 +35,11 @@ allow_include_option = click.option(
     help="Let FILE include files of this folder too, besides those of its own folder; may be repeated.",
 )
 schedule_option = click.option("--schedule", type=click.Choice(list(SCHEDULES)), help="Override dynamics.schedule.")
+
+
+def settings(overrides: Sequence[str], schedule: str | None) -> list[str]:
+    """Overrides of ``--set`` and ``--schedule``."""
+    return [*overrides, *([f"dynamics.schedule={schedule}"] if schedule else [])]
 
 
 def _run_plugins(context: click.Context, option: click.Parameter, paths: tuple[Path, ...]) -> None:

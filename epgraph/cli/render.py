@@ -6,7 +6,14 @@ from pathlib import Path
 
 import click
 
-from epgraph.cli.options import allow_include_option, file_argument, plugin_option, schedule_option, set_option
+from epgraph.cli.options import (
+    allow_include_option,
+    file_argument,
+    plugin_option,
+    schedule_option,
+    set_option,
+    settings,
+)
 from epgraph.cli.output import check_output, echo
 from epgraph.graph import load
 
@@ -35,6 +42,6 @@ def render(
     """
     from epgraph.draw import render as draw
 
-    architecture = load(file, overrides, allow_include)
+    architecture = load(file, settings(overrides, schedule), allow_include)
     check_output(output)
-    echo(str(draw(architecture, output, schedule)))
+    echo(str(draw(architecture, output)))

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from epgraph.cli.console import Console
-from epgraph.cli.options import load_for, pick_device
+from epgraph.cli.options import load_for, pick_device, settings
 from epgraph.errors import EpgraphError
-from epgraph.graph import load
+from epgraph.graph import check, checked, inspect, load
 from epgraph.runs import Record, Resumed, RunFolder, locked, resume
 from epgraph.runs.folder import WriteError, replace, slug
 from epgraph.runs.record import Given, Options, finished, invocation
 from epgraph.runs.resume import refusals
-from epgraph.spec import Architecture, to_yaml
+from epgraph.spec import Architecture, raise_for, to_yaml
 
 if TYPE_CHECKING:
     from epgraph.data import Data
@@ -52,15 +52,17 @@ class Training:
             raise EpgraphError("--from and --resume exclude each other", "--resume has the weights of the run")
         self.file, self.options, self.given = file, options, given
         self.console = Console()
-        self.overrides = list(options["overrides"])
+        self.overrides = settings(options["overrides"], options["schedule"])
         self.allowed = options["allow_include"]
-        for name, key in (("epochs", "training.epochs"), ("seed", "training.seed"), ("schedule", "dynamics.schedule")):
+        for name, key in (("epochs", "training.epochs"), ("seed", "training.seed")):
             if options[name] is not None:
                 self.overrides.append(f"{key}={options[name]}")
 
     def run(self) -> int:
         """Train; return the exit code."""
-        architecture = load(self.file, self.overrides, self.allowed)
+        architecture, diagnostics = inspect(self.file, self.overrides, self.allowed)
+        raise_for(diagnostics)
+        assert architecture is not None
         folder = RunFolder(self._path(architecture))
         if not (self.options["resume"] and folder.has_checkpoint):
             self._check_new(folder)
@@ -69,8 +71,11 @@ class Training:
             given = Given(file=str(self.file), settings=self._file_alone(architecture))
             if self.options["resume"] and folder.has_checkpoint:
                 before = Record.read(folder.path)
-                session = _Session(self, folder, self._merged(folder, before, given, architecture), given, before)
+                merged = self._merged(folder, before, given, architecture)
+                self.console.say(check(checked(merged.architecture)))
+                session = _Session(self, folder, merged, given, before)
             else:
+                self.console.say(diagnostics)
                 session = _Session(self, folder, Resumed(architecture, self._chosen(), {}), given)
             return session.train()
 

@@ -16,6 +16,7 @@ from epgraph.cli.options import (
     plugin_option,
     schedule_option,
     set_option,
+    settings,
     threads_option,
 )
 from epgraph.cli.output import echo, echo_json
@@ -57,7 +58,7 @@ def tune(
       epgraph tune examples/vgg5.yaml --batch 64
       epgraph tune examples/vgg5.yaml --backend onednn --backend channels_last
     """
-    architecture = load(file, overrides, allow_include)
+    architecture = load(file, settings(overrides, schedule), allow_include)
 
     import torch
 
@@ -69,9 +70,7 @@ def tune(
     for name in backends:
         if name not in BACKENDS:
             raise EpgraphError(f"unknown backend '{name}'", nearest(name, list(BACKENDS)))
-    engine = compile(
-        architecture, device=pick_device(device), dtype=getattr(torch, dtype), schedule=schedule, initialised=False
-    )
+    engine = compile(architecture, device=pick_device(device), dtype=getattr(torch, dtype), initialised=False)
     set_threads(engine, threads)
     size = batch or architecture.training.batch_size
     generator = torch.Generator().manual_seed(architecture.training.seed)

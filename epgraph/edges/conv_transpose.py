@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, model_validator
@@ -13,6 +14,8 @@ from epgraph.edges.convolution import (
     check_groups,
     convolve,
     gradient,
+    idle_dilation,
+    idle_stride,
     number_of,
     transposed,
 )
@@ -99,6 +102,12 @@ class ConvTranspose(EdgeKind):
             )
         channels = source[0] if self.groups == "depthwise" else channels
         return None if channels is None else (channels, *size)
+
+    def idle(self, source: Shape, target: Shape) -> Mapping[str, str]:
+        """A stride where the source has one pixel, and the dilation of a kernel of one pixel."""
+        # With output_padding, which is smaller than the stride, the stride is what allows it.
+        stride = {} if any(both(self.output_padding)) else idle_stride(self.geometry, source[1:])
+        return {**stride, **idle_dilation(self.geometry)}
 
     def source_shape(self, target: Shape, channels: int | None) -> Shape | None:
         """Return the source's shape, which options and target leave no choice."""

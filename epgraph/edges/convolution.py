@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import gcd
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -113,6 +113,18 @@ def gradient(s: Tensor, t: Tensor, geometry: Geometry, groups: int) -> Tensor:
     return correlate(s, t, kernel, stride, padding, **geometry.further(groups))
 
 
+def idle_stride(geometry: Geometry, positions: tuple[int, ...]) -> dict[str, str]:
+    """Why the stride has no effect where a kernel has so many positions at stride 1; empty where it has one."""
+    stepped = [n for n, stride in zip(positions, geometry.stride, strict=True) if stride > 1]
+    return {"stride": "the kernel has one position only"} if stepped and max(stepped) == 1 else {}
+
+
+def idle_dilation(geometry: Geometry) -> dict[str, str]:
+    """Why the dilation has no effect where the kernel is of one pixel; empty where it has one."""
+    spread = [n for n, dilation in zip(geometry.kernel, geometry.dilation, strict=True) if dilation > 1]
+    return {"dilation": "the kernel has one pixel"} if spread and max(spread) == 1 else {}
+
+
 class Convolution(EdgeKind):
     """Convolution w ⋆ s, with zero padding and an optional 2×2 pooling P: Φ gains ⟨s^j, P(w ⋆ s^i)⟩.
 
@@ -197,6 +209,12 @@ class Convolution(EdgeKind):
                 left = before % g.pooling.size[i]
                 return f"its pooling leaves out the last {_count(left, axis)} of {before}"
         return ""
+
+    def idle(self, source: Shape, target: Shape) -> Mapping[str, str]:
+        """A stride where the kernel has one position, and the dilation of a kernel of one pixel."""
+        g = self.geometry
+        positions = g._replace(stride=(1, 1)).before_pooling(source[1:])
+        return {**idle_stride(g, positions), **idle_dilation(g)}
 
     def _changed(self, near: Geometry) -> list[str]:
         """Options to write for another geometry."""

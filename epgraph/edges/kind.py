@@ -11,6 +11,7 @@ tests in ``tests/numeric/test_edges.py`` then hold the new kind to its adjoint a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -107,6 +108,10 @@ class EdgeKind(BaseModel, ABC):
     def dropped(self, source: Shape) -> str:
         """Say which part of the source no unit of the target sees, such as rows beyond the last stride; else empty."""
         return ""
+
+    def idle(self, source: Shape, target: Shape) -> Mapping[str, str]:
+        """Options that have no effect between these shapes, and why, such as the dilation of a kernel of one pixel."""
+        return {}
 
     @abstractmethod
     def weight_shape(self, source: Shape, target: Shape) -> Shape | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -47,6 +48,12 @@ class Memory(Unary):
                 "leave 'per_pixel' out",
             )
         return source
+
+    def idle(self, source: Shape, target: Shape) -> Mapping[str, str]:
+        """The sharpness of one pattern, and patterns of a pixel where there is one pixel."""
+        one = {"sharpness": "there is one pattern only"} if self.patterns == 1 else {}
+        alone = self.per_pixel and prod(source[1:]) == 1
+        return {**one, "per_pixel": "the state has one pixel only"} if alone else one
 
     def weight_shape(self, source: Shape, target: Shape) -> Shape:
         """(patterns, units), or (patterns, channels)."""

@@ -13,9 +13,9 @@ from epgraph.costs import COSTS
 from epgraph.emit.rewrite import REWRITES
 from epgraph.engine.engine import Engine
 from epgraph.errors import Diagnostic, EpgraphError, Location, nearest
-from epgraph.graph import SCHEDULES, NetworkGraph, build, load
+from epgraph.graph import SCHEDULES, NetworkGraph, checked, survey
 from epgraph.passes import lower
-from epgraph.spec import Architecture
+from epgraph.spec import Architecture, raise_for
 from epgraph.verify import activation_shapes, cost_shapes, shape_problems
 
 
@@ -65,23 +65,27 @@ def compile(
     EpgraphError
         With every mistake of the architecture, or naming the option that cannot be used.
     """
-    if not isinstance(architecture, Architecture):
-        architecture = load(architecture)
     without, also = frozenset(without), frozenset(also)
-    schedule = schedule or architecture.dynamics.schedule
-    if schedule not in SCHEDULES:
+    if schedule is not None and schedule not in SCHEDULES:
         raise EpgraphError(f"unknown schedule '{schedule}'", nearest(schedule, list(SCHEDULES)))
     if dtype is not None and not dtype.is_floating_point:
         raise EpgraphError(f"states need a floating-point dtype, found {dtype}", "e.g. torch.float32")
     for name in without | also:
         if name not in REWRITES:
             raise EpgraphError(f"unknown rewrite '{name}'", nearest(name, list(REWRITES)))
+    if isinstance(architecture, Architecture):
+        graph = checked(architecture, schedule)
+    else:
+        found, _, diagnostics = survey(architecture, schedule=schedule)
+        raise_for(diagnostics)
+        assert found is not None
+        graph, architecture = found, found.architecture
     if architecture.dynamics.noise and not doubled:
         raise EpgraphError(
             "dynamics.noise needs the two nudged phases as one doubled batch: one by one they would not share it",
             "compile with doubled=True",
         )
-    plan = lower(build(architecture), schedule)
+    plan = lower(graph, schedule or architecture.dynamics.schedule)
     _check_shapes(plan.graph)
     try:
         return Engine(

@@ -507,17 +507,16 @@ class Engine(nn.Module):
             return self.energy(x, {**held, **dict(zip(names, states, strict=True))})
 
         def box(states: Sequence[Tensor]) -> None:
+            # Mixing extrapolates. Beyond the range of σ there is no G, and its formula may give anything there.
             for name, s in zip(names, states, strict=True):
-                state = self.graph.states[name]
-                if not isinstance(state.activation, ReLU):
-                    continue
-                alpha = self.alpha(state)
-                if pair:
+                activation, alpha = self.graph.states[name].activation, self.alpha(self.graph.states[name])
+                bounds = activation.bounds(alpha)
+                if bounds is not None and not pair:
+                    s.clamp_(min=bounds[0]).clamp_(max=bounds[1])
+                elif isinstance(activation, ReLU):
                     # σ of ReLUα is the projection on its range.
                     common, odd = s.chunk(2)
-                    s.copy_(torch.cat(state.activation.pair(common, odd, alpha)))
-                else:
-                    state.activation.apply_(s, alpha)
+                    s.copy_(torch.cat(activation.pair(common, odd, alpha)))
 
         descends = free and self.untied is None
         return Anderson(self.architecture.dynamics.anderson, energy if descends else None, box)

@@ -1,12 +1,11 @@
 """The network as a graph on networkx: shapes, neighbours, schedules, checks."""
 
-from epgraph.graph.doubts import doubts
+from epgraph.graph.findings import check, checked
 from epgraph.graph.guarantees import guaranteed
 from epgraph.graph.load import inspect, load, no_collection, read, survey
 from epgraph.graph.network import Edge, NetworkGraph, State, build
 from epgraph.graph.rules import check_rule
 from epgraph.graph.schedule import SCHEDULES, Schedule, make_schedule
-from epgraph.graph.solver import check_solver
 
 __all__ = [
     "SCHEDULES",
@@ -15,9 +14,9 @@ __all__ = [
     "Schedule",
     "State",
     "build",
+    "check",
     "check_rule",
-    "check_solver",
-    "doubts",
+    "checked",
     "guaranteed",
     "inspect",
     "load",

@@ -21,7 +21,6 @@ def doubts(graph: NetworkGraph, schedule: Schedule) -> list[Diagnostic]:
     return [
         *_not_proper(graph, schedule),
         *_beta(graph),
-        *_learning_rate(graph),
         *_edges(graph),
         *_too_few_steps(graph, schedule),
     ]
@@ -57,18 +56,6 @@ def _beta(graph: NetworkGraph) -> Iterator[Diagnostic]:
         "e.g. beta: 0.2",
         ("learning", "beta"),
     )
-
-
-def _learning_rate(graph: NetworkGraph) -> Iterator[Diagnostic]:
-    training = graph.architecture.training
-    if training.min_learning_rate > training.learning_rate > 0:
-        yield _warning(
-            "learning-rate",
-            f"the learning rate rises from {training.learning_rate:g} to min_learning_rate "
-            f"{training.min_learning_rate:g} while training",
-            f"e.g. min_learning_rate: {training.learning_rate / 100:g}",
-            ("training", "learning_rate"),
-        )
 
 
 def _edges(graph: NetworkGraph) -> Iterator[Diagnostic]:

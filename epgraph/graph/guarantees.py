@@ -27,10 +27,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from epgraph.activations import Identity, ReLU
+from epgraph.costs import COSTS
 from epgraph.errors import listed
 from epgraph.graph.network import Edge, NetworkGraph, State
-from epgraph.graph.rules import CLAMPED
+from epgraph.graph.rules import CLAMPED, DIFFERENTIATED
 from epgraph.graph.schedule import Schedule
+
+ERRORS = {
+    "centered": "O(β²)",
+    "positive": "O(β)",
+    "negative": "O(β)",
+    "random_sign": "O(β)",
+    "continual": "O(β) and one that grows with continual_rate",
+    "holomorphic": "O(β^N) with N points",
+}
+"""Error of the rules that nudge, where all phases have settled and nothing has a kink."""
+
+EXACT = {
+    "implicit": "at rest that of the loss, as exactly as solver_tolerance says, where no unit stands at a kink",
+    "unrolled": "that of the loss after free_steps sweeps, at rest or not",
+    "truncated": "that of the loss after free_steps sweeps, as far as it goes through the last of them",
+}
+"""What the rules that differentiate give."""
 
 
 def guaranteed(graph: NetworkGraph, schedule: Schedule) -> list[str]:
@@ -58,7 +76,17 @@ def never_rises(graph: NetworkGraph, schedule: Schedule) -> list[str]:
     if schedule.conflicts:
         named = [f"{' and '.join((e.source, e.target))} (edge {e.name})" for e in schedule.conflicts]
         reasons.append(f"schedule {schedule.name} moves states together that share an edge: {listed(named)}")
-    return [*reasons, *_not_convex(graph)]
+    return [*reasons, *_beyond_range(graph), *_not_convex(graph)]
+
+
+def _beyond_range(graph: NetworkGraph) -> Iterator[str]:
+    """States of which no one knows whether what Anderson acceleration extrapolates to has an energy."""
+    if graph.architecture.dynamics.anderson:
+        states = (graph.states[name] for name in graph.dynamic)
+        unknown = [s for s in states if s.activation.bounds(1.0) is None and not isinstance(s.activation, Identity)]
+        if unknown:
+            where = f"{unknown[0].activation.label} at {listed([s.name for s in unknown])}"
+            yield f"Anderson acceleration may leave the range of {where}, which is not known"
 
 
 def _not_convex(graph: NetworkGraph) -> Iterator[str]:
@@ -134,14 +162,14 @@ def _free(graph: NetworkGraph, schedule: Schedule) -> str:
             f"; updates of {listed(damped)}, which act on themselves, go min(1, {dynamics.damping:g}/(1 + mκ)) of the "
             "way from where they are, with the largest slope m of σ and a bound κ on ‖W‖ from the weights"
         )
-    return f"free phase: F never rises: {how}"
+    return f"free phase: F never rises, but for rounding: {how}"
 
 
 def _nudged(graph: NetworkGraph, schedule: Schedule) -> str:
     reasons = nudged_never_rises(graph, schedule)
     if reasons:
         return f"nudged phases: F ± βC may rise: {'; '.join(reasons)}"
-    return "nudged phases: F ± βC never rises, with labels as targets"
+    return "nudged phases: F ± βC never rises, but for rounding, with labels as targets"
 
 
 def _rest(graph: NetworkGraph) -> str:
@@ -158,20 +186,21 @@ def _rest(graph: NetworkGraph) -> str:
 
 def _gradient(graph: NetworkGraph) -> Iterator[str]:
     dynamics = graph.architecture.dynamics
-    kinked = [name for name in graph.dynamic if not graph.states[name].activation.smooth]
-    pooled = [edge.name for edge in _pooled(graph)]
     rule = graph.architecture.learning.estimator
     if _untied(graph):
         yield "gradient: not that of the loss until feedback has aligned with the weights"
     elif rule in CLAMPED:
         yield f"gradient: that of the contrast of {rule}, a difference of energies, and not that of the loss"
+    elif rule in DIFFERENTIATED:
+        yield f"gradient: {EXACT[rule]}"
     elif dynamics.state_bits:
         yield "gradient: a nudge that moves a state by less than half a step leaves it where it is"
-    elif kinked or pooled:
-        parts = [f"kinks of {listed(kinked)}"] * bool(kinked) + [f"arg-maxes of {listed(pooled)}"] * bool(pooled)
-        yield f"gradient: at rest that of the loss but for what β drives across {' and '.join(parts)}"
     else:
-        yield "gradient: at rest that of the loss, with an error of O(β²) if centred, O(β) if one-sided"
+        kinked = [name for name in graph.dynamic if not graph.states[name].activation.smooth]
+        pooled = [edge.name for edge in _pooled(graph)]
+        parts = [f"kinks of {listed(kinked)}"] * bool(kinked) + [f"arg-maxes of {listed(pooled)}"] * bool(pooled)
+        crossed = f", and of what β drives across {' and '.join(parts)}" if parts else ""
+        yield f"gradient: at rest that of the loss, with an error of {ERRORS[rule]}{crossed}"
     if dynamics.weight_bits:
         yield "gradient: that of the rounded weights, which the float weights follow (straight-through)"
     if dynamics.noise:
@@ -189,8 +218,10 @@ def _holomorphic(graph: NetworkGraph) -> str:
         if not graph.states[name].activation.holomorphic
     ]
     rough += [f"{edge.name} ({edge.kind.label()})" for edge in graph.edges.values() if edge.bends(graph.input.name)]
+    cost = graph.architecture.output.cost
+    rough += [f"the cost {cost}"] * (not COSTS[cost].holomorphic)
     rough += ["rounded states"] * bool(dynamics.state_bits)
-    return f"holomorphic: no: {listed(rough)}" if rough else "holomorphic: the equilibrium continues to complex β"
+    return f"holomorphic: no: {listed(rough)}" if rough else "holomorphic: the equilibrium continues to small complex β"
 
 
 def _pooled(graph: NetworkGraph) -> list[Edge]:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.files import read_bytes
+from epgraph.graph.findings import check
 from epgraph.graph.network import NetworkGraph, examine
-from epgraph.graph.rules import rule_warnings
 from epgraph.spec import Architecture, expand, include, override, parse, raise_for, validate, without_repetitions
 from epgraph.spec.document import MAX_BYTES, Document
 
@@ -38,7 +38,8 @@ def load(source: str | os.PathLike[str], overrides: Sequence[str] = (), allow_in
     Raises
     ------
     EpgraphError
-        With every mistake in the file: syntax, unknown keys, types, ends of edges, shapes, reachability.
+        With the mistakes in the file: syntax, unknown keys, types, ends of edges, shapes, reachability, and dynamics or
+        an estimator that the network cannot use. What depends on data or on a device is found when those are there.
     """
     architecture, diagnostics = inspect(source, overrides, allow_include)
     raise_for(diagnostics)
@@ -58,17 +59,26 @@ def inspect(
 
 
 def survey(
-    source: str | os.PathLike[str], overrides: Sequence[str] = (), allow_include: Folders = ()
+    source: str | os.PathLike[str],
+    overrides: Sequence[str] = (),
+    allow_include: Folders = (),
+    schedule: str | None = None,
 ) -> tuple[NetworkGraph | None, Architecture | None, list[Diagnostic]]:
-    """Like ``inspect``, with the graph, None where there are errors."""
+    """Like ``inspect``, with the graph, None where there are errors; ``schedule`` overrides ``dynamics.schedule``."""
     with no_collection():
         architecture, diagnostics = validate(flat_document(source, overrides, allow_include))
         graph = None
         if architecture is not None:
             graph, found = examine(architecture)
-            found += [] if graph is None else rule_warnings(graph)
             diagnostics += [architecture.locate(d) for d in found]
+            if graph is not None and not _mistakes(diagnostics):
+                diagnostics += check(graph, schedule)
+            graph = None if _mistakes(diagnostics) else graph
         return graph, architecture, without_repetitions(diagnostics)
+
+
+def _mistakes(diagnostics: list[Diagnostic]) -> bool:
+    return any(diagnostic.severity == "error" for diagnostic in diagnostics)
 
 
 @contextmanager

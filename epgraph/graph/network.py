@@ -178,6 +178,19 @@ class NetworkGraph:
         wanted = self.architecture.dynamics.damping is not None
         return [e for e in self.own(name) if isinstance(e.kind, Unary) and e.kind.damps] if wanted else []
 
+    @cached_property
+    def driven(self) -> frozenset[str]:
+        """Names of the edges whose weight acts between the input and states that move, and nowhere else."""
+        clamped, moving = self.input.name, {self.input.name, *self.dynamic}
+        driven = {edge.owner for edge in self.edges.values() if clamped in edge.ends <= moving}
+        return frozenset(driven - {edge.owner for edge in self.edges.values() if clamped not in edge.ends})
+
+    @cached_property
+    def trained(self) -> tuple[State | Edge, ...]:
+        """States with a bias or a learnt level, and edges with a weight of their own that is not frozen."""
+        states = (s for s in self.states.values() if s.bias_shape or s.activation.learnt)
+        return (*states, *(e for e in self.edges.values() if e.weight_shape and not e.tied and not e.frozen))
+
     def parameters(self) -> int:
         """Number of trainable numbers: weights, biases and learnt levels α; tied ones once, frozen ones not."""
         biases = sum(prod(s.bias_shape) for s in self.states.values() if s.bias_shape is not None)

@@ -22,33 +22,36 @@ DIFFERENTIATED = frozenset({"unrolled", "truncated", "implicit"})
 UPWARD = CLAMPED | DIFFERENTIATED | {"positive", "continual"}
 """Estimators that never nudge by −β or by a complex β, whose fixed points need |β| < 1."""
 
+_NUDGED = frozenset({"nudged_steps", "output_step", "beta"})
+_COUPLED = frozenset({"nudged_steps", "beta"})
+
+READS: dict[str, frozenset[str]] = {
+    "centered": _NUDGED,
+    "positive": _NUDGED,
+    "negative": _NUDGED,
+    "random_sign": _NUDGED,
+    "continual": _NUDGED | {"continual_rate"},
+    "holomorphic": _NUDGED | {"points"},
+    "contrastive": frozenset({"nudged_steps"}),
+    "coupled_positive": _COUPLED,
+    "coupled_negative": _COUPLED,
+    "coupled_centered": _COUPLED,
+    "unrolled": frozenset(),
+    "truncated": frozenset({"nudged_steps", "truncation"}),
+    "implicit": frozenset({"solver_tolerance", "solver_steps"}),
+}
+"""Keys of ``learning`` and ``dynamics`` that each estimator reads, beside those that all of them read."""
+
 
 def check_rule(graph: NetworkGraph, estimator: str) -> None:
     """Raise, with the state or edge in the way and the alternative, if the network cannot use an estimator."""
-    found = list(_refusals(graph, estimator))
+    found = list(rule_refusals(graph, estimator))
     if found:
         raise EpgraphError(graph.architecture.locate(d) for d in found)
 
 
-def rule_warnings(graph: NetworkGraph) -> list[Diagnostic]:
-    """Return what is no longer guaranteed where feedback has weights of its own."""
-    untied = [name for name, edge in graph.edges.items() if edge.untied]
-    if not untied:
-        return []
-    return [
-        Diagnostic(
-            f"feedback is untied (edges {listed(untied)}): the update descends no energy, so that no schedule is "
-            "proven to settle; over_relaxation above 1 and energies are refused; and what is estimated is not the "
-            "gradient of the loss until feedback has aligned with the weights",
-            "weight decay aligns the two, which receive the same contrast; 'feedback: tied' has the guarantees",
-            ("learning", "feedback"),
-            severity="warning",
-            rule="untied-feedback",
-        )
-    ]
-
-
-def _refusals(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
+def rule_refusals(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
+    """Yield why the network cannot use an estimator: the state or edge in the way, and the alternative."""
     if estimator == "holomorphic":
         yield from _not_holomorphic(graph)
     if estimator in CLAMPED:
@@ -57,6 +60,24 @@ def _refusals(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
         yield from _no_hessian(graph)
     if estimator in DIFFERENTIATED or estimator == "holomorphic":
         yield from _not_smooth(graph, estimator)
+    if estimator == "unrolled" and graph.architecture.dynamics.anderson:
+        reason = "it cannot go back through Anderson acceleration (dynamics.anderson)"
+        yield _refusal(estimator, reason, "leave dynamics.anderson out, or use estimator: truncated or implicit")
+
+
+def rule_warnings(graph: NetworkGraph) -> Iterator[Diagnostic]:
+    """Yield what is no longer guaranteed where feedback has weights of its own."""
+    untied = [name for name, edge in graph.edges.items() if edge.untied]
+    if untied:
+        yield Diagnostic(
+            f"feedback is untied (edges {listed(untied)}): the update descends no energy, so that no schedule is "
+            "proven to settle; over_relaxation above 1 and energies are refused; and what is estimated is not the "
+            "gradient of the loss until feedback has aligned with the weights",
+            "weight decay aligns the two, which receive the same contrast; 'feedback: tied' has the guarantees",
+            ("learning", "feedback"),
+            severity="warning",
+            rule="untied-feedback",
+        )
 
 
 def _not_holomorphic(graph: NetworkGraph) -> Iterator[Diagnostic]:

@@ -13,20 +13,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from epgraph.activations import Identity, ReLU
-from epgraph.errors import Diagnostic, EpgraphError
+from epgraph.errors import Diagnostic
 from epgraph.graph.network import NetworkGraph
 from epgraph.graph.rules import UPWARD
 from epgraph.graph.schedule import Schedule
 
 
-def check_solver(graph: NetworkGraph, schedule: Schedule) -> None:
-    """Raise, with the reason and the alternative, if the network cannot use what its ``dynamics`` ask for."""
-    found = list(_refusals(graph, schedule))
-    if found:
-        raise EpgraphError(graph.architecture.locate(d) for d in found)
-
-
-def _refusals(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnostic]:
+def solver_refusals(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnostic]:
+    """Yield why the network cannot use what its ``dynamics`` ask for, and the alternative."""
     dynamics, learning, out = graph.architecture.dynamics, graph.architecture.learning, graph.output
     omega = dynamics.over_relaxation
     reason = _no_over_relaxation(graph, schedule) if omega > 1 else None

@@ -20,7 +20,7 @@ def owners(architecture: Architecture, names: list[str]) -> dict[int, int]:
 def check_ties(
     architecture: Architecture, names: list[str], shapes: dict[str, Shape], complete: bool
 ) -> list[Diagnostic]:
-    """Return every tie to an edge that does not exist or cannot share its weight, and frozen weights that are none.
+    """Return every tie to an edge that does not exist or cannot share its weight, or whose owner is not frozen too.
 
     Parameters
     ----------
@@ -34,12 +34,6 @@ def check_ties(
     tied, found = _follow(architecture, names)
     if not complete:
         found = []
-    for index, edge in enumerate(architecture.edges):
-        known = edge.frozen and {edge.source, edge.target} <= shapes.keys()
-        if known and edge.kind.weight_shape(shapes[edge.source], shapes[edge.target]) is None:
-            message = f"'frozen' of edge '{names[index]}' says nothing: {edge.kind.name} has no weight"
-            where: Location = (*architecture.edge_location(index), "frozen")
-            found.append(Diagnostic(message, "leave it out", where, severity="warning", rule="no-effect"))
     for index, owner in tied.items():
         edge, other = architecture.edges[index], architecture.edges[owner]
         at: Location = (*architecture.edge_location(index), "tie")
@@ -48,15 +42,9 @@ def check_ties(
             message = f"{pair}: one is a {edge.kind.name}, the other a {other.kind.name}"
             found.append(Diagnostic(message, f"make both a {other.kind.name}, or leave 'tie' out", at, rule="tie"))
             continue
-        for key in ("gain", "learning_rate"):
-            where = (*architecture.edge_location(index), key)
-            if getattr(edge, key) is not None and not architecture.by_default(where):
-                message = f"'{key}' of edge '{names[index]}' says nothing: its weight is that of '{names[owner]}'"
-                hint = f"write it at '{names[owner]}'"
-                found.append(Diagnostic(message, hint, where, severity="warning", rule="no-effect"))
         if edge.frozen and not other.frozen:
             message = f"edge '{names[index]}' is frozen, and '{names[owner]}', whose weight it shares, is not"
-            where = (*architecture.edge_location(index), "frozen")
+            where: Location = (*architecture.edge_location(index), "frozen")
             found.append(Diagnostic(message, f"write frozen: true at '{names[owner]}'", where, rule="tie"))
         found += _unlike(architecture, index, owner, shapes, pair)
     return found

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from epgraph.graph import NetworkGraph, check_rule, check_solver, make_schedule
+from epgraph.graph import NetworkGraph, make_schedule
+from epgraph.graph.rules import rule_refusals
+from epgraph.graph.solver import solver_refusals
 from epgraph.passes.hoist import hoist_clamped
 from epgraph.passes.neighbours import neighbour_sums
 from epgraph.passes.plan import Plan, Term, Update, verify
@@ -17,10 +19,10 @@ PASSES: tuple[Callable[[Plan], Plan], ...] = (
 
 
 def lower(graph: NetworkGraph, schedule: str) -> Plan:
-    """Lower a graph to the plan of its sweeps; the plan is verified after every pass."""
+    """Lower a graph to the plan of its sweeps, which is verified after every pass. ``check`` has found no mistake."""
     order = make_schedule(graph, schedule)
-    check_solver(graph, order)
-    check_rule(graph, graph.architecture.learning.estimator)
+    refused = [*solver_refusals(graph, order), *rule_refusals(graph, graph.architecture.learning.estimator)]
+    assert not refused, f"not checked: {refused[0].message}"
     plan = Plan(graph, order, tuple(tuple(Update(name) for name in names) for names in order.classes))
     for compiler_pass in PASSES:
         plan = verify(compiler_pass(plan))

@@ -730,8 +730,10 @@ class Architecture(Model):
 
     def by_default(self, at: Location) -> bool:
         """Whether what stands at a location was said by the ``defaults`` of a block or a file, and not there."""
-        origin = self._document.origins.get(at) if self._document else None
-        return origin is not None and "defaults" in origin.at
+        origins = self._document.origins if self._document else {}
+        # What stands in a value has the origin of the value.
+        origin = next((found for n in range(len(at), 1, -1) if (found := origins.get(at[:n])) is not None), None)
+        return origin is not None and "defaults" in (origin.at[:1] + origin.at[2:3])
 
     def written(self, at: Location, otherwise: str) -> str:
         """Return the text at a location as the user wrote it: in a block, a name of the block's."""

@@ -12,9 +12,12 @@ import pytest
 import torch
 
 import epgraph as ep
+from epgraph.activations import NAMED, Activation
 from epgraph.cli import run
+from epgraph.engine.estimators import ESTIMATORS
 from epgraph.graph import SCHEDULES, guaranteed
-from epgraph.graph.guarantees import never_rises, nudged_never_rises
+from epgraph.graph.guarantees import ERRORS, EXACT, never_rises, nudged_never_rises
+from epgraph.graph.rules import CLAMPED, DIFFERENTIATED
 from tests.numeric.test_engine import Case
 from tests.numeric.test_solvers import RING
 from tests.topologies import random_architecture
@@ -32,12 +35,10 @@ DYNAMICS: tuple[dict[str, Any], ...] = (
 SWEEPS = 12
 
 
-def rises(case: Case, engine: ep.Engine, beta: float) -> float:
+def rises(case: Case, engine: ep.Engine, beta: float, seed: int = 0) -> float:
     """Largest rise of F + βC from one sweep to the next, relative to its size; 0 beyond what runs away downhill."""
     target = case.y if beta else None
-    # Seeded: from one start that an unseeded run drew, F rose by 2e-8 of its size under Anderson mixing (not explained;
-    # five other starts of that network gave at most 1e-15).
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     drawn = {n: torch.rand(s.shape, generator=generator, dtype=s.dtype) for n, s in engine.start(case.x, None).items()}
     start = {n: 0.5 * s for n, s in drawn.items()}
     trajectory = engine.relax(case.x, start=start, steps=SWEEPS, tolerance=0, target=target, beta=beta, record=True)
@@ -53,27 +54,92 @@ def rises(case: Case, engine: ep.Engine, beta: float) -> float:
 
 def test_what_is_promised_of_the_energy_is_kept(note: Callable[[str], None]) -> None:
     """Under every schedule, with every solver that is not refused, free and nudged by ±β, from random states."""
-    rng, claimed = random.Random(0), Counter[str]()
-    for _ in range(90):
+
+    def draw(rng: random.Random) -> dict[str, Any]:
         data = random_architecture(rng, activations=EVERY, gain=(0.4, 1.6), readout=rng.random() < 0.2)
-        schedule, beta = rng.choice(["coloring", *SCHEDULES]), rng.choice([0.1, 0.9])
-        data["dynamics"] = {"schedule": schedule, **rng.choice(DYNAMICS)}
-        data["learning"] = {"beta": beta}
-        case = Case(data)
+        data["dynamics"] = {"schedule": rng.choice(["coloring", *SCHEDULES]), **rng.choice(DYNAMICS)}
+        return {**data, "learning": {"beta": rng.choice([0.1, 0.9])}}
+
+    claimed = keeps(fresh_seed(), draw, {"free": 30, "nudged": 15})
+    note(f"guarantees: F never rises, claimed and kept on {claimed['free']} networks, nudged on {claimed['nudged']}")
+
+
+def fresh_seed() -> int:
+    """Another one in every run, so that no lucky draw hides a rise; failures name it."""
+    return random.SystemRandom().randrange(2**32)
+
+
+def keeps(
+    seed: int,
+    draw: Callable[[random.Random], dict[str, Any]],
+    enough: dict[str, int],
+    kinds: Callable[[Case, ep.Engine], dict[str, bool]] = lambda case, engine: {},
+) -> Counter[str]:
+    """Hold random networks to what is promised of them.
+
+    Draws 90, and more until there were ``enough`` of those of which it was promised ``free`` or ``nudged``, and of the
+    further ``kinds`` among the former. Returns how many there were.
+    """
+    rng, claimed = random.Random(seed), Counter[str]()
+    for number in range(500):
+        if number >= 90 and all(claimed[kind] >= count for kind, count in enough.items()):
+            return claimed
+        data = draw(rng)
+        case, beta = Case(data, seed + number), data["learning"]["beta"]
         try:
-            engine = case.engine(schedule)
+            engine = case.engine(data["dynamics"]["schedule"])
         except ep.EpgraphError:
             continue  # refused by name, as test_solvers has it
         if not never_rises(case.graph, engine.plan.schedule):
-            claimed["free"] += 1
-            assert rises(case, engine, 0.0) <= 1e-10
+            claimed.update(free=1, **kinds(case, engine))
+            for start in range(3):
+                assert rises(case, engine, 0.0, seed + start) <= 1e-10, (seed, number, start)
         if not nudged_never_rises(case.graph, engine.plan.schedule):
             claimed["nudged"] += 1
             for sign in (1, -1):
-                assert rises(case, engine, sign * beta) <= 1e-10, sign
-    note(f"guarantees: F never rises, claimed and kept on {claimed['free']} networks, nudged on {claimed['nudged']}")
-    assert claimed["free"] >= 30
-    assert claimed["nudged"] >= 15
+                assert rises(case, engine, sign * beta, seed) <= 1e-10, (seed, number, sign)
+    raise AssertionError(f"{dict(claimed)} of 500 networks, seed {seed}, and not {enough}")
+
+
+class Unbounded(Activation):
+    """The logistic function, by somebody who does not say what its range is."""
+
+    label = "unbounded"
+
+    def apply_(self, x: torch.Tensor, alpha: float | torch.Tensor) -> torch.Tensor:
+        return x.sigmoid_()
+
+    def self_energy(self, s: torch.Tensor, alpha: float | torch.Tensor) -> torch.Tensor:
+        return torch.special.xlogy(s, s) + torch.special.xlog1py(1 - s, -s)
+
+
+@pytest.mark.parametrize("activation", EVERY)
+def test_what_anderson_mixes_stays_in_the_range_of_every_activation(activation: Any) -> None:
+    """Beyond it G is not defined, and the formula of softclip's gave an energy that was far too low."""
+    data = {**RING, "defaults": {"activation": activation}, "dynamics": {"schedule": "coloring", "anderson": 3}}
+    case = Case(data)
+    engine = case.engine("coloring")
+    names = engine.graph.free
+    generator = torch.Generator().manual_seed(0)
+    inside = engine.relax(case.x, steps=3).states
+    outside = {n: 20 * torch.rand(s.shape, generator=generator, dtype=s.dtype) - 10 for n, s in inside.items()}
+    mixer = engine._mixer(case.x, names, {}, free=True, pair=False)
+    mixed = [inside[name].clone() for name in names]
+    mixer.box(mixed)
+    assert all(torch.equal(s, inside[name]) for s, name in zip(mixed, names, strict=True)), "what is inside stays"
+    mixed = [outside[name].clone() for name in names]
+    mixer.box(mixed)
+    for s, name in zip(mixed, names, strict=True):
+        bounds = engine.graph.states[name].activation.bounds(engine.alpha(engine.graph.states[name]))
+        assert torch.equal(s, outside[name] if bounds is None else outside[name].clamp(*bounds)), name
+
+
+def test_nothing_is_promised_of_anderson_where_a_range_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(NAMED, "unbounded", Unbounded())
+    changes: dict[str, Any] = {"defaults": {"activation": "unbounded"}}
+    assert "free phase: F never rises" in said(**changes)
+    text = said(**changes, dynamics={"schedule": "coloring", "anderson": 3})
+    assert "F may rise: Anderson acceleration may leave the range of unbounded at a, b, c and 1 more, which is" in text
 
 
 def said(**changes: Any) -> str:
@@ -88,13 +154,24 @@ POOLED = [{"from": "a", "to": "d", "conv": {"kernel": 3, "padding": 1, "pool": "
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({}, "free phase: F never rises: every update is the minimiser of F over the states that move"),
+        ({}, "free phase: F never rises, but for rounding: every update is the minimiser of F over"),
         ({}, "nudged phases: F ± βC never rises"),
         ({}, "rest: exactly where F is stationary"),
-        ({}, "gradient: at rest that of the loss but for what β drives across kinks of a, b, c and 1 more"),
+        ({}, "of the loss, with an error of O(β²), and of what β drives across kinks of a, b, c and 1 more"),
         ({}, "holomorphic: no: a (relu6), b (relu6), c (relu6) and 1 more"),
         ({"defaults": {"activation": "softclip"}}, "gradient: at rest that of the loss, with an error of O(β²)"),
-        ({"defaults": {"activation": "softclip"}}, "holomorphic: the equilibrium continues to complex β"),
+        ({"defaults": {"activation": "softclip"}}, "holomorphic: the equilibrium continues to small complex β"),
+        (
+            {
+                "defaults": {"activation": "softclip"},
+                "output": {"name": "y", "classes": 3, "cost": "softmax_readout"},
+            },
+            "holomorphic: no: the cost softmax_readout",
+        ),
+        ({"learning": {"estimator": "positive"}}, "gradient: at rest that of the loss, with an error of O(β), and of"),
+        ({"learning": {"estimator": "continual"}}, "with an error of O(β) and one that grows with continual_rate, and"),
+        ({"learning": {"estimator": "implicit"}}, "gradient: at rest that of the loss, as exactly as solver_tolerance"),
+        ({"learning": {"estimator": "unrolled"}}, "gradient: that of the loss after free_steps sweeps, at rest or not"),
         (
             {"dynamics": {"schedule": "synchronous"}},
             "F may rise: schedule synchronous moves states together that share",
@@ -105,7 +182,7 @@ POOLED = [{"from": "a", "to": "d", "conv": {"kernel": 3, "padding": 1, "pool": "
         ({"dynamics": {"schedule": "coloring", "weight_bits": 4}}, "that of the rounded weights, which the float"),
         (
             {"dynamics": {"schedule": "coloring", "flow": 0.2}},
-            "F never rises: every update goes less than twice the way",
+            "F never rises, but for rounding: every update goes less than twice the way",
         ),
         ({"edges": RING["edges"] + POOLED}, "of a tangent above it, where an edge is max-pooled"),
         (
@@ -129,6 +206,11 @@ POOLED = [{"from": "a", "to": "d", "conv": {"kernel": 3, "padding": 1, "pool": "
 )
 def test_what_is_said(changes: dict[str, Any], sentence: str) -> None:
     assert sentence in said(**changes)
+
+
+def test_something_is_said_of_the_gradient_of_every_rule() -> None:
+    assert {*ERRORS, *EXACT} == ESTIMATORS.keys() - CLAMPED
+    assert EXACT.keys() == DIFFERENTIATED
 
 
 def test_the_steps_that_are_not_promised_do_overshoot() -> None:

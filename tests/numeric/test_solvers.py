@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import epgraph as ep
+from epgraph.cli import run
 from epgraph.engine import Status
 from tests.numeric.test_engine import apart
 from tests.topologies import random_batch, random_parameters
@@ -138,5 +140,24 @@ def test_solvers_that_cannot_be_used_are_refused_with_the_alternative(change: di
 def test_over_relaxation_is_refused_on_max_pooling() -> None:
     architecture = ep.load("examples/vgg5.yaml")
     data = {**architecture.to_dict(), "dynamics": {"over_relaxation": 1.2, "schedule": "coloring"}}
-    with pytest.raises(ep.EpgraphError, match=r"edge 'h1_h2' .* is not linear"):
-        ep.compile(ep.Architecture.model_validate(data))
+    for use in (ep.compile, lambda a: ep.load(ep.to_yaml(a))):
+        with pytest.raises(ep.EpgraphError, match=r"edge 'h1_h2' .* is not linear"):
+            use(ep.Architecture.model_validate(data))
+
+
+def test_a_schedule_given_to_compile_takes_the_place_of_the_one_in_the_file(tmp_path: Path) -> None:
+    """What is refused under the schedule of the file is not where another one is asked for, and the other way round."""
+    path = tmp_path / "net.yaml"
+    edges = [*RING["edges"], {"from": "b", "to": "d", "skip": {"stride": 2}}]
+    data = {**RING, "edges": edges, "dynamics": {"over_relaxation": 1.5}}
+    path.write_text(ep.to_yaml(ep.Architecture.model_validate(data)))
+    with pytest.raises(ep.EpgraphError, match="use schedule: coloring"):
+        ep.load(path)
+    for what in (path, ep.Architecture.model_validate(data)):
+        assert ep.compile(what, schedule="coloring").plan.schedule.name == "coloring"
+    proper = ep.load(path, ["dynamics.schedule=coloring"])
+    with pytest.raises(ep.EpgraphError, match="use schedule: coloring"):
+        ep.compile(proper, schedule="synchronous")
+    for command in (["check"], ["render", "-o", str(tmp_path / "net.dot")], ["compile", "-o", str(tmp_path / "e.py")]):
+        assert run([command[0], str(path), *command[1:]]) == 1
+        assert run([command[0], str(path), *command[1:], "--schedule", "coloring"]) == 0

@@ -165,7 +165,7 @@ def test_python_users_get_the_path_instead_of_a_line() -> None:
 
 
 def test_an_edge_out_of_the_output_is_a_warning() -> None:
-    architecture, diagnostics = inspect(GOOD + "  - {from: y, to: h1, dense: {}}\n")
+    architecture, diagnostics = inspect(GOOD + "  - {from: y, to: h1, dense: {}}\n", ["dynamics.schedule=coloring"])
     assert architecture is not None
     assert [(d.severity, d.line, d.hint) for d in diagnostics] == [
         ("warning", 11, "an edge acts both ways; write it into the output")

@@ -9,9 +9,6 @@ import pytest
 from epgraph.cli import run
 from epgraph.errors import Diagnostic
 from epgraph.graph import inspect
-from epgraph.graph.doubts import doubts
-from epgraph.graph.network import examine
-from epgraph.graph.schedule import make_schedule
 
 HEAD = """\
 epgraph: 2
@@ -27,11 +24,9 @@ JOINED = "  - {from: a, to: b, conv: {kernel: 3, padding: 1}}\n"
 
 def warned(text: str) -> list[Diagnostic]:
     """All warnings of a file without mistakes."""
-    architecture, found = inspect(text)
-    assert architecture is not None
-    graph, _ = examine(architecture)
-    assert graph is not None, found
-    return [*found, *doubts(graph, make_schedule(graph, "coloring"))]
+    _, found = inspect(text, ["dynamics.schedule=coloring"])
+    assert all(diagnostic.severity == "warning" for diagnostic in found)
+    return found
 
 
 def twins(*edges: str) -> list[str]:

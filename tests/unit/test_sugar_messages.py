@@ -124,7 +124,7 @@ def messages(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list
 
 
 def test_the_unbroken_file_is_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert messages(GOOD, tmp_path, monkeypatch) == []
+    assert messages(GOOD + "dynamics: {schedule: coloring}\n", tmp_path, monkeypatch) == []
 
 
 @pytest.mark.parametrize(("old", "new", "expected"), CASES, ids=[new.split("\n")[0] for _, new, _ in CASES])

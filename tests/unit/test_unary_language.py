@@ -175,12 +175,12 @@ def test_memories_are_refused_complex_states() -> None:
 def test_options_of_an_edge_that_is_tied_are_warned_of() -> None:
     _, found = inspect(GOOD.replace("tie: up,", "tie: up, gain: 0.3,"))
     (warning,) = [d for d in found if d.severity == "warning"]
-    assert str(warning).endswith("'gain' of edge 'h1_h2' says nothing: its weight is that of 'up'; write it at 'up'")
+    assert str(warning).endswith("'gain' of edge 'h1_h2' has no effect: its weight is that of 'up'; write it at 'up'")
 
 
 def test_freezing_what_has_no_weight_is_warned_of() -> None:
     _, found = inspect(GOOD.replace("dynamics:", "  - {from: h1, to: h2, identity: {}, frozen: true}\ndynamics:"))
-    assert [d.message for d in found] == ["'frozen' of edge 'h1_h2_2' says nothing: identity has no weight"]
+    assert [d.message for d in found] == ["'frozen' of edge 'h1_h2_2' has no effect: identity has no weight"]
 
 
 def test_ties_of_a_file_with_other_mistakes_are_not_reported_as_missing() -> None:

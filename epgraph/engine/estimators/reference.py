@@ -15,7 +15,6 @@ from epgraph.engine.linearize import Adjoint, Linearisation
 from epgraph.engine.phases import Nudge
 from epgraph.engine.plain import Plain, add_gradients
 from epgraph.engine.relaxation import States
-from epgraph.errors import Diagnostic, EpgraphError
 
 
 def unrolled(problem: Problem) -> Estimate:
@@ -25,14 +24,6 @@ def unrolled(problem: Problem) -> Estimate:
     once in √T sweeps: memory is that of 2√T sweeps, time that of two free phases and a way back. With a tolerance
     the residual is looked at as often.
     """
-    architecture = problem.engine.architecture
-    if architecture.dynamics.anderson:
-        refusal = Diagnostic(
-            "the estimator 'unrolled' cannot go back through Anderson acceleration (dynamics.anderson)",
-            "leave dynamics.anderson out, or use estimator: truncated or implicit",
-            at=("learning", "estimator"),
-        )
-        raise EpgraphError(architecture.locate(refusal))
     return _backpropagate(problem, problem.free_steps, stop=problem.tolerance)
 
 
