@@ -212,7 +212,7 @@ class Equilibrium(nn.Module):
         refuse(self.engine)
         origins = self.engine.origins()
         call = _Call(self, tuple(dict.fromkeys(names)), tuple(origins))
-        found = _Equilibrate.apply(call, self.engine.check_input(x), *origins.values())
+        found = _Equilibrate.apply(call, x, *origins.values())
         return dict(zip(call.names, found, strict=True))
 
     def extra_repr(self) -> str:
@@ -242,14 +242,16 @@ class _Call:
 
     def settle(self, x: Tensor, values: Sequence[Tensor]) -> States:
         """Relax, and return the states asked for."""
+        # Here, where no transform of torch.func is in the way of looking at values.
+        x = self.module.engine.check_input(x).detach()
         # Detached, they keep the memory that they have now, whatever ``p.data`` becomes.
         held = {name: value.detach() for name, value in zip(self.parameters, values, strict=True)}
         with _exact(x):
-            self.at = self.module._settle(x.detach(), Parameters(held, frozenset()))
+            self.at = self.module._settle(x, Parameters(held, frozenset()))
         return {name: self.at.free[name] for name in self.names}
 
-    def gradients(self, cotangents: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor]:
-        """∂L/∂x and ∂L/∂θ where they are wanted, in the order in which ``_Equilibrate`` takes them."""
+    def gradients(self, x: Tensor, cotangents: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor]:
+        """∂L/∂x (on the device and in the precision of x) and ∂L/∂θ where they are wanted, in this order."""
         assert self.at is not None
         by_input, *of_parameters = wanted
         trained = [name for name, w in zip(self.parameters, of_parameters, strict=True) if w]
@@ -259,7 +261,7 @@ class _Call:
             directions, sizes = _normalised(dict(zip(self.names, cotangents, strict=True)))
             found = RULES[self.module.estimator](at, Cotangent(directions, sizes, by_input))
         self.module.adjoint = found.adjoint
-        first = [] if found.by_input is None else [found.by_input]
+        first = [] if found.by_input is None else [found.by_input.to(x)]
         return [*first, *(found.parameters[name] for name in trained)]
 
 
@@ -298,16 +300,16 @@ class _Equilibrate(_Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         wanted = ctx.needs_input_grad[1:]
-        found = iter(_Differentiate.apply(ctx.call, wanted, *cotangents, *ctx.saved_tensors))
+        found = iter(_Differentiate.apply(ctx.call, wanted, *ctx.saved_tensors, *cotangents))
         return (None, *(next(found) if w else None for w in wanted))
 
 
 class _Differentiate(_Function):
-    """∂L/∂s, x, θ ↦ ∂L/∂x, ∂L/∂θ. Autograd records it only where somebody asks for it (``create_graph``)."""
+    """x, θ, ∂L/∂s ↦ ∂L/∂x, ∂L/∂θ. Autograd records it only where somebody asks for it (``create_graph``)."""
 
     @staticmethod
     def forward(call: _Call, wanted: Sequence[bool], *tensors: Tensor) -> tuple[Tensor, ...]:
-        return tuple(call.gradients(tensors[: len(call.names)], wanted))
+        return tuple(call.gradients(tensors[0], tensors[-len(call.names) :], wanted))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
