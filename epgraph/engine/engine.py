@@ -195,6 +195,10 @@ class Engine(nn.Module):
                 )
         return found
 
+    def snapshot(self) -> Parameters:
+        """Return the values of all parameters at this moment."""
+        return Parameters.of(self.origins())
+
     @torch.no_grad()
     def initialise(self, x: Tensor, *, seed: int | None = None) -> None:
         """Draw all parameters anew by the rule of ``init``, with signals measured on inputs x in place of noise."""
@@ -264,7 +268,7 @@ class Engine(nn.Module):
         """
         x = self.check_input(x)
         nudge = None if target is None else Nudge(self.cost, self.targets(target, len(x)), beta)
-        parameters = Parameters.of(self.origins())
+        parameters = self.snapshot()
         dynamics = self.architecture.dynamics
         steps = dynamics.free_steps if steps is None else steps
         tolerance = dynamics.tolerance if tolerance is None else tolerance
@@ -294,17 +298,19 @@ class Engine(nn.Module):
         """The first edge with a feedback weight of its own: the network then has no energy. None where all are tied."""
         return next((edge for edge in self.graph.edges.values() if edge.untied), None)
 
-    def _energies(
-        self, x: Tensor, states: Mapping[str, Tensor], parameters: Parameters | None = None
-    ) -> dict[str, Tensor]:
+    def energy_of(self, clamped: Clamped, states: Mapping[str, Tensor]) -> Tensor:
+        """``energy`` under the parameters of a clamped batch."""
+        return self._energies(clamped.x, states, clamped)["energy"]
+
+    def _energies(self, x: Tensor, states: Mapping[str, Tensor], clamped: Clamped | None = None) -> dict[str, Tensor]:
         if self.untied is not None:
             raise EpgraphError(
                 f"there is no energy: edge '{self.untied.name}' has a feedback weight of its own",
                 "set learning.feedback: tied",
             )
-        machine = self.machine
-        values = self.emitted((parameters or Parameters.of(self.origins())).values, machine)
-        values |= _named(machine, {**states, self.graph.input.name: self.check_input(x)})
+        machine = self.machine if clamped is None else clamped.machine
+        weights = self.emitted(self.snapshot().values, machine) if clamped is None else clamped.values
+        values = weights | _named(machine, {**states, self.graph.input.name: self.check_input(x)})
         run(machine.functions("energy"), values)
         return values
 
@@ -436,7 +442,6 @@ class Engine(nn.Module):
         def work() -> Estimate:
             prepared: dict[str, Any] = {}
             pieces = [slice(len(x))] if name in WHOLE else cut(self.graph, len(x), self.device)
-            gradients.clear()
             return join(
                 [piece(rows, prepared, free_steps, nudged_steps, gradients, last=rows is pieces[-1]) for rows in pieces]
             )
@@ -668,14 +673,10 @@ class Engine(nn.Module):
         for other pieces of the batch.
         """
         machine = self.machine
-        parameters = parameters or Parameters.of(self.origins())
+        parameters = parameters or self.snapshot()
         values = self.emitted(parameters.values, machine) | _named(machine, {self.graph.input.name: x})
         run(machine.functions("constants"), values)
         return Clamped(x, parameters, values, {} if prepared is None else prepared, machine)
-
-    def energy_of(self, clamped: Clamped, states: Mapping[str, Tensor]) -> Tensor:
-        """``energy`` under the parameters of a clamped batch."""
-        return self._energies(clamped.x, states, clamped.parameters)["energy"]
 
     def start(self, x: Tensor, given: Mapping[str, Tensor] | None) -> States:
         """Initial states, checked: copies of those given, zeros where left out."""

@@ -92,7 +92,7 @@ class Linearisation:
     ) -> None:
         self.engine = engine
         self.graph = engine.graph
-        self.parameters = parameters or Parameters.of(engine.origins())
+        self.parameters = parameters or engine.snapshot()
         dtype = torch.promote_types(x.dtype, torch.float32)
         self.plain = Plain(engine, x.to(dtype), self.parameters, attached=False)
         self.states: States = {n: states[n].detach().to(dtype).contiguous().requires_grad_() for n in self.graph.free}
