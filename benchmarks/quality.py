@@ -197,9 +197,8 @@ class Subject:
 
     def gradient(self, engine: Engine, pair: dict[str, Tensor]) -> dict[str, Tensor]:
         """Centred EP gradient of every weight."""
-        engine.zero_grad(set_to_none=True)
-        engine.accumulate(pair, self.x, -1.0 / (self.beta * len(self.x)))
-        return {n: p.grad for n, p in engine.named_parameters() if n.startswith("edges.") and p.grad is not None}
+        found = engine.contrasts(engine.clamp(self.x), pair, -1.0 / (self.beta * len(self.x)))
+        return {name: gradient for name, gradient in found if name.startswith("edges.")}
 
     def settle(self, start: dict[str, Tensor] | None = None) -> tuple[dict[str, Tensor], dict[str, Tensor], Any]:
         """Free states at rest, the gradient there, and how far from rest they are."""

@@ -67,8 +67,7 @@ class Variant:
     @torch.no_grad()
     def gradient(self) -> None:
         """Contrast the two nudged states."""
-        self.engine.zero_grad(set_to_none=True)
-        self.engine.accumulate(self.pair, self.x, 1.0)
+        dict(self.engine.contrasts(self.clamped, self.pair, 1.0))
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:

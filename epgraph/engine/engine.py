@@ -25,9 +25,10 @@ from epgraph.emit.replay import Memory, capture_for
 from epgraph.emit.runtime import Step, rounded, run, watched
 from epgraph.emit.trace import PhaseName, feedback_of
 from epgraph.engine.estimators import ESTIMATORS, UNROLLING, WHOLE, Estimate, Problem
-from epgraph.engine.gradients import add_gradient
+from epgraph.engine.gradients import Gradients
 from epgraph.engine.initial import INITIAL
 from epgraph.engine.memory import within_memory
+from epgraph.engine.parameters import LOWEST, Holder, Parameters, hand_out
 from epgraph.engine.phases import Nudge, Pull, per_example
 from epgraph.engine.pieces import cut, join
 from epgraph.engine.relaxation import Clamped, Relaxation, States, Status, Sweep
@@ -39,9 +40,6 @@ from epgraph.spec.architecture import EstimatorName
 GROWN = 1e6
 """A state without bounds whose size exceeds this has diverged; the published networks stay below 10²."""
 
-LOWEST = 1e-3
-"""Learnt levels of ReLUα are kept at or above this: a state whose level is 0 could not come back."""
-
 CHECK_EVERY = 5
 """Sweeps between two looks at the residual when a tolerance is set; each look waits for the device."""
 
@@ -52,10 +50,13 @@ class _Named(nn.Module):
     def put(self, name: str, module: nn.Module) -> None:
         self._modules[name] = module
 
-    def __getitem__(self, name: str) -> nn.Module:
+    def __getitem__(self, name: str) -> Holder:
         module = self._modules[name]
-        assert module is not None
+        assert isinstance(module, Holder)
         return module
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
 
 
 class Engine(nn.Module):
@@ -64,7 +65,8 @@ class Engine(nn.Module):
     Made by ``epgraph.compile``. Parameters are ordinary ``torch.nn.Parameter``s named ``edges.<name>.weight`` (in the
     layout of the edge's kind: OIHW, or (out, in) for dense), ``states.<name>.bias`` (one a channel) and, where feedback
     is untied, ``edges.<name>.feedback`` (as the weight); ``to``, ``state_dict`` and torch optimisers work as usual.
-    ``.grad`` is filled by ``backward``, with the gradient of the mean loss of the batch.
+    ``.grad`` is filled by ``backward``, with the gradient of the mean loss of the batch. Parameters may be parametrized
+    (``torch.nn.utils.parametrize``), pruned, or replaced by ``torch.func.functional_call``.
 
     Parameters
     ----------
@@ -78,7 +80,10 @@ class Engine(nn.Module):
     """
 
     _like: Tensor
+    _kept: Tensor
 
+    # What is made within inference mode could never be trained.
+    @torch.inference_mode(False)
     def __init__(
         self,
         plan: Plan,
@@ -105,7 +110,7 @@ class Engine(nn.Module):
         self._plain_machines: dict[tuple[torch.dtype, bool], Machine] = {}
         self.graph = plan.graph
         self.architecture = plan.graph.architecture
-        self._learnt = [s.name for s in plan.graph.states.values() if s.activation.learnt]
+        self.learnt = [s.name for s in plan.graph.states.values() if s.activation.learnt]
         self.cost = COSTS[self.architecture.output.cost]
         self.edges = _Named()
         self.states = _Named()
@@ -114,25 +119,24 @@ class Engine(nn.Module):
         kept = torch.promote_types(dtype, torch.float32)
         initial = INITIAL[self.architecture.init.rule if initialised else "published"](self.graph, seed, None)
         for state in self.graph.states.values():
-            module = nn.Module()
+            held: dict[str, Tensor] = {}
             if state.bias_shape is not None:
-                module.bias = nn.Parameter(initial[f"states.{state.name}.bias"].to(device, kept))
+                held["bias"] = nn.Parameter(initial[f"states.{state.name}.bias"].to(device, kept))
             if isinstance(state.activation, ReLU) and state.activation.stored:
                 alpha = initial[f"states.{state.name}.alpha"].to(device, kept)
-                if state.activation.learn:
-                    module.alpha = nn.Parameter(alpha)
-                else:
-                    module.register_buffer("alpha", alpha)
-            self.states.put(state.name, module)
+                held["alpha"] = nn.Parameter(alpha) if state.activation.learn else alpha
+            self.states.put(state.name, Holder(held))
         for edge in self.graph.edges.values():
-            module = nn.Module()
+            held = {}
             if edge.weight_shape is not None and not edge.tied:
                 for part in ("weight", "feedback")[: 1 + edge.untied]:
                     value = initial[f"edges.{edge.name}.{part}"].to(device, kept)
-                    setattr(module, part, nn.Parameter(value, requires_grad=not edge.frozen))
-            self.edges.put(edge.name, module)
-        # A network may have no parameters at all; this tells where and in what precision it runs.
-        self.register_buffer("_like", torch.empty(0, device=device, dtype=dtype), persistent=False)
+                    held[part] = nn.Parameter(value, requires_grad=not edge.frozen)
+            self.edges.put(edge.name, Holder(held))
+        # A network may have no parameters at all; these tell where it runs, and in what precision states and parameters
+        # are.
+        for name, precision in (("_like", dtype), ("_kept", kept)):
+            self.register_buffer(name, torch.empty(0, device=device, dtype=precision), persistent=False)
 
     @property
     def device(self) -> torch.device:
@@ -146,30 +150,54 @@ class Engine(nn.Module):
 
     def weight(self, edge: Edge) -> Tensor | None:
         """Weight of an edge, that of another one where it is tied; None for one without."""
-        return getattr(self.edges[edge.owner], "weight", None)
+        return self.edges[edge.owner].held("weight")
 
     def feedback(self, edge: Edge) -> Tensor | None:
         """Weight through which an edge acts back on its source, or None where that is the weight itself."""
-        return getattr(self.edges[edge.owner], "feedback", None)
+        return self.edges[edge.owner].held("feedback")
 
-    def bias(self, state: State) -> Tensor | None:
-        """Bias of a state, or None for one without."""
-        return getattr(self.states[state.name], "bias", None)
-
-    def alpha(self, state: State) -> float | Tensor:
+    def alpha(self, state: State, parameters: Parameters) -> float | Tensor:
         """Clipping level of a ReLUα state; 0 (unused) for other activations."""
         if not isinstance(state.activation, ReLU):
             return 0.0
-        if not state.activation.stored:
-            return state.activation.high
-        level = self.states[state.name].alpha
-        assert isinstance(level, Tensor)
-        return level.detach()
+        return parameters.values[f"states.{state.name}.alpha"] if state.activation.stored else state.activation.high
 
-    def levels(self) -> dict[str, nn.Parameter]:
-        """Levels α that learn, by the name of their state."""
-        found = {name: self.states[name].alpha for name in self._learnt}
-        return {name: level for name, level in found.items() if isinstance(level, nn.Parameter) and level.requires_grad}
+    def origins(self) -> dict[str, Tensor]:
+        """Return what stands for every parameter now, attached to what autograd knows of it.
+
+        A parametrized or pruned one is computed here, with autocast off: once for all that is done with the values.
+
+        Raises
+        ------
+        EpgraphError
+            Where one has another shape or dtype than the engine was compiled for, or a gradient that nobody computes.
+        """
+        self.project()
+        found: dict[str, Tensor] = {}
+        with torch.autocast(self.device.type, enabled=False):
+            for part, holders in (("edges", self.edges), ("states", self.states)):
+                for name in holders:
+                    found |= holders[name].read(f"{part}.{name}", self._kept.dtype)
+        for state in self.graph.states.values():
+            level = found.get(f"states.{state.name}.alpha")
+            if level is None or not level.requires_grad:
+                continue
+            if not state.activation.learnt:
+                raise EpgraphError(
+                    f"the level of state '{state.name}' requires a gradient, but it is not learnt",
+                    "detach it, or declare the activation as {relu: …, learn: true}",
+                )
+            if not level.is_leaf:
+                raise EpgraphError(
+                    f"the learnt level of state '{state.name}' is computed from other tensors; only a plain parameter "
+                    "can be kept positive",
+                    "remove the parametrization of 'alpha', or pass functional_call a leaf tensor",
+                )
+        return found
+
+    def snapshot(self) -> Parameters:
+        """Return the values of all parameters at this moment."""
+        return Parameters.of(self.origins())
 
     @torch.no_grad()
     def initialise(self, x: Tensor, *, seed: int | None = None) -> None:
@@ -177,13 +205,21 @@ class Engine(nn.Module):
         seed = self.seed if seed is None else seed
         drawn = INITIAL[self.architecture.init.rule](self.graph, seed, self.check_input(x))
         for name, value in self.state_dict().items():
+            if name not in drawn:
+                raise EpgraphError(
+                    f"'{name}' belongs to a parametrization, which no rule of init can draw",
+                    "call initialise before you parametrize or prune the engine",
+                )
             value.copy_(drawn[name])
 
     @torch.no_grad()
     def project(self) -> None:
         """Bring learnt levels α back to at least ``LOWEST``; every batch begins with it."""
-        for name in self._learnt:
-            self.states[name].alpha.clamp_(min=LOWEST)  # type: ignore[operator]
+        for name in self.learnt:
+            level = self.states[name].alpha
+            assert isinstance(level, Tensor)
+            if level.requires_grad:  # one that is frozen cannot have left its range
+                level.clamp_(min=LOWEST)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what was emitted: functions made from text cannot be copied, and are made again when needed."""
@@ -232,16 +268,18 @@ class Engine(nn.Module):
         """
         x = self.check_input(x)
         nudge = None if target is None else Nudge(self.cost, self.targets(target, len(x)), beta)
+        parameters = self.snapshot()
         dynamics = self.architecture.dynamics
         steps = dynamics.free_steps if steps is None else steps
         tolerance = dynamics.tolerance if tolerance is None else tolerance
 
         def probe(rows: int) -> None:
             few = None if nudge is None else replace(nudge, target=nudge.target[:rows])
-            self.run(self.clamp(x[:rows]), self.start(x[:rows], None), 1, 0.0, few)
+            self.run(self.clamp(x[:rows], parameters), self.start(x[:rows], None), 1, 0.0, few)
 
         def work() -> Relaxation:
-            return self.run(self.clamp(x), self.start(x, start), steps, tolerance, nudge, record=record, own=True)
+            clamped = self.clamp(x, parameters)
+            return self.run(clamped, self.start(x, start), steps, tolerance, nudge, record=record, own=True)
 
         return within_memory(len(x), self.device, work, probe, self._plain)
 
@@ -260,14 +298,20 @@ class Engine(nn.Module):
         """The first edge with a feedback weight of its own: the network then has no energy. None where all are tied."""
         return next((edge for edge in self.graph.edges.values() if edge.untied), None)
 
-    def _energies(self, x: Tensor, states: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def energy_of(self, clamped: Clamped, states: Mapping[str, Tensor]) -> Tensor:
+        """``energy`` under the parameters of a clamped batch."""
+        return self._energies(clamped.x, states, clamped)["energy"]
+
+    def _energies(self, x: Tensor, states: Mapping[str, Tensor], clamped: Clamped | None = None) -> dict[str, Tensor]:
         if self.untied is not None:
             raise EpgraphError(
                 f"there is no energy: edge '{self.untied.name}' has a feedback weight of its own",
                 "set learning.feedback: tied",
             )
-        values = self._weights() | self._named({**states, self.graph.input.name: self.check_input(x)})
-        run(self._steps("energy"), values)
+        machine = self.machine if clamped is None else clamped.machine
+        weights = self.emitted(self.snapshot().values, machine) if clamped is None else clamped.values
+        values = weights | _named(machine, {**states, self.graph.input.name: self.check_input(x)})
+        run(machine.functions("energy"), values)
         return values
 
     @torch.no_grad()
@@ -276,6 +320,7 @@ class Engine(nn.Module):
         output = states[self.graph.output.name]
         return self.cost.value(output, self.targets(y, len(output)))
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def backward(
         self,
@@ -295,6 +340,7 @@ class Engine(nn.Module):
     ) -> Estimate:
         """Estimate the gradient of the batch's mean loss and add it to every parameter's ``.grad``.
 
+        Where a weight is computed from other parameters (parametrizations, pruning), they get it by the chain rule.
         What is left out comes from the architecture (``learning``, ``dynamics``). On a CPU a large batch is taken in
         pieces (``pieces.cut``), each of which stops at the tolerance by itself.
 
@@ -352,12 +398,24 @@ class Engine(nn.Module):
         nudged_steps = dynamics.nudged_steps if nudged_steps is None else nudged_steps
         given = {} if start is None else start
         self.check_start(given, len(x))
+        # What was made within inference mode, autograd cannot save.
+        x, target = (t.clone() if t.is_inference() else t for t in (x, target))
+        with torch.enable_grad():
+            origins = self.origins()
+        parameters = Parameters.of(origins)
+        gradients: Gradients = {}
         drawn: dict[str, float] = {}
 
         def piece(
-            rows: slice, prepared: dict[str, Any], free_steps: int, nudged_steps: int, *, last: bool = True
+            rows: slice,
+            prepared: dict[str, Any],
+            free_steps: int,
+            nudged_steps: int,
+            gradients: Gradients,
+            *,
+            last: bool = True,
         ) -> Estimate:
-            clamped = self.clamp(x[rows], prepared)
+            clamped = self.clamp(x[rows], parameters, prepared)
             states = self.start(clamped.x, {key: s[rows] for key, s in given.items()})
             nudge = Nudge(self.cost, target[rows], beta, len(x))
             problem = Problem(
@@ -368,6 +426,7 @@ class Engine(nn.Module):
                 free_steps,
                 nudged_steps,
                 tolerance,
+                gradients,
                 keep=keep,
                 energy=energy,
                 points=points,
@@ -378,15 +437,18 @@ class Engine(nn.Module):
             return ESTIMATORS[name](problem)
 
         def probe(rows: int) -> None:
-            with self.aside():
-                piece(slice(rows), {}, free_steps if name in UNROLLING else 1, 1)
+            piece(slice(rows), {}, free_steps if name in UNROLLING else 1, 1, {})
 
         def work() -> Estimate:
             prepared: dict[str, Any] = {}
             pieces = [slice(len(x))] if name in WHOLE else cut(self.graph, len(x), self.device)
-            return join([piece(rows, prepared, free_steps, nudged_steps, last=rows is pieces[-1]) for rows in pieces])
+            return join(
+                [piece(rows, prepared, free_steps, nudged_steps, gradients, last=rows is pieces[-1]) for rows in pieces]
+            )
 
-        return within_memory(len(x), self.device, work, probe, self._plain)
+        estimate = within_memory(len(x), self.device, work, probe, self._plain)
+        hand_out(gradients, origins)
+        return estimate
 
     @contextmanager
     def aside(self) -> Iterator[dict[str, Tensor]]:
@@ -406,6 +468,9 @@ class Engine(nn.Module):
 
     # What estimators build on.
 
+    # Memory that replayed sweeps keep has to serve outside of inference mode too.
+    @torch.inference_mode(False)
+    @torch.no_grad()
     def run(
         self,
         clamped: Clamped,
@@ -461,7 +526,7 @@ class Engine(nn.Module):
             mixer = None
             if dynamics.anderson:
                 held = {name: moving[key] for name, key in names.items() if name not in moved_names}
-                mixer = self._mixer(clamped.x, tuple(moved_names), held, free=nudge is None, pair=pair)
+                mixer = self._mixer(clamped, tuple(moved_names), held, free=nudge is None, pair=pair)
             residuals = torch.full((len(clamped.x),), float("nan"), device=clamped.x.device)
             taken = 0
             while taken < steps:
@@ -474,7 +539,8 @@ class Engine(nn.Module):
                     residuals = watched(program.sweep, moving, frozenset(moved_names.values()), pair=pair)
                     if record:
                         now = {name: moving[key].clone() for name, key in names.items()}
-                        energy = self.energy(clamped.x, now) if self.untied is None else residuals * float("nan")
+                        known = self.untied is None
+                        energy = self.energy_of(clamped, now) if known else residuals * float("nan")
                         trajectory.append(Sweep(now, energy, float(residuals.max())))
                     if tolerance > 0 and bool((residuals <= tolerance).all()):
                         break
@@ -500,16 +566,17 @@ class Engine(nn.Module):
         """The emitted sweep of a phase; emitted now, if it was not before. ``pulled``: states that feel a ``Pull``."""
         return (machine or self.machine).program(phase, relaxed=self.architecture.dynamics.stepped, pulled=pulled)
 
-    def _mixer(self, x: Tensor, names: Sequence[str], held: States, *, free: bool, pair: bool) -> Anderson:
+    def _mixer(self, clamped: Clamped, names: Sequence[str], held: States, *, free: bool, pair: bool) -> Anderson:
         """Anderson acceleration of the states named. The energy, if there is one, is watched where nothing nudges."""
 
         def energy(states: Sequence[Tensor]) -> Tensor:
-            return self.energy(x, {**held, **dict(zip(names, states, strict=True))})
+            return self.energy_of(clamped, {**held, **dict(zip(names, states, strict=True))})
 
         def box(states: Sequence[Tensor]) -> None:
             # Mixing extrapolates. Beyond the range of σ there is no G, and its formula may give anything there.
             for name, s in zip(names, states, strict=True):
-                activation, alpha = self.graph.states[name].activation, self.alpha(self.graph.states[name])
+                state = self.graph.states[name]
+                activation, alpha = state.activation, self.alpha(state, clamped.parameters)
                 bounds = activation.bounds(alpha)
                 if bounds is not None and not pair:
                     s.clamp_(min=bounds[0]).clamp_(max=bounds[1])
@@ -524,7 +591,7 @@ class Engine(nn.Module):
     @property
     def machine(self) -> Machine:
         """The emitted programs, for the present device and precision."""
-        key = (self.device, self.dtype, next(self.parameters(), self._like).dtype != self.dtype, self.backend)
+        key = (self.device, self.dtype, self._kept.dtype != self.dtype, self.backend)
         if self._machines.get("key") != key:
             name = self.backend
             if name == "auto":
@@ -563,7 +630,7 @@ class Engine(nn.Module):
             made = Machine(self.plan, dtype, cast=False, backend=eager, rewrites=eager.rewrites)
             self._machines["complex"] = made
         machine: Machine = self._machines["complex"]
-        values = self._weights(machine)
+        values = self.emitted(clamped.parameters.values, machine)
         for name in self.graph.free:
             # Not computed anew: max pooling of the clamped input needs real numbers.
             constant = clamped.values.get(clamped.machine.tracer.names("constant", name))
@@ -571,12 +638,11 @@ class Engine(nn.Module):
                 # A bias on its own has one row for all examples.
                 rows = 1 if len(constant) == 1 else copies
                 values[machine.tracer.names("constant", name)] = constant.repeat(rows, *(1,) * (constant.ndim - 1))
-        return Clamped(clamped.x.repeat(copies, *(1,) * (clamped.x.ndim - 1)), values, {}, machine)
+        x = clamped.x.repeat(copies, *(1,) * (clamped.x.ndim - 1))
+        return Clamped(x, clamped.parameters, values, {}, machine)
 
-    def plain(self, dtype: torch.dtype | None = None) -> Machine:
-        """Programs in their plain form, which autograd differentiates, in the engine's precision or another."""
-        dtype = dtype or self.dtype
-        cast = next(self.parameters(), self._like).dtype != dtype
+    def plain(self, dtype: torch.dtype, *, cast: bool) -> Machine:
+        """Programs in their plain form, which autograd differentiates; ``cast``: parameters have another dtype."""
         if (dtype, cast) not in self._plain_machines:
             self._plain_machines[dtype, cast] = Machine(
                 self.plan, dtype, cast=cast, backend=BACKENDS["eager"], rewrites=frozenset(), strict=True
@@ -595,17 +661,17 @@ class Engine(nn.Module):
         finally:
             machine.replay = replay
 
-    def clamp(self, x: Tensor, prepared: dict[str, Any] | None = None) -> Clamped:
+    def clamp(self, x: Tensor, parameters: Parameters | None = None, prepared: dict[str, Any] | None = None) -> Clamped:
         """Compute what the input and the biases contribute, which no sweep needs to compute again.
 
-        ``prepared`` receives what depends on parameters alone, for other pieces of the batch.
+        ``parameters`` are those of this moment where left out. ``prepared`` receives what depends on parameters alone,
+        for other pieces of the batch.
         """
         machine = self.machine
-        self.project()
-        values = self._weights()
-        values[machine.tracer.names("state", self.graph.input.name)] = x
-        run(self._steps("constants"), values)
-        return Clamped(x, values, {} if prepared is None else prepared, machine)
+        parameters = parameters or self.snapshot()
+        values = self.emitted(parameters.values, machine) | _named(machine, {self.graph.input.name: x})
+        run(machine.functions("constants"), values)
+        return Clamped(x, parameters, values, {} if prepared is None else prepared, machine)
 
     def start(self, x: Tensor, given: Mapping[str, Tensor] | None) -> States:
         """Initial states, checked: copies of those given, zeros where left out."""
@@ -658,15 +724,8 @@ class Engine(nn.Module):
             )
         return y.to(self.device, self.dtype)
 
-    def accumulate(self, pairs: States, x: Tensor, scale: float, wanted: Collection[str] | None = None) -> None:
-        """Add the ``contrasts`` to every ``.grad``."""
-        parameters = dict(self.named_parameters())
-        for name, gradient in self.contrasts(pairs, x, scale, wanted):
-            parameter = parameters[name]
-            add_gradient(parameter, gradient)
-
     def contrasts(
-        self, pairs: States, x: Tensor, scale: float | Tensor, wanted: Collection[str] | None = None
+        self, clamped: Clamped, pairs: States, scale: float | Tensor, wanted: Collection[str] | None = None
     ) -> Iterator[tuple[str, Tensor]]:
         """Yield ``scale`` · ½[∂Φ/∂θ(s⁺) − ∂Φ/∂θ(s⁻)], summed over the batch, of one parameter after the other.
 
@@ -674,34 +733,31 @@ class Engine(nn.Module):
 
         Parameters
         ----------
+        clamped
+            The clamped input, and the parameters.
         pairs
             Common and odd parts of the states, (2·batch, *shape).
-        x
-            The clamped input, (batch, *shape).
         scale
             One number, or one for each example, (batch,).
         wanted
-            Names of parameters; all that are trained where left out. A feedback weight receives what its edge's weight
-            does (Laborieux et al. 2021).
+            Names of weights to take of those that are trained; where left out, all parameters that are. A feedback
+            weight receives what its edge's weight does (Laborieux et al. 2021).
         """
-        parameters = dict(self.named_parameters())
-        trained = [name for name, parameter in parameters.items() if parameter.requires_grad]
-        both = {_tied(name) for name in trained if wanted is None or name in wanted}
-        values = self._weights()
-        if self._learnt:
-            # A level learns from pre-activations, of which input and biases are a part.
-            values[self.machine.tracer.names("state", self.graph.input.name)] = x
-            run(self._steps("constants"), values)
-        values |= self._named({**pairs, self.graph.input.name: torch.cat((x, torch.zeros_like(x)))})
-        weigh = partial(self._weighted, weights=scale) if isinstance(scale, Tensor) else None
+        x, machine, parameters = clamped.x, clamped.machine, clamped.parameters.values
+        trained = clamped.parameters.trained
+        both = {_tied(name) for name in trained}
+        both = both if wanted is None else both.intersection(wanted)
+        values = clamped.values | _named(machine, {**pairs, self.graph.input.name: _whole(x)})
+        weigh = partial(self._weighted, machine, weights=scale) if isinstance(scale, Tensor) else None
         if isinstance(scale, Tensor):
             apart = {name: edges for name, edges in self._entangled.items() if name in both}
             both -= apart.keys()
             for name, edges in apart.items():
                 # Each edge by itself, with examples weighted where its own contrast is linear.
-                found = sum(self._weighted_contrast(edge, values, scale) for edge in edges)
+                found = sum(self._weighted_contrast(edge, machine, values, scale) for edge in edges)
                 yield from _for_both(name, found.to(parameters[name].dtype), trained)  # type: ignore[union-attr]
-        for name, found in self._computed("gradient", values, weigh, trainable=frozenset(both), once=self.doubled):
+        steps = machine.functions("gradient", trainable=frozenset(both), once=self.doubled)
+        for name, found in _computed(steps, values, weigh):
             gradient = found.to(parameters[name].dtype)
             if not isinstance(scale, Tensor):
                 gradient.mul_(scale)
@@ -719,68 +775,47 @@ class Engine(nn.Module):
                 found.setdefault(f"edges.{edge.owner}.weight", []).append(edge)
         return {name: edges for name, edges in found.items() if len(edges) > 1 or edges[0].unary}
 
-    def _weighted_contrast(self, edge: Edge, values: Mapping[str, Any], weights: Tensor) -> Tensor:
+    def _weighted_contrast(self, edge: Edge, machine: Machine, values: Mapping[str, Any], weights: Tensor) -> Tensor:
         """Contrast of one edge with every example's multiplied by its weight; see ``_weighted``."""
-        names = self.machine.tracer.names
+        names = machine.tracer.names
         source, target = (values[names("state", name)] for name in (edge.source, edge.target))
-        weight = values[names("weight", edge.owner)].to(self.dtype)
+        weight = values[names("weight", edge.owner)].to(source.dtype)
         target = target * per_example(weights.repeat(2), target)
         return edge.kind.weight_contrast(weight, source, target, self.graph.states[edge.source].shape)
 
-    def _weighted(self, step: Step, values: dict[str, Any], weights: Tensor) -> dict[str, Any]:
+    def _weighted(self, machine: Machine, step: Step, values: dict[str, Any], weights: Tensor) -> dict[str, Any]:
         """Values of a gradient function with every example's contrast multiplied by its weight."""
         edge = self.graph.edges.get(step[2][0].removeprefix("edges.").removesuffix(".weight"))
         # Φ is linear in the target of an edge, and so is its contrast; the source decides the arg-max of max pooling,
         # and has to stay what it is. A bias is contrasted with its state alone.
         scaled = self.graph.free if edge is None else [edge.target]
         taken = dict(values)
-        for key in self._named(dict.fromkeys(scaled)):
+        for key in _named(machine, dict.fromkeys(scaled)):
             if key in step[1]:
                 taken[key] = taken[key] * per_example(weights.repeat(2), taken[key])
         return taken
 
-    def input_contrast(self, pairs: States, x: Tensor) -> Tensor:
+    def input_contrast(self, clamped: Clamped, pairs: States) -> Tensor:
         """½[∂Φ/∂x(s⁺) − ∂Φ/∂x(s⁻)] per example, (batch, *input shape): the adjoints of the edges at the input."""
-        clamped = self.graph.input.name
-        whole = torch.cat((x, torch.zeros_like(x)))
-        found = torch.zeros_like(x)
-        values = self._weights()
-        for edge in (*self.graph.post(clamped), *self.graph.pre(clamped)):
-            weight = values.get(self.machine.tracer.names("weight", edge.owner))
-            weight = None if weight is None else weight.to(self.dtype)
-            shape = self.graph.input.shape
-            if edge.source == clamped:
+        name, shape = self.graph.input.name, self.graph.input.shape
+        whole = _whole(clamped.x)
+        found = torch.zeros_like(clamped.x)
+        for edge in (*self.graph.post(name), *self.graph.pre(name)):
+            weight = clamped.values.get(clamped.machine.tracer.names("weight", edge.owner))
+            weight = None if weight is None else weight.to(whole.dtype)
+            if edge.source == name:
                 made = edge.kind.adjoint_pair(weight, pairs[edge.target], whole, shape)
             else:
                 made = edge.kind.forward_pair(weight, pairs[edge.source], shape)
             found.add_(made.chunk(2)[1])
         return found
 
-    def accumulate_local(self, clamped: Clamped, free: States, nudge: Nudge) -> None:
-        """Add the cost's own gradient at the free state to every ``.grad`` of a readout; there may be none."""
-        parameters = {name: p for name, p in self.named_parameters() if p.requires_grad}
-        values = clamped.values | self._named(free) | {"y": nudge.target}
-        for name, found in self._computed("local", values, trainable=frozenset(parameters)):
-            parameter = parameters[name]
-            gradient = found.to(parameter.dtype).mul_(1.0 / nudge.examples)
-            add_gradient(parameter, gradient)
-
-    def _computed(
-        self,
-        what: str,
-        values: dict[str, Any],
-        change: Callable[[Step, dict[str, Any]], dict[str, Any]] | None = None,
-        **options: Any,
-    ) -> Iterator[tuple[str, Tensor]]:
-        """Yield what a recorded function computes, one result after the other, so that each can be used up.
-
-        ``change`` gives a function other values.
-        """
-        for step in self._steps(what, **options):
-            taken = values if change is None else change(step, values)
-            run((step,), taken)
-            for name in step[2]:
-                yield name, taken.pop(name)
+    def local(self, clamped: Clamped, free: States, nudge: Nudge) -> Iterator[tuple[str, Tensor]]:
+        """Yield the cost's own gradient at the free state, of one parameter of a readout after the other."""
+        parameters = clamped.parameters
+        values = clamped.values | _named(clamped.machine, free) | {"y": nudge.target}
+        for name, found in _computed(clamped.machine.functions("local", trainable=parameters.trained), values):
+            yield name, found.to(parameters.values[name].dtype).mul_(1.0 / nudge.examples)
 
     def _load(
         self,
@@ -834,39 +869,26 @@ class Engine(nn.Module):
             made[clamped_input] = start(self.graph.input.name, clamped.x)
         return made
 
-    def _weights(self, machine: Machine | None = None) -> dict[str, Any]:
-        """Parameters by the names of emitted code; weights as they relax, rounded where that is asked for."""
-        return {name: value.detach() for name, value in self.attached(machine).items()}
+    def emitted(self, values: Mapping[str, Tensor], machine: Machine) -> dict[str, Any]:
+        """Parameters by the names of emitted code; weights as they relax, rounded where that is asked for.
 
-    def attached(self, machine: Machine | None = None) -> dict[str, Tensor]:
-        """``_weights``, attached to what autograd knows of them; rounding counts as the identity there."""
-        names = (machine or self.machine).tracer.names
+        Rounding counts as the identity where autograd follows it.
+        """
+        names = machine.tracer.names
         bits = self.architecture.dynamics.weight_bits
-        values: dict[str, Tensor] = {}
-
-        def put(name: str, weight: Tensor | None) -> None:
-            if weight is not None:
-                whole = weight.detach()
-                values[names("weight", name)] = rounded(whole, bits) + (weight - whole) if bits else weight
-
+        found: dict[str, Any] = {}
         for edge in (edge for edge in self.graph.edges.values() if not edge.tied):
-            put(edge.name, self.weight(edge))
-            put(feedback_of(edge), self.feedback(edge))
-        for state in self.graph.states.values():
-            bias, alpha = self.bias(state), getattr(self.states[state.name], "alpha", None)
-            if bias is not None:
-                values[names("bias", state.name)] = bias
-            if alpha is not None:
-                values[names("alpha", state.name)] = alpha
-        return values
-
-    def _named(self, states: Mapping[str, Any]) -> dict[str, Any]:
-        names = self.machine.tracer.names
-        return {names("state", name): value for name, value in states.items()}
-
-    def _steps(self, name: str, **options: Any) -> tuple[Step, ...]:
-        """What is emitted beside the sweep."""
-        return self.machine.functions(name, **options)
+            for part, name in (("weight", edge.name), ("feedback", feedback_of(edge))):
+                weight = values.get(f"edges.{edge.name}.{part}")
+                if weight is not None:
+                    whole = weight.detach()
+                    found[names("weight", name)] = rounded(whole, bits) + (weight - whole) if bits else weight
+        for state in self.graph.states:
+            for role in ("bias", "alpha"):
+                value = values.get(f"states.{state}.{role}")
+                if value is not None:
+                    found[names(role, state)] = value
+        return found
 
     def _diverged(self, states: States) -> tuple[str, ...]:
         """Names of the states that are not finite or, where nothing bounds them, larger than ``GROWN``."""
@@ -876,6 +898,32 @@ class Engine(nn.Module):
         largest = torch.stack([size.float() for size in sizes]).tolist()
         bounds = [GROWN if isinstance(self.graph.states[name].activation, Identity) else float("inf") for name in names]
         return tuple(name for name, size, bound in zip(names, largest, bounds, strict=True) if not size < bound)
+
+
+def _named(machine: Machine, states: Mapping[str, Any]) -> dict[str, Any]:
+    """States by the names of emitted code."""
+    return {machine.tracer.names("state", name): value for name, value in states.items()}
+
+
+def _whole(x: Tensor) -> Tensor:
+    """The clamped input as a pair: it has no odd part."""
+    return torch.cat((x, torch.zeros_like(x)))
+
+
+def _computed(
+    steps: Sequence[Step],
+    values: dict[str, Any],
+    change: Callable[[Step, dict[str, Any]], dict[str, Any]] | None = None,
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield what recorded functions compute, one result after the other, so that each can be used up.
+
+    ``change`` gives a function other values.
+    """
+    for step in steps:
+        taken = values if change is None else change(step, values)
+        run((step,), taken)
+        for name in step[2]:
+            yield name, taken.pop(name)
 
 
 def _for_both(name: str, gradient: Tensor, trained: Collection[str]) -> Iterator[tuple[str, Tensor]]:

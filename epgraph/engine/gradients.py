@@ -1,10 +1,13 @@
-"""Gradients are added to what stands in ``.grad``, as torch's own are."""
+"""Gradients by the name of the parameter, which several contributions add up to."""
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
+
+Gradients = dict[str, Tensor]
+"""Gradients of the batch's mean loss by the name of the parameter."""
 
 
-def add_gradient(parameter: nn.Parameter, gradient: Tensor) -> None:
-    """Add to ``parameter.grad``; where there is none, the gradient given becomes it."""
-    parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+def add_gradient(gradients: Gradients, name: str, gradient: Tensor) -> None:
+    """Add to what a parameter has so far; where it has nothing, the tensor given becomes its gradient."""
+    gradients[name] = gradients[name].add_(gradient) if name in gradients else gradient

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from epgraph.engine.krylov import conjugate_gradients, minres
+from epgraph.engine.parameters import Parameters
 from epgraph.engine.plain import Plain
 from epgraph.engine.relaxation import States
 from epgraph.errors import EpgraphError
@@ -77,6 +78,8 @@ class Linearisation:
         Input, (batch, *input shape).
     states
         States that move, by name.
+    parameters
+        Values of the parameters; left out, those of this moment.
 
     Notes
     -----
@@ -84,11 +87,14 @@ class Linearisation:
     about one sweep's, whatever is asked of it.
     """
 
-    def __init__(self, engine: Engine, x: Tensor, states: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self, engine: Engine, x: Tensor, states: Mapping[str, Tensor], parameters: Parameters | None = None
+    ) -> None:
         self.engine = engine
         self.graph = engine.graph
-        dtype = torch.promote_types(engine.dtype, torch.float32)
-        self.plain = Plain(engine, x, dtype=dtype, attached=False)
+        self.parameters = parameters or engine.snapshot()
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        self.plain = Plain(engine, x.to(dtype), self.parameters, attached=False)
         self.states: States = {n: states[n].detach().to(dtype).contiguous().requires_grad_() for n in self.graph.free}
         with torch.enable_grad():
             self.forces = self.plain.forces(self.states)
@@ -167,7 +173,8 @@ class Linearisation:
 
     def take(self, rows: Tensor) -> Linearisation:
         """Return the same for some of the examples."""
-        return Linearisation(self.engine, self.plain.x[rows], {name: s[rows] for name, s in self.states.items()})
+        states = {name: s[rows] for name, s in self.states.items()}
+        return Linearisation(self.engine, self.plain.x[rows], states, self.parameters)
 
     def spectrum(self, tolerance: float = 1e-4) -> tuple[float, float]:
         """Largest and smallest eigenvalue of K over the active units of all examples, by Lanczos (ARPACK).
@@ -254,5 +261,4 @@ class Linearisation:
         return v - self.coupling(v)
 
     def _alpha(self, name: str) -> float | Tensor:
-        alpha = self.engine.alpha(self.graph.states[name])
-        return alpha.detach() if isinstance(alpha, Tensor) else alpha
+        return self.engine.alpha(self.graph.states[name], self.parameters)

@@ -7,21 +7,25 @@ whose gradient at the equilibrium is that of L, and which is free of scale: with
 
 A cotangent of any size, say with the 1/batch of a mean, thus nudges by β, and float32 does not drown it. ``implicit``
 nudges nothing: it solves for the adjoint λ of v and differentiates ⟨λ, ∂Φ/∂s⟩ (``linearize``).
+
+θ are the values that the forward pass used (``parameters``). Autograd carries ∂L/∂θ on to what they were computed from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
 from epgraph.engine.engine import Engine
+from epgraph.engine.gradients import Gradients
 from epgraph.engine.linearize import Adjoint, Linearisation
+from epgraph.engine.parameters import Parameters
 from epgraph.engine.phases import Pull, make_pair, per_example
-from epgraph.engine.plain import Plain
+from epgraph.engine.plain import Plain, add_gradients
 from epgraph.engine.relaxation import Clamped, Relaxation, States
 from epgraph.errors import EpgraphError, nearest
 from epgraph.graph import check_rule
@@ -34,7 +38,8 @@ class Equilibrated:
     Attributes
     ----------
     clamped, free
-        The clamped input, and the free states, which are not to be written into.
+        The clamped input with the parameters, of which those are trained whose gradient is wanted; and the free states,
+        which are not to be written into.
     beta
         Strength of the nudge, positive.
     """
@@ -54,82 +59,77 @@ class Equilibrated:
 
 @dataclass(frozen=True)
 class Cotangent:
-    """What autograd hands back, ∂L/∂s, and which gradients it wants.
+    """What autograd hands back, ∂L/∂s.
 
     Attributes
     ----------
     directions, sizes
         ∂L/∂s of each example divided by its norm over all states, and that norm, (batch,).
-    parameters, by_input
-        Names of the parameters whose gradients are wanted, and whether that of the input is.
+    by_input
+        Whether the gradient by the input is wanted.
     """
 
     directions: States
     sizes: Tensor
-    parameters: Sequence[str]
     by_input: bool
 
 
 @dataclass(frozen=True)
-class Gradients:
+class Found:
     """∂L/∂θ by the name of the parameter, ∂L/∂x where it was wanted, and how an adjoint system was solved."""
 
-    parameters: dict[str, Tensor] = field(default_factory=dict)
+    parameters: Gradients
     by_input: Tensor | None = None
     adjoint: Adjoint | None = None
 
 
-Rule = Callable[[Equilibrated, Cotangent], Gradients]
+Rule = Callable[[Equilibrated, Cotangent], Found]
 
 
-def centered(at: Equilibrated, cotangent: Cotangent) -> Gradients:
+def centered(at: Equilibrated, cotangent: Cotangent) -> Found:
     """Contrast +β and −β, error O(β²)."""
     return _contrast(at, cotangent, at.pulled(cotangent.directions, at.beta, pair=True), -1.0 / at.beta)
 
 
-def positive(at: Equilibrated, cotangent: Cotangent) -> Gradients:
+def positive(at: Equilibrated, cotangent: Cotangent) -> Found:
     """Contrast +β and the free states, error O(β)."""
     return _one_sided(at, cotangent, at.beta)
 
 
-def negative(at: Equilibrated, cotangent: Cotangent) -> Gradients:
+def negative(at: Equilibrated, cotangent: Cotangent) -> Found:
     """Contrast the free states and −β, error O(β)."""
     return _one_sided(at, cotangent, -at.beta)
 
 
-def implicit(at: Equilibrated, cotangent: Cotangent) -> Gradients:
+def implicit(at: Equilibrated, cotangent: Cotangent) -> Found:
     """Solve H λ = ∂L/∂s with the Hessian H of F, and take the derivatives of ⟨λ, ∂Φ/∂s⟩ with λ held: exact at rest."""
-    learning = at.engine.architecture.learning
-    about = Linearisation(at.engine, at.clamped.x, at.free)
+    learning, parameters = at.engine.architecture.learning, at.clamped.parameters
+    about = Linearisation(at.engine, at.clamped.x, at.free, parameters)
     right = about.flat(cotangent.directions)
     weights, solved = about.adjoint(right, learning.solver_tolerance, learning.solver_steps)
     held = about.parts(weights * cotangent.sizes[:, None].to(weights))
     with torch.enable_grad():
         x = at.clamped.x.detach().requires_grad_(cotangent.by_input)
-        forces = Plain(at.engine, x, dtype=about.plain.x.dtype).forces({n: s.detach() for n, s in about.states.items()})
-    known = dict(at.engine.named_parameters())
-    leaves = [*(known[name] for name in cotangent.parameters), *([x] if cotangent.by_input else [])]
-    reached = [name for name, force in forces.items() if force.requires_grad]
-    if reached and leaves:
-        taken = [forces[n] for n in reached], leaves, [held[n] for n in reached]
-        found = list(torch.autograd.grad(*taken, materialize_grads=True))
-    else:
-        found = [torch.zeros_like(leaf) for leaf in leaves]
-    by_input = found.pop() if cotangent.by_input else None
-    return Gradients(dict(zip(cotangent.parameters, found, strict=True)), by_input, solved)
+        plain = Plain(at.engine, x.to(about.plain.x.dtype), parameters)
+        forces = plain.forces({name: s.detach() for name, s in about.states.items()})
+    found: Gradients = {}
+    inputs = [x] if cotangent.by_input else []
+    by_inputs = add_gradients(found, plain, list(forces.values()), [held[name] for name in forces], inputs)
+    return Found(found, by_inputs[0] if by_inputs else None, solved)
 
 
-def _one_sided(at: Equilibrated, cotangent: Cotangent, beta: float) -> Gradients:
+def _one_sided(at: Equilibrated, cotangent: Cotangent, beta: float) -> Found:
     nudged = at.pulled(cotangent.directions, beta)
     return _contrast(at, cotangent, {name: make_pair(s, at.free[name]) for name, s in nudged.items()}, -2.0 / beta)
 
 
-def _contrast(at: Equilibrated, cotangent: Cotangent, pairs: States, factor: float) -> Gradients:
-    x, weights = at.clamped.x, factor * cotangent.sizes
-    found = dict(at.engine.contrasts(pairs, x, weights, cotangent.parameters))
+def _contrast(at: Equilibrated, cotangent: Cotangent, pairs: States, factor: float) -> Found:
+    weights = factor * cotangent.sizes
+    found = dict(at.engine.contrasts(at.clamped, pairs, weights))
     if not cotangent.by_input:
-        return Gradients(found)
-    return Gradients(found, at.engine.input_contrast(pairs, x).mul_(per_example(weights, x)))
+        return Found(found)
+    by_input = at.engine.input_contrast(at.clamped, pairs)
+    return Found(found, by_input.mul_(per_example(weights, by_input)))
 
 
 RULES: dict[str, Rule] = {rule.__name__: rule for rule in (centered, positive, negative, implicit)}
@@ -141,7 +141,9 @@ class Equilibrium(nn.Module):
 
     Its parameters are the engine's, so that optimisers, ``state_dict``, ``to``, deep copies and pickles work as usual,
     in a plain loop or inside Lightning and Accelerate. Gradients flow to all parameters and to the input; they are
-    those of the loss at the equilibrium, up to what β, unsettled sweeps and kinks cost. Second derivatives are refused.
+    those of the loss at the equilibrium, up to what β, unsettled sweeps and kinks cost. They go on through
+    parametrizations and pruning, and through ``torch.func.functional_call`` to whatever its tensors were computed from.
+    ``torch.func.grad`` and ``vjp`` work; second derivatives, forward mode and ``vmap`` are refused.
 
     Parameters
     ----------
@@ -207,21 +209,21 @@ class Equilibrium(nn.Module):
         for name in names:
             if name not in free:
                 raise EpgraphError(f"there is no state '{name}' that moves", nearest(name, free))
-        names = tuple(dict.fromkeys(names))
-        parameters = dict(self.engine.named_parameters())
-        x = self.engine.check_input(x)
-        found = _Equilibrate.apply(self, names, tuple(parameters), x, *parameters.values())
-        return dict(zip(names, found, strict=True))
+        refuse(self.engine)
+        origins = self.engine.origins()
+        call = _Call(self, tuple(dict.fromkeys(names)), tuple(origins))
+        found = _Equilibrate.apply(call, x, *origins.values())
+        return dict(zip(call.names, found, strict=True))
 
     def extra_repr(self) -> str:
         """Return what ``print`` shows besides the engine."""
         return f"estimator={self.estimator}, beta={self.beta:g}"
 
-    def _settle(self, x: Tensor) -> Equilibrated:
+    def _settle(self, x: Tensor, parameters: Parameters) -> Equilibrated:
         engine = self.engine
         fits = self.warm_start and self.training and all(len(s) == len(x) for s in self._last.values())
         start = engine.start(x, self._last if fits else None)
-        clamped = engine.clamp(x)
+        clamped = engine.clamp(x, parameters)
         found = engine.run(clamped, start, self.free_steps, self.tolerance, own=True)
         self.relaxation = replace(found, states={})
         if self.warm_start and self.training:
@@ -229,58 +231,96 @@ class Equilibrium(nn.Module):
         return Equilibrated(engine, clamped, found.states, self.beta, self.nudged_steps, self.tolerance)
 
 
-class _Equilibrate(torch.autograd.Function):
+@dataclass
+class _Call:
+    """One forward pass: the states that are asked for, the names of the parameters, and what backward passes need."""
+
+    module: Equilibrium
+    names: tuple[str, ...]
+    parameters: tuple[str, ...]
+    at: Equilibrated | None = None
+
+    def settle(self, x: Tensor, values: Sequence[Tensor]) -> States:
+        """Relax, and return the states asked for."""
+        # Here, where no transform of torch.func is in the way of looking at values.
+        x = self.module.engine.check_input(x).detach()
+        # Detached, they keep the memory that they have now, whatever ``p.data`` becomes.
+        held = {name: value.detach() for name, value in zip(self.parameters, values, strict=True)}
+        with _exact(x):
+            self.at = self.module._settle(x, Parameters(held, frozenset()))
+        return {name: self.at.free[name] for name in self.names}
+
+    def gradients(self, x: Tensor, cotangents: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor]:
+        """∂L/∂x (on the device and in the precision of x) and ∂L/∂θ where they are wanted, in this order."""
+        assert self.at is not None
+        by_input, *of_parameters = wanted
+        trained = [name for name, w in zip(self.parameters, of_parameters, strict=True) if w]
+        parameters = replace(self.at.clamped.parameters, trained=frozenset(trained))
+        at = replace(self.at, clamped=replace(self.at.clamped, parameters=parameters))
+        with torch.no_grad(), _exact(at.clamped.x):
+            directions, sizes = _normalised(dict(zip(self.names, cotangents, strict=True)))
+            found = RULES[self.module.estimator](at, Cotangent(directions, sizes, by_input))
+        self.module.adjoint = found.adjoint
+        first = [] if found.by_input is None else [found.by_input.to(x)]
+        return [*first, *(found.parameters[name] for name in trained)]
+
+
+class _Function(torch.autograd.Function):
+    """Refuses the transforms that EP has no answer to."""
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *args: Any) -> NoReturn:
+        raise EpgraphError(
+            "torch.vmap cannot go through an Equilibrium: its sweeps write in place and stop by what they see",
+            "give it all examples as one batch, and call it once for each set of parameters or each cotangent",
+        )
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> NoReturn:
+        raise EpgraphError(
+            "an Equilibrium has no forward-mode derivatives: EP estimates products with cotangents only",
+            "use backward, torch.autograd.grad, torch.func.grad or torch.func.vjp",
+        )
+
+
+class _Equilibrate(_Function):
     """x, θ ↦ states at the free equilibrium."""
 
     @staticmethod
-    def forward(
-        ctx: Any, module: Equilibrium, names: tuple[str, ...], parameters: tuple[str, ...], x: Tensor, *values: Tensor
-    ) -> tuple[Tensor, ...]:
-        with _exact(x):
-            at = module._settle(x.detach())
-        ctx.module, ctx.at, ctx.names, ctx.parameters = module, at, names, parameters
-        # Kept for torch's own check that nothing was written into them before the backward pass.
-        ctx.save_for_backward(x, *values)
+    def forward(call: _Call, x: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
         # Copies: what is done to a state that was returned must not reach the nudged phases.
-        return tuple(at.free[name].clone() for name in names)
+        return tuple(state.clone() for state in call.settle(x, values).values())
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.call, *tensors = inputs
+        # For torch's own check that nothing was written into them before the backward pass.
+        ctx.save_for_backward(*tensors)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
-        x, *values = ctx.saved_tensors
-        with torch.no_grad(), _exact(x):
-            gradients = _gradients(ctx, cotangents)
-        if torch.is_grad_enabled():
-            # Recorded only where somebody asked for it (``create_graph``).
-            made = [g for g in gradients if g is not None]
-            refusing = iter(_Refuse.apply(len(made), *made, *cotangents, x, *values))
-            gradients = [None if g is None else next(refusing) for g in gradients]
-        return (None, None, None, *gradients)
+        wanted = ctx.needs_input_grad[1:]
+        found = iter(_Differentiate.apply(ctx.call, wanted, *ctx.saved_tensors, *cotangents))
+        return (None, *(next(found) if w else None for w in wanted))
 
 
-class _Refuse(torch.autograd.Function):
-    """The identity, which cannot be differentiated."""
+class _Differentiate(_Function):
+    """x, θ, ∂L/∂s ↦ ∂L/∂x, ∂L/∂θ. Autograd records it only where somebody asks for it (``create_graph``)."""
 
     @staticmethod
-    def forward(ctx: Any, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
-        return tuple(tensor.clone() for tensor in tensors[:count])
+    def forward(call: _Call, wanted: Sequence[bool], *tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(call.gradients(tensors[0], tensors[-len(call.names) :], wanted))
 
     @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        """Keep nothing: there is no way back."""
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> NoReturn:
         raise EpgraphError(
             "the gradients of an Equilibrium cannot be differentiated again: EP estimates first derivatives only",
             "leave out create_graph=True, or take finite differences of the gradients",
         )
-
-
-def _gradients(ctx: Any, cotangents: Sequence[Tensor]) -> list[Tensor | None]:
-    """∂L/∂x and ∂L/∂θ where they are wanted, in the order in which ``forward`` took them."""
-    module: Equilibrium = ctx.module
-    by_input, *wanted = ctx.needs_input_grad[3:]
-    names = [name for name, w in zip(ctx.parameters, wanted, strict=True) if w]
-    directions, sizes = _normalised(dict(zip(ctx.names, cotangents, strict=True)))
-    found = RULES[module.estimator](ctx.at, Cotangent(directions, sizes, names, by_input))
-    module.adjoint = found.adjoint
-    return [found.by_input, *(found.parameters.get(name) for name in ctx.parameters)]
 
 
 def refuse(engine: Engine) -> None:
@@ -291,7 +331,9 @@ def refuse(engine: Engine) -> None:
             f"the output '{graph.output.name}' is read off outside the dynamics, and cannot be nudged from outside",
             "use cost: squared_error, or return the states that it is read off and put a torch layer on them",
         )
-    for name in engine.levels():
+    for name in engine.learnt:
+        if not engine.states[name].alpha.requires_grad:
+            continue
         raise EpgraphError(
             f"state '{name}' learns its level α from the contrast of a batch, and not example by example",
             "give it a fixed level, e.g. relu6",

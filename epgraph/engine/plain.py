@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from epgraph.emit.runtime import run
-from epgraph.engine.gradients import add_gradient
+from epgraph.engine.gradients import Gradients, add_gradient
+from epgraph.engine.parameters import Parameters
 from epgraph.engine.phases import Nudge
 from epgraph.engine.relaxation import States
 
@@ -25,20 +26,24 @@ class Plain:
     Parameters
     ----------
     x
-        Input, (batch, *input shape).
-    dtype
-        Precision of the states; left out, the engine's.
+        Input, (batch, *input shape), in the precision that the states are to have.
     attached
-        Whether results depend on the parameters as autograd sees them, or on their values alone.
+        Whether autograd follows results back to the parameters that are trained.
+
+    Attributes
+    ----------
+    leaves
+        Those parameters by name, as leaves of the graph; none where results are not attached.
     """
 
-    def __init__(self, engine: Engine, x: Tensor, *, dtype: torch.dtype | None = None, attached: bool = True) -> None:
+    def __init__(self, engine: Engine, x: Tensor, parameters: Parameters, *, attached: bool = True) -> None:
         self.engine = engine
-        self.machine = engine.plain(dtype)
+        values = parameters.values
+        self.machine = engine.plain(x.dtype, cast=any(value.dtype != x.dtype for value in values.values()))
         # Contiguous: torch's own weight gradient corrupts the heap with channels last (see ``correlate``).
-        self.x = x.to(self.machine.tracer.dtype).contiguous()
-        weights = engine.attached()
-        self.values: dict[str, Any] = weights if attached else {name: w.detach() for name, w in weights.items()}
+        self.x = x.contiguous()
+        self.leaves = parameters.leaves() if attached else {}
+        self.values = engine.emitted({**values, **self.leaves}, self.machine)
         self.values |= self.named({engine.graph.input.name: self.x})
         with torch.enable_grad():
             run(self.machine.functions("constants"), self.values)
@@ -65,23 +70,26 @@ class Plain:
 
 
 def add_gradients(
-    engine: Engine, results: Sequence[Tensor], weights: Sequence[Tensor], inputs: Sequence[Tensor] = ()
+    gradients: Gradients,
+    plain: Plain,
+    results: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    inputs: Sequence[Tensor] = (),
 ) -> tuple[Tensor, ...]:
-    """Add the derivative of Σ ⟨weight, result⟩ to the ``.grad`` of every parameter that is to learn.
+    """Add the derivative of Σ ⟨weight, result⟩ by every parameter that is trained; ``plain`` made the results.
 
     Returns
     -------
     tuple
         Its derivatives by ``inputs``.
     """
-    learning = [parameter for parameter in engine.parameters() if parameter.requires_grad]
     attached = [number for number, result in enumerate(results) if result.requires_grad]
-    wanted = [*learning, *inputs]
+    wanted = [*plain.leaves.values(), *inputs]
     if attached and wanted:
         chosen = [results[n] for n in attached], [weights[n] for n in attached]
         found = torch.autograd.grad(chosen[0], wanted, chosen[1], materialize_grads=True)
     else:
         found = tuple(torch.zeros_like(t) for t in wanted)
-    for parameter, gradient in zip(learning, found, strict=False):
-        add_gradient(parameter, gradient)
-    return tuple(found[len(learning) :])
+    for name, gradient in zip(plain.leaves, found, strict=False):
+        add_gradient(gradients, name, gradient)
+    return tuple(found[len(plain.leaves) :])

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from epgraph.emit import Machine
+from epgraph.engine.parameters import Parameters
 
 States = dict[str, Tensor]
 """States that move, by name; each (batch, *shape)."""
@@ -18,12 +19,13 @@ States = dict[str, Tensor]
 class Clamped:
     """The clamped input x of a batch, and all that is computed once for it.
 
-    ``values`` holds, by the names of emitted code, parameters, and what input and biases contribute to every state;
+    ``values`` holds, by the names of emitted code, ``parameters``, and what input and biases contribute to every state;
     ``prepared`` weights that are packed, flipped or merged, to which each phase adds what it needs. ``machine`` holds
     the programs that these are for.
     """
 
     x: Tensor
+    parameters: Parameters
     values: dict[str, Any]
     prepared: dict[str, Any]
     machine: Machine

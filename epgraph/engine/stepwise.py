@@ -23,14 +23,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from epgraph.engine.gradients import Gradients
 from epgraph.engine.phases import Nudge, make_pair
 from epgraph.engine.plain import Plain
+from epgraph.engine.relaxation import Clamped
 
 if TYPE_CHECKING:
     from epgraph.engine.engine import Engine
-
-Gradients = dict[str, Tensor]
-"""Gradients of the batch's mean loss by the name of the parameter."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +61,14 @@ def stepwise(
     """
     x = engine.check_input(x)
     nudge = Nudge(engine.cost, engine.targets(y, len(x)), beta)
-    # First, because it brings learnt levels back to their range in place, which autograd may not have seen by then.
     clamped = engine.clamp(x)
-    back = _Back(engine, x, free, nudge)
+    back = _Back(engine, clamped, free, nudge)
     pairs = {name: make_pair(s, s) for name, s in free.items()}
     so_far: Gradients = {}
     for _ in range(steps):
         with torch.no_grad():
             pairs = engine.run(clamped, pairs, 1, 0.0, nudge, pair=True).states
-            now = _contrast(engine, pairs, x, nudge)
+            now = dict(engine.contrasts(clamped, pairs, -nudge.scale))
         yield Step({name: g - so_far[name] if so_far else g for name, g in now.items()}, back.step())
         so_far = now
 
@@ -78,16 +76,16 @@ def stepwise(
 class _Back:
     """Goes back through one sweep at s*, again and again."""
 
-    def __init__(self, engine: Engine, x: Tensor, free: Mapping[str, Tensor], nudge: Nudge) -> None:
+    def __init__(self, engine: Engine, clamped: Clamped, free: Mapping[str, Tensor], nudge: Nudge) -> None:
         names = engine.graph.free
-        self.parameters = {n: p for n, p in engine.named_parameters() if p.requires_grad}
         with torch.enable_grad():
-            plain = Plain(engine, x)
+            plain = Plain(engine, clamped.x, clamped.parameters)
+            self.parameters = plain.leaves
             self.states = {name: free[name].detach().contiguous().requires_grad_() for name in names}
             self.moved = plain.sweep(self.states)
             output = engine.graph.output.name
             reached = self.moved[output].detach().requires_grad_()
-            (pull,) = torch.autograd.grad(nudge.cost.value(reached, nudge.target).sum() / len(x), reached)
+            (pull,) = torch.autograd.grad(nudge.cost.value(reached, nudge.target).sum() / len(clamped.x), reached)
         self.delta = {name: pull if name == output else torch.zeros_like(s) for name, s in self.states.items()}
 
     def step(self) -> Gradients:
@@ -103,10 +101,3 @@ class _Back:
         count = len(self.parameters)
         self.delta = dict(zip(self.states, found[count:], strict=True))
         return dict(zip(self.parameters, found[:count], strict=True))
-
-
-def _contrast(engine: Engine, pairs: Mapping[str, Tensor], x: Tensor, nudge: Nudge) -> Gradients:
-    """ĝ of nudged states; what stands in ``.grad`` is left as it is."""
-    with engine.aside() as found:
-        engine.accumulate(dict(pairs), x, -nudge.scale)
-    return found

@@ -18,11 +18,12 @@ from torch import Tensor
 from epgraph.engine import Engine, Relaxation, Status, compile
 from epgraph.engine.estimators import REFERENCES
 from epgraph.engine.estimators.reference import differentiate_implicitly
+from epgraph.engine.gradients import Gradients
 from epgraph.engine.linearize import Adjoint, Linearisation
 from epgraph.engine.phases import Nudge
 from epgraph.engine.relaxation import States
 from epgraph.engine.signal import coupling_norm, spread
-from epgraph.engine.stepwise import Gradients, stepwise
+from epgraph.engine.stepwise import stepwise
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph.rules import CLAMPED
 from epgraph.learning.verdict import verdict
@@ -188,10 +189,9 @@ class Check:
         """The implicit gradient, and how it was solved for."""
         target = self.engine.targets(self.y, len(self.x))
         nudge = Nudge(self.engine.cost, target, self.learning.beta)
-        with self.plain.aside() as found:
-            solved = differentiate_implicitly(
-                self.about, nudge, self.solver_tolerance, max(1000, self.learning.solver_steps)
-            )
+        found: Gradients = {}
+        steps = max(1000, self.learning.solver_steps)
+        solved = differentiate_implicitly(found, self.about, nudge, self.solver_tolerance, steps)
         return _named(found), solved
 
     @property

@@ -86,20 +86,16 @@ def load_optimizer_state(
 
 
 def _parameters(engine: Engine) -> list[tuple[str, nn.Parameter, float | None]]:
+    """Every parameter once, with its name and the learning rate that the file gives its state or edge.
+
+    Those of parametrizations and pruned weights too; what is frozen has the rate 0.
+    """
     graph = engine.graph
-    found: list[tuple[str, nn.Parameter, float | None]] = []
-    for state in graph.states.values():
-        bias = engine.bias(state)
-        if isinstance(bias, nn.Parameter):
-            found.append((f"states.{state.name}.bias", bias, state.learning_rate))
-        if state.activation.learnt:
-            level = engine.get_parameter(f"states.{state.name}.alpha")
-            found.append((f"states.{state.name}.alpha", level, state.learning_rate))
-    for edge in (e for e in graph.edges.values() if not e.frozen and not e.tied):
-        weight = engine.weight(edge)
-        if isinstance(weight, nn.Parameter):
-            found.append((f"edges.{edge.name}.weight", weight, edge.learning_rate))
-        feedback = engine.feedback(edge)
-        if isinstance(feedback, nn.Parameter):
-            found.append((f"edges.{edge.name}.feedback", feedback, edge.learning_rate))
-    return found
+    holders = [(f"states.{s.name}", engine.states[s.name], s.learning_rate) for s in graph.states.values()]
+    for edge in graph.edges.values():
+        holders.append((f"edges.{edge.name}", engine.edges[edge.name], 0.0 if edge.frozen else edge.learning_rate))
+    found: dict[nn.Parameter, tuple[str, float | None]] = {}
+    for path, holder, rate in holders:
+        for name, parameter in holder.named_parameters(path):
+            found.setdefault(parameter, (name, rate))
+    return [(name, parameter, rate) for parameter, (name, rate) in found.items()]

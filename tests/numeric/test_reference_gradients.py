@@ -293,7 +293,7 @@ def test_curvature_is_symmetric_and_saturation_counts_units(networks: list[Settl
             state, s = network.engine.graph.states[name], network.free[name]
             assert math.isclose(shares.low + shares.high + shares.active, 1, abs_tol=1e-12)
             if state.activation.label.startswith("relu"):
-                alpha = float(network.engine.alpha(state))
+                alpha = float(network.engine.alpha(state, about.parameters))
                 assert shares.low == float((s <= 0).double().mean())
                 assert shares.high == float((s >= alpha).double().mean())
             if state.activation.label == "identity":

@@ -234,3 +234,14 @@ def test_work_that_cannot_be_captured_is_named(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("epgraph.engine.engine.capture_for", lambda device: refuse)
     with pytest.raises(ep.EpgraphError, match="cuda_graphs=False"):
         ep.compile("examples/digits.yaml", backend="eager").relax(torch.rand(2, 1, 8, 8), steps=3)
+
+
+def test_what_was_captured_within_inference_mode_serves_outside_of_it() -> None:
+    engine = ep.compile("examples/digits.yaml", backend="eager")
+    x, y = torch.rand(2, 1, 8, 8), torch.tensor([1, 2])
+    with torch.inference_mode():
+        first = engine.relax(x, steps=12).states
+    assert FakeGraph.made > 0
+    for name, state in engine.relax(x, steps=12).states.items():
+        assert torch.equal(first[name], state)
+    engine.backward(x, y, free_steps=12, nudged_steps=2)

@@ -66,5 +66,5 @@ def _contrast(
 ) -> Estimate:
     """Add ``scale`` · ∂/∂θ[F(upper) − F(lower)], averaged over the batch: of F only −Φ depends on θ."""
     pairs = {name: make_pair(s, lower.states[name]) for name, s in upper.states.items()}
-    problem.engine.accumulate(pairs, problem.clamped.x, -2 * scale / problem.nudge.examples)
+    problem.contrast(pairs, -2 * scale / problem.nudge.examples)
     return problem.estimate(free, *clamped, energies=energies)

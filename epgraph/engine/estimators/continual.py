@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from epgraph.engine.estimators.problem import Estimate, Problem
 from epgraph.engine.gradients import add_gradient
+from epgraph.engine.parameters import LOWEST
 from epgraph.engine.phases import make_pair
 from epgraph.engine.relaxation import Status
 
@@ -14,37 +15,33 @@ def continual(problem: Problem) -> Estimate:
     """Continual EP (Ernoult et al. 2020): after every nudged sweep θ moves along that sweep's own contrast.
 
     With g_t = −(1/β)[∂Φ/∂θ(s_{t+1}) − ∂Φ/∂θ(s_t)] the next sweep runs under θ − ``rate`` · Σ g. The sum of all g is the
-    gradient; the parameters are then put back, so that any optimiser applies. At rate 0 the sum telescopes to
+    gradient; what moves is a copy of the parameters, so that any optimiser applies. At rate 0 the sum telescopes to
     ``positive``, from which it departs linearly in the rate.
 
     Every nudged sweep costs a weight gradient and what a sweep leaves to be done once per batch, and is a plain one:
     Anderson acceleration works in the free phase only.
     """
     engine, nudge = problem.engine, problem.nudge
-    parameters = dict(engine.named_parameters())
-    trained = [p for p in parameters.values() if p.requires_grad]
-    kept = [p.detach().clone() for p in trained]
     free = problem.settle()
     energies = problem.energies(free)
     clamped, now = problem.clamped, free
+    given = clamped.parameters
+    moving = {name: given.values[name].clone() for name in given.trained}
     steps = 0
-    try:
-        while steps < problem.nudged_steps:
-            before = now.states
-            now = engine.run(clamped, before, 1, problem.tolerance, nudge)
-            steps += 1
-            pairs = {name: make_pair(s, before[name]) for name, s in now.states.items()}
-            # Half the difference of the pair, over the β that stands between the two.
-            moves = list(engine.contrasts(pairs, clamped.x, -2 * nudge.scale))
-            for name, gradient in moves:
-                parameter = parameters[name]
-                parameter.sub_(gradient, alpha=problem.rate)
-                add_gradient(parameter, gradient)
-            if now.status in (Status.CONVERGED, Status.DIVERGED):
-                break
-            if problem.rate:
-                clamped = engine.clamp(clamped.x)
-    finally:
-        for parameter, value in zip(trained, kept, strict=True):
-            parameter.copy_(value)
+    while steps < problem.nudged_steps:
+        before = now.states
+        now = engine.run(clamped, before, 1, problem.tolerance, nudge)
+        steps += 1
+        pairs = {name: make_pair(s, before[name]) for name, s in now.states.items()}
+        # Half the difference of the pair, over the β that stands between the two.
+        moves = list(engine.contrasts(clamped, pairs, -2 * nudge.scale))
+        for name, gradient in moves:
+            moving[name].sub_(gradient, alpha=problem.rate)
+            if name.endswith(".alpha"):
+                moving[name].clamp_(min=LOWEST)
+            add_gradient(problem.gradients, name, gradient)
+        if now.status in (Status.CONVERGED, Status.DIVERGED):
+            break
+        if problem.rate:
+            clamped = engine.clamp(clamped.x, replace(given, values={**given.values, **moving}))
     return problem.estimate(free, replace(now, steps=steps), energies=energies)

@@ -30,7 +30,7 @@ def centered(problem: Problem) -> Estimate:
         both = (nudge, replace(nudge, beta=-nudge.beta))
         plus, minus = (problem.nudged(sign, free) for sign in both)
         made = {name: make_pair(s, minus.states[name]) for name, s in plus.states.items()}
-        engine.accumulate(made, problem.clamped.x, -nudge.scale)
+        problem.contrast(made, -nudge.scale)
         return problem.estimate(free, plus, minus, energies=energies)
     used = free
     if not keep:
@@ -40,7 +40,7 @@ def centered(problem: Problem) -> Estimate:
     pairs = problem.nudged(nudge, used, keep=keep, pair=True)
     if problem.last:
         problem.clamped.prepared.clear()  # the gradient needs room, and no sweep follows
-    engine.accumulate(pairs.states, problem.clamped.x, -nudge.scale)
+    problem.contrast(pairs.states, -nudge.scale)
     signs: tuple[States, States] = ({}, {})
     for name in list(pairs.states):
         # Taken out one by one, so that what is not kept is free before the next one is copied.
@@ -79,5 +79,5 @@ def _one_sided(problem: Problem, sign: int) -> Estimate:
     nudged = problem.nudged(nudge, free)
     pairs = {name: make_pair(s, free.states[name]) for name, s in nudged.states.items()}
     # Half the difference of the pair, over the β that stands between the two.
-    problem.engine.accumulate(pairs, problem.clamped.x, -2 * nudge.scale)
+    problem.contrast(pairs, -2 * nudge.scale)
     return problem.estimate(free, nudged, energies=energies)

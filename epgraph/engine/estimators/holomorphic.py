@@ -43,9 +43,9 @@ def holomorphic(problem: Problem) -> Estimate:
     real, imaginary = _pairs(circle.states, free.states, weights, computed)
     x = problem.clamped.x
     scale = -2 * nudge.scale / count
-    engine.accumulate(real, _copies(x, computed), scale)
+    problem.contrast(real, scale, x=_copies(x, computed))
     moving = [f"edges.{e.owner}.weight" for e in engine.graph.edges.values() if engine.graph.input.name not in e.ends]
-    engine.accumulate(imaginary, _copies(torch.zeros_like(x), computed), scale, moving)
+    problem.contrast(imaginary, scale, x=_copies(torch.zeros_like(x), computed), wanted=moving)
     found = [_point(circle, k, batch) for k in range(computed if problem.keep else 1)]
     return problem.estimate(free, *found, energies=energies)
 

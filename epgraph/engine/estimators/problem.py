@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from epgraph.engine.gradients import Gradients, add_gradient
 from epgraph.engine.linearize import Adjoint
 from epgraph.engine.phases import Nudge
 from epgraph.engine.relaxation import Clamped, Relaxation, States
@@ -28,6 +29,8 @@ class Problem:
         Cost, target and β > 0; an estimator takes the signs that it needs.
     start
         States that the free phase starts from; ``settle`` may write into them.
+    gradients
+        What has been found of the gradient of the whole batch's mean loss; an estimator adds to it.
     keep
         Whether the free states are kept; where they are not, those of ``free`` may be dropped when used up.
     energy
@@ -49,6 +52,7 @@ class Problem:
     free_steps: int
     nudged_steps: int
     tolerance: float
+    gradients: Gradients
     keep: bool = True
     energy: bool = False
     points: int = 4
@@ -60,8 +64,17 @@ class Problem:
         """Take the free phase, and let a readout learn from where it ended; ``start`` is used up."""
         free = self.engine.run(self.clamped, self.start, self.free_steps, self.tolerance, own=True)
         if self.engine.graph.readout:
-            self.engine.accumulate_local(self.clamped, free.states, self.nudge)
+            for name, gradient in self.engine.local(self.clamped, free.states, self.nudge):
+                add_gradient(self.gradients, name, gradient)
         return free
+
+    def contrast(
+        self, pairs: States, scale: float, *, x: Tensor | None = None, wanted: Collection[str] | None = None
+    ) -> None:
+        """Add what ``Engine.contrasts`` finds, with ``x`` in place of the clamped input where it is given."""
+        clamped = self.clamped if x is None else replace(self.clamped, x=x)
+        for name, gradient in self.engine.contrasts(clamped, pairs, scale, wanted):
+            add_gradient(self.gradients, name, gradient)
 
     def nudged(self, nudge: Nudge, free: Relaxation, *, keep: bool = True, pair: bool = False) -> Relaxation:
         """Take a nudged phase from the free state; ``keep``: the free states are left as they are."""
@@ -79,7 +92,7 @@ class Problem:
 
     def energies(self, free: Relaxation) -> Tensor | None:
         """F at the free equilibrium, (batch,), where it is wanted."""
-        return self.engine.energy(self.clamped.x, free.states) if self.energy else None
+        return self.engine.energy_of(self.clamped, free.states) if self.energy else None
 
     def estimate(self, free: Relaxation, *nudged: Relaxation, energies: Tensor | None = None) -> Estimate:
         """Put together what was seen."""
@@ -126,4 +139,4 @@ class Estimate:
 
 
 Estimator = Callable[[Problem], Estimate]
-"""Adds to ``.grad`` what it finds for the batch's *mean* loss, through ``Engine.accumulate`` or ``add_gradients``."""
+"""Adds what it finds for the batch's *mean* loss to ``Problem.gradients``."""

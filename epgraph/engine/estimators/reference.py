@@ -10,7 +10,7 @@ from torch import Tensor
 
 from epgraph.emit import runtime
 from epgraph.engine.estimators.problem import Estimate, Problem
-from epgraph.engine.gradients import add_gradient
+from epgraph.engine.gradients import Gradients, add_gradient
 from epgraph.engine.linearize import Adjoint, Linearisation
 from epgraph.engine.phases import Nudge
 from epgraph.engine.plain import Plain, add_gradients
@@ -49,13 +49,15 @@ def implicit(problem: Problem) -> Estimate:
     free = engine.run(problem.clamped, problem.start, problem.free_steps, problem.tolerance, own=True)
     energies = problem.energies(free)
     learning = engine.architecture.learning
-    about = Linearisation(engine, problem.clamped.x, free.states)
-    solved = differentiate_implicitly(about, nudge, learning.solver_tolerance, learning.solver_steps)
+    about = Linearisation(engine, problem.clamped.x, free.states, problem.clamped.parameters)
+    solved = differentiate_implicitly(problem.gradients, about, nudge, learning.solver_tolerance, learning.solver_steps)
     return replace(problem.estimate(free, energies=energies), adjoint=solved)
 
 
-def differentiate_implicitly(about: Linearisation, nudge: Nudge, tolerance: float, steps: int) -> Adjoint:
-    """Add the implicit gradient at the states of ``about`` to ``.grad``; tolerance and steps as for its ``adjoint``."""
+def differentiate_implicitly(
+    gradients: Gradients, about: Linearisation, nudge: Nudge, tolerance: float, steps: int
+) -> Adjoint:
+    """Add the implicit gradient at the states of ``about``; tolerance and steps as for its ``adjoint``."""
     engine = about.engine
     output, readout = engine.graph.output.name, engine.graph.readout
     with torch.enable_grad():
@@ -70,15 +72,17 @@ def differentiate_implicitly(about: Linearisation, nudge: Nudge, tolerance: floa
     held = about.parts(weights)
     if readout:
         held[output] = pull
-    for name, level in engine.levels().items():
-        # Units at α move with it, and the others with them: the envelope theorem, once more.
-        moved = about.parts(right + about.curvature(weights))[name]
-        found = moved[about.forces[name] >= level].sum().to(level.dtype)
-        add_gradient(level, found)
+    for name in engine.learnt:
+        key = f"states.{name}.alpha"
+        if key in about.parameters.trained:
+            # Units at α move with it, and the others with them: the envelope theorem, once more.
+            level = about.parameters.values[key]
+            moved = about.parts(right + about.curvature(weights))[name]
+            add_gradient(gradients, key, moved[about.forces[name] >= level].sum().to(level.dtype))
     with torch.enable_grad():
-        attached = Plain(engine, about.plain.x, dtype=about.plain.x.dtype)
+        attached = Plain(engine, about.plain.x, about.parameters)
         forces = attached.forces({name: s.detach() for name, s in about.states.items()})
-    add_gradients(engine, list(forces.values()), [held[name] for name in forces])
+    add_gradients(gradients, attached, list(forces.values()), [held[name] for name in forces])
     return solved
 
 
@@ -89,7 +93,7 @@ def _backpropagate(problem: Problem, steps: int, stop: float = 0.0) -> Estimate:
     load its compiler, which takes seconds.
     """
     engine, nudge, x = problem.engine, problem.nudge, problem.clamped.x
-    plain = Plain(engine, x, attached=False)
+    plain = Plain(engine, x, problem.clamped.parameters, attached=False)
     now = {name: problem.start.pop(name).contiguous() for name in list(problem.start)}
     residuals = torch.full((len(x),), float("nan"), device=x.device)
     chunks: list[tuple[int, States]] = []
@@ -124,14 +128,13 @@ def _through(problem: Problem, count: int, states: States, adjoint: States) -> S
     leaves = {name: s.detach().requires_grad_() for name, s in states.items()}
     with torch.enable_grad():
         # The clamped input's part is computed again for each chunk, so that nothing outlives it.
-        plain = Plain(problem.engine, problem.clamped.x)
+        plain = Plain(problem.engine, problem.clamped.x, problem.clamped.parameters)
         now = leaves
         for _ in range(count):
             now = plain.sweep(now)
     names = list(now)
-    found = add_gradients(
-        problem.engine, [now[n] for n in names], [adjoint[n] for n in names], [leaves[n] for n in names]
-    )
+    results, weights, inputs = ([each[name] for name in names] for each in (now, adjoint, leaves))
+    found = add_gradients(problem.gradients, plain, results, weights, inputs)
     return dict(zip(names, found, strict=True))
 
 
