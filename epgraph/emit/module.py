@@ -9,9 +9,12 @@ from collections.abc import Iterable
 import torch
 
 from epgraph.emit import runtime, standalone, winograd
+from epgraph.emit.helpers import HELPERS
 from epgraph.emit.machine import Loaded, Machine
-from epgraph.emit.program import HELPERS, Function, calls, source
+from epgraph.emit.program import Function, calls
 from epgraph.emit.rewrite import REWRITES
+from epgraph.emit.text import printable, source
+from epgraph.emit.verify import verify_module
 from epgraph.errors import EpgraphError
 from epgraph.version import __version__
 
@@ -122,14 +125,13 @@ def module_text(machine: Machine) -> str:
         inspect.getsource(standalone.self_check),
         'if __name__ == "__main__":\n    self_check()',
     ]
-    return "\n\n\n".join(part.strip("\n") for part in parts) + "\n"
+    return verify_module("\n\n\n".join(part.strip("\n") for part in parts) + "\n")
 
 
 def _header(machine: Machine) -> str:
     graph = machine.tracer.graph
     # The network's name is free text, and stands in a docstring.
-    name = "".join(c if c.isprintable() else " " for c in graph.architecture.name)
-    name = name.replace("\\", "\\\\").replace('"', '\\"')
+    name = printable(graph.architecture.name).replace("\\", "\\\\").replace('"', '\\"')
     rewrites = ", ".join(name for name in REWRITES if name in machine.rewrites)
     estimator = graph.architecture.learning.estimator
     backend = machine.backend.name

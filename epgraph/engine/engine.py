@@ -23,7 +23,7 @@ from epgraph.emit.anderson import Anderson
 from epgraph.emit.record import recorded
 from epgraph.emit.replay import Memory, capture_for
 from epgraph.emit.runtime import Step, rounded, run, watched
-from epgraph.emit.trace import PhaseName, feedback_of
+from epgraph.emit.trace import PhaseName
 from epgraph.engine.estimators import ESTIMATORS, UNROLLING, WHOLE, Estimate, Problem
 from epgraph.engine.gradients import add_gradient
 from epgraph.engine.initial import INITIAL
@@ -51,6 +51,10 @@ class _Named(nn.Module):
 
     def put(self, name: str, module: nn.Module) -> None:
         self._modules[name] = module
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # torch sets ``training``, which may be the name of a state: attributes are no modules here.
+        object.__setattr__(self, name, value)
 
     def __getitem__(self, name: str) -> nn.Module:
         module = self._modules[name]
@@ -725,6 +729,12 @@ class Engine(nn.Module):
                 found.setdefault(f"edges.{edge.owner}.weight", []).append(edge)
         return {name: edges for name, edges in found.items() if len(edges) > 1 or edges[0].unary}
 
+    @cached_property
+    def _weight_owners(self) -> dict[str, Edge]:
+        """Edges that have a weight of their own, by its name."""
+        edges = self.graph.edges.values()
+        return {f"edges.{edge.name}.weight": edge for edge in edges if edge.weight_shape is not None and not edge.tied}
+
     def _weighted_contrast(self, edge: Edge, values: Mapping[str, Any], weights: Tensor) -> Tensor:
         """Contrast of one edge with every example's multiplied by its weight; see ``_weighted``."""
         names = self.machine.tracer.names
@@ -735,7 +745,7 @@ class Engine(nn.Module):
 
     def _weighted(self, step: Step, values: dict[str, Any], weights: Tensor) -> dict[str, Any]:
         """Values of a gradient function with every example's contrast multiplied by its weight."""
-        edge = self.graph.edges.get(step[2][0].removeprefix("edges.").removesuffix(".weight"))
+        edge = self._weight_owners.get(step[2][0])
         # Φ is linear in the target of an edge, and so is its contrast; the source decides the arg-max of max pooling,
         # and has to stay what it is. A bias is contrasted with its state alone.
         scaled = self.graph.free if edge is None else [edge.target]
@@ -850,14 +860,14 @@ class Engine(nn.Module):
         bits = self.architecture.dynamics.weight_bits
         values: dict[str, Tensor] = {}
 
-        def put(name: str, weight: Tensor | None) -> None:
+        def put(role: str, edge: Edge, weight: Tensor | None) -> None:
             if weight is not None:
                 whole = weight.detach()
-                values[names("weight", name)] = rounded(whole, bits) + (weight - whole) if bits else weight
+                values[names(role, edge.name)] = rounded(whole, bits) + (weight - whole) if bits else weight
 
         for edge in (edge for edge in self.graph.edges.values() if not edge.tied):
-            put(edge.name, self.weight(edge))
-            put(feedback_of(edge), self.feedback(edge))
+            put("weight", edge, self.weight(edge))
+            put("feedback", edge, self.feedback(edge))
         for state in self.graph.states.values():
             bias, alpha = self.bias(state), getattr(self.states[state.name], "alpha", None)
             if bias is not None:

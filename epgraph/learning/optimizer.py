@@ -49,8 +49,8 @@ def _parameters(engine: Engine) -> list[tuple[str, nn.Parameter, float | None]]:
         bias = engine.bias(state)
         if isinstance(bias, nn.Parameter):
             found.append((f"states.{state.name}.bias", bias, state.learning_rate))
-        if state.activation.learnt:
-            level = engine.get_parameter(f"states.{state.name}.alpha")
+        level = getattr(engine.states[state.name], "alpha", None)
+        if isinstance(level, nn.Parameter):
             found.append((f"states.{state.name}.alpha", level, state.learning_rate))
     for edge in (e for e in graph.edges.values() if not e.frozen and not e.tied):
         weight = engine.weight(edge)
