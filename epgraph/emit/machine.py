@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +10,14 @@ from typing import Any
 import torch
 
 from epgraph.emit.backend import Backend
-from epgraph.emit.program import Function, Program, calls, load, tidy
+from epgraph.emit.names import ORDER, Names
+from epgraph.emit.program import Function, Program, calls
 from epgraph.emit.replay import Capture, Replay
 from epgraph.emit.rewrite import REWRITES
 from epgraph.emit.runtime import Step
+from epgraph.emit.text import load
 from epgraph.emit.trace import PhaseName, Tracer
-from epgraph.emit.triton_kernel import Kernel
+from epgraph.emit.verify import verify, verify_program
 from epgraph.passes import Plan
 
 
@@ -70,11 +71,14 @@ class Machine:
         key = (phase, relaxed, pulled)
         if key not in self._programs:
             program = self.tracer.program(phase, relaxed=relaxed, pulled=pulled)
+            verify_program(program, self.tracer.names)
             for name, rewrite in REWRITES.items():
                 if name in self.rewrites:
-                    program = rewrite(program, self.tracer)
+                    given = program
+                    program = rewrite(given, self.tracer)
+                    verify_program(program, self.tracer.names, checked=given.functions)
             for function in program.functions:
-                tidy(function)
+                _order(function, self.tracer.names)
             compiled = self.backend.compiled
             self._programs[key] = Loaded(
                 program,
@@ -89,16 +93,24 @@ class Machine:
         """What else the tracer records, ready to be called: constants, energy, forces, gradient or readout."""
         key = (name, *options.values())
         if key not in self.steps:
-            self.steps[key] = self._steps(getattr(self.tracer, name)(**options))
+            functions = getattr(self.tracer, name)(**options)
+            for function in functions:
+                verify(function)
+            self.steps[key] = self._steps(functions)
         return self.steps[key]
 
     def _steps(self, functions: tuple[Function, ...], *, compiled: bool = False) -> tuple[Step, ...]:
-        passed_on = [a for f in functions for node in f.graph.nodes for a in node.args if isinstance(a, Kernel)]
-        named = {str(function): function for function in (*self.tracer.pairs.values(), *passed_on)}
-        loaded: dict[str, Callable[..., Any]] = load(functions, named)
+        loaded = load(functions)
         if compiled:
             loaded = {name: torch.compile(function, dynamic=False) for name, function in loaded.items()}
         return tuple((loaded[f.name], arguments, results) for f, arguments, results in calls(functions))
+
+
+def _order(function: Function, names: Names) -> None:
+    """Put the arguments in the order of their roles."""
+    arguments = [node for node in function.graph.nodes if node.op == "placeholder"]
+    for node in sorted(arguments, key=lambda n: ORDER.index(str(names.role(n.target))), reverse=True):
+        next(iter(function.graph.nodes)).prepend(node)
 
 
 def _give_back() -> None:

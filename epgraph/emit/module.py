@@ -9,9 +9,12 @@ from collections.abc import Iterable
 import torch
 
 from epgraph.emit import runtime, standalone, winograd
+from epgraph.emit.helpers import HELPERS
 from epgraph.emit.machine import Loaded, Machine
-from epgraph.emit.program import HELPERS, Function, calls, source
+from epgraph.emit.program import Function, calls
 from epgraph.emit.rewrite import REWRITES
+from epgraph.emit.text import source
+from epgraph.emit.verify import verify_module
 from epgraph.errors import EpgraphError, visible
 from epgraph.version import __version__
 
@@ -122,7 +125,7 @@ def module_text(machine: Machine) -> str:
         inspect.getsource(standalone.self_check),
         'if __name__ == "__main__":\n    self_check()',
     ]
-    return "\n\n\n".join(part.strip("\n") for part in parts) + "\n"
+    return verify_module("\n\n\n".join(part.strip("\n") for part in parts) + "\n")
 
 
 def _header(machine: Machine) -> str:

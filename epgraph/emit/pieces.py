@@ -6,12 +6,9 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from epgraph.emit.names import Names
-from epgraph.emit.program import Call, Function
+from epgraph.emit.names import SHARED, Names
+from epgraph.emit.program import Call, Function, Key
 from epgraph.emit.recorder import Recorder
-
-EVERYWHERE = frozenset({"y", "beta", "omega", "phi", "own", "energy"})
-"""Values that are the same in all calls of a function."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +18,7 @@ class Piece:
     Attributes
     ----------
     function
-        Name of the function that it is part of, or what the name of one for all that are alike begins with.
+        The function that it is part of, or what the key of one for all that are alike begins with.
     place
         Position of that function among those that are called.
     record
@@ -35,7 +32,7 @@ class Piece:
         ``names`` in place of the first one's. None for a piece that stays in ``function``.
     """
 
-    function: str
+    function: Key
     place: int
     record: Callable[[Recorder, dict[str, Any]], None]
     note: str
@@ -47,7 +44,7 @@ def functions(pieces: Iterable[Piece], names: Names) -> tuple[Function, ...]:
     """Record pieces: those that are alike once, and of the others each function once."""
     groups: dict[Hashable, list[Piece]] = {}
     for piece in pieces:
-        key = piece.function if piece.like is None else (piece.like, _pattern(piece.names))
+        key = (piece.function,) if piece.like is None else (piece.like, _pattern(piece.names))
         groups.setdefault(key, []).append(piece)
     return tuple(_function(group, number, names) for number, group in enumerate(groups.values(), start=1))
 
@@ -57,18 +54,18 @@ def _function(group: list[Piece], number: int, names: Names) -> Function:
     recorder = Recorder()
     results: dict[str, Any] = {}
     if first.like is None:
-        name = names.function(first.function)
+        name = names("function", *first.function)
         for piece in group:
             piece.record(recorder, results)
         return recorder.finish(name, results, [piece.note for piece in group if piece.note], (Call(first.place),))
-    name = names.function(f"{first.function}_kind{number}")
+    name = names("function", *first.function, "kind", number)
     first.record(recorder, results)
     notes = [first.note] if first.note else []
     if len(group) > 1:
         notes.append(f"This is the first of {len(group)} that are alike; the others are called with their own values.")
     calls = [Call(piece.place, dict(zip(first.names, piece.names, strict=True))) for piece in group]
     made = recorder.finish(name, results, notes, calls)
-    assert {*made.arguments, *results} <= {*first.names, *EVERYWHERE}, f"{name} uses values that are not in its names"
+    assert {*made.arguments, *results} <= {*first.names, *SHARED}, f"{name} uses values that are not in its names"
     return made
 
 

@@ -159,7 +159,7 @@ class Replay:
         wide = torch.empty(0, dtype=torch.promote_types(like.dtype, torch.float32), device=like.device)
         residuals = self._memory.empty("residuals", (rows,), wide, torch.contiguous_format)
         form = _form(moving)
-        keys = [(program.program.phase, pair, chunk, form, _precision()) for chunk in chunks]
+        keys = [(program.program.key, pair, chunk, form, _precision()) for chunk in chunks]
         captured = False
         for key, (count, look) in zip(keys, chunks, strict=True):
             if key not in self._graphs:

@@ -18,10 +18,11 @@ from epgraph.activations import Activation, Identity, ReLU
 from epgraph.costs import COSTS, Cost
 from epgraph.edges import Shape, Unary
 from epgraph.emit import runtime
-from epgraph.emit.names import ROLES, Names
+from epgraph.emit.names import BATCHED, Names
 from epgraph.emit.pieces import Piece, functions
-from epgraph.emit.program import Function, Program, load
+from epgraph.emit.program import Function, Key, Passed, Program
 from epgraph.emit.recorder import Recorder
+from epgraph.emit.text import load
 from epgraph.graph import Edge, State
 from epgraph.passes import Plan, Term, Update
 
@@ -42,10 +43,11 @@ MANY = 100
 """States that move, above which what is alike shares a function: text, time and memory grow with it instead."""
 
 
-class PairActivation:
+class PairActivation(Passed):
     """The action of an activation on a pair of sums, as an emitted function of its own."""
 
     def __init__(self, name: str, activation: Activation) -> None:
+        self.identifier = name
         recorder = Recorder()
         p, q, alpha = (recorder.argument(n) for n in ("p", "q", "alpha"))
         fixed = isinstance(activation, ReLU) and not activation.stored
@@ -56,10 +58,6 @@ class PairActivation:
     def __call__(self, p: Tensor, q: Tensor, alpha: float | Tensor) -> tuple[Tensor, Tensor]:
         """Common and odd part of σ(p+q), σ(p−q)."""
         return cast(tuple[Tensor, Tensor], self._call(p, q, alpha))
-
-    def __repr__(self) -> str:
-        # What fx prints where the function is passed on.
-        return self.function.name
 
 
 class Tracer:
@@ -106,9 +104,8 @@ class Tracer:
         With ``pulled`` no cost nudges the output: the states named feel a force of their own, −β times the value
         ``force``, which for a pair has its two parts.
         """
-        stem = f"{phase}_relaxed" if relaxed else phase
-        stem += "".join(f"_{name}" for name in ("pulled", *pulled) if pulled)
-        return Program(stem, functions(self._updates(stem, phase, relaxed, pulled), self.names))
+        key = (phase, *["relaxed"] * relaxed, *(("pulled", *pulled) if pulled else ()))
+        return Program(key, functions(self._updates(key, phase, relaxed, pulled), self.names))
 
     def energy(self) -> tuple[Function, ...]:
         """F = Σ G(s) − Φ per example."""
@@ -138,14 +135,14 @@ class Tracer:
         """The output state."""
         recorder = Recorder()
         output = recorder.argument(self.names("state", self.graph.output.name))
-        return (recorder.finish(self.names.function("readout"), {"output": output}),)
+        return (recorder.finish(self.names("function", "readout"), {"output": output}),)
 
     def prepared(self, form: str, arguments: tuple[str, ...]) -> str:
         """Name of a value that depends on parameters alone; equal values have one name in all programs."""
         key = form, arguments
         if key not in self._prepared:
-            weights = [name.removeprefix(ROLES["weight"] + "_") for name in arguments]
-            self._prepared[key] = self.names.fresh("prepared", "_".join(weights[:2]))
+            parameters = map(self.names.name, arguments[:2])
+            self._prepared[key] = self.names.fresh("prepared", "_".join(parameters))
         return self._prepared[key]
 
     def example(self, name: str, rows: int) -> Any:
@@ -153,7 +150,7 @@ class Tracer:
         known = self.examples[name]
         if not isinstance(known, Tensor):
             return known
-        batched = name in self._batched or name.startswith(ROLES["carried"] + "_")
+        batched = self.names.role(name) in BATCHED
         return torch.zeros((rows, *known.shape[1:]) if batched else known.shape, dtype=known.dtype)
 
     @cached_property
@@ -172,7 +169,7 @@ class Tracer:
             if edge.weight_shape is not None and not edge.tied:
                 found[self.names("weight", edge.name)] = _zeros(*edge.weight_shape)
                 if edge.untied:
-                    found[self.names("weight", feedback_of(edge))] = _zeros(*edge.weight_shape)
+                    found[self.names("feedback", edge.name)] = _zeros(*edge.weight_shape)
         return found
 
     @cached_property
@@ -185,13 +182,9 @@ class Tracer:
         """Edges whose weight others share."""
         return frozenset(edge.tied for edge in self.graph.edges.values() if edge.tied)
 
-    @cached_property
-    def _batched(self) -> frozenset[str]:
-        return frozenset(self.names(role, name) for role in ("state", "next", "force") for name in self.graph.states)
-
     def _piece(
         self,
-        function: str,
+        function: Key,
         record: Callable[[Recorder, Results], None],
         note: str,
         names: Iterable[str],
@@ -213,15 +206,16 @@ class Tracer:
             own = (self.names("constant", state.name), self.names("bias", state.name))
             like = (state.shape, bias, *map(self._likeness, update.terms))
             record = partial(self._constant, update)
-            yield self._piece("constants", record, f"c[{state.name}] = {summed}", (*own, *self._read(update)), like)
+            yield self._piece(("constants",), record, f"c[{state.name}] = {summed}", (*own, *self._read(update)), like)
 
     def _constant(self, update: Update, recorder: Recorder, results: Results) -> None:
-        parts = [self._term(recorder, term, "free") for term in update.terms]
-        bias = self._bias(recorder, self.graph.states[update.state])
         name = self.names("constant", update.state)
-        results[name] = recorder.call(runtime.total, bias, *parts) if parts else bias
+        with recorder.about(update.state):
+            parts = [self._term(recorder, term, "free") for term in update.terms]
+            bias = self._bias(recorder, self.graph.states[update.state])
+            results[name] = recorder.call(runtime.total, bias, *parts) if parts else bias
 
-    def _updates(self, stem: str, phase: PhaseName, relaxed: bool, pulled: tuple[str, ...]) -> Iterator[Piece]:
+    def _updates(self, key: Key, phase: PhaseName, relaxed: bool, pulled: tuple[str, ...]) -> Iterator[Piece]:
         """Updates of a sweep, one class after the other.
 
         Calls that share a function come before the function of their class, and where it has conflicts their states
@@ -229,7 +223,7 @@ class Tracer:
         """
         conflicts = {name for edge in self.plan.schedule.conflicts for name in edge.ends} if self.many else set()
         for number, updates in enumerate(self.plan.classes, start=1):
-            function = f"{stem}_{number}"
+            function = (*key, number)
             for update in updates:
                 state = self.graph.states[update.state]
                 if state.role == "output" and phase == "clamped":
@@ -259,7 +253,7 @@ class Tracer:
             like = (state.shape, driven, *map(self._likeness, update.terms))
             note = f"∂Φ/∂{state.name} = {self._written_sum(update, driven, 'free')}"
             record = partial(self._record_force, update)
-            yield self._piece("forces", record, note, (*own, *self._read(update)), like)
+            yield self._piece(("forces",), record, note, (*own, *self._read(update)), like)
 
     def _record_force(self, update: Update, recorder: Recorder, results: Results) -> None:
         results[self.names("force", update.state)] = self._summed(recorder, update, "free")
@@ -275,16 +269,16 @@ class Tracer:
 
         free = self.graph.dynamic or self.graph.free
         note = "F = Σ G(s) − Φ with G′ = σ⁻¹, and Φ = Σ ⟨s_j, A_e s_i⟩ + Σ ⟨b, s⟩; both (batch,)"
-        yield self._piece("energy", start, note, [self.names("state", free[0])], "start")
+        yield self._piece(("energy",), start, note, [self.names("state", free[0])], "start")
         for edge in self._inside:
             names = [self.names("weight", edge.owner), *self._ends(edge)]
-            yield self._piece("energy", partial(self._edge_energy, edge), "", names, self._geometry(edge), 1)
+            yield self._piece(("energy",), partial(self._edge_energy, edge), "", names, self._geometry(edge), 1)
         for name in self.graph.dynamic:
             state = self.graph.states[name]
             names = [self.names(role, name) for role in ("state", "bias", "alpha")]
             like = (state.shape, state.activation, state.bias_shape)
-            yield self._piece("energy", partial(self._state_energy, state), "", names, like, 1)
-        yield self._piece("energy", end, "", (), "end", 2)
+            yield self._piece(("energy",), partial(self._state_energy, state), "", names, like, 1)
+        yield self._piece(("energy",), end, "", (), "end", 2)
 
     def _edge_energy(self, edge: Edge, recorder: Recorder, results: Results) -> None:
         source, target = (recorder.argument(name) for name in self._ends(edge))
@@ -313,16 +307,18 @@ class Tracer:
                 names = (parameter, self.names("weight", edge.owner), *self._ends(edge))
                 record = partial(self._edge_gradient, edge, once)
                 # A function a weight, so that a gradient can be added up and dropped before the next one is made.
-                function = f"gradient_{edge.owner}"
+                function = ("gradient", edge.owner)
                 if edge.owner in self._shared:
                     yield Piece(function, 0, record, note)
                 else:
-                    yield self._piece("gradient" if self.many else function, record, note, names, self._geometry(edge))
+                    yield self._piece(
+                        ("gradient",) if self.many else function, record, note, names, self._geometry(edge)
+                    )
         for name in self.graph.dynamic:
             parameter = f"states.{name}.bias"
             if self.graph.states[name].bias_shape is not None and parameter in trainable:
                 read = (parameter, self.names("state", name))
-                yield self._piece("gradient_biases", partial(self._bias_gradient, name), "", read, self._shape(name))
+                yield self._piece(("gradient_biases",), partial(self._bias_gradient, name), "", read, self._shape(name))
         for update in {u.state: u for updates in self.plan.classes for u in updates}.values():
             parameter = f"states.{update.state}.alpha"
             if self.graph.states[update.state].activation.learnt and parameter in trainable:
@@ -356,9 +352,9 @@ class Tracer:
             parameter = f"edges.{edge.owner}.weight"
             if edge.weight_shape is not None and parameter in trainable:
                 record = partial(self._local_gradient, edge)
-                yield Piece(f"local_{edge.owner}", 0, record, f"{edge.name}: {edge.source} ⊗ ∂C/∂{out}")
+                yield Piece(("local", edge.owner), 0, record, f"{edge.name}: {edge.source} ⊗ ∂C/∂{out}")
         if self.graph.output.bias_shape is not None and f"states.{out}.bias" in trainable:
-            yield Piece("local_bias", 0, self._local_bias, f"Σ ∂C/∂{out}")
+            yield Piece(("local_bias",), 0, self._local_bias, f"Σ ∂C/∂{out}")
 
     def _pull(self, recorder: Recorder) -> Tensor:
         output = recorder.argument(self.names("state", self.graph.output.name))
@@ -387,7 +383,7 @@ class Tracer:
         own = (self.names(role, state.name) for role in ("state", "constant", "alpha"))
         like = ("level", state.shape, driven, *map(self._likeness, update.terms))
         record = partial(self._level_gradient, update, parameter)
-        function = "gradient_levels" if self.many else f"gradient_level_{state.name}"
+        function = ("gradient_levels",) if self.many else ("gradient_level", state.name)
         return self._piece(function, record, f"Σ ({summed} − α)₊", (parameter, *own, *self._read(update)), like)
 
     def _level_gradient(self, update: Update, parameter: str, recorder: Recorder, results: Results) -> None:
@@ -415,6 +411,11 @@ class Tracer:
         recorder: Recorder,
         results: Results,
     ) -> None:
+        with recorder.about(update.state):
+            results[self.names(moved, update.state)] = self._moved(update, phase, relaxed, nudge, recorder)
+
+    def _moved(self, update: Update, phase: PhaseName, relaxed: bool, nudge: Nudging, recorder: Recorder) -> Tensor:
+        """New value of a state."""
         state = self.graph.states[update.state]
         old = recorder.argument(self.names("state", update.state))
         pair = phase == "pair"
@@ -447,7 +448,7 @@ class Tracer:
         if self.dynamics.state_bits and bounds is not None:
             step = bounds[1] / levels(self.dynamics.state_bits, signed=bounds[0] < 0)
             new = recorder.call(runtime.quantise_pair_ if pair else runtime.quantise_, new, step)
-        results[self.names(moved, update.state)] = new
+        return new
 
     def _damping(self, recorder: Recorder, state: State) -> Tensor | None:
         """Part of the way that an update goes, min(1, c/(1 + mκ)); None where it goes all the way."""
@@ -485,7 +486,9 @@ class Tracer:
             return summed
         if activation not in self.pairs:
             # Levels that differ by little share a label, and must not share a function.
-            self.pairs[activation] = PairActivation(self.names.fresh("pair", activation.label), activation)
+            self.pairs[activation] = PairActivation(
+                self.names.fresh("function", f"pair_{activation.label}"), activation
+            )
         return recorder.call(runtime.in_pieces, self.pairs[activation], summed, alpha, summed)
 
     def _inverse(self, state: State, old: Tensor, alpha: float | Tensor, pair: bool) -> Tensor:
@@ -539,7 +542,7 @@ class Tracer:
             edge = term.edge
             yield self.names("weight", edge.owner)
             if edge.untied:
-                yield self.names("weight", feedback_of(edge))
+                yield self.names("feedback", edge.owner)
             yield from self._ends(edge) if not edge.kind.is_linear else ()
             yield self.names("state", edge.source if term.direction == "forward" else edge.target)
 
@@ -583,7 +586,7 @@ class Tracer:
         # A linear edge does not look at its source.
         source = None if edge.kind.is_linear else recorder.argument(self.names("state", edge.source))
         if edge.untied:
-            feedback = self._parameter(recorder, self.names("weight", feedback_of(edge)))
+            feedback = self._parameter(recorder, self.names("feedback", edge.owner))
             untied = edge.kind.adjoint_untied_pair if pair else edge.kind.adjoint_untied
             return untied(weight, feedback, t, source, self._shape(edge.source))
         adjoint = edge.kind.adjoint_pair if pair else edge.kind.adjoint
@@ -645,11 +648,6 @@ class Tracer:
 
     def _shape(self, name: str) -> Shape:
         return self.graph.states[name].shape
-
-
-def feedback_of(edge: Edge) -> str:
-    """Name of an untied edge's second weight; no edge of the user's own can have it."""
-    return f"{edge.owner}.feedback"
 
 
 def levels(bits: int, *, signed: bool) -> int:

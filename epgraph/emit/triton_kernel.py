@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from epgraph.emit.program import Passed
 from epgraph.emit.triton_source import Update, kernel_text
 
 
@@ -57,18 +58,15 @@ def unavailable(device: torch.device, dtype: torch.dtype) -> str:
     return ""
 
 
-class Kernel:
+class Kernel(Passed):
     """One state's update as one launch."""
 
     def __init__(self, update: Update) -> None:
         self.update = update
+        self.identifier = update.name
         self.text = kernel_text(update)
         self._compiled: Any = None
         self._blocks: dict[int, Blocks] = {}
-
-    def __repr__(self) -> str:
-        # What fx prints where the kernel is passed on.
-        return self.update.name
 
     def __call__(
         self,

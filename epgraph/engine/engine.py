@@ -23,7 +23,7 @@ from epgraph.emit.anderson import Anderson
 from epgraph.emit.record import recorded
 from epgraph.emit.replay import Memory, capture_for
 from epgraph.emit.runtime import Step, rounded, run, watched
-from epgraph.emit.trace import PhaseName, feedback_of
+from epgraph.emit.trace import PhaseName
 from epgraph.engine.estimators import ESTIMATORS, UNROLLING, WHOLE, Estimate, Problem
 from epgraph.engine.gradients import Gradients
 from epgraph.engine.initial import INITIAL
@@ -49,6 +49,10 @@ class _Named(nn.Module):
 
     def put(self, name: str, module: nn.Module) -> None:
         self._modules[name] = module
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # torch sets ``training``, which may be the name of a state: attributes are no modules here.
+        object.__setattr__(self, name, value)
 
     def __getitem__(self, name: str) -> Holder:
         module = self._modules[name]
@@ -775,6 +779,12 @@ class Engine(nn.Module):
                 found.setdefault(f"edges.{edge.owner}.weight", []).append(edge)
         return {name: edges for name, edges in found.items() if len(edges) > 1 or edges[0].unary}
 
+    @cached_property
+    def _weight_owners(self) -> dict[str, Edge]:
+        """Edges that have a weight of their own, by its name."""
+        edges = self.graph.edges.values()
+        return {f"edges.{edge.name}.weight": edge for edge in edges if edge.weight_shape is not None and not edge.tied}
+
     def _weighted_contrast(self, edge: Edge, machine: Machine, values: Mapping[str, Any], weights: Tensor) -> Tensor:
         """Contrast of one edge with every example's multiplied by its weight; see ``_weighted``."""
         names = machine.tracer.names
@@ -785,7 +795,7 @@ class Engine(nn.Module):
 
     def _weighted(self, machine: Machine, step: Step, values: dict[str, Any], weights: Tensor) -> dict[str, Any]:
         """Values of a gradient function with every example's contrast multiplied by its weight."""
-        edge = self.graph.edges.get(step[2][0].removeprefix("edges.").removesuffix(".weight"))
+        edge = self._weight_owners.get(step[2][0])
         # Φ is linear in the target of an edge, and so is its contrast; the source decides the arg-max of max pooling,
         # and has to stay what it is. A bias is contrasted with its state alone.
         scaled = self.graph.free if edge is None else [edge.target]
@@ -878,11 +888,11 @@ class Engine(nn.Module):
         bits = self.architecture.dynamics.weight_bits
         found: dict[str, Any] = {}
         for edge in (edge for edge in self.graph.edges.values() if not edge.tied):
-            for part, name in (("weight", edge.name), ("feedback", feedback_of(edge))):
-                weight = values.get(f"edges.{edge.name}.{part}")
+            for role in ("weight", "feedback"):
+                weight = values.get(f"edges.{edge.name}.{role}")
                 if weight is not None:
                     whole = weight.detach()
-                    found[names("weight", name)] = rounded(whole, bits) + (weight - whole) if bits else weight
+                    found[names(role, edge.name)] = rounded(whole, bits) + (weight - whole) if bits else weight
         for state in self.graph.states:
             for role in ("bias", "alpha"):
                 value = values.get(f"states.{state}.{role}")

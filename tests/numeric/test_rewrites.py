@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, given, settings
 
 import epgraph as ep
 from epgraph.emit import BACKENDS, Machine
-from epgraph.emit.program import Program, source
+from epgraph.emit.program import Program
 from epgraph.emit.rewrite import REWRITES
+from epgraph.emit.text import source
 from epgraph.emit.winograd import add_winograd_, winograd, winograd_kernels
 from epgraph.graph import build, load
 from epgraph.passes import Plan, lower

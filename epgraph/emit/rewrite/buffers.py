@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 from torch import fx
 
-from epgraph.emit.program import HELPERS, Function, Program
+from epgraph.emit.helpers import HELPERS
+from epgraph.emit.program import Function, Program
 from epgraph.emit.rewrite.common import argument_of, clean, copied, memory_of, writes
 from epgraph.emit.rewrite.merge import SUMS
 from epgraph.emit.trace import Tracer
@@ -55,7 +56,7 @@ def plan_buffers(program: Program, tracer: Tracer) -> Program:
     def _share(graph: fx.Graph, node: fx.Node, scratch: dict[str, str]) -> None:
         state = str(node.args[0].target)  # type: ignore[union-attr]
         shape = "x".join(str(n) for n in states[state].shape)
-        name = tracer.names("scratch", shape if tracer.plan.schedule.proper else state)
+        name = tracer.names("scratch", shape if tracer.plan.schedule.proper else states[state].name)
         scratch.setdefault(name, states[state].name)
         node.replace_all_uses_with(argument_of(graph, name))
         graph.erase_node(node)

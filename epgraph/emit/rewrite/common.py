@@ -9,11 +9,10 @@ from typing import Any
 import torch
 from torch import fx
 
-from epgraph.emit.program import HELPERS, Function, Program
+from epgraph.emit.helpers import HELPERS
+from epgraph.emit.names import PARAMETERS, Names
+from epgraph.emit.program import Function, Program
 from epgraph.emit.trace import Tracer
-
-PARAMETERS = ("w_", "b_", "a_")
-"""Prefixes of the arguments that hold parameters."""
 
 CONVOLUTION = torch.conv2d
 TRANSPOSED = torch.conv_transpose2d
@@ -116,19 +115,19 @@ def argument_of(graph: fx.Graph, name: str) -> fx.Node:
         return graph.placeholder(name)
 
 
-def parametric(graph: fx.Graph) -> set[fx.Node]:
+def parametric(graph: fx.Graph, names: Names) -> set[fx.Node]:
     """Nodes that depend on parameters alone."""
     found: set[fx.Node] = set()
     for node in graph.nodes:
         if node.op == "placeholder":
-            if str(node.target).startswith(PARAMETERS):
+            if names.role(str(node.target)) in PARAMETERS:
                 found.add(node)
         elif node.op != "output" and node.all_input_nodes and all(n in found for n in node.all_input_nodes):
             found.add(node)
     return found
 
 
-def evaluated(graph: fx.Graph, tracer: Tracer, phase: str) -> dict[fx.Node, Any]:
+def evaluated(graph: fx.Graph, tracer: Tracer, program: Program) -> dict[fx.Node, Any]:
     """What every node returns for an empty batch, which costs next to nothing.
 
     The meta device knows shapes as well, but the first operation there loads half of torch's compiler: 900 modules,
@@ -138,7 +137,7 @@ def evaluated(graph: fx.Graph, tracer: Tracer, phase: str) -> dict[fx.Node, Any]
         return _evaluated(graph, tracer, 0)
     except (RuntimeError, ValueError, IndexError, ZeroDivisionError):
         # An operation that a kind of the user's own brings may not take an empty batch.
-        return _evaluated(graph, tracer, 2 if phase.startswith("pair") else 1)
+        return _evaluated(graph, tracer, 2 if program.key[0] == "pair" else 1)
 
 
 def _evaluated(graph: fx.Graph, tracer: Tracer, rows: int) -> dict[fx.Node, Any]:
@@ -164,9 +163,9 @@ def _evaluated(graph: fx.Graph, tracer: Tracer, rows: int) -> dict[fx.Node, Any]
     return values
 
 
-def shapes(graph: fx.Graph, tracer: Tracer, phase: str) -> dict[fx.Node, tuple[int, ...]]:
+def shapes(graph: fx.Graph, tracer: Tracer, program: Program) -> dict[fx.Node, tuple[int, ...]]:
     """Shape of what every node returns; the first number, of rows, says nothing."""
-    values = evaluated(graph, tracer, phase)
+    values = evaluated(graph, tracer, program)
     return {node: tuple(value.shape) for node, value in values.items() if isinstance(value, torch.Tensor)}
 
 

@@ -45,6 +45,7 @@ def _fuse(graph: fx.Graph, total: fx.Node) -> None:
             if whole is None:
                 filling = runtime.fill_pair_ if pair else runtime.fill_
                 summed = graph.call_function(filling, (summed, constant))
+                summed.meta = dict(total.meta)
             else:
                 # The phases of one contribution reach every pixel once: they start the sum.
                 adding.remove(whole)

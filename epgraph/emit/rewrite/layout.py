@@ -16,7 +16,7 @@ def channels_last(program: Program, tracer: Tracer) -> Program:
     """Give the weights of all convolutions the memory layout of the states."""
 
     def change(graph: fx.Graph) -> None:
-        fixed = parametric(graph)
+        fixed = parametric(graph, tracer.names)
         for node in list(graph.nodes):
             if node.target not in (CONVOLUTION, TRANSPOSED) or node.args[1] not in fixed:
                 continue

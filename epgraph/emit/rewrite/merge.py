@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import fx
 
-from epgraph.emit.program import HELPERS, Program
+from epgraph.emit.helpers import HELPERS
+from epgraph.emit.program import Program
 from epgraph.emit.rewrite.common import CONVOLUTION, padding_of, parametric, plain, rewritten, shapes, stride_of
 from epgraph.emit.trace import Tracer
 
@@ -20,8 +21,8 @@ def merge_sources(program: Program, tracer: Tracer) -> Program:
     """Convolutions of one state with one geometry become one with more output channels."""
 
     def change(graph: fx.Graph) -> None:
-        sizes = shapes(graph, tracer, program.phase)
-        fixed = parametric(graph)
+        sizes = shapes(graph, tracer, program)
+        fixed = parametric(graph, tracer.names)
         order = {node: i for i, node in enumerate(graph.nodes)}
         groups: dict[Any, list[fx.Node]] = defaultdict(list)
         for node in graph.nodes:
@@ -49,7 +50,7 @@ def merge_targets(program: Program, tracer: Tracer) -> Program:
     """Convolutions, or products with matrices, that are added up become one with more input channels."""
 
     def change(graph: fx.Graph) -> None:
-        sizes = shapes(graph, tracer, program.phase)
+        sizes = shapes(graph, tracer, program)
         for node in list(graph.nodes):
             if node.target in SUMS:
                 _merge_convolutions(graph, node, sizes)

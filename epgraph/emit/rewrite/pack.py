@@ -31,8 +31,8 @@ def pack_weights(program: Program, tracer: Tracer) -> Program:
     mkldnn = torch.ops.mkldnn
 
     def change(graph: fx.Graph) -> None:
-        sizes = shapes(graph, tracer, program.phase)
-        fixed = parametric(graph)
+        sizes = shapes(graph, tracer, program)
+        fixed = parametric(graph, tracer.names)
         for node in list(graph.nodes):
             if node.target is winograd and node.args[1] in fixed:
                 _pack_tiles(graph, node, sizes)

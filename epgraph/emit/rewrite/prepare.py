@@ -14,11 +14,11 @@ from epgraph.emit.trace import Tracer, form, structure
 
 def hoist_prepared(program: Program, tracer: Tracer) -> Program:
     """Move packed, flipped, merged and converted weights to ``Program.prepare``."""
-    prepare = _Prepare(program.phase, tracer)
+    prepare = _Prepare(program, tracer)
 
     def one(function: Function) -> Function:
         inner = copied(function.graph)
-        fixed = parametric(inner)
+        fixed = parametric(inner, tracer.names)
         arguments = {str(n.target): n for n in inner.nodes if n.op == "placeholder"}
         names = [dict(call.names) for call in function.calls]
         for node in list(inner.nodes):
@@ -41,8 +41,8 @@ def hoist_prepared(program: Program, tracer: Tracer) -> Program:
 class _Prepare:
     """What is computed once per batch: a function for all that is needed once, and one for each kind of the rest."""
 
-    def __init__(self, phase: str, tracer: Tracer) -> None:
-        self.stem = f"{phase}_prepare"
+    def __init__(self, program: Program, tracer: Tracer) -> None:
+        self.key = (*program.key, "prepare")
         self.tracer = tracer
         self.made: set[str] = set()
         self.single = _Copies()
@@ -73,9 +73,10 @@ class _Prepare:
 
     def functions(self) -> tuple[Function, ...]:
         """Return them, those that compute nothing left out."""
-        found = [self.single.function(self.tracer.names.function(self.stem), (Call(),))] if self.single.results else []
+        names = self.tracer.names
+        found = [self.single.function(names("function", *self.key), (Call(),))] if self.single.results else []
         for number, (copies, calls) in enumerate(self.kinds.values(), start=1):
-            found.append(copies.function(self.tracer.names.function(f"{self.stem}_kind{number}"), tuple(calls)))
+            found.append(copies.function(names("function", *self.key, "kind", number), tuple(calls)))
         return tuple(found)
 
 

@@ -14,8 +14,9 @@ from dataclasses import replace
 import torch
 from torch import fx
 
+from epgraph.emit.names import PARAMETERS, Names
 from epgraph.emit.program import Function, Program
-from epgraph.emit.rewrite.common import PARAMETERS, argument_of, clean, copied, evaluated, writes, written_to
+from epgraph.emit.rewrite.common import argument_of, clean, copied, evaluated, writes, written_to
 from epgraph.emit.trace import Tracer, structure
 
 Key = str
@@ -29,11 +30,11 @@ def reuse_argmax(program: Program, tracer: Tracer) -> Program:
     for graph in graphs:
         _spell_out(graph)
     # The first sweep's values come from the plain graphs: in the others, what is reused is already an argument.
-    plain = [{key: node for node, key in _keys(copied(graph)).items()} for graph in graphs]
-    values = [evaluated(graph, tracer, program.phase) for graph in graphs]
+    plain = [{key: node for node, key in _keys(copied(graph), tracer.names).items()} for graph in graphs]
+    values = [evaluated(graph, tracer, program) for graph in graphs]
     moved = [frozenset(function.results) for function in program.sweep]
     results: list[dict[str, fx.Node]] = [{} for _ in graphs]
-    keys = [_keys(graph) for graph in graphs]
+    keys = [_keys(graph, tracer.names) for graph in graphs]
     by_key = [{key: node for node, key in reversed(found.items())} for found in keys]
     carried: dict[tuple[int, Key], str] = {}
     first: dict[str, fx.Node] = {}
@@ -42,13 +43,13 @@ def reuse_argmax(program: Program, tracer: Tracer) -> Program:
         for node, key in keys[here].items():
             if not _is_index(node):
                 continue  # values may be written into later, through a view; indices never are
-            there = _producer(here, key, _reads(node), by_key, moved)
+            there = _producer(here, key, _reads(node, tracer.names), by_key, moved)
             if there is not None:
                 known[node] = there
         for node, there in known.items():
             key = keys[here][node]
             if (there, key) not in carried:
-                name = tracer.names("carried", f"{program.phase}_{len(carried) + 1}")
+                name = tracer.names("carried", *program.key, len(carried) + 1)
                 tracer.examples[name] = values[there][by_key[there][key]]
                 carried[there, key] = name
                 results[there][name] = by_key[there][key]
@@ -58,7 +59,7 @@ def reuse_argmax(program: Program, tracer: Tracer) -> Program:
             node.replace_all_uses_with(argument_of(graph, name))
     if not carried:
         return program
-    warm = _warm(first, tracer, program.phase) if first else None
+    warm = _warm(first, tracer, program) if first else None
     sweep = []
     for function, graph, extra in zip(program.sweep, graphs, results, strict=True):
         output = next(n for n in graph.nodes if n.op == "output")
@@ -84,7 +85,7 @@ def _is_index(node: fx.Node) -> bool:
     return isinstance(pooled, fx.Node) and pooled.target is torch.nn.functional.max_pool2d_with_indices
 
 
-def _keys(graph: fx.Graph) -> dict[fx.Node, Key]:
+def _keys(graph: fx.Graph, names: Names) -> dict[fx.Node, Key]:
     """What each node computes, from which arguments; only nodes that nothing writes into, and that read a state."""
     keys: dict[fx.Node, Key] = {}
     for node in graph.nodes:
@@ -92,17 +93,17 @@ def _keys(graph: fx.Graph) -> dict[fx.Node, Key]:
             continue
         if node.op == "placeholder" or all(n in keys for n in node.all_input_nodes):
             keys[node] = structure(node)
-    return {node: key for node, key in keys.items() if node.op != "placeholder" and _reads(node)}
+    return {node: key for node, key in keys.items() if node.op != "placeholder" and _reads(node, names)}
 
 
-def _reads(node: fx.Node) -> frozenset[str]:
+def _reads(node: fx.Node, names: Names) -> frozenset[str]:
     """States that a node depends on."""
     found = set()
     seen = {node}
     todo = [node]
     while todo:
         for n in todo.pop().all_input_nodes:
-            if n.op == "placeholder" and not str(n.target).startswith(PARAMETERS):
+            if n.op == "placeholder" and names.role(str(n.target)) not in PARAMETERS:
                 found.add(str(n.target))
             if n not in seen:
                 seen.add(n)
@@ -125,7 +126,7 @@ def _producer(
     return found
 
 
-def _warm(first: dict[str, fx.Node], tracer: Tracer, phase: str) -> Function:
+def _warm(first: dict[str, fx.Node], tracer: Tracer, program: Program) -> Function:
     """What the first sweep is handed: the same, computed from the states that it starts from."""
     graph = fx.Graph()
     made: dict[str, fx.Node] = {}
@@ -140,7 +141,7 @@ def _warm(first: dict[str, fx.Node], tracer: Tracer, phase: str) -> Function:
         copy(argument)
     values = tuple(copy(node) for node in first.values())
     graph.output(values)
-    return Function(tracer.names.function(f"{phase}_warm"), graph, tuple(first))
+    return Function(tracer.names("function", *program.key, "warm"), graph, tuple(first))
 
 
 def _arguments(nodes: Iterable[fx.Node]) -> list[fx.Node]:

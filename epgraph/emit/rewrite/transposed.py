@@ -17,7 +17,7 @@ def flip_transposed(program: Program, tracer: Tracer) -> Program:
     """At stride 1 the transposed convolution is the convolution with the kernel flipped and the channels exchanged."""
 
     def change(graph: fx.Graph) -> None:
-        sizes = shapes(graph, tracer, program.phase)
+        sizes = shapes(graph, tracer, program)
         for node in nodes_of(graph, TRANSPOSED):
             if not _at_stride(node, 1):
                 continue
@@ -46,7 +46,7 @@ def split_strided(program: Program, tracer: Tracer) -> Program:
     """
 
     def change(graph: fx.Graph) -> None:
-        sizes = shapes(graph, tracer, program.phase)
+        sizes = shapes(graph, tracer, program)
         for node in nodes_of(graph, TRANSPOSED):
             if _at_stride(node, 2) and node in sizes and min(sizes[node][2:]) >= 2:
                 _split(graph, node, sizes)

@@ -66,15 +66,16 @@ def fuse_updates(program: Program, tracer: Tracer) -> Program:
     made: Counter[str] = Counter()
 
     def change(graph: fx.Graph) -> None:
-        sizes = shapes(graph, tracer, program.phase)
-        fixed = parametric(graph)
+        sizes = shapes(graph, tracer, program)
+        fixed = parametric(graph, tracer.names)
         for node in list(graph.nodes):
             if node.target in SUMS and "state" in node.meta:
-                name = f"{program.phase}_update_{node.meta['about']}"
-                made[name] += 1
+                state = node.meta["about"]
+                made[state] += 1
                 # Some schedules update a state twice a sweep.
-                name += f"_{made[name]}" * (made[name] > 1)
-                _fuse(graph, node, tracer.names.function(name), tracer, sizes, fixed)
+                again = [made[state]] if made[state] > 1 else []
+                name = tracer.names("function", *program.key, "update", state, *again)
+                _fuse(graph, node, name, tracer, sizes, fixed)
 
     return rewritten(program, lambda n: n.target in SUMS, change)
 
@@ -128,7 +129,8 @@ def _chain(total: fx.Node, state: fx.Node, tracer: Tracer) -> tuple[list[fx.Node
     if user is None:
         return chain, omega, None
     if user.target is runtime.in_pieces and user.args[1] is chain[-1]:
-        activation = next((a for a, pair in tracer.pairs.items() if str(pair) == str(user.args[0])), None)
+        passed: Any = user.args[0]
+        activation = next((a for a, pair in tracer.pairs.items() if pair is passed), None)
         return ([*chain, user], omega, user.args[2]) if isinstance(activation, ReLU) else (chain, omega, None)
     if user.op == "call_method" and user.target == "clamp_" and user.args[0] is chain[-1]:
         if len(user.args) == 3:

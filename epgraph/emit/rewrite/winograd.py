@@ -26,8 +26,8 @@ def winograd(program: Program, tracer: Tracer) -> Program:
         return program
 
     def change(graph: fx.Graph) -> None:
-        sizes = shapes(graph, tracer, program.phase)
-        fixed = parametric(graph)
+        sizes = shapes(graph, tracer, program)
+        fixed = parametric(graph, tracer.names)
         for node in list(graph.nodes):
             if _wanted(node) and node.args[1] in fixed and _worth(sizes[node.args[0]], sizes[node.args[1]]):
                 source, weight = node.args
