@@ -589,7 +589,7 @@ def test_one_parameter_under_two_names() -> None:
     core = ep.Equilibrium(engine)
     engine.cost.value(core(x), engine.targets(y, 4)).mean().backward()
     torch.testing.assert_close(engine.edges["again"].weight.grad, both, rtol=1e-5, atol=1e-8)
-    groups = make_optimizer(engine)[0].param_groups
+    groups = make_optimizer(engine).param_groups
     assert sum(p is engine.edges["again"].weight for group in groups for p in group["params"]) == 1
 
 
@@ -679,7 +679,7 @@ def test_copies_and_state_dicts_of_parametrized_engines() -> None:
 def test_training_loses_no_parameter() -> None:
     """The optimiser of the command line: all that a weight is computed from, at the rate of its edge or state."""
     engine = dressed(dtype=torch.float32).train()
-    optimizer = make_optimizer(engine)[0]
+    optimizer = make_optimizer(engine)
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     assert held == {id(p) for p in engine.parameters()}
     before = {name: p.detach().clone() for name, p in engine.named_parameters()}
