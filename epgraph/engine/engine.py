@@ -174,14 +174,14 @@ class Engine(nn.Module):
         Raises
         ------
         EpgraphError
-            Where one has another shape or dtype than the engine was compiled for, or a gradient that nobody computes.
+            Where one does not fit in shape, dtype or device, or asks for a gradient that nobody computes.
         """
         self.project()
         found: dict[str, Tensor] = {}
         with torch.autocast(self.device.type, enabled=False):
             for part, holders in (("edges", self.edges), ("states", self.states)):
                 for name in holders:
-                    found |= holders[name].read(f"{part}.{name}", self._kept.dtype)
+                    found |= holders[name].read(f"{part}.{name}", self._kept)
         for state in self.graph.states.values():
             level = found.get(f"states.{state.name}.alpha")
             if level is None or not level.requires_grad:

@@ -271,7 +271,7 @@ class _Function(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> NoReturn:
         raise EpgraphError(
-            "torch.vmap cannot go through an Equilibrium: its sweeps write in place and stop by what they see",
+            "torch.vmap cannot go through an Equilibrium, which updates its states in place",
             "give it all examples as one batch, and call it once for each set of parameters or each cotangent",
         )
 

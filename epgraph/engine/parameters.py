@@ -46,21 +46,23 @@ class Holder(nn.Module):
         found: Tensor | None = self().get(name)
         return found
 
-    def read(self, path: str, dtype: torch.dtype) -> dict[str, Tensor]:
+    def read(self, path: str, like: Tensor) -> dict[str, Tensor]:
         """Return the parameters by their full names, ``path.weight`` …, attached to what autograd knows of them.
 
         Raises
         ------
         EpgraphError
-            Where one has another shape or another dtype than the engine was compiled for.
+            Where one has another shape than the network's, or another dtype or device than ``like``.
         """
         found = {}
         for name, value in self().items():
             shape = self.shapes[name]
-            if not isinstance(value, Tensor) or value.shape != shape or value.dtype != dtype:
-                found_instead = _described(value.shape, value.dtype) if isinstance(value, Tensor) else repr(value)
+            fits = isinstance(value, Tensor) and value.shape == shape
+            if not fits or value.dtype != like.dtype or value.device != like.device:
+                expected = _described(shape, like)
+                instead = _described(value.shape, value) if isinstance(value, Tensor) else repr(value)
                 raise EpgraphError(
-                    f"parameter '{path}.{name}' must have {_described(shape, dtype)}, found {found_instead}",
+                    f"parameter '{path}.{name}' must have {expected}; found {instead}",
                     "convert a tensor before you put it in place of a parameter",
                 )
             found[f"{path}.{name}"] = value
@@ -107,5 +109,5 @@ def hand_out(gradients: Gradients, origins: Mapping[str, Tensor]) -> None:
         torch.autograd.backward([origins[name] for name in computed], [gradients[name] for name in computed])
 
 
-def _described(shape: torch.Size, dtype: torch.dtype) -> str:
-    return f"shape {tuple(shape)} and dtype {str(dtype).removeprefix('torch.')}"
+def _described(shape: torch.Size, like: Tensor) -> str:
+    return f"shape {tuple(shape)}, dtype {str(like.dtype).removeprefix('torch.')} and device {like.device}"

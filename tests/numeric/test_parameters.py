@@ -769,18 +769,19 @@ def test_what_cannot_stand_for_a_parameter_is_named() -> None:
     weight = first_weight(core)
     name = "engine.edges.x_h1.weight"
     for wrong, found in (
-        (weight.float(), r"found shape \(3, 1, 3, 3\) and dtype float32"),
-        (weight[:, :, :2], r"found shape \(3, 1, 2, 3\) and dtype float64"),
+        (weight.float(), r"found shape \(3, 1, 3, 3\), dtype float32"),
+        (weight[:, :, :2], r"found shape \(3, 1, 2, 3\), dtype float64"),
+        (weight.to("meta"), r"found shape \(3, 1, 3, 3\), dtype float64 and device meta"),
     ):
         for call in (core, core.engine):
             key = name if call is core else name.removeprefix("engine.")
-            with pytest.raises(ep.EpgraphError, match=r"parameter 'edges\.x_h1\.weight' must have shape .*, " + found):
+            with pytest.raises(ep.EpgraphError, match=r"parameter 'edges\.x_h1\.weight' must have shape .*; " + found):
                 functional_call(call, {key: wrong}, (x,))
     core.engine.edges["x_h1"].weight.data = weight.float()
-    with pytest.raises(ep.EpgraphError, match=r"and dtype float64, found shape .* and dtype float32; convert"):
+    with pytest.raises(ep.EpgraphError, match=r"dtype float64 and .*; found shape .*, dtype float32 and .*; convert"):
         core.engine.backward(x, torch.tensor([0, 1, 2, 0]))
     core.engine.edges["x_h1"].weight = None
-    with pytest.raises(ep.EpgraphError, match="dtype float64, found None"):
+    with pytest.raises(ep.EpgraphError, match="device cpu; found None"):
         core(x)
 
 
