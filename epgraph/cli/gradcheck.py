@@ -89,6 +89,11 @@ def gradcheck(
         from epgraph.draw.write import suffix
 
         suffix(output, FORMATS)
+        if quick:
+            raise EpgraphError(
+                "--quick leaves out what --output draws: how the gradient varies with beta and the sweeps",
+                "leave out one of the two",
+            )
 
     import torch
     from tqdm import tqdm
@@ -119,16 +124,14 @@ def gradcheck(
         check.tick = tick
         report = run(check)
     report["network"] |= {"data": data, "weights": "initial" if checkpoint is None else str(checkpoint)}
+    # Printed first: a figure that cannot be drawn does not lose the report.
+    click.echo(json.dumps(_finite(report), ensure_ascii=False) if as_json else _text(report))
     if output is not None:
         from epgraph.draw.gradcheck import draw
 
         draw(report, output)
-    if as_json:
-        click.echo(json.dumps(_finite(report), ensure_ascii=False))
-        return
-    click.echo(_text(report))
-    if output is not None:
-        click.echo(f"\nfigure: {output}")
+        if not as_json:
+            click.echo(f"\nfigure: {output}")
 
 
 def _finite(value: Any) -> Any:

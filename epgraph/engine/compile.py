@@ -10,9 +10,9 @@ import torch
 from epgraph.emit.rewrite import REWRITES
 from epgraph.engine.engine import Engine
 from epgraph.errors import EpgraphError, nearest
-from epgraph.graph import SCHEDULES, checked, survey
+from epgraph.graph import SCHEDULES, checked
 from epgraph.passes import lower
-from epgraph.spec import Architecture, raise_for
+from epgraph.spec import Architecture
 
 
 def compile(
@@ -69,13 +69,8 @@ def compile(
     for name in without | also:
         if name not in REWRITES:
             raise EpgraphError(f"unknown rewrite '{name}'", nearest(name, list(REWRITES)))
-    if isinstance(architecture, Architecture):
-        graph = checked(architecture, schedule)
-    else:
-        found, _, diagnostics = survey(architecture, schedule=schedule)
-        raise_for(diagnostics)
-        assert found is not None
-        graph, architecture = found, found.architecture
+    graph = checked(architecture, schedule)
+    architecture = graph.architecture
     if architecture.dynamics.noise and not doubled:
         raise EpgraphError(
             "dynamics.noise needs the two nudged phases as one doubled batch: one by one they would not share it",
