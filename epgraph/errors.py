@@ -137,6 +137,13 @@ class Diagnostic:
         """Return the same diagnostic with a position in a source file."""
         return replace(self, file=file, line=line, column=column, end=end, source=source)
 
+    def span(self) -> str:
+        """Return the offending text, as far as it stands in one line; empty without a source."""
+        if self.source is None or self.line is None or self.column is None or self.end is None:
+            return ""
+        line, column = self.end
+        return self.source.line(self.line)[self.column - 1 : column - 1 if line == self.line else None]
+
     def excerpt(self) -> tuple[str, str] | None:
         """Return the line of the source and the carets under the offending text; None without a source."""
         if self.source is None or self.line is None or self.column is None:

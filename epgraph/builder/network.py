@@ -15,7 +15,7 @@ from epgraph.graph import check
 from epgraph.graph.network import examine
 from epgraph.spec import Architecture
 from epgraph.spec.architecture import LANGUAGE, known_keys
-from epgraph.spec.validate import describe, explain, raise_for
+from epgraph.spec.validate import describe, errors_of, explain, raise_for
 
 
 @dataclass(frozen=True)
@@ -204,9 +204,7 @@ class Network:
         try:
             architecture = Architecture.model_validate({key: value for key, value in data.items() if value != {}})
         except ValidationError as error:
-            raise EpgraphError(
-                _named(explain(detail), self._labels) for detail in error.errors(include_url=False)
-            ) from None
+            raise EpgraphError(_named(explain(detail), self._labels) for detail in errors_of(error)) from None
         graph, found = examine(architecture)
         found += [] if graph is None else check(graph)
         raise_for([_named(diagnostic, self._labels) for diagnostic in found])
@@ -276,7 +274,7 @@ def _mistakes(section: str, value: object, labels: Sequence[str] = ()) -> list[D
     try:
         _reader(section).validate_python(value, strict=True)
     except ValidationError as error:
-        details = error.errors(include_url=False)
+        details = errors_of(error)
         for detail in details:
             detail["loc"] = (section, *detail["loc"])
         return [_named(explain(detail), labels) for detail in details]

@@ -92,6 +92,11 @@ def gradcheck(
         from epgraph.draw.formats import suffix
 
         suffix(output, FORMATS)
+        if quick:
+            raise EpgraphError(
+                "--quick leaves out what --output draws: how the gradient varies with beta and the sweeps",
+                "leave out one of the two",
+            )
     check_output(output)
 
     import torch
@@ -123,16 +128,17 @@ def gradcheck(
         check.tick = tick
         report = run(check)
     report["network"] |= {"data": data, "weights": "initial" if checkpoint is None else str(checkpoint)}
+    # Printed first: a figure that cannot be drawn does not lose the report.
+    if as_json:
+        echo_json(_finite(report))
+    else:
+        echo(*_text(report))
     if output is not None:
         from epgraph.draw.gradcheck import draw
 
         draw(report, output)
-    if as_json:
-        echo_json(_finite(report))
-        return
-    echo(*_text(report))
-    if output is not None:
-        echo("", f"figure: {output}")
+        if not as_json:
+            echo("", f"figure: {output}")
 
 
 def _finite(value: Any) -> Any:
@@ -145,16 +151,9 @@ def _finite(value: Any) -> Any:
 
 
 def _take_weights(engine: Engine, path: Path) -> None:
-    from epgraph.learning import load_checkpoint
+    from epgraph.learning import load_checkpoint, load_parameters
 
-    given, own = load_checkpoint(path, engine.device)["model"], engine.state_dict()
-    wrong = [n for n in {**own, **given} if n not in own or n not in given or own[n].shape != given[n].shape]
-    if wrong:
-        raise EpgraphError(
-            f"{path} holds the weights of another network: {', '.join(wrong[:3])}{' …' * (len(wrong) > 3)} differ",
-            "give the run folder's own architecture.yaml",
-        )
-    engine.load_state_dict(given)
+    load_parameters(engine, load_checkpoint(path, engine.device), str(path))
 
 
 def _examples(engine: Engine, data: str | None, root: Path, download: bool, count: int) -> tuple[Tensor, Tensor]:

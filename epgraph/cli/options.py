@@ -97,7 +97,11 @@ data_root_option = click.option(
     help="Folder that holds, or receives, the torchvision data sets.",
 )
 download_option = click.option("--download", is_flag=True, help="Download the data set if it is not there.")
-limit_option = click.option("--limit", type=click.IntRange(min=1), help="Use only this many examples.")
+limit_option = click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    help="Use at most this many training examples, and at most this many test examples.",
+)
 
 
 def data_options(*, required: bool = True) -> Callable[[F], F]:

@@ -16,7 +16,7 @@ from epgraph.draw.formats import suffix
 from epgraph.edges import shape_text
 from epgraph.errors import EpgraphError, nearest, visible
 from epgraph.files import write_bytes
-from epgraph.graph import SCHEDULES, Edge, NetworkGraph, Schedule, State, build
+from epgraph.graph import SCHEDULES, Edge, NetworkGraph, Schedule, State, checked
 from epgraph.passes import Plan, lower
 from epgraph.spec import Architecture
 
@@ -93,7 +93,7 @@ def dot(architecture: Architecture, schedule: str | None = None) -> str:
     name = architecture.dynamics.schedule if schedule is None else schedule
     if name not in SCHEDULES:
         raise EpgraphError(f"unknown schedule '{name}'", nearest(name, list(SCHEDULES)))
-    graph = build(architecture)
+    graph = checked(architecture, name)
     plan = lower(graph, name)
     moves = _moves(plan.schedule)
     conflicts = {edge.name for edge in plan.schedule.conflicts}

@@ -60,7 +60,9 @@ def draw(report: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
     format = suffix(path, FORMATS)
     columns = [sweep for sweep in SWEEPS if report.get(sweep.key)]
     if not columns:
-        raise EpgraphError("the report does not say how the gradient varies", "leave --quick out")
+        if report["equilibrium"]["diverged"]:
+            raise EpgraphError(f"{path} is not drawn: the states diverge, and there is no gradient to check")
+        raise EpgraphError(f"{path} is not drawn: the report does not say how the gradient varies", "leave --quick out")
 
     from matplotlib import colormaps
     from matplotlib.figure import Figure

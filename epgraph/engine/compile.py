@@ -13,9 +13,9 @@ from epgraph.costs import COSTS
 from epgraph.emit.rewrite import REWRITES
 from epgraph.engine.engine import Engine
 from epgraph.errors import Diagnostic, EpgraphError, Location, nearest
-from epgraph.graph import SCHEDULES, NetworkGraph, checked, survey
+from epgraph.graph import SCHEDULES, NetworkGraph, checked
 from epgraph.passes import lower
-from epgraph.spec import Architecture, raise_for
+from epgraph.spec import Architecture
 from epgraph.verify import activation_shapes, cost_shapes, shape_problems
 
 
@@ -73,13 +73,8 @@ def compile(
     for name in without | also:
         if name not in REWRITES:
             raise EpgraphError(f"unknown rewrite '{name}'", nearest(name, list(REWRITES)))
-    if isinstance(architecture, Architecture):
-        graph = checked(architecture, schedule)
-    else:
-        found, _, diagnostics = survey(architecture, schedule=schedule)
-        raise_for(diagnostics)
-        assert found is not None
-        graph, architecture = found, found.architecture
+    graph = checked(architecture, schedule)
+    architecture = graph.architecture
     if architecture.dynamics.noise and not doubled:
         raise EpgraphError(
             "dynamics.noise needs the two nudged phases as one doubled batch: one by one they would not share it",

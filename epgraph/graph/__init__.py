@@ -1,8 +1,8 @@
 """The network as a graph on networkx: shapes, neighbours, schedules, checks."""
 
-from epgraph.graph.findings import check, checked
+from epgraph.graph.findings import check
 from epgraph.graph.guarantees import guaranteed
-from epgraph.graph.load import inspect, load, no_collection, read, survey
+from epgraph.graph.load import checked, inspect, load, no_collection, read, survey
 from epgraph.graph.network import Edge, NetworkGraph, State, build
 from epgraph.graph.rules import check_rule
 from epgraph.graph.schedule import SCHEDULES, Schedule, make_schedule

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from epgraph.errors import Diagnostic, EpgraphError, Location
+from epgraph.errors import Diagnostic, Location
 from epgraph.graph.doubts import doubts
 from epgraph.graph.idle import idle
-from epgraph.graph.network import Edge, NetworkGraph, build
+from epgraph.graph.network import Edge, NetworkGraph
 from epgraph.graph.rules import rule_refusals, rule_warnings
 from epgraph.graph.schedule import make_schedule
 from epgraph.graph.solver import solver_refusals
-from epgraph.spec import Architecture
 
 
 def check(graph: NetworkGraph, schedule: str | None = None) -> list[Diagnostic]:
@@ -39,21 +38,6 @@ def check(graph: NetworkGraph, schedule: str | None = None) -> list[Diagnostic]:
         else architecture.locate(diagnostic)
         for diagnostic in found
     ]
-
-
-def checked(architecture: Architecture, schedule: str | None = None) -> NetworkGraph:
-    """Build the graph of an architecture and check it whole.
-
-    Raises
-    ------
-    EpgraphError
-        With every mistake found, located in the file if the architecture came from one.
-    """
-    graph = build(architecture)
-    mistakes = [diagnostic for diagnostic in check(graph, schedule) if diagnostic.severity == "error"]
-    if mistakes:
-        raise EpgraphError(mistakes)
-    return graph
 
 
 def _below_the_floor(graph: NetworkGraph) -> Iterator[Diagnostic]:

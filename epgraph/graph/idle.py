@@ -242,10 +242,25 @@ class _Section(NamedTuple):
 def idle(graph: NetworkGraph) -> Iterator[Diagnostic]:
     """Yield a warning for every key that was written and has no effect.
 
-    A section that lists all of its keys is a record of every setting (as in a run folder). A key that has its default
-    there is not warned of.
+    What stands in a block, or at an entry that makes several edges, is read if one of them reads it. A section that
+    lists all of its keys is a record of every setting (as in a run folder). A key that has its default there is not
+    warned of.
     """
-    architecture = graph.architecture
+    place = graph.architecture.place
+    found: list[tuple[Location, Diagnostic]] = []
+    read: set[object] = set()
+    for at, key, unread in _written(graph):
+        if unread is None:
+            read.add(place(at))
+        else:
+            message = f"{key} has no effect: {unread.reason}"
+            found.append((at, Diagnostic(message, unread.hint, at, severity="warning", rule="no-effect")))
+    yield from (diagnostic for at, diagnostic in found if place(at) not in read)
+
+
+def _written(graph: NetworkGraph) -> Iterator[tuple[Location, str, Unread | None]]:
+    """Yield the location of every key that was written, what to call it, and why nothing reads it."""
+    by_default = graph.architecture.by_default
     for section in _sections(graph):
         fields, written = type(section.spec).model_fields, section.spec.model_fields_set
         # What is null by default is left out of such a record.
@@ -253,18 +268,17 @@ def idle(graph: NetworkGraph) -> Iterator[Diagnostic]:
         for key in [key for key in READERS[section.name] if key in written]:
             value, default = getattr(section.spec, key), fields[key].get_default(call_default_factory=True)
             at = (*section.at, key)
-            if (value == default and (complete or value is None)) or architecture.by_default(at):
-                continue
-            unread = READERS[section.name][key](graph, value, section.subject)
-            if unread is not None:
-                yield _warning(at, f"'{key}'{section.of}", unread)
+            if not (value == default and (complete or value is None)) and not by_default(at):
+                yield at, f"'{key}'{section.of}", READERS[section.name][key](graph, value, section.subject)
     for index, edge in enumerate(graph.edges.values()):
         reasons = edge.kind.idle(graph.states[edge.source].shape, graph.states[edge.target].shape)
-        for key, reason in reasons.items():
-            at = (*architecture.edge_location(index), edge.kind.name, key)
-            default = type(edge.kind).model_fields[key].default
-            if getattr(edge.kind, key) != default and not architecture.by_default(at):
-                yield _warning(at, f"'{key}' of edge '{edge.name}'", Unread(reason))
+        at = (*graph.architecture.edge_location(index), edge.kind.name)
+        fields = type(edge.kind).model_fields
+        for key in [key for key in fields if key in edge.kind.model_fields_set]:
+            default = fields[key].default
+            if getattr(edge.kind, key) != default and not by_default((*at, key)):
+                unread = Unread(reasons[key]) if key in reasons else None
+                yield (*at, key), f"'{key}' of edge '{edge.name}'", unread
 
 
 def _sections(graph: NetworkGraph) -> Iterator[_Section]:
@@ -282,8 +296,3 @@ def _sections(graph: NetworkGraph) -> Iterator[_Section]:
             yield _Section((*at, "bias"), state_spec.bias, "bias", state, f" of the bias of {name} '{state.name}'")
     for index, (edge, edge_spec) in enumerate(zip(graph.edges.values(), architecture.edges, strict=True)):
         yield _Section(architecture.edge_location(index), edge_spec, "edge", edge, f" of edge '{edge.name}'")
-
-
-def _warning(at: Location, key: str, unread: Unread) -> Diagnostic:
-    message = f"{key} has no effect: {unread.reason}"
-    return Diagnostic(message, unread.hint, at, severity="warning", rule="no-effect")

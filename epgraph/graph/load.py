@@ -11,7 +11,7 @@ from pathlib import Path
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.files import read_bytes
 from epgraph.graph.findings import check
-from epgraph.graph.network import NetworkGraph, examine
+from epgraph.graph.network import NetworkGraph, build, examine
 from epgraph.spec import Architecture, expand, include, override, parse, raise_for, validate, without_repetitions
 from epgraph.spec.document import MAX_BYTES, Document
 
@@ -45,6 +45,21 @@ def load(source: str | os.PathLike[str], overrides: Sequence[str] = (), allow_in
     raise_for(diagnostics)
     assert architecture is not None
     return architecture
+
+
+def checked(source: Architecture | str | os.PathLike[str], schedule: str | None = None) -> NetworkGraph:
+    """Build the graph of an architecture, or of a path or YAML text to load, and check it completely.
+
+    ``schedule`` overrides ``dynamics.schedule``. Raises ``EpgraphError`` as ``load`` does.
+    """
+    if not isinstance(source, Architecture):
+        graph, _, diagnostics = survey(source, schedule=schedule)
+        raise_for(diagnostics)
+        assert graph is not None
+        return graph
+    graph = build(source)
+    raise_for(check(graph, schedule))
+    return graph
 
 
 def inspect(

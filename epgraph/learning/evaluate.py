@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from torch import Tensor
 
 from epgraph.engine import Engine
+from epgraph.engine.relaxation import States
 from epgraph.errors import EpgraphError
 from epgraph.learning.metrics import Mean, Metrics
 
@@ -16,10 +17,12 @@ def evaluate(
     loader: Iterable[tuple[Tensor, Tensor]],
     steps: int | None = None,
     what: str = "evaluation",
+    see: Callable[[States, Tensor], None] = lambda states, y: None,
 ) -> Metrics:
     """Return mean ``loss``, ``error`` (a fraction, where targets are labels) and ``residual`` over a data set.
 
-    The states relax from zeros for ``steps`` sweeps, ``dynamics.free_steps`` where left out.
+    The states relax from zeros for ``steps`` sweeps, ``dynamics.free_steps`` where left out. ``see`` is called with the
+    free states and the targets of each batch.
 
     Raises
     ------
@@ -35,6 +38,7 @@ def evaluate(
                 f"{what} stopped in batch {batch}: state '{relaxation.diverged[0]}' grew without bound or became NaN",
                 "lower training.learning_rate or the gains",
             )
+        see(relaxation.states, y)
         output = relaxation.states[engine.graph.output.name]
         mean.add(
             loss=engine.loss(relaxation.states, y),

@@ -83,9 +83,10 @@ def guessed(right: int, examples: int, chance: float) -> float:
 
 def _still(engine: Engine, states: Mapping[str, Tensor]) -> list[str]:
     silent, saturated = [], []
+    parameters = engine.snapshot()
     for name in engine.graph.dynamic:
         s, state = states[name], engine.graph.states[name]
-        bounds = state.activation.bounds(engine.alpha(state))
+        bounds = state.activation.bounds(engine.alpha(state, parameters))
         zero = float((s == 0).double().mean())
         at_end = 0.0
         if bounds is not None:

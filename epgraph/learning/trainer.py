@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from epgraph.errors import EpgraphError
 from epgraph.learning.batches import Seeded, bar, batches, fetched, mixed, shuffled
 from epgraph.learning.checkpoint import Best, Checkpoint, save_checkpoint
 from epgraph.learning.evaluate import errors, evaluate
+from epgraph.learning.health import troubles
 from epgraph.learning.metrics import BatchLog, EpochLog, Mean, Metrics
 from epgraph.learning.optimizer import load_optimizer_state, make_optimizer, optimizer_state, set_learning_rates
 from epgraph.learning.stop import Stopped, StopSignals
@@ -80,6 +82,8 @@ class Trainer:
         self._seconds = 0.0
         self._warm: States | None = None
         self._generators: dict[str, Tensor] | None = None
+        self._seen = _Seen()
+        self._troubled = False
         self._batch_log: BatchLog | None = None
         self._saved_at = -math.inf
         self._saved_place = ""
@@ -142,7 +146,8 @@ class Trainer:
         # Noise of states is drawn anew, so that a test that is repeated after a stop is the same.
         torch.manual_seed(mixed(self.training.seed, self.epoch, "test"))
         loader = self._bar(self.data.test, "test")
-        return evaluate(self.engine, self._pausing(loader), what=f"the test of epoch {self.epoch + 1}")
+        seen = self._seen = _Seen()
+        return evaluate(self.engine, self._pausing(loader), what=f"the test of epoch {self.epoch + 1}", see=seen.note)
 
     def place(self) -> str:
         """How far training has come, in words."""
@@ -171,6 +176,10 @@ class Trainer:
             "seconds": round(time.perf_counter() - started, 3),
         }
         log.write(metrics)
+        found = troubles(self.engine, metrics, *self._seen.classes(), self._seen.states)
+        for sentence in found if not self._troubled else ():  # said again only after an epoch without
+            self.run.warn(sentence)
+        self._troubled = bool(found)
         self.epoch += 1
         self.batch = self.examples = 0
         self._mean, self._seconds = Mean(), 0.0
@@ -318,6 +327,25 @@ class Trainer:
             generators=_generators(self.engine.device),
             best=self.best,
         )
+
+
+class _Seen:
+    """What a test leaves: how often each label stood there, and the states of its last batch."""
+
+    def __init__(self) -> None:
+        self.states: States = {}
+        self._labels: Counter[int] = Counter()
+
+    def note(self, states: States, y: Tensor) -> None:
+        """Take a batch."""
+        self.states = states
+        if y.ndim == 1 and not y.is_floating_point():
+            self._labels.update(y.tolist())
+
+    def classes(self) -> tuple[list[float], int]:
+        """Share of each label, and the number of examples."""
+        total = self._labels.total()
+        return [count / total for count in self._labels.values()], total
 
 
 def _generators(device: torch.device) -> dict[str, Tensor]:

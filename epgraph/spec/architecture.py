@@ -735,6 +735,10 @@ class Architecture(Model):
         origin = next((found for n in range(len(at), 1, -1) if (found := origins.get(at[:n])) is not None), None)
         return origin is not None and "defaults" in (origin.at[:1] + origin.at[2:3])
 
+    def place(self, at: Location) -> tuple[str, Location]:
+        """Return the file and the location there of what stands at a location: one for all instances of a block."""
+        return self._document.place(at) if self._document else ("", at)
+
     def written(self, at: Location, otherwise: str) -> str:
         """Return the text at a location as the user wrote it: in a block, a name of the block's."""
         found = written(self._document, at) if self._document else None

@@ -42,11 +42,31 @@ def override(document: Document, assignments: list[str]) -> None:
             found = f"--set {assignment}: files are included before anything is set"
             raise EpgraphError(found, "write include in the file", "override")
         _declared(document.data, at, assignment)
+        _no_comment(assignment, path, text)
         value = parse(text, f"--set {path[:MOST_SHOWN]}").data if text.strip() else None
         _assign(document.data, at, value, assignment)
         document.values = {k: v for k, v in document.values.items() if k[: len(at)] != at}
         document.keys.pop(at, None)
         document.assigned[at] = f"--set {assignment}"
+
+
+def _no_comment(assignment: str, path: str, text: str) -> None:
+    """Refuse a value of which YAML would take a part, or all, for a comment."""
+    value = re.split(r"(?:^|\s)#", text, maxsplit=1)[0]
+    if value == text:
+        return
+    try:
+        left = parse(value).data if value.strip() else ""
+        if value.strip() and left != parse(text).data:
+            return
+    except EpgraphError:
+        return  # the '#' stands in quotes, or the text is at fault in other ways
+    plain = isinstance(left, str) and not {*text} & {"'", '"'}
+    raise EpgraphError(
+        f"--set {assignment}: '#' begins a comment, and what follows is not set",
+        f"put the value in quotes: --set '{path}=\"{text.strip()}\"'" if plain else "leave the comment out",
+        "override",
+    )
 
 
 def _declared(data: Any, at: Location, assignment: str) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+import re
+from dataclasses import replace
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from epgraph.costs import COSTS
 from epgraph.edges import KINDS
 from epgraph.errors import RULES, Diagnostic, EpgraphError, Location, nearest
-from epgraph.spec.architecture import LANGUAGE, Architecture, field_at, known_keys, one_end, written
+from epgraph.spec.architecture import LANGUAGE, NAME_PATTERN, Architecture, field_at, known_keys, one_end, written
 from epgraph.spec.document import Document, plain_scalar
 from epgraph.spec.sugar import SugarSpec
 
@@ -82,9 +84,9 @@ def validate(document: Document) -> tuple[Architecture | None, list[Diagnostic]]
     try:
         architecture = Architecture.model_validate(data)
     except ValidationError as error:
-        details = error.errors(include_url=False)
+        details = errors_of(error)
         most = _most(document, details)
-        problems += [explain(_as_written(d, document)) for d in details[:most]]
+        problems += [_in_quotes(explain(_as_written(d, document)), d, document) for d in details[:most]]
         if len(details) > most:
             problems.append(_more(details, most))
         else:
@@ -155,8 +157,39 @@ def mistakes(states: dict[str, Any], edges: list[Any]) -> list[Diagnostic]:
     try:
         Architecture.model_validate({**around, "states": states, "edges": edges or filler})
     except ValidationError as error:
-        return [explain(d) for d in error.errors(include_url=False)]
+        return [explain(d) for d in errors_of(error)]
     return []
+
+
+def errors_of(error: ValidationError) -> list[ErrorDetails]:
+    """Return what pydantic found, without what follows from the rest.
+
+    It does not count the entries of a list that are at fault, and then calls the list too short.
+    """
+    return [d for d in error.errors(include_url=False) if not _only_miscounted(d)]
+
+
+def _only_miscounted(error: ErrorDetails) -> bool:
+    entries = error["input"]
+    short = error["type"] == "too_short" and isinstance(entries, list | tuple)
+    return short and len(entries) >= error["ctx"]["min_length"]
+
+
+def _in_quotes(diagnostic: Diagnostic, error: ErrorDetails, document: Document) -> Diagnostic:
+    """Where text without quotes reads as something else, locate the diagnostic and propose the text in quotes."""
+    if error["type"] != "string_type" or not isinstance(error["input"], bool | int | float):
+        return diagnostic
+    found = document.locate(diagnostic)
+    key = ".".join(map(str, diagnostic.at))
+    if found.line is None:
+        raw = str(found.file).partition(f"--set {key}=")[2].strip()
+        hint = f"write --set '{key}=\"{raw}\"'"
+    else:
+        raw = found.span()
+        hint = f'write "{raw}"'
+    # A name is a letter and more, quotes or not. An expression is another text than its value.
+    could = diagnostic.at == ("name",) or re.fullmatch(NAME_PATTERN, raw)
+    return replace(found, hint=hint) if raw and could and "$" not in raw else found
 
 
 def explain(error: ErrorDetails) -> Diagnostic:
@@ -230,18 +263,44 @@ def _key_hint(key: str, at: Location, value: object) -> str:
             own = f"kinds of edges: {', '.join(KINDS)}; one of your own is brought by --plugin FILE"
             return close if close.startswith("did you mean") else own
     if len(at) <= 1:
-        sections = [name for name in Architecture.model_fields if (name,) != at and key in known_keys((name,))]
+        others = [name for name in Architecture.model_fields if (name,) != at and key in known_keys((name,))]
+        sections = [name for name in others if not at or _may_be_meant(value, (name, key))]
         if sections:
             return f"it belongs into {' or '.join(map(repr, sections[:3]))}"
+        if at == ("training",) and key in _TRAINING:
+            return _TRAINING[key]
     known = known_keys(at)
     if not at:
         known[1:1] = SugarSpec.model_fields
     return nearest(key, known, len(known) if not at else 12)
 
 
+def _may_be_meant(value: object, at: Location) -> bool:
+    """Whether a value may be one of the key at a location: not if there is a choice of words and it is another one."""
+    field = field_at(at)
+    assert field is not None
+    try:
+        TypeAdapter(field.rebuild_annotation()).validate_python(value, strict=True)
+    except ValidationError as error:
+        return all(detail["type"] != "literal_error" for detail in error.errors(include_url=False))
+    return True
+
+
+_COSINE = "the learning rate always falls from learning_rate to min_learning_rate along a cosine; leave it out"
+_SGD = "the optimizer is always SGD, with momentum, nesterov and weight_decay; leave it out"
+
+_TRAINING = {
+    **dict.fromkeys(("schedule", "scheduler", "lr_schedule", "lr_scheduler", "learning_rate_schedule"), _COSINE),
+    **dict.fromkeys(("optimizer", "optimiser"), _SGD),
+}
+"""Keys that other software has for training, and what there is in their place."""
+
+
 def _instead(kind: str, value: object, at: Location) -> str:
     """Hint for a value of the wrong type: what the same would be in the type that is expected."""
     if kind in ("model_type", "model_attributes_type", "dict_type", "list_type", "tuple_type"):
+        return _example(at)
+    if kind == "string_type" and value is None and at:
         return _example(at)
     if not isinstance(value, str):
         return ""

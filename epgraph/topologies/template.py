@@ -20,7 +20,7 @@ from epgraph.errors import Diagnostic, EpgraphError, Location, nearest
 from epgraph.graph import build
 from epgraph.spec import Architecture, to_yaml
 from epgraph.spec.architecture import ShapeField, Size
-from epgraph.spec.validate import explain
+from epgraph.spec.validate import errors_of, explain
 
 P = ParamSpec("P")
 
@@ -141,7 +141,7 @@ class Template(Generic[P]):
             try:
                 checked[key] = self.parameters[key].reader.validate_python(value)
             except ValidationError as error:
-                for detail in error.errors(include_url=False)[:1]:
+                for detail in errors_of(error)[:1]:
                     detail["loc"] = (self.name, key, *detail["loc"])
                     problems.append(explain(detail))
         if problems:

@@ -229,6 +229,7 @@ SEMANTIC = frozenset(
         "tie_of_two_shapes",
         "tie_to_nothing",
         "transposed_that_does_not_fit",
+        "type_shape_as_a_fraction",
         "unary_even_kernel",
         "unary_on_the_input",
         "unary_unknown_state",

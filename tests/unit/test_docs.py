@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 import epgraph as ep
+from epgraph.graph import inspect
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -26,6 +27,7 @@ def test_the_networks_load() -> None:
     assert len(texts) == 2
     for text in texts:
         assert ep.build(ep.load(text)).parameters() > 0
+        assert inspect(text)[1] == [], "an example is free of doubts"
 
 
 def test_the_python_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -72,6 +74,7 @@ def test_the_examples_of_the_language_load(
     (text,) = blocks("yaml", section(title))
     graph = ep.build(ep.load(text))
     assert (list(graph.architecture.states), len(graph.edges)) == (states, edges)
+    assert inspect(text)[1] == [], "an example is free of doubts"
 
 
 def test_every_rule_is_in_the_docs() -> None:

@@ -366,7 +366,24 @@ def test_a_diverged_network_is_printed_too(net: Path, capsys: pytest.CaptureFixt
     assert report["verdict"]["level"] == "diverged"
 
 
-def test_the_commands_mistakes(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_figure_that_cannot_be_drawn_does_not_lose_the_report(
+    net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["gradcheck", str(net), "-o", str(tmp_path / "a.svg")]
+    (tmp_path / "a.svg").mkdir()
+    assert run([*command, "--examples", "2"]) == 1
+    out, err = capsys.readouterr()
+    assert "\nverdict " in out
+    assert "a.svg: cannot be written" in err
+    assert run([*command, "--set", "defaults.activation=identity", "--set", "defaults.gain=8.0"]) == 1
+    out, err = capsys.readouterr()
+    assert "equilibrium  the states diverge: " in out
+    assert "a.svg is not drawn: the states diverge" in err
+
+
+def test_the_commands_mistakes(
+    net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def message(*options: str) -> str:
         assert run(["gradcheck", str(net), *options]) == 1
         return capsys.readouterr().err
@@ -378,7 +395,9 @@ def test_the_commands_mistakes(net: Path, tmp_path: Path, capsys: pytest.Capture
     assert run(["gradcheck", str(bare)]) == 1
     assert "no parameter that could learn" in capsys.readouterr().err
     assert "unknown suffix '.txt'" in message("-o", str(tmp_path / "a.txt"))
-    assert "leave --quick out" in message("--quick", "-o", str(tmp_path / "a.png"))
+    with monkeypatch.context() as patched:
+        patched.setattr("epgraph.learning.gradcheck.gradcheck", lambda check: pytest.fail("computed first"))
+        assert "--quick leaves out what --output draws" in message("--quick", "-o", str(tmp_path / "a.png"))
     assert "there is no checkpoint" in message("--checkpoint", str(tmp_path))
     assert "net.yaml:3:" in message("--data", "digits")  # which has images
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
 import epgraph as ep
+from epgraph.errors import EpgraphError
 from epgraph.graph import inspect
 
 HEAD = """\
@@ -184,3 +187,54 @@ def test_ends_are_said_whatever_the_rest_is(around: str) -> None:
     other = "output: {classes: 2}" if key == "input" else "input: {shape: [4]}"
     _, found = inspect(f"epgraph: 1\n{around}\n{other}\nedges: [{{from: x, to: y, self: {{}}}}]\n")
     assert "edge-ends" in [d.rule for d in found]
+
+
+SET = {
+    "name=123E456": ("'name' expects text, found inf", "write --set 'name=\"123E456\"'"),
+    "name=12": ("'name' expects text, found 12", "write --set 'name=\"12\"'"),
+    "name=true": ("'name' expects text, found true", "write --set 'name=\"true\"'"),
+    "name=#x": ("'#' begins a comment, and what follows is not set", "put the value in quotes: --set 'name=\"#x\"'"),
+    "name=a #2": (
+        "'#' begins a comment, and what follows is not set",
+        "put the value in quotes: --set 'name=\"a #2\"'",
+    ),
+}
+
+
+@pytest.mark.parametrize("assignment", SET)
+def test_text_that_yaml_reads_as_something_else(assignment: str) -> None:
+    """The hint says what to type, and what it says is then the name."""
+    text = "epgraph: 2\ninput: {shape: [2]}\noutput: {classes: 2}\nedges: [{from: x, to: y, dense: {}}]\n"
+    message, hint = SET[assignment]
+    with pytest.raises(EpgraphError) as caught:
+        ep.load(text, [assignment])
+    (found,) = caught.value.diagnostics
+    assert str(found) == f"--set {assignment}: {message}; {hint}"
+    *_, command = shlex.split(hint)
+    assert ep.load(text, [command]).name == assignment.removeprefix("name=")
+
+
+@pytest.mark.parametrize("value", ["a#2", "'a #2'", '"a #2"', '"#"', "[a, 'b #c']"])
+def test_a_hash_that_begins_no_comment(value: str) -> None:
+    text = "epgraph: 2\ninput: {shape: [2]}\noutput: {classes: 2}\nedges: [{from: x, to: y, dense: {}}]\n"
+    _, found = inspect(text, [f"name={value}"])
+    assert [d.message for d in found] == (["'name' expects text, found a list"] if value[0] == "[" else [])
+
+
+def test_a_comment_behind_a_mapping() -> None:
+    with pytest.raises(EpgraphError, match=r"'#' begins a comment, and what follows is not set; leave the comment out"):
+        inspect("epgraph: 2\n", ["training={epochs: 3} # few"])
+
+
+@pytest.mark.parametrize(
+    ("section", "hint"),
+    [
+        ("{schedule: cosine}", "the learning rate always falls from learning_rate to min_learning_rate along a cosine"),
+        ("{schedule: coloring}", "it belongs into 'dynamics'"),
+        ("{beta: 0.2}", "it belongs into 'learning'"),
+        ("{optimizer: adam}", "the optimizer is always SGD, with momentum, nesterov and weight_decay; leave it out"),
+    ],
+)
+def test_keys_of_training_that_there_are_not(section: str, hint: str) -> None:
+    _, found = inspect("examples/digits.yaml", [f"training={section}"])
+    assert [d.hint.startswith(hint) for d in found] == [True]

@@ -313,6 +313,25 @@ def test_blocks_and_defaults() -> None:
     assert (found.line, found.trail[-1]) == (7, "and 1 more instance")
 
 
+def test_a_key_that_one_of_several_instances_reads() -> None:
+    """The gain of an edge out of the input has no effect under graph_aware, and that of the next instance has."""
+    text = """\
+epgraph: 2
+input: {shape: [4]}
+output: {classes: 2}
+init: graph_aware
+blocks:
+  layer: {states: {s: {shape: [4]}}, edges: [{from: in, to: s, dense: {}, gain: 0.3}]}
+states: {h: {block: layer, from: x, repeat: N}}
+edges: [{from: h, to: y, dense: {}}]
+"""
+    assert keys(text.replace("N", "1")) == ["gain"]
+    assert keys(text.replace("N", "2")) == []
+    # The same of an entry that makes several edges.
+    row = text.replace("N", "1").replace("[{from: h,", "[{from: [x, h], gain: 0.4,").replace(", gain: 0.3", "")
+    assert keys(row) == []
+
+
 def test_files_that_hold_every_setting() -> None:
     """What a program writes down is not what somebody meant; what is not the default is still said."""
     architecture = ep.load(NET, ["learning.points=8"])

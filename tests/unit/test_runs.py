@@ -563,8 +563,8 @@ def test_a_picture_that_cannot_be_drawn(name: str, net: Path, out: Path, capsys:
     capsys.readouterr()
     assert resumed(net, out, "--pictures", "--epochs", "4") == 0
     said = capsys.readouterr().err
-    assert said.count("warning: ") == 1
-    assert ("TensorBoard is not written any more" if name == "tensorboard" else f"{name} is not drawn") in said
+    what = "TensorBoard is not written any more" if name == "tensorboard" else f"{name} is not drawn"
+    assert said.count(f"warning: {what}") == 1
     assert len(lines(out)) == 4
 
 
@@ -573,6 +573,15 @@ def test_pictures_are_optional(net: Path, tmp_path: Path) -> None:
     assert train(net, out, "--no-pictures") == 0
     assert not (out / "curves.png").exists()
     assert not (out / "network.svg").exists()
+
+
+def test_training_at_chance_says_so(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frozen = ("--set", "training.learning_rate=1e-9", "--set", "training.min_learning_rate=0.0")
+    assert train(net, tmp_path / "run", *frozen) == 0
+    said = capsys.readouterr().err
+    assert said.count("warning: after epoch 1 the accuracy is at chance: ") == 1
+    assert said.count("'epgraph gradcheck'") == 1
+    assert "after epoch 2" not in said
 
 
 # What ends it, with what is safe

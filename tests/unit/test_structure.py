@@ -71,7 +71,7 @@ def _imports(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
 def test_imports_run_one_way(path: Path) -> None:
     part = path.relative_to(ROOT).parts[0].removesuffix(".py")
-    if part == "__init__":
+    if part in ("__init__", "__main__"):
         return  # the public surface stands above everything
     assert part in ALLOWED, f"say in ORDER where '{part}' stands"
     assert _imports(path) <= ALLOWED[part]
@@ -96,6 +96,14 @@ def test_imports_run_one_way(path: Path) -> None:
 def test_no_torch(statement: str) -> None:
     code = f"{statement}\nimport sys\nassert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT.parent, capture_output=True)
+
+
+def test_python_runs_the_package_as_the_command() -> None:
+    command = [sys.executable, "-m", "epgraph", "check"]
+    found = subprocess.run([*command, "examples/digits.yaml"], cwd=ROOT.parent, capture_output=True, text=True)
+    assert (found.returncode, found.stdout.split()[0], found.stderr) == (0, "digits", "")
+    missing = subprocess.run([*command, "nothing.yaml"], cwd=ROOT.parent, capture_output=True, text=True)
+    assert (missing.returncode, missing.stderr.startswith("nothing.yaml: cannot be read")) == (1, True)
 
 
 def test_the_public_surface_is_there() -> None:

@@ -13,7 +13,7 @@ from epgraph.spec.document import Document, Origin
 from epgraph.spec.expand.expression import ExpressionError, UnknownError, substitute
 from epgraph.spec.expand.limits import Budget, TooMuchError
 from epgraph.spec.expand.parts import Frame
-from epgraph.spec.validate import explain
+from epgraph.spec.validate import errors_of, explain
 
 Spec = TypeVar("Spec", bound=Model)
 
@@ -86,7 +86,7 @@ class Work:
             return model.model_validate(value)
         except ValidationError as error:
             known = [f.alias or name for name, f in model.model_fields.items()]
-            errors = error.errors(include_url=False)
+            errors = errors_of(error)
             places = [tuple(part for part in details["loc"] if part not in _BRANCHES) for details in errors]
             for number, (details, inner) in enumerate(zip(errors, places, strict=True)):
                 if any(place[: len(inner)] == inner for place in (*places[:number], *_longer(places, inner))):
