@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import click
@@ -51,6 +52,7 @@ def eval_command(
             Diagnostic(d.message, "choose the data that the run was trained on" if d.at else d.hint)
             for d in error.diagnostics
         ) from None
+    engine.batches = math.ceil(len(examples.test) / architecture.training.batch_size)
     loader = batches(
         examples.test,
         architecture.training.batch_size,

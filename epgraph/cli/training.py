@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -220,6 +221,8 @@ class _Session:
             backend=options["backend"],
             initialised=False,
         )
+        training = self.architecture.training
+        engine.batches = training.epochs * math.ceil(len(data.train) / training.batch_size)
         options["threads"] = set_threads(engine, options["threads"])
         if options["workers"] is None:
             options["workers"] = default_workers(data.train)

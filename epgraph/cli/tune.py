@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -48,10 +47,11 @@ def tune(
     threads: int | None,
     as_json: bool,
 ) -> None:
-    """Measure how fast each backend runs a network here, and record the fastest.
+    """Measure how fast each backend runs a network here, and record the times.
 
-    'train', 'eval' and 'compile' take what is on record for the network, device, precision, threads and torch. Numbers
-    are random; inductor compiles first, which may take minutes (and is remembered by torch).
+    'train', 'eval' and 'compile' take what is on record for the network, device, precision, threads and torch: the
+    fastest, where a training is too short for what it takes to start another one. With --backend the times of the
+    others stay on record. Numbers are random; inductor compiles first, which may take minutes.
 
     \b
     Example:
@@ -64,6 +64,7 @@ def tune(
 
     from epgraph.emit import BACKENDS
     from epgraph.engine import compile
+    from epgraph.engine.tune import break_even
     from epgraph.engine.tune import tune as choose
     from epgraph.learning import set_threads
 
@@ -83,8 +84,9 @@ def tune(
             f"the choice cannot be recorded: {error}", "set XDG_CACHE_HOME to a folder that can be written"
         ) from None
     if as_json:
-        rows = [{k: v for k, v in asdict(timing).items() if v != float("inf")} for timing in found]
-        echo_json({"batch": size, "backend": found[0].backend, "record": str(path), "timings": rows})
+        rows = [timing.to_dict() for timing in found]
+        kept = None if path is None else str(path)
+        echo_json({"batch": size, "backend": found[0].backend, "record": kept, "timings": rows})
         return
     dynamics = architecture.dynamics
     echo(
@@ -97,4 +99,14 @@ def tune(
     for t in found:
         figures = (t.iteration, t.sweep, t.pair_sweep, t.once, t.first)
         echo(f"{t.backend:<15}" + (t.reason or "".join(f"{seconds:>13.4f}" for seconds in figures)))
+    if path is None:
+        echo("", "the record holds another batch size and stays: leave --backend out to measure all for this one")
+        return
     echo("", f"{found[0].backend} is on record: {path}")
+    sooner = break_even(found)
+    if sooner is not None:
+        other, batches = sooner
+        echo(
+            f"it takes {found[0].first:.1f} s to start, and {other.backend} {other.first:.1f} s: below "
+            f"{batches:,.0f} batches {other.backend} takes less, and is what 'auto' takes for a training that short"
+        )

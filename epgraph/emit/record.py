@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +57,58 @@ def circumstances(plan: Plan, device: torch.device, dtype: torch.dtype) -> dict[
     }
 
 
-def recorded(plan: Plan, device: torch.device, dtype: torch.dtype) -> str | None:
-    """Name of the backend that was measured to be the fastest; None where nothing, or nothing usable, is on record.
+@dataclass(frozen=True)
+class Timing:
+    """What one backend was measured to take, in seconds.
+
+    Attributes
+    ----------
+    iteration
+        One training iteration at the architecture's own numbers of sweeps: what is done once per batch, the free and
+        the nudged sweeps. Infinite where the backend cannot be used.
+    once, sweep, pair_sweep
+        Its parts: packing and the like, one free sweep, one sweep of the pair of nudged phases.
+    first
+        Until the first sweeps were done: emission, and compilation where there is one.
+    reason
+        Why it cannot be used; empty if it can.
+    """
+
+    backend: str
+    iteration: float = math.inf
+    once: float = 0.0
+    sweep: float = 0.0
+    pair_sweep: float = 0.0
+    first: float = 0.0
+    reason: str = ""
+
+    def seconds(self, batches: float) -> float:
+        """Time of so many iterations, with the start; for infinitely many, of one of them without it."""
+        return self.iteration if math.isinf(batches) else self.first + batches * self.iteration
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values that ``from_dict`` takes back; JSON has no infinity."""
+        return {key: value for key, value in asdict(self).items() if value != math.inf}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Timing:
+        """Read what ``to_dict`` returned. ValueError or TypeError where it is something else."""
+        words = ("backend", "reason")
+        values: dict[str, Any] = {k: str(v) if k in words else float(v) for k, v in data.items()}
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is on record for a network on this machine: the fastest backend, and the timings of a batch size."""
+
+    backend: str
+    batch: int
+    timings: tuple[Timing, ...]
+
+
+def read(plan: Plan, device: torch.device, dtype: torch.dtype) -> Record | None:
+    """Return what is on record; None where there is nothing.
 
     Raises
     ------
@@ -69,11 +121,31 @@ def recorded(plan: Plan, device: torch.device, dtype: torch.dtype) -> str | None
     hint = "delete it; 'epgraph tune' makes a new one"
     content = read_bytes(path, MAX_BYTES, hint)
     try:
-        backend = BACKENDS[json.loads(content)["backend"]]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        data = json.loads(content)
+        timings = tuple(Timing.from_dict(timing) for timing in data.get("timings", ()))
+        return Record(BACKENDS[data["backend"]].name, int(data.get("batch", 0)), timings)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         # Going on would run another backend than the one that was chosen, and nobody would know.
         raise EpgraphError(f"{path}: the record of 'epgraph tune' is damaged", hint, "file") from None
-    return None if backend.unusable(plan, device, dtype) else backend.name
+
+
+def recorded(plan: Plan, device: torch.device, dtype: torch.dtype, batches: float = math.inf) -> str | None:
+    """Name of the backend that was measured to take the least time; None where nothing usable is on record.
+
+    ``batches`` is the number of iterations over which the start of a backend is spread. Without it the start does not
+    count.
+
+    Raises
+    ------
+    EpgraphError
+        If there is a record that cannot be read.
+    """
+    found = read(plan, device, dtype)
+    if found is None:
+        return None
+    names = [t.backend for t in sorted(found.timings, key=lambda t: t.seconds(batches)) if not t.reason]
+    usable = (name for name in names or [found.backend] if name in BACKENDS)
+    return next((name for name in usable if not BACKENDS[name].unusable(plan, device, dtype)), None)
 
 
 def record(plan: Plan, device: torch.device, dtype: torch.dtype, backend: str, measured: dict[str, Any]) -> Path:

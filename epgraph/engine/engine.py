@@ -110,6 +110,8 @@ class Engine(nn.Module):
         self.also = also
         self.doubled = doubled
         self.cuda_graphs = cuda_graphs
+        self.batches = float("inf")
+        """Number of batches to come, if it is known: ``auto`` spreads what a backend takes to start over them."""
         self._machines: dict[str, Any] = {}
         self._plain_machines: dict[tuple[torch.dtype, bool], Machine] = {}
         self.graph = plan.graph
@@ -595,11 +597,11 @@ class Engine(nn.Module):
     @property
     def machine(self) -> Machine:
         """The emitted programs, for the present device and precision."""
-        key = (self.device, self.dtype, self._kept.dtype != self.dtype, self.backend)
+        key = (self.device, self.dtype, self._kept.dtype != self.dtype, self.backend, self.batches)
         if self._machines.get("key") != key:
             name = self.backend
             if name == "auto":
-                measured = recorded(self.plan, self.device, self.dtype)
+                measured = recorded(self.plan, self.device, self.dtype, self.batches)
                 name = measured or choose(self.plan, self.device, self.dtype)
             backend = refuse(name, self.plan, self.device, self.dtype, self.also, self.without)
             made = Machine(

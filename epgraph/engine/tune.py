@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from epgraph.emit import BACKENDS
-from epgraph.emit.record import record
+from epgraph.emit.record import Timing, read, record
 from epgraph.engine.engine import Engine
 from epgraph.engine.phases import Nudge
 from epgraph.engine.relaxation import States
@@ -29,32 +28,6 @@ AGREE = {torch.float64: 1e-9, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.fl
 
 The median, because an arg-max at a near tie may fall either way, and one pixel then changes a whole example.
 """
-
-
-@dataclass(frozen=True)
-class Timing:
-    """What one backend was measured to take, in seconds.
-
-    Attributes
-    ----------
-    iteration
-        One training iteration at the architecture's own numbers of sweeps: what is done once per batch, the free and
-        the nudged sweeps. Infinite where the backend cannot be used.
-    once, sweep, pair_sweep
-        Its parts: packing and the like, one free sweep, one sweep of the pair of nudged phases.
-    first
-        Until the first sweeps were done: emission, and compilation where there is one.
-    reason
-        Why it cannot be used; empty if it can.
-    """
-
-    backend: str
-    iteration: float = float("inf")
-    once: float = 0.0
-    sweep: float = 0.0
-    pair_sweep: float = 0.0
-    first: float = 0.0
-    reason: str = ""
 
 
 @torch.no_grad()
@@ -88,10 +61,20 @@ def measure(engine: Engine, x: Tensor, y: Tensor, candidates: Sequence[str] | No
     return sorted(found, key=lambda t: t.iteration)
 
 
-def tune(engine: Engine, x: Tensor, y: Tensor, candidates: Sequence[str] | None = None) -> tuple[list[Timing], Path]:
-    """Measure, put the fastest on record for ``backend="auto"``, and let this engine use it.
+def tune(
+    engine: Engine, x: Tensor, y: Tensor, candidates: Sequence[str] | None = None
+) -> tuple[list[Timing], Path | None]:
+    """Measure, and put the timings on record for ``backend="auto"``; this engine uses the fastest.
 
-    Returns the timings, fastest first, and the file of the record.
+    Where ``candidates`` are given, what is on record of the others at this batch size stays, and counts. A record of
+    another batch size is then left as it is: part of a measurement cannot take its place.
+
+    Returns
+    -------
+    timings
+        Those measured and those that stay, fastest first.
+    path
+        The file of the record; None where one of another batch size was left as it is.
 
     Raises
     ------
@@ -104,13 +87,32 @@ def tune(engine: Engine, x: Tensor, y: Tensor, candidates: Sequence[str] | None 
     if found[0].reason:
         reasons = "; ".join(f"{timing.backend}: {timing.reason}" for timing in found)
         raise EpgraphError(f"no backend that was asked for can be used: {reasons}", "measure 'eager', which always can")
+    where = engine.plan, engine.device, engine.dtype
+    before = read(*where) if candidates is not None else None
+    if before is not None and before.batch == len(x):
+        measured = {timing.backend for timing in found}
+        found += [timing for timing in before.timings if timing.backend not in measured]
+        found.sort(key=lambda t: t.iteration)
     engine.backend = found[0].backend
-    measured = {
-        "batch": len(x),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "timings": [{k: v for k, v in asdict(t).items() if v != float("inf")} for t in found],
-    }
-    return found, record(engine.plan, engine.device, engine.dtype, found[0].backend, measured)
+    if before is not None and before.batch != len(x):
+        return found, None
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    about = {"batch": len(x), "date": date, "timings": [timing.to_dict() for timing in found]}
+    return found, record(*where, found[0].backend, about)
+
+
+def break_even(timings: Sequence[Timing]) -> tuple[Timing, float] | None:
+    """Return what is faster than the first of these for a while, because it starts sooner, and for how many batches.
+
+    None where nothing is. ``timings`` are the fastest first.
+    """
+    best, *others = (timing for timing in timings if not timing.reason)
+    sooner = [t for t in others if t.first < best.first and t.iteration > best.iteration]
+    spans = [((best.first - t.first) / (t.iteration - best.iteration), t) for t in sooner]
+    if not spans:
+        return None
+    batches, other = max(spans, key=lambda span: span[0])
+    return other, batches
 
 
 def _time(engine: Engine, x: Tensor, y: Tensor, reference: States) -> Timing:

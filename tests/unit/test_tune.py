@@ -13,9 +13,9 @@ import torch
 import epgraph as ep
 from epgraph.cli import run
 from epgraph.emit import BACKENDS
-from epgraph.emit.record import record, recorded
+from epgraph.emit.record import Record, Timing, read, record, recorded
 from epgraph.engine import tune as tuning
-from epgraph.engine.tune import measure, tune
+from epgraph.engine.tune import break_even, measure, tune
 
 DIGITS = "examples/digits.yaml"
 
@@ -111,6 +111,88 @@ def test_what_is_wrong_or_fails_is_never_chosen(monkeypatch: pytest.MonkeyPatch)
     assert found["onednn"].reason == "RuntimeError: no compiler"
     assert found["channels_last"].reason.startswith("its states differ from the eager ones by ")
     assert engine.backend == "auto"
+
+
+def test_what_was_not_measured_again_stays_on_record(cache: Path) -> None:
+    engine = ep.compile(DIGITS)
+    where = engine.plan, engine.device, engine.dtype
+    slow = Timing("eager", iteration=50.0, first=1.0).to_dict()
+    fast = Timing("onednn", iteration=1e-9, first=1e9).to_dict()
+    lost = Timing("triton", reason="no GPU").to_dict()
+    path = record(*where, "onednn", {"batch": 4, "timings": [fast, slow, lost]})
+    found, written = tune(engine, *batch(), candidates=["eager"])
+    assert written == path
+    assert [t.backend for t in found] == ["onednn", "eager", "triton"]
+    assert found[1].iteration < 50
+    assert read(*where) == Record("onednn", 4, tuple(found))
+    # Measured again, what was the fastest is not any more.
+    found, _ = tune(engine, *batch(), candidates=["onednn", "eager"])
+    assert {t.backend for t in found} == {"onednn", "eager", "triton"}
+    assert all(t.iteration > 1e-6 for t in found)
+
+
+def test_part_of_a_measurement_does_not_replace_one_of_another_batch_size(
+    cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["tune", DIGITS, "--device", "cpu"]
+    both = ["--backend", "eager", "--backend", "channels_last"]
+    assert run([*command, "--batch", "4", *both]) == 0
+    (path,) = cache.iterdir()
+    before = path.read_text()
+    capsys.readouterr()
+    assert run([*command, "--batch", "8", "--backend", "eager"]) == 0
+    assert "the record holds another batch size and stays" in capsys.readouterr().out
+    assert path.read_text() == before
+    assert run([*command, "--batch", "8", "--backend", "eager", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["record"] is None
+
+
+TIMINGS = [
+    Timing("onednn", iteration=0.01, first=30.0),
+    Timing("channels_last", iteration=0.02, first=0.1),
+    Timing("eager", iteration=0.03, first=0.2),
+    Timing("triton", reason="no GPU"),
+]
+
+
+def test_a_short_training_does_not_pay_for_a_long_start(cache: Path) -> None:
+    """30 s are made good after 2,990 batches that take 10 ms less each."""
+    engine = ep.compile(DIGITS)
+    where = engine.plan, engine.device, engine.dtype
+    record(*where, "onednn", {"batch": 4, "timings": [t.to_dict() for t in TIMINGS]})
+    assert break_even(TIMINGS) == (TIMINGS[1], pytest.approx(2990))
+    assert [recorded(*where, n) for n in (1, 2989, 2991, float("inf"))] == [
+        "channels_last",
+        "channels_last",
+        "onednn",
+        "onednn",
+    ]
+    for batches, name in ((100, "channels_last"), (10_000, "onednn")):
+        engine.batches = batches
+        assert engine.machine.backend.name == name
+    assert break_even(TIMINGS[1:]) is None
+    assert break_even(TIMINGS[:1]) is None
+
+
+def test_a_record_without_timings_names_a_backend() -> None:
+    engine = ep.compile(DIGITS)
+    where = engine.plan, engine.device, engine.dtype
+    record(*where, "onednn", {})
+    assert recorded(*where, 10) == "onednn"
+    for damaged in ([{"backend": "eager", "iteration": "x"}], [{"name": "eager"}], [3], 3):
+        record(*where, "onednn", {"timings": damaged})
+        assert recorded(*where, 10) is None
+
+
+def test_the_command_says_what_a_start_costs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "measure", lambda *arguments: list(TIMINGS))
+    assert run(["tune", DIGITS, "--device", "cpu"]) == 0
+    assert (
+        "it takes 30.0 s to start, and channels_last 0.1 s: below 2,990 batches channels_last takes less, and is what "
+        "'auto' takes for a training that short" in capsys.readouterr().out
+    )
 
 
 def test_the_command_prints_every_backend_and_records_one(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
