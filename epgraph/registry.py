@@ -12,6 +12,7 @@ from types import CodeType, FunctionType
 
 from epgraph.activations import NAMED, Activation
 from epgraph.activations.language import FAMILIES
+from epgraph.arguments import shown, text
 from epgraph.costs import COSTS, Cost
 from epgraph.edges import KINDS, EdgeKind
 from epgraph.errors import Diagnostic, EpgraphError, nearest
@@ -61,9 +62,8 @@ def register_kind(cls: type[EdgeKind]) -> type[EdgeKind]:
     """
     given: object = cls
     if not (isinstance(given, type) and issubclass(given, EdgeKind)):
-        made = f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__}"
         hint = f"pass the class {type(given).__name__}" if isinstance(given, EdgeKind) else "derive it from ep.EdgeKind"
-        raise _refusal(made, "expected a class derived from EdgeKind", hint)
+        raise _refusal(shown(given), "expected a class derived from EdgeKind", hint)
     name = getattr(cls, "name", None)
     if not isinstance(name, str):
         hint = f'write in it: name: ClassVar[str] = "{cls.__name__.lower()}"'
@@ -195,16 +195,18 @@ def where_raised(error: BaseException, cls: type) -> Place | None:
 
 
 def _check(name: str, value: object, kind: type, what: str) -> None:
+    _check_name(name)
     if not isinstance(value, kind):
         # A class in place of an instance is the likeliest mistake.
-        made = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
-        raise _refusal(f"'{name}'", f"expected {what}, found {made}", f"pass {kind.__name__}()")
-    _check_name(name)
+        given = isinstance(value, type) and issubclass(value, kind)
+        hint = f"pass {value.__name__}()" if given else f"derive its class from epgraph.{kind.__name__}"  # type: ignore[attr-defined]
+        raise _refusal(f"'{name}'", f"expected {what}, found {shown(value)}", hint)
     if name in _BUILT_IN or _RESERVED.fullmatch(name):
         raise _refusal(f"'{name}'", "it is built in", "choose another name")
 
 
-def _check_name(name: str) -> None:
+def _check_name(name: object) -> None:
+    name = text("the name to register", name, "e.g. 'leaky'")
     if not _NAME.fullmatch(name):
         hint = "a name is a letter followed by at most 63 letters, digits or '_'"
         raise _refusal(f"'{name[:64]}'", "it is not a name", hint)

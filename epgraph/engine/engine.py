@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from epgraph.activations import Identity, ReLU
+from epgraph.arguments import choice, flag, instance, number, text, whole_number
 from epgraph.costs import COSTS
 from epgraph.edges import shape_text
 from epgraph.emit import BACKENDS, Loaded, Machine, choose, refuse
@@ -24,6 +25,9 @@ from epgraph.emit.record import recorded
 from epgraph.emit.replay import Memory, capture_for
 from epgraph.emit.runtime import Step, rounded, run, watched
 from epgraph.emit.trace import PhaseName, feedback_of
+from epgraph.engine.apart import unrecorded
+from epgraph.engine.arguments import brought, floating, strength, tensor
+from epgraph.engine.arguments import states as checked_states
 from epgraph.engine.estimators import ESTIMATORS, UNROLLING, WHOLE, Estimate, Problem
 from epgraph.engine.gradients import add_gradient
 from epgraph.engine.initial import INITIAL
@@ -53,8 +57,9 @@ class _Named(nn.Module):
         self._modules[name] = module
 
     def __getitem__(self, name: str) -> nn.Module:
-        module = self._modules[name]
-        assert module is not None
+        module = self._modules.get(name)
+        if module is None:
+            raise EpgraphError(f"there is none of the name '{name}'", nearest(str(name), list(self._modules)))
         return module
 
 
@@ -94,6 +99,7 @@ class Engine(nn.Module):
         initialised: bool = True,
     ) -> None:
         super().__init__()
+        instance("Engine", plan, Plan, "epgraph.compile makes engines of architectures and files")
         self.plan = plan
         self.seed = seed
         self.backend = backend
@@ -171,10 +177,10 @@ class Engine(nn.Module):
         found = {name: self.states[name].alpha for name in self._learnt}
         return {name: level for name, level in found.items() if isinstance(level, nn.Parameter) and level.requires_grad}
 
-    @torch.no_grad()
+    @unrecorded
     def initialise(self, x: Tensor, *, seed: int | None = None) -> None:
         """Draw all parameters anew by the rule of ``init``, with signals measured on inputs x in place of noise."""
-        seed = self.seed if seed is None else seed
+        seed = self.seed if seed is None else whole_number("seed", seed, 0, 2**32 - 1)
         drawn = INITIAL[self.architecture.init.rule](self.graph, seed, self.check_input(x))
         for name, value in self.state_dict().items():
             value.copy_(drawn[name])
@@ -189,12 +195,14 @@ class Engine(nn.Module):
         """Leave out what was emitted: functions made from text cannot be copied, and are made again when needed."""
         return {**self.__dict__, "_machines": {}, "_plain_machines": {}}
 
-    @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """Return the output state at the free equilibrium, (batch, *output shape), starting from zeros."""
+        """Return the output state at the free equilibrium, (batch, *output shape), starting from zeros.
+
+        It has no graph for autograd, which ``epgraph.Equilibrium`` is for.
+        """
         return self.relax(x).states[self.graph.output.name]
 
-    @torch.no_grad()
+    @unrecorded
     def relax(
         self,
         x: Tensor,
@@ -203,7 +211,7 @@ class Engine(nn.Module):
         steps: int | None = None,
         tolerance: float | None = None,
         target: Tensor | None = None,
-        beta: float = 0.0,
+        beta: float | None = None,
         record: bool = False,
     ) -> Relaxation:
         """Let the network settle with its input clamped to ``x``.
@@ -211,72 +219,110 @@ class Engine(nn.Module):
         Parameters
         ----------
         x
-            Input, (batch, *input shape).
+            Input, (batch, *input shape): a dense tensor of finite floating-point numbers, of any precision and on any
+            device.
         start
-            States to start from; zeros where left out.
+            States to start from, by name, as ``x``; zeros where left out.
         steps
-            Most sweeps; left out, ``dynamics.free_steps``.
+            Most sweeps, 0 or more; left out, ``dynamics.free_steps``. Without a sweep there are no residuals: NaN.
         tolerance
             Stop once the relative residual of every example is at most this; 0 takes all steps. Left out,
             ``dynamics.tolerance``.
         target, beta
-            Labels (batch,) or targets (batch, *output shape) and the strength of the nudge towards them (negative:
-            away from them); without a target the phase is free.
+            Labels (batch,), which are integers, or targets (batch, *output shape), and the strength of the nudge
+            towards them (negative: away from them); without both the phase is free.
         record
             Keep states, energy F and residual after every sweep (memory then grows with the sweeps).
 
         Returns
         -------
         Relaxation
-            Running out of steps is a status of it, not an exception.
+            Running out of steps is a status of it, not an exception. Its states have no graph for autograd.
+
+        Raises
+        ------
+        EpgraphError
+            Where an argument is not as described; the message names it.
         """
         x = self.check_input(x)
-        nudge = None if target is None else Nudge(self.cost, self.targets(target, len(x)), beta)
+        given = self.check_start(start, len(x))
+        if (target is None) != (beta is None):
+            missing = "beta" if beta is None else "target"
+            raise EpgraphError(f"a nudged phase needs a target and its strength beta, and there is no {missing}")
+        nudge = None
+        if target is not None:
+            strong = strength("beta", beta, self.dtype, positive=False)
+            nudge = Nudge(self.cost, self.targets(target, len(x)), strong)
         dynamics = self.architecture.dynamics
-        steps = dynamics.free_steps if steps is None else steps
-        tolerance = dynamics.tolerance if tolerance is None else tolerance
+        steps = dynamics.free_steps if steps is None else whole_number("steps", steps, 0)
+        tolerance = dynamics.tolerance if tolerance is None else number("tolerance", tolerance, least=0)
+        record = flag("record", record)
 
         def probe(rows: int) -> None:
             few = None if nudge is None else replace(nudge, target=nudge.target[:rows])
             self.run(self.clamp(x[:rows]), self.start(x[:rows], None), 1, 0.0, few)
 
         def work() -> Relaxation:
-            return self.run(self.clamp(x), self.start(x, start), steps, tolerance, nudge, record=record, own=True)
+            return self.run(self.clamp(x), self.start(x, given), steps, tolerance, nudge, record=record, own=True)
 
-        return within_memory(len(x), self.device, work, probe, self._plain)
+        found = within_memory(len(x), self.device, work, probe, self._plain)
+        if found.diverged:
+            self._blame(given)
+        return found
 
-    @torch.no_grad()
+    @unrecorded
     def phi(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
-        """Φ(x, s, θ) per example, (batch,). Raises EpgraphError where feedback is untied, as does ``energy``."""
-        return self._energies(x, states)["phi"]
+        """Φ(x, s, θ) per example, (batch,), of all states that move. Raises EpgraphError as ``energy``."""
+        return self.energies(*self._checked(x, states))["phi"]
 
-    @torch.no_grad()
+    @unrecorded
     def energy(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
-        """F(s) = Σ Gₙ(sⁿ) − Φ per example, (batch,), with Gₙ′ = σ⁻¹: never rises under a proper colouring."""
-        return self._energies(x, states)["energy"]
+        """F(s) = Σ Gₙ(sⁿ) − Φ per example, (batch,), with Gₙ′ = σ⁻¹: never rises under a proper colouring.
+
+        Raises
+        ------
+        EpgraphError
+            Where a state that moves is missing or has another shape, or where feedback is untied: there is no F.
+        """
+        return self.energies(*self._checked(x, states))["energy"]
 
     @property
     def untied(self) -> Edge | None:
         """The first edge with a feedback weight of its own: the network then has no energy. None where all are tied."""
         return next((edge for edge in self.graph.edges.values() if edge.untied), None)
 
-    def _energies(self, x: Tensor, states: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def energies(self, x: Tensor, states: States) -> dict[str, Tensor]:
+        """``phi`` and ``energy`` per example, of an input and of all states as they run."""
         if self.untied is not None:
             raise EpgraphError(
                 f"there is no energy: edge '{self.untied.name}' has a feedback weight of its own",
                 "set learning.feedback: tied",
             )
-        values = self._weights() | self._named({**states, self.graph.input.name: self.check_input(x)})
+        values = self._checked_weights() | self._named({**states, self.graph.input.name: x})
         run(self._steps("energy"), values)
         return values
 
-    @torch.no_grad()
-    def loss(self, states: Mapping[str, Tensor], y: Tensor) -> Tensor:
-        """Cost C of the output state per example, (batch,)."""
-        output = states[self.graph.output.name]
-        return self.cost.value(output, self.targets(y, len(output)))
+    def _checked(self, x: Tensor, states: Mapping[str, Tensor]) -> tuple[Tensor, States]:
+        """Return an input and all states that move, as they run."""
+        x = self.check_input(x)
+        found = self._states("states", states, len(x))
+        missing = [name for name in self.graph.free if name not in found]
+        if missing:
+            raise EpgraphError(f"states: '{missing[0]}' is missing", f"it takes all of: {', '.join(self.graph.free)}")
+        return x, {name: s.to(x) for name, s in found.items()}
 
-    @torch.no_grad()
+    @unrecorded
+    def loss(self, states: Mapping[str, Tensor], y: Tensor) -> Tensor:
+        """Cost C of the output state, which is one of ``states``, per example, (batch,)."""
+        name = self.graph.output.name
+        output = states.get(name) if isinstance(states, Mapping) else None
+        if output is None:
+            raise EpgraphError(f"states: the output '{name}' is missing", "pass what relax returns: relaxation.states")
+        batch = len(output) if isinstance(output, Tensor) and output.ndim else 1
+        output = self._states("states", {name: output}, batch)[name].to(self.device, self.dtype)
+        return self.cost.value(output, self.targets(y, batch))
+
+    @unrecorded
     def backward(
         self,
         x: Tensor,
@@ -328,30 +374,28 @@ class Engine(nn.Module):
             Among others where the network cannot use the estimator: the state or edge in the way is named.
         """
         architecture = self.architecture
-        name = estimator or architecture.learning.estimator
-        if name not in ESTIMATORS:
-            raise EpgraphError(f"unknown estimator '{name}'", nearest(name, list(ESTIMATORS)))
-        if name != architecture.learning.estimator:
+        learning, dynamics = architecture.learning, architecture.dynamics
+        name = learning.estimator if estimator is None else choice("estimator", estimator, ESTIMATORS)
+        if name != learning.estimator:
             check_rule(self.graph, name)
-        learning = architecture.learning
-        beta = learning.beta if beta is None else beta
-        if not 0 < beta < float("inf"):
-            raise EpgraphError(f"beta must be a positive number, found {beta}", "e.g. beta=0.1")
-        points = learning.points if points is None else points
-        if points < 2:
-            raise EpgraphError(f"points must be at least 2, found {points}", "e.g. points=4")
-        rate = learning.continual_rate if continual_rate is None else continual_rate
-        if not 0 <= rate < float("inf"):
-            raise EpgraphError(f"continual_rate must not be negative, found {rate}", "e.g. continual_rate=1e-3")
-        energy = energy and self.untied is None
+        beta = strength("beta", learning.beta if beta is None else beta, self.dtype)
+        points = learning.points if points is None else whole_number("points", points, 2, 1024)
+        rate = continual_rate
+        rate = learning.continual_rate if rate is None else number("continual_rate", rate, least=0)
+        tolerance = dynamics.tolerance if tolerance is None else number("tolerance", tolerance, least=0)
+        free_steps = dynamics.free_steps if free_steps is None else whole_number("free_steps", free_steps, 0)
+        # A phase of no sweep would contrast equal states, and call the gradient zero.
+        nudged_steps = dynamics.nudged_steps if nudged_steps is None else whole_number("nudged_steps", nudged_steps, 1)
+        keep, energy = flag("keep", keep), flag("energy", energy) and self.untied is None
+        for label, value in (("x", x), ("y", y)):
+            if isinstance(value, Tensor) and value.requires_grad:
+                raise EpgraphError(
+                    f"{label} requires a gradient, and backward gives one to parameters alone",
+                    f"put the engine in an epgraph.Equilibrium, which gives one to its input, or pass {label}.detach()",
+                )
         x = self.check_input(x)
         target = self.targets(y, len(x))
-        dynamics = architecture.dynamics
-        tolerance = dynamics.tolerance if tolerance is None else tolerance
-        free_steps = dynamics.free_steps if free_steps is None else free_steps
-        nudged_steps = dynamics.nudged_steps if nudged_steps is None else nudged_steps
-        given = {} if start is None else start
-        self.check_start(given, len(x))
+        given = self.check_start(start, len(x))
         drawn: dict[str, float] = {}
 
         def piece(
@@ -386,7 +430,10 @@ class Engine(nn.Module):
             pieces = [slice(len(x))] if name in WHOLE else cut(self.graph, len(x), self.device)
             return join([piece(rows, prepared, free_steps, nudged_steps, last=rows is pieces[-1]) for rows in pieces])
 
-        return within_memory(len(x), self.device, work, probe, self._plain)
+        found = within_memory(len(x), self.device, work, probe, self._plain)
+        if found.diverged:
+            self._blame(given)
+        return found
 
     @contextmanager
     def aside(self) -> Iterator[dict[str, Tensor]]:
@@ -427,8 +474,6 @@ class Engine(nn.Module):
         common part, and the odd part starts from zero. With ``hold`` the output stays as it is given, and the others
         move. With ``lent`` the states returned may be memory that the next run overwrites.
         """
-        if not tolerance >= 0 or steps < 0:
-            raise EpgraphError(f"steps and tolerance must not be negative, found {steps} and {tolerance}")
         machine = clamped.machine
         dynamics = self.architecture.dynamics
         phase: PhaseName = "clamped" if hold else "pair" if pair else "free" if nudge is None else "nudged"
@@ -474,7 +519,9 @@ class Engine(nn.Module):
                     residuals = watched(program.sweep, moving, frozenset(moved_names.values()), pair=pair)
                     if record:
                         now = {name: moving[key].clone() for name, key in names.items()}
-                        energy = self.energy(clamped.x, now) if self.untied is None else residuals * float("nan")
+                        energy = (
+                            self.energies(clamped.x, now)["energy"] if self.untied is None else residuals * float("nan")
+                        )
                         trajectory.append(Sweep(now, energy, float(residuals.max())))
                     if tolerance > 0 and bool((residuals <= tolerance).all()):
                         break
@@ -504,7 +551,7 @@ class Engine(nn.Module):
         """Anderson acceleration of the states named. The energy, if there is one, is watched where nothing nudges."""
 
         def energy(states: Sequence[Tensor]) -> Tensor:
-            return self.energy(x, {**held, **dict(zip(names, states, strict=True))})
+            return self.energies(x, {**held, **dict(zip(names, states, strict=True))})["energy"]
 
         def box(states: Sequence[Tensor]) -> None:
             for name, s in zip(names, states, strict=True):
@@ -523,8 +570,8 @@ class Engine(nn.Module):
         return Anderson(self.architecture.dynamics.anderson, energy if descends else None, box)
 
     def prefer(self, backend: str) -> None:
-        """Run on a backend where it can be used here, e.g. the one that a run was begun with."""
-        if backend in BACKENDS and not BACKENDS[backend].unusable(self.plan, self.device, self.dtype):
+        """Run on a backend where there is it and it can be used here, e.g. the one that a run was begun with."""
+        if text("backend", backend) in BACKENDS and not BACKENDS[backend].unusable(self.plan, self.device, self.dtype):
             self.backend = backend
 
     @property
@@ -608,15 +655,14 @@ class Engine(nn.Module):
         """
         machine = self.machine
         self.project()
-        values = self._weights()
+        values = self._checked_weights()
         values[machine.tracer.names("state", self.graph.input.name)] = x
         run(self._steps("constants"), values)
         return Clamped(x, values, {} if prepared is None else prepared, machine)
 
     def start(self, x: Tensor, given: Mapping[str, Tensor] | None) -> States:
         """Initial states, checked: copies of those given, zeros where left out."""
-        given = {} if given is None else given
-        self.check_start(given, len(x))
+        given = self.check_start(given, len(x))
         return {
             name: given[name].to(x, copy=True)
             if name in given
@@ -624,29 +670,42 @@ class Engine(nn.Module):
             for name in self.graph.free
         }
 
-    def check_start(self, given: Mapping[str, Tensor], batch: int) -> None:
-        """Say which of the states to start from has another shape than the network's."""
-        for name in self.graph.free:
-            shape = (batch, *self.graph.states[name].shape)
-            if name in given and tuple(given[name].shape) != shape:
-                raise EpgraphError(
-                    f"start: state '{name}' has shape {tuple(given[name].shape)}, expected {shape}",
-                    "start from zeros where the batch size changes",
-                )
+    def check_start(self, given: Mapping[str, Tensor] | None, batch: int) -> States:
+        """Return the states to start from, or say which of them is none, or has another shape than the network's."""
+        return {} if given is None else self._states("start", given, batch)
+
+    def _states(self, what: str, given: Mapping[str, Tensor], batch: int) -> States:
+        return checked_states(what, given, self._shapes, batch)
+
+    @cached_property
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the states that move, of one example."""
+        return {name: self.graph.states[name].shape for name in self.graph.free}
+
+    def _blame(self, start: States) -> None:
+        """Raise where a phase diverged because it began with what is no number."""
+        for name, state in start.items():
+            brought(f"start: state '{name}'", state, self._like)
 
     def check_input(self, x: Tensor) -> Tensor:
-        """Return x on the engine's device and in its precision, or say which shape was expected."""
-        shape = self.graph.input.shape
+        """Return x on the engine's device and in its precision, or say what was expected."""
+        name, shape = self.graph.input.name, self.graph.input.shape
+        x = floating(f"input '{name}'", x)
         if x.ndim != len(shape) + 1 or tuple(x.shape[1:]) != shape or len(x) == 0:
             raise EpgraphError(
-                f"input '{self.graph.input.name}' expects a batch of {shape_text(shape)}, found {tuple(x.shape)}",
-                "the first dimension is the batch",
+                f"input '{name}' expects a batch of {shape_text(shape)}, found {tuple(x.shape)}",
+                "the first dimension is the batch, of one example or more",
             )
-        return x.to(self.device, self.dtype)
+        return brought(f"input '{name}'", x, self._like)
 
     def targets(self, y: Tensor, batch: int) -> Tensor:
-        """Labels (batch,) as one-hot rows, or targets (batch, *output shape) as they are."""
+        """Integer labels (batch,) as one-hot rows, or targets (batch, *output shape) as they are."""
         classes, shape = self.architecture.output.classes, (batch, *self.graph.output.shape)
+        y = tensor("y", y)
+        dtype = str(y.dtype).removeprefix("torch.")
+        if y.dtype == torch.bool or y.is_complex():
+            hint = "its imaginary part would be lost: pass y.real" if y.is_complex() else "pass y.long() or y.float()"
+            raise EpgraphError(f"y expects labels or targets, found {dtype}", hint, "wrong-type")
         if classes is not None and y.ndim == 1 and not y.is_floating_point() and len(y) == batch:
             y = y.to(self.device, torch.int64)
             if bool(((y < 0) | (y >= classes)).any()):
@@ -658,11 +717,10 @@ class Engine(nn.Module):
         if tuple(y.shape) != shape:
             labels = "integer labels or " if classes is not None else ""
             raise EpgraphError(
-                f"expected {batch} {labels}targets of shape {shape}, "
-                f"found {tuple(y.shape)} of {str(y.dtype).removeprefix('torch.')}",
+                f"expected {batch} {labels}targets of shape {shape}, found {tuple(y.shape)} of {dtype}",
                 "" if classes is not None else "labels need output.classes in place of output.shape",
             )
-        return y.to(self.device, self.dtype)
+        return brought("y", y, self._like)
 
     def accumulate(self, pairs: States, x: Tensor, scale: float, wanted: Collection[str] | None = None) -> None:
         """Add the ``contrasts`` to every ``.grad``."""
@@ -843,6 +901,41 @@ class Engine(nn.Module):
     def _weights(self, machine: Machine | None = None) -> dict[str, Any]:
         """Parameters by the names of emitted code; weights as they relax, rounded where that is asked for."""
         return {name: value.detach() for name, value in self.attached(machine).items()}
+
+    def _checked_weights(self) -> dict[str, Any]:
+        """``_weights``, or say which parameter is missing, or differs from the others or from what it was."""
+        values = self._weights()
+        names = self.machine.tracer.names
+        before: tuple[str, torch.dtype] | None = None
+        for role, key, name, shape in self._expected:
+            value = values.get(names(role, key))
+            if value is None:
+                raise EpgraphError(f"parameter '{name}' is missing", "compile the network again")
+            if value.shape != shape:
+                raise EpgraphError(f"parameter '{name}' has shape {tuple(value.shape)}, expected {shape}")
+            if value.device != self.device:
+                raise EpgraphError(f"parameter '{name}' is on {value.device}, and the engine on {self.device}")
+            if before is not None and value.dtype != before[1]:
+                raise EpgraphError(
+                    f"parameter '{name}' is {value.dtype}, and '{before[0]}' is {before[1]}",
+                    f"bring all to one precision, e.g. engine.to({self.dtype})",
+                )
+            before = name, value.dtype
+        return values
+
+    @cached_property
+    def _expected(self) -> list[tuple[str, str, str, tuple[int, ...]]]:
+        """Every parameter that there should be: role and name in emitted code, name in ``state_dict``, and shape."""
+        found: list[tuple[str, str, str, tuple[int, ...]]] = []
+        for edge in self.graph.edges.values():
+            if edge.weight_shape is not None and not edge.tied:
+                found.append(("weight", edge.name, f"edges.{edge.name}.weight", edge.weight_shape))
+                if edge.untied:
+                    found.append(("weight", feedback_of(edge), f"edges.{edge.name}.feedback", edge.weight_shape))
+        for state in self.graph.states.values():
+            if state.bias_shape is not None:
+                found.append(("bias", state.name, f"states.{state.name}.bias", state.bias_shape))
+        return found
 
     def attached(self, machine: Machine | None = None) -> dict[str, Tensor]:
         """``_weights``, attached to what autograd knows of them; rounding counts as the identity there."""

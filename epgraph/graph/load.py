@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from epgraph.arguments import refused, several, shown, text
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph.network import NetworkGraph, examine
 from epgraph.graph.rules import rule_warnings
@@ -23,7 +24,7 @@ def load(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Archi
     source
         A path; or YAML text, recognised by holding a line break or beginning with ``{``.
     overrides
-        Assignments such as ``"learning.beta=0.2"``, applied before validation.
+        A list of assignments such as ``"learning.beta=0.2"``, applied before validation.
 
     Raises
     ------
@@ -34,6 +35,15 @@ def load(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Archi
     raise_for(diagnostics)
     assert architecture is not None
     return architecture
+
+
+def declared(architecture: object) -> Architecture:
+    """Return an architecture: the one that is given, or what a path or YAML text declares."""
+    if isinstance(architecture, Architecture):
+        return architecture
+    if callable(getattr(architecture, "build", None)):
+        raise refused(f"expected an architecture, found {shown(architecture)}", "call its build()")
+    return load(architecture)  # type: ignore[arg-type]
 
 
 def inspect(
@@ -78,8 +88,10 @@ def no_collection() -> Iterator[None]:
 
 def flat_document(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Document:
     """Read a file, what it includes and the overrides, and write out its blocks, parameters and patterns."""
+    hint = "e.g. 'learning.beta=0.2'"
+    assignments = [text("an override", assignment, hint) for assignment in several("overrides", overrides)]
     document = include(parse(*read(source)))
-    override(document, list(overrides))
+    override(document, assignments)
     return expand(document)
 
 
@@ -87,6 +99,8 @@ def read(source: str | os.PathLike[str]) -> tuple[str | bytes, str]:
     """Return the text of a file, or the text given, and what to call it."""
     if isinstance(source, str) and ("\n" in source or source.lstrip().startswith("{") or not source):
         return source, "<text>"
+    if not isinstance(source, str | os.PathLike):
+        raise refused(f"expected the path of a YAML file or YAML text, found {shown(source)}", _instead(source))
     path = Path(source)
     try:
         with path.open("rb") as file:
@@ -95,3 +109,12 @@ def read(source: str | os.PathLike[str]) -> tuple[str | bytes, str]:
         reason = getattr(error, "strerror", None) or str(error)
         unread = f"{str(source)[:200]}: cannot be read: {reason}"
         raise EpgraphError(unread, "give the path of a YAML file", "file") from None
+
+
+def _instead(source: object) -> str:
+    """Hint for what is neither a path nor text."""
+    if isinstance(source, Mapping):
+        return "turn it into text: json.dumps(…) writes YAML"
+    if isinstance(source, bytes):
+        return "turn it into text: .decode()"
+    return "pass its path, or what its read() returns" if hasattr(source, "read") else "e.g. 'network.yaml'"

@@ -16,6 +16,7 @@ ORDER = (
     "version",
     "source",
     "errors",
+    "arguments",
     "activations",
     "costs",
     "edges",
@@ -34,7 +35,7 @@ ORDER = (
 )
 ALLOWED = {name: set(ORDER[: i + 1]) for i, name in enumerate(ORDER)}
 ALLOWED["draw"] = {*ORDER[: ORDER.index("passes") + 1], "draw"}
-ALLOWED["data"] = {"source", "errors", "data"}
+ALLOWED["data"] = {"source", "errors", "arguments", "data"}
 ALLOWED["cli"] |= {"draw"}
 for name in ORDER[ORDER.index("passes") :]:  # what makes networks is for users, and beside what compiles them
     ALLOWED[name] -= {"builder", "topologies"} if name != "cli" else set()

@@ -79,7 +79,7 @@ class Problem:
 
     def energies(self, free: Relaxation) -> Tensor | None:
         """F at the free equilibrium, (batch,), where it is wanted."""
-        return self.engine.energy(self.clamped.x, free.states) if self.energy else None
+        return self.engine.energies(self.clamped.x, free.states)["energy"] if self.energy else None
 
     def estimate(self, free: Relaxation, *nudged: Relaxation, energies: Tensor | None = None) -> Estimate:
         """Put together what was seen."""
