@@ -198,8 +198,9 @@ def _check(name: str, value: object, kind: type, what: str) -> None:
     _check_name(name)
     if not isinstance(value, kind):
         # A class in place of an instance is the likeliest mistake.
-        given = isinstance(value, type) and issubclass(value, kind)
-        hint = f"pass {value.__name__}()" if given else f"derive its class from epgraph.{kind.__name__}"  # type: ignore[attr-defined]
+        hint = f"derive its class from epgraph.{kind.__name__}"
+        if isinstance(value, type) and issubclass(value, kind):
+            hint = f"pass {value.__name__}()"
         raise _refusal(f"'{name}'", f"expected {what}, found {shown(value)}", hint)
     if name in _BUILT_IN or _RESERVED.fullmatch(name):
         raise _refusal(f"'{name}'", "it is built in", "choose another name")

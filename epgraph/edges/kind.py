@@ -61,9 +61,14 @@ class _Made(ModelMetaclass):
         if arguments:
             raise EpgraphError(f"{name} takes its options by name, found {shown(arguments[0])}", rule="wrong-type")
         try:
-            return super().__call__(**{key: unboxed(value) for key, value in options.items()})
+            return super().__call__(**{key: _plain(value) for key, value in options.items()})
         except ValidationError as error:
             raise EpgraphError(_mistake(name, known, detail) for detail in error.errors(include_url=False)) from None
+
+
+def _plain(value: object) -> object:
+    """An option with Python's numbers in the place of NumPy's."""
+    return tuple(map(unboxed, value)) if isinstance(value, tuple) else unboxed(value)
 
 
 def _mistake(name: str, known: list[str], error: ErrorDetails) -> Diagnostic:

@@ -246,12 +246,12 @@ class Engine(nn.Module):
         """
         x = self.check_input(x)
         given = self.check_start(start, len(x))
-        if (target is None) != (beta is None):
-            missing = "beta" if beta is None else "target"
+        strong = None if beta is None else strength("beta", beta, self.dtype, positive=False)
+        if (strong is None and target is not None) or (strong and target is None):
+            missing = "beta" if target is not None else "target"
             raise EpgraphError(f"a nudged phase needs a target and its strength beta, and there is no {missing}")
         nudge = None
-        if target is not None:
-            strong = strength("beta", beta, self.dtype, positive=False)
+        if target is not None and strong is not None:
             nudge = Nudge(self.cost, self.targets(target, len(x)), strong)
         dynamics = self.architecture.dynamics
         steps = dynamics.free_steps if steps is None else whole_number("steps", steps, 0)
@@ -342,12 +342,14 @@ class Engine(nn.Module):
         """Estimate the gradient of the batch's mean loss and add it to every parameter's ``.grad``.
 
         What is left out comes from the architecture (``learning``, ``dynamics``). On a CPU a large batch is taken in
-        pieces (``pieces.cut``), each of which stops at the tolerance by itself.
+        pieces (``pieces.cut``), each of which stops at the tolerance by itself. Inside of ``torch.inference_mode`` and
+        of autocast it computes what it does outside.
 
         Parameters
         ----------
         x, y
-            Input (batch, *input shape) and labels (batch,), or targets (batch, *output shape).
+            Input (batch, *input shape) and integer labels (batch,), or targets (batch, *output shape), as for
+            ``relax``. Neither may require a gradient: it would get none.
         estimator
             Name of a rule (``epgraph.engine.estimators``): ``centered`` contrasts +β and −β (Eq. 5), ``positive`` +β
             and free, ``negative`` free and −β (Eq. 4), … Contrastive and coupled learning give the gradient of their
@@ -355,8 +357,10 @@ class Engine(nn.Module):
             ``implicit`` differentiates its equilibrium.
         beta, points, continual_rate
             As in ``learning``.
-        start
-            States that the free phase starts from; zeros where left out.
+        start, tolerance
+            As for ``relax``; the free phase starts there.
+        free_steps, nudged_steps
+            Most sweeps of a phase: 0 or more of the free one, 1 or more of a nudged one.
         keep
             Keep all states in the result. Without it the centred estimator drops what it needs no longer: of the free
             states the output is left, of the nudged ones those of +β.
@@ -371,7 +375,8 @@ class Engine(nn.Module):
         Raises
         ------
         EpgraphError
-            Among others where the network cannot use the estimator: the state or edge in the way is named.
+            Where an argument is not as described, a parameter is not what it was, or the network cannot use the
+            estimator: the argument, the parameter, or the state or edge in the way is named.
         """
         architecture = self.architecture
         learning, dynamics = architecture.learning, architecture.dynamics

@@ -8,6 +8,7 @@ from typing import Any
 
 from epgraph.arguments import instance, several, text
 from epgraph.errors import EpgraphError, Location
+from epgraph.source import one_line
 from epgraph.spec.architecture import Architecture
 from epgraph.spec.document import plain_scalar
 from epgraph.spec.expand.version import escaped
@@ -41,23 +42,18 @@ def to_yaml(
     data = instance("to_yaml", architecture, Architecture, "load it with ep.load, or build() it").to_dict()
     if architecture.epgraph > 1:
         data = escaped(data)
+    parts = header.splitlines() if isinstance(header, str) else several("header", header)
+    # A line break in a comment would end it.
+    lines = [f"# {one_line(line)}".rstrip() for part in parts for line in text("header", part).splitlines() or [""]]
     notes = {} if notes is None else instance("notes", notes, Mapping, 'e.g. {("states", "h1"): "8×8"}')
-    places = [
-        *(("states", name) for name in data.get("states", {})),
-        *(("edges", i) for i in range(len(data["edges"]))),
-    ]
+    places = {("states", name) for name in data.get("states", {})} | {("edges", i) for i in range(len(data["edges"]))}
     for place, note in notes.items():
         text(f"the note at {place!r}", note)
         if place not in places:
             raise EpgraphError(f"notes: there is nothing at {place!r}", "e.g. ('states', 'h1') or ('edges', 0)")
-    given = (
-        [header] if isinstance(header, str) else [text("a line of header", line) for line in several("header", header)]
-    )
-    comments = [line for part in given for line in part.splitlines() or [part]] if header else []
     for end in ("input", "output"):
         # Edges refer to them, so that their names are said even where they are the default.
         data[end] = {"name": getattr(architecture, end).name, **data.get(end, {})}
-    lines = [f"# {line}".rstrip() for line in comments]
     for key in Architecture.model_fields:
         if key not in data:
             continue
