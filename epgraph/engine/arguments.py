@@ -81,7 +81,7 @@ def floating(what: str, value: object) -> Tensor:
     return found
 
 
-def brought(what: str, value: Tensor, like: Tensor) -> Tensor:
+def finite(what: str, value: Tensor, like: Tensor) -> Tensor:
     """Return a tensor on the device and in the precision of ``like``, all of whose values are finite there."""
     refuse_meta(like.device.type)
     found = value.to(like.device, like.dtype)

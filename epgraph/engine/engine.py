@@ -26,7 +26,7 @@ from epgraph.emit.replay import Memory, capture_for
 from epgraph.emit.runtime import Step, rounded, run, watched
 from epgraph.emit.trace import PhaseName, feedback_of
 from epgraph.engine.apart import unrecorded
-from epgraph.engine.arguments import brought, floating, strength, tensor
+from epgraph.engine.arguments import finite, floating, strength, tensor
 from epgraph.engine.arguments import states as checked_states
 from epgraph.engine.estimators import ESTIMATORS, UNROLLING, WHOLE, Estimate, Problem
 from epgraph.engine.gradients import add_gradient
@@ -59,7 +59,7 @@ class _Named(nn.Module):
     def __getitem__(self, name: str) -> nn.Module:
         module = self._modules.get(name)
         if module is None:
-            raise EpgraphError(f"there is none of the name '{name}'", nearest(str(name), list(self._modules)))
+            raise EpgraphError(f"there is no '{name}' here", nearest(str(name), list(self._modules)))
         return module
 
 
@@ -267,7 +267,7 @@ class Engine(nn.Module):
 
         found = within_memory(len(x), self.device, work, probe, self._plain)
         if found.diverged:
-            self._blame(given)
+            self._check_start_values(given)
         return found
 
     @unrecorded
@@ -437,7 +437,7 @@ class Engine(nn.Module):
 
         found = within_memory(len(x), self.device, work, probe, self._plain)
         if found.diverged:
-            self._blame(given)
+            self._check_start_values(given)
         return found
 
     @contextmanager
@@ -687,10 +687,10 @@ class Engine(nn.Module):
         """Shapes of the states that move, of one example."""
         return {name: self.graph.states[name].shape for name in self.graph.free}
 
-    def _blame(self, start: States) -> None:
+    def _check_start_values(self, start: States) -> None:
         """Raise where a phase diverged because it began with what is no number."""
         for name, state in start.items():
-            brought(f"start: state '{name}'", state, self._like)
+            finite(f"start: state '{name}'", state, self._like)
 
     def check_input(self, x: Tensor) -> Tensor:
         """Return x on the engine's device and in its precision, or say what was expected."""
@@ -701,7 +701,7 @@ class Engine(nn.Module):
                 f"input '{name}' expects a batch of {shape_text(shape)}, found {tuple(x.shape)}",
                 "the first dimension is the batch, of one example or more",
             )
-        return brought(f"input '{name}'", x, self._like)
+        return finite(f"input '{name}'", x, self._like)
 
     def targets(self, y: Tensor, batch: int) -> Tensor:
         """Integer labels (batch,) as one-hot rows, or targets (batch, *output shape) as they are."""
@@ -725,7 +725,7 @@ class Engine(nn.Module):
                 f"expected {batch} {labels}targets of shape {shape}, found {tuple(y.shape)} of {dtype}",
                 "" if classes is not None else "labels need output.classes in place of output.shape",
             )
-        return brought("y", y, self._like)
+        return finite("y", y, self._like)
 
     def accumulate(self, pairs: States, x: Tensor, scale: float, wanted: Collection[str] | None = None) -> None:
         """Add the ``contrasts`` to every ``.grad``."""

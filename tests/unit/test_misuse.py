@@ -514,9 +514,9 @@ PARAMETERS: list[Row] = [
     ),
     ("in energy", lambda: changed(put(torch.rand(4, 5).double())).energy(X, STATES), no("is torch.float64")),
     ("all in double precision", lambda: changed(lambda e: e.double()).relax(X).states["y"].dtype, torch.float64),
-    ("an edge that is none", lambda: ENGINE.edges["hg"], no("there is none of the name 'hg'; did you mean 'h_g'?")),
-    ("an edge by its number", lambda: ENGINE.edges[0], no("there is none of the name '0'")),
-    ("a state that is none", lambda: ENGINE.states["z"], no("there is none of the name 'z'; known: x, h, g, y")),
+    ("an edge that is none", lambda: ENGINE.edges["hg"], no("there is no 'hg' here; did you mean 'h_g'?")),
+    ("an edge by its number", lambda: ENGINE.edges[0], no("there is no '0' here")),
+    ("a state that is none", lambda: ENGINE.states["z"], no("there is no 'z' here; known: x, h, g, y")),
     (
         "a backend that is none",
         lambda: changed(lambda e: setattr(e, "backend", "x")).relax(X),
