@@ -15,6 +15,7 @@ from types import CodeType, FunctionType, ModuleType
 
 from epgraph.activations import NAMED, Activation
 from epgraph.activations.language import FAMILIES
+from epgraph.arguments import shown, text
 from epgraph.contract import ACTIVATION, COST, HINT, KIND, hold
 from epgraph.costs import COSTS, Cost
 from epgraph.edges import KINDS, EdgeKind
@@ -71,9 +72,8 @@ def register_kind(cls: type[EdgeKind]) -> type[EdgeKind]:
     """
     given: object = cls
     if not (isinstance(given, type) and issubclass(given, EdgeKind)):
-        made = f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__}"
         hint = f"pass the class {type(given).__name__}" if isinstance(given, EdgeKind) else "derive it from ep.EdgeKind"
-        raise _refusal(made, "expected a class derived from EdgeKind", hint)
+        raise _refusal(shown(given), "expected a class derived from EdgeKind", hint)
     name = getattr(cls, "name", None)
     if not isinstance(name, str):
         hint = f'write in it: name: ClassVar[str] = "{cls.__name__.lower()}"'
@@ -252,16 +252,19 @@ def where_raised(error: BaseException, cls: type) -> Place | None:
 
 
 def _check(name: str, value: object, kind: type, what: str) -> None:
+    _check_name(name)
     if not isinstance(value, kind):
         # A class in place of an instance is the likeliest mistake.
-        made = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
-        raise _refusal(f"'{name}'", f"expected {what}, found {made}", f"pass {kind.__name__}()")
-    _check_name(name)
+        hint = f"derive its class from epgraph.{kind.__name__}"
+        if isinstance(value, type) and issubclass(value, kind):
+            hint = f"pass {value.__name__}()"
+        raise _refusal(f"'{name}'", f"expected {what}, found {shown(value)}", hint)
     if name in _BUILT_IN or _RESERVED.fullmatch(name):
         raise _refusal(f"'{name}'", "it is built in", "choose another name")
 
 
-def _check_name(name: str) -> None:
+def _check_name(name: object) -> None:
+    name = text("the name to register", name, "e.g. 'leaky'")
     if not _NAME.fullmatch(name):
         hint = "a name is a letter followed by at most 63 letters, digits or '_'"
         raise _refusal(f"'{name[:64]}'", "it is not a name", hint)

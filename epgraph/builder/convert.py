@@ -9,6 +9,7 @@ from typing import Any
 
 import networkx as nx
 
+from epgraph.arguments import instance, refused, several, shown, text
 from epgraph.builder.network import End, Network, as_written
 from epgraph.edges import KINDS, EdgeKind
 from epgraph.errors import Diagnostic, EpgraphError, nearest
@@ -29,7 +30,7 @@ def from_networkx(
     *,
     input: Hashable = None,
     output: Hashable = None,
-    shape: Collection[int] | None = None,
+    shape: Sequence[int] | None = None,
     classes: int | None = None,
     state: Mapping[str, Any] | None = None,
     edge: EdgeKind | Mapping[str, Any] | None = None,
@@ -69,14 +70,15 @@ def from_networkx(
         Where it is no graph, a node is missing, or what it says is no network; the message names the state or edge.
     """
     if not isinstance(graph, nx.Graph):
-        raise EpgraphError(
-            f"expected a networkx graph, found {type(graph).__name__}", "e.g. networkx.path_graph(5)", "wrong-type"
-        )
+        raise refused(f"expected a networkx graph, found {shown(graph)}", "e.g. networkx.path_graph(5)")
+    state = {} if state is None else instance("state", state, Mapping, "e.g. {'channels': 16}")
+    if edge is not None and not isinstance(edge, EdgeKind | Mapping):
+        raise refused(f"edge expects an edge kind or its settings, found {shown(edge)}", "e.g. epgraph.Dense()")
     source = _node(graph, "input", input)
     sink = _node(graph, "output", output)
     if source == sink:
         raise EpgraphError(f"input and output are one node, {source!r}", "choose two", "duplicate-name")
-    ignored = {str(key) for key in ignore}
+    ignored = {str(key) for key in several("ignore", ignore)}
     names = _legal_names(graph, {source: "x", sink: "y"})
     nodes = {
         node: {str(k): v for k, v in data.items() if str(k) not in (*ignored, "name")}
@@ -87,11 +89,12 @@ def from_networkx(
     problems += _loops(names, edges, edge)
     raise_for(problems)
     attributes = dict(graph.graph)
-    title = name or attributes.pop("name", None) or "network"
+    title = attributes.pop("name", None) or "network" if name is None else text("name", name)
     # Whatever else a graph carries, as read from a file of some format, is not the language's.
     known = set(known_keys(())) - {"epgraph", "name", "input", "output", "states", "edges"}
     sections = {key: value for key, value in attributes.items() if key in known} | sections
-    given: object = list(shape) if isinstance(shape, Collection) else shape
+    # A set has no order, and text is no list of sizes; ``Network`` says what a shape is.
+    given: object = list(shape) if isinstance(shape, Sequence) and not isinstance(shape, str | bytes) else shape
     clamped = ({} if shape is None else {"shape": given}) | nodes[source]
     nudged = ({} if classes is None or "shape" in nodes[sink] else {"classes": classes}) | nodes[sink]
     net = Network(
@@ -103,7 +106,7 @@ def from_networkx(
     ends: dict[Hashable, End] = {source: net.input, sink: net.output}
     for node, settings in nodes.items():
         if node not in ends:
-            ends[node] = net.state(names[node], **_with_defaults(settings, state or {}))
+            ends[node] = net.state(names[node], **_with_defaults(settings, state))
     defaults = _edge_defaults(edge)
     kinds = {key: value for key, value in defaults.items() if key in KINDS} or {"dense": {}}
     rest = {key: value for key, value in defaults.items() if key not in KINDS}
@@ -124,7 +127,7 @@ def to_networkx(architecture: Architecture) -> nx.MultiDiGraph[str]:
     Nodes and edges (keyed by name) carry what their states and edges say, the graph carries name, sections, and which
     nodes are ``input`` and ``output``. A kind that acts on one state is a loop at it.
     """
-    data = architecture.to_dict()
+    data = instance("to_networkx", architecture, Architecture, "load it with ep.load, or build() it").to_dict()
     ends = {key: getattr(architecture, key).name for key in ("input", "output")}
     graph: nx.MultiDiGraph[str] = nx.MultiDiGraph()
     graph.graph.update({k: v for k, v in data.items() if k not in ("epgraph", "states", "edges")} | ends)

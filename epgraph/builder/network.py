@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from epgraph.arguments import instance, shown, unboxed
 from epgraph.edges import KINDS, EdgeKind
 from epgraph.errors import Diagnostic, EpgraphError, Location, nearest
 from epgraph.graph import check
@@ -73,14 +74,17 @@ class Network:
         bias: object = None,
         **sections: Any,
     ) -> None:
+        for key, adds in (("states", "state(…)"), ("edges", "edge(…), conv(…), …")):
+            if key in sections:
+                raise EpgraphError(f"{key} are no section of a Network", f"add them one by one: {adds}", "unknown-key")
         defaults = {"activation": activation, "gain": gain, "bias": bias}
         given = {
             "epgraph": LANGUAGE,
             "name": name,
             "input": input if isinstance(input, Mapping) else {"shape": input},
-            "output": {} if output is None else output,
+            "output": {} if output is None else instance("output", output, Mapping, "e.g. {'classes': 10}"),
             "defaults": {
-                **sections.pop("defaults", {}),
+                **instance("defaults", sections.pop("defaults", {}), Mapping, "e.g. {'gain': 0.6}"),
                 **{key: value for key, value in defaults.items() if value is not None},
             },
             **sections,
@@ -213,6 +217,10 @@ class Network:
     def _name(self, end: object) -> str:
         if isinstance(end, str):
             return end
+        if isinstance(end, type) and issubclass(end, EdgeKind):
+            raise EpgraphError(
+                f"a kind of edges is an instance, found {shown(end)}", f"write {end.__name__}(…)", "wrong-type"
+            )
         if not isinstance(end, StateReference):
             raise EpgraphError(
                 f"an end of an edge is a state or its name, found {describe(end)}",
@@ -243,6 +251,8 @@ def as_written(kind: object, settings: Mapping[str, Any], label: str) -> dict[st
         return {**plain(kind), **written}
     if not isinstance(kind, str) or kind not in KINDS:
         hint = nearest(str(kind), list(KINDS))
+        if isinstance(kind, type) and issubclass(kind, EdgeKind):
+            hint = f"write {kind.__name__}(…)"
         at = ("edges", label, "kind")
         raise EpgraphError(Diagnostic(f"unknown kind of edge, {describe(kind)}", hint, at, rule="edge-kind"))
     keys = set(known_keys(("edges", 0))) - set(KINDS)
@@ -251,22 +261,23 @@ def as_written(kind: object, settings: Mapping[str, Any], label: str) -> dict[st
 
 
 def plain(value: Any) -> Any:
-    """Return a value as YAML would give it: models as mappings, tuples as lists, NumPy's numbers as Python's."""
+    """Return a value as YAML would give it: models as mappings, tuples and arrays as lists, numbers as Python's."""
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     if isinstance(value, Mapping):
         return {key: plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | range):
         return [plain(entry) for entry in value]
-    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-        return value.item()
-    return value
+    # An array, as NumPy's own functions return shapes.
+    return value.tolist() if getattr(value, "ndim", 0) and hasattr(value, "tolist") else unboxed(value)
 
 
 @lru_cache(maxsize=64)
 def _reader(section: str) -> TypeAdapter[Any]:
-    annotation: Any = Architecture.model_fields[section].annotation
-    return TypeAdapter(annotation)
+    field = Architecture.model_fields[section]
+    # With what the field says beside its type: that a rule of ``init`` may be given by name, say.
+    annotated: Any = Annotated[field.annotation, field, *field.metadata]
+    return TypeAdapter(annotated)
 
 
 def _mistakes(section: str, value: object, labels: Sequence[str] = ()) -> list[Diagnostic]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from epgraph.arguments import flag, path, several, text, whole_number
 from epgraph.augmentation import NO_AUGMENTATION, Augmentation
 from epgraph.data.folder import FileImages, open_folder
 from epgraph.data.published import Pictures, read_published
@@ -126,7 +127,7 @@ def load_data(
     *,
     shape: Shape,
     classes: int,
-    root: Path = Path("data"),
+    root: str | os.PathLike[str] = "data",
     download: bool = False,
     augment: Augmentation | bool = True,
     limit: int | None = None,
@@ -162,9 +163,11 @@ def load_data(
         When the name is unknown, the data set does not fit the network or the augmentation, or its files are missing
         or damaged. A training image of a folder is decoded, and so found to be damaged, when it is first used.
     """
-    shape, root = tuple(shape), Path(root).expanduser()
-    if limit is not None and limit < 1:
-        raise EpgraphError(f"the limit on examples is {limit}", "give 1 or more, or none for all examples")
+    name = text("name", name, f"one of: {', '.join(DATA_SETS)}")
+    shape = tuple(whole_number("a size of the shape", size, 1) for size in several("shape", shape))
+    classes = whole_number("classes", classes, 1)
+    root, download = path("root", root).expanduser(), flag("download", download)
+    limit = None if limit is None else whole_number("limit", limit, 1)
     if name.startswith(FOLDER):
         recipe, pictures = _folder(name, shape, classes)
     elif name in RECIPES:
@@ -191,10 +194,10 @@ def load_data(
 
 
 def _folder(name: str, shape: Shape, classes: int) -> tuple[Recipe, Pictures]:
-    path = name.removeprefix(FOLDER)
-    if not path:
+    where = name.removeprefix(FOLDER)
+    if not where:
         raise EpgraphError(f"'{FOLDER}' lacks a path", f"write {FOLDER}PATH, a directory or a .zip")
-    folder = open_folder(Path(path).expanduser())
+    folder = open_folder(Path(where).expanduser())
     if len(shape) == 1:
         image = folder.first_shape()
     elif len(shape) == 3 and shape[0] in (1, 3):

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import networkx as nx
 
+from epgraph.arguments import choice
+from epgraph.arguments import path as file_path
 from epgraph.draw.fonts import bundled_fonts
 from epgraph.draw.formats import suffix
 from epgraph.edges import shape_text
-from epgraph.errors import EpgraphError, nearest, visible
+from epgraph.errors import EpgraphError, visible
 from epgraph.files import write_bytes
-from epgraph.graph import SCHEDULES, Edge, NetworkGraph, Schedule, State, checked
+from epgraph.graph import SCHEDULES, Edge, NetworkGraph, Schedule, State, checked, declared
 from epgraph.passes import Plan, lower
 from epgraph.spec import Architecture
 
@@ -75,11 +77,13 @@ OTHER = Stroke("bold", "#7a3b8f", 2.4)
 _UNITS = ("", "k", "M", "G", "T", "P", "E")
 
 
-def dot(architecture: Architecture, schedule: str | None = None) -> str:
+def dot(architecture: Architecture | str | os.PathLike[str], schedule: str | None = None) -> str:
     """Return the diagram as DOT source; the same architecture gives the same text, byte for byte.
 
     Parameters
     ----------
+    architecture
+        What ``load`` returns, or a path or YAML text to load.
     schedule
         Update schedule to show (a key of ``SCHEDULES``); left out, the architecture's own.
 
@@ -90,9 +94,8 @@ def dot(architecture: Architecture, schedule: str | None = None) -> str:
     """
     import graphviz
 
-    name = architecture.dynamics.schedule if schedule is None else schedule
-    if name not in SCHEDULES:
-        raise EpgraphError(f"unknown schedule '{name}'", nearest(name, list(SCHEDULES)))
+    architecture = declared(architecture)
+    name = architecture.dynamics.schedule if schedule is None else choice("schedule", schedule, SCHEDULES)
     graph = checked(architecture, name)
     plan = lower(graph, name)
     moves = _moves(plan.schedule)
@@ -128,14 +131,16 @@ def dot(architecture: Architecture, schedule: str | None = None) -> str:
     return str(picture.source)
 
 
-def render(architecture: Architecture, path: str | os.PathLike[str], schedule: str | None = None) -> Path:
+def render(
+    architecture: Architecture | str | os.PathLike[str], path: str | os.PathLike[str], schedule: str | None = None
+) -> Path:
     """Draw the network to a file; the suffix says how: ``.svg``, ``.png``, ``.pdf``, ``.dot`` or ``.gv``.
 
     Parameters
     ----------
     path
         File to write; directories on the way are made.
-    schedule
+    architecture, schedule
         As for ``dot``.
 
     Returns
@@ -148,7 +153,7 @@ def render(architecture: Architecture, path: str | os.PathLike[str], schedule: s
     EpgraphError
         As for ``dot``; where the suffix is unknown or the file cannot be written.
     """
-    path = Path(path)
+    path = file_path("path", path)
     format = suffix(path, FORMATS)
     source = dot(architecture, schedule)
     return write_bytes(path, source.encode() if format in ("dot", "gv") else _layout(source, format))

@@ -12,12 +12,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from epgraph.arguments import shown, unboxed
+from epgraph.errors import Diagnostic, EpgraphError, nearest
 
 if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
     from torch import Tensor
+else:
+    ModelMetaclass = type(BaseModel)
 
 Shape = tuple[int, ...]
 """Shape of one example, without the batch: ``(channels, height, width)`` or ``(units,)``."""
@@ -44,8 +51,44 @@ def shape_text(shape: Shape) -> str:
     return "×".join(str(n) for n in shape)
 
 
-class EdgeKind(BaseModel, ABC):
+class _Made(ModelMetaclass):
+    """Makes kinds: what pydantic refuses of their options is said as an ``EpgraphError``.
+
+    A kind in a file does not come this way: pydantic makes it, and says where in the file a mistake stands.
+    """
+
+    def __call__(self, /, *arguments: object, **options: object) -> Any:
+        name, known = self.__name__, list(getattr(self, "model_fields", {}))
+        if arguments:
+            raise EpgraphError(f"{name} takes its options by name, found {shown(arguments[0])}", rule="wrong-type")
+        try:
+            return super().__call__(**{key: _plain(value) for key, value in options.items()})
+        except ValidationError as error:
+            raise EpgraphError(_mistake(name, known, detail) for detail in error.errors(include_url=False)) from None
+
+
+def _plain(value: object) -> object:
+    """An option with Python's numbers in the place of NumPy's."""
+    return tuple(map(unboxed, value)) if isinstance(value, tuple) else unboxed(value)
+
+
+def _mistake(name: str, known: list[str], error: ErrorDetails) -> Diagnostic:
+    option = str(error["loc"][0]) if error["loc"] else ""
+    if error["type"] == "missing":
+        return Diagnostic(f"{name} needs the option '{option}'", f"e.g. {name}({option}=…)", rule="missing-key")
+    if error["type"] == "extra_forbidden":
+        return Diagnostic(f"{name} has no option '{option}'", nearest(option, known), rule="unknown-key")
+    message, hint = error["msg"][:1].lower() + error["msg"][1:], str(error.get("ctx", {}).get("hint", ""))
+    if not option:
+        return Diagnostic(f"{name}: {message}", hint, rule="conflicting-keys")
+    return Diagnostic(f"{name}, option '{option}': {message}, found {shown(error['input'])}", hint, rule="wrong-type")
+
+
+class EdgeKind(BaseModel, ABC, metaclass=_Made):
     """Base of all edge kinds; see the module's docstring for how to add one.
+
+    A class is called with its options by name, ``Conv(kernel=3)``; one that it has not, or cannot use, is an
+    ``EpgraphError``.
 
     Shapes in the methods below: the source state s is ``(batch, *source)``, the target state t is
     ``(batch, *target)``. A *pair* is the common part (s⁺+s⁻)/2 stacked on the odd part (s⁺−s⁻)/2 of

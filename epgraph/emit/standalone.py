@@ -97,6 +97,8 @@ class Engine:
         ``target`` is labels (batch,) or targets (batch, *output shape). The phases nudged by +β and −β run as one batch
         of 2·batch rows: their common part (s⁺+s⁻)/2 stacked on their odd part (s⁺−s⁻)/2.
         """
+        if nudged_steps < 1:
+            raise ValueError("without a nudged sweep every gradient would be zero")
         clamped = self._clamp(x)
         states = self._run("free", clamped, self._start(x, start or {}), free_steps, tolerance)
         nudge = {"y": self._targets(target, len(x)), "beta": beta}
@@ -159,11 +161,15 @@ class Engine:
         argument, shape = STATES[INPUT]
         if tuple(x.shape[1:]) != shape or len(x) == 0:
             raise ValueError(f"input '{INPUT}' expects shape (batch, *{shape}), found {tuple(x.shape)}")
+        if not x.is_floating_point():
+            raise ValueError(f"input '{INPUT}' expects floating-point numbers, found {x.dtype}")
         values = {**self.weights, argument: x.to(self.device, DTYPE)}
         run(FUNCTIONS["constants"], values)
         return values
 
     def _start(self, x: Tensor, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if wrong := sorted(given.keys() - (STATES.keys() - {INPUT})):
+            raise ValueError(f"start: no state that moves: {', '.join(wrong)}")
         states = {}
         for name, (_, shape) in STATES.items():
             if name == INPUT:
@@ -177,6 +183,8 @@ class Engine:
 
     def _targets(self, target: Tensor, batch: int) -> Tensor:
         shape = (batch, *STATES[OUTPUT][1])
+        if target.dtype == torch.bool or target.is_complex():
+            raise ValueError(f"expected labels or targets, found {target.dtype}")
         if CLASSES is not None and target.ndim == 1 and not target.is_floating_point():
             target = torch.nn.functional.one_hot(target.to(torch.int64), CLASSES)
         if tuple(target.shape) != shape:

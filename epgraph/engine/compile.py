@@ -8,12 +8,16 @@ from collections.abc import Iterable
 import torch
 
 from epgraph.activations import NAMED
+from epgraph.arguments import choice, flag, several, whole_number
 from epgraph.contract import HINT, is_own
 from epgraph.costs import COSTS
+from epgraph.emit import BACKENDS
 from epgraph.emit.rewrite import REWRITES
+from epgraph.engine.apart import apart
+from epgraph.engine.arguments import place, precision
 from epgraph.engine.engine import Engine
-from epgraph.errors import Diagnostic, EpgraphError, Location, nearest
-from epgraph.graph import SCHEDULES, NetworkGraph, checked
+from epgraph.errors import Diagnostic, EpgraphError, Location
+from epgraph.graph import SCHEDULES, NetworkGraph, checked, declared
 from epgraph.passes import lower
 from epgraph.spec import Architecture
 from epgraph.verify import activation_shapes, cost_shapes, shape_problems
@@ -23,7 +27,7 @@ def compile(
     architecture: Architecture | str | os.PathLike[str],
     *,
     device: torch.device | str | None = None,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | str | None = None,
     schedule: str | None = None,
     seed: int | None = None,
     backend: str = "auto",
@@ -40,14 +44,16 @@ def compile(
     architecture
         What ``load`` returns, or a path or YAML text to load.
     device, dtype
-        Where and in what floating-point precision to run; torch's defaults where left out.
+        Where and in what floating-point precision to run, as torch's or by name (``"cuda:0"``, ``"float32"``); torch's
+        defaults where left out.
     schedule
         Overrides ``dynamics.schedule``.
     seed
-        Seed of the initial parameters; left out, ``training.seed``.
+        Seed of the initial parameters, from 0 to 2³² − 1; left out, ``training.seed``.
     backend
         How sweeps run: ``auto``, ``eager``, ``channels_last``, ``triton``, ``onednn`` or ``inductor``
-        (``epgraph.emit.BACKENDS``).
+        (``epgraph.emit.BACKENDS``). Whether it can be used is found out by the first sweep, on the device and in the
+        precision that the engine has then.
     without, also
         Rewrites to leave out of the backend's or to add to them (``epgraph.emit.rewrite.REWRITES``), to measure what
         each is worth.
@@ -65,16 +71,17 @@ def compile(
     EpgraphError
         With every mistake of the architecture, or naming the option that cannot be used.
     """
-    without, also = frozenset(without), frozenset(also)
-    if schedule is not None and schedule not in SCHEDULES:
-        raise EpgraphError(f"unknown schedule '{schedule}'", nearest(schedule, list(SCHEDULES)))
-    if dtype is not None and not dtype.is_floating_point:
-        raise EpgraphError(f"states need a floating-point dtype, found {dtype}", "e.g. torch.float32")
-    for name in without | also:
-        if name not in REWRITES:
-            raise EpgraphError(f"unknown rewrite '{name}'", nearest(name, list(REWRITES)))
-    graph = checked(architecture, schedule)
+    schedule = None if schedule is None else choice("schedule", schedule, SCHEDULES)
+    graph = checked(declared(architecture), schedule)
     architecture = graph.architecture
+    seed = architecture.training.seed if seed is None else whole_number("seed", seed, 0, 2**32 - 1)
+    backend = choice("backend", backend, ["auto", *BACKENDS])
+    left_out = frozenset(choice("rewrite", name, REWRITES) for name in several("without", without))
+    added = frozenset(choice("rewrite", name, REWRITES) for name in several("also", also))
+    doubled, cuda_graphs = flag("doubled", doubled), flag("cuda_graphs", cuda_graphs)
+    initialised = flag("initialised", initialised)
+    dtype = None if dtype is None else precision(dtype)
+    device = None if device is None else place(device)
     if architecture.dynamics.noise and not doubled:
         raise EpgraphError(
             "dynamics.noise needs the two nudged phases as one doubled batch: one by one they would not share it",
@@ -83,21 +90,22 @@ def compile(
     plan = lower(graph, schedule or architecture.dynamics.schedule)
     _check_shapes(plan.graph)
     try:
-        return Engine(
-            plan,
-            seed=architecture.training.seed if seed is None else seed,
-            device=device,
-            dtype=dtype,
-            backend=backend,
-            without=without,
-            also=also,
-            doubled=doubled,
-            cuda_graphs=cuda_graphs,
-            initialised=initialised,
-        )
+        with apart("cpu"):
+            return Engine(
+                plan,
+                seed=seed,
+                device=device,
+                dtype=dtype,
+                backend=backend,
+                without=left_out,
+                also=added,
+                doubled=doubled,
+                cuda_graphs=cuda_graphs,
+                initialised=initialised,
+            )
     except (RuntimeError, AssertionError) as error:
         # torch raises either for a device that is not there, depending on how it was built.
-        if device is None or torch.device(device).type == "cpu":
+        if device is None or device.type == "cpu":
             raise
         raise EpgraphError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}", "use 'cpu'") from None
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from epgraph.activations import Identity, ReLU
+from epgraph.arguments import choice, flag, instance, number, whole_number
 from epgraph.costs import COSTS
 from epgraph.edges import shape_text
 from epgraph.emit import BACKENDS, Loaded, Machine, choose, refuse
@@ -24,6 +25,9 @@ from epgraph.emit.record import recorded
 from epgraph.emit.replay import Memory, capture_for
 from epgraph.emit.runtime import Step, rounded, run, watched
 from epgraph.emit.trace import PhaseName
+from epgraph.engine.apart import unrecorded
+from epgraph.engine.arguments import finite, floating, strength, tensor
+from epgraph.engine.arguments import states as checked_states
 from epgraph.engine.estimators import ESTIMATORS, UNROLLING, WHOLE, Estimate, Problem
 from epgraph.engine.gradients import Gradients
 from epgraph.engine.initial import INITIAL
@@ -55,7 +59,9 @@ class _Named(nn.Module):
         object.__setattr__(self, name, value)
 
     def __getitem__(self, name: str) -> Holder:
-        module = self._modules[name]
+        module = self._modules.get(name)
+        if module is None:
+            raise EpgraphError(f"there is no '{name}' here", nearest(str(name), list(self._modules)))
         assert isinstance(module, Holder)
         return module
 
@@ -103,6 +109,7 @@ class Engine(nn.Module):
         initialised: bool = True,
     ) -> None:
         super().__init__()
+        instance("Engine", plan, Plan, "epgraph.compile makes engines of architectures and files")
         self.plan = plan
         self.seed = seed
         self.backend = backend
@@ -205,10 +212,10 @@ class Engine(nn.Module):
         """Return the values of all parameters at this moment."""
         return Parameters.of(self.origins())
 
-    @torch.no_grad()
+    @unrecorded
     def initialise(self, x: Tensor, *, seed: int | None = None) -> None:
         """Draw all parameters anew by the rule of ``init``, with signals measured on inputs x in place of noise."""
-        seed = self.seed if seed is None else seed
+        seed = self.seed if seed is None else whole_number("seed", seed, 0, 2**32 - 1)
         drawn = INITIAL[self.architecture.init.rule](self.graph, seed, self.check_input(x))
         for name, value in self.state_dict().items():
             if name not in drawn:
@@ -231,12 +238,14 @@ class Engine(nn.Module):
         """Leave out what was emitted: functions made from text cannot be copied, and are made again when needed."""
         return {**self.__dict__, "_machines": {}, "_plain_machines": {}}
 
-    @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """Return the output state at the free equilibrium, (batch, *output shape), starting from zeros."""
+        """Return the output state at the free equilibrium, (batch, *output shape), starting from zeros.
+
+        It has no graph for autograd, which ``epgraph.Equilibrium`` is for.
+        """
         return self.relax(x).states[self.graph.output.name]
 
-    @torch.no_grad()
+    @unrecorded
     def relax(
         self,
         x: Tensor,
@@ -245,7 +254,7 @@ class Engine(nn.Module):
         steps: int | None = None,
         tolerance: float | None = None,
         target: Tensor | None = None,
-        beta: float = 0.0,
+        beta: float | None = None,
         record: bool = False,
     ) -> Relaxation:
         """Let the network settle with its input clamped to ``x``.
@@ -253,31 +262,45 @@ class Engine(nn.Module):
         Parameters
         ----------
         x
-            Input, (batch, *input shape).
+            Input, (batch, *input shape): a dense tensor of finite floating-point numbers, of any precision and on any
+            device.
         start
-            States to start from; zeros where left out.
+            States to start from, by name, as ``x``; zeros where left out.
         steps
-            Most sweeps; left out, ``dynamics.free_steps``.
+            Most sweeps, 0 or more; left out, ``dynamics.free_steps``. Without a sweep there are no residuals: NaN.
         tolerance
             Stop once the relative residual of every example is at most this; 0 takes all steps. Left out,
             ``dynamics.tolerance``.
         target, beta
-            Labels (batch,) or targets (batch, *output shape) and the strength of the nudge towards them (negative:
-            away from them); without a target the phase is free.
+            Labels (batch,), which are integers, or targets (batch, *output shape), and the strength of the nudge
+            towards them (negative: away from them); without both the phase is free.
         record
             Keep states, energy F and residual after every sweep (memory then grows with the sweeps).
 
         Returns
         -------
         Relaxation
-            Running out of steps is a status of it, not an exception.
+            Running out of steps is a status of it, not an exception. Its states have no graph for autograd.
+
+        Raises
+        ------
+        EpgraphError
+            Where an argument is not as described; the message names it.
         """
         x = self.check_input(x)
-        nudge = None if target is None else Nudge(self.cost, self.targets(target, len(x)), beta)
+        given = self.check_start(start, len(x))
+        strong = None if beta is None else strength("beta", beta, self.dtype, positive=False)
+        if (strong is None and target is not None) or (strong and target is None):
+            missing = "beta" if target is not None else "target"
+            raise EpgraphError(f"a nudged phase needs a target and its strength beta, and there is no {missing}")
+        nudge = None
+        if target is not None and strong is not None:
+            nudge = Nudge(self.cost, self.targets(target, len(x)), strong)
         parameters = self.snapshot()
         dynamics = self.architecture.dynamics
-        steps = dynamics.free_steps if steps is None else steps
-        tolerance = dynamics.tolerance if tolerance is None else tolerance
+        steps = dynamics.free_steps if steps is None else whole_number("steps", steps, 0)
+        tolerance = dynamics.tolerance if tolerance is None else number("tolerance", tolerance, least=0)
+        record = flag("record", record)
 
         def probe(rows: int) -> None:
             few = None if nudge is None else replace(nudge, target=nudge.target[:rows])
@@ -285,19 +308,28 @@ class Engine(nn.Module):
 
         def work() -> Relaxation:
             clamped = self.clamp(x, parameters)
-            return self.run(clamped, self.start(x, start), steps, tolerance, nudge, record=record, own=True)
+            return self.run(clamped, self.start(x, given), steps, tolerance, nudge, record=record, own=True)
 
-        return within_memory(len(x), self.device, work, probe, self._plain)
+        found = within_memory(len(x), self.device, work, probe, self._plain)
+        if found.diverged:
+            self._check_start_values(given)
+        return found
 
-    @torch.no_grad()
+    @unrecorded
     def phi(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
-        """Φ(x, s, θ) per example, (batch,). Raises EpgraphError where feedback is untied, as does ``energy``."""
-        return self._energies(x, states)["phi"]
+        """Φ(x, s, θ) per example, (batch,), of all states that move. Raises EpgraphError as ``energy``."""
+        return self._energies(*self._checked(x, states))["phi"]
 
-    @torch.no_grad()
+    @unrecorded
     def energy(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
-        """F(s) = Σ Gₙ(sⁿ) − Φ per example, (batch,), with Gₙ′ = σ⁻¹: never rises under a proper colouring."""
-        return self._energies(x, states)["energy"]
+        """F(s) = Σ Gₙ(sⁿ) − Φ per example, (batch,), with Gₙ′ = σ⁻¹: never rises under a proper colouring.
+
+        Raises
+        ------
+        EpgraphError
+            Where a state that moves is missing or has another shape, or where feedback is untied: there is no F.
+        """
+        return self._energies(*self._checked(x, states))["energy"]
 
     @property
     def untied(self) -> Edge | None:
@@ -309,6 +341,7 @@ class Engine(nn.Module):
         return self._energies(clamped.x, states, clamped)["energy"]
 
     def _energies(self, x: Tensor, states: Mapping[str, Tensor], clamped: Clamped | None = None) -> dict[str, Tensor]:
+        """``phi`` and ``energy`` per example, of an input and of all states as they run."""
         if self.untied is not None:
             raise EpgraphError(
                 f"there is no energy: edge '{self.untied.name}' has a feedback weight of its own",
@@ -316,18 +349,31 @@ class Engine(nn.Module):
             )
         machine = self.machine if clamped is None else clamped.machine
         weights = self.emitted(self.snapshot().values, machine) if clamped is None else clamped.values
-        values = weights | _named(machine, {**states, self.graph.input.name: self.check_input(x)})
+        values = weights | _named(machine, {**states, self.graph.input.name: x})
         run(machine.functions("energy"), values)
         return values
 
-    @torch.no_grad()
-    def loss(self, states: Mapping[str, Tensor], y: Tensor) -> Tensor:
-        """Cost C of the output state per example, (batch,)."""
-        output = states[self.graph.output.name]
-        return self.cost.value(output, self.targets(y, len(output)))
+    def _checked(self, x: Tensor, states: Mapping[str, Tensor]) -> tuple[Tensor, States]:
+        """Return an input and all states that move, as they run."""
+        x = self.check_input(x)
+        found = self._states("states", states, len(x))
+        missing = [name for name in self.graph.free if name not in found]
+        if missing:
+            raise EpgraphError(f"states: '{missing[0]}' is missing", f"it takes all of: {', '.join(self.graph.free)}")
+        return x, {name: s.to(x) for name, s in found.items()}
 
-    @torch.inference_mode(False)
-    @torch.no_grad()
+    @unrecorded
+    def loss(self, states: Mapping[str, Tensor], y: Tensor) -> Tensor:
+        """Cost C of the output state, which is one of ``states``, per example, (batch,)."""
+        name = self.graph.output.name
+        output = states.get(name) if isinstance(states, Mapping) else None
+        if output is None:
+            raise EpgraphError(f"states: the output '{name}' is missing", "pass what relax returns: relaxation.states")
+        batch = len(output) if isinstance(output, Tensor) and output.ndim else 1
+        output = self._states("states", {name: output}, batch)[name].to(self.device, self.dtype)
+        return self.cost.value(output, self.targets(y, batch))
+
+    @unrecorded
     def backward(
         self,
         x: Tensor,
@@ -348,12 +394,14 @@ class Engine(nn.Module):
 
         Where a weight is computed from other parameters (parametrizations, pruning), they get it by the chain rule.
         What is left out comes from the architecture (``learning``, ``dynamics``). On a CPU a large batch is taken in
-        pieces (``pieces.cut``), each of which stops at the tolerance by itself.
+        pieces (``pieces.cut``), each of which stops at the tolerance by itself. Inside of ``torch.inference_mode`` and
+        of autocast it computes what it does outside.
 
         Parameters
         ----------
         x, y
-            Input (batch, *input shape) and labels (batch,), or targets (batch, *output shape).
+            Input (batch, *input shape) and integer labels (batch,), or targets (batch, *output shape), as for
+            ``relax``. Neither may require a gradient: it would get none.
         estimator
             Name of a rule (``epgraph.engine.estimators``): ``centered`` contrasts +β and −β (Eq. 5), ``positive`` +β
             and free, ``negative`` free and −β (Eq. 4), … Contrastive and coupled learning give the gradient of their
@@ -361,8 +409,10 @@ class Engine(nn.Module):
             ``implicit`` differentiates its equilibrium.
         beta, points, continual_rate
             As in ``learning``.
-        start
-            States that the free phase starts from; zeros where left out.
+        start, tolerance
+            As for ``relax``; the free phase starts there.
+        free_steps, nudged_steps
+            Most sweeps of a phase: 0 or more of the free one, 1 or more of a nudged one.
         keep
             Keep all states in the result. Without it the centred estimator drops what it needs no longer: of the free
             states the output is left, of the nudged ones those of +β.
@@ -377,35 +427,32 @@ class Engine(nn.Module):
         Raises
         ------
         EpgraphError
-            Among others where the network cannot use the estimator: the state or edge in the way is named.
+            Where an argument is not as described, a parameter is not what it was, or the network cannot use the
+            estimator: the argument, the parameter, or the state or edge in the way is named.
         """
         architecture = self.architecture
-        name = estimator or architecture.learning.estimator
-        if name not in ESTIMATORS:
-            raise EpgraphError(f"unknown estimator '{name}'", nearest(name, list(ESTIMATORS)))
-        if name != architecture.learning.estimator:
+        learning, dynamics = architecture.learning, architecture.dynamics
+        name = learning.estimator if estimator is None else choice("estimator", estimator, ESTIMATORS)
+        if name != learning.estimator:
             check_rule(self.graph, name)
-        learning = architecture.learning
-        beta = learning.beta if beta is None else beta
-        if not 0 < beta < float("inf"):
-            raise EpgraphError(f"beta must be a positive number, found {beta}", "e.g. beta=0.1")
-        points = learning.points if points is None else points
-        if points < 2:
-            raise EpgraphError(f"points must be at least 2, found {points}", "e.g. points=4")
-        rate = learning.continual_rate if continual_rate is None else continual_rate
-        if not 0 <= rate < float("inf"):
-            raise EpgraphError(f"continual_rate must not be negative, found {rate}", "e.g. continual_rate=1e-3")
-        energy = energy and self.untied is None
+        beta = strength("beta", learning.beta if beta is None else beta, self.dtype)
+        points = learning.points if points is None else whole_number("points", points, 2, 1024)
+        rate = continual_rate
+        rate = learning.continual_rate if rate is None else number("continual_rate", rate, least=0)
+        tolerance = dynamics.tolerance if tolerance is None else number("tolerance", tolerance, least=0)
+        free_steps = dynamics.free_steps if free_steps is None else whole_number("free_steps", free_steps, 0)
+        # A phase of no sweep would contrast equal states, and call the gradient zero.
+        nudged_steps = dynamics.nudged_steps if nudged_steps is None else whole_number("nudged_steps", nudged_steps, 1)
+        keep, energy = flag("keep", keep), flag("energy", energy) and self.untied is None
+        for label, value in (("x", x), ("y", y)):
+            if isinstance(value, Tensor) and value.requires_grad:
+                raise EpgraphError(
+                    f"{label} requires a gradient, and backward gives one to parameters alone",
+                    f"put the engine in an epgraph.Equilibrium, which gives one to its input, or pass {label}.detach()",
+                )
         x = self.check_input(x)
         target = self.targets(y, len(x))
-        dynamics = architecture.dynamics
-        tolerance = dynamics.tolerance if tolerance is None else tolerance
-        free_steps = dynamics.free_steps if free_steps is None else free_steps
-        nudged_steps = dynamics.nudged_steps if nudged_steps is None else nudged_steps
-        given = {} if start is None else start
-        self.check_start(given, len(x))
-        # What was made within inference mode, autograd cannot save.
-        x, target = (t.clone() if t.is_inference() else t for t in (x, target))
+        given = self.check_start(start, len(x))
         with torch.enable_grad():
             origins = self.origins()
         parameters = Parameters.of(origins)
@@ -452,9 +499,11 @@ class Engine(nn.Module):
                 [piece(rows, prepared, free_steps, nudged_steps, gradients, last=rows is pieces[-1]) for rows in pieces]
             )
 
-        estimate = within_memory(len(x), self.device, work, probe, self._plain)
+        found = within_memory(len(x), self.device, work, probe, self._plain)
+        if found.diverged:
+            self._check_start_values(given)
         hand_out(gradients, origins)
-        return estimate
+        return found
 
     @contextmanager
     def aside(self) -> Iterator[dict[str, Tensor]]:
@@ -498,8 +547,6 @@ class Engine(nn.Module):
         common part, and the odd part starts from zero. With ``hold`` the output stays as it is given, and the others
         move. With ``lent`` the states returned may be memory that the next run overwrites.
         """
-        if not tolerance >= 0 or steps < 0:
-            raise EpgraphError(f"steps and tolerance must not be negative, found {steps} and {tolerance}")
         machine = clamped.machine
         dynamics = self.architecture.dynamics
         phase: PhaseName = "clamped" if hold else "pair" if pair else "free" if nudge is None else "nudged"
@@ -681,8 +728,7 @@ class Engine(nn.Module):
 
     def start(self, x: Tensor, given: Mapping[str, Tensor] | None) -> States:
         """Initial states, checked: copies of those given, zeros where left out."""
-        given = {} if given is None else given
-        self.check_start(given, len(x))
+        given = self.check_start(given, len(x))
         return {
             name: given[name].to(x, copy=True)
             if name in given
@@ -690,29 +736,42 @@ class Engine(nn.Module):
             for name in self.graph.free
         }
 
-    def check_start(self, given: Mapping[str, Tensor], batch: int) -> None:
-        """Say which of the states to start from has another shape than the network's."""
-        for name in self.graph.free:
-            shape = (batch, *self.graph.states[name].shape)
-            if name in given and tuple(given[name].shape) != shape:
-                raise EpgraphError(
-                    f"start: state '{name}' has shape {tuple(given[name].shape)}, expected {shape}",
-                    "start from zeros where the batch size changes",
-                )
+    def check_start(self, given: Mapping[str, Tensor] | None, batch: int) -> States:
+        """Return the states to start from, or say which of them is none, or has another shape than the network's."""
+        return {} if given is None else self._states("start", given, batch)
+
+    def _states(self, what: str, given: Mapping[str, Tensor], batch: int) -> States:
+        return checked_states(what, given, self._shapes, batch)
+
+    @cached_property
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the states that move, of one example."""
+        return {name: self.graph.states[name].shape for name in self.graph.free}
+
+    def _check_start_values(self, start: States) -> None:
+        """Raise where a phase diverged because it began with what is no number."""
+        for name, state in start.items():
+            finite(f"start: state '{name}'", state, self._like)
 
     def check_input(self, x: Tensor) -> Tensor:
-        """Return x on the engine's device and in its precision, or say which shape was expected."""
-        shape = self.graph.input.shape
+        """Return x on the engine's device and in its precision, or say what was expected."""
+        name, shape = self.graph.input.name, self.graph.input.shape
+        x = floating(f"input '{name}'", x)
         if x.ndim != len(shape) + 1 or tuple(x.shape[1:]) != shape or len(x) == 0:
             raise EpgraphError(
-                f"input '{self.graph.input.name}' expects a batch of {shape_text(shape)}, found {tuple(x.shape)}",
-                "the first dimension is the batch",
+                f"input '{name}' expects a batch of {shape_text(shape)}, found {tuple(x.shape)}",
+                "the first dimension is the batch, of one example or more",
             )
-        return x.to(self.device, self.dtype)
+        return finite(f"input '{name}'", x, self._like)
 
     def targets(self, y: Tensor, batch: int) -> Tensor:
-        """Labels (batch,) as one-hot rows, or targets (batch, *output shape) as they are."""
+        """Integer labels (batch,) as one-hot rows, or targets (batch, *output shape) as they are."""
         classes, shape = self.architecture.output.classes, (batch, *self.graph.output.shape)
+        y = tensor("y", y)
+        dtype = str(y.dtype).removeprefix("torch.")
+        if y.dtype == torch.bool or y.is_complex():
+            hint = "its imaginary part would be lost: pass y.real" if y.is_complex() else "pass y.long() or y.float()"
+            raise EpgraphError(f"y expects labels or targets, found {dtype}", hint, "wrong-type")
         if classes is not None and y.ndim == 1 and not y.is_floating_point() and len(y) == batch:
             y = y.to(self.device, torch.int64)
             if bool(((y < 0) | (y >= classes)).any()):
@@ -724,11 +783,10 @@ class Engine(nn.Module):
         if tuple(y.shape) != shape:
             labels = "integer labels or " if classes is not None else ""
             raise EpgraphError(
-                f"expected {batch} {labels}targets of shape {shape}, "
-                f"found {tuple(y.shape)} of {str(y.dtype).removeprefix('torch.')}",
+                f"expected {batch} {labels}targets of shape {shape}, found {tuple(y.shape)} of {dtype}",
                 "" if classes is not None else "labels need output.classes in place of output.shape",
             )
-        return y.to(self.device, self.dtype)
+        return finite("y", y, self._like)
 
     def contrasts(
         self, clamped: Clamped, pairs: States, scale: float | Tensor, wanted: Collection[str] | None = None

@@ -14,12 +14,16 @@ nudges nothing: it solves for the adjoint λ of v and differentiates ⟨λ, ∂�
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
+from epgraph.arguments import flag, instance, number, several, text, whole_number
+from epgraph.engine.apart import apart
+from epgraph.engine.arguments import strength
 from epgraph.engine.engine import Engine
 from epgraph.engine.gradients import Gradients
 from epgraph.engine.linearize import Adjoint, Linearisation
@@ -178,22 +182,22 @@ class Equilibrium(nn.Module):
         warm_start: bool = False,
     ) -> None:
         super().__init__()
+        self.engine = engine = instance("engine", engine, Engine, "epgraph.compile makes one")
         learning, dynamics = engine.architecture.learning, engine.architecture.dynamics
-        self.engine = engine
-        self.estimator = estimator or learning.estimator
+        self.estimator = learning.estimator if estimator is None else text("estimator", estimator)
         if self.estimator not in RULES:
             raise EpgraphError(
                 f"estimator '{self.estimator}' cannot run inside autograd", nearest(self.estimator, list(RULES))
             )
         check_rule(engine.graph, self.estimator)
         refuse(engine)
-        self.beta = learning.beta if beta is None else beta
-        if not 0 < self.beta < float("inf"):
-            raise EpgraphError(f"beta must be a positive number, found {self.beta}", "e.g. beta=0.1")
-        self.free_steps = dynamics.free_steps if free_steps is None else free_steps
-        self.nudged_steps = dynamics.nudged_steps if nudged_steps is None else nudged_steps
-        self.tolerance = dynamics.tolerance if tolerance is None else tolerance
-        self.warm_start = warm_start
+        self.beta = strength("beta", learning.beta if beta is None else beta, engine.dtype)
+        self.free_steps = dynamics.free_steps if free_steps is None else whole_number("free_steps", free_steps, 0)
+        self.nudged_steps = (
+            dynamics.nudged_steps if nudged_steps is None else whole_number("nudged_steps", nudged_steps, 1)
+        )
+        self.tolerance = dynamics.tolerance if tolerance is None else number("tolerance", tolerance, least=0)
+        self.warm_start = flag("warm_start", warm_start)
         self.relaxation: Relaxation | None = None
         self.adjoint: Adjoint | None = None
         self._last: States = {}
@@ -206,9 +210,12 @@ class Equilibrium(nn.Module):
     def states(self, x: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
         """Return states of any names at the equilibrium, each (batch, *shape); a loss may depend on all of them."""
         free = self.engine.graph.free
+        names = tuple(dict.fromkeys(text("a state's name", name) for name in several("names", names)))
         for name in names:
             if name not in free:
                 raise EpgraphError(f"there is no state '{name}' that moves", nearest(name, free))
+        if not names:
+            raise EpgraphError("names is empty", f"name one state or more, e.g. '{free[-1]}'")
         refuse(self.engine)
         origins = self.engine.origins()
         call = _Call(self, tuple(dict.fromkeys(names)), tuple(origins))
@@ -352,6 +359,6 @@ def _normalised(cotangents: States) -> tuple[States, Tensor]:
     return unit, largest * norm
 
 
-def _exact(x: Tensor) -> torch.autocast:
-    """Autocast off: the engine has a precision of its own, in which its sums are accumulated in place."""
-    return torch.autocast(x.device.type, enabled=False)
+def _exact(x: Tensor) -> AbstractContextManager[None]:
+    """Autograd, autocast and inference mode off: the engine computes by itself."""
+    return apart(x.device.type)

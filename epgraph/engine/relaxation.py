@@ -65,7 +65,7 @@ class Relaxation:
         Sweeps taken.
     residuals
         Relative change ‖S(s) − s‖/‖S(s)‖ over the last sweep S, per example; (batch,). It is zero exactly at an
-        equilibrium, whatever the schedule.
+        equilibrium, whatever the schedule, and NaN where no sweep was taken.
     status
         How it ended.
     diverged

@@ -2,7 +2,7 @@
 
 from epgraph.graph.findings import check
 from epgraph.graph.guarantees import guaranteed
-from epgraph.graph.load import checked, inspect, load, no_collection, read, survey
+from epgraph.graph.load import checked, declared, inspect, load, no_collection, read, survey
 from epgraph.graph.network import Edge, NetworkGraph, State, build
 from epgraph.graph.rules import check_rule
 from epgraph.graph.schedule import SCHEDULES, Schedule, make_schedule
@@ -17,6 +17,7 @@ __all__ = [
     "check",
     "check_rule",
     "checked",
+    "declared",
     "guaranteed",
     "inspect",
     "load",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from epgraph.arguments import refused, several, shown, text
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.files import read_bytes
 from epgraph.graph.findings import check
@@ -30,7 +31,7 @@ def load(source: str | os.PathLike[str], overrides: Sequence[str] = (), allow_in
         The path of a YAML file, or of a run folder for its ``architecture.yaml``; or YAML text, recognised by holding a
         line break or beginning with ``{``.
     overrides
-        Assignments such as ``"learning.beta=0.2"``, applied before validation.
+        A list of assignments such as ``"learning.beta=0.2"``, applied before validation.
     allow_include
         Folders whose files may be included, besides the folder of the file (of text: the current folder). Links are
         followed first.
@@ -60,6 +61,15 @@ def checked(source: Architecture | str | os.PathLike[str], schedule: str | None 
     graph = build(source)
     raise_for(check(graph, schedule))
     return graph
+
+
+def declared(architecture: object) -> Architecture:
+    """Return an architecture: the one that is given, or what a path or YAML text declares."""
+    if isinstance(architecture, Architecture):
+        return architecture
+    if callable(getattr(architecture, "build", None)):
+        raise refused(f"expected an architecture, found {shown(architecture)}", "call its build()")
+    return load(architecture)  # type: ignore[arg-type]
 
 
 def inspect(
@@ -115,8 +125,10 @@ def flat_document(
     source: str | os.PathLike[str], overrides: Sequence[str] = (), allow_include: Folders = ()
 ) -> Document:
     """Read a file, what it includes and the overrides, and write out its blocks, parameters and patterns."""
+    hint = "e.g. 'learning.beta=0.2'"
+    assignments = [text("an override", assignment, hint) for assignment in several("overrides", overrides)]
     document = include(parse(*read(source)), allow_include)
-    override(document, list(overrides))
+    override(document, assignments)
     return expand(document)
 
 
@@ -124,9 +136,20 @@ def read(source: str | os.PathLike[str]) -> tuple[str | bytes, str]:
     """Return the text of a file, or the text given, and what to call it."""
     if isinstance(source, str) and ("\n" in source or source.lstrip().startswith("{") or not source):
         return source, "<text>"
+    if not isinstance(source, str | os.PathLike):
+        raise refused(f"expected the path of a YAML file or YAML text, found {shown(source)}", _instead(source))
     if str(source) == "-":
         raise EpgraphError("a network is not read from standard input", "save it to a file and give its path", "file")
     path = Path(source)
     if path.is_dir() and (path / RUN_FILE).exists():
         path = path / RUN_FILE
     return read_bytes(path, MAX_BYTES, "give the path of a YAML file"), str(path)
+
+
+def _instead(source: object) -> str:
+    """Hint for what is neither a path nor text."""
+    if isinstance(source, Mapping):
+        return "turn it into text: json.dumps(…) writes YAML"
+    if isinstance(source, bytes):
+        return "turn it into text: .decode()"
+    return "pass its path, or what its read() returns" if hasattr(source, "read") else "e.g. 'network.yaml'"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ from typing import Literal
 import networkx as nx
 
 from epgraph.activations import Activation, Identity
+from epgraph.arguments import instance
 from epgraph.costs import COSTS
 from epgraph.edges import EdgeKind, Shape, Unary
 from epgraph.errors import Diagnostic, EpgraphError
@@ -220,7 +222,12 @@ def build(architecture: Architecture) -> NetworkGraph:
     EpgraphError
         With every mistake found, located in the file if the architecture came from one.
     """
-    graph, diagnostics = examine(architecture)
+    hint = (
+        "load it with ep.load"
+        if isinstance(architecture, str | os.PathLike)
+        else "call its build(), if it is a Network"
+    )
+    graph, diagnostics = examine(instance("build", architecture, Architecture, hint))
     if graph is None:
         raise EpgraphError(architecture.locate(d) for d in diagnostics if d.severity == "error")
     return graph

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from epgraph.errors import Location, visible
+from epgraph.arguments import instance, several, text
+from epgraph.errors import EpgraphError, Location, visible
 from epgraph.spec.architecture import Architecture
 from epgraph.spec.document import plain_scalar
 from epgraph.spec.expand.version import escaped
@@ -32,20 +33,33 @@ def to_yaml(
     Parameters
     ----------
     header
-        Lines of comment at the top.
+        Comment at the top: text, or a list of lines.
     notes
         Comments behind states and edges, by location: ``("states", "h1")``, ``("edges", 3)``.
     complete
         Write the defaults as well.
+
+    Raises
+    ------
+    EpgraphError
+        Where it is no architecture, or a comment is no text or belongs to nothing.
     """
+    instance("to_yaml", architecture, Architecture, "load it with ep.load, or build() it")
     data = architecture.to_dict(complete=complete)
     if architecture.epgraph > 1:
         data = escaped(data)
-    notes = notes or {}
+    parts = header.splitlines() if isinstance(header, str) else several("header", header)
+    # A line break in a comment would end it.
+    lines = [f"# {visible(line)}".rstrip() for part in parts for line in text("header", part).splitlines() or [""]]
+    notes = {} if notes is None else instance("notes", notes, Mapping, 'e.g. {("states", "h1"): "8×8"}')
+    places = {("states", name) for name in data.get("states", {})} | {("edges", i) for i in range(len(data["edges"]))}
+    for place, note in notes.items():
+        text(f"the note at {place!r}", note)
+        if place not in places:
+            raise EpgraphError(f"notes: there is nothing at {place!r}", "e.g. ('states', 'h1') or ('edges', 0)")
     for end in ("input", "output"):
         # Edges refer to them, so that their names are said even where they are the default.
         data[end] = {"name": getattr(architecture, end).name, **data.get(end, {})}
-    lines = [f"# {visible(line)}".rstrip() for line in ([header] if isinstance(header, str) and header else header)]
     for key in Architecture.model_fields:
         if key not in data:
             continue

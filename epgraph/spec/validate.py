@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from epgraph.arguments import shown
 from epgraph.costs import COSTS
 from epgraph.edges import KINDS
 from epgraph.errors import RULES, Diagnostic, EpgraphError, Location, nearest
@@ -334,8 +335,7 @@ def describe(value: object) -> str:
         return "a list"
     if isinstance(value, dict):
         return "a mapping"
-    text = str(value)
-    return text if len(text) <= 40 else f"{text[:20]}… ({len(text)} digits)"
+    return shown(value)
 
 
 def raise_for(diagnostics: list[Diagnostic]) -> None:

@@ -123,13 +123,14 @@ class Template(Generic[P]):
 
     def command(self, **parameters: Any) -> str:
         """Return the command line that makes the network; a seed is always said."""
+        self._checked(parameters)
         given = {key: value for key, value in plain(parameters).items() if value != plain(self.parameters[key].default)}
         if "seed" in self.parameters:
             given.setdefault("seed", parameters.get("seed", self.parameters["seed"].default))
         options = [part for key, value in given.items() for part in (f"--{key.replace('_', '-')}", _option(value))]
         return shlex.join(["epgraph", "new", "--template", self.name, *options])
 
-    def _made(self, parameters: dict[str, Any]) -> Network:
+    def _checked(self, parameters: dict[str, Any]) -> dict[str, Any]:
         problems = []
         checked: dict[str, Any] = {}
         for key, value in parameters.items():
@@ -139,13 +140,17 @@ class Template(Generic[P]):
                 problems.append(Diagnostic(f"unknown parameter '{key}'", hint, at, rule="unknown-key"))
                 continue
             try:
-                checked[key] = self.parameters[key].reader.validate_python(value)
+                checked[key] = self.parameters[key].reader.validate_python(plain(value))
             except ValidationError as error:
                 for detail in errors_of(error)[:1]:
                     detail["loc"] = (self.name, key, *detail["loc"])
                     problems.append(explain(detail))
         if problems:
             raise EpgraphError(problems)
+        return checked
+
+    def _made(self, parameters: dict[str, Any]) -> Network:
+        checked = self._checked(parameters)
         wire = cast(Callable[..., Network], self._wire)
         try:
             return wire(**checked)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from epgraph.activations import Activation
+from epgraph.arguments import instance, number, whole_number
 from epgraph.costs import Cost
 from epgraph.edges import Shape
 from epgraph.verify.common import differs_in_shape, raise_all, recorded
@@ -24,7 +25,7 @@ STEEP = 1e-6
 
 
 def verify_activation(activation: Activation, alpha: float = 1.0) -> list[str]:
-    """Check an activation; ``alpha`` is handed to its methods.
+    """Check an activation; ``alpha``, a positive number, is handed to its methods.
 
     σ is finite and never falls; it has no kink where it is ``smooth``; G′ = σ⁻¹, and G is finite at the ends of the
     range; ``pair`` gives both values, and keeps the digits of a small odd part in float32; where they are claimed,
@@ -40,6 +41,8 @@ def verify_activation(activation: Activation, alpha: float = 1.0) -> list[str]:
     EpgraphError
         With everything that is wrong.
     """
+    activation = instance("verify_activation", activation, Activation, "pass an instance, not its name or class")
+    alpha = number("alpha", alpha, positive=True)
     remarks: list[str] = []
     raise_all(activation.label, _activation_problems(activation, alpha, remarks), type(activation))
     return remarks
@@ -56,6 +59,8 @@ def verify_cost(cost: Cost, units: int = 5) -> None:
     EpgraphError
         With everything that is wrong.
     """
+    cost = instance("verify_cost", cost, Cost, "pass an instance, not its name or class")
+    units = whole_number("units", units, 1)
     raise_all(type(cost).__name__, _cost_problems(cost, units), type(cost))
 
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
-from pydantic import ValidationError
-
+from epgraph.arguments import instance, refused, several, shown, whole_number
 from epgraph.edges import EdgeKind, Shape, ShapeError, shape_text
 from epgraph.errors import EpgraphError
 from epgraph.verify.common import differs_in_shape, raise_all, record, said
@@ -58,8 +57,9 @@ def verify_kind(kind: EdgeKind | type[EdgeKind], shapes: Sequence[tuple[Shape, S
         With every check that fails, on which shapes, and by how much.
     """
     made = _instance(kind)
+    pairs = [_pair(pair) for pair in several("shapes", shapes)]
     remarks: list[str] = []
-    raise_all(made.name, _problems(made, shapes, remarks), type(made))
+    raise_all(made.name, _problems(made, pairs, remarks), type(made))
     return remarks
 
 
@@ -83,15 +83,27 @@ def smaller(kind: EdgeKind, source: Shape, target: Shape) -> tuple[Shape, Shape]
     return source, target
 
 
+def _pair(value: object) -> tuple[Shape, Shape]:
+    """Return the two shapes of a pair."""
+    shapes = several("an entry of shapes", value)
+    if len(shapes) != 2:
+        raise EpgraphError(f"an entry of shapes is a pair, found {len(shapes)}", "e.g. [((3, 8, 8), (4, 4, 4))]")
+    source, target = (tuple(whole_number("a size", size, 1) for size in several("a shape", shape)) for shape in shapes)
+    return source, target
+
+
 def _instance(kind: EdgeKind | type[EdgeKind]) -> EdgeKind:
+    given: object = kind
     if not isinstance(kind, type):
-        return kind
+        return instance("verify_kind", kind, EdgeKind, "pass an edge kind, or its class")
+    if not issubclass(kind, EdgeKind):
+        raise refused(f"verify_kind expects an edge kind, found {shown(given)}", "derive it from epgraph.EdgeKind")
+    needed = [name for name, option in kind.model_fields.items() if option.is_required()]
+    if needed:
+        hint = f"pass one with its options, such as {kind.__name__}({needed[0]}=…)"
+        raise EpgraphError(f"{kind.__name__} needs the options {', '.join(needed)}", hint, "verify")
     try:
         return kind()
-    except ValidationError as error:
-        needed = ", ".join(str(e["loc"][0]) for e in error.errors() if e["loc"])
-        hint = f"pass one with its options, such as {kind.__name__}({needed.split(', ')[0]}=…)"
-        raise EpgraphError(f"{kind.__name__} needs the options {needed}", hint, "verify") from None
     except TypeError as error:
         raise EpgraphError(
             f"{kind.__name__}: {error}", "write every method of EdgeKind that has no default", "verify"

@@ -175,8 +175,16 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         made.relax(x[:, :, 1:])
     with pytest.raises(ValueError, match="start: state 'h1' has shape"):
         made.relax(x, start={"h1": torch.zeros(3, 32, 4, 4)})
+    with pytest.raises(ValueError, match=r"start: no state that moves: h9, x$"):
+        made.relax(x, start={"h9": torch.zeros(2, 32, 4, 4), "x": x})
+    with pytest.raises(ValueError, match=r"input 'x' expects floating-point numbers, found torch\.complex64"):
+        made.relax(x + 1j)
     with pytest.raises(ValueError, match="expected 2 integer labels or targets"):
         made.gradient(x, torch.zeros(2))
+    with pytest.raises(ValueError, match=r"expected labels or targets, found torch\.bool"):
+        made.gradient(x, torch.tensor([True, False]))
+    with pytest.raises(ValueError, match="without a nudged sweep every gradient would be zero"):
+        made.gradient(x, torch.tensor([1, 2]), nudged_steps=0)
     with pytest.raises(ValueError, match=r"missing or unknown: edges\.x_h1\.weight$"):
         type(made)({name: value for name, value in parameters.items() if name != "edges.x_h1.weight"})
     with pytest.raises(ValueError, match=r"parameter 'states\.y\.bias' has shape \(3,\), expected \(10,\)"):

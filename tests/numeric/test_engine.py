@@ -224,7 +224,8 @@ def test_autograd_is_nowhere(name: str) -> None:
         pytest.skip("no CUDA device")
     engine = ep.compile("examples/digits.yaml", device=name)
     x = torch.rand(2, 1, 8, 8, requires_grad=True)
-    estimate = engine.backward(x, torch.tensor([1, 2]), free_steps=3, nudged_steps=2)
-    for states in (estimate.free.states, estimate.nudged[0].states):
+    relaxed = engine.relax(x, steps=3)
+    estimate = engine.backward(x.detach(), torch.tensor([1, 2]), free_steps=3, nudged_steps=2)
+    for states in (relaxed.states, estimate.free.states, estimate.nudged[0].states):
         assert all(s.grad_fn is None and not s.requires_grad for s in states.values())
     assert all(p.grad is not None and p.grad.grad_fn is None for p in engine.parameters())

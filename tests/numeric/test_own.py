@@ -238,7 +238,7 @@ def test_flow_names_the_state_that_has_no_inverse() -> None:
         (
             "mine",
             Arctan,
-            "'mine' cannot be registered: expected an activation, found the class Arctan; pass Activation()",
+            "'mine' cannot be registered: expected an activation, found the class Arctan; pass Arctan()",
         ),
         ("mine", Quartic(), "'mine' cannot be registered: expected an activation, found a Quartic"),
     ],

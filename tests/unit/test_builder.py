@@ -326,7 +326,7 @@ def odd() -> nx.Graph[Any]:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: ep.from_networkx([1]), "expected a networkx graph, found list; e.g. networkx.path_graph(5)"),
+        (lambda: ep.from_networkx([1]), "expected a networkx graph, found a list; e.g. networkx.path_graph(5)"),
         (lambda: ep.from_networkx(three()), "which node is the input is not said; pass input=NODE"),
         (lambda: ep.from_networkx(three(), input=7, output=2), "'input' names no node: 7; known: 0, 1, 2"),
         (lambda: ep.from_networkx(three(), input=2, output=2), "input and output are one node, 2; choose two"),

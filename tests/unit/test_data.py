@@ -153,9 +153,7 @@ def test_misfit(name: str, shape: tuple[int, ...], classes: int, text: str) -> N
 
 @pytest.mark.parametrize("limit", [0, -3])
 def test_limit_must_be_positive(limit: int) -> None:
-    assert refusal("digits", shape=(64,), classes=10, limit=limit) == (
-        f"the limit on examples is {limit}; give 1 or more, or none for all examples"
-    )
+    assert refusal("digits", shape=(64,), classes=10, limit=limit) == (f"limit must be at least 1, found {limit}")
 
 
 # Digits and limits

@@ -17,6 +17,7 @@ ORDER = (
     "source",
     "errors",
     "files",
+    "arguments",
     "activations",
     "costs",
     "augmentation",
@@ -38,7 +39,7 @@ ORDER = (
 )
 ALLOWED = {name: set(ORDER[: i + 1]) for i, name in enumerate(ORDER)}
 ALLOWED["draw"] = {*ORDER[: ORDER.index("passes") + 1], "draw"}
-ALLOWED["data"] = {"source", "errors", "files", "augmentation", "data"}
+ALLOWED["data"] = {"source", "errors", "files", "arguments", "augmentation", "data"}
 ALLOWED["runs"] = {*ORDER[: ORDER.index("graph")], "runs"}
 ALLOWED["cli"] |= {"draw"}
 for name in ORDER[ORDER.index("passes") :]:  # what makes networks is for users, and beside what compiles them
