@@ -25,7 +25,7 @@ from epgraph.emit.record import recorded
 from epgraph.emit.replay import Memory, capture_for
 from epgraph.emit.runtime import Step, rounded, run, watched
 from epgraph.emit.trace import PhaseName
-from epgraph.engine.apart import unrecorded
+from epgraph.engine.apart import refuse_meta, unrecorded
 from epgraph.engine.arguments import finite, floating, strength, tensor
 from epgraph.engine.arguments import states as checked_states
 from epgraph.engine.estimators import ESTIMATORS, UNROLLING, WHOLE, Estimate, Problem
@@ -185,6 +185,7 @@ class Engine(nn.Module):
         EpgraphError
             Where one does not fit in shape, dtype or device, or asks for a gradient that nobody computes.
         """
+        refuse_meta(self.device.type)
         self.project()
         found: dict[str, Tensor] = {}
         with torch.autocast(self.device.type, enabled=False):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -37,9 +37,9 @@ class Holder(nn.Module):
             else:
                 self.register_buffer(name, value)
 
-    def forward(self) -> dict[str, Tensor]:
-        """Return what stands under each name: a parameter, or the tensor that something else has put there."""
-        return {name: getattr(self, name) for name in self.shapes}
+    def forward(self) -> dict[str, Any]:
+        """Return what stands under each name: a parameter, what something else has put there, or None if it is gone."""
+        return {name: getattr(self, name, None) for name in self.shapes}
 
     def held(self, name: str) -> Tensor | None:
         """Return one of them as it is now; None for what the edge or the state does not have."""
