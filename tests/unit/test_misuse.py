@@ -485,26 +485,24 @@ ENERGY: list[Row] = [
     ("untied feedback", lambda: api.compile(NET, schedule="coloring").energy(X, STATES).shape, (4,)),
 ]
 
+MUST = "parameter 'edges.h_g.weight' must have shape (4, 5), dtype float32 and device cpu; found shape "
+
 PARAMETERS: list[Row] = [
     (
         "one weight in double precision",
         lambda: changed(put(torch.rand(4, 5).double())).relax(X),
-        no(
-            "parameter 'edges.h_g.weight' must have shape (4, 5), dtype float32 and device cpu; found shape (4, 5), dtype float64"
-        ),
+        no(MUST + "(4, 5), dtype float64"),
     ),
     (
         "a weight of another shape",
         lambda: changed(put(torch.rand(5, 4))).relax(X),
-        no("parameter 'edges.h_g.weight' must have shape (4, 5), dtype float32 and device cpu; found shape (5, 4)"),
+        no(MUST + "(5, 4)"),
     ),
     ("a weight of one number", lambda: changed(put(torch.rand(()))).backward(X, Y), no("found shape ()")),
     (
         "a weight on another device",
         lambda: changed(put(torch.rand(4, 5, device="meta"))).relax(X),
-        no(
-            "parameter 'edges.h_g.weight' must have shape (4, 5), dtype float32 and device cpu; found shape (4, 5), dtype float32 and device meta"
-        ),
+        no(MUST + "(4, 5), dtype float32 and device meta"),
     ),
     (
         "a weight that is gone",
@@ -514,7 +512,7 @@ PARAMETERS: list[Row] = [
     (
         "a bias that is gone",
         lambda: changed(lambda e: e.states["g"].__delattr__("bias")).backward(X, Y),
-        no("parameter 'states.g.bias' must have shape (5,), dtype float32 and device cpu; found None"),
+        no("parameter 'states.g.bias' must have shape (4,), dtype float32 and device cpu; found None"),
     ),
     (
         "in energy",
