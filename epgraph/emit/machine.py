@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from epgraph.emit.rewrite import REWRITES
 from epgraph.emit.runtime import Step
 from epgraph.emit.text import load
 from epgraph.emit.trace import PhaseName, Tracer
-from epgraph.emit.verify import verify, verify_program
+from epgraph.emit.verify import verify, verify_calls
 from epgraph.passes import Plan
 
 
@@ -71,21 +72,18 @@ class Machine:
         key = (phase, relaxed, pulled)
         if key not in self._programs:
             program = self.tracer.program(phase, relaxed=relaxed, pulled=pulled)
-            verify_program(program, self.tracer.names)
+            self._verify(program)
             for name, rewrite in REWRITES.items():
                 if name in self.rewrites:
                     given = program
                     program = rewrite(given, self.tracer)
-                    verify_program(program, self.tracer.names, checked=given.functions)
+                    self._verify(program, given)
             for function in program.functions:
                 _order(function, self.tracer.names)
-            compiled = self.backend.compiled
-            self._programs[key] = Loaded(
-                program,
-                self._steps(program.prepare),
-                self._steps((program.warm,) if program.warm else (), compiled=compiled),
-                self._steps(program.sweep, compiled=compiled),
-            )
+            # What runs once per batch is not worth compiling.
+            often = program.functions[len(program.prepare) :] if self.backend.compiled else ()
+            prepare, warm, sweep = self._steps(*program.parts, compiled={function.name for function in often})
+            self._programs[key] = Loaded(program, prepare, warm, sweep)
             _give_back()
         return self._programs[key]
 
@@ -96,14 +94,24 @@ class Machine:
             functions = getattr(self.tracer, name)(**options)
             for function in functions:
                 verify(function)
-            self.steps[key] = self._steps(functions)
+            (self.steps[key],) = self._steps(functions)
         return self.steps[key]
 
-    def _steps(self, functions: tuple[Function, ...], *, compiled: bool = False) -> tuple[Step, ...]:
-        loaded = load(functions)
-        if compiled:
-            loaded = {name: torch.compile(function, dynamic=False) for name, function in loaded.items()}
-        return tuple((loaded[f.name], arguments, results) for f, arguments, results in calls(functions))
+    @staticmethod
+    def _verify(program: Program, given: Program | None = None) -> None:
+        """Check the functions of a program, but those that a rewrite has left as they were given."""
+        left = set() if given is None else {id(function) for function in given.functions}
+        for function in program.functions:
+            if id(function) not in left:
+                verify(function)
+
+    def _steps(self, *parts: tuple[Function, ...], compiled: Collection[str] = ()) -> tuple[tuple[Step, ...], ...]:
+        """Check and load functions; those of a part are called before those of the next."""
+        made = [calls(part) for part in parts]
+        verify_calls(made, self.tracer.names)
+        loaded = load(function for part in parts for function in part)
+        loaded |= {name: torch.compile(loaded[name], dynamic=False) for name in compiled}
+        return tuple(tuple((loaded[f.name], arguments, results) for f, arguments, results in part) for part in made)
 
 
 def _order(function: Function, names: Names) -> None:

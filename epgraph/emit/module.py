@@ -219,15 +219,14 @@ def _table(name: str, rows: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def _phase(phase: Loaded) -> str:
-    program = phase.program
-    warm = (program.warm,) if program.warm else ()
+    prepare, warm, sweep = phase.program.parts
     return "\n".join(
         (
             "Phase(",
-            f"        prepare={_steps(program.prepare, 2)},",
+            f"        prepare={_steps(prepare, 2)},",
             f"        warm={_steps(warm, 2)},",
-            f"        sweep={_steps(program.sweep, 2)},",
-            f"        scratch={dict(program.scratch)!r},",
+            f"        sweep={_steps(sweep, 2)},",
+            f"        scratch={dict(phase.program.scratch)!r},",
             "    )",
         )
     )

@@ -51,6 +51,9 @@ RESERVED = frozenset({*keyword.kwlist, *dir(builtins), *namespace()})
 """What no value may be called: emitted code needs these names for themselves."""
 
 
+_FOREIGN = re.compile("[^0-9A-Za-z_]")
+
+
 class Scope:
     """Identifiers that are in use at one place: in one function, or among the values of one network."""
 
@@ -60,14 +63,13 @@ class Scope:
 
     def take(self, wanted: str) -> str:
         """Return an identifier that was not in use, and is from now on: ``wanted`` where that is possible."""
-        base = re.sub(r"[^0-9A-Za-z_]", "_", wanted)
+        base = _FOREIGN.sub("_", wanted)
         if not base or base[0].isdigit():
             base = f"_{base}"
-        name, count = base, self._counts.get(base, 1)
+        name = base
         while name in self._taken or name in RESERVED:
-            count += 1
+            self._counts[base] = count = self._counts.get(base, 1) + 1
             name = f"{base}_{count}"
-        self._counts[base] = count
         self._taken.add(name)
         return name
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import fx
@@ -35,9 +35,9 @@ class Call:
     place: int = 0
     names: Mapping[str, str] = field(default_factory=dict)
 
-    def __call__(self, names: Iterable[str]) -> tuple[str, ...]:
+    def __call__(self, names: Sequence[str]) -> tuple[str, ...]:
         """Names of the values in place of those of the function."""
-        return tuple(self.names.get(name, name) for name in names)
+        return tuple(map(self.names.get, names, names)) if self.names else tuple(names)
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,14 @@ class Program:
     channels_last: bool = False
 
     @property
+    def parts(self) -> tuple[tuple[Function, ...], ...]:
+        """What is called once per batch, before the first sweep, and in every sweep."""
+        return self.prepare, (self.warm,) if self.warm else (), self.sweep
+
+    @property
     def functions(self) -> tuple[Function, ...]:
         """All functions, in the order in which they are called."""
-        return (*self.prepare, *((self.warm,) if self.warm else ()), *self.sweep)
+        return tuple(function for part in self.parts for function in part)
 
 
 Named = tuple[Function, tuple[str, ...], tuple[str, ...]]

@@ -14,7 +14,7 @@ from torch import fx
 from epgraph.emit.helpers import HELPERS, namespace
 from epgraph.emit.names import Scope
 from epgraph.emit.program import Function, Passed
-from epgraph.emit.verify import verify_text
+from epgraph.emit.verify import verify_apart, verify_text
 from epgraph.errors import EpgraphError
 
 LOCAL = {
@@ -117,8 +117,7 @@ def load(functions: Iterable[Function]) -> dict[str, Callable[..., Any]]:
     passed = _passed(functions)
     names = namespace() | {one.identifier: one for one in passed}
     known = frozenset(names)
-    if len(known) < len(namespace()) + len(passed):
-        raise EpgraphError(f"two of {', '.join(map(repr, passed))} have one name")
+    verify_apart([*namespace(), *(one.identifier for one in passed), *(function.name for function in functions)])
     for function in functions:
         tree = verify_text(source(function), function, known)
         exec(compile(tree, f"<epgraph {function.name}>", "exec"), names)

@@ -1,25 +1,25 @@
 """Verifier of emitted code: every value has a name of its own, and is computed before it is used.
 
-Two values of one name would be wrong numbers without a message. Recorded functions are checked after recording and
-after every rewrite, and their text once more before it runs, from the text alone.
+Two values of one name would be wrong numbers without a message. Functions are checked after recording and after every
+rewrite (``verify``), their calls once all rewrites are done, and their text before it runs, from the text alone.
 """
 
 from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import NoReturn
 
 from torch import fx
 
 from epgraph.emit.names import RESERVED, Names
-from epgraph.emit.program import Function, Program, calls
+from epgraph.emit.program import Function, Named
 from epgraph.errors import EpgraphError
 
 
 def verify(function: Function) -> None:
-    """Check a recorded function: arguments, the order of its values, and what its calls return.
+    """Check a recorded function: its arguments, the order of its values, and its results.
 
     Raises
     ------
@@ -28,49 +28,58 @@ def verify(function: Function) -> None:
         value is used before it is computed.
     """
     known: set[fx.Node] = set()
+    returned: object = None
     for node in function.graph.nodes:
         if node.op == "placeholder":
             _check_name(function, str(node.target))
+        elif node.op == "output":
+            returned = node.args[0]
         for value in node.all_input_nodes:
             if value not in known:
                 _refuse(function, f"'{value.name}' is used before it is computed")
         known.add(node)
-    arguments = function.arguments
-    _distinct(function, "arguments have", arguments)
-    returned = next((node.args[0] for node in reversed(function.graph.nodes) if node.op == "output"), ())
+    _distinct(function, "arguments", function.arguments)
+    _distinct(function, "results", function.results)
     if not isinstance(returned, tuple) or len(returned) != len(function.results):
         _refuse(function, f"it does not return a value for each of {', '.join(function.results)}")
-    for call in function.calls:
-        _distinct(function, "arguments of a call have", call(arguments))
-        _distinct(function, "results of a call have", call(function.results))
 
 
-def verify_program(program: Program, names: Names, checked: Collection[Function] = ()) -> None:
-    """Check a program: its functions, but those that are ``checked`` already, and what they hand to each other.
+def verify_calls(parts: Sequence[Sequence[Named]], names: Names) -> None:
+    """Check calls of functions, in the order in which they are made, part after part.
 
     Raises
     ------
     EpgraphError
-        As ``verify``; also for a value that the network does not have, one that is used before a function returned it,
-        and one that is prepared twice.
+        Where two arguments or two results of a call have one name, where a value is unknown or taken before a function
+        has returned it, and where a value that is computed once is returned a second time.
     """
-    done = {id(function) for function in checked}
-    for function in program.functions:
-        if id(function) not in done:
-            verify(function)
-    _check_functions(program.functions)
     made: set[str] = set()
-    for functions in (program.prepare, (program.warm,) if program.warm else (), program.sweep):
-        for function, arguments, results in calls(functions):
-            for name in arguments:
+    known: set[str] = set()
+    for part in parts:
+        for function, arguments, results in part:
+            taken = set(arguments)
+            if len(taken) < len(arguments):
+                _distinct(function, "arguments of a call", arguments)
+            if len(results) > 1:
+                _distinct(function, "results of a call", results)
+            for name in taken - known:
                 role = names.role(name)
                 if role is None:
                     _refuse(function, f"it takes '{name}', which the network does not have")
-                if role in ("next", "prepared", "carried") and name not in made:
+                if role in _HANDED and name not in made:
                     _refuse(function, f"it takes '{name}' before a function has returned it")
-            if functions is program.prepare and not made.isdisjoint(results):
-                _refuse(function, f"it prepares {', '.join(made.intersection(results))} a second time")
+                known.add(name)
+            for name in made.intersection(results):
+                if names.role(name) not in _MOVING:
+                    _refuse(function, f"it returns '{name}', which was computed before")
             made.update(results)
+
+
+_HANDED = frozenset({"next", "prepared", "carried"})
+"""Roles of values that functions alone compute."""
+
+_MOVING = frozenset({"state", "next", "carried", "result"})
+"""Roles of values that are computed again and again."""
 
 
 def verify_text(text: str, function: Function, known: Collection[str]) -> ast.Module:
@@ -121,14 +130,14 @@ def verify_text(text: str, function: Function, known: Collection[str]) -> ast.Mo
     return tree
 
 
-def verify_module(text: str) -> str:
-    """Check that a module defines nothing twice, and return it.
+def verify_apart(names: Iterable[str]) -> None:
+    """Check that no two functions, or a function and what it may call, have one name; raise EpgraphError otherwise."""
+    if twice := _twice(names):
+        raise EpgraphError(f"emitted code defines {', '.join(twice)} twice", _HINT)
 
-    Raises
-    ------
-    EpgraphError
-        With the names that it defines twice.
-    """
+
+def verify_module(text: str) -> str:
+    """Return the text of a module, which defines nothing twice; raise EpgraphError otherwise."""
     defined: list[str] = []
     for statement in ast.parse(text).body:
         if isinstance(statement, ast.FunctionDef | ast.ClassDef):
@@ -138,17 +147,11 @@ def verify_module(text: str) -> str:
             defined += [node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)]
         elif isinstance(statement, ast.Import | ast.ImportFrom):
             defined += [alias.asname or alias.name.split(".")[0] for alias in statement.names]
-    if twice := _twice(defined):
-        raise EpgraphError(f"the emitted module defines {', '.join(twice)} twice", _HINT)
+    verify_apart(defined)
     return text
 
 
 _HINT = "this is a fault of epgraph, not of the network; please report it with the network's file"
-
-
-def _check_functions(functions: Iterable[Function]) -> None:
-    if twice := _twice(function.name for function in functions):
-        raise EpgraphError(f"two emitted functions have the name {', '.join(twice)}", _HINT)
 
 
 def _check_name(function: Function, name: str) -> None:
@@ -168,7 +171,7 @@ def _check_new(function: Function, name: str, taken: set[str], known: Collection
 
 def _distinct(function: Function, what: str, names: Collection[str]) -> None:
     if len(set(names)) < len(names):
-        _refuse(function, f"two {what} the name {', '.join(_twice(names))}")
+        _refuse(function, f"two {what} have the name {', '.join(_twice(names))}")
 
 
 def _twice(names: Iterable[str]) -> list[str]:
