@@ -254,7 +254,7 @@ class Engine(nn.Module):
 
     @torch.no_grad()
     def energy(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
-        """F(s) = Σ Gₙ(sⁿ) − Φ per example, (batch,), with Gₙ′ = σ⁻¹: never rises under a proper colouring."""
+        """F(s) = Σ Gₙ(sⁿ) − Φ per example, (batch,), with Gₙ′ = σ⁻¹; ``epgraph check`` says if sweeps may raise it."""
         return self._energies(x, states)["energy"]
 
     @property
