@@ -202,7 +202,8 @@ class Network:
         Raises
         ------
         EpgraphError
-            With every mistake: ends of edges, shapes, reachability. Each names its state or edge.
+            With the mistakes that ``load`` finds: ends of edges, shapes, reachability, and dynamics or an estimator
+            that the network cannot use. Each names its state or edge.
         """
         data = {**self._data, "states": self._states, "edges": self._edges}
         try:

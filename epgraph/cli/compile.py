@@ -44,7 +44,8 @@ def compile_command(
 ) -> None:
     """Write a network as a Python module that runs with torch alone.
 
-    It holds every update as plain PyTorch under its equation, and computes what epgraph's engine computes, bit by bit.
+    It holds every update as plain PyTorch under its equation, and computes what epgraph's engine computes: bit by bit
+    on the same device, with the same number of threads and the same torch.
     Run as a program it checks itself on random numbers. --device is where it is to run: auto chooses by it.
 
     \b

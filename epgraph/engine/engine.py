@@ -323,7 +323,7 @@ class Engine(nn.Module):
 
     @unrecorded
     def energy(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
-        """F(s) = Σ Gₙ(sⁿ) − Φ per example, (batch,), with Gₙ′ = σ⁻¹: never rises under a proper colouring.
+        """F(s) = Σ Gₙ(sⁿ) − Φ per example, (batch,), with Gₙ′ = σ⁻¹; ``check`` says if sweeps may raise it.
 
         Raises
         ------

@@ -1,6 +1,7 @@
 """The network as a graph: states are nodes, weighted edges join them, on networkx.
 
-``build`` turns an ``Architecture`` into a ``NetworkGraph`` with every shape known and every mistake reported.
+``build`` turns an ``Architecture`` into a ``NetworkGraph`` with every shape known: names, ends, shapes and ties are
+checked. What the network can be used for is checked by ``findings.check``.
 """
 
 from __future__ import annotations

@@ -451,8 +451,8 @@ class InitSpec(Model):
 
     rule: Literal["published", "graph_aware"] = Field(
         default="published",
-        description="published: uniform, scaled by the gains; graph_aware: so that the network settles and the signal "
-        "reaches every state, whatever the graph.",
+        description="published: uniform, scaled by the gains; graph_aware: from the graph, so that the network settles "
+        "and the signal reaches every state.",
         examples=["graph_aware"],
     )
     norm: Annotated[float, Field(gt=0, le=4)] = Field(
