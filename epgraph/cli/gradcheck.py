@@ -26,7 +26,7 @@ from epgraph.cli.options import (
 )
 from epgraph.cli.output import check_output, echo, echo_json
 from epgraph.errors import EpgraphError
-from epgraph.graph import load
+from epgraph.graph import build, load
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -103,11 +103,13 @@ def gradcheck(
     from tqdm import tqdm
 
     from epgraph.engine import compile
+    from epgraph.engine.memory import refuse_too_large
     from epgraph.learning import set_threads
     from epgraph.learning.gradcheck import Check, tasks
     from epgraph.learning.gradcheck import gradcheck as run
 
     where = pick_device(device)
+    refuse_too_large(build(architecture), where, getattr(torch, dtype), copies=2, batch=examples)
     engine = compile(
         architecture,
         device=where,

@@ -15,6 +15,8 @@ from epgraph.cli.options import (
     settings,
 )
 from epgraph.cli.output import check_output, echo
+from epgraph.cli.say import say
+from epgraph.errors import Diagnostic
 from epgraph.graph import load
 
 
@@ -44,4 +46,4 @@ def render(
 
     architecture = load(file, settings(overrides, schedule), allow_include)
     check_output(output)
-    echo(str(draw(architecture, output)))
+    echo(str(draw(architecture, output, report=lambda note: say([Diagnostic(note, severity="warning")]))))

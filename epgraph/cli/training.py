@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from epgraph.cli.console import Console
 from epgraph.cli.options import load_for, pick_device, settings
 from epgraph.errors import EpgraphError
-from epgraph.graph import check, checked, inspect, load
+from epgraph.graph import build, check, checked, inspect, load
 from epgraph.runs import Record, Resumed, RunFolder, locked, resume
 from epgraph.runs.folder import WriteError, replace, slug
 from epgraph.runs.record import Given, Options, finished, invocation
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 CURVES_SECONDS = 10.0
 """Least time between two drawings of the learning curves; the last one is always drawn."""
 
-DRAWING_SECONDS = 10.0
+DRAWING_SECONDS = 15.0
 """How long a finished training waits for the drawing of its network."""
 
 
@@ -210,14 +210,18 @@ class _Session:
         import torch
 
         from epgraph.engine import compile
+        from epgraph.engine.memory import refuse_too_large
         from epgraph.learning import default_workers, initialise, load_checkpoint, load_parameters, set_threads
 
         options = self.options
         options["device"] = pick_device(options["device"])
+        dtype, batch = getattr(torch, options["dtype"]), self.architecture.training.batch_size
+        # Weights, gradients and momentum.
+        refuse_too_large(build(self.architecture), options["device"], dtype, copies=3, batch=batch)
         engine = compile(
             self.architecture,
             device=options["device"],
-            dtype=getattr(torch, options["dtype"]),
+            dtype=dtype,
             backend=options["backend"],
             initialised=False,
         )
@@ -295,7 +299,7 @@ class _Pictures:
             from epgraph.draw import render
 
             try:
-                render(architecture, self._folder / "network.svg")
+                render(architecture, self._folder / "network.svg", report=self._console.warn)
             except Exception as error:
                 self._console.warn(f"network.svg is not drawn: {error}")
 

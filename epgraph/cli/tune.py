@@ -20,7 +20,7 @@ from epgraph.cli.options import (
 )
 from epgraph.cli.output import echo, echo_json
 from epgraph.errors import EpgraphError, nearest
-from epgraph.graph import load
+from epgraph.graph import build, load
 
 
 @click.command()
@@ -64,6 +64,7 @@ def tune(
 
     from epgraph.emit import BACKENDS
     from epgraph.engine import compile
+    from epgraph.engine.memory import refuse_too_large
     from epgraph.engine.tune import break_even
     from epgraph.engine.tune import tune as choose
     from epgraph.learning import set_threads
@@ -71,9 +72,10 @@ def tune(
     for name in backends:
         if name not in BACKENDS:
             raise EpgraphError(f"unknown backend '{name}'", nearest(name, list(BACKENDS)))
-    engine = compile(architecture, device=pick_device(device), dtype=getattr(torch, dtype), initialised=False)
+    size, where = batch or architecture.training.batch_size, pick_device(device)
+    refuse_too_large(build(architecture), where, getattr(torch, dtype), copies=2, batch=size)
+    engine = compile(architecture, device=where, dtype=getattr(torch, dtype), initialised=False)
     set_threads(engine, threads)
-    size = batch or architecture.training.batch_size
     generator = torch.Generator().manual_seed(architecture.training.seed)
     x = torch.rand((size, *engine.graph.input.shape), generator=generator)
     y = torch.randint(engine.graph.output.units, (size,), generator=generator)

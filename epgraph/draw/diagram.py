@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import textwrap
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -13,10 +14,10 @@ import networkx as nx
 
 from epgraph.arguments import choice
 from epgraph.arguments import path as file_path
-from epgraph.draw.fonts import bundled_fonts
 from epgraph.draw.formats import suffix
+from epgraph.draw.layout import layout
 from epgraph.edges import shape_text
-from epgraph.errors import EpgraphError, visible
+from epgraph.errors import visible
 from epgraph.files import write_bytes
 from epgraph.graph import SCHEDULES, Edge, NetworkGraph, Schedule, State, checked, declared
 from epgraph.passes import Plan, lower
@@ -132,7 +133,11 @@ def dot(architecture: Architecture | str | os.PathLike[str], schedule: str | Non
 
 
 def render(
-    architecture: Architecture | str | os.PathLike[str], path: str | os.PathLike[str], schedule: str | None = None
+    architecture: Architecture | str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    schedule: str | None = None,
+    *,
+    report: Callable[[str], None] = warnings.warn,
 ) -> Path:
     """Draw the network to a file; the suffix says how: ``.svg``, ``.png``, ``.pdf``, ``.dot`` or ``.gv``.
 
@@ -142,6 +147,9 @@ def render(
         File to write; directories on the way are made.
     architecture, schedule
         As for ``dot``.
+    report
+        Called with a sentence where the network is too large for the full layout, which may take ``layout.SECONDS``,
+        and a simpler one was drawn. Left out, Python's warnings say it.
 
     Returns
     -------
@@ -155,24 +163,14 @@ def render(
     """
     path = file_path("path", path)
     format = suffix(path, FORMATS)
+    architecture = declared(architecture)
     source = dot(architecture, schedule)
-    return write_bytes(path, source.encode() if format in ("dot", "gv") else _layout(source, format))
-
-
-def _layout(source: str, format: str) -> bytes:
-    if shutil.which("dot"):
-        import graphviz
-
-        try:
-            return bytes(graphviz.Source(source).pipe(format=format))
-        except graphviz.CalledProcessError as error:
-            # E.g. a Graphviz built without cairo, which knows no PDF.
-            reason = error.stderr.decode(errors="replace").strip() if error.stderr else str(error)
-            raise EpgraphError(f"the program 'dot' cannot draw {format}: {reason}", "write a .dot file") from None
-    import pygraphviz
-
-    with bundled_fonts():
-        return bytes(pygraphviz.AGraph(string=source).draw(format=format, prog="dot"))
+    if format in ("dot", "gv"):
+        return write_bytes(path, source.encode())
+    picture, note = layout(source, format, len(architecture.states) + len(architecture.edges))
+    if note:
+        report(f"{path}: {note}")
+    return write_bytes(path, picture)
 
 
 def _moves(schedule: Schedule) -> dict[str, list[int]]:

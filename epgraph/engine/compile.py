@@ -16,6 +16,7 @@ from epgraph.emit.rewrite import REWRITES
 from epgraph.engine.apart import apart
 from epgraph.engine.arguments import place, precision
 from epgraph.engine.engine import Engine
+from epgraph.engine.memory import refuse_too_large
 from epgraph.errors import Diagnostic, EpgraphError, Location
 from epgraph.graph import SCHEDULES, NetworkGraph, checked, declared
 from epgraph.passes import lower
@@ -87,6 +88,7 @@ def compile(
             "dynamics.noise needs the two nudged phases as one doubled batch: one by one they would not share it",
             "compile with doubled=True",
         )
+    refuse_too_large(graph, device, dtype)
     plan = lower(graph, schedule or architecture.dynamics.schedule)
     _check_shapes(plan.graph)
     try:

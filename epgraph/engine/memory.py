@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from epgraph.errors import EpgraphError
+from epgraph.graph import NetworkGraph
 
 Result = TypeVar("Result")
 
@@ -48,6 +49,46 @@ def within_memory(
     if fits < 1:
         raise EpgraphError(problem, "not even one example fits: use a smaller network or another device")
     raise EpgraphError(f"{problem}; a batch of {fits} should fit: {basis}", f"set training.batch_size to {fits}")
+
+
+def refuse_too_large(
+    graph: NetworkGraph,
+    device: torch.device | str | None,
+    dtype: torch.dtype | None,
+    *,
+    copies: int = 1,
+    batch: int = 0,
+) -> None:
+    """Refuse a network that cannot be held, before anything is allocated for it.
+
+    Asking the system would not tell: Linux grants memory that it does not have, and kills the process that uses it.
+
+    Parameters
+    ----------
+    copies
+        Numbers that are kept for each parameter: itself, its gradient, its momentum.
+    batch
+        Examples in a batch, of which every state is held twice, for the two nudged phases.
+
+    Raises
+    ------
+    EpgraphError
+        With the sizes, where parameters and states take more than the memory that is free.
+    """
+    dtype = dtype or torch.get_default_dtype()
+    device = torch.device(device or torch.get_default_device())
+    parameters = graph.parameters() + graph.frozen()
+    units = sum(state.units for state in graph.states.values())
+    needed = dtype.itemsize * (copies * parameters + 2 * batch * units)
+    room = _room(device)
+    if needed <= room:
+        return
+    states = f" and {units:,} units in a batch of {batch}" if batch else ""
+    raise EpgraphError(
+        f"the network is too large for {device}: {parameters:,} parameters{states} take at least "
+        f"{needed / 2**30:,.3g} GiB in {str(dtype).removeprefix('torch.')}, and {room / 2**30:,.3g} GiB are free",
+        "use fewer channels" + (" or a smaller batch" if batch else ""),
+    )
 
 
 def _fits(

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import stat
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from itertools import pairwise
@@ -17,6 +19,7 @@ import epgraph as ep
 from epgraph.draw import curves, dot, render
 from epgraph.draw.curves import read_metrics
 from epgraph.draw.diagram import LABELLED, TINTS, count
+from epgraph.draw.layout import SECONDS
 from epgraph.errors import EpgraphError, visible
 from epgraph.graph import build, load
 from epgraph.passes import lower, report
@@ -500,3 +503,32 @@ def test_curves_leave_pyplot_alone(tmp_path: Path) -> None:
     )
     source = metrics(tmp_path / "metrics.jsonl", record(1))
     subprocess.run([sys.executable, "-c", code, str(source), str(tmp_path / "curves.png")], check=True)
+
+
+def tangle(states: int, edges: int) -> str:
+    """A network whose edges cross each other all over."""
+    drawn = random.Random(0)
+    names = [f"h{i}" for i in range(states)]
+    pairs = [("x", names[0]), *zip(names, [*names[1:], "y"], strict=True)]
+    known = {frozenset(pair) for pair in pairs}
+    while len(pairs) < edges:
+        pair = (drawn.choice(names), drawn.choice(names))
+        if pair[0] != pair[1] and frozenset(pair) not in known:
+            known.add(frozenset(pair))
+            pairs.append(pair)
+    lines = [f"  - {{from: {a}, to: {b}, dense: {{}}}}" for a, b in pairs]
+    shapes = "\n".join(f"  {name}: {{shape: [4]}}" for name in names)
+    head = "epgraph: 2\ninput: {shape: [4]}\noutput: {classes: 2}\n"
+    return f"{head}states:\n{shapes}\nedges:\n" + "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(("states", "edges"), [(100, 400), (100, 3400)])
+def test_large_networks_are_drawn_in_bounded_time(states: int, edges: int, tmp_path: Path) -> None:
+    """Graphviz alone takes half a minute for the first, and did not end for the second."""
+    notes: list[str] = []
+    started = time.monotonic()
+    render(ep.load(tangle(states, edges)), tmp_path / "net.svg", report=notes.append)
+    assert time.monotonic() - started < 3 * SECONDS  # two layouts, and what else there is to do
+    assert len(notes) == 1
+    text = (tmp_path / "net.svg").read_text()
+    assert text.count('class="edge"') == edges or "too many to draw" in text

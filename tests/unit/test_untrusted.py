@@ -448,3 +448,31 @@ def test_devices_and_pipes_are_written_to(net: Path, capfd: pytest.CaptureFixtur
         check=True,
     )
     assert made.stdout.startswith(b"# Written out by")
+
+
+GIANT = """\
+epgraph: 2
+input: {shape: [1, 8, 8]}
+output: {classes: 10}
+states: {a: {shape: [1000000]}, b: {shape: [1000000]}}
+edges: [{from: x, to: a, dense: {}}, {from: a, to: b, dense: {}}, {from: b, to: y, dense: {}}]
+"""
+
+
+@pytest.mark.parametrize("command", ["train NET --data digits", "tune NET", "gradcheck NET", "compile NET"])
+def test_giant_networks_are_refused_with_their_size(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "giant.yaml").write_text(GIANT, encoding="utf-8")
+    assert run(command.replace("NET", "giant.yaml").split()) == 1
+    said = capsys.readouterr().err
+    assert "the network is too large for cpu: 1,000,076,000,010 parameters" in said
+    assert "GiB are free; use fewer channels" in said
+    assert [path.name for path in tmp_path.iterdir()] in (
+        ["giant.yaml"],
+        ["runs", "giant.yaml"],
+        ["giant.yaml", "runs"],
+    )
+    assert not list(tmp_path.glob("runs/*"))
+    assert run(["check", "giant.yaml"]) == 0

@@ -24,6 +24,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ARITHMETIC = re.compile(r"\$([A-Za-z_]\w*)\s*(\*\*|//|[-+*/%])\s*(\$?\w+(?:\.\d+)?)")
 _DEEPEST = 60
 _LARGEST_EXPONENT = 64
+_MOST_DIGITS = 400
 
 
 class ExpressionError(Exception):
@@ -225,11 +226,16 @@ def _range(*bounds: int) -> list[int]:
     return list(found)
 
 
+def _round(value: int | float, *digits: int) -> int | float:
+    # Python computes ten to the power of the digits. Beyond those of the largest float they change nothing.
+    return round(value, *(max(-_MOST_DIGITS, min(_MOST_DIGITS, count)) for count in digits))
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "min": min,
     "max": max,
     "abs": abs,
-    "round": round,
+    "round": _round,
     "len": len,
     "sum": sum,
     "int": int,
