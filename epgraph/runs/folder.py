@@ -1,0 +1,215 @@
+"""A run folder: the files that a training writes, and replacing an old run without losing it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from epgraph.errors import EpgraphError, listed
+
+FILES = (
+    "architecture.yaml",
+    "run.json",
+    "metrics.jsonl",
+    "batches.jsonl",
+    "last.pt",
+    "best.pt",
+    "network.svg",
+    "curves.png",
+)
+"""Files that a run writes."""
+
+BOARD = "tensorboard"
+LOCK = ".lock"
+PID = ".lock.pid"
+REPLACED = ".replaced"
+"""Folder, inside the run folder, of the run that ``--overwrite`` replaces. It goes when the new run has finished."""
+
+MOVING = ".replaced.partial"
+"""``REPLACED`` while files are moved there or back."""
+
+PARTIAL = ".partial"
+"""Suffix of a file that is being written."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of a run folder, and the moves of whole runs.
+
+    Nothing is ever deleted that a run did not write: ``foreign`` names everything else, and ``set_aside`` refuses it.
+    """
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        text = str(self.path)
+        if not text or "\0" in text or self.path.name in ("", ".."):
+            raise EpgraphError(f"'{text}' cannot be a run folder", "name a new folder with --out, e.g. runs/first")
+        if self.path.is_symlink():
+            raise EpgraphError(f"{self.path} is a link and cannot be a run folder", "name the folder itself with --out")
+        if self.path.exists() and not self.path.is_dir():
+            raise EpgraphError(f"{self.path} is a file", "name a folder with --out")
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    @property
+    def is_run(self) -> bool:
+        """Whether a run was started here."""
+        return (self.path / "run.json").is_file()
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is something to go on from."""
+        return (self.path / "last.pt").exists()
+
+    @property
+    def in_use(self) -> bool:
+        """Whether anything but the lock stands in the folder."""
+        return bool(self._names() - {LOCK, PID})
+
+    @property
+    def never_started(self) -> bool:
+        """Whether a run was stopped here before its first checkpoint, so that there is nothing to lose."""
+        return self.is_run and not self.has_checkpoint and not (self.path / "metrics.jsonl").exists()
+
+    def check_replaceable(self) -> None:
+        """Refuse to replace what is not one run of ours.
+
+        Raises
+        ------
+        EpgraphError
+            Where the folder holds something else than one run, naming it.
+        """
+        if not self.is_run and not self._has(REPLACED):
+            raise EpgraphError(f"{self.path} holds files but is no run folder", "name another folder with --out")
+        if foreign := self.foreign():
+            raise EpgraphError(
+                f"{self.path} holds what no run of epgraph wrote: {listed(foreign)}",
+                "name another folder with --out, or move these files away",
+            )
+
+    def foreign(self) -> list[str]:
+        """Names in the folder that no run writes there, sorted; a link is never ours."""
+        found = [name for name in self._names() if not self._ours(self.path / name, name)]
+        found += [
+            f"{BOARD}/{entry.name}"
+            for entry in self._entries(BOARD)
+            if entry.is_symlink() or not entry.is_file() or not entry.name.startswith("events.out.tfevents.")
+        ]
+        for folder in (REPLACED, MOVING):
+            found += [f"{folder}/{name}" for name in (RunFolder(self.path / folder).foreign() if self._has(folder) else ())]
+        return sorted(found)
+
+    def recover(self) -> None:
+        """Undo a move of an old run that was cut short, and remove files that were half written."""
+        if self._has(MOVING):
+            for entry in self._entries(MOVING):
+                target = self.path / entry.name
+                if not target.exists():
+                    entry.rename(target)
+            shutil.rmtree(self.path / MOVING)
+        for name in self._names():
+            if name.endswith(PARTIAL) and not (self.path / name).is_dir():
+                (self.path / name).unlink()
+
+    def set_aside(self, finished: Callable[[Path], bool]) -> None:
+        """Move the run here into ``REPLACED``, where it stays until ``forget_replaced``.
+
+        Where another run stands there already, because its own replacement was stopped, one of the two has to go: the
+        present run, if only the other one had ``finished``.
+
+        Raises
+        ------
+        EpgraphError
+            Where the folder holds something else than one run. Nothing has been moved then.
+        """
+        if not self.in_use:
+            return
+        self.check_replaceable()
+        replaced = self.path / REPLACED
+        if replaced.is_dir() and finished(replaced) and not finished(self.path):
+            self._delete_run()
+            return
+        shutil.rmtree(replaced, ignore_errors=True)
+        self._move_to(self.path / MOVING)
+        (self.path / MOVING).rename(replaced)
+
+    def restore_replaced(self) -> None:
+        """Put the run in ``REPLACED`` back in place of the present one."""
+        if self._has(REPLACED):
+            self._delete_run()
+            (self.path / REPLACED).rename(self.path / MOVING)
+            self.recover()
+
+    def forget_replaced(self) -> None:
+        """Delete the run that has been replaced."""
+        shutil.rmtree(self.path / REPLACED, ignore_errors=True)
+
+    def _has(self, name: str) -> bool:
+        return (self.path / name).is_dir()
+
+    def _names(self) -> set[str]:
+        return {entry.name for entry in self._entries()}
+
+    def _entries(self, *inside: str) -> list[Path]:
+        folder = self.path.joinpath(*inside)
+        return sorted(folder.iterdir()) if folder.is_dir() else []
+
+    def _ours(self, path: Path, name: str) -> bool:
+        if path.is_symlink():
+            return False
+        if name in (BOARD, REPLACED, MOVING):
+            return path.is_dir()
+        return path.is_file() and (name in (LOCK, PID) or name.removesuffix(PARTIAL) in FILES)
+
+    def _move_to(self, target: Path) -> None:
+        target.mkdir()
+        for name in self._run_names():
+            (self.path / name).rename(target / name)
+
+    def _delete_run(self) -> None:
+        for name in self._run_names():
+            path = self.path / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def _run_names(self) -> list[str]:
+        """Names of the present run's files."""
+        return sorted(self._names() - {LOCK, PID, REPLACED, MOVING})
+
+
+class WriteError(Exception):
+    """A file of a run cannot be written: ``path`` and the system's ``reason``."""
+
+    def __init__(self, path: Path, error: BaseException) -> None:
+        reason = getattr(error, "strerror", None) or str(error).strip().split("\n")[0]
+        super().__init__(f"{path}: cannot be written: {reason}")
+
+
+def replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file whole or not at all: ``write`` fills a file beside it, which then takes its place.
+
+    Raises
+    ------
+    WriteError
+        Where that fails. What stood there before is untouched, and nothing half written is left.
+    """
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        write(partial)
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:  # torch raises a RuntimeError where a disk is full
+        partial.unlink(missing_ok=True)
+        raise WriteError(path, error) from None
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def slug(text: str) -> str:
+    """Return a text as the name of a folder."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[:80].lower() or "run"

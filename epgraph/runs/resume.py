@@ -1,0 +1,155 @@
+"""Going on with a run: what is not given again comes from the run; what differs is applied, or refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from epgraph.errors import Diagnostic, EpgraphError, Location, path_text
+from epgraph.runs.record import Record
+from epgraph.spec import Architecture
+from epgraph.spec.validate import explain
+
+APPLIED = re.compile(
+    r"training\.(?!seed$|augment)\w+"
+    r"|dynamics\.(free_steps|nudged_steps|tolerance)"
+    r"|learning\.(beta|continual_rate|solver_tolerance|solver_steps)"
+    r"|(states\.\w+|edges\[\d+\]|output)\.learning_rate"
+    r"|name|epgraph"
+)
+"""Settings that may change when a run goes on; every other one makes it another run."""
+
+APPLIED_OPTIONS = frozenset({"device", "backend", "threads", "workers", "data_root"})
+"""Options of the command line that may change when a run goes on."""
+
+Changes = dict[str, tuple[Any, Any]]
+"""Name → value in the run and value now."""
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """The settings with which a run goes on, and which of them are new."""
+
+    architecture: Architecture
+    options: dict[str, Any]
+    changed: Changes
+
+
+def resume(
+    record: Record,
+    folder: Path,
+    file: dict[str, Any],
+    now: dict[str, Any],
+    assigned: Collection[str],
+    options: Mapping[str, Any],
+) -> Resumed:
+    """Merge the settings of a run with those that are given now.
+
+    A setting counts as given where the network file was edited since the run was started, or where the command line
+    overrides it. Everything else is taken from the run, so that an override need not be repeated.
+
+    Parameters
+    ----------
+    folder
+        The run folder, for messages.
+    file, now
+        Complete settings of the network file alone, and with the overrides of the command line.
+    assigned
+        Keys that the command line assigns, e.g. ``training.epochs``.
+    options
+        Options that the command line gives, by name.
+
+    Raises
+    ------
+    EpgraphError
+        With both values of everything that cannot change within a run.
+    """
+    source = str(folder / "run.json")
+    architecture_of(record.settings, source)
+    run, base = _flat(record.settings), _flat(record.given.settings)
+    file_values, now_values = _flat(file), _flat(now)
+    changed: Changes = {}
+    settings = deepcopy(record.settings)
+    refused: Changes = {}
+    for at in {**run, **now_values}:
+        name = path_text(at)
+        given = now_values.get(at) != file_values.get(at) or file_values.get(at) != base.get(at) or name in assigned
+        if given and now_values.get(at) != run.get(at):
+            found = (run.get(at), now_values.get(at))
+            if APPLIED.fullmatch(name):
+                changed[name] = found
+                _put(settings, at, found[1])
+            else:
+                refused[name] = found
+    merged = record.options.model_dump()
+    for name, value in options.items():
+        if value != merged.get(name):
+            (changed if name in APPLIED_OPTIONS else refused)[name] = (merged.get(name), value)
+            merged[name] = value
+    if refused:
+        raise EpgraphError(refusals(folder, refused))
+    return Resumed(architecture_of(settings, source), merged, changed)
+
+
+def same_network(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether settings differ at most in what may change within a run."""
+    a, b = _flat(one), _flat(other)
+    return all(a.get(at) == b.get(at) or APPLIED.fullmatch(path_text(at)) for at in {**a, **b})
+
+
+def refusals(folder: Path, refused: Changes, most: int = 10) -> list[Diagnostic]:
+    """Return a message for each of the first settings that cannot change within a run, with both values."""
+    hint = "leave it as it is in the run, or start another run with --out or --overwrite"
+    shown = [
+        Diagnostic(f"{folder} cannot go on: {name} is {_text(before)} in the run and {_text(after)} now", hint)
+        for name, (before, after) in list(refused.items())[:most]
+    ]
+    more = len(refused) - most
+    return [*shown, Diagnostic(f"{folder} cannot go on: {more} more settings differ", hint)] if more > 0 else shown
+
+
+def architecture_of(settings: dict[str, Any], where: str) -> Architecture:
+    """Return the architecture of settings that a run or a checkpoint holds.
+
+    Raises
+    ------
+    EpgraphError
+        If it uses what is not there: an activation or a cost that a plugin registers, say.
+    """
+    try:
+        return Architecture.model_validate(settings)
+    except ValidationError as error:
+        problems = [explain(details) for details in error.errors(include_url=False)]
+        hint = "give the plugin that it was trained with"
+        raise EpgraphError(Diagnostic(f"{where}: {d.message}", hint, d.at) for d in problems) from None
+
+
+def _flat(value: Any, at: Location = ()) -> dict[Location, Any]:
+    """Every value of nested mappings and lists of mappings by its location."""
+    if isinstance(value, dict) and value:
+        entries: Any = value.items()
+    elif isinstance(value, list) and value and all(isinstance(entry, dict) for entry in value):
+        entries = enumerate(value)
+    else:
+        return {at: value}
+    return {place: leaf for key, inner in entries for place, leaf in _flat(inner, (*at, key)).items()}
+
+
+def _put(settings: Any, at: Location, value: Any) -> None:
+    """Set a value at a location that may not be there yet; None takes it away."""
+    for key in at[:-1]:
+        settings = settings[key] if isinstance(key, int) else settings.setdefault(key, {})
+    if value is None:
+        settings.pop(at[-1], None)
+    else:
+        settings[at[-1]] = value
+
+
+def _text(value: Any) -> str:
+    return "not given" if value is None else str(value)[:100]
