@@ -202,7 +202,7 @@ def test_nan_in_the_data_stops_training(net: Path, tmp_path: Path) -> None:
     engine = ep.compile(net)
     poisoned = type(data)(data.name, Poisoned(), data.test, data.classes, data.shape)  # type: ignore[arg-type]
     trainer = Trainer(engine, poisoned, Run(tmp_path, progress=False))
-    with pytest.raises(ep.EpgraphError, match=r"epoch 1, batch 1: state 'h1' grew without bound or became NaN"):
+    with pytest.raises(ep.EpgraphError, match="input 'x' holds NaN in example 0"):
         trainer.train()
     assert load_checkpoint(tmp_path)["epoch"] == 0
 
