@@ -425,13 +425,14 @@ def test_low_precision(estimator: Any, dtype: torch.dtype) -> None:
 
 
 def test_anderson_cannot_be_unrolled() -> None:
-    engine = ep.compile("examples/mlp.yaml")
-    dynamics = engine.architecture.dynamics.model_copy(update={"anderson": 3})
-    engine.architecture = engine.architecture.model_copy(update={"dynamics": dynamics})
+    engine = ep.compile(ep.load("examples/mlp.yaml", ["dynamics.anderson=3"]))
     x, y = torch.rand(2, 784), torch.arange(2)
-    with pytest.raises(ep.EpgraphError, match="'unrolled' cannot go back through Anderson acceleration"):
+    refused = r"unrolled cannot be used: it cannot go back through Anderson acceleration .* truncated or implicit"
+    with pytest.raises(ep.EpgraphError, match=refused):
         engine.backward(x, y, estimator="unrolled")
-    engine.backward(x, y, estimator="truncated")
+    with pytest.raises(ep.EpgraphError, match=refused):
+        ep.load("examples/mlp.yaml", ["dynamics.anderson=3", "learning.estimator=unrolled"])
+    engine.backward(x, y, estimator="truncated", free_steps=4, nudged_steps=2)
 
 
 @pytest.mark.parametrize("estimator", ["implicit", "unrolled", "truncated"])
