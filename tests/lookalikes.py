@@ -47,9 +47,9 @@ def names(rng: random.Random, count: int) -> list[str]:
 
 
 def renamed(data: dict[str, Any], states: dict[str, str], edges: dict[str, str | None]) -> dict[str, Any]:
-    """Return a network in the flat form, all of whose edges are named, with other names of states and edges.
+    """Return a network in the flat form with other names of states and edges.
 
-    An edge whose new name is None is left without one.
+    An edge that is given None, or nothing, is left without a name.
     """
     made = copy.deepcopy(data)
     for part in ("input", "output"):
@@ -61,7 +61,7 @@ def renamed(data: dict[str, Any], states: dict[str, str], edges: dict[str, str |
                 edge[key] = states[edge[key]]
         if "tie" in edge:
             edge["tie"] = edges[edge["tie"]]
-        name = edges[edge.pop("name")]
+        name = edges.get(edge.pop("name", ""))
         if name is not None:
             edge["name"] = name
     return made
