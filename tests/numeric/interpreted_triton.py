@@ -13,6 +13,7 @@ import torch
 
 import epgraph as ep
 from epgraph.engine import Status
+from tests.lookalikes import renamed
 from tests.numeric.test_engine import Case, apart
 from tests.numeric.test_replay import FakeGraph
 from tests.numeric.test_rewrites import OPTIONS
@@ -140,3 +141,9 @@ def test_what_is_not_a_number_stays_visible() -> None:
     with torch.no_grad():
         next(engine.parameters()).fill_(float("nan"))
     assert engine.relax(torch.rand(1, 2, 6, 6), steps=1).status is Status.DIVERGED
+
+
+def test_names_that_look_alike() -> None:
+    """The second update of h, and that of a state called h_2, are kernels of their own."""
+    data = renamed(RING, {"x": "x", "a": "h", "b": "h_2", "c": "H", "d": "h_1", "y": "y"}, {})
+    compare({**data, "dynamics": {}}, "forward_backward", 1e-5)
