@@ -47,6 +47,7 @@ def write_out(text: str, output: Path | None) -> None:
     """
     if output is None:
         # Whatever the encoding of a pipe is said to be: what reads YAML and JSON expects UTF-8.
-        click.echo(text if sys.stdout.isatty() else text.encode(), nl=False)
+        binary = hasattr(sys.stdout, "buffer") and not sys.stdout.isatty()
+        click.echo(text.encode() if binary else text, nl=False)
     else:
         echo(str(write_bytes(output, text.encode())))

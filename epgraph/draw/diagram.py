@@ -19,7 +19,7 @@ from epgraph.draw.layout import layout
 from epgraph.edges import shape_text
 from epgraph.errors import visible
 from epgraph.files import write_bytes
-from epgraph.graph import SCHEDULES, Edge, NetworkGraph, Schedule, State, checked, declared
+from epgraph.graph import SCHEDULES, Edge, NetworkGraph, Schedule, State, checked
 from epgraph.passes import Plan, lower
 from epgraph.spec import Architecture
 
@@ -95,9 +95,9 @@ def dot(architecture: Architecture | str | os.PathLike[str], schedule: str | Non
     """
     import graphviz
 
-    architecture = declared(architecture)
-    name = architecture.dynamics.schedule if schedule is None else choice("schedule", schedule, SCHEDULES)
-    graph = checked(architecture, name)
+    graph = checked(architecture, None if schedule is None else choice("schedule", schedule, SCHEDULES))
+    architecture = graph.architecture
+    name = schedule or architecture.dynamics.schedule
     plan = lower(graph, name)
     moves = _moves(plan.schedule)
     conflicts = {edge.name for edge in plan.schedule.conflicts}
@@ -163,11 +163,10 @@ def render(
     """
     path = file_path("path", path)
     format = suffix(path, FORMATS)
-    architecture = declared(architecture)
     source = dot(architecture, schedule)
     if format in ("dot", "gv"):
         return write_bytes(path, source.encode())
-    picture, note = layout(source, format, len(architecture.states) + len(architecture.edges))
+    picture, note = layout(source, format, source.count("\n"))
     if note:
         report(f"{path}: {note}")
     return write_bytes(path, picture)

@@ -13,7 +13,7 @@ SECONDS = 5.0
 """Longest time for one layout. Graphviz takes minutes to route a few hundred edges, and cannot be interrupted."""
 
 SMALL = 100
-"""States and edges up to which a layout takes no noticeable time, so that no process of its own is started."""
+"""Lines of DOT, about one a state and one an edge, up to which a layout takes no noticeable time here."""
 
 _SIMPLE = {"splines": "line", "overlap": "true", "label": "simplified: too large for the layered layout"}
 """Attributes of the simpler layout: sfdp places thousands of states in seconds, and draws straight edges."""
@@ -40,7 +40,7 @@ def layout(source: str, format: str, size: int) -> tuple[bytes, str]:
     format
         ``svg``, ``png`` or ``pdf``.
     size
-        Number of its states and edges.
+        Number of its states and edges, about.
 
     Returns
     -------

@@ -18,7 +18,7 @@ from epgraph.engine.arguments import place, precision
 from epgraph.engine.engine import Engine
 from epgraph.engine.memory import refuse_too_large
 from epgraph.errors import Diagnostic, EpgraphError, Location
-from epgraph.graph import SCHEDULES, NetworkGraph, checked, declared
+from epgraph.graph import SCHEDULES, NetworkGraph, checked
 from epgraph.passes import lower
 from epgraph.spec import Architecture
 from epgraph.verify import activation_shapes, cost_shapes, shape_problems
@@ -73,7 +73,7 @@ def compile(
         With every mistake of the architecture, or naming the option that cannot be used.
     """
     schedule = None if schedule is None else choice("schedule", schedule, SCHEDULES)
-    graph = checked(declared(architecture), schedule)
+    graph = checked(architecture, schedule)
     architecture = graph.architecture
     seed = architecture.training.seed if seed is None else whole_number("seed", seed, 0, 2**32 - 1)
     backend = choice("backend", backend, ["auto", *BACKENDS])

@@ -54,6 +54,7 @@ def checked(source: Architecture | str | os.PathLike[str], schedule: str | None 
     ``schedule`` overrides ``dynamics.schedule``. Raises ``EpgraphError`` as ``load`` does.
     """
     if not isinstance(source, Architecture):
+        _refuse_builder(source)
         graph, _, diagnostics = survey(source, schedule=schedule)
         raise_for(diagnostics)
         assert graph is not None
@@ -67,9 +68,13 @@ def declared(architecture: object) -> Architecture:
     """Return an architecture: the one that is given, or what a path or YAML text declares."""
     if isinstance(architecture, Architecture):
         return architecture
-    if callable(getattr(architecture, "build", None)):
-        raise refused(f"expected an architecture, found {shown(architecture)}", "call its build()")
+    _refuse_builder(architecture)
     return load(architecture)  # type: ignore[arg-type]
+
+
+def _refuse_builder(source: object) -> None:
+    if callable(getattr(source, "build", None)):
+        raise refused(f"expected an architecture, found {shown(source)}", "call its build()")
 
 
 def inspect(

@@ -102,7 +102,9 @@ class RunFolder:
             if entry.is_symlink() or not entry.is_file() or not entry.name.startswith("events.out.tfevents.")
         ]
         for folder in (REPLACED, MOVING):
-            found += [f"{folder}/{name}" for name in (RunFolder(self.path / folder).foreign() if self._has(folder) else ())]
+            found += [
+                f"{folder}/{name}" for name in (RunFolder(self.path / folder).foreign() if self._has(folder) else ())
+            ]
         return sorted(found)
 
     def recover(self) -> None:

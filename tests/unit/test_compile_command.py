@@ -38,7 +38,7 @@ def test_the_text_speaks_of_the_network(capsys: pytest.CaptureFixture[str]) -> N
         assert line in header
     assert "# h3 ← relu1(c[h3] + A[h2_h3] h2 + A[h1_h3] h1 + A[h3_h4]ᵀ h4 + A[h3_y]ᵀ y)" in text
     assert "# c[h1] = b[h1] + A[x_h1] x" in text
-    assert "sum_h3 = total(c_h3, conv_h2_h3, conv_h1_h3, back_h3_h4, view)" in text
+    assert "sum_h3 = total(c_h3, conv_h2_h3, conv_h1_h3, back_h3_h4, view_h3_y)" in text
     assert "'edges.h1_h2.weight': ('w_h1_h2', (32, 32, 3, 3))" in text
     assert "BETA, OMEGA = 0.0, 0.3, 1.0" in text
 

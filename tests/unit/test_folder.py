@@ -338,7 +338,7 @@ def test_too_large_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         f"the image {path}/train/b/2.png cannot be read: it is larger than 64 MiB; replace or remove it"
     )
     data = load_data(f"folder:{write_directory(tmp_path / 'd', files)}", shape=(3, 8, 8), classes=2)
-    with pytest.raises(EpgraphError, match=r"2\.png cannot be read: it is larger than 64 MiB; replace"):
+    with pytest.raises(EpgraphError, match=r"2\.png cannot be read: it is larger than 1,000 bytes; replace"):
         data.train[5]
 
 
