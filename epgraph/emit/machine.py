@@ -116,8 +116,9 @@ class Machine:
 
 def _order(function: Function, names: Names) -> None:
     """Put the arguments in the order of their roles."""
+    ranks = {role: rank for rank, role in enumerate(ORDER)}
     arguments = [node for node in function.graph.nodes if node.op == "placeholder"]
-    for node in sorted(arguments, key=lambda n: ORDER.index(str(names.role(n.target))), reverse=True):
+    for node in sorted(arguments, key=lambda n: ranks.get(str(names.role(n.target)), 0), reverse=True):
         next(iter(function.graph.nodes)).prepend(node)
 
 

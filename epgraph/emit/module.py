@@ -9,12 +9,12 @@ from collections.abc import Iterable
 import torch
 
 from epgraph.emit import runtime, standalone, winograd
-from epgraph.emit.helpers import HELPERS
+from epgraph.emit.helpers import HELPERS, namespace
 from epgraph.emit.machine import Loaded, Machine
 from epgraph.emit.program import Function, calls
 from epgraph.emit.rewrite import REWRITES
 from epgraph.emit.text import source
-from epgraph.emit.verify import verify_module
+from epgraph.emit.verify import verify_module, verify_text
 from epgraph.errors import EpgraphError, visible
 from epgraph.version import __version__
 
@@ -110,6 +110,9 @@ def module_text(machine: Machine) -> str:
         *(function for name in ("energy", "gradient", "local", "readout") for function in functions[name]),
     ]
     written = [source(function) for function in emitted]
+    known = {*namespace(), *(function.name for function in emitted)}
+    for function, text in zip(emitted, written, strict=True):
+        verify_text(text, function, known)
     parts = [
         _header(machine),
         _title("What the functions call"),

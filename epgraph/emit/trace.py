@@ -104,7 +104,8 @@ class Tracer:
         With ``pulled`` no cost nudges the output: the states named feel a force of their own, −β times the value
         ``force``, which for a pair has its two parts.
         """
-        key = (phase, *["relaxed"] * relaxed, *(("pulled", *pulled) if pulled else ()))
+        # No name has a '+' in it.
+        key = (phase, *["relaxed"] * relaxed, *(("pulled", "+".join(pulled)) if pulled else ()))
         return Program(key, functions(self._updates(key, phase, relaxed, pulled), self.names))
 
     def energy(self) -> tuple[Function, ...]:

@@ -508,7 +508,8 @@ def _named(found: Gradients) -> Gradients:
 
 def _label(parameter: str) -> str:
     part, name, what = parameter.split(".")
-    return name if part == "edges" else f"{what} of {name}"
+    # "all" stands for all parameters at once, and may be the name of an edge.
+    return name if part == "edges" and name != "all" else f"{what} of {name}"
 
 
 def _vector(gradients: Mapping[str, Tensor]) -> Tensor:

@@ -14,7 +14,7 @@ import epgraph as ep
 from epgraph.cli import run
 from epgraph.engine.reference import Reference
 from epgraph.graph import load
-from epgraph.learning.gradcheck import SECTIONS, Check, Report, agree, gradcheck
+from epgraph.learning.gradcheck import SECTIONS, Check, Report, _named, agree, compare, gradcheck
 from epgraph.learning.verdict import percent, verdict
 
 SMOOTH = """\
@@ -68,6 +68,14 @@ def test_agreement_of_two_vectors() -> None:
     assert agree(exact, 0 * exact).error is None
     assert agree(0 * exact, exact).cosine is None
     assert agree(0 * exact, exact).error == 1
+
+
+def test_an_edge_may_be_called_all() -> None:
+    """Under that name stand all parameters at once."""
+    exact = _named({"edges.all.weight": torch.ones(2), "edges.b.weight": torch.ones(2)})
+    found = {**exact, "b": torch.zeros(2)}
+    errors = {name: agreement.error for name, agreement in compare(found, exact).items()}
+    assert errors == {"weight of all": 0, "b": 1, "all": pytest.approx(0.5**0.5)}
 
 
 def test_a_good_gradient_is_called_right_and_the_figures_are_those_of_the_oracle() -> None:
