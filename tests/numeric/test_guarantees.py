@@ -130,7 +130,7 @@ def test_what_anderson_mixes_stays_in_the_range_of_every_activation(activation: 
     mixed = [outside[name].clone() for name in names]
     mixer.box(mixed)
     for s, name in zip(mixed, names, strict=True):
-        bounds = engine.graph.states[name].activation.bounds(engine.alpha(engine.graph.states[name]))
+        bounds = engine.graph.states[name].activation.bounds(engine.alpha(engine.graph.states[name], engine.snapshot()))
         assert torch.equal(s, outside[name] if bounds is None else outside[name].clamp(*bounds)), name
 
 
