@@ -15,7 +15,12 @@ SECONDS = 5.0
 SMALL = 100
 """Lines of DOT, about one a state and one an edge, up to which a layout takes no noticeable time here."""
 
-_SIMPLE = {"splines": "line", "overlap": "true", "label": "simplified: too large for the layered layout"}
+_SIMPLE = {
+    "splines": "line",
+    "overlap": "prism",
+    "outputorder": "edgesfirst",
+    "label": "simplified: too large for the layered layout",
+}
 """Attributes of the simpler layout: sfdp places thousands of states in seconds, and draws straight edges."""
 
 _CHILD = """
@@ -26,6 +31,7 @@ if program != "dot":
     graph.graph_attr.update(item.split("=", 1) for item in sys.argv[3:])
     for edge in graph.edges():
         edge.attr["label"] = edge.attr["xlabel"] = ""
+        edge.attr["arrowsize"] = "0.5"
 sys.stdout.buffer.write(graph.draw(format=format, prog=program))
 """
 
