@@ -206,9 +206,9 @@ class Trainer:
             self.optimizer.zero_grad(set_to_none=True)
             try:
                 estimate = self.engine.backward(x, y, start=start if fits else None, keep=False, energy=True)
-            except EpgraphError as error:  # no memory, or no numbers in the data
+            except EpgraphError as problem:  # no memory, or no numbers in the data
                 where = f"epoch {self.epoch + 1}, batch {self.batch + 1}"
-                raise EpgraphError(f"training stopped in {where}: {error}", self.safe()) from error
+                raise EpgraphError(f"training stopped in {where}: {problem}", self.safe()) from problem
             self._log_batch(log, self.batch + 1, estimate)
             if estimate.diverged:
                 self._stop(self.batch + 1, f"state '{estimate.diverged[0]}' grew without bound or became NaN")
