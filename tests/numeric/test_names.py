@@ -325,7 +325,7 @@ def test_a_state_or_an_edge_may_be_called_like_any_attribute_of_a_module() -> No
     other = copy.deepcopy(engine).double().float()
     other.load_state_dict(pickle.loads(pickle.dumps(engine)).state_dict())
     assert same(numbers(other, centered), numbers(engine, centered))
-    optimizer, _ = make_optimizer(engine)
+    optimizer = make_optimizer(engine)
     optimizer.step()
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(engine.parameters()))
     assert repr(engine)
