@@ -28,7 +28,7 @@ from timing import peak_resident, rounded
 import epgraph as ep
 from epgraph.cli import run
 from epgraph.graph import build
-from epgraph.passes import lower
+from epgraph.lowering import lower
 
 NETWORKS = ("100", "1000", "10000", "examples/hopfield_resnet13.yaml")
 BATCH = 2

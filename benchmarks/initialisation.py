@@ -27,7 +27,7 @@ from torch import Tensor
 
 import epgraph as ep
 from epgraph.data import load_data
-from epgraph.engine.signal import survey
+from epgraph.gradient_check.signal import survey
 
 RECIPE: dict[str, Any] = {
     "dynamics": {"schedule": "coloring", "free_steps": 30, "nudged_steps": 15},

@@ -30,9 +30,9 @@ from torch import Tensor
 import epgraph as ep
 from epgraph.data import load_data
 from epgraph.engine import Engine
-from epgraph.engine.phases import Nudge
-from epgraph.learning.checkpoint import load_checkpoint
-from epgraph.spec import Architecture
+from epgraph.language import Architecture
+from epgraph.runtime.phases import Nudge
+from epgraph.training.checkpoint import load_checkpoint
 
 TOLERANCE, MOST_SWEEPS = 1e-12, 1500
 """The reference is settled when no sweep changes it, or the odd part of the pair, by more than this."""

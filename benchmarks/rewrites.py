@@ -20,9 +20,9 @@ from machine import circumstances
 from timing import rounded, rounds, spread
 
 import epgraph as ep
-from epgraph.emit.rewrite import REWRITES
+from epgraph.compiler.passes import REWRITES
 from epgraph.engine import Engine
-from epgraph.engine.phases import Nudge
+from epgraph.runtime.phases import Nudge
 
 SWEEPS = 3
 """Sweeps between two readings of the clock."""

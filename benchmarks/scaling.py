@@ -20,7 +20,7 @@ from machine import circumstances
 from timing import Ceiling, calls, in_child, peak_resident, rounded, rounds, spread, synchronize
 
 import epgraph as ep
-from epgraph.spec import Architecture
+from epgraph.language import Architecture
 
 BASE = {"depth": 8, "width": 32, "batch": 32, "sweeps": 20}
 """What each number is while another changes; ``sweeps`` are the free ones, and half as many nudged ones."""

@@ -18,10 +18,10 @@ from epgraph.activations.language import FAMILIES
 from epgraph.arguments import shown, text
 from epgraph.contract import ACTIVATION, COST, HINT, KIND, hold
 from epgraph.costs import COSTS, Cost
-from epgraph.edges import KINDS, EdgeKind
 from epgraph.errors import Diagnostic, EpgraphError, nearest
 from epgraph.files import FileError, read_bytes
-from epgraph.spec.architecture import NAME_PATTERN, EdgeBase
+from epgraph.kinds import KINDS, EdgeKind
+from epgraph.language.architecture import NAME_PATTERN, EdgeBase
 
 GROUP = "epgraph.plugins"
 """Entry points of installed packages that the command line loads."""

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from epgraph.graph import NetworkGraph, build
-from epgraph.spec import Architecture
+from epgraph.language import Architecture
 from tests.topologies import random_architecture
 
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 import epgraph as ep
-from epgraph.engine.reference import Reference
 from epgraph.graph import NetworkGraph
+from epgraph.testing.oracle import Reference
 from tests.topologies import random_batch, random_graph, random_parameters
 
 WANTED = 100

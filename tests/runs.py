@@ -14,7 +14,7 @@ import torch
 
 import epgraph as ep
 from epgraph.cli import run
-from epgraph.learning import load_checkpoint
+from epgraph.training import load_checkpoint
 
 NET = """\
 epgraph: 1

@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from epgraph.activations import ReLU
-from epgraph.edges import Conv, ConvTranspose, Dense, Identity, Lateral, Pool, Shape, Skip
-from epgraph.edges.convolution import Convolution
 from epgraph.graph import Edge, NetworkGraph, build
-from epgraph.spec import Architecture
+from epgraph.kinds import Conv, ConvTranspose, Dense, Identity, Lateral, Pool, Shape, Skip
+from epgraph.kinds.convolution import Convolution
+from epgraph.language import Architecture
 
 Kind = dict[str, Any]
 """The part of an edge's declaration that says what it is: ``{"conv": {...}}``."""

@@ -58,8 +58,8 @@ def compile_command(
 
     import torch
 
-    from epgraph.emit.module import module_text
-    from epgraph.engine import compile
+    from epgraph.compiler.export import module_text
+    from epgraph.compiling import compile
 
     made = compile(
         architecture,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from epgraph.engine import Engine
-    from epgraph.learning.gradcheck import Report
+    from epgraph.gradient_check.check import Report
 
 
 @click.command()
@@ -88,8 +88,8 @@ def gradcheck(
     """
     architecture = load(file, settings(overrides, schedule), allow_include)
     if output is not None:
-        from epgraph.draw.curves import FORMATS
-        from epgraph.draw.formats import suffix
+        from epgraph.drawing.curves import FORMATS
+        from epgraph.drawing.formats import suffix
 
         suffix(output, FORMATS)
         if quick:
@@ -102,11 +102,11 @@ def gradcheck(
     import torch
     from tqdm import tqdm
 
-    from epgraph.engine import compile
-    from epgraph.engine.memory import refuse_too_large
-    from epgraph.learning import set_threads
-    from epgraph.learning.gradcheck import Check, tasks
-    from epgraph.learning.gradcheck import gradcheck as run
+    from epgraph.compiling import compile
+    from epgraph.gradient_check.check import Check, tasks
+    from epgraph.gradient_check.check import gradcheck as run
+    from epgraph.runtime.memory import refuse_too_large
+    from epgraph.training import set_threads
 
     where = pick_device(device)
     refuse_too_large(build(architecture), where, getattr(torch, dtype), copies=2, batch=examples)
@@ -136,7 +136,7 @@ def gradcheck(
     else:
         echo(*_text(report))
     if output is not None:
-        from epgraph.draw.gradcheck import draw
+        from epgraph.gradient_check.figure import draw
 
         draw(report, output)
         if not as_json:
@@ -153,7 +153,7 @@ def _finite(value: Any) -> Any:
 
 
 def _take_weights(engine: Engine, path: Path) -> None:
-    from epgraph.learning import load_checkpoint, load_parameters
+    from epgraph.training import load_checkpoint, load_parameters
 
     load_parameters(engine, load_checkpoint(path, engine.device), str(path))
 

@@ -11,8 +11,8 @@ import click
 from epgraph.cli.say import say
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import SCHEDULES
+from epgraph.language import Architecture
 from epgraph.registry import run_plugin
-from epgraph.spec import Architecture
 
 if TYPE_CHECKING:
     from epgraph.data import Data

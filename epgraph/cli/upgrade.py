@@ -10,7 +10,7 @@ from epgraph.cli.options import file_argument
 from epgraph.cli.output import echo, write_out
 from epgraph.files import rewrite_bytes
 from epgraph.graph import read
-from epgraph.spec import upgrade as upgraded
+from epgraph.language import upgrade as upgraded
 
 
 @click.command()

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from epgraph.edges import Unary
 from epgraph.errors import Diagnostic, Location
 from epgraph.graph.network import Edge, NetworkGraph, State
 from epgraph.graph.rules import READS
-from epgraph.spec.architecture import BiasSpec, OutputSpec, StateSpec
+from epgraph.kinds import Unary
+from epgraph.language.architecture import BiasSpec, OutputSpec, StateSpec
 
 
 class Unread(NamedTuple):

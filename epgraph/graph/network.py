@@ -18,13 +18,13 @@ import networkx as nx
 from epgraph.activations import Activation, Identity
 from epgraph.arguments import instance
 from epgraph.costs import COSTS
-from epgraph.edges import EdgeKind, Shape, Unary
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph.checks import check_ends, check_names, check_reach
 from epgraph.graph.shapes import infer_shapes
 from epgraph.graph.ties import acts_back, check_ties, owners
-from epgraph.spec import Architecture
-from epgraph.spec.names import numbered
+from epgraph.kinds import EdgeKind, Shape, Unary
+from epgraph.language import Architecture
+from epgraph.language.names import numbered
 
 Role = Literal["input", "hidden", "output"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import heapq
 
-from epgraph.edges import EdgeKind, Shape, ShapeError, shape_text
 from epgraph.errors import Diagnostic
 from epgraph.graph.checks import Ends
-from epgraph.spec import Architecture
-from epgraph.spec.architecture import MAX_UNITS
+from epgraph.kinds import EdgeKind, Shape, ShapeError, shape_text
+from epgraph.language import Architecture
+from epgraph.language.architecture import MAX_UNITS
 
 
 def infer_shapes(

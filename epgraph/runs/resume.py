@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from epgraph.errors import Diagnostic, EpgraphError, Location, path_text
+from epgraph.language import Architecture
+from epgraph.language.validate import explain
 from epgraph.runs.record import Record
-from epgraph.spec import Architecture
-from epgraph.spec.validate import explain
 
 APPLIED = re.compile(
     r"training\.(?!seed$|augment)\w+"

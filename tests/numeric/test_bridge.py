@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import epgraph as ep
-from epgraph.engine.reference import sigma
+from epgraph.testing.oracle import sigma
 from tests.qualified import Settled, error, qualified
 
 SWEEPS = 100

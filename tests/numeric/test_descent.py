@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 import epgraph as ep
-from epgraph.edges import KINDS, Conv, Pool
-from epgraph.engine.reference import Reference
 from epgraph.graph import SCHEDULES
 from epgraph.graph.guarantees import guaranteed, never_rises
+from epgraph.kinds import KINDS, Conv, Pool
+from epgraph.testing.oracle import Reference
 from tests.decorated import decorated
 from tests.numeric.test_engine import Case
 from tests.numeric.test_guarantees import EVERY, fresh_seed, keeps, rises

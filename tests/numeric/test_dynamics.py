@@ -13,8 +13,8 @@ from torch import Tensor
 
 import epgraph as ep
 from epgraph.activations import NAMED, Activation, Logistic, ReLU, Softclip, Tanh
-from epgraph.emit import trace
-from epgraph.engine.reference import Reference, sigma
+from epgraph.compiler import trace
+from epgraph.testing.oracle import Reference, sigma
 from tests.numeric.test_emitted import check
 from tests.numeric.test_engine import ORACLE, Case, apart
 from tests.numeric.test_solvers import RING, batch

@@ -15,7 +15,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 
 import epgraph as ep
-from epgraph.emit.module import module_text
+from epgraph.compiler.export import module_text
 from tests.numeric.test_engine import Case
 from tests.numeric.test_rewrites import OPTIONS
 from tests.numeric.test_solvers import RING

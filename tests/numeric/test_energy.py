@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 
 import epgraph as ep
-from epgraph.engine import Status
+from epgraph.runtime.relaxation import Status
 from tests.numeric.test_engine import ORACLE, Case
 from tests.topologies import architectures
 

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import epgraph as ep
-from epgraph.emit import BACKENDS
-from epgraph.emit.runtime import run
-from epgraph.engine.reference import Reference
+from epgraph.compiler import BACKENDS
+from epgraph.compiler.runtime import run
 from epgraph.graph import SCHEDULES, make_schedule
+from epgraph.testing.oracle import Reference
 from tests.topologies import architectures, coverage, random_batch, random_parameters
 
 ORACLE = settings(
@@ -209,7 +209,7 @@ def test_memory_does_not_grow_with_sweeps(backend: str, monkeypatch: pytest.Monk
         made.update({id(v): weakref.ref(v) for v in values.values() if isinstance(v, Tensor)})
         alive.append(sum(reference() is not None for reference in made.values()))
 
-    monkeypatch.setattr("epgraph.engine.engine.run", counted)
+    monkeypatch.setattr("epgraph.engine.run", counted)
     x = torch.rand(2, 1, 8, 8)
     engine.relax(x, steps=30)
     assert len(alive) >= 30

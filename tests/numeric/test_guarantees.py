@@ -14,7 +14,7 @@ import torch
 import epgraph as ep
 from epgraph.activations import NAMED, Activation
 from epgraph.cli import run
-from epgraph.engine.estimators import ESTIMATORS
+from epgraph.estimators import ESTIMATORS
 from epgraph.graph import SCHEDULES, guaranteed
 from epgraph.graph.guarantees import ERRORS, EXACT, never_rises, nudged_never_rises
 from epgraph.graph.rules import CLAMPED, DIFFERENTIATED

@@ -15,10 +15,10 @@ from torch import Tensor
 import epgraph as ep
 from epgraph.activations import ReLU
 from epgraph.data import load_data
-from epgraph.engine.linearize import Linearisation
-from epgraph.engine.reference import Reference
-from epgraph.engine.signal import Survey, coupling_norm, survey
-from epgraph.learning import initialise
+from epgraph.gradient_check.signal import Survey, coupling_norm, survey
+from epgraph.linearization.linearize import Linearisation
+from epgraph.testing.oracle import Reference
+from epgraph.training import initialise
 from tests.topologies import random_architecture, random_batch, random_graph
 
 CHAIN: dict[str, Any] = {
@@ -257,7 +257,7 @@ def test_a_network_at_chance_learns() -> None:
 
 def test_training_measures_on_the_data_and_repeats(tmp_path: Path) -> None:
     from epgraph.cli import run
-    from epgraph.learning import load_checkpoint
+    from epgraph.training import load_checkpoint
 
     path = tmp_path / "net.yaml"
     text = Path("examples/digits.yaml").read_text().replace("dynamics:", "init: {rule: graph_aware}\ndynamics:")

@@ -11,8 +11,8 @@ from hypothesis import given
 from torch import fx
 
 import epgraph as ep
-from epgraph.emit import trace
-from epgraph.emit.module import module_text
+from epgraph.compiler import trace
+from epgraph.compiler.export import module_text
 from epgraph.graph import SCHEDULES
 from tests.numeric.test_emitted import DRAWN, check
 from tests.numeric.test_engine import Case, apart

@@ -12,9 +12,9 @@ import torch
 from hypothesis import given, settings
 
 import epgraph as ep
-from epgraph.engine.reference import Reference
 from epgraph.graph import make_schedule
-from epgraph.learning import make_optimizer
+from epgraph.testing.oracle import Reference
+from epgraph.training import make_optimizer
 from tests.numeric.test_emitted import check
 from tests.numeric.test_engine import ORACLE, Case
 from tests.qualified import SWEEPS, Settled, aimed, error, qualified

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import epgraph as ep
-from epgraph.engine import memory
+from epgraph.runtime import memory
 
 FILE = "examples/digits.yaml"
 

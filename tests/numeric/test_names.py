@@ -17,9 +17,9 @@ from torch import Tensor
 
 import epgraph as ep
 from epgraph.cli import run
-from epgraph.emit import BACKENDS, Machine, trace
-from epgraph.emit.triton_kernel import Kernel
-from epgraph.learning import make_optimizer
+from epgraph.compiler import BACKENDS, Machine, trace
+from epgraph.compiler.triton_kernel import Kernel
+from epgraph.training import make_optimizer
 from tests.lookalikes import lookalike, plain, renamed
 from tests.numeric.test_emitted import emitted, imported
 from tests.numeric.test_large import repeated

@@ -19,8 +19,8 @@ from epgraph import registry
 from epgraph.activations import NAMED, Activation, Logistic, ReLU, Softclip, Tanh
 from epgraph.cli import run
 from epgraph.costs import COSTS
-from epgraph.engine.reference import Reference
 from epgraph.graph import make_schedule
+from epgraph.testing.oracle import Reference
 from tests.numeric.test_emitted import check
 from tests.numeric.test_solvers import RING, batch
 from tests.qualified import error

@@ -21,10 +21,10 @@ from torch.nn.utils import parametrizations, prune
 from torch.nn.utils.parametrize import register_parametrization
 
 import epgraph as ep
-from epgraph.engine import ESTIMATORS
-from epgraph.engine.reference import Reference, sigma
+from epgraph.estimators import ESTIMATORS
 from epgraph.graph import NetworkGraph, build
-from epgraph.learning import make_optimizer
+from epgraph.testing.oracle import Reference, sigma
+from epgraph.training import make_optimizer
 from tests.numeric.test_bridge import SMALL, inputs, scalar, small
 from tests.qualified import Settled, error, qualified
 from tests.topologies import random_architecture

@@ -12,9 +12,9 @@ import torch
 from hypothesis import given, settings
 
 import epgraph as ep
-from epgraph.engine.reference import Reference
 from epgraph.graph import SCHEDULES, make_schedule
-from epgraph.learning.evaluate import evaluate
+from epgraph.testing.oracle import Reference
+from epgraph.training.evaluate import evaluate
 from tests.numeric.test_emitted import check
 from tests.numeric.test_engine import ORACLE, SWEEPS, Case, apart
 from tests.qualified import cosine, error, qualified

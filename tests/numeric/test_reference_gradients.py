@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 import epgraph as ep
-from epgraph.engine import memory
-from epgraph.engine.estimators import reference
-from epgraph.engine.krylov import conjugate_gradients, minres
-from epgraph.engine.linearize import FEW, Linearisation
-from epgraph.engine.reference import Reference
-from epgraph.engine.stepwise import stepwise
+from epgraph.estimators import reference
+from epgraph.gradient_check.stepwise import stepwise
 from epgraph.graph import load, make_schedule
+from epgraph.linearization.krylov import conjugate_gradients, minres
+from epgraph.linearization.linearize import FEW, Linearisation
+from epgraph.runtime import memory
+from epgraph.testing.oracle import Reference
 from tests.qualified import Settled, aimed, error, qualified, take
 from tests.topologies import random_batch, random_graph, random_parameters
 
@@ -396,7 +396,7 @@ def test_frozen_parameters_pieces_and_accumulation(estimator: Any, monkeypatch: 
     assert "edges.h1_h2.weight" not in whole
     assert estimate.nudged == ()
     assert len(whole) == len(list(engine.parameters())) - 1
-    monkeypatch.setattr("epgraph.engine.engine.cut", lambda graph, batch, device: [slice(0, 4), slice(4, 6)])
+    monkeypatch.setattr("epgraph.engine.cut", lambda graph, batch, device: [slice(0, 4), slice(4, 6)])
     engine.backward(x, y, **options)
     pieces = engine.backward(x, y, **options)
     torch.testing.assert_close(pieces.losses, estimate.losses)

@@ -15,13 +15,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 
 import epgraph as ep
-from epgraph.emit import BACKENDS, Machine
-from epgraph.emit.program import Program
-from epgraph.emit.rewrite import REWRITES
-from epgraph.emit.text import source
-from epgraph.emit.winograd import add_winograd_, winograd, winograd_kernels
+from epgraph.compiler import BACKENDS, Machine
+from epgraph.compiler.passes import REWRITES
+from epgraph.compiler.program import Program
+from epgraph.compiler.text import source
+from epgraph.compiler.winograd import add_winograd_, winograd, winograd_kernels
 from epgraph.graph import build, load
-from epgraph.passes import Plan, lower
+from epgraph.lowering import Plan, lower
 from tests.numeric.test_engine import Case, apart
 from tests.topologies import architectures, random_architecture
 
@@ -94,7 +94,7 @@ def traced(plan: Plan, phase: Any, *rewrites: str) -> Program:
 @contextmanager
 def everywhere() -> Iterator[None]:
     """Minimal filtering on small maps of few channels too, where it does not pay."""
-    with mock.patch.multiple("epgraph.emit.rewrite.winograd", WORTH=0, TILES=1):
+    with mock.patch.multiple("epgraph.compiler.passes.winograd", WORTH=0, TILES=1):
         yield
 
 

@@ -18,15 +18,15 @@ from torch import Tensor
 
 import epgraph as ep
 from epgraph.activations import Identity, Logistic, Tanh
-from epgraph.emit import trace
-from epgraph.engine import Estimate, pieces
-from epgraph.engine.estimators import ESTIMATORS, Problem
-from epgraph.engine.linearize import Linearisation
-from epgraph.engine.phases import Nudge
-from epgraph.engine.reference import Gradients, Reference, States, interaction, mapped
-from epgraph.engine.signal import survey
+from epgraph.compiler import trace
+from epgraph.estimators import ESTIMATORS, Estimate, Problem
+from epgraph.estimators import microbatches as pieces
+from epgraph.gradient_check.signal import survey
 from epgraph.graph import Edge, NetworkGraph, make_schedule
 from epgraph.graph.rules import CLAMPED
+from epgraph.linearization.linearize import Linearisation
+from epgraph.runtime.phases import Nudge
+from epgraph.testing.oracle import Gradients, Reference, States, interaction, mapped
 from tests.numeric.test_engine import Case, apart
 from tests.numeric.test_solvers import RING
 from tests.qualified import WANTED, Settled, cosine, error, qualified, take
@@ -104,7 +104,7 @@ def spread(values: Sequence[float]) -> str:
 def test_every_rule_is_in_the_language() -> None:
     from typing import get_args
 
-    from epgraph.spec.architecture import EstimatorName
+    from epgraph.language.architecture import EstimatorName
 
     assert tuple(ESTIMATORS) == get_args(EstimatorName)
 
@@ -256,7 +256,7 @@ def test_a_random_sign_is_drawn_once_a_batch(twins: list[Twin], monkeypatch: pyt
     network = twins[0].own
     monkeypatch.setattr(pieces, "VALUES", 1)
     monkeypatch.setattr(pieces, "ROWS", 1)
-    monkeypatch.setattr("epgraph.engine.estimators.contrast.torch.randint", counted)
+    monkeypatch.setattr("epgraph.estimators.contrast.torch.randint", counted)
     for _ in range(40):
         made = gradient(network, "random_sign", 0.1, nudged_steps=2)
         side = gradient(network, "positive" if signs[-1] else "negative", 0.1, nudged_steps=2)

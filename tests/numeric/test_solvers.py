@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import epgraph as ep
 from epgraph.cli import run
-from epgraph.engine import Status
+from epgraph.runtime.relaxation import Status
 from tests.numeric.test_engine import apart
 from tests.topologies import random_batch, random_parameters
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import epgraph as ep
-from epgraph.emit.module import module_text
-from epgraph.engine import ESTIMATORS
-from epgraph.learning import make_optimizer
+from epgraph.compiler.export import module_text
+from epgraph.estimators import ESTIMATORS
+from epgraph.training import make_optimizer
 from tests.numeric.test_engine import Case
 
 CHAIN: dict[str, Any] = {

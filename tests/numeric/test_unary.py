@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from torch import Tensor
 
 import epgraph as ep
-from epgraph.edges import Memory, Self, Shape, Unary
-from epgraph.edges.memory import softmax_pair
-from epgraph.engine.reference import concavity
-from epgraph.engine.signal import survey
+from epgraph.gradient_check.signal import survey
 from epgraph.graph import SCHEDULES, make_schedule
+from epgraph.kinds import Memory, Self, Shape, Unary
+from epgraph.kinds.memory import softmax_pair
+from epgraph.testing.oracle import concavity
 from tests.decorated import decorated, decorated_architectures, decorated_graph
 from tests.numeric.test_bridge import backpropagated, bridged
 from tests.numeric.test_emitted import emitted

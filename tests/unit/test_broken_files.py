@@ -18,7 +18,7 @@ import epgraph as ep
 from epgraph.cli import run
 from epgraph.errors import RULES, Diagnostic, EpgraphError
 from epgraph.graph import inspect
-from epgraph.spec import json_schema, parse
+from epgraph.language import json_schema, parse
 from tests.conftest import GOLDEN
 
 BROKEN = sorted((GOLDEN / "broken").glob("*.yaml"))

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import epgraph as ep
-from epgraph.edges import KINDS
 from epgraph.graph import SCHEDULES
-from epgraph.passes import lower
-from epgraph.spec import Architecture, to_yaml
+from epgraph.kinds import KINDS
+from epgraph.language import Architecture, to_yaml
+from epgraph.lowering import lower
 from tests.topologies import architectures
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -19,7 +19,7 @@ def written(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def test_help_has_an_example_and_every_backend(capsys: pytest.CaptureFixture[str]) -> None:
-    from epgraph.emit import BACKENDS
+    from epgraph.compiler import BACKENDS
 
     assert run(["compile", "--help"]) == 0
     text = capsys.readouterr().out

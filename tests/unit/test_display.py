@@ -14,9 +14,9 @@ import epgraph as ep
 from epgraph.cli import run
 from epgraph.cli.say import MOST, lines, say
 from epgraph.errors import RULES, Diagnostic
+from epgraph.language import parse
+from epgraph.language.validate import _RULES as BY_ERROR
 from epgraph.source import WIDTH, Source
-from epgraph.spec import parse
-from epgraph.spec.validate import _RULES as BY_ERROR
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import epgraph as ep
-from epgraph.spec import Architecture, to_yaml
-from epgraph.spec.architecture import LANGUAGE
+from epgraph.language import Architecture, to_yaml
+from epgraph.language.architecture import LANGUAGE
 from tests.topologies import architectures
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -16,12 +16,12 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import epgraph as ep
-from epgraph.draw import dot
-from epgraph.edges import KINDS, Conv, ConvTranspose, Dense, EdgeKind, Identity, Lateral, Pool, Shape, ShapeError, Skip
-from epgraph.edges.convolution import check_groups
-from epgraph.engine.initial import INITIAL
-from epgraph.spec import json_schema
-from epgraph.spec.dump import to_yaml
+from epgraph.drawing import dot
+from epgraph.initialization import INITIAL
+from epgraph.kinds import KINDS, Conv, ConvTranspose, Dense, EdgeKind, Identity, Lateral, Pool, Shape, ShapeError, Skip
+from epgraph.kinds.convolution import check_groups
+from epgraph.language import json_schema
+from epgraph.language.dump import to_yaml
 
 DRAWN = settings(deadline=None, max_examples=400, suppress_health_check=list(HealthCheck))
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 import epgraph as ep
 from epgraph.cli import run
 from epgraph.graph import inspect
-from epgraph.passes import lower
-from epgraph.spec import Architecture, json_schema, origins, parse, to_yaml, upgrade
+from epgraph.language import Architecture, json_schema, origins, parse, to_yaml, upgrade
+from epgraph.lowering import lower
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))

@@ -12,10 +12,10 @@ from torch import Tensor
 
 import epgraph as ep
 from epgraph.cli import run
-from epgraph.engine.reference import Reference
+from epgraph.gradient_check.check import SECTIONS, Check, Report, _named, agree, compare, gradcheck
+from epgraph.gradient_check.verdict import percent, verdict
 from epgraph.graph import load
-from epgraph.learning.gradcheck import SECTIONS, Check, Report, _named, agree, compare, gradcheck
-from epgraph.learning.verdict import percent, verdict
+from epgraph.testing.oracle import Reference
 
 SMOOTH = """\
 epgraph: 1
@@ -404,7 +404,7 @@ def test_the_commands_mistakes(
     assert "no parameter that could learn" in capsys.readouterr().err
     assert "unknown suffix '.txt'" in message("-o", str(tmp_path / "a.txt"))
     with monkeypatch.context() as patched:
-        patched.setattr("epgraph.learning.gradcheck.gradcheck", lambda check: pytest.fail("computed first"))
+        patched.setattr("epgraph.gradient_check.check.gradcheck", lambda check: pytest.fail("computed first"))
         assert "--quick leaves out what --output draws" in message("--quick", "-o", str(tmp_path / "a.png"))
     assert "there is no checkpoint" in message("--checkpoint", str(tmp_path))
     assert "net.yaml:3:" in message("--data", "digits")  # which has images

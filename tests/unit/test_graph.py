@@ -15,8 +15,8 @@ import pytest
 import epgraph as ep
 from epgraph.cli import run
 from epgraph.graph import SCHEDULES, NetworkGraph, make_schedule
-from epgraph.passes import lower, verify
-from epgraph.spec import to_yaml
+from epgraph.language import to_yaml
+from epgraph.lowering import lower, verify
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -242,7 +242,7 @@ def test_check_in_words(capsys: pytest.CaptureFixture[str]) -> None:
 def test_schema_file_is_current_and_accepts_the_examples() -> None:
     import jsonschema
 
-    from epgraph.spec import json_schema, parse
+    from epgraph.language import json_schema, parse
 
     written = json.loads((EXAMPLES.parent / "schemas" / "architecture.schema.json").read_text())
     assert written == json_schema(), "run `make schema`"

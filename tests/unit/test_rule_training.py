@@ -12,8 +12,8 @@ import torch
 
 import epgraph as ep
 from epgraph.cli import run
-from epgraph.engine.estimators import ESTIMATORS
-from epgraph.learning import load_checkpoint
+from epgraph.estimators import ESTIMATORS
+from epgraph.training import load_checkpoint
 from tests.runs import lines, same, stopped_after, train
 
 NET = """\

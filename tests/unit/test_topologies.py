@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 
 from epgraph.graph import build, load
 from epgraph.graph.network import examine
-from epgraph.spec import Architecture
+from epgraph.language import Architecture
 from tests.topologies import (
     ALWAYS,
     FEATURES,

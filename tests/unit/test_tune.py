@@ -11,11 +11,11 @@ import pytest
 import torch
 
 import epgraph as ep
+from epgraph import tuning
 from epgraph.cli import run
-from epgraph.emit import BACKENDS
-from epgraph.emit.record import Record, Timing, read, record, recorded
-from epgraph.engine import tune as tuning
-from epgraph.engine.tune import break_even, measure, tune
+from epgraph.compiler import BACKENDS
+from epgraph.compiler.record import Record, Timing, read, record, recorded
+from epgraph.tuning import break_even, measure, tune
 
 DIGITS = "examples/digits.yaml"
 

@@ -16,7 +16,7 @@ import pytest
 
 import epgraph as ep
 from epgraph.cli import run
-from epgraph.draw.curves import curves, read_metrics
+from epgraph.drawing.curves import curves, read_metrics
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / "examples" / "digits.yaml"
