@@ -241,7 +241,7 @@ def test_rewrites_leave_what_they_are_given_alone(name: str) -> None:
 
 
 def test_the_arg_max_is_found_once() -> None:
-    """Two convolutions a pooled edge and sweep instead of three (peers.md §3.5)."""
+    """Two convolutions a pooled edge and sweep instead of three (docs/references.md, note 5)."""
     plan = plan_of("examples/vgg5.yaml")
     assert operations(traced(plan, "free"))["conv2d"] == 6  # three pooled edges between states, both directions
     reused = traced(plan, "free", "reuse_argmax")
