@@ -17,7 +17,7 @@ from tests.qualified import Settled, error, qualified
 
 SWEEPS = 100
 SMALL = """
-epgraph: 1
+epgraph: 2
 input: {shape: [1, 5, 5]}
 output: {classes: 3}
 defaults: {activation: tanh, gain: 0.5}
@@ -360,7 +360,7 @@ def test_an_equilibrium_inside_a_model_learns_digits() -> None:
         for d in (data.train, data.test)
     )
     middle = """
-epgraph: 1
+epgraph: 2
 input: {shape: [8, 4, 4]}
 output: {shape: [24]}
 defaults: {activation: tanh}

@@ -41,7 +41,7 @@ def repeated(blocks: int, **dynamics: Any) -> dict[str, Any]:
         ]
     edges.append({"from": f"h{blocks}", "to": "y", "dense": {}})
     return {
-        "epgraph": 1,
+        "epgraph": 2,
         "name": "repeated",
         "input": {"name": "x", "shape": [1, 4, 4]},
         "output": {"name": "y", "classes": 3},

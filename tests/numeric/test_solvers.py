@@ -17,7 +17,7 @@ from tests.numeric.test_engine import apart
 from tests.topologies import random_batch, random_parameters
 
 RING: dict[str, Any] = {
-    "epgraph": 1,
+    "epgraph": 2,
     "name": "ring",
     "input": {"name": "x", "shape": [2, 6, 6]},
     "output": {"name": "y", "classes": 3},
