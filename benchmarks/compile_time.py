@@ -67,7 +67,7 @@ def network(states: int) -> str:
         before, image = name, even
     edges.append({"from": before, "to": "y", "dense": {}})
     data = {
-        "epgraph": 1,
+        "epgraph": 2,
         "name": f"states{states}",
         "input": {"name": "x", "shape": [1, 3, 3]},
         "output": {"name": "y", "classes": 3},

@@ -20,7 +20,7 @@ from tests.helpers.replayed import FakeGraph
 from tests.helpers.topologies import random_architecture
 
 MIXED: dict[str, Any] = {
-    "epgraph": 1,
+    "epgraph": 2,
     "name": "mixed",
     "input": {"name": "x", "shape": [2, 9, 8]},
     "output": {"name": "y", "classes": 3, "activation": "relu1"},

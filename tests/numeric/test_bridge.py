@@ -292,7 +292,7 @@ def test_an_equilibrium_inside_a_model_learns_digits() -> None:
         for d in (data.train, data.test)
     )
     middle = """
-epgraph: 1
+epgraph: 2
 input: {shape: [8, 4, 4]}
 output: {shape: [24]}
 defaults: {activation: tanh}

@@ -60,7 +60,7 @@ def test_synchronous_updates_can_raise_the_energy() -> None:
     F(1, 1) = ½ + ½ + 2 − 2b; with b = 4 both pre-activations at (0, 0) are 4, at (4, 4) they are −4.
     """
     text = """\
-epgraph: 1
+epgraph: 2
 input: {shape: [1]}
 output: {classes: 1, activation: relu6}
 defaults: {activation: relu6}
@@ -118,7 +118,7 @@ def test_tolerance_stops_early_and_status_says_so() -> None:
 
 def test_divergence_is_a_status_that_names_the_states() -> None:
     text = """\
-epgraph: 1
+epgraph: 2
 input: {shape: [2]}
 output: {classes: 2}
 defaults: {activation: identity, gain: 20}

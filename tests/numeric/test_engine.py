@@ -91,7 +91,7 @@ def test_a_pooled_edge_into_the_input() -> None:
     """An edge may be declared towards the clamped input; with max pooling it is not constant."""
     case = Case(
         {
-            "epgraph": 1,
+            "epgraph": 2,
             "input": {"shape": [2, 3, 3]},
             "output": {"classes": 3},
             "defaults": {"activation": "relu6"},
@@ -114,7 +114,7 @@ def test_a_pooled_edge_into_the_input() -> None:
 
 
 SHALLOW = {
-    "epgraph": 1,
+    "epgraph": 2,
     "input": {"shape": [2, 4, 4]},
     "output": {"classes": 3},
     "defaults": {"activation": "relu6"},

@@ -22,7 +22,7 @@ from epgraph.training import initialise
 from tests.helpers.topologies import random_architecture, random_batch, random_graph
 
 CHAIN: dict[str, Any] = {
-    "epgraph": 1,
+    "epgraph": 2,
     "input": {"shape": [1, 8, 8]},
     "output": {"classes": 10},
     "states": {f"h{i}": {"shape": [24]} for i in range(1, 9)},
@@ -160,7 +160,7 @@ def test_nearly_all_states_of_random_topologies_are_inside_their_box() -> None:
 def test_every_kind_is_drawn_as_an_isometry(kind: dict[str, Any], rank: int) -> None:
     """All singular values that there are are equal: in each group, and in both factors of a low rank."""
     content = {
-        "epgraph": 1,
+        "epgraph": 2,
         "input": {"shape": [5]},
         "output": {"classes": 3},
         "states": {"a": {"shape": [4, 6, 6]}, "b": {"shape": [4, 6, 6]}},
@@ -275,7 +275,7 @@ def test_training_measures_on_the_data_and_repeats(tmp_path: Path) -> None:
 
 def test_a_rule_may_be_given_by_its_name_alone() -> None:
     network = {
-        "epgraph": 1,
+        "epgraph": 2,
         "input": {"shape": [4]},
         "output": {"classes": 2},
         "edges": [{"from": "x", "to": "y", "dense": {}}],

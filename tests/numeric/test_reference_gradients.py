@@ -333,7 +333,7 @@ def test_krylov_solvers_solve_every_row_by_itself() -> None:
 
 
 SADDLE = """
-epgraph: 1
+epgraph: 2
 input: {name: x, shape: [3]}
 output: {name: y, classes: 2}
 defaults: {activation: tanh}
@@ -438,7 +438,7 @@ def test_anderson_cannot_be_unrolled() -> None:
 @pytest.mark.parametrize("estimator", ["implicit", "unrolled", "truncated"])
 def test_a_network_without_parameters_has_no_gradient(estimator: Any) -> None:
     net = (
-        "{epgraph: 1, input: {shape: [3]}, output: {classes: 3, bias: false}, edges: [{from: x, to: y, identity: {}}]}"
+        "{epgraph: 2, input: {shape: [3]}, output: {classes: 3, bias: false}, edges: [{from: x, to: y, identity: {}}]}"
     )
     estimate = ep.compile(net).backward(torch.rand(2, 3), torch.tensor([0, 1]), estimator=estimator)
     assert estimate.losses.shape == (2,)
@@ -447,7 +447,7 @@ def test_a_network_without_parameters_has_no_gradient(estimator: Any) -> None:
 def test_kinks_count_as_inactive() -> None:
     """A unit whose sum is exactly 0 passes nothing on, in every reference gradient alike."""
     net = """
-    epgraph: 1
+    epgraph: 2
     input: {name: x, shape: [2]}
     output: {name: y, classes: 2, bias: false}
     defaults: {activation: relu1, bias: false}

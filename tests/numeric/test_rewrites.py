@@ -33,7 +33,7 @@ EXACT = [name for name in REWRITES if name not in ("pack_weights", "fuse_updates
 """Rewrites that run in float64 on the CPU."""
 
 DENSENET: dict[str, Any] = {
-    "epgraph": 1,
+    "epgraph": 2,
     "name": "densenet",
     "input": {"name": "x", "shape": [2, 8, 8]},
     "output": {"name": "y", "classes": 3},

@@ -422,7 +422,7 @@ def test_a_clamped_phase_with_anderson_keeps_the_output() -> None:
 
 def test_a_network_of_an_output_alone_can_be_clamped() -> None:
     data = {
-        "epgraph": 1,
+        "epgraph": 2,
         "input": {"shape": [3]},
         "output": {"classes": 2},
         "edges": [{"from": "x", "to": "y", "dense": {}}],
