@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from epgraph.graph import build, load
     from epgraph.kinds import EdgeKind, ShapeError
     from epgraph.language import Architecture, to_yaml
-    from epgraph.registry import register_activation, register_cost, register_kind
+    from epgraph.registry import register_activation, register_cost, register_kind, register_optimizer
     from epgraph.runtime.relaxation import Relaxation, Status
     from epgraph.testing import verify_activation, verify_cost, verify_kind
     from epgraph.training import load_run
@@ -57,6 +57,7 @@ _HOME = {
     "register_activation": "epgraph.registry",
     "register_cost": "epgraph.registry",
     "register_kind": "epgraph.registry",
+    "register_optimizer": "epgraph.registry",
     "render": "epgraph.drawing",
     "to_networkx": "epgraph.builder",
     "to_yaml": "epgraph.language",
@@ -88,6 +89,7 @@ __all__ = [
     "register_activation",
     "register_cost",
     "register_kind",
+    "register_optimizer",
     "render",
     "to_networkx",
     "to_yaml",

@@ -6,7 +6,7 @@ description, from which the JSON Schema in ``schemas/`` is generated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal, cast
 
@@ -35,6 +35,7 @@ from epgraph.costs import COSTS
 from epgraph.errors import Diagnostic, Location
 from epgraph.kinds import KINDS, EdgeKind
 from epgraph.language.document import Document
+from epgraph.optimizers import OPTIMIZERS
 
 LANGUAGE = 2
 """Version of the language that this package reads."""
@@ -56,12 +57,17 @@ def _activation(value: object) -> Activation:
         raise PydanticCustomError("activation", "{message}", {"message": message, "hint": hint}) from None
 
 
-def _cost(value: object) -> object:
-    if isinstance(value, str) and value in COSTS:
-        return value
-    *names, last = (f"'{name}'" for name in COSTS)
-    expected = f"{', '.join(names)} or {last}"
-    raise PydanticCustomError("literal_error", "unknown cost, expected {expected}", {"expected": expected})
+def _one_of(what: str, registered: Mapping[str, object]) -> Callable[[object], object]:
+    """Return a validator of names that are registered by then."""
+
+    def check(value: object) -> object:
+        if isinstance(value, str) and value in registered:
+            return value
+        *names, last = (f"'{name}'" for name in registered)
+        expected = f"{', '.join(names)} or {last}" if names else last
+        raise PydanticCustomError("literal_error", f"unknown {what}, expected {{expected}}", {"expected": expected})
+
+    return check
 
 
 NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
@@ -99,7 +105,14 @@ ShapeField = Annotated[
     BeforeValidator(_to_tuple),
     Field(description="[channels, height, width] or [units].", examples=[[3, 32, 32]]),
 ]
-CostField = Annotated[str, BeforeValidator(_cost), _Described(lambda: {"type": "string", "enum": list(COSTS)})]
+CostField = Annotated[
+    str, BeforeValidator(_one_of("cost", COSTS)), _Described(lambda: {"type": "string", "enum": list(COSTS)})
+]
+OptimizerField = Annotated[
+    str,
+    BeforeValidator(_one_of("optimizer", OPTIMIZERS)),
+    _Described(lambda: {"type": "string", "enum": list(OPTIMIZERS)}),
+]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 
@@ -622,6 +635,7 @@ class TrainingSpec(Model):
     min_learning_rate: NonNegativeFloat = Field(
         default=2e-6, description="Learning rate at the end of the cosine schedule.", examples=[2e-6]
     )
+    optimizer: OptimizerField = Field(default="sgd", description="Optimizer, by name.", examples=["sgd"])
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.9, description="Momentum of SGD.", examples=[0.9])
     nesterov: bool = Field(default=True, description="Whether the momentum is Nesterov's.", examples=[True])
     weight_decay: NonNegativeFloat = Field(

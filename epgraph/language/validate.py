@@ -286,12 +286,8 @@ def _may_be_meant(value: object, at: Location) -> bool:
 
 
 _COSINE = "the learning rate always falls from learning_rate to min_learning_rate along a cosine; leave it out"
-_SGD = "the optimizer is always SGD, with momentum, nesterov and weight_decay; leave it out"
 
-_TRAINING = {
-    **dict.fromkeys(("schedule", "scheduler", "lr_schedule", "lr_scheduler", "learning_rate_schedule"), _COSINE),
-    **dict.fromkeys(("optimizer", "optimiser"), _SGD),
-}
+_TRAINING = dict.fromkeys(("schedule", "scheduler", "lr_schedule", "lr_scheduler", "learning_rate_schedule"), _COSINE)
 """Keys that other software has for training, and what there is in their place."""
 
 

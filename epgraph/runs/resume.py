@@ -17,7 +17,7 @@ from epgraph.language.validate import explain
 from epgraph.runs.record import Record
 
 APPLIED = re.compile(
-    r"training\.(?!seed$|augment)\w+"
+    r"training\.(?!seed$|augment|optimizer$)\w+"
     r"|dynamics\.(free_steps|nudged_steps|tolerance)"
     r"|learning\.(beta|continual_rate|solver_tolerance|solver_steps)"
     r"|(states\.\w+|edges\[\d+\]|output)\.learning_rate"

@@ -1,7 +1,8 @@
-"""SGD with Nesterov momentum and a learning rate for every edge."""
+"""The optimizer that ``training`` describes, with a learning rate for every edge."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,15 +11,22 @@ from torch import Tensor, nn
 
 from epgraph.engine import Engine
 from epgraph.errors import EpgraphError
-from epgraph.training.schedule import learning_rate
+from epgraph.language.architecture import TrainingSpec
+from epgraph.optimizers import OPTIMIZERS
 
 
-def make_optimizer(engine: Engine) -> torch.optim.SGD:
+def make_optimizer(engine: Engine) -> torch.optim.Optimizer:
     """Build the optimizer that ``training`` describes; ``set_learning_rates`` sets its rates for an epoch.
 
     A learning rate of 0 freezes the parameter (``requires_grad`` becomes False), as ``frozen`` does, so that neither
     weight decay nor the schedule's floor moves it. A learnt level α has the learning rate of its state's bias, and no
     weight decay: it is the end of a range, and nothing speaks for a range of zero.
+
+    Raises
+    ------
+    EpgraphError
+        Where no parameter learns, a rate is below the last one of the schedule, or a registered optimizer refuses the
+        groups of parameters.
     """
     training = engine.architecture.training
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -36,15 +44,44 @@ def make_optimizer(engine: Engine) -> torch.optim.SGD:
             groups.setdefault((rate, decay), []).append(parameter)
     if not groups:
         raise EpgraphError("nothing to train: no parameter has a learning rate above 0")
-    return torch.optim.SGD(
+    return _build(
         [
             {"params": params, "lr": rate, "base_rate": rate, "weight_decay": decay}
             for (rate, decay), params in groups.items()
         ],
-        momentum=training.momentum,
-        nesterov=training.nesterov,
-        weight_decay=training.weight_decay,
+        training,
     )
+
+
+def _build(groups: list[dict[str, Any]], training: TrainingSpec) -> torch.optim.Optimizer:
+    """Call the registered optimizer on the groups, with those settings of ``training`` that it has an argument for."""
+    registered = OPTIMIZERS[training.optimizer]
+    build = getattr(torch.optim, registered.build) if isinstance(registered.build, str) else registered.build
+    try:
+        accepted = inspect.signature(build).parameters
+        settings = {key: getattr(training, key) for key in ("momentum", "nesterov", "weight_decay") if key in accepted}
+        optimizer = build(groups, **{**settings, **registered.options})
+    except Exception as error:  # it may be the user's own code
+        raise EpgraphError(
+            f"the optimizer '{training.optimizer}' cannot be made: {type(error).__name__}: {error}",
+            "it is called with groups of parameters, as torch.optim.SGD is",
+        ) from error
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        kind = type(optimizer).__name__
+        raise EpgraphError(f"the optimizer '{training.optimizer}' is no torch.optim.Optimizer but of type {kind}")
+    return optimizer
+
+
+def learning_rate(base: float, epoch: int, training: TrainingSpec) -> float:
+    """Learning rate of an epoch: from ``base`` to ``training.min_learning_rate`` by the optimizer's schedule.
+
+    Parameters
+    ----------
+    epoch
+        Epochs that are finished. From ``training.epochs`` on the rate stays at its end.
+    """
+    progress = min(1.0, epoch / training.epochs)
+    return OPTIMIZERS[training.optimizer].schedule(base, training.min_learning_rate, progress)
 
 
 def set_learning_rates(optimizer: torch.optim.Optimizer, engine: Engine, epoch: int) -> float:
@@ -70,18 +107,21 @@ def load_optimizer_state(
         If it names an unknown parameter, or a value has another shape than its parameter.
     """
     parameters = dict(engine.named_parameters())
+    kept = OPTIMIZERS[engine.architecture.training.optimizer].state
+    kind = type(optimizer).__name__
     for name, values in state.items():
         parameter = parameters.get(name)
         if parameter is None:
             raise EpgraphError(f"the checkpoint's optimizer knows a parameter '{name}', which the network has not")
         for key, value in values.items():
-            if key != "momentum_buffer" or not (
-                value is None or (isinstance(value, Tensor) and value.shape == parameter.shape)
-            ):
-                raise EpgraphError(f"the checkpoint's optimizer has a '{key}' for '{name}' that is none of SGD's")
+            fits = value is None or (isinstance(value, Tensor) and value.shape == parameter.shape)
+            if kept is not None and not (key in kept and fits):
+                raise EpgraphError(f"the checkpoint's optimizer has a '{key}' for '{name}' that is none of {kind}'s")
         if parameter.requires_grad:
+            # A count of steps is no value of a parameter: torch keeps it as it is.
             optimizer.state[parameter] = {
-                key: value.to(parameter) if isinstance(value, Tensor) else value for key, value in values.items()
+                key: value.to(parameter) if isinstance(value, Tensor) and value.shape == parameter.shape else value
+                for key, value in values.items()
             }
 
 

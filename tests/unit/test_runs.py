@@ -25,7 +25,7 @@ from epgraph.cli import run
 from epgraph.runs import RunFolder, locked
 from epgraph.runs.folder import REPLACED
 from epgraph.training import Run, Trainer, load_checkpoint
-from epgraph.training.schedule import learning_rate
+from epgraph.training.optimizer import learning_rate
 from tests.helpers.runs import NET, assert_same_runs, content, lines, record, same, stopped_after
 from tests.helpers.runs import train as pictured_train
 

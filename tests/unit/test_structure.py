@@ -20,6 +20,7 @@ ORDER = (
     "arguments",
     "activations",
     "costs",
+    "optimizers",
     "augmentation",
     "kinds",
     "contract",
