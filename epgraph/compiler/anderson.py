@@ -19,7 +19,7 @@ class Anderson:
 
     Mixing is done per example. An example whose residual grew forgets its history and takes the plain sweep; so does
     one whose energy the mixed state would raise, because the fixed point that mixing finds need not be a minimum
-    (peers.md §3.2).
+    (docs/references.md, note 3).
 
     Parameters
     ----------

@@ -234,7 +234,7 @@ class EdgeKind(BaseModel, ABC, metaclass=_Made):
         """Return ½[∂Φ/∂w(s⁺, t⁺) − ∂Φ/∂w(s⁻, t⁻)] summed over the batch, from the pairs of s and t.
 
         Φ is bilinear, so with s± = c ± o the contrast is c_s ⊗ o_t + o_s ⊗ c_t: one weight-gradient call with
-        the halves of t swapped, and no difference of nearly equal products (peers.md §3.9).
+        the halves of t swapped, and no difference of nearly equal products (docs/references.md, note 7).
         """
         return self.weight_gradient(weight, s, swap_halves(t), source)
 

@@ -3,7 +3,7 @@
 A *pair* is the common part (s⁺+s⁻)/2 stacked on the odd part (s⁺−s⁻)/2 of the states nudged by +β and −β,
 (2·batch, *shape). Both signs relax as one doubled batch, and a linear map acts on the parts alike: the same
 numbers either way; but the odd part, which is the whole of the gradient, is never formed as a difference of
-nearly equal states, so it keeps its digits in low precision (peers.md §3.9).
+nearly equal states, so it keeps its digits in low precision (docs/references.md, note 7).
 """
 
 from __future__ import annotations

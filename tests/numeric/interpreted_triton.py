@@ -13,12 +13,11 @@ import torch
 
 import epgraph as ep
 from epgraph.runtime.relaxation import Status
-from tests.lookalikes import renamed
-from tests.numeric.test_engine import Case, apart
-from tests.numeric.test_replay import FakeGraph
-from tests.numeric.test_rewrites import OPTIONS
-from tests.numeric.test_solvers import RING
-from tests.topologies import random_architecture
+from tests.helpers.case import Case, apart
+from tests.helpers.lookalikes import renamed
+from tests.helpers.networks import OPTIONS, RING
+from tests.helpers.replayed import FakeGraph
+from tests.helpers.topologies import random_architecture
 
 MIXED: dict[str, Any] = {
     "epgraph": 1,

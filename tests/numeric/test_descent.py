@@ -13,10 +13,11 @@ from epgraph.graph import SCHEDULES
 from epgraph.graph.guarantees import guaranteed, never_rises
 from epgraph.kinds import KINDS, Conv, Pool
 from epgraph.testing.oracle import Reference
-from tests.decorated import decorated
-from tests.numeric.test_engine import Case
-from tests.numeric.test_guarantees import EVERY, fresh_seed, keeps, rises
-from tests.topologies import random_architecture
+from tests.helpers.case import Case
+from tests.helpers.decorated import decorated
+from tests.helpers.promises import fresh_seed, keeps, rises
+from tests.helpers.topologies import random_architecture
+from tests.numeric.test_guarantees import EVERY
 
 DYNAMICS: tuple[dict[str, Any], ...] = (
     {},

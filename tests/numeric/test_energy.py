@@ -11,8 +11,8 @@ from hypothesis import given, settings
 
 import epgraph as ep
 from epgraph.runtime.relaxation import Status
-from tests.numeric.test_engine import ORACLE, Case
-from tests.topologies import architectures
+from tests.helpers.case import ORACLE, Case
+from tests.helpers.topologies import architectures
 
 UPDATES = 200
 

@@ -19,7 +19,7 @@ from epgraph.gradient_check.signal import Survey, coupling_norm, survey
 from epgraph.linearization.linearize import Linearisation
 from epgraph.testing.oracle import Reference
 from epgraph.training import initialise
-from tests.topologies import random_architecture, random_batch, random_graph
+from tests.helpers.topologies import random_architecture, random_batch, random_graph
 
 CHAIN: dict[str, Any] = {
     "epgraph": 1,

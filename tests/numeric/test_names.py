@@ -20,9 +20,9 @@ from epgraph.cli import run
 from epgraph.compiler import BACKENDS, ProgramCache, trace
 from epgraph.compiler.triton_kernel import Kernel
 from epgraph.training import make_optimizer
-from tests.lookalikes import lookalike, plain, renamed
-from tests.numeric.test_emitted import emitted, imported
-from tests.numeric.test_large import repeated
+from tests.helpers.emitted import emitted, imported
+from tests.helpers.lookalikes import lookalike, plain, renamed
+from tests.helpers.networks import repeated
 from tests.numeric.test_rewrites import plan_of
 
 NETWORKS = 1000

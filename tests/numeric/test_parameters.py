@@ -25,9 +25,9 @@ from epgraph.estimators import ESTIMATORS
 from epgraph.graph import NetworkGraph, build
 from epgraph.testing.oracle import Reference, sigma
 from epgraph.training import make_optimizer
-from tests.numeric.test_bridge import SMALL, inputs, scalar, small
-from tests.qualified import Settled, error, qualified
-from tests.topologies import random_architecture
+from tests.helpers.bridged import SMALL, inputs, scalar, small
+from tests.helpers.qualified import Settled, error, qualified
+from tests.helpers.topologies import random_architecture
 
 UNROLLED = 400
 SETTLED = 150

@@ -15,10 +15,10 @@ import epgraph as ep
 from epgraph.graph import SCHEDULES, make_schedule
 from epgraph.testing.oracle import Reference
 from epgraph.training.evaluate import evaluate
-from tests.numeric.test_emitted import check
-from tests.numeric.test_engine import ORACLE, SWEEPS, Case, apart
-from tests.qualified import cosine, error, qualified
-from tests.topologies import architectures, random_graph
+from tests.helpers.case import ORACLE, SWEEPS, Case, apart
+from tests.helpers.emitted import check
+from tests.helpers.qualified import cosine, error, qualified
+from tests.helpers.topologies import architectures, random_graph
 
 BACKENDS = ("eager", "channels_last", "onednn")
 

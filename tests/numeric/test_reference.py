@@ -10,7 +10,7 @@ from epgraph.activations import parse_activation
 from epgraph.graph import build, make_schedule
 from epgraph.language import Architecture
 from epgraph.testing.oracle import Reference, convolve, pool, scatter, self_energy, sigma, slope
-from tests.topologies import random_batch, random_graph, random_parameters
+from tests.helpers.topologies import random_batch, random_graph, random_parameters
 
 BOUNDED = {"activations": ["tanh", "logistic"], "pool_max": False, "max_states": 5, "gain": (0.1, 0.4)}
 """Options of random networks that settle: smooth, and no hidden unit without bounds."""

@@ -18,8 +18,8 @@ from epgraph.linearization.krylov import conjugate_gradients, minres
 from epgraph.linearization.linearize import FEW, Linearisation
 from epgraph.runtime import memory
 from epgraph.testing.oracle import Reference
-from tests.qualified import Settled, aimed, error, qualified, take
-from tests.topologies import random_batch, random_graph, random_parameters
+from tests.helpers.qualified import Settled, aimed, error, qualified, take
+from tests.helpers.topologies import random_batch, random_graph, random_parameters
 
 NEAR = 25
 """Coloured sweeps that settle a qualified network near its equilibrium: one contracts by 0.49 at most."""

@@ -22,8 +22,9 @@ from epgraph.compiler.text import source
 from epgraph.compiler.winograd import add_winograd_, winograd, winograd_kernels
 from epgraph.graph import build, load
 from epgraph.lowering import Plan, lower
-from tests.numeric.test_engine import Case, apart
-from tests.topologies import architectures, random_architecture
+from tests.helpers.case import Case, apart
+from tests.helpers.networks import OPTIONS
+from tests.helpers.topologies import architectures, random_architecture
 
 DRAWN = settings(
     deadline=None, max_examples=4, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -47,36 +48,6 @@ DENSENET: dict[str, Any] = {
         {"from": "d", "to": "y", "dense": {}},
     ],
 }
-
-
-OPTIONS: dict[str, Any] = {
-    "epgraph": 1,
-    "name": "options",
-    "input": {"name": "x", "shape": [4, 9, 8]},
-    "output": {"name": "y", "classes": 3},
-    "states": {
-        **{name: {"channels": c} for name, c in (("a", 4), ("b", 6), ("c", 4), ("e", 3))},
-        **{name: {} for name in ("d", "f", "g")},
-    },
-    "edges": [
-        {"from": "x", "to": "a", "conv": {"kernel": [3, 1], "padding": "same"}},
-        {"from": "a", "to": "b", "conv": {"kernel": 3, "padding": "same", "dilation": 2, "groups": 2}},
-        {"from": "a", "to": "b", "conv": {"kernel": [1, 5], "padding": [0, 2]}},
-        {"from": "a", "to": "b", "conv": {"kernel": 3, "padding": 1, "groups": 2}},
-        {"from": "a", "to": "c", "conv": {"kernel": [2, 3], "stride": [2, 1], "padding": [0, 1]}},
-        {"from": "a", "to": "d", "conv": {"kernel": 3, "stride": 2, "padding": 1, "groups": "depthwise"}},
-        {"from": "d", "to": "e", "conv_transpose": {"kernel": 4, "stride": 2, "padding": 1}},
-        {"from": "c", "to": "a", "conv_transpose": {"kernel": [2, 1], "stride": [2, 1], "output_padding": [1, 0]}},
-        {"from": "e", "to": "f", "conv": {"kernel": 3, "padding": 1, "groups": "depthwise", "pool": "average"}},
-        {"from": "a", "to": "g", "lateral": {"kernel": [3, 5]}},
-        {"from": "b", "to": "y", "dense": {"rank": 2}},
-        {"from": "e", "to": "y", "dense": {}},
-        {"from": "f", "to": "y", "dense": {"rank": 3}},
-        {"from": "g", "to": "a", "lateral": {}},
-        {"from": "g", "to": "y", "dense": {}},
-    ],
-}
-"""Every option of the convolutional and dense kinds, without max pooling."""
 
 
 def plan_of(what: str | dict[str, Any], schedule: str = "even_odd") -> Plan:
@@ -241,7 +212,7 @@ def test_rewrites_leave_what_they_are_given_alone(name: str) -> None:
 
 
 def test_the_arg_max_is_found_once() -> None:
-    """Two convolutions a pooled edge and sweep instead of three (peers.md §3.5)."""
+    """Two convolutions a pooled edge and sweep instead of three (docs/references.md, note 5)."""
     plan = plan_of("examples/vgg5.yaml")
     assert operations(traced(plan, "free"))["conv2d"] == 6  # three pooled edges between states, both directions
     reused = traced(plan, "free", "reuse_argmax")

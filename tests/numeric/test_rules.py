@@ -1,4 +1,4 @@
-"""Every rule of the EP family against what it claims, on random graphs that qualify (``tests/qualified.py``). Float64.
+"""Every rule of the EP family against what it claims, on random graphs that qualify (``helpers.qualified``).
 
 The oracle and finite differences say what is right; neither shares arithmetic with the engine.
 """
@@ -27,10 +27,10 @@ from epgraph.graph.rules import CLAMPED
 from epgraph.linearization.linearize import Linearisation
 from epgraph.runtime.phases import Nudge
 from epgraph.testing.oracle import Gradients, Reference, States, interaction, mapped
-from tests.numeric.test_engine import Case, apart
-from tests.numeric.test_solvers import RING
-from tests.qualified import WANTED, Settled, cosine, error, qualified, take
-from tests.topologies import random_architecture
+from tests.helpers.case import Case, apart
+from tests.helpers.networks import RING
+from tests.helpers.qualified import WANTED, Settled, cosine, error, qualified, take
+from tests.helpers.topologies import random_architecture
 
 SWEEPS = 60
 """Enough for the coloured sweeps of a network that qualifies to reach rounding, whatever its nudge here."""

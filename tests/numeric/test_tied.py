@@ -12,7 +12,7 @@ import epgraph as ep
 from epgraph.compiler.export import module_text
 from epgraph.estimators import ESTIMATORS
 from epgraph.training import make_optimizer
-from tests.numeric.test_engine import Case
+from tests.helpers.case import Case
 
 CHAIN: dict[str, Any] = {
     "epgraph": 1,

@@ -19,12 +19,12 @@ from epgraph.graph import SCHEDULES, make_schedule
 from epgraph.kinds import Memory, Self, Shape, Unary
 from epgraph.kinds.memory import softmax_pair
 from epgraph.testing.oracle import concavity
-from tests.decorated import decorated, decorated_architectures, decorated_graph
-from tests.numeric.test_bridge import backpropagated, bridged
-from tests.numeric.test_emitted import emitted
-from tests.numeric.test_engine import ORACLE, SWEEPS, Case, apart
-from tests.qualified import cosine, error, qualified
-from tests.topologies import random_architecture
+from tests.helpers.bridged import backpropagated, bridged
+from tests.helpers.case import ORACLE, SWEEPS, Case, apart
+from tests.helpers.decorated import decorated, decorated_architectures, decorated_graph
+from tests.helpers.emitted import emitted
+from tests.helpers.qualified import cosine, error, qualified
+from tests.helpers.topologies import random_architecture
 
 IMAGE, UNITS = (3, 4, 5), (6,)
 CASES: list[tuple[Unary, Shape]] = [

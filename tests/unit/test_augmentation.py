@@ -14,7 +14,7 @@ from epgraph.augmentation import Augmentation
 from epgraph.cli import run
 from epgraph.data import load_data
 from epgraph.language.schema import json_schema
-from tests.pictures import image_files, refusal, write_directory
+from tests.helpers.pictures import image_files, refusal, write_directory
 
 NET = """\
 epgraph: 2

@@ -17,7 +17,7 @@ from epgraph.graph import SCHEDULES
 from epgraph.kinds import KINDS
 from epgraph.language import Architecture, to_yaml
 from epgraph.lowering import lower
-from tests.topologies import architectures
+from tests.helpers.topologies import architectures
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

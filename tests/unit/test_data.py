@@ -25,7 +25,7 @@ from epgraph.augmentation import Augmentation
 from epgraph.data import DATA_SETS, Data, load_data
 from epgraph.data.examples import balanced
 from epgraph.data.recipes import RECIPES, make_transform
-from tests.pictures import batch, refusal
+from tests.helpers.pictures import batch, refusal
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import epgraph as ep
 from epgraph.language import Architecture, to_yaml
 from epgraph.language.architecture import LANGUAGE
-from tests.topologies import architectures
+from tests.helpers.topologies import architectures
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FLAT = [path for path in sorted(EXAMPLES.glob("*.yaml")) if "block:" not in path.read_text(encoding="utf-8")]

@@ -18,7 +18,7 @@ from epgraph.compiler.program import Call, Function, Passed, calls
 from epgraph.compiler.recorder import Recorder
 from epgraph.compiler.text import load, source
 from epgraph.compiler.verify import verify, verify_apart, verify_calls, verify_module, verify_text
-from tests.lookalikes import names as alike
+from tests.helpers.lookalikes import names as alike
 
 
 def function(

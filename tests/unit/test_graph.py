@@ -73,7 +73,7 @@ def test_vgg5_is_the_published_network() -> None:
 
 
 def test_the_arithmetic_is_the_published_one() -> None:
-    """MACs per sweep and image, with the clamped input cached (peers.md §4)."""
+    """MACs per sweep and image, with the clamped input cached (docs/references.md, note 8)."""
     for name, forward, sweep in (("hopfield_resnet13", 320.3, 633.4), ("vgg5", 192.3, 377.5)):
         net = graph(name)
         assert sum(e.macs for e in net.edges.values()) / 1e6 == pytest.approx(forward, abs=0.05)

@@ -14,7 +14,7 @@ import epgraph as ep
 from epgraph.cli import run
 from epgraph.estimators import ESTIMATORS
 from epgraph.training import load_checkpoint
-from tests.runs import lines, same, stopped_after, train
+from tests.helpers.runs import lines, same, stopped_after, train
 
 NET = """\
 epgraph: 1

@@ -26,8 +26,8 @@ from epgraph.runs import RunFolder, locked
 from epgraph.runs.folder import REPLACED
 from epgraph.training import Run, Trainer, load_checkpoint
 from epgraph.training.schedule import learning_rate
-from tests.runs import NET, assert_same_runs, content, lines, record, same, stopped_after
-from tests.runs import train as pictured_train
+from tests.helpers.runs import NET, assert_same_runs, content, lines, record, same, stopped_after
+from tests.helpers.runs import train as pictured_train
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from epgraph.graph import build, load
 from epgraph.graph.network import examine
 from epgraph.language import Architecture
-from tests.topologies import (
+from tests.helpers.topologies import (
     ALWAYS,
     FEATURES,
     SMOOTH,

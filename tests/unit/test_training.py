@@ -14,7 +14,7 @@ import epgraph as ep
 from epgraph.cli import run
 from epgraph.training import load_checkpoint, make_optimizer
 from epgraph.training.optimizer import set_learning_rates
-from tests.runs import NET, lines, same, stopped_after, train
+from tests.helpers.runs import NET, lines, same, stopped_after, train
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 Both directions of a max-pooled edge need the convolution of its source and the place of each window's maximum: the
 forward term for its value, the adjoint to know where to send the target back to. Where the source has not moved in
-between, which a proper schedule guarantees, one of the two convolutions is redundant (peers.md §3.5).
+between, which a proper schedule guarantees, one of the two convolutions is redundant (docs/references.md, note 5).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from epgraph.graph import NetworkGraph, build
 from epgraph.language import Architecture
-from tests.topologies import random_architecture
+from tests.helpers.topologies import random_architecture
 
 
 def decorated(

@@ -16,7 +16,7 @@ from torch import Tensor
 import epgraph as ep
 from epgraph.graph import NetworkGraph
 from epgraph.testing.oracle import Reference
-from tests.topologies import random_batch, random_graph, random_parameters
+from tests.helpers.topologies import random_batch, random_graph, random_parameters
 
 WANTED = 100
 SWEEPS = 100
