@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from epgraph.activations import Identity, ReLU
 from epgraph.arguments import choice, flag, instance, number, whole_number
-from epgraph.compiler import BACKENDS, Loaded, Machine, choose, refuse
+from epgraph.compiler import BACKENDS, CompiledProgram, ProgramCache, choose, refuse
 from epgraph.compiler.anderson import Anderson
 from epgraph.compiler.cuda_graphs import Memory, capture_for
 from epgraph.compiler.record import recorded
@@ -120,7 +120,7 @@ class Engine(nn.Module):
         self.batches = float("inf")
         """Number of batches to come, if it is known: ``auto`` spreads what a backend takes to start over them."""
         self._machines: dict[str, Any] = {}
-        self._plain_machines: dict[tuple[torch.dtype, bool], Machine] = {}
+        self._plain_machines: dict[tuple[torch.dtype, bool], ProgramCache] = {}
         self.graph = plan.graph
         self.architecture = plan.graph.architecture
         self.learnt = [s.name for s in plan.graph.states.values() if s.activation.learnt]
@@ -616,7 +616,9 @@ class Engine(nn.Module):
             status = Status.CONVERGED if settled else Status.OUT_OF_STEPS
         return Relaxation(states, taken, residuals, status, diverged)
 
-    def program(self, phase: PhaseName, machine: Machine | None = None, pulled: tuple[str, ...] = ()) -> Loaded:
+    def program(
+        self, phase: PhaseName, machine: ProgramCache | None = None, pulled: tuple[str, ...] = ()
+    ) -> CompiledProgram:
         """The emitted sweep of a phase; emitted now, if it was not before. ``pulled``: states that feel a ``Pull``."""
         return (machine or self.machine).program(phase, relaxed=self.architecture.dynamics.stepped, pulled=pulled)
 
@@ -643,7 +645,7 @@ class Engine(nn.Module):
         return Anderson(self.architecture.dynamics.anderson, energy if descends else None, box)
 
     @property
-    def machine(self) -> Machine:
+    def machine(self) -> ProgramCache:
         """The emitted programs, for the present device and precision."""
         key = (self.device, self.dtype, self._kept.dtype != self.dtype, self.backend, self.batches)
         if self._machines.get("key") != key:
@@ -652,7 +654,7 @@ class Engine(nn.Module):
                 measured = recorded(self.plan, self.device, self.dtype, self.batches)
                 name = measured or choose(self.plan, self.device, self.dtype)
             backend = refuse(name, self.plan, self.device, self.dtype, self.also, self.without)
-            made = Machine(
+            made = ProgramCache(
                 self.plan,
                 self.dtype,
                 cast=key[2],
@@ -661,7 +663,7 @@ class Engine(nn.Module):
                 capture=capture_for(self.device) if self.cuda_graphs else None,
             )
             self._machines = {"key": key, "machine": made}
-        found: Machine = self._machines["machine"]
+        found: ProgramCache = self._machines["machine"]
         return found
 
     def continued(self, clamped: Clamped, copies: int) -> Clamped:
@@ -681,9 +683,9 @@ class Engine(nn.Module):
                     "use another dtype, or another estimator than holomorphic",
                 )
             eager = BACKENDS["eager"]
-            made = Machine(self.plan, dtype, cast=False, backend=eager, rewrites=eager.rewrites)
+            made = ProgramCache(self.plan, dtype, cast=False, backend=eager, rewrites=eager.rewrites)
             self._machines["complex"] = made
-        machine: Machine = self._machines["complex"]
+        machine: ProgramCache = self._machines["complex"]
         values = self.emitted(clamped.parameters.values, machine)
         for name in self.graph.free:
             # Not computed anew: max pooling of the clamped input needs real numbers.
@@ -695,10 +697,10 @@ class Engine(nn.Module):
         x = clamped.x.repeat(copies, *(1,) * (clamped.x.ndim - 1))
         return Clamped(x, clamped.parameters, values, {}, machine)
 
-    def plain(self, dtype: torch.dtype, *, cast: bool) -> Machine:
+    def plain(self, dtype: torch.dtype, *, cast: bool) -> ProgramCache:
         """Programs in their plain form, which autograd differentiates; ``cast``: parameters have another dtype."""
         if (dtype, cast) not in self._plain_machines:
-            self._plain_machines[dtype, cast] = Machine(
+            self._plain_machines[dtype, cast] = ProgramCache(
                 self.plan, dtype, cast=cast, backend=BACKENDS["eager"], rewrites=frozenset(), strict=True
             )
         return self._plain_machines[dtype, cast]
@@ -846,7 +848,9 @@ class Engine(nn.Module):
         edges = self.graph.edges.values()
         return {f"edges.{edge.name}.weight": edge for edge in edges if edge.weight_shape is not None and not edge.tied}
 
-    def _weighted_contrast(self, edge: Edge, machine: Machine, values: Mapping[str, Any], weights: Tensor) -> Tensor:
+    def _weighted_contrast(
+        self, edge: Edge, machine: ProgramCache, values: Mapping[str, Any], weights: Tensor
+    ) -> Tensor:
         """Contrast of one edge with every example's multiplied by its weight; see ``_weighted``."""
         names = machine.tracer.names
         source, target = (values[names("state", name)] for name in (edge.source, edge.target))
@@ -854,7 +858,7 @@ class Engine(nn.Module):
         target = target * per_example(weights.repeat(2), target)
         return edge.kind.weight_contrast(weight, source, target, self.graph.states[edge.source].shape)
 
-    def _weighted(self, machine: Machine, step: Step, values: dict[str, Any], weights: Tensor) -> dict[str, Any]:
+    def _weighted(self, machine: ProgramCache, step: Step, values: dict[str, Any], weights: Tensor) -> dict[str, Any]:
         """Values of a gradient function with every example's contrast multiplied by its weight."""
         edge = self._weight_owners.get(step[2][0])
         # Φ is linear in the target of an edge, and so is its contrast; the source decides the arg-max of max pooling,
@@ -891,7 +895,7 @@ class Engine(nn.Module):
     def _load(
         self,
         memory: Memory,
-        program: Loaded,
+        program: CompiledProgram,
         clamped: Clamped,
         states: States,
         nudge: Nudge | Pull | None,
@@ -940,7 +944,7 @@ class Engine(nn.Module):
             made[clamped_input] = start(self.graph.input.name, clamped.x)
         return made
 
-    def emitted(self, values: Mapping[str, Tensor], machine: Machine) -> dict[str, Any]:
+    def emitted(self, values: Mapping[str, Tensor], machine: ProgramCache) -> dict[str, Any]:
         """Parameters by the names of emitted code; weights as they relax, rounded where that is asked for.
 
         Rounding counts as the identity where autograd follows it.
@@ -971,7 +975,7 @@ class Engine(nn.Module):
         return tuple(name for name, size, bound in zip(names, largest, bounds, strict=True) if not size < bound)
 
 
-def _named(machine: Machine, states: Mapping[str, Any]) -> dict[str, Any]:
+def _named(machine: ProgramCache, states: Mapping[str, Any]) -> dict[str, Any]:
     """States by the names of emitted code."""
     return {machine.tracer.names("state", name): value for name, value in states.items()}
 

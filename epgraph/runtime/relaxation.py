@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from epgraph.compiler import Machine
+from epgraph.compiler import ProgramCache
 from epgraph.runtime.parameters import Parameters
 
 States = dict[str, Tensor]
@@ -28,7 +28,7 @@ class Clamped:
     parameters: Parameters
     values: dict[str, Any]
     prepared: dict[str, Any]
-    machine: Machine
+    machine: ProgramCache
 
 
 class Status(Enum):
