@@ -39,7 +39,10 @@ def rises(case: Case, engine: ep.Engine, beta: float, seed: int = 0) -> float:
     """Largest rise of F + βC from one sweep to the next, relative to its size; 0 beyond what runs away downhill."""
     target = case.y if beta else None
     generator = torch.Generator().manual_seed(seed)
-    drawn = {n: torch.rand(s.shape, generator=generator, dtype=s.dtype) for n, s in engine.start(case.x, None).items()}
+    drawn = {
+        n: torch.rand(s.shape, generator=generator, dtype=s.dtype)
+        for n, s in engine.executor.inputs.start(case.x, None).items()
+    }
     start = {n: 0.5 * s for n, s in drawn.items()}
     trajectory = engine.relax(case.x, start=start, steps=SWEEPS, tolerance=0, target=target, beta=beta, record=True)
     found = [engine.energy(case.x, start) + beta * engine.loss(start, case.y)]
@@ -123,14 +126,13 @@ def test_what_anderson_mixes_stays_in_the_range_of_every_activation(activation: 
     generator = torch.Generator().manual_seed(0)
     inside = engine.relax(case.x, steps=3).states
     outside = {n: 20 * torch.rand(s.shape, generator=generator, dtype=s.dtype) - 10 for n, s in inside.items()}
-    mixer = engine._mixer(engine.clamp(case.x), names, {}, free=True, pair=False)
     mixed = [inside[name].clone() for name in names]
-    mixer.box(mixed)
+    engine.executor.box(dict(zip(names, mixed, strict=True)), engine.snapshot())
     assert all(torch.equal(s, inside[name]) for s, name in zip(mixed, names, strict=True)), "what is inside stays"
     mixed = [outside[name].clone() for name in names]
-    mixer.box(mixed)
+    engine.executor.box(dict(zip(names, mixed, strict=True)), engine.snapshot())
     for s, name in zip(mixed, names, strict=True):
-        bounds = engine.graph.states[name].activation.bounds(engine.alpha(engine.graph.states[name], engine.snapshot()))
+        bounds = engine.graph.states[name].activation.bounds(engine.snapshot().alpha(engine.graph.states[name]))
         assert torch.equal(s, outside[name] if bounds is None else outside[name].clamp(*bounds)), name
 
 
