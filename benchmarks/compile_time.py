@@ -124,7 +124,7 @@ def measure(what: str, backend: str) -> dict[str, Any]:
     engine.machine.functions("gradient", trainable=frozenset(name for name, _ in engine.named_parameters()))
     result["gradient_seconds"] = watch.read()
     x = torch.rand(BATCH, *engine.graph.input.shape)
-    engine.clamp(x)
+    engine.executor.clamp(x, engine.snapshot())
     watch.read()
     for which in ("first", "second"):
         engine.relax(x, steps=1)

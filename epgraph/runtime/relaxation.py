@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -69,7 +70,7 @@ class Relaxation:
     status
         How it ended.
     diverged
-        Names of the states that are not finite, or grew beyond ``epgraph.engine.GROWN``.
+        Names of the states that are not finite, or grew beyond ``DIVERGENCE_LIMIT``.
     trajectory
         One entry a sweep, where recording was asked for.
     """
@@ -85,3 +86,8 @@ class Relaxation:
     def residual(self) -> float:
         """The largest residual of the batch."""
         return float(self.residuals.max())
+
+
+def named(machine: ProgramCache, states: Mapping[str, Any]) -> dict[str, Any]:
+    """States by the names of emitted code."""
+    return {machine.tracer.names("state", name): value for name, value in states.items()}

@@ -22,7 +22,9 @@ def energies(case: Case, updates: int) -> list[torch.Tensor]:
     engine = case.engine("coloring")
     plan = engine.plan
     assert plan.schedule.proper
-    states: dict[str, torch.Tensor] = {n: s for n, s in engine.start(case.x, None).items() if n in case.graph.free}
+    states: dict[str, torch.Tensor] = {
+        n: s for n, s in engine.executor.inputs.start(case.x, None).items() if n in case.graph.free
+    }
     # tanh starts inside its range, ReLU in its box: zeros are in both; the logistic takes one half.
     for name in states:
         if case.graph.states[name].activation.label == "logistic":

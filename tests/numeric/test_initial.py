@@ -94,7 +94,7 @@ def test_norm_and_spectrum_are_those_of_the_dense_matrix(seed: int) -> None:
     engine = ep.compile(graph.architecture, dtype=torch.float64, schedule="coloring")
     x, _ = random_batch(graph, torch.Generator().manual_seed(seed), batch=1)
     states = engine.relax(x, steps=200).states
-    linear = Linearisation(engine, x, states)
+    linear = Linearisation(engine.executor, x, states, engine.snapshot())
     values = torch.linalg.eigvalsh(hessian(engine, x, states))
     assert coupling_norm(linear) == pytest.approx(float(values.abs().max()), rel=1e-2)
     found = survey(engine, x, sweeps=200, spectrum=1)
