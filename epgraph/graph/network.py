@@ -268,17 +268,19 @@ def edge_names(architecture: Architecture) -> list[str]:
 
 
 def _assemble(architecture: Architecture, names: list[str], shapes: dict[str, Shape]) -> NetworkGraph:
-    defaults = architecture.defaults
+    edges = _edges(architecture, names, shapes)
+    return NetworkGraph(architecture, _states(architecture, edges, shapes), edges)
+
+
+def _edges(architecture: Architecture, names: list[str], shapes: dict[str, Shape]) -> list[Edge]:
     edges = []
-    widest: dict[str, int] = {}
     tied = owners(architecture, names)
     for index, (spec, name) in enumerate(zip(architecture.edges, names, strict=True)):
         source, target = shapes[spec.source], shapes[spec.target]
-        fan_in = spec.kind.fan_in(source, target)
         weight_shape = spec.kind.weight_shape(source, target)
-        # What is said of a weight is said where it belongs.
+        # A tied edge has the gain, the learning rate and the frozen weight of the edge that owns the weight.
         owner = architecture.edges[tied.get(index, index)]
-        gain = defaults.gain if owner.gain is None else owner.gain
+        gain = architecture.defaults.gain if owner.gain is None else owner.gain
         edges.append(
             Edge(
                 name=name,
@@ -295,8 +297,15 @@ def _assemble(architecture: Architecture, names: list[str], shapes: dict[str, Sh
                 frozen=owner.frozen,
             )
         )
-        if not spec.kind.unary:
-            widest[spec.target] = max(widest.get(spec.target, 1), fan_in)
+    return edges
+
+
+def _states(architecture: Architecture, edges: list[Edge], shapes: dict[str, Shape]) -> list[State]:
+    widest: dict[str, int] = {}
+    for edge in edges:
+        if not edge.kind.unary:
+            fan_in = edge.kind.fan_in(shapes[edge.source], shapes[edge.target])
+            widest[edge.target] = max(widest.get(edge.target, 1), fan_in)
 
     def bias_scale(name: str, bias: object) -> float | None:
         if bias is False:
@@ -304,6 +313,7 @@ def _assemble(architecture: Architecture, names: list[str], shapes: dict[str, Sh
         gain, fan_in = (0.5, None) if bias is True else (bias.gain, bias.fan_in)  # type: ignore[attr-defined]
         return float(gain / (fan_in or widest.get(name, 1)) ** 0.5)
 
+    defaults, out = architecture.defaults, architecture.output
     states = [State(architecture.input.name, shapes[architecture.input.name], Identity(), "input", None)]
     for name, hidden in architecture.states.items():
         states.append(
@@ -316,15 +326,5 @@ def _assemble(architecture: Architecture, names: list[str], shapes: dict[str, Sh
                 learning_rate=hidden.learning_rate,
             )
         )
-    out = architecture.output
-    states.append(
-        State(
-            out.name,
-            shapes[out.name],
-            out.activation,
-            "output",
-            bias_scale(out.name, out.bias),
-            out.learning_rate,
-        )
-    )
-    return NetworkGraph(architecture, states, edges)
+    scale = bias_scale(out.name, out.bias)
+    return [*states, State(out.name, shapes[out.name], out.activation, "output", scale, out.learning_rate)]

@@ -30,6 +30,26 @@ def json_schema() -> Schema:
     for name, section in schema["properties"].items():
         if name not in ("epgraph", "states", "edges"):
             schema["properties"][name] = _open(section)
+    sugar = _add_sugar(schema, definitions, edge)
+    schema["properties"] |= sugar["properties"]
+    # Where there are instances, the edges may be theirs alone; where there are files, so may everything.
+    schema["required"] = ["epgraph"]
+    schema["anyOf"] = [
+        {"required": ["include"]},
+        {"required": [*_REQUIRED, "edges"]},
+        {"required": [*_REQUIRED, "blocks", "states"]},
+    ]
+    schema.pop("title")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "epgraph architecture",
+        "$defs": dict(sorted(definitions.items())),
+        **schema,
+    }
+
+
+def _add_sugar(schema: Schema, definitions: dict[str, Schema], edge: Schema) -> Schema:
+    """Put blocks, instances, patterns and expressions into the definitions, and return the sections of sugar."""
     for model in (InstanceSpec, PatternSpec, SugarSpec):
         found = _models(model)
         definitions.update(found.pop("$defs", {}))
@@ -73,21 +93,7 @@ def json_schema() -> Schema:
     ]
     for part in (block, definitions["InstanceSpec"]["properties"]):
         part["defaults"] = {"$ref": "#/$defs/DefaultsSpec", **_said(part["defaults"])}
-    schema["properties"] |= sugar["properties"]
-    # Where there are instances, the edges may be theirs alone; where there are files, so may everything.
-    schema["required"] = ["epgraph"]
-    schema["anyOf"] = [
-        {"required": ["include"]},
-        {"required": [*_REQUIRED, "edges"]},
-        {"required": [*_REQUIRED, "blocks", "states"]},
-    ]
-    schema.pop("title")
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "epgraph architecture",
-        "$defs": dict(sorted(definitions.items())),
-        **schema,
-    }
+    return sugar
 
 
 def _models(model: Any) -> Schema:

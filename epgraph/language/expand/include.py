@@ -83,12 +83,42 @@ class _Merging:
         located = document.locate(problem)
         self.problems.append(located if not trail else _with_trail(located, trail))
 
-    def one(self, document: Document, given: Any, at: Location, chain: list[Path], trail: tuple[str, ...]) -> None:
-        if not isinstance(given, str):
-            found = f"'include' expects names of files, found {describe(given)}"
-            self.report(document, Diagnostic(found, "e.g. include: [blocks.yaml]", at, rule="wrong-type"), trail)
+    def one(self, document: Document, entry: Any, at: Location, chain: list[Path], trail: tuple[str, ...]) -> None:
+        if not isinstance(entry, str):
+            message = f"'include' expects names of files, found {describe(entry)}"
+            self.report(document, Diagnostic(message, "e.g. include: [blocks.yaml]", at, rule="wrong-type"), trail)
             return
-        path = Path(document.name).parent / given
+        path = Path(document.name).parent / entry
+        problem, full = self.refusal(path, entry, at, chain)
+        if problem is not None:
+            self.report(document, problem, trail)
+            return
+        if full in self.seen:
+            return
+        self.seen.add(full)
+        if len(self.seen) > MAX_FILES:
+            message = f"more than {MAX_FILES} files"
+            self.report(document, Diagnostic(message, "put blocks together into one file", at, rule="too-large"), trail)
+            return
+        where = document.locate(Diagnostic("", at=at))
+        included = (f"included at {where.file}:{where.line}:{where.column}", *trail)
+        try:
+            part = self.parsed(path, full)
+        except FileError as error:
+            message = f"'{entry[:200]}' cannot be included: {error.reason}"
+            self.report(document, Diagnostic(message, error.diagnostics[0].hint, at, rule="include"), trail)
+        except EpgraphError as error:
+            for problem in error.diagnostics:
+                self.report(document, problem if problem.file else _at(problem, at), included)
+        else:
+            problem = _no_sections(part)
+            if problem is None:
+                self.add(part, [*chain, full], included)
+            else:
+                self.report(part, problem, included)
+
+    def refusal(self, path: Path, entry: str, at: Location, chain: list[Path]) -> tuple[Diagnostic | None, Path]:
+        """Return why a file cannot be included, or None, and its path without links."""
         try:
             full = path.resolve()
             outside = not any(full.is_relative_to(folder) for folder in self.folders)
@@ -96,56 +126,25 @@ class _Merging:
         except (OSError, ValueError, RuntimeError):
             full, outside, missing = path, False, True
         if outside:
-            found = f"'{given[:200]}' cannot be included: it is outside of {self.folders[0]}"
+            message = f"'{entry[:200]}' cannot be included: it is outside of {self.folders[0]}"
             hint = "move it there, or allow its folder with --allow-include DIR (in Python, allow_include=[…])"
-            self.report(document, Diagnostic(found, hint, at, rule="include"), trail)
-            return
+            return Diagnostic(message, hint, at, rule="include"), full
         if missing:
-            found = f"'{given[:200]}' cannot be included: there is no such file"
+            message = f"'{entry[:200]}' cannot be included: there is no such file"
             hint = f"paths are relative to the file that includes: {path.parent}"
-            self.report(document, Diagnostic(found, hint, at, rule="include"), trail)
-            return
+            return Diagnostic(message, hint, at, rule="include"), full
         if full in chain:
             circle = " → ".join(p.name for p in (*chain[chain.index(full) :], full))
-            found = f"the file includes itself: {circle}"
-            self.report(document, Diagnostic(found, "leave one of these out", at, rule="recursion"), trail)
-            return
-        if full in self.seen:
-            return
-        self.seen.add(full)
-        if len(self.seen) > MAX_FILES:
-            found = f"more than {MAX_FILES} files"
-            self.report(document, Diagnostic(found, "put blocks together into one file", at, rule="too-large"), trail)
-            return
-        where = document.locate(Diagnostic("", at=at))
-        included = (f"included at {where.file}:{where.line}:{where.column}", *trail)
-        try:
-            content = read_bytes(full, MAX_BYTES, "give the path of a YAML file", "include")
-            self.bytes += len(content)
-            if self.bytes > MAX_BYTES:
-                raise EpgraphError(
-                    Diagnostic(f"the files are larger than {MAX_BYTES >> 20} MiB together", rule="include")
-                )
-            part = parse(content, str(path))
-        except FileError as error:
-            found = f"'{given[:200]}' cannot be included: {error.reason}"
-            self.report(document, Diagnostic(found, error.diagnostics[0].hint, at, rule="include"), trail)
-            return
-        except EpgraphError as error:
-            for problem in error.diagnostics:
-                self.report(document, problem if problem.file else _at(problem, at), included)
-            return
-        if not isinstance(part.data, dict):
-            found = f"expected a mapping of keys, found {describe(part.data)}"
-            self.report(
-                part, Diagnostic(found, "an included file has sections, e.g. blocks", rule="wrong-type"), included
-            )
-            return
-        wrong = version_problem(part.data.get("epgraph")) if "epgraph" in part.data else None
-        if wrong is not None:
-            self.report(part, wrong, included)
-            return
-        self.add(part, [*chain, full], included)
+            message = f"the file includes itself: {circle}"
+            return Diagnostic(message, "leave one of these out", at, rule="recursion"), full
+        return None, full
+
+    def parsed(self, path: Path, full: Path) -> Document:
+        content = read_bytes(full, MAX_BYTES, "give the path of a YAML file", "include")
+        self.bytes += len(content)
+        if self.bytes > MAX_BYTES:
+            raise EpgraphError(Diagnostic(f"the files are larger than {MAX_BYTES >> 20} MiB together", rule="include"))
+        return parse(content, str(path))
 
     def merge(self, document: Document, key: str, value: Any, trail: tuple[str, ...]) -> None:
         """Put a section of a document over what there is."""
@@ -196,3 +195,11 @@ def _with_trail(problem: Diagnostic, trail: tuple[str, ...]) -> Diagnostic:
 
 def _at(problem: Diagnostic, at: Location) -> Diagnostic:
     return replace(problem, at=at)
+
+
+def _no_sections(document: Document) -> Diagnostic | None:
+    """Return what is wrong with an included file as a whole, or None."""
+    if not isinstance(document.data, dict):
+        message = f"expected a mapping of keys, found {describe(document.data)}"
+        return Diagnostic(message, "an included file has sections, e.g. blocks", rule="wrong-type")
+    return version_problem(document.data.get("epgraph")) if "epgraph" in document.data else None
