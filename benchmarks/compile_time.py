@@ -67,7 +67,7 @@ def network(states: int) -> str:
         before, image = name, even
     edges.append({"from": before, "to": "y", "dense": {}})
     data = {
-        "epgraph": 1,
+        "epgraph": 2,
         "name": f"states{states}",
         "input": {"name": "x", "shape": [1, 3, 3]},
         "output": {"name": "y", "classes": 3},
@@ -124,7 +124,7 @@ def measure(what: str, backend: str) -> dict[str, Any]:
     engine.machine.functions("gradient", trainable=frozenset(name for name, _ in engine.named_parameters()))
     result["gradient_seconds"] = watch.read()
     x = torch.rand(BATCH, *engine.graph.input.shape)
-    engine.clamp(x)
+    engine.executor.clamp(x, engine.snapshot())
     watch.read()
     for which in ("first", "second"):
         engine.relax(x, steps=1)

@@ -39,35 +39,37 @@ class Variant:
         generator = torch.Generator().manual_seed(0)
         self.x = torch.randn((arguments.batch, *engine.graph.input.shape), generator=generator).to(engine.device)
         y = torch.randint(engine.graph.output.units, (arguments.batch,), generator=generator)
-        self.nudge = Nudge(engine.cost, engine.targets(y, arguments.batch), engine.architecture.learning.beta)
-        self.clamped = engine.clamp(self.x)
-        self.states = engine.run(self.clamped, engine.start(self.x, None), SWEEPS, 0.0).states
+        self.nudge = Nudge(
+            engine.cost, engine.executor.inputs.targets(y, arguments.batch), engine.architecture.learning.beta
+        )
+        self.clamped = engine.executor.clamp(self.x, engine.snapshot())
+        self.states = engine.executor.run(self.clamped, engine.executor.inputs.start(self.x, None), SWEEPS, 0.0).states
         self.pair = {name: torch.cat((s, 0.01 * s)) for name, s in self.states.items()}
 
     @torch.no_grad()
     def free(self) -> None:
         """Take free sweeps."""
-        self.engine.run(self.clamped, self.states, SWEEPS, 0.0)
+        self.engine.executor.run(self.clamped, self.states, SWEEPS, 0.0)
 
     @torch.no_grad()
     def nudged(self) -> None:
         """Take sweeps of both nudged phases."""
         engine, states = self.engine, self.states
         if engine.doubled:
-            engine.run(self.clamped, self.pair, SWEEPS, 0.0, self.nudge, pair=True)
+            engine.executor.run(self.clamped, self.pair, SWEEPS, 0.0, self.nudge, pair=True)
         else:
             for _ in range(2):
-                engine.run(self.clamped, states, SWEEPS, 0.0, self.nudge)
+                engine.executor.run(self.clamped, states, SWEEPS, 0.0, self.nudge)
 
     @torch.no_grad()
     def prepare(self) -> None:
         """Compute what is computed once per batch, and take one sweep."""
-        self.engine.run(self.engine.clamp(self.x), self.states, 1, 0.0)
+        self.engine.executor.run(self.engine.executor.clamp(self.x, self.engine.snapshot()), self.states, 1, 0.0)
 
     @torch.no_grad()
     def gradient(self) -> None:
         """Contrast the two nudged states."""
-        dict(self.engine.contrasts(self.clamped, self.pair, 1.0))
+        dict(self.engine.executor.contrasts.by_parameters(self.clamped, self.pair, 1.0))
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def chain(depth: int, width: int) -> Architecture:
     edges.append({"from": names[-1], "to": "y", "dense": {}})
     return Architecture.model_validate(
         {
-            "epgraph": 1,
+            "epgraph": 2,
             "name": f"chain of {depth} states",
             "input": {"name": "x", "shape": [3, 8, 8]},
             "output": {"name": "y", "classes": 10},

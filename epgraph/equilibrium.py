@@ -21,14 +21,15 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from epgraph.arguments import flag, instance, number, several, text, whole_number
+from epgraph.arguments import flag, instance, several, text
 from epgraph.engine import Engine
 from epgraph.errors import EpgraphError, nearest
 from epgraph.graph import check_rule
 from epgraph.linearization.differentiable_sweep import Plain, add_gradients
 from epgraph.linearization.linearize import Adjoint, Linearisation
 from epgraph.runtime.apart import apart
-from epgraph.runtime.arguments import strength
+from epgraph.runtime.arguments import phase_steps, strength
+from epgraph.runtime.executor import Executor
 from epgraph.runtime.gradients import Gradients
 from epgraph.runtime.parameters import Parameters
 from epgraph.runtime.phases import Pull, make_pair, per_example
@@ -48,7 +49,7 @@ class Equilibrated:
         Strength of the nudge, positive.
     """
 
-    engine: Engine
+    executor: Executor
     clamped: Clamped
     free: States
     beta: float
@@ -58,7 +59,7 @@ class Equilibrated:
     def pulled(self, forces: States, beta: float, *, pair: bool = False) -> States:
         """Relax from the free states under −β · force; with ``pair`` under both signs."""
         pull = Pull(forces, beta)
-        return self.engine.run(self.clamped, self.free, self.nudged_steps, self.tolerance, pull, pair=pair).states
+        return self.executor.run(self.clamped, self.free, self.nudged_steps, self.tolerance, pull, pair=pair).states
 
 
 @dataclass(frozen=True)
@@ -107,14 +108,14 @@ def negative(at: Equilibrated, cotangent: Cotangent) -> Found:
 
 def implicit(at: Equilibrated, cotangent: Cotangent) -> Found:
     """Solve H λ = ∂L/∂s with the Hessian H of F, and take the derivatives of ⟨λ, ∂Φ/∂s⟩ with λ held: exact at rest."""
-    learning, parameters = at.engine.architecture.learning, at.clamped.parameters
-    about = Linearisation(at.engine, at.clamped.x, at.free, parameters)
+    learning, parameters = at.executor.architecture.learning, at.clamped.parameters
+    about = Linearisation(at.executor, at.clamped.x, at.free, parameters)
     right = about.flat(cotangent.directions)
     weights, solved = about.adjoint(right, learning.solver_tolerance, learning.solver_steps)
     held = about.parts(weights * cotangent.sizes[:, None].to(weights))
     with torch.enable_grad():
         x = at.clamped.x.detach().requires_grad_(cotangent.by_input)
-        plain = Plain(at.engine, x.to(about.plain.x.dtype), parameters)
+        plain = Plain(at.executor, x.to(about.plain.x.dtype), parameters)
         forces = plain.forces({name: s.detach() for name, s in about.states.items()})
     found: Gradients = {}
     inputs = [x] if cotangent.by_input else []
@@ -129,10 +130,10 @@ def _one_sided(at: Equilibrated, cotangent: Cotangent, beta: float) -> Found:
 
 def _contrast(at: Equilibrated, cotangent: Cotangent, pairs: States, factor: float) -> Found:
     weights = factor * cotangent.sizes
-    found = dict(at.engine.contrasts(at.clamped, pairs, weights))
+    found = dict(at.executor.contrasts.by_parameters(at.clamped, pairs, weights))
     if not cotangent.by_input:
         return Found(found)
-    by_input = at.engine.input_contrast(at.clamped, pairs)
+    by_input = at.executor.contrasts.by_input(at.clamped, pairs)
     return Found(found, by_input.mul_(per_example(weights, by_input)))
 
 
@@ -192,11 +193,8 @@ class Equilibrium(nn.Module):
         check_rule(engine.graph, self.estimator)
         refuse(engine)
         self.beta = strength("beta", learning.beta if beta is None else beta, engine.dtype)
-        self.free_steps = dynamics.free_steps if free_steps is None else whole_number("free_steps", free_steps, 0)
-        self.nudged_steps = (
-            dynamics.nudged_steps if nudged_steps is None else whole_number("nudged_steps", nudged_steps, 1)
-        )
-        self.tolerance = dynamics.tolerance if tolerance is None else number("tolerance", tolerance, least=0)
+        steps = phase_steps(dynamics, free_steps, nudged_steps, tolerance)
+        self.free_steps, self.nudged_steps, self.tolerance = steps.free, steps.nudged, steps.tolerance
         self.warm_start = flag("warm_start", warm_start)
         self.relaxation: Relaxation | None = None
         self.adjoint: Adjoint | None = None
@@ -227,15 +225,15 @@ class Equilibrium(nn.Module):
         return f"estimator={self.estimator}, beta={self.beta:g}"
 
     def _settle(self, x: Tensor, parameters: Parameters) -> Equilibrated:
-        engine = self.engine
+        executor = self.engine.executor
         fits = self.warm_start and self.training and all(len(s) == len(x) for s in self._last.values())
-        start = engine.start(x, self._last if fits else None)
-        clamped = engine.clamp(x, parameters)
-        found = engine.run(clamped, start, self.free_steps, self.tolerance, own=True)
+        start = executor.inputs.start(x, self._last if fits else None)
+        clamped = executor.clamp(x, parameters)
+        found = executor.run(clamped, start, self.free_steps, self.tolerance, own=True)
         self.relaxation = replace(found, states={})
         if self.warm_start and self.training:
             self._last = found.states
-        return Equilibrated(engine, clamped, found.states, self.beta, self.nudged_steps, self.tolerance)
+        return Equilibrated(executor, clamped, found.states, self.beta, self.nudged_steps, self.tolerance)
 
 
 @dataclass
@@ -250,7 +248,7 @@ class _Call:
     def settle(self, x: Tensor, values: Sequence[Tensor]) -> States:
         """Relax, and return the states asked for."""
         # Here, where no transform of torch.func is in the way of looking at values.
-        x = self.module.engine.check_input(x).detach()
+        x = self.module.engine.executor.inputs.check_input(x).detach()
         # Detached, they keep the memory that they have now, whatever ``p.data`` becomes.
         held = {name: value.detach() for name, value in zip(self.parameters, values, strict=True)}
         with _exact(x):

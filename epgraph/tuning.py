@@ -116,30 +116,30 @@ def break_even(timings: Sequence[Timing]) -> tuple[Timing, float] | None:
 
 
 def _time(engine: Engine, x: Tensor, y: Tensor, reference: States) -> Timing:
-    x = engine.check_input(x)
-    nudge = Nudge(engine.cost, engine.targets(y, len(x)), engine.architecture.learning.beta)
-    zeros = engine.start(x, None)
+    x = engine.executor.inputs.check_input(x)
+    nudge = Nudge(engine.cost, engine.executor.inputs.targets(y, len(x)), engine.architecture.learning.beta)
+    zeros = engine.executor.inputs.start(x, None)
     started = time.perf_counter()
-    states = engine.run(engine.clamp(x), zeros, SWEEPS, 0.0).states
-    engine.run(engine.clamp(x), states, 1, 0.0, nudge, pair=True)
+    states = engine.executor.run(engine.executor.clamp(x, engine.snapshot()), zeros, SWEEPS, 0.0).states
+    engine.executor.run(engine.executor.clamp(x, engine.snapshot()), states, 1, 0.0, nudge, pair=True)
     _wait(engine)
     first = time.perf_counter() - started
     worst = max(float(_apart(states[name], s).median()) for name, s in reference.items())
     if not worst <= AGREE[engine.dtype]:
         reason = f"its states differ from the eager ones by {worst:.0e} after {SWEEPS} sweeps"
         return Timing(engine.backend, first=first, reason=reason)
-    clamped = engine.clamp(x)
+    clamped = engine.executor.clamp(x, engine.snapshot())
 
     def least(steps: int, *, paired: bool = False, fresh: bool = False) -> float:
         seconds = []
         for _ in range(ROUNDS):
             _wait(engine)
             started = time.perf_counter()
-            where = engine.clamp(x) if fresh else clamped
+            where = engine.executor.clamp(x, engine.snapshot()) if fresh else clamped
             if paired:
-                engine.run(where, states, steps, 0.0, nudge, pair=True)
+                engine.executor.run(where, states, steps, 0.0, nudge, pair=True)
             else:
-                engine.run(where, zeros, steps, 0.0)
+                engine.executor.run(where, zeros, steps, 0.0)
             _wait(engine)
             seconds.append(time.perf_counter() - started)
         return min(seconds)

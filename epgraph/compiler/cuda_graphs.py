@@ -10,16 +10,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from epgraph.compiler.program import CompiledProgram
 from epgraph.compiler.runtime import run, watched
 from epgraph.errors import EpgraphError
-
-if TYPE_CHECKING:
-    from epgraph.compiler.machine import Loaded
 
 CHUNK = 10
 """Sweeps in one graph where no tolerance asks for a look at the residual: a launch then costs next to nothing."""
@@ -113,7 +111,7 @@ def capture_for(device: torch.device) -> Capture | None:
 
 
 class Replay:
-    """Sweeps of one machine as replayed graphs.
+    """Sweeps of one set of programs as replayed graphs.
 
     Parameters
     ----------
@@ -137,7 +135,7 @@ class Replay:
 
     def run(
         self,
-        program: Loaded,
+        program: CompiledProgram,
         load: Callable[[Memory], dict[str, Any]],
         states: Sequence[str],
         steps: int,
@@ -181,7 +179,7 @@ class Replay:
             self._graphs.popitem(last=False)
         return moving, residuals, taken
 
-    def _load(self, program: Loaded, load: Callable[[Memory], dict[str, Any]]) -> dict[str, Any]:
+    def _load(self, program: CompiledProgram, load: Callable[[Memory], dict[str, Any]]) -> dict[str, Any]:
         moving = load(self._memory)
         first = dict(moving)
         run(program.warm, first)
@@ -214,7 +212,12 @@ def _chunks(steps: int, every: int, tolerated: bool) -> list[tuple[int, bool]]:
 
 
 def _work(
-    program: Loaded, static: dict[str, Any], states: Sequence[str], count: int, residuals: Tensor | None, pair: bool
+    program: CompiledProgram,
+    static: dict[str, Any],
+    states: Sequence[str],
+    count: int,
+    residuals: Tensor | None,
+    pair: bool,
 ) -> Callable[[], None]:
     """Sweeps from static memory to static memory."""
 

@@ -10,9 +10,9 @@ import torch
 
 from epgraph.compiler import runtime, standalone, winograd
 from epgraph.compiler.helpers import HELPERS, namespace
-from epgraph.compiler.machine import Loaded, Machine
 from epgraph.compiler.passes import REWRITES
-from epgraph.compiler.program import Function, calls
+from epgraph.compiler.program import CompiledProgram, Function, calls
+from epgraph.compiler.program_cache import ProgramCache
 from epgraph.compiler.text import source
 from epgraph.compiler.verify import verify_module, verify_text
 from epgraph.errors import EpgraphError, visible
@@ -60,7 +60,7 @@ learning  the architecture asks for the estimator {estimator}, which this module
 """
 
 
-def module_text(machine: Machine) -> str:
+def module_text(machine: ProgramCache) -> str:
     """Write a machine's network as a Python module.
 
     It contains the very text that the engine runs, so on the same device, threads and torch its states and gradients
@@ -131,7 +131,7 @@ def module_text(machine: Machine) -> str:
     return verify_module("\n\n\n".join(part.strip("\n") for part in parts) + "\n")
 
 
-def _header(machine: Machine) -> str:
+def _header(machine: ProgramCache) -> str:
     graph = machine.tracer.graph
     # The network's name is free text, and stands in a docstring.
     name = visible(graph.architecture.name).replace("\\", "\\\\").replace('"', '\\"')
@@ -165,7 +165,7 @@ def _helpers(written: str) -> list[str]:
     return [*texts, *(inspect.getsource(function) for function in others)]
 
 
-def _parameters(machine: Machine) -> dict[str, tuple[str, tuple[int, ...]]]:
+def _parameters(machine: ProgramCache) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Names as in ``Engine.state_dict`` → argument names and shapes."""
     names, graph = machine.tracer.names, machine.tracer.graph
     found: dict[str, tuple[str, tuple[int, ...]]] = {}
@@ -181,8 +181,8 @@ def _parameters(machine: Machine) -> dict[str, tuple[str, tuple[int, ...]]]:
 
 
 def _tables(
-    machine: Machine,
-    phases: dict[str, Loaded],
+    machine: ProgramCache,
+    phases: dict[str, CompiledProgram],
     functions: dict[str, tuple[Function, ...]],
     parameters: dict[str, tuple[str, tuple[int, ...]]],
 ) -> str:
@@ -221,7 +221,7 @@ def _table(name: str, rows: Iterable[tuple[str, str]]) -> list[str]:
     return [f"{name} = {{", *(f"    {key!r}: {row}," for key, row in rows), "}"]
 
 
-def _phase(phase: Loaded) -> str:
+def _phase(phase: CompiledProgram) -> str:
     prepare, warm, sweep = phase.program.parts
     return "\n".join(
         (

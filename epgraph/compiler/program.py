@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from torch import fx
 
+from epgraph.compiler.runtime import Step
+
 Key = tuple[str | int, ...]
 """What identifies a function or a program, in parts; a name of the user's is a part of its own."""
 
@@ -97,6 +99,16 @@ class Program:
     def functions(self) -> tuple[Function, ...]:
         """All functions, in the order in which they are called."""
         return tuple(function for part in self.parts for function in part)
+
+
+@dataclass(frozen=True)
+class CompiledProgram:
+    """A program whose functions can be called, step by step."""
+
+    program: Program
+    prepare: tuple[Step, ...]
+    warm: tuple[Step, ...]
+    sweep: tuple[Step, ...]
 
 
 Named = tuple[Function, tuple[str, ...], tuple[str, ...]]

@@ -51,7 +51,7 @@ def coupled_centered(problem: Problem) -> Estimate:
 
 def _moved(problem: Problem, free: Relaxation, sign: int) -> Tensor:
     """Return the free output moved by ±β of the way to the target."""
-    output = free.states[problem.engine.graph.output.name]
+    output = free.states[problem.executor.graph.output.name]
     return output + sign * problem.nudge.beta * (problem.nudge.target - output)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from epgraph.estimators.problem import Estimate, Problem
 from epgraph.runtime.gradients import add_gradient
-from epgraph.runtime.parameters import LOWEST
+from epgraph.runtime.parameters import LOWEST_LEVEL
 from epgraph.runtime.phases import make_pair
 from epgraph.runtime.relaxation import Status
 
@@ -21,7 +21,7 @@ def continual(problem: Problem) -> Estimate:
     Every nudged sweep costs a weight gradient and what a sweep leaves to be done once per batch, and is a plain one:
     Anderson acceleration works in the free phase only.
     """
-    engine, nudge = problem.engine, problem.nudge
+    executor, nudge = problem.executor, problem.nudge
     free = problem.settle()
     energies = problem.energies(free)
     clamped, now = problem.clamped, free
@@ -30,18 +30,18 @@ def continual(problem: Problem) -> Estimate:
     steps = 0
     while steps < problem.nudged_steps:
         before = now.states
-        now = engine.run(clamped, before, 1, problem.tolerance, nudge)
+        now = executor.run(clamped, before, 1, problem.tolerance, nudge)
         steps += 1
         pairs = {name: make_pair(s, before[name]) for name, s in now.states.items()}
         # Half the difference of the pair, over the β that stands between the two.
-        moves = list(engine.contrasts(clamped, pairs, -2 * nudge.scale))
+        moves = list(executor.contrasts.by_parameters(clamped, pairs, -2 * nudge.scale))
         for name, gradient in moves:
             moving[name].sub_(gradient, alpha=problem.rate)
             if name.endswith(".alpha"):
-                moving[name].clamp_(min=LOWEST)
+                moving[name].clamp_(min=LOWEST_LEVEL)
             add_gradient(problem.gradients, name, gradient)
         if now.status in (Status.CONVERGED, Status.DIVERGED):
             break
         if problem.rate:
-            clamped = engine.clamp(clamped.x, replace(given, values={**given.values, **moving}))
+            clamped = executor.clamp(clamped.x, replace(given, values={**given.values, **moving}))
     return problem.estimate(free, replace(now, steps=steps), energies=energies)

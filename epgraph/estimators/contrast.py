@@ -19,14 +19,14 @@ def centered(problem: Problem) -> Estimate:
 
     Both phases start from the free state and run as one doubled batch, carried as a pair (``phases``).
     """
-    engine, nudge, keep = problem.engine, problem.nudge, problem.keep
-    if engine.doubled:
+    executor, nudge, keep = problem.executor, problem.nudge, problem.keep
+    if executor.doubled:
         # Both before the first sweep: emission takes memory that the weights, once prepared, leave no room for.
-        engine.program("free")
-        engine.program("pair")
+        executor.program("free")
+        executor.program("pair")
     free = problem.settle()
     energies = problem.energies(free)
-    if not engine.doubled:
+    if not executor.doubled:
         both = (nudge, replace(nudge, beta=-nudge.beta))
         plus, minus = (problem.nudged(sign, free) for sign in both)
         made = {name: make_pair(s, minus.states[name]) for name, s in plus.states.items()}
@@ -34,7 +34,7 @@ def centered(problem: Problem) -> Estimate:
         return problem.estimate(free, plus, minus, energies=energies)
     used = free
     if not keep:
-        output = engine.graph.output.name
+        output = executor.graph.output.name
         used = replace(free, states={name: free.states.pop(name) for name in list(free.states)})
         free.states[output] = used.states[output]
     pairs = problem.nudged(nudge, used, keep=keep, pair=True)

@@ -19,7 +19,7 @@ def holomorphic(problem: Problem) -> Estimate:
     without conjugation, and the states are complex; all points start from the free state and relax as one batch.
     Those of conjugate β have conjugate states, so that ⌊N/2⌋ + 1 of them are computed. N = 2 is centred EP.
     """
-    engine, nudge, count = problem.engine, problem.nudge, problem.points
+    executor, nudge, count = problem.executor, problem.nudge, problem.points
     free = problem.settle()
     energies = problem.energies(free)
     batch = len(problem.clamped.x)
@@ -30,13 +30,13 @@ def holomorphic(problem: Problem) -> Estimate:
     turns[0] = 1
     if count % 2 == 0:
         turns[-1] = -1
-    clamped = engine.continued(problem.clamped, computed)
+    clamped = executor.continued(problem.clamped, computed)
     dtype = clamped.machine.tracer.dtype
     turns = turns.to(nudge.target.device, dtype)
     turned = turns.repeat_interleave(batch).view(-1, *(1,) * (nudge.target.ndim - 1))
     points = replace(nudge, target=_copies(nudge.target, computed), turns=turned)
     start = {name: _copies(s.to(dtype), computed) for name, s in free.states.items()}
-    circle = engine.run(clamped, start, problem.nudged_steps, problem.tolerance, points, own=True)
+    circle = executor.run(clamped, start, problem.nudged_steps, problem.tolerance, points, own=True)
     # Points off the real axis stand for their conjugates as well.
     twins = torch.tensor([1.0 if k in (0, count - k) else 2.0 for k in range(computed)]).to(turns)
     weights = (twins * turns.conj()).repeat_interleave(batch)
@@ -44,7 +44,9 @@ def holomorphic(problem: Problem) -> Estimate:
     x = problem.clamped.x
     scale = -2 * nudge.scale / count
     problem.contrast(real, scale, x=_copies(x, computed))
-    moving = [f"edges.{e.owner}.weight" for e in engine.graph.edges.values() if engine.graph.input.name not in e.ends]
+    moving = [
+        f"edges.{e.owner}.weight" for e in executor.graph.edges.values() if executor.graph.input.name not in e.ends
+    ]
     problem.contrast(imaginary, scale, x=_copies(torch.zeros_like(x), computed), wanted=moving)
     found = [_point(circle, k, batch) for k in range(computed if problem.keep else 1)]
     return problem.estimate(free, *found, energies=energies)

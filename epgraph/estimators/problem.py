@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from epgraph.linearization.linearize import Adjoint
+from epgraph.runtime.executor import Executor
 from epgraph.runtime.gradients import Gradients, add_gradient
 from epgraph.runtime.phases import Nudge
 from epgraph.runtime.relaxation import Clamped, Relaxation, States
-
-if TYPE_CHECKING:
-    from epgraph.engine import Engine
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class Problem:
         Whether no further piece of the batch follows, which would need the prepared weights again.
     """
 
-    engine: Engine
+    executor: Executor
     clamped: Clamped
     nudge: Nudge
     start: States
@@ -62,41 +59,41 @@ class Problem:
 
     def settle(self) -> Relaxation:
         """Take the free phase, and let a readout learn from where it ended; ``start`` is used up."""
-        free = self.engine.run(self.clamped, self.start, self.free_steps, self.tolerance, own=True)
-        if self.engine.graph.readout:
-            for name, gradient in self.engine.local(self.clamped, free.states, self.nudge):
+        free = self.executor.run(self.clamped, self.start, self.free_steps, self.tolerance, own=True)
+        if self.executor.graph.readout:
+            for name, gradient in self.executor.contrasts.local(self.clamped, free.states, self.nudge):
                 add_gradient(self.gradients, name, gradient)
         return free
 
     def contrast(
         self, pairs: States, scale: float, *, x: Tensor | None = None, wanted: Collection[str] | None = None
     ) -> None:
-        """Add what ``Engine.contrasts`` finds, with ``x`` in place of the clamped input where it is given."""
+        """Add what ``Contrasts.by_parameters`` finds, with ``x`` in place of the clamped input where it is given."""
         clamped = self.clamped if x is None else replace(self.clamped, x=x)
-        for name, gradient in self.engine.contrasts(clamped, pairs, scale, wanted):
+        for name, gradient in self.executor.contrasts.by_parameters(clamped, pairs, scale, wanted):
             add_gradient(self.gradients, name, gradient)
 
     def nudged(self, nudge: Nudge, free: Relaxation, *, keep: bool = True, pair: bool = False) -> Relaxation:
         """Take a nudged phase from the free state; ``keep``: the free states are left as they are."""
-        return self.engine.run(
+        return self.executor.run(
             self.clamped, free.states, self.nudged_steps, self.tolerance, nudge, pair=pair, own=not keep, lent=not keep
         )
 
     def held(self, output: Tensor, free: Relaxation) -> Relaxation:
         """Take a phase from the free state with the output clamped to a value, (batch, classes)."""
-        name = self.engine.graph.output.name
+        name = self.executor.graph.output.name
         states = {**free.states, name: output}
         if len(states) == 1:
             return replace(free, states=states)  # nothing else moves
-        return self.engine.run(self.clamped, states, self.nudged_steps, self.tolerance, hold=True)
+        return self.executor.run(self.clamped, states, self.nudged_steps, self.tolerance, hold=True)
 
     def energies(self, free: Relaxation) -> Tensor | None:
         """F at the free equilibrium, (batch,), where it is wanted."""
-        return self.engine.energy_of(self.clamped, free.states) if self.energy else None
+        return self.executor.energy_of(self.clamped, free.states) if self.energy else None
 
     def estimate(self, free: Relaxation, *nudged: Relaxation, energies: Tensor | None = None) -> Estimate:
         """Put together what was seen."""
-        output = free.states[self.engine.graph.output.name]
+        output = free.states[self.executor.graph.output.name]
         return Estimate(self.nudge.cost.value(output, self.nudge.target), output, free, nudged, energies)
 
 

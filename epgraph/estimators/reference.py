@@ -33,8 +33,10 @@ def truncated(problem: Problem) -> Estimate:
     At the equilibrium it is what EP with as many nudged sweeps tends to for β → 0, if all states move at once (Ernoult
     et al. 2019; ``stepwise``). The sweeps before them run as the engine runs them.
     """
-    last = min(problem.engine.architecture.learning.truncation or problem.nudged_steps, problem.free_steps)
-    before = problem.engine.run(problem.clamped, problem.start, problem.free_steps - last, problem.tolerance, own=True)
+    last = min(problem.executor.architecture.learning.truncation or problem.nudged_steps, problem.free_steps)
+    before = problem.executor.run(
+        problem.clamped, problem.start, problem.free_steps - last, problem.tolerance, own=True
+    )
     found = _backpropagate(replace(problem, start=before.states), last)
     return replace(found, free=replace(found.free, steps=before.steps + found.free.steps))
 
@@ -45,11 +47,11 @@ def implicit(problem: Problem) -> Estimate:
     H λ = ∂C/∂s with the Hessian H of F over the active units, by conjugate gradients (by MINRES where H is indefinite,
     which the estimate reports); then the gradient is ∂/∂θ ⟨λ, ∂Φ/∂s⟩ with λ held. Exact at an equilibrium only.
     """
-    engine, nudge = problem.engine, problem.nudge
-    free = engine.run(problem.clamped, problem.start, problem.free_steps, problem.tolerance, own=True)
+    executor, nudge = problem.executor, problem.nudge
+    free = executor.run(problem.clamped, problem.start, problem.free_steps, problem.tolerance, own=True)
     energies = problem.energies(free)
-    learning = engine.architecture.learning
-    about = Linearisation(engine, problem.clamped.x, free.states, problem.clamped.parameters)
+    learning = executor.architecture.learning
+    about = Linearisation(executor, problem.clamped.x, free.states, problem.clamped.parameters)
     solved = differentiate_implicitly(problem.gradients, about, nudge, learning.solver_tolerance, learning.solver_steps)
     return replace(problem.estimate(free, energies=energies), adjoint=solved)
 
@@ -58,8 +60,8 @@ def differentiate_implicitly(
     gradients: Gradients, about: Linearisation, nudge: Nudge, tolerance: float, steps: int
 ) -> Adjoint:
     """Add the implicit gradient at the states of ``about``; tolerance and steps as for its ``adjoint``."""
-    engine = about.engine
-    output, readout = engine.graph.output.name, engine.graph.readout
+    executor = about.executor
+    output, readout = executor.graph.output.name, executor.graph.readout
     with torch.enable_grad():
         # What a readout reads off the states, else the output state.
         reached = (about.forces if readout else about.states)[output].detach().requires_grad_()
@@ -72,7 +74,7 @@ def differentiate_implicitly(
     held = about.parts(weights)
     if readout:
         held[output] = pull
-    for name in engine.learnt:
+    for name in [state.name for state in executor.graph.states.values() if state.activation.learnt]:
         key = f"states.{name}.alpha"
         if key in about.parameters.trained:
             # Units at α move with it, and the others with them: the envelope theorem, once more.
@@ -80,7 +82,7 @@ def differentiate_implicitly(
             moved = about.parts(right + about.curvature(weights))[name]
             add_gradient(gradients, key, moved[about.forces[name] >= level].sum().to(level.dtype))
     with torch.enable_grad():
-        attached = Plain(engine, about.plain.x, about.parameters)
+        attached = Plain(executor, about.plain.x, about.parameters)
         forces = attached.forces({name: s.detach() for name, s in about.states.items()})
     add_gradients(gradients, attached, list(forces.values()), [held[name] for name in forces])
     return solved
@@ -92,8 +94,8 @@ def _backpropagate(problem: Problem, steps: int, stop: float = 0.0) -> Estimate:
     What the chunks start from is kept, and each is taken again on the way back. By hand, because torch's checkpoints
     load its compiler, which takes seconds.
     """
-    engine, nudge, x = problem.engine, problem.nudge, problem.clamped.x
-    plain = Plain(engine, x, problem.clamped.parameters, attached=False)
+    executor, nudge, x = problem.executor, problem.nudge, problem.clamped.x
+    plain = Plain(executor, x, problem.clamped.parameters, attached=False)
     now = {name: problem.start.pop(name).contiguous() for name in list(problem.start)}
     residuals = torch.full((len(x),), float("nan"), device=x.device)
     chunks: list[tuple[int, States]] = []
@@ -106,7 +108,7 @@ def _backpropagate(problem: Problem, steps: int, stop: float = 0.0) -> Estimate:
             before, now = now, plain.sweep(now)
         residuals = _residuals(before, now)
         taken += count
-    output = engine.graph.output.name
+    output = executor.graph.output.name
     with torch.enable_grad():
         reached = now[output].detach().requires_grad_()
         loss = nudge.cost.value(reached, nudge.target).sum() / nudge.examples
@@ -114,7 +116,7 @@ def _backpropagate(problem: Problem, steps: int, stop: float = 0.0) -> Estimate:
     adjoint = {name: pull if name == output else torch.zeros_like(s) for name, s in now.items()}
     while chunks:
         adjoint = _through(problem, *chunks.pop(), adjoint)
-    settled = engine.ended(now, taken, residuals, problem.tolerance)
+    settled = executor.ended(now, taken, residuals, problem.tolerance)
     return problem.estimate(settled, energies=problem.energies(settled))
 
 
@@ -128,7 +130,7 @@ def _through(problem: Problem, count: int, states: States, adjoint: States) -> S
     leaves = {name: s.detach().requires_grad_() for name, s in states.items()}
     with torch.enable_grad():
         # The clamped input's part is computed again for each chunk, so that nothing outlives it.
-        plain = Plain(problem.engine, problem.clamped.x, problem.clamped.parameters)
+        plain = Plain(problem.executor, problem.clamped.x, problem.clamped.parameters)
         now = leaves
         for _ in range(count):
             now = plain.sweep(now)

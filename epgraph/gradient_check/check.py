@@ -64,7 +64,7 @@ class Check:
         self.untied = [name for name, edge in self.engine.graph.edges.items() if edge.untied and not edge.tied]
         self.clamped = self.learning.estimator in CLAMPED
         self._refuse()
-        self.x = self.engine.check_input(self.x)
+        self.x = self.engine.executor.inputs.check_input(self.x)
         fine = self.engine.dtype == torch.float64
         self.tolerance, self.solver_tolerance = (1e-8, 1e-10) if fine else (1e-5, 1e-5)
         self.nudging = "centered" if self.learning.estimator in REFERENCES else self.learning.estimator
@@ -127,7 +127,7 @@ class Check:
     @cached_property
     def about(self) -> Linearisation:
         """The network to first order about that equilibrium."""
-        return Linearisation(self.noiseless, self.x, self.settled.states)
+        return Linearisation(self.noiseless.executor, self.x, self.settled.states, self.noiseless.snapshot())
 
     @property
     def reference(self) -> str:
@@ -142,7 +142,7 @@ class Check:
     @cached_property
     def solved(self) -> tuple[Gradients, Adjoint]:
         """The implicit gradient, and how it was solved for."""
-        target = self.engine.targets(self.y, len(self.x))
+        target = self.engine.executor.inputs.targets(self.y, len(self.x))
         nudge = Nudge(self.engine.cost, target, self.learning.beta)
         found: Gradients = {}
         steps = max(1000, self.learning.solver_steps)

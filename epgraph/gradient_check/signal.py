@@ -71,7 +71,7 @@ def survey(engine: Engine, x: Tensor, *, sweeps: int = 60, spectrum: int = 8) ->
     spectrum
         Examples that the eigenvalues are computed on: the largest and the smallest of all of them.
     """
-    x = engine.check_input(x)
+    x = engine.executor.inputs.check_input(x)
     states: States = {}
     residuals: list[float] = []
     diverged: tuple[str, ...] = ()
@@ -82,8 +82,8 @@ def survey(engine: Engine, x: Tensor, *, sweeps: int = 60, spectrum: int = 8) ->
         if diverged:
             break
     few = {name: s[:spectrum] for name, s in states.items()}
-    linear = Linearisation(engine, x[:spectrum], few)
-    symmetric = engine.untied is None
+    linear = Linearisation(engine.executor, x[:spectrum], few, engine.snapshot())
+    symmetric = engine.graph.untied is None
     largest, smallest = linear.spectrum() if symmetric and not diverged else (float("nan"),) * 2
     active = linear.parts((linear.slopes > 0).to(linear.slopes.dtype))
     return Survey(

@@ -59,16 +59,16 @@ def stepwise(
     Works sweep by sweep and keeps two gradients, so its memory does not grow with ``steps``. EP's side is the engine's
     own (pairs, whatever its backend), the other is autograd's.
     """
-    x = engine.check_input(x)
-    nudge = Nudge(engine.cost, engine.targets(y, len(x)), beta)
-    clamped = engine.clamp(x)
+    x = engine.executor.inputs.check_input(x)
+    nudge = Nudge(engine.cost, engine.executor.inputs.targets(y, len(x)), beta)
+    clamped = engine.executor.clamp(x, engine.snapshot())
     back = _Back(engine, clamped, free, nudge)
     pairs = {name: make_pair(s, s) for name, s in free.items()}
     so_far: Gradients = {}
     for _ in range(steps):
         with torch.no_grad():
-            pairs = engine.run(clamped, pairs, 1, 0.0, nudge, pair=True).states
-            now = dict(engine.contrasts(clamped, pairs, -nudge.scale))
+            pairs = engine.executor.run(clamped, pairs, 1, 0.0, nudge, pair=True).states
+            now = dict(engine.executor.contrasts.by_parameters(clamped, pairs, -nudge.scale))
         yield Step({name: g - so_far[name] if so_far else g for name, g in now.items()}, back.step())
         so_far = now
 
@@ -79,7 +79,7 @@ class _Back:
     def __init__(self, engine: Engine, clamped: Clamped, free: Mapping[str, Tensor], nudge: Nudge) -> None:
         names = engine.graph.free
         with torch.enable_grad():
-            plain = Plain(engine, clamped.x, clamped.parameters)
+            plain = Plain(engine.executor, clamped.x, clamped.parameters)
             self.parameters = plain.leaves
             self.states = {name: free[name].detach().contiguous().requires_grad_() for name in names}
             self.moved = plain.sweep(self.states)

@@ -182,6 +182,11 @@ class NetworkGraph:
         return [e for e in self.own(name) if isinstance(e.kind, Unary) and e.kind.damps] if wanted else []
 
     @cached_property
+    def untied(self) -> Edge | None:
+        """The first edge with a feedback weight of its own: the network then has no energy. None where all are tied."""
+        return next((edge for edge in self.edges.values() if edge.untied), None)
+
+    @cached_property
     def driven(self) -> frozenset[str]:
         """Names of the edges whose weight acts between the input and states that move, and nowhere else."""
         clamped, moving = self.input.name, {self.input.name, *self.dynamic}

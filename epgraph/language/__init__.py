@@ -3,7 +3,7 @@
 from epgraph.language.architecture import Architecture
 from epgraph.language.document import Document, parse
 from epgraph.language.dump import to_yaml
-from epgraph.language.expand import expand, include, origins, upgrade, without_repetitions
+from epgraph.language.expand import expand, include, origins, without_repetitions
 from epgraph.language.overrides import override
 from epgraph.language.schema import json_schema
 from epgraph.language.validate import raise_for, validate
@@ -19,7 +19,6 @@ __all__ = [
     "parse",
     "raise_for",
     "to_yaml",
-    "upgrade",
     "validate",
     "without_repetitions",
 ]

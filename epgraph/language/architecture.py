@@ -38,7 +38,7 @@ from epgraph.language.document import Document
 from epgraph.optimizers import OPTIMIZERS
 
 LANGUAGE = 2
-"""Newest version of the language that this package reads."""
+"""Version of the language that this package reads."""
 
 MAX_UNITS = 2**31 - 1
 """Most units a state may have; a larger tensor cannot be indexed by the kernels."""
@@ -678,7 +678,7 @@ class TrainingSpec(Model):
 class Architecture(Model):
     """A whole network as declared: states, edges, dynamics, learning."""
 
-    epgraph: Literal[1, 2] = Field(description="Version of the language.", examples=[2])
+    epgraph: Literal[2] = Field(description="Version of the language.", examples=[2])
     name: Annotated[str, Field(min_length=1, max_length=200)] = Field(
         default="network", description="What to call the network.", examples=["Hopfield-ResNet13"]
     )
@@ -759,9 +759,8 @@ class Architecture(Model):
         return found if isinstance(found, str) else otherwise
 
     def __eq__(self, other: object) -> bool:
-        # Where it was read from, and in which version, does not make a network another one.
-        same = {"epgraph": None}
-        return isinstance(other, Architecture) and self.to_dict() | same == other.to_dict() | same
+        # Where it was read from does not make a network another one.
+        return isinstance(other, Architecture) and self.to_dict() == other.to_dict()
 
     __hash__ = None  # type: ignore[assignment]
 

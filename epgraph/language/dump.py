@@ -10,7 +10,6 @@ from epgraph.arguments import instance, several, text
 from epgraph.errors import EpgraphError, Location, visible
 from epgraph.language.architecture import Architecture
 from epgraph.language.document import plain_scalar
-from epgraph.language.expand.version import escaped
 
 _WIDEST = 16
 """Longest name that the columns of edges are lined up for."""
@@ -45,9 +44,7 @@ def to_yaml(
         Where it is no architecture, or a comment is no text or belongs to nothing.
     """
     instance("to_yaml", architecture, Architecture, "load it with ep.load, or build() it")
-    data = architecture.to_dict(complete=complete)
-    if architecture.epgraph > 1:
-        data = escaped(data)
+    data = _doubled_dollars(architecture.to_dict(complete=complete))
     parts = header.splitlines() if isinstance(header, str) else several("header", header)
     # A line break in a comment would end it.
     lines = [f"# {visible(line)}".rstrip() for part in parts for line in text("header", part).splitlines() or [""]]
@@ -77,6 +74,17 @@ def to_yaml(
             gap = "  " if key == "input" else " "  # so that input stands above output
             lines.append(f"{key}:{gap}{_flow(data[key])}")
     return "\n".join(lines) + "\n"
+
+
+def _doubled_dollars(value: Any) -> Any:
+    """Double the dollar signs of plain values: a single one begins an expression."""
+    if isinstance(value, str):
+        return value.replace("$", "$$")
+    if isinstance(value, dict):
+        return {key: _doubled_dollars(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_doubled_dollars(entry) for entry in value]
+    return value
 
 
 def _rows(rows: list[str], places: list[Location], notes: Mapping[Location, str]) -> list[str]:

@@ -41,7 +41,6 @@ def json_schema() -> Schema:
     # Values may be expressions; which parameters are given may not.
     instance["properties"]["with"] = given
     pattern["properties"]["apart"] = _open(pattern["properties"]["apart"])
-    first_version = _first_version(edge, definitions)
     for name in KINDS:
         # What an edge leaves out may stand in 'defaults'.
         definitions[_definition(edge, name)].pop("required", None)
@@ -77,7 +76,6 @@ def json_schema() -> Schema:
     schema["properties"] |= sugar["properties"]
     # Where there are instances, the edges may be theirs alone; where there are files, so may everything.
     schema["required"] = ["epgraph"]
-    schema["allOf"] = [first_version]
     schema["anyOf"] = [
         {"required": ["include"]},
         {"required": [*_REQUIRED, "edges"]},
@@ -132,30 +130,6 @@ def _open_inside(schema: Schema) -> Schema:
     if "properties" in opened:
         opened["properties"] = {name: _open(inner) for name, inner in opened["properties"].items()}
     return opened
-
-
-def _first_version(edge: Schema, definitions: dict[str, Schema]) -> Schema:
-    """What files of version 1 have to keep to besides: no sugar, and every edge complete in itself."""
-    ends: Schema = {end: {"type": "string"} for end in ("from", "to")}
-    ends["tie"] = copy.deepcopy(edge["properties"]["tie"])
-    kinds = {name: _required(edge, name, definitions) for name in KINDS}
-    patterns = dict.fromkeys(("among", "apart", "except"), False)
-    items = {"properties": {**ends, **kinds, **patterns}, "required": edge.get("required", [])}
-    return {
-        "if": {"properties": {"epgraph": {"const": 1}}, "required": ["epgraph"]},
-        "then": {
-            "required": [*_REQUIRED, "edges"],
-            "properties": {
-                **dict.fromkeys(SugarSpec.model_fields, False),
-                "states": {"additionalProperties": {"properties": {"block": False}}},
-                "edges": {"items": items},
-            },
-        },
-    }
-
-
-def _required(edge: Schema, kind: str, definitions: dict[str, Schema]) -> Schema:
-    return {"required": definitions[_definition(edge, kind)].get("required", [])}
 
 
 def _definition(edge: Schema, kind: str) -> str:

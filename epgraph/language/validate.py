@@ -78,9 +78,9 @@ def validate(document: Document) -> tuple[Architecture | None, list[Diagnostic]]
         message = f"expected a mapping of keys, found {describe(data)}"
         problems.append(Diagnostic(message, "start with 'epgraph: 2'", rule="wrong-type"))
         return None, [document.locate(p) for p in problems]
-    newer = version_problem(data.get("epgraph"))
-    if newer:
-        return None, [document.locate(p) for p in (*problems, newer)]
+    unreadable = version_problem(data.get("epgraph"))
+    if unreadable:
+        return None, [document.locate(p) for p in (*problems, unreadable)]
     architecture: Architecture | None = None
     try:
         architecture = Architecture.model_validate(data)
@@ -226,12 +226,10 @@ def explain(error: ErrorDetails) -> Diagnostic:
         must = f"'{_last_key(at)}' must be {_SIGNS[kind]} {_number(bound)}, found {describe(value)}"
         return Diagnostic(must, "", at, rule=rule)
     if kind == "string_pattern_mismatch":
-        return Diagnostic(
-            f"{describe(value)} is not a name",
-            "a name is a letter followed by at most 63 letters, digits or '_'",
-            at,
-            rule=rule,
-        )
+        hint = "a name is a letter followed by at most 63 letters, digits or '_'"
+        if isinstance(value, str) and ")" in value:
+            hint = "put an expression that holds commas in quotes"
+        return Diagnostic(f"{describe(value)} is not a name", hint, at, rule=rule)
     if kind in ("too_short", "too_long", "string_too_short", "string_too_long"):
         bound = ctx.get("min_length", ctx.get("max_length"))
         least = "at least" if kind.endswith("short") else "at most"
@@ -347,14 +345,13 @@ def _number(bound: float) -> str:
 
 def version_problem(version: object) -> Diagnostic | None:
     """Return what is wrong with the version of a file; None where this epgraph reads it."""
-    if isinstance(version, int) and not isinstance(version, bool) and version > LANGUAGE:
-        return Diagnostic(
-            f"this file is written in language version {version}, and this epgraph reads up to version {LANGUAGE}",
-            "upgrade epgraph",
-            ("epgraph",),
-            rule="version",
-        )
-    return None
+    if not isinstance(version, int) or isinstance(version, bool) or version == LANGUAGE:
+        return None
+    written = f"this file is written in language version {version}, and this epgraph reads"
+    if version > LANGUAGE:
+        return Diagnostic(f"{written} up to version {LANGUAGE}", "upgrade epgraph", ("epgraph",), rule="version")
+    hint = f"write 'epgraph: {LANGUAGE}'; a dollar sign that begins no expression is '$$'"
+    return Diagnostic(f"{written} version {LANGUAGE}", hint, ("epgraph",), rule="version")
 
 
 def _last_key(at: Location) -> str:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from epgraph.compiler.runtime import run
+from epgraph.runtime.executor import Executor
 from epgraph.runtime.gradients import Gradients, add_gradient
 from epgraph.runtime.parameters import Parameters
 from epgraph.runtime.phases import Nudge
-from epgraph.runtime.relaxation import States
-
-if TYPE_CHECKING:
-    from epgraph.engine import Engine
+from epgraph.runtime.relaxation import States, named
 
 
 class Plain:
@@ -36,23 +33,25 @@ class Plain:
         Those parameters by name, as leaves of the graph; none where results are not attached.
     """
 
-    def __init__(self, engine: Engine, x: Tensor, parameters: Parameters, *, attached: bool = True) -> None:
-        self.engine = engine
+    def __init__(self, executor: Executor, x: Tensor, parameters: Parameters, *, attached: bool = True) -> None:
+        self.executor = executor
         values = parameters.values
-        self.machine = engine.plain(x.dtype, cast=any(value.dtype != x.dtype for value in values.values()))
+        self.machine = executor.programs.differentiable(
+            x.dtype, cast=any(value.dtype != x.dtype for value in values.values())
+        )
         # Contiguous: torch's own weight gradient corrupts the heap with channels last (see ``correlate``).
         self.x = x.contiguous()
         self.leaves = parameters.leaves() if attached else {}
-        self.values = engine.emitted({**values, **self.leaves}, self.machine)
-        self.values |= self.named({engine.graph.input.name: self.x})
+        self.values = executor.emitted({**values, **self.leaves}, self.machine)
+        self.values |= named(self.machine, {executor.graph.input.name: self.x})
         with torch.enable_grad():
             run(self.machine.functions("constants"), self.values)
 
     def sweep(self, states: States, nudge: Nudge | None = None) -> States:
         """Take one sweep, free or nudged; the states given are left as they are."""
-        dynamics = self.engine.architecture.dynamics
+        dynamics = self.executor.architecture.dynamics
         program = self.machine.program("free" if nudge is None else "nudged", relaxed=dynamics.stepped)
-        values = {**self.values, **self.named(states), "omega": dynamics.step}
+        values = {**self.values, **named(self.machine, states), "omega": dynamics.step}
         if nudge is not None:
             values |= {"y": nudge.target, "beta": nudge.beta}
         run(program.sweep, values)
@@ -60,13 +59,9 @@ class Plain:
 
     def forces(self, states: States) -> States:
         """∂Φ/∂s of every state that moves."""
-        values = {**self.values, **self.named(states)}
+        values = {**self.values, **named(self.machine, states)}
         run(self.machine.functions("forces"), values)
         return {name: values[self.machine.tracer.names("force", name)] for name in states}
-
-    def named(self, states: States) -> dict[str, Tensor]:
-        """States by the names of emitted code."""
-        return {self.machine.tracer.names("state", name): s for name, s in states.items()}
 
 
 def add_gradients(

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,11 +20,9 @@ from torch import Tensor
 from epgraph.errors import EpgraphError
 from epgraph.linearization.differentiable_sweep import Plain
 from epgraph.linearization.krylov import conjugate_gradients, minres
+from epgraph.runtime.executor import Executor
 from epgraph.runtime.parameters import Parameters
 from epgraph.runtime.relaxation import States
-
-if TYPE_CHECKING:
-    from epgraph.engine import Engine
 
 FLAT = 0.01
 """Part of the largest slope of a smooth σ below which a unit counts as saturated."""
@@ -79,7 +76,7 @@ class Linearisation:
     states
         States that move, by name.
     parameters
-        Values of the parameters; left out, those of this moment.
+        Values of the parameters.
 
     Notes
     -----
@@ -87,14 +84,12 @@ class Linearisation:
     about one sweep's, whatever is asked of it.
     """
 
-    def __init__(
-        self, engine: Engine, x: Tensor, states: Mapping[str, Tensor], parameters: Parameters | None = None
-    ) -> None:
-        self.engine = engine
-        self.graph = engine.graph
-        self.parameters = parameters or engine.snapshot()
+    def __init__(self, executor: Executor, x: Tensor, states: Mapping[str, Tensor], parameters: Parameters) -> None:
+        self.executor = executor
+        self.graph = executor.graph
+        self.parameters = parameters
         dtype = torch.promote_types(x.dtype, torch.float32)
-        self.plain = Plain(engine, x.to(dtype), self.parameters, attached=False)
+        self.plain = Plain(executor, x.to(dtype), self.parameters, attached=False)
         self.states: States = {n: states[n].detach().to(dtype).contiguous().requires_grad_() for n in self.graph.free}
         with torch.enable_grad():
             self.forces = self.plain.forces(self.states)
@@ -139,9 +134,9 @@ class Linearisation:
 
         Raises EpgraphError where feedback is untied, as do ``adjoint`` and ``spectrum``: W is not symmetric there.
         """
-        if self.engine.untied is not None:
+        if self.graph.untied is not None:
             raise EpgraphError(
-                f"the linearised update is not symmetric: edge '{self.engine.untied.name}' has a feedback weight of "
+                f"the linearised update is not symmetric: edge '{self.graph.untied.name}' has a feedback weight of "
                 "its own",
                 "use learning.feedback: tied",
             )
@@ -174,7 +169,7 @@ class Linearisation:
     def take(self, rows: Tensor) -> Linearisation:
         """Return the same for some of the examples."""
         states = {name: s[rows] for name, s in self.states.items()}
-        return Linearisation(self.engine, self.plain.x[rows], states, self.parameters)
+        return Linearisation(self.executor, self.plain.x[rows], states, self.parameters)
 
     def spectrum(self, tolerance: float = 1e-4) -> tuple[float, float]:
         """Largest and smallest eigenvalue of K over the active units of all examples, by Lanczos (ARPACK).
@@ -261,4 +256,4 @@ class Linearisation:
         return v - self.coupling(v)
 
     def _alpha(self, name: str) -> float | Tensor:
-        return self.engine.alpha(self.graph.states[name], self.parameters)
+        return self.parameters.alpha(self.graph.states[name])

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from epgraph.arguments import number, refused, shown
+from epgraph.arguments import number, refused, shown, whole_number
 from epgraph.errors import EpgraphError, nearest
+from epgraph.language.architecture import DynamicsSpec
 from epgraph.runtime.apart import refuse_meta
 
 PRECISIONS = {
@@ -51,6 +53,26 @@ def strength(name: str, value: object, dtype: torch.dtype, *, positive: bool = T
         problem = f"{name} must be from {least:.2g} to {1 / least:.2g} in {named}, found {found:g}"
         raise EpgraphError(problem, f"e.g. {name}=0.1", "out-of-range")
     return found
+
+
+@dataclass(frozen=True)
+class PhaseSteps:
+    """Most sweeps of the free and of a nudged phase, and the residual at which both stop."""
+
+    free: int
+    nudged: int
+    tolerance: float
+
+
+def phase_steps(
+    dynamics: DynamicsSpec, free_steps: int | None, nudged_steps: int | None, tolerance: float | None
+) -> PhaseSteps:
+    """Return the steps that are given, and those of ``dynamics`` where they are left out."""
+    tolerance = dynamics.tolerance if tolerance is None else number("tolerance", tolerance, least=0)
+    free = dynamics.free_steps if free_steps is None else whole_number("free_steps", free_steps, 0)
+    # A phase of no sweep would contrast equal states, and call the gradient zero.
+    nudged = dynamics.nudged_steps if nudged_steps is None else whole_number("nudged_steps", nudged_steps, 1)
+    return PhaseSteps(free, nudged, tolerance)
 
 
 def tensor(what: str, value: object) -> Tensor:

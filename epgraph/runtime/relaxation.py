@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 from torch import Tensor
 
-from epgraph.compiler import Machine
+from epgraph.compiler import ProgramCache
 from epgraph.runtime.parameters import Parameters
 
 States = dict[str, Tensor]
@@ -28,7 +29,7 @@ class Clamped:
     parameters: Parameters
     values: dict[str, Any]
     prepared: dict[str, Any]
-    machine: Machine
+    machine: ProgramCache
 
 
 class Status(Enum):
@@ -69,7 +70,7 @@ class Relaxation:
     status
         How it ended.
     diverged
-        Names of the states that are not finite, or grew beyond ``epgraph.engine.GROWN``.
+        Names of the states that are not finite, or grew beyond ``DIVERGENCE_LIMIT``.
     trajectory
         One entry a sweep, where recording was asked for.
     """
@@ -85,3 +86,8 @@ class Relaxation:
     def residual(self) -> float:
         """The largest residual of the batch."""
         return float(self.residuals.max())
+
+
+def named(machine: ProgramCache, states: Mapping[str, Any]) -> dict[str, Any]:
+    """States by the names of emitted code."""
+    return {machine.tracer.names("state", name): value for name, value in states.items()}

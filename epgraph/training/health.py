@@ -86,7 +86,7 @@ def _still(engine: Engine, states: Mapping[str, Tensor]) -> list[str]:
     parameters = engine.snapshot()
     for name in engine.graph.dynamic:
         s, state = states[name], engine.graph.states[name]
-        bounds = state.activation.bounds(engine.alpha(state, parameters))
+        bounds = state.activation.bounds(parameters.alpha(state))
         zero = float((s == 0).double().mean())
         at_end = 0.0
         if bounds is not None:

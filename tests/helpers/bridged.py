@@ -13,7 +13,7 @@ from tests.helpers.qualified import Settled
 
 SWEEPS = 100
 SMALL = """
-epgraph: 1
+epgraph: 2
 input: {shape: [1, 5, 5]}
 output: {classes: 3}
 defaults: {activation: tanh, gain: 0.5}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 RING: dict[str, Any] = {
-    "epgraph": 1,
+    "epgraph": 2,
     "name": "ring",
     "input": {"name": "x", "shape": [2, 6, 6]},
     "output": {"name": "y", "classes": 3},
@@ -23,7 +23,7 @@ RING: dict[str, Any] = {
 
 
 OPTIONS: dict[str, Any] = {
-    "epgraph": 1,
+    "epgraph": 2,
     "name": "options",
     "input": {"name": "x", "shape": [4, 9, 8]},
     "output": {"name": "y", "classes": 3},
@@ -72,7 +72,7 @@ def repeated(blocks: int, **dynamics: Any) -> dict[str, Any]:
         ]
     edges.append({"from": f"h{blocks}", "to": "y", "dense": {}})
     return {
-        "epgraph": 1,
+        "epgraph": 2,
         "name": "repeated",
         "input": {"name": "x", "shape": [1, 4, 4]},
         "output": {"name": "y", "classes": 3},

@@ -20,7 +20,10 @@ def rises(case: Case, engine: ep.Engine, beta: float, seed: int = 0) -> float:
     """Largest rise of F + βC from one sweep to the next, relative to its size; 0 beyond what runs away downhill."""
     target = case.y if beta else None
     generator = torch.Generator().manual_seed(seed)
-    drawn = {n: torch.rand(s.shape, generator=generator, dtype=s.dtype) for n, s in engine.start(case.x, None).items()}
+    drawn = {
+        n: torch.rand(s.shape, generator=generator, dtype=s.dtype)
+        for n, s in engine.executor.inputs.start(case.x, None).items()
+    }
     start = {n: 0.5 * s for n, s in drawn.items()}
     trajectory = engine.relax(case.x, start=start, steps=SWEEPS, tolerance=0, target=target, beta=beta, record=True)
     found = [engine.energy(case.x, start) + beta * engine.loss(start, case.y)]

@@ -17,7 +17,7 @@ from epgraph.cli import run
 from epgraph.training import load_checkpoint
 
 NET = """\
-epgraph: 1
+epgraph: 2
 name: tiny
 input:  {name: x, shape: [1, 8, 8]}
 output: {name: y, classes: 10}

@@ -315,7 +315,7 @@ class _Draft:
         if self.chance(0.5):
             self.rng.shuffle(self.edges)
         return {
-            "epgraph": 1,
+            "epgraph": 2,
             "name": "random",
             "input": {"name": "x", "shape": list(self.shapes["x"])},
             "output": self.output(),

@@ -20,7 +20,7 @@ from tests.helpers.replayed import FakeGraph
 from tests.helpers.topologies import random_architecture
 
 MIXED: dict[str, Any] = {
-    "epgraph": 1,
+    "epgraph": 2,
     "name": "mixed",
     "input": {"name": "x", "shape": [2, 9, 8]},
     "output": {"name": "y", "classes": 3, "activation": "relu1"},
@@ -125,7 +125,7 @@ def test_random_topologies(seed: int, schedule: str) -> None:
 
 
 def test_kernels_are_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("epgraph.engine.capture_for", lambda device: FakeGraph)
+    monkeypatch.setattr("epgraph.runtime.programs.capture_for", lambda device: FakeGraph)
     architecture = ep.Architecture.model_validate({**RING, "dynamics": {}})
     engines = [ep.compile(architecture, dtype=torch.float32, backend=backend) for backend in ("triton", "eager")]
     for rows in (2, 1):

@@ -155,7 +155,7 @@ def test_the_mean_loss_has_the_gradient_of_backward() -> None:
     """Beside ``Engine.backward``, which nudges by the cost itself."""
     module = small(beta=1e-4)
     engine, x, y = module.engine, inputs(), torch.tensor([0, 1, 2, 0])
-    engine.cost.value(module(x), engine.targets(y, 4)).mean().backward()
+    engine.cost.value(module(x), engine.executor.inputs.targets(y, 4)).mean().backward()
     found = [p.grad.clone() for p in engine.parameters() if p.grad is not None]
     engine.zero_grad()
     engine.backward(x, y)
@@ -292,7 +292,7 @@ def test_an_equilibrium_inside_a_model_learns_digits() -> None:
         for d in (data.train, data.test)
     )
     middle = """
-epgraph: 1
+epgraph: 2
 input: {shape: [8, 4, 4]}
 output: {shape: [24]}
 defaults: {activation: tanh}

@@ -57,7 +57,7 @@ def lateral(**dynamics: Any) -> Case:
     """Units of one state that inhibit each other strongly: undamped, all of them switch on and off at once."""
     return Case(
         {
-            "epgraph": 1,
+            "epgraph": 2,
             "input": {"shape": [4]},
             "output": {"classes": 2},
             "defaults": {"activation": "relu6"},

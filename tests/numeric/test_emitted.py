@@ -80,7 +80,7 @@ def test_half_precision_keeps_its_parameters(tmp_path: Path) -> None:
 def test_levels_that_print_alike_stay_apart(tmp_path: Path) -> None:
     """Both are 'relu1' in a diagram, and each has a function of its own."""
     data = {
-        "epgraph": 1,
+        "epgraph": 2,
         "input": {"name": "x", "shape": [4]},
         "output": {"name": "y", "classes": 2},
         "states": {

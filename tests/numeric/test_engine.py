@@ -91,7 +91,7 @@ def test_a_pooled_edge_into_the_input() -> None:
     """An edge may be declared towards the clamped input; with max pooling it is not constant."""
     case = Case(
         {
-            "epgraph": 1,
+            "epgraph": 2,
             "input": {"shape": [2, 3, 3]},
             "output": {"classes": 3},
             "defaults": {"activation": "relu6"},
@@ -114,7 +114,7 @@ def test_a_pooled_edge_into_the_input() -> None:
 
 
 SHALLOW = {
-    "epgraph": 1,
+    "epgraph": 2,
     "input": {"shape": [2, 4, 4]},
     "output": {"classes": 3},
     "defaults": {"activation": "relu6"},
@@ -179,7 +179,7 @@ def test_memory_does_not_grow_with_sweeps(backend: str, monkeypatch: pytest.Monk
         made.update({id(v): weakref.ref(v) for v in values.values() if isinstance(v, Tensor)})
         alive.append(sum(reference() is not None for reference in made.values()))
 
-    monkeypatch.setattr("epgraph.engine.run", counted)
+    monkeypatch.setattr("epgraph.runtime.executor.run", counted)
     x = torch.rand(2, 1, 8, 8)
     engine.relax(x, steps=30)
     assert len(alive) >= 30

@@ -68,14 +68,13 @@ def test_what_anderson_mixes_stays_in_the_range_of_every_activation(activation: 
     generator = torch.Generator().manual_seed(0)
     inside = engine.relax(case.x, steps=3).states
     outside = {n: 20 * torch.rand(s.shape, generator=generator, dtype=s.dtype) - 10 for n, s in inside.items()}
-    mixer = engine._mixer(engine.clamp(case.x), names, {}, free=True, pair=False)
     mixed = [inside[name].clone() for name in names]
-    mixer.box(mixed)
+    engine.executor.box(dict(zip(names, mixed, strict=True)), engine.snapshot())
     assert all(torch.equal(s, inside[name]) for s, name in zip(mixed, names, strict=True)), "what is inside stays"
     mixed = [outside[name].clone() for name in names]
-    mixer.box(mixed)
+    engine.executor.box(dict(zip(names, mixed, strict=True)), engine.snapshot())
     for s, name in zip(mixed, names, strict=True):
-        bounds = engine.graph.states[name].activation.bounds(engine.alpha(engine.graph.states[name], engine.snapshot()))
+        bounds = engine.graph.states[name].activation.bounds(engine.snapshot().alpha(engine.graph.states[name]))
         assert torch.equal(s, outside[name] if bounds is None else outside[name].clamp(*bounds)), name
 
 

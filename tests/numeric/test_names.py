@@ -17,7 +17,7 @@ from torch import Tensor
 
 import epgraph as ep
 from epgraph.cli import run
-from epgraph.compiler import BACKENDS, Machine, trace
+from epgraph.compiler import BACKENDS, ProgramCache, trace
 from epgraph.compiler.triton_kernel import Kernel
 from epgraph.training import make_optimizer
 from tests.helpers.emitted import emitted, imported
@@ -287,7 +287,7 @@ def test_kernels_tell_names_apart(phase: Any, schedule: str) -> None:
     backend = BACKENDS["triton"]
 
     def kernels(data: dict[str, Any]) -> list[Kernel]:
-        machine = Machine(
+        machine = ProgramCache(
             plan_of(data, schedule), torch.float32, cast=False, backend=backend, rewrites=backend.rewrites
         )
         sweep = machine.program(phase).program.sweep

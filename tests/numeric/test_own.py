@@ -277,7 +277,7 @@ def test_plugins_on_the_command_line(
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(PLUGIN, encoding="utf-8")
     data = {
-        "epgraph": 1,
+        "epgraph": 2,
         "input": {"shape": [1, 8, 8]},
         "output": {"classes": 10, "cost": "quartic"},
         "states": {"h": {"shape": [16], "activation": "arctan"}},

@@ -587,7 +587,7 @@ def test_one_parameter_under_two_names() -> None:
     torch.testing.assert_close(engine.edges["again"].weight.grad, both)
     engine.zero_grad()
     core = ep.Equilibrium(engine)
-    engine.cost.value(core(x), engine.targets(y, 4)).mean().backward()
+    engine.cost.value(core(x), engine.executor.inputs.targets(y, 4)).mean().backward()
     torch.testing.assert_close(engine.edges["again"].weight.grad, both, rtol=1e-5, atol=1e-8)
     groups = make_optimizer(engine).param_groups
     assert sum(p is engine.edges["again"].weight for group in groups for p in group["params"]) == 1

@@ -153,7 +153,7 @@ def test_what_cannot_be_read_off_is_refused(change: dict[str, Any], message: str
 # --- targets of any shape -----------------------------------------------------------------------------------
 
 IMAGE: dict[str, Any] = {
-    "epgraph": 1,
+    "epgraph": 2,
     "input": {"shape": [2, 6, 6]},
     "output": {"shape": [3, 6, 6]},
     "defaults": {"activation": "tanh"},

@@ -182,7 +182,7 @@ def test_self_energy_is_finite_at_the_ends():
 @pytest.mark.parametrize("cost", ["squared_error", "cross_entropy"])
 def test_cost(cost):
     architecture = {
-        "epgraph": 1,
+        "epgraph": 2,
         "input": {"shape": [1]},
         "output": {"classes": 3, "cost": cost},
         "edges": [{"from": "x", "to": "y", "dense": {}}],
@@ -211,7 +211,7 @@ CLASSES = (("h",), ("y",))
 @pytest.fixture
 def two_units():
     architecture = {
-        "epgraph": 1,
+        "epgraph": 2,
         "input": {"shape": [1]},
         "output": {"classes": 1},
         "states": {"h": {"shape": [1], "activation": "identity"}},
@@ -310,7 +310,7 @@ def test_loss_is_the_mean_cost(two_units):
 
 def test_phi_term_by_term():
     architecture = {
-        "epgraph": 1,
+        "epgraph": 2,
         "input": {"shape": [1, 2, 3]},
         "output": {"classes": 2, "bias": False},
         "states": {"a": {"channels": 2}, "b": {"channels": 2}, "c": {"channels": 1, "bias": False}},
@@ -461,7 +461,7 @@ def test_nudging_needs_a_target(two_units):
 
 def test_random_alpha_is_a_parameter():
     architecture = {
-        "epgraph": 1,
+        "epgraph": 2,
         "input": {"shape": [1]},
         "output": {"classes": 1},
         "states": {"h": {"shape": [1], "activation": {"relu": [1, 10]}, "bias": False}},

@@ -28,7 +28,7 @@ DRAWN = settings(
 @pytest.fixture(autouse=True)
 def graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     FakeGraph.made = FakeGraph.replayed = 0
-    monkeypatch.setattr("epgraph.engine.capture_for", lambda device: FakeGraph)
+    monkeypatch.setattr("epgraph.runtime.programs.capture_for", lambda device: FakeGraph)
 
 
 def both(case: Case, schedule: str, dtype: torch.dtype = torch.float64, **options: Any) -> list[ep.Engine]:
@@ -184,7 +184,7 @@ def test_work_that_cannot_be_captured_is_named(monkeypatch: pytest.MonkeyPatch) 
     def refuse(work: Callable[[], None], beside: replay.Graph | None) -> replay.Graph:
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    monkeypatch.setattr("epgraph.engine.capture_for", lambda device: refuse)
+    monkeypatch.setattr("epgraph.runtime.programs.capture_for", lambda device: refuse)
     with pytest.raises(ep.EpgraphError, match="cuda_graphs=False"):
         ep.compile("examples/digits.yaml", backend="eager").relax(torch.rand(2, 1, 8, 8), steps=3)
 

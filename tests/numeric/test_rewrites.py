@@ -15,7 +15,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 
 import epgraph as ep
-from epgraph.compiler import BACKENDS, Machine
+from epgraph.compiler import BACKENDS, ProgramCache
 from epgraph.compiler.passes import REWRITES
 from epgraph.compiler.program import Program
 from epgraph.compiler.text import source
@@ -33,7 +33,7 @@ EXACT = [name for name in REWRITES if name not in ("pack_weights", "fuse_updates
 """Rewrites that run in float64 on the CPU."""
 
 DENSENET: dict[str, Any] = {
-    "epgraph": 1,
+    "epgraph": 2,
     "name": "densenet",
     "input": {"name": "x", "shape": [2, 8, 8]},
     "output": {"name": "y", "classes": 3},
@@ -56,7 +56,7 @@ def plan_of(what: str | dict[str, Any], schedule: str = "even_odd") -> Plan:
 
 
 def traced(plan: Plan, phase: Any, *rewrites: str) -> Program:
-    machine = Machine(
+    machine = ProgramCache(
         plan, torch.float32, cast=False, backend=BACKENDS["eager"], rewrites=frozenset({*rewrites, "hoist_prepared"})
     )
     return machine.program(phase).program
@@ -200,7 +200,7 @@ def test_packed_weights_give_the_same_states(file: str) -> None:
 
 @pytest.mark.parametrize("name", list(REWRITES))
 def test_rewrites_leave_what_they_are_given_alone(name: str) -> None:
-    machine = Machine(
+    machine = ProgramCache(
         plan_of("examples/vgg5.yaml"), torch.float32, cast=False, backend=BACKENDS["eager"], rewrites=frozenset()
     )
     for phase in ("free", "pair"):

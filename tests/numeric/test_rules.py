@@ -422,7 +422,7 @@ def test_a_clamped_phase_with_anderson_keeps_the_output() -> None:
 
 def test_a_network_of_an_output_alone_can_be_clamped() -> None:
     data = {
-        "epgraph": 1,
+        "epgraph": 2,
         "input": {"shape": [3]},
         "output": {"classes": 2},
         "edges": [{"from": "x", "to": "y", "dense": {}}],
@@ -469,10 +469,21 @@ def test_the_sign_of_beta_leaves_the_centred_gradient_unchanged(doubled: bool, t
         made = []
         for beta in (0.1, -0.1):
             nudge = Nudge(engine.cost, network.y, beta)
-            start = engine.start(network.x, network.free)
+            start = engine.executor.inputs.start(network.x, network.free)
             found: dict[str, Tensor] = {}
             with torch.no_grad():
-                ESTIMATORS["centered"](Problem(engine, engine.clamp(network.x), nudge, start, 1, FEW, 0.0, found))
+                ESTIMATORS["centered"](
+                    Problem(
+                        engine.executor,
+                        engine.executor.clamp(network.x, engine.snapshot()),
+                        nudge,
+                        start,
+                        1,
+                        FEW,
+                        0.0,
+                        found,
+                    )
+                )
             made.append(torch.cat([gradient.flatten() for gradient in found.values()]))
         engine.doubled = True
         worst = max(worst, error(*made))
@@ -615,7 +626,7 @@ def test_there_is_no_energy_where_feedback_is_untied() -> None:
             of(case.x, states.states)
     assert engine.backward(case.x, case.y, energy=True).energies is None
     with pytest.raises(ep.EpgraphError, match="the linearised update is not symmetric: edge 'a_b' has a feedback"):
-        Linearisation(engine, case.x, states.states).spectrum()
+        Linearisation(engine.executor, case.x, states.states, engine.snapshot()).spectrum()
     seen = survey(engine, case.x, sweeps=3)
     assert math.isnan(seen.largest)
     assert math.isfinite(seen.residual)

@@ -15,7 +15,7 @@ from epgraph.training import make_optimizer
 from tests.helpers.case import Case
 
 CHAIN: dict[str, Any] = {
-    "epgraph": 1,
+    "epgraph": 2,
     "input": {"shape": [4]},
     "output": {"classes": 4},
     "defaults": {"activation": "tanh", "gain": 0.5},

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import epgraph as ep
-from epgraph.compiler import BACKENDS, Machine
+from epgraph.compiler import BACKENDS, ProgramCache
 from epgraph.compiler.export import module_text
 from epgraph.compiler.triton_kernel import CANDIDATES, Kernel, _load
 from tests.numeric.test_rewrites import operations, plan_of
@@ -22,7 +22,9 @@ ROOT = Path(__file__).parents[2]
 
 def kernels(file: str, phase: Any, schedule: str = "even_odd") -> tuple[Any, list[Kernel]]:
     backend = BACKENDS["triton"]
-    machine = Machine(plan_of(file, schedule), torch.bfloat16, cast=True, backend=backend, rewrites=backend.rewrites)
+    machine = ProgramCache(
+        plan_of(file, schedule), torch.bfloat16, cast=True, backend=backend, rewrites=backend.rewrites
+    )
     program = machine.program(phase).program
     return program, [a for f in program.sweep for node in f.graph.nodes for a in node.args if isinstance(a, Kernel)]
 

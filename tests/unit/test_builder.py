@@ -22,7 +22,7 @@ from tests.helpers.topologies import architectures
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 TEXT = """\
-epgraph: 1
+epgraph: 2
 name: digits
 input:  {name: x, shape: [1, 8, 8]}
 output: {name: y, classes: 10}
@@ -265,7 +265,7 @@ def test_all_four_classes_are_read(kind: type[nx.Graph[Any]]) -> None:
         graph, input="image", output="y", ignore=("pos", "weight"), name="read", dynamics={"free_steps": 9}
     )
     text = """\
-epgraph: 1
+epgraph: 2
 name: read
 input: {name: image, shape: [1, 8, 8]}
 output: {classes: 10, cost: cross_entropy}

@@ -110,7 +110,7 @@ def test_the_edges_of_the_language_reference_build() -> None:
 
     (text,) = (block for block in blocks("yaml", LANGUAGE) if "conv_transpose" in block)
     content = {
-        "epgraph": 1,
+        "epgraph": 2,
         "input": {"shape": [3, 16, 16]},
         "output": {"classes": 10},
         "states": {"h1": {"channels": 8}, "h2": {}, "h3": {}, "h4": {"channels": 8}},

@@ -76,7 +76,7 @@ def test_numbers_and_text_survive_to_the_last_digit(
 ) -> None:
     architecture = Architecture.model_validate(
         {
-            "epgraph": 1,
+            "epgraph": 2,
             "name": name,
             "input": {"shape": [4]},
             "output": {"classes": 2, "activation": {"relu": level}},

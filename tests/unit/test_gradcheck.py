@@ -20,7 +20,7 @@ from epgraph.graph import load
 from epgraph.testing.oracle import Reference
 
 SMOOTH = """\
-epgraph: 1
+epgraph: 2
 name: smooth
 input:  {name: x, shape: [6]}
 output: {name: y, classes: 3}
@@ -137,7 +137,7 @@ def test_too_few_free_sweeps_arenamed_by_edge() -> None:
 
 
 TWO_BASINS = """\
-epgraph: 1
+epgraph: 2
 name: bistable
 input:  {name: x, shape: [1]}
 output: {name: y, classes: 1, activation: tanh}
@@ -400,7 +400,7 @@ def test_the_commands_mistakes(
 
     bare = tmp_path / "bare.yaml"
     bare.write_text(
-        "epgraph: 1\ninput: {shape: [3]}\noutput: {classes: 3, bias: false}\nedges: [{from: x, to: y, identity: {}}]\n"
+        "epgraph: 2\ninput: {shape: [3]}\noutput: {classes: 3, bias: false}\nedges: [{from: x, to: y, identity: {}}]\n"
     )
     assert run(["gradcheck", str(bare)]) == 1
     assert "no parameter that could learn" in capsys.readouterr().err

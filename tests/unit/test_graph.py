@@ -33,7 +33,7 @@ def chain(length: int) -> ep.Architecture:
     edges += [{"from": f"h{i}", "to": f"h{i + 2}", "dense": {}} for i in range(0, length - 2, 3)]
     return ep.Architecture.model_validate(
         {
-            "epgraph": 1,
+            "epgraph": 2,
             "input": {"shape": [4]},
             "output": {"classes": 2},
             "states": states,
@@ -153,7 +153,7 @@ def test_verify_catches_a_lost_term() -> None:
 
 def test_parallel_edges_get_names_of_their_own() -> None:
     text = """\
-epgraph: 1
+epgraph: 2
 input: {shape: [2, 4, 4]}
 output: {classes: 3}
 states: {h: {channels: 2}}
@@ -168,7 +168,7 @@ edges:
 
 def test_sizes_spread_against_an_edge_where_only_one_is_possible() -> None:
     text = """\
-epgraph: 1
+epgraph: 2
 input: {shape: [2, 6, 6]}
 output: {classes: 3}
 states: {top: {channels: 4}, low: {shape: [4, 6, 6]}}
@@ -188,7 +188,7 @@ def test_dump_and_load_is_the_identity(example: Path) -> None:
 
 def test_dump_keeps_what_differs_from_the_defaults() -> None:
     text = """\
-epgraph: 1
+epgraph: 2
 name: '1e-4'
 input: {shape: [4]}
 output: {classes: 2, bias: {gain: 0.1}}
@@ -251,4 +251,4 @@ def test_schema_file_is_current_and_accepts_the_examples() -> None:
     for example in EXAMPLES.glob("*.yaml"):
         validator.validate(parse(example.read_text()).data)
     with pytest.raises(jsonschema.ValidationError):
-        validator.validate({"epgraph": 1, "edges": []})
+        validator.validate({"epgraph": 2, "edges": []})

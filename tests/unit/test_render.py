@@ -43,7 +43,7 @@ def network(edges: list[str], states: str = "a, b, c", name: str = "net", schedu
     hidden = ", ".join(f"{state.strip()}: {{shape: [4]}}" for state in states.split(",") if state.strip())
     lines = "".join(f"  - {{{edge}}}\n" for edge in edges)
     return load(
-        f"epgraph: 1\nname: {json.dumps(name)}\ninput: {{shape: [4]}}\noutput: {{classes: 4}}\n"
+        f"epgraph: 2\nname: {json.dumps(name)}\ninput: {{shape: [4]}}\noutput: {{classes: 4}}\n"
         f"states: {{{hidden}}}\ndynamics: {{schedule: {schedule}}}\nedges:\n{lines}"
     )
 

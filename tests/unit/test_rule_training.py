@@ -17,7 +17,7 @@ from epgraph.training import load_checkpoint
 from tests.helpers.runs import lines, same, stopped_after, train
 
 NET = """\
-epgraph: 1
+epgraph: 2
 name: ruled
 input:  {name: x, shape: [1, 8, 8]}
 output: {name: y, classes: 10}

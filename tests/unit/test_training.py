@@ -141,7 +141,7 @@ def test_another_network_cannot_be_resumed(net: Path, tmp_path: Path, capsys: py
 
 
 DIVERGING = """\
-epgraph: 1
+epgraph: 2
 name: diverging
 input:  {name: x, shape: [64]}
 output: {name: y, classes: 10}

@@ -18,7 +18,7 @@ from epgraph.language.schema import json_schema
 from epgraph.lowering import lower, report
 
 GOOD = """\
-epgraph: 1
+epgraph: 2
 input:  {name: x, shape: [3, 8, 8]}
 output: {name: y, classes: 10}
 states:

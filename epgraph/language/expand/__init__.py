@@ -3,6 +3,5 @@
 from epgraph.language.expand.flatten import expand, without_repetitions
 from epgraph.language.expand.include import include
 from epgraph.language.expand.notes import origins
-from epgraph.language.expand.version import upgrade
 
-__all__ = ["expand", "include", "origins", "upgrade", "without_repetitions"]
+__all__ = ["expand", "include", "origins", "without_repetitions"]

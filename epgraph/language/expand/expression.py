@@ -150,18 +150,6 @@ def _closing(text: str, opening: int) -> int:
     )
 
 
-def is_open(text: str) -> bool:
-    """Whether the last ``$(`` of a text is not closed, as when a comma outside of quotes cut the text in two."""
-    start = text.rfind("$(")
-    if start < 0:
-        return False
-    try:
-        _closing(text, start + 1)
-    except ExpressionError:
-        return True
-    return False
-
-
 def _parse(text: str) -> ast.expr:
     try:
         with warnings.catch_warnings():

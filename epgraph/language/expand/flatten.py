@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
 from epgraph.errors import Diagnostic, Location
-from epgraph.language.architecture import Architecture, DefaultsSpec
+from epgraph.language.architecture import NAME_PATTERN, Architecture, DefaultsSpec
 from epgraph.language.document import Document, Origin
-from epgraph.language.expand.commas import mended
 from epgraph.language.expand.defaults import read_defaults
-from epgraph.language.expand.edges import connect, read_groups
+from epgraph.language.expand.edges import PATTERN_KEYS, connect, read_groups
 from epgraph.language.expand.expression import UNKNOWN
 from epgraph.language.expand.given import Given
 from epgraph.language.expand.instances import IN, Blocks, check_parameters, declare, read_parameters
@@ -18,9 +18,13 @@ from epgraph.language.expand.limits import TooMuchError
 from epgraph.language.expand.parts import Cascade, Frame
 from epgraph.language.expand.ties import tie_edges
 from epgraph.language.expand.unused import unused_parameters
-from epgraph.language.expand.version import SECTIONS, sugar_in, too_old
 from epgraph.language.expand.work import Work
-from epgraph.language.validate import describe, mistakes
+from epgraph.language.validate import describe, mistakes, version_problem
+
+SECTIONS = ("include", "parameters", "blocks", "groups")
+"""Sections that are written out before a network is checked."""
+
+_NAME = re.compile(NAME_PATTERN)
 
 
 def expand(document: Document) -> Document:
@@ -30,24 +34,13 @@ def expand(document: Document) -> Document:
     -------
     Document
         The flat form, whose places lead back to those of ``document``, with what is wrong with the sugar among its
-        ``problems``; ``document`` itself where there is no sugar in it.
+        ``problems``; ``document`` itself where there is no sugar in it, or where its version is not this one.
     """
     data = document.data
-    if not isinstance(data, dict):
-        return document
-    version = data.get("epgraph")
-    first = sugar_in(data)
-    old = version == 1 and not isinstance(version, bool)
-    if first is None and (old or not _has_more(data)):
+    if not isinstance(data, dict) or version_problem(data.get("epgraph")) or not _has_sugar(data):
         return document
     work = Work(document)
     work.problems += document.problems
-    work.data = mended(data, work.report)
-    # Nothing is missing from what has been put together.
-    work.failures = 0
-    if old and first is not None:
-        work.report(too_old(first))
-        work.failures = 0
     try:
         flat = _flat(work)
     except TooMuchError as error:
@@ -63,22 +56,28 @@ def expand(document: Document) -> Document:
     return made
 
 
-def _has_more(value: Any) -> bool:
-    """Whether there are expressions, patterns, or defaults of kinds in a file of version 2."""
-    states = value.get("states")
-    edges = value.get("edges")
-    defaults = value.get("defaults")
+def _has_sugar(data: dict[str, Any]) -> bool:
+    """Whether there are sections of sugar, instances, patterns, defaults of kinds or expressions."""
+    if any(section in data for section in SECTIONS):
+        return True
+    states, edges, defaults = data.get("states"), data.get("edges"), data.get("defaults")
     if isinstance(defaults, dict) and not set(defaults) <= set(DefaultsSpec.model_fields):
         return True
-    names = set(states) if isinstance(states, dict) else set()
-    names |= set(_ends(value))
+    states = states if isinstance(states, dict) else {}
+    if any(isinstance(state, dict) and "block" in state for state in states.values()):
+        return True
+    names = {*states, *_ends(data)}
     for edge in edges if isinstance(edges, list) else ():
         if isinstance(edge, dict):
-            for key in ("from", "to", "at"):
-                end = edge.get(key)
-                if end is not None and (not isinstance(end, str) or end not in names):
-                    return True
-    return _has_dollar(value)
+            ends = (edge[key] for key in ("from", "to", "at") if edge.get(key) is not None)
+            if any(key in edge for key in PATTERN_KEYS) or any(_is_pattern(end, names) for end in ends):
+                return True
+    return _has_dollar(data)
+
+
+def _is_pattern(end: Any, names: set[str]) -> bool:
+    """Whether the end of an edge is more than a name; a misspelt name is left to the checks of the flat form."""
+    return not isinstance(end, str) or (end not in names and not _NAME.fullmatch(end))
 
 
 def _has_dollar(value: Any) -> bool:

@@ -13,7 +13,6 @@ from epgraph.files import FileError, read_bytes
 from epgraph.kinds import KINDS
 from epgraph.language.document import MAX_BYTES, Document, Origin, parse
 from epgraph.language.expand.limits import MAX_FILES
-from epgraph.language.expand.version import escaped, sugar_in, too_old
 from epgraph.language.validate import describe, version_problem
 
 OWN = ("epgraph", "include")
@@ -32,9 +31,11 @@ def include(document: Document, allowed: Sequence[str | os.PathLike[str]] = ()) 
     Returns
     -------
     Document
-        The merged document, whose places lead back to each file; ``document`` itself where it includes nothing.
+        The merged document, whose places lead back to each file; ``document`` itself where it includes nothing, or
+        where its version is not this one.
     """
-    if not isinstance(document.data, dict) or "include" not in document.data:
+    data = document.data
+    if not isinstance(data, dict) or "include" not in data or version_problem(data.get("epgraph")):
         return document
     return _Merging(document, allowed).run(document, ())
 
@@ -57,9 +58,6 @@ class _Merging:
         self.origins[()] = Origin(document, ())
         made = Document(document.name, self.data, problems=self.problems, source=document.source, origins=self.origins)
         made.partial = any(p.severity == "error" for p in self.problems)
-        if document.data.get("epgraph") == 1:
-            self.problems.append(document.locate(too_old(("include",))))
-            made.data["epgraph"] = 2
         return made
 
     def add(self, document: Document, chain: list[Path], trail: tuple[str, ...]) -> None:
@@ -147,11 +145,6 @@ class _Merging:
         if wrong is not None:
             self.report(part, wrong, included)
             return
-        if part.data.get("epgraph") == 1:
-            sugar = sugar_in(part.data)
-            if sugar is not None:
-                self.report(part, too_old(sugar), included)
-            part.data = escaped(part.data)
         self.add(part, [*chain, full], included)
 
     def merge(self, document: Document, key: str, value: Any, trail: tuple[str, ...]) -> None:

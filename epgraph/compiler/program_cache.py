@@ -1,11 +1,10 @@
-"""The machine: a plan's programs, traced and rewritten for a backend when they are first needed."""
+"""The programs of a plan, traced and rewritten for a backend when they are first needed, and then kept."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from epgraph.compiler.backend import Backend
 from epgraph.compiler.cuda_graphs import Capture, Replay
 from epgraph.compiler.names import ORDER, Names
 from epgraph.compiler.passes import REWRITES
-from epgraph.compiler.program import Function, Program, calls
+from epgraph.compiler.program import CompiledProgram, Function, Program, calls
 from epgraph.compiler.runtime import Step
 from epgraph.compiler.text import load
 from epgraph.compiler.trace import PhaseName, Tracer
@@ -22,17 +21,7 @@ from epgraph.compiler.verify import verify, verify_calls
 from epgraph.lowering import Plan
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """A program whose functions can be called, step by step."""
-
-    program: Program
-    prepare: tuple[Step, ...]
-    warm: tuple[Step, ...]
-    sweep: tuple[Step, ...]
-
-
-class Machine:
+class ProgramCache:
     """Programs of one plan in one precision on one backend.
 
     Parameters
@@ -65,9 +54,9 @@ class Machine:
         # Preparing weights may copy from the host, which no graph can do.
         self.replay = Replay(capture) if capture and "hoist_prepared" in rewrites else None
         self.steps: dict[tuple[Any, ...], tuple[Step, ...]] = {}
-        self._programs: dict[tuple[Any, ...], Loaded] = {}
+        self._programs: dict[tuple[Any, ...], CompiledProgram] = {}
 
-    def program(self, phase: PhaseName, *, relaxed: bool = False, pulled: tuple[str, ...] = ()) -> Loaded:
+    def program(self, phase: PhaseName, *, relaxed: bool = False, pulled: tuple[str, ...] = ()) -> CompiledProgram:
         """Sweep of a phase; see ``Tracer.program``."""
         key = (phase, relaxed, pulled)
         if key not in self._programs:
@@ -83,7 +72,7 @@ class Machine:
             # What runs once per batch is not worth compiling.
             often = program.functions[len(program.prepare) :] if self.backend.compiled else ()
             prepare, warm, sweep = self._steps(*program.parts, compiled={function.name for function in often})
-            self._programs[key] = Loaded(program, prepare, warm, sweep)
+            self._programs[key] = CompiledProgram(program, prepare, warm, sweep)
             _give_back()
         return self._programs[key]
 
