@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from epgraph.builder import Network, from_networkx, to_networkx
     from epgraph.compiling import compile
     from epgraph.costs import Cost
+    from epgraph.data import register_dataset
     from epgraph.drawing import render
     from epgraph.engine import Engine
     from epgraph.equilibrium import Equilibrium
@@ -56,6 +57,7 @@ _HOME = {
     "load_run": "epgraph.training",
     "register_activation": "epgraph.registry",
     "register_cost": "epgraph.registry",
+    "register_dataset": "epgraph.data",
     "register_kind": "epgraph.registry",
     "register_optimizer": "epgraph.registry",
     "render": "epgraph.drawing",
@@ -88,6 +90,7 @@ __all__ = [
     "load_run",
     "register_activation",
     "register_cost",
+    "register_dataset",
     "register_kind",
     "register_optimizer",
     "render",

@@ -1,16 +1,15 @@
-"""Is the gradient right? An estimator held to backpropagation and to implicit differentiation, on the user's network.
+"""What a gradient check needs: the network, its equilibrium, and each gradient once.
 
-``gradcheck`` makes a report of plain values, section by section. To add a section: a function ``Check -> values`` in
-``SECTIONS``, and its text in ``epgraph/cli/gradcheck.py``.
+``epgraph/gradient_check/sections.py`` makes the report of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,67 +19,16 @@ from epgraph.engine import Engine
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.estimators import REFERENCES
 from epgraph.estimators.reference import differentiate_implicitly
-from epgraph.gradient_check.signal import coupling_norm, spread
-from epgraph.gradient_check.stepwise import stepwise
-from epgraph.gradient_check.verdict import verdict
+from epgraph.gradient_check.agreement import named_by_edge
 from epgraph.graph.rules import CLAMPED
+from epgraph.language import Architecture
 from epgraph.linearization.linearize import Adjoint, Linearisation
 from epgraph.runtime.gradients import Gradients
 from epgraph.runtime.phases import Nudge
 from epgraph.runtime.relaxation import Relaxation, States, Status
 
-Report = dict[str, Any]
-"""Plain values, ready for JSON, by section."""
-
-BETAS = (1 / 30, 1 / 10, 1 / 3, 1.0, 3.0)
-"""Values of β that are tried, as multiples of the configured one."""
-
-NUDGED = (1 / 4, 1 / 2, 1.0, 2.0, 4.0)
-"""Numbers of nudged sweeps that are tried, as multiples of the configured one."""
-
-FREE = (1 / 4, 1 / 2, 1.0, 2.0)
-"""Numbers of free sweeps that are tried, likewise."""
-
 PATIENCE = (20, 500)
 """The equilibrium is looked for in so many times the configured free sweeps, or in so many sweeps if that is more."""
-
-NEGLIGIBLE = 1e-6
-"""Part of a gradient's largest entry below which the sign of an entry says nothing."""
-
-RETURNED = 0.01
-"""Nudged states have fallen back once this part of their way from s* is left."""
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How well one gradient agrees with another: cosine, relative error, and share of equal signs.
-
-    Signs count where the other gradient is not negligible. None where it vanishes (or, for the cosine, either does).
-    """
-
-    cosine: float | None
-    error: float | None
-    signs: float | None
-
-
-def agree(found: Tensor, exact: Tensor) -> Agreement:
-    """Compare a gradient with the one that it should be; any equal shapes."""
-    found, exact = found.flatten().double(), exact.flatten().double()
-    size, other = float(exact.norm()), float(found.norm())
-    if not size > 0:
-        return Agreement(None, None, None)
-    there = exact.abs() > NEGLIGIBLE * exact.abs().max()
-    return Agreement(
-        float(found @ exact) / (size * other) if other > 0 else None,
-        float((found - exact).norm()) / size,
-        float((found.sign() == exact.sign())[there].double().mean()),
-    )
-
-
-def compare(found: Gradients, exact: Gradients) -> dict[str, Agreement]:
-    """Compare the gradients of all parameters, and under ``all`` all of them at once."""
-    each = {name: agree(found[name], exact[name]) for name in exact}
-    return {**each, "all": agree(_vector({name: found[name] for name in exact}), _vector(exact))}
 
 
 @dataclass
@@ -138,7 +86,7 @@ class Check:
             raise EpgraphError(locate(Diagnostic(message, "leave --stepwise out", at=("learning", "feedback"))))
 
     @cached_property
-    def plain(self) -> Engine:
+    def noiseless(self) -> Engine:
         """The network that the references differentiate: the same without noise and rounded states."""
         if not (self.dynamics.noise or self.dynamics.state_bits):
             return self.engine
@@ -147,11 +95,17 @@ class Check:
             update={"dynamics": self.dynamics.model_copy(update={"noise": 0.0, "state_bits": 0})}
         )
         name = self.engine.plan.schedule.name
-        plain = compile(quiet, device=self.engine.device, dtype=self.engine.dtype, schedule=name, initialised=False)
-        plain.load_state_dict(self.engine.state_dict())
-        for copy, parameter in zip(plain.parameters(), self.engine.parameters(), strict=True):
+        return self.copied(quiet, name)
+
+    def copied(self, architecture: Architecture, schedule: str) -> Engine:
+        """Return an engine of another architecture or schedule with the parameters of this one."""
+        engine = compile(
+            architecture, device=self.engine.device, dtype=self.engine.dtype, schedule=schedule, initialised=False
+        )
+        engine.load_state_dict(self.engine.state_dict())
+        for copy, parameter in zip(engine.parameters(), self.engine.parameters(), strict=True):
             copy.requires_grad_(parameter.requires_grad)
-        return plain
+        return engine
 
     @cached_property
     def free(self) -> Relaxation:
@@ -162,7 +116,7 @@ class Check:
     @cached_property
     def settled(self) -> Relaxation:
         """The equilibrium that the free phase leads to: plain sweeps, until nothing moves or patience ends."""
-        found = self.settle(self.plain, self.free.states, self.tolerance)
+        found = self.settle(self.noiseless, self.free.states, self.tolerance)
         return replace(found, steps=self.free.steps + found.steps)
 
     def settle(self, engine: Engine, start: States, tolerance: float) -> Relaxation:
@@ -173,7 +127,7 @@ class Check:
     @cached_property
     def about(self) -> Linearisation:
         """The network to first order about that equilibrium."""
-        return Linearisation(self.plain.executor, self.x, self.settled.states, self.plain.snapshot())
+        return Linearisation(self.noiseless.executor, self.x, self.settled.states, self.noiseless.snapshot())
 
     @property
     def reference(self) -> str:
@@ -193,7 +147,7 @@ class Check:
         found: Gradients = {}
         steps = max(1000, self.learning.solver_steps)
         solved = differentiate_implicitly(found, self.about, nudge, self.solver_tolerance, steps)
-        return _named(found), solved
+        return named_by_edge(found), solved
 
     @property
     def unrolled_sweeps(self) -> int:
@@ -218,14 +172,14 @@ class Check:
         for the two moved together, the sum of their derivatives. They are equal once the two weights are.
         """
         referred = options.get("estimator", self.learning.estimator) in REFERENCES
-        engine = self.plain if referred else self.engine
+        engine = self.noiseless if referred else self.engine
         with engine.aside() as found, self.drawn():
             engine.backward(self.x, self.y, **options)
         for name in self.untied:
             feedback = found.pop(f"edges.{name}.feedback", None)
             if feedback is not None and referred:
                 found[f"edges.{name}.weight"] = found[f"edges.{name}.weight"] + feedback
-        return _named(found)
+        return named_by_edge(found)
 
     @contextmanager
     def drawn(self) -> Iterator[None]:
@@ -234,301 +188,3 @@ class Check:
         with torch.random.fork_rng(devices):
             torch.manual_seed(self.engine.architecture.training.seed)
             yield
-
-
-def gradcheck(check: Check) -> Report:
-    """Make the report: every section in order, and last of all the verdict."""
-    report: Report = {}
-    for name, section in SECTIONS.items():
-        found = section(check)
-        if found is not None:
-            report[name] = found
-        if name == "equilibrium" and report[name]["diverged"]:
-            break
-    report["verdict"] = verdict(report)
-    return report
-
-
-def tasks(check: Check) -> int:
-    """How often ``tick`` will be called."""
-    varied = (
-        0
-        if check.quick
-        else (check.nudging != "contrastive") * len(_betas(check)) + len(_times(check.dynamics.nudged_steps, NUDGED))
-    )
-    varied += 0 if check.quick else len(_times(check.dynamics.free_steps, FREE))
-    return 4 + varied + bool(check.steps)
-
-
-def _network(check: Check) -> Report:
-    engine = check.engine
-    return {
-        "name": engine.architecture.name,
-        "estimator": check.learning.estimator,
-        "follows": "its own contrast" if check.clamped else "the loss",
-        "reference": check.reference,
-        "untied": check.untied,
-        "why": _why(check),
-        "noise": check.dynamics.noise,
-        "state_bits": check.dynamics.state_bits,
-        "weight_bits": check.dynamics.weight_bits,
-        "step": check.dynamics.step,
-        "nudging": check.nudging,
-        "beta": check.learning.beta,
-        "points": check.learning.points,
-        "continual_rate": check.learning.continual_rate,
-        "free_steps": check.dynamics.free_steps,
-        "nudged_steps": check.dynamics.nudged_steps,
-        "schedule": engine.plan.schedule.name,
-        "proper": engine.plan.schedule.proper,
-        "examples": len(check.x),
-        "dtype": str(engine.dtype).removeprefix("torch."),
-        "device": str(engine.device),
-    }
-
-
-def _equilibrium(check: Check) -> Report:
-    check.tick("equilibrium")
-    settled = check.settled
-    diverged = settled.diverged or check.free.diverged
-    return {
-        "residual": check.free.residual,
-        "distance": None if diverged else _distance(check.free.states, settled.states),
-        "settled": settled.status is Status.CONVERGED,
-        "settled_residual": settled.residual,
-        "settled_steps": settled.steps,
-        "tolerance": check.tolerance,
-        "diverged": list(diverged),
-    }
-
-
-def _why(check: Check) -> str | None:
-    """Why implicit differentiation is left out, if it is."""
-    if not check.untied:
-        return None
-    several = len(check.untied) > 1
-    names = ", ".join(check.untied[:3]) + (f" and {len(check.untied) - 3} more" if len(check.untied) > 3 else "")
-    have = f"edges {names} have feedback weights" if several else f"edge {names} has a feedback weight"
-    return (
-        f"{have} of {'their' if several else 'its'} own: there is no energy and F has no Hessian, so that the gradient "
-        "is held to unrolled backpropagation alone"
-    )
-
-
-def _feedback(check: Check) -> Report | None:
-    """Cosine of weight and feedback weight, edge by edge: EP follows the loss once it is 1 and they are equal."""
-    if not check.untied:
-        return None
-    parameters = dict(check.engine.named_parameters())
-    pairs = {n: [parameters[f"edges.{n}.{k}"].detach() for k in ("feedback", "weight")] for n in check.untied}
-    return {name: agree(*pair).cosine for name, pair in pairs.items()}
-
-
-def _curvature(check: Check) -> Report | None:
-    check.tick("eigenvalues")
-    if check.untied:
-        return None
-    largest, smallest = check.about.spectrum()
-    solved = check.solved[1]
-    return {
-        "largest": largest,
-        "smallest": smallest,
-        "norm": coupling_norm(check.about),
-        "products": solved.products,
-        "adjoint_residual": float(solved.residuals.max()),
-        "indefinite": int(solved.indefinite.sum()),
-    }
-
-
-def _basin(check: Check) -> Report:
-    """Whether s^{±β}, or states whose output was clamped, relaxed free again fall back to s*."""
-    check.tick("same basin")
-    found: Report = {}
-    for name, nudged in _moved(check).items():
-        back = check.settle(check.plain, nudged.states, check.tolerance)
-        away, left = (_distances(r.states, check.settled.states) for r in (nudged, back))
-        returned = left <= RETURNED * away + 10 * check.tolerance
-        still = (back.residuals > check.tolerance) | (check.settled.residuals > check.tolerance)
-        found[name] = {
-            "displacement": float(away.max()),
-            "left": float(left.max()),
-            "returned": int(returned.sum()),
-            "elsewhere": int((~returned & ~still).sum()),
-            "undecided": int((~returned & still).sum()),
-        }
-    return found
-
-
-def _moved(check: Check) -> dict[str, Relaxation]:
-    """The phases that the estimator contrasts with the free one; ±β for those without such."""
-    start, rule = check.free.states, check.learning.estimator
-    if check.clamped:
-        with check.engine.aside():
-            seen = check.engine.backward(check.x, check.y, start=start, free_steps=0)
-        names = {"contrastive": ["target"], "coupled_negative": ["negative"]}.get(rule, ["positive", "negative"])
-        return dict(zip(names, seen.nudged, strict=False))
-    found = {}
-    for sign, name in ((1, "positive"), (-1, "negative")):
-        with check.drawn():
-            found[name] = check.engine.relax(
-                check.x,
-                start=start,
-                steps=check.dynamics.nudged_steps,
-                target=check.y,
-                beta=sign * check.learning.beta,
-            )
-    return found
-
-
-def _agreement(check: Check) -> Report:
-    check.tick("gradients")
-    pairs = {f"estimator_{check.reference}": (check.estimated, check.exact)}
-    if not check.dynamics.anderson and not check.untied:
-        pairs["estimator_unrolled"] = (check.estimated, check.unrolled)
-        pairs["unrolled_implicit"] = (check.unrolled, check.exact)
-    return {name: _plain(compare(*pair)) for name, pair in pairs.items()}
-
-
-def _beta(check: Check) -> list[Report] | None:
-    """How the gradient of a nudged phase changes with β, if it has one."""
-    if check.quick or check.nudging == "contrastive":
-        return None
-    rows = []
-    for beta in _betas(check):
-        check.tick(f"beta {beta:.3g}")
-        found = check.gradient(estimator=check.nudging, beta=beta, start=check.free.states, free_steps=0)
-        rows.append({"beta": beta, "estimator": _plain(compare(found, check.exact))})
-    return rows
-
-
-def _nudged(check: Check) -> list[Report] | None:
-    """How it changes with the nudged sweeps; beside it backpropagation through as many sweeps."""
-    if check.quick:
-        return None
-    rows = []
-    for steps in _times(check.dynamics.nudged_steps, NUDGED):
-        check.tick(f"{steps} nudged sweeps")
-        options: dict[str, Any] = {"start": check.free.states, "nudged_steps": steps}
-        found = check.gradient(estimator=check.nudging, **options, free_steps=0)
-        back = check.gradient(estimator="truncated", **options, free_steps=steps, tolerance=0.0)
-        exact = check.exact
-        rows.append(
-            {"steps": steps, "estimator": _plain(compare(found, exact)), "truncated": _plain(compare(back, exact))}
-        )
-    return rows
-
-
-def _free(check: Check) -> list[Report] | None:
-    """How the configured gradient changes with the free sweeps; beside it backpropagation through all of them."""
-    if check.quick:
-        return None
-    rows = []
-    for steps in _times(check.dynamics.free_steps, FREE):
-        check.tick(f"{steps} free sweeps")
-        row: Report = {
-            "steps": steps,
-            "residual": check.plain.relax(check.x, steps=steps, tolerance=0.0).residual,
-            "estimator": _plain(compare(check.gradient(free_steps=steps), check.exact)),
-        }
-        if not check.dynamics.anderson:
-            unrolled = check.gradient(estimator="unrolled", free_steps=steps, tolerance=0.0)
-            row["unrolled"] = _plain(compare(unrolled, check.exact))
-        rows.append(row)
-    return rows
-
-
-def _saturation(check: Check) -> Report:
-    """Where units stand on σ, and how far a change of the input moves them."""
-    states = check.settled.states
-    return {name: {**asdict(s), "signal": spread(states[name])} for name, s in check.about.saturation().items()}
-
-
-STEPWISE_BETA = 1e-4
-"""β of the step-by-step comparison; the theorem is about β → 0."""
-
-
-def _stepwise(check: Check) -> Report | None:
-    """Δ_t of EP against ∇_t of backpropagation, under the schedule where theory has them equal, and their sums."""
-    if not check.steps:
-        return None
-    check.tick("step by step")
-    engine = check.plain
-    if engine.plan.schedule.name != "synchronous":
-        engine = compile(
-            engine.architecture, device=engine.device, dtype=engine.dtype, schedule="synchronous", initialised=False
-        )
-        engine.load_state_dict(check.engine.state_dict())
-        for copy, parameter in zip(engine.parameters(), check.engine.parameters(), strict=True):
-            copy.requires_grad_(parameter.requires_grad)
-    still = check.settle(engine, check.settled.states, 1e-13)
-    kinks = [
-        s.activation.label for s in map(engine.graph.states.get, engine.graph.free) if s and not s.activation.smooth
-    ]
-    found: Report = {"beta": STEPWISE_BETA, "residual": still.residual, "steps": [], "kinks": sorted(set(kinks))}
-    for key, runs in (("sum_error", engine), ("own_schedule_sum_error", check.plain)):
-        ep, bptt = torch.zeros((), dtype=engine.dtype), torch.zeros((), dtype=engine.dtype)
-        for t, step in enumerate(stepwise(runs, check.x, check.y, still.states, beta=STEPWISE_BETA, steps=check.steps)):
-            # A readout learns from the free state alone, and a level from the forces, which are a sweep ahead.
-            shared = [n for n in step.ep if n in step.bptt and not n.endswith(".alpha")]
-            mine, theirs = (_vector({n: part[n] for n in shared}).cpu() for part in (step.ep, step.bptt))
-            if runs is engine and len(found["steps"]) == t:
-                found["steps"].append({"step": t, "size": float(theirs.norm()), "error": agree(mine, theirs).error})
-            ep, bptt = ep + mine, bptt + theirs
-        found[key] = agree(ep, bptt).error
-    return found
-
-
-SECTIONS: dict[str, Callable[[Check], Any]] = {
-    "network": _network,
-    "equilibrium": _equilibrium,
-    "curvature": _curvature,
-    "feedback": _feedback,
-    "basin": _basin,
-    "agreement": _agreement,
-    "beta": _beta,
-    "nudged_steps": _nudged,
-    "free_steps": _free,
-    "saturation": _saturation,
-    "stepwise": _stepwise,
-}
-"""Every section by the name under which it stands in the report; None leaves it out."""
-
-
-def _betas(check: Check) -> list[float]:
-    return [factor * check.learning.beta for factor in BETAS]
-
-
-def _times(steps: int, factors: Sequence[float]) -> list[int]:
-    return sorted({max(1, round(factor * steps)) for factor in factors})
-
-
-def _named(found: Gradients) -> Gradients:
-    """Gradients by the name of the edge, or 'bias of' the state."""
-    return {_label(name): gradient for name, gradient in found.items()}
-
-
-def _label(parameter: str) -> str:
-    part, name, what = parameter.split(".")
-    # "all" stands for all parameters at once, and may be the name of an edge.
-    return name if part == "edges" and name != "all" else f"{what} of {name}"
-
-
-def _vector(gradients: Mapping[str, Tensor]) -> Tensor:
-    return torch.cat([g.flatten() for g in gradients.values()])
-
-
-def _plain(agreements: Mapping[str, Agreement]) -> Report:
-    return {name: asdict(agreement) for name, agreement in agreements.items()}
-
-
-def _distances(states: States, settled: States) -> Tensor:
-    """‖s − s*‖/‖s*‖ per example, (batch,)."""
-    change, size = (
-        torch.linalg.vector_norm(torch.cat([s.flatten(1) for s in flat], 1), dim=1)
-        for flat in ([states[name] - settled[name] for name in settled], list(settled.values()))
-    )
-    return cast(Tensor, change / size.clamp_min(torch.finfo(size.dtype).tiny))
-
-
-def _distance(states: States, settled: States) -> float:
-    return float(_distances(states, settled).max())

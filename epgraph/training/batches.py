@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from epgraph.arguments import whole_number
 from epgraph.errors import EpgraphError
 from epgraph.training.stop import ignore_signals
 
@@ -27,7 +28,14 @@ def batches(
     workers: int = 0,
     order: Sequence[int] | None = None,
 ) -> Batches:
-    """Iterate over a data set in batches, the short last one included; in ``order`` if one is given."""
+    """Iterate over a data set in batches, the short last one included; in ``order`` if one is given.
+
+    Raises
+    ------
+    EpgraphError
+        If ``size`` is no whole number above 0, or ``workers`` none from 0 on.
+    """
+    size, workers = whole_number("size", size, 1), whole_number("workers", workers, 0)
     return DataLoader(
         dataset,
         batch_size=size,

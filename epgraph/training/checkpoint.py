@@ -12,6 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from torch import Tensor
 from typing_extensions import TypedDict
 
+from epgraph.arguments import path as file_path
 from epgraph.compiling import compile
 from epgraph.engine import Engine
 from epgraph.errors import EpgraphError
@@ -87,7 +88,7 @@ def save_checkpoint(path: Path, engine: Engine, **progress: Any) -> None:
     replace(path, write)
 
 
-def load_checkpoint(path: Path, device: torch.device | str | None = None) -> Checkpoint:
+def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str | None = None) -> Checkpoint:
     """Read a checkpoint; a folder stands for the ``last.pt`` in it.
 
     Its checksums are compared first: a flipped bit would otherwise be trained on.
@@ -97,6 +98,7 @@ def load_checkpoint(path: Path, device: torch.device | str | None = None) -> Che
     EpgraphError
         If there is no such file, it is damaged, or it is no checkpoint of epgraph.
     """
+    path = file_path("path", path)
     path = path / "last.pt" if path.is_dir() else path
     if not path.exists():
         raise EpgraphError(f"{path}: there is no checkpoint", "give a run folder or a .pt file of it")

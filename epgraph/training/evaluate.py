@@ -27,7 +27,7 @@ def evaluate(
     Raises
     ------
     EpgraphError
-        If a state diverges; ``what`` is stopped, the batch and the state are named.
+        If a state diverges; ``what`` is stopped, the batch and the state are named. If there is no batch.
     """
     mean = Mean()
     for batch, (x, y) in enumerate(loader, 1):
@@ -45,6 +45,8 @@ def evaluate(
             **errors(output, y),
             residual=relaxation.residuals,
         )
+    if not mean.counts:
+        raise EpgraphError(f"{what} has no batch of examples", "give a data set that is not empty")
     return mean.means()
 
 

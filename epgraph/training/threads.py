@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from epgraph.arguments import whole_number
 from epgraph.engine import Engine
 
 SMALL = 200_000_000
@@ -20,5 +21,5 @@ def set_threads(engine: Engine, threads: int | None = None) -> int:
     if threads is None and engine.device.type == "cpu" and work < SMALL:
         threads = 1
     if threads is not None:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(whole_number("threads", threads, 1))
     return torch.get_num_threads()

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from epgraph.arguments import path, whole_number
 from epgraph.data import Data
 from epgraph.engine import Engine
 from epgraph.errors import EpgraphError
@@ -48,6 +49,11 @@ class Run:
         Called with a sentence where something fails that the training does not need.
     stop
         Signals that end the training with a checkpoint; None leaves signals alone.
+
+    Raises
+    ------
+    EpgraphError
+        If ``folder`` is no path, or ``workers`` no whole number from 0 on.
     """
 
     folder: Path
@@ -56,6 +62,10 @@ class Run:
     report: Callable[[Metrics], None] = lambda metrics: None
     warn: Callable[[str], None] = lambda sentence: None
     stop: StopSignals | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", path("folder", self.folder))
+        object.__setattr__(self, "workers", whole_number("workers", self.workers, 0))
 
 
 class Trainer:
