@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from epgraph import topologies as topologies
     from epgraph.activations import Activation
     from epgraph.builder import Network, from_networkx, to_networkx
+    from epgraph.compiler import register_backend
     from epgraph.compiling import compile
     from epgraph.costs import Cost
     from epgraph.drawing import render
@@ -55,6 +56,7 @@ _HOME = {
     "load": "epgraph.graph",
     "load_run": "epgraph.training",
     "register_activation": "epgraph.registry",
+    "register_backend": "epgraph.compiler",
     "register_cost": "epgraph.registry",
     "register_kind": "epgraph.registry",
     "render": "epgraph.drawing",
@@ -86,6 +88,7 @@ __all__ = [
     "load",
     "load_run",
     "register_activation",
+    "register_backend",
     "register_cost",
     "register_kind",
     "render",

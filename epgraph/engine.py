@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from epgraph.activations import Identity, ReLU
 from epgraph.arguments import choice, flag, instance, number, whole_number
-from epgraph.compiler import BACKENDS, CompiledProgram, ProgramCache, choose, refuse
+from epgraph.compiler import BACKENDS, PLAIN, CompiledProgram, ProgramCache, choose, refuse
 from epgraph.compiler.anderson import Anderson
 from epgraph.compiler.cuda_graphs import Memory, capture_for
 from epgraph.compiler.record import recorded
@@ -103,7 +103,6 @@ class Engine(nn.Module):
         dtype: torch.dtype | None = None,
         backend: str = "auto",
         without: frozenset[str] = frozenset(),
-        also: frozenset[str] = frozenset(),
         doubled: bool = True,
         cuda_graphs: bool = True,
         initialised: bool = True,
@@ -114,7 +113,6 @@ class Engine(nn.Module):
         self.seed = seed
         self.backend = backend
         self.without = without
-        self.also = also
         self.doubled = doubled
         self.cuda_graphs = cuda_graphs
         self.batches = float("inf")
@@ -653,13 +651,12 @@ class Engine(nn.Module):
             if name == "auto":
                 measured = recorded(self.plan, self.device, self.dtype, self.batches)
                 name = measured or choose(self.plan, self.device, self.dtype)
-            backend = refuse(name, self.plan, self.device, self.dtype, self.also, self.without)
+            backend = refuse(name, self.plan, self.device, self.dtype, self.without)
             made = ProgramCache(
                 self.plan,
                 self.dtype,
                 cast=key[2],
                 backend=backend,
-                rewrites=backend.rewrites,
                 capture=capture_for(self.device) if self.cuda_graphs else None,
             )
             self._machines = {"key": key, "machine": made}
@@ -682,8 +679,7 @@ class Engine(nn.Module):
                     f"complex states need float32 or float64, found {found}",
                     "use another dtype, or another estimator than holomorphic",
                 )
-            eager = BACKENDS["eager"]
-            made = ProgramCache(self.plan, dtype, cast=False, backend=eager, rewrites=eager.rewrites)
+            made = ProgramCache(self.plan, dtype, cast=False, backend=BACKENDS["eager"])
             self._machines["complex"] = made
         machine: ProgramCache = self._machines["complex"]
         values = self.emitted(clamped.parameters.values, machine)
@@ -700,9 +696,7 @@ class Engine(nn.Module):
     def plain(self, dtype: torch.dtype, *, cast: bool) -> ProgramCache:
         """Programs in their plain form, which autograd differentiates; ``cast``: parameters have another dtype."""
         if (dtype, cast) not in self._plain_machines:
-            self._plain_machines[dtype, cast] = ProgramCache(
-                self.plan, dtype, cast=cast, backend=BACKENDS["eager"], rewrites=frozenset(), strict=True
-            )
+            self._plain_machines[dtype, cast] = ProgramCache(self.plan, dtype, cast=cast, backend=PLAIN, strict=True)
         return self._plain_machines[dtype, cast]
 
     @contextmanager
