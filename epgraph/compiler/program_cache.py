@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -15,7 +15,7 @@ from epgraph.compiler.names import ORDER, Names
 from epgraph.compiler.passes import stages
 from epgraph.compiler.program import CompiledProgram, Function, Program, calls
 from epgraph.compiler.runtime import Step
-from epgraph.compiler.text import load
+from epgraph.compiler.text import listing, load
 from epgraph.compiler.trace import PhaseName, Tracer
 from epgraph.compiler.verify import verify, verify_calls
 from epgraph.lowering import Plan
@@ -72,6 +72,18 @@ class ProgramCache:
         """Yield the sweep of a phase as it is traced, and after every pass, with the name of what made it."""
         traced = self.tracer.program(phase, relaxed=relaxed, pulled=pulled)
         return stages(traced, self.tracer, self.backend.passes)
+
+    def dump(self, phases: Sequence[PhaseName] = ("free", "pair")) -> str:
+        """Text of the sweeps as they are traced, and after every pass, under the name of what made it."""
+        relaxed = self.tracer.dynamics.stepped
+        parts = []
+        for phase in phases:
+            before = ""
+            for name, program in self.stages(phase, relaxed=relaxed):
+                text = listing(program)
+                parts += [f"# ==== {phase}: {name} ====\n", "# (unchanged)\n" if text == before else text]
+                before = text
+        return "\n".join(parts)
 
     def functions(self, name: str, **options: Any) -> tuple[Step, ...]:
         """What else the tracer records, ready to be called: constants, energy, forces, gradient or readout."""
