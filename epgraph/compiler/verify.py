@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from torch import fx
 
+from epgraph.compiler.effects import memory_of
 from epgraph.compiler.names import RESERVED, Names
 from epgraph.compiler.program import Function, Named
 from epgraph.errors import EpgraphError
@@ -42,6 +43,26 @@ def verify(function: Function) -> None:
     _distinct(function, "results", function.results)
     if not isinstance(returned, tuple) or len(returned) != len(function.results):
         _refuse(function, f"it does not return a value for each of {', '.join(function.results)}")
+
+
+def verify_effects(function: Function, names: Names) -> None:
+    """Check that a function writes into none of its arguments but states and working memory.
+
+    Raises
+    ------
+    EpgraphError
+        Where it writes into a parameter, or into what is computed once per batch.
+    """
+    for node in function.graph.nodes:
+        memory = memory_of(node)
+        if isinstance(memory, fx.Node) and memory.op == "placeholder":
+            name = str(memory.target)
+            if names.role(name) not in _WRITABLE:
+                _refuse(function, f"it writes into '{name}', which is only to be read")
+
+
+_WRITABLE = frozenset({"state", "next", "scratch", None})
+"""Roles of arguments that may be written into; None: what the network has no name for."""
 
 
 def verify_calls(parts: Sequence[Sequence[Named]], names: Names) -> None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
+from epgraph.compiler.names import Names
 from epgraph.compiler.program import Program
 from epgraph.compiler.trace import Tracer
-from epgraph.compiler.verify import verify
+from epgraph.compiler.verify import verify, verify_effects
 from epgraph.errors import EpgraphError
 
 
@@ -75,17 +76,18 @@ def check_order(passes: Sequence[Pass]) -> None:
 
 def stages(program: Program, tracer: Tracer, passes: Sequence[Pass]) -> Iterator[tuple[str, Program]]:
     """Yield the program as it was traced and after every pass, each verified, with the name of what made it."""
-    _verify_new(program, None)
+    _verify_new(program, None, tracer.names)
     yield "trace", program
     for one in passes:
         before, program = program, one.apply(program, tracer)
-        _verify_new(program, before)
+        _verify_new(program, before, tracer.names)
         yield one.name, program
 
 
-def _verify_new(program: Program, before: Program | None) -> None:
+def _verify_new(program: Program, before: Program | None, names: Names) -> None:
     """Check the functions of a program, except those that the last pass has left as they were."""
     unchanged = set() if before is None else {id(function) for function in before.functions}
     for function in program.functions:
         if id(function) not in unchanged:
             verify(function)
+            verify_effects(function, names)
