@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import networkx as nx
 import pytest
 
 ROOT = Path(__file__).parents[2] / "epgraph"
@@ -55,27 +57,64 @@ for name in ORDER[ORDER.index("lowering") :]:  # what makes networks is for user
     ALLOWED[name] -= {"builder", "topologies"} if name != "cli" else set()
 
 
-def _imports(path: Path) -> set[str]:
-    """Parts of epgraph that a file imports, wherever in the file; type-checking imports excepted."""
-    found = set()
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    skipped = {
-        id(node)
-        for branch in ast.walk(tree)
-        if isinstance(branch, ast.If) and "TYPE_CHECKING" in ast.dump(branch.test)
-        for statement in branch.body
-        for node in ast.walk(statement)
-    }
-    for node in ast.walk(tree):
-        if id(node) in skipped:
-            continue
-        names = []
+MODULES = {".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path for path in sorted(ROOT.rglob("*.py"))}
+
+MOST_LINES_OF_A_FILE = 500
+MOST_LINES_OF_A_CLASS = 350
+MOST_LINES_OF_A_FUNCTION = 60
+"""Its docstring is not counted."""
+MOST_BRANCHES = 15
+EXCEPTIONS: dict[str, str] = {}
+"""What may be larger, as "file" or "file:name", and why."""
+
+
+def _imported(path: Path) -> Iterator[str]:
+    """Modules of epgraph that a file imports, wherever in the file, for type checkers too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names: list[str] = []
         if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names = [node.module]
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        found |= {n.split(".")[1] for n in names if n.startswith("epgraph.")}
-    return found
+        for name in names:
+            parent = name.rpartition(".")[0]
+            found = [n for n in (name, f"{name}.__init__", parent, f"{parent}.__init__") if n in MODULES]
+            yield from found[:1]
+
+
+def _imports(path: Path) -> set[str]:
+    """Parts of epgraph that a file imports."""
+    return {name.split(".")[1] for name in _imported(path)} - {"__init__"}
+
+
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    graph = nx.DiGraph([(name, other) for name, path in MODULES.items() for other in _imported(path) if other != name])
+    assert [sorted(c) for c in nx.strongly_connected_components(graph) if len(c) > 1] == []
+
+
+def _too_large(path: Path) -> Iterator[str]:
+    text, file = path.read_text(encoding="utf-8"), str(path.relative_to(ROOT))
+    if len(text.splitlines()) > MOST_LINES_OF_A_FILE:
+        yield file
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.ClassDef | ast.FunctionDef):
+            continue
+        assert node.end_lineno is not None
+        lines = node.end_lineno - node.lineno + 1
+        if isinstance(node, ast.ClassDef):
+            large = lines > MOST_LINES_OF_A_CLASS
+        else:
+            branches = ast.If | ast.IfExp | ast.For | ast.While | ast.ExceptHandler | ast.match_case
+            lines -= len((ast.get_docstring(node, clean=False) or "").splitlines())
+            large = lines > MOST_LINES_OF_A_FUNCTION
+            large |= sum(isinstance(inner, branches) for inner in ast.walk(node)) > MOST_BRANCHES
+        if large:
+            yield f"{file}:{node.name}"
+
+
+def test_nothing_is_too_large_to_read() -> None:
+    """Every exception has its reason, and none is left that is not needed."""
+    assert {name for path in MODULES.values() for name in _too_large(path)} == EXCEPTIONS.keys()
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
