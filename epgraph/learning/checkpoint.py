@@ -13,6 +13,7 @@ from torch import Tensor
 from typing_extensions import TypedDict
 
 from epgraph.engine import Engine, compile
+from epgraph.engine.arguments import place
 from epgraph.errors import EpgraphError
 from epgraph.files import regular_file
 from epgraph.runs.folder import replace
@@ -94,8 +95,9 @@ def load_checkpoint(path: Path, device: torch.device | str | None = None) -> Che
     Raises
     ------
     EpgraphError
-        If there is no such file, it is damaged, or it is no checkpoint of epgraph.
+        If there is no such file, it is damaged, it is no checkpoint of epgraph, or the device cannot be used.
     """
+    where = place("cpu" if device is None else device)
     path = path / "last.pt" if path.is_dir() else path
     if not path.exists():
         raise EpgraphError(f"{path}: there is no checkpoint", "give a run folder or a .pt file of it")
@@ -103,7 +105,7 @@ def load_checkpoint(path: Path, device: torch.device | str | None = None) -> Che
     if damage := _damage(path):
         raise EpgraphError(f"{path}: cannot be read as a checkpoint: {damage}", _hint(path))
     try:
-        content = torch.load(path, map_location=device or "cpu", weights_only=True)
+        content = torch.load(path, map_location=where, weights_only=True)
     except Exception:  # torch raises half a dozen types for a file that is foreign
         content = None
     if not isinstance(content, dict) or "epgraph_checkpoint" not in content:
