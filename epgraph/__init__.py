@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from epgraph import topologies as topologies
     from epgraph.activations import Activation
     from epgraph.builder import Network, from_networkx, to_networkx
+    from epgraph.compiler import register_backend
     from epgraph.compiling import compile
     from epgraph.costs import Cost
     from epgraph.data import register_dataset
@@ -56,6 +57,7 @@ _HOME = {
     "load": "epgraph.graph",
     "load_run": "epgraph.training",
     "register_activation": "epgraph.registry",
+    "register_backend": "epgraph.compiler",
     "register_cost": "epgraph.registry",
     "register_dataset": "epgraph.data",
     "register_kind": "epgraph.registry",
@@ -89,6 +91,7 @@ __all__ = [
     "load",
     "load_run",
     "register_activation",
+    "register_backend",
     "register_cost",
     "register_dataset",
     "register_kind",

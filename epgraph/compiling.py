@@ -9,8 +9,7 @@ import torch
 
 from epgraph.activations import NAMED
 from epgraph.arguments import choice, flag, several, whole_number
-from epgraph.compiler import BACKENDS
-from epgraph.compiler.passes import REWRITES
+from epgraph.compiler import BACKENDS, pass_names
 from epgraph.contract import HINT, is_own
 from epgraph.costs import COSTS
 from epgraph.engine import Engine
@@ -33,7 +32,6 @@ def compile(
     seed: int | None = None,
     backend: str = "auto",
     without: Iterable[str] = (),
-    also: Iterable[str] = (),
     doubled: bool = True,
     cuda_graphs: bool = True,
     initialised: bool = True,
@@ -55,9 +53,8 @@ def compile(
         How sweeps run: ``auto``, ``eager``, ``channels_last``, ``triton``, ``onednn`` or ``inductor``
         (``epgraph.compiler.BACKENDS``). Whether it can be used is found out by the first sweep, on the device and in
         the precision that the engine has then.
-    without, also
-        Rewrites to leave out of the backend's or to add to them (``epgraph.compiler.passes.REWRITES``), to measure what
-        each is worth.
+    without
+        Passes of the backend to leave out (``epgraph.compiler.PASSES``), to measure what each is worth.
     doubled
         Whether the two nudged phases run as one doubled batch of common and odd parts, which is what keeps the
         gradient's digits; False runs them one after the other, as published.
@@ -77,8 +74,7 @@ def compile(
     architecture = graph.architecture
     seed = architecture.training.seed if seed is None else whole_number("seed", seed, 0, 2**32 - 1)
     backend = choice("backend", backend, ["auto", *BACKENDS])
-    left_out = frozenset(choice("rewrite", name, REWRITES) for name in several("without", without))
-    added = frozenset(choice("rewrite", name, REWRITES) for name in several("also", also))
+    left_out = frozenset(choice("rewrite", name, pass_names()) for name in several("without", without))
     doubled, cuda_graphs = flag("doubled", doubled), flag("cuda_graphs", cuda_graphs)
     initialised = flag("initialised", initialised)
     dtype = None if dtype is None else precision(dtype)
@@ -100,7 +96,6 @@ def compile(
                 dtype=dtype,
                 backend=backend,
                 without=left_out,
-                also=added,
                 doubled=doubled,
                 cuda_graphs=cuda_graphs,
                 initialised=initialised,

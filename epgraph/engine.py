@@ -63,7 +63,6 @@ class Engine(nn.Module):
         dtype: torch.dtype | None = None,
         backend: str = "auto",
         without: frozenset[str] = frozenset(),
-        also: frozenset[str] = frozenset(),
         doubled: bool = True,
         cuda_graphs: bool = True,
         initialised: bool = True,
@@ -74,7 +73,6 @@ class Engine(nn.Module):
         self.seed = seed
         self.backend = backend
         self.without = without
-        self.also = also
         self.doubled = doubled
         self.cuda_graphs = cuda_graphs
         self.batches = float("inf")
@@ -120,7 +118,6 @@ class Engine(nn.Module):
             self._kept.dtype,
             self.backend,
             self.without,
-            self.also,
             self.cuda_graphs,
             self.batches,
         )

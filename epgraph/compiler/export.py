@@ -10,7 +10,6 @@ import torch
 
 from epgraph.compiler import runtime, standalone, winograd
 from epgraph.compiler.helpers import HELPERS, namespace
-from epgraph.compiler.passes import REWRITES
 from epgraph.compiler.program import CompiledProgram, Function, calls
 from epgraph.compiler.program_cache import ProgramCache
 from epgraph.compiler.text import source
@@ -85,7 +84,7 @@ def module_text(machine: ProgramCache) -> str:
             f"an emitted module has no Anderson acceleration, and dynamics.anderson is {dynamics.anderson}",
             "set dynamics.anderson to 0 for plain sweeps, or use the engine of epgraph.compile",
         )
-    if "fuse_updates" in machine.rewrites:
+    if not machine.backend.exportable:
         raise EpgraphError(
             f"an emitted module has no kernels of backend '{machine.backend.name}'", "use another backend"
         )
@@ -135,7 +134,7 @@ def _header(machine: ProgramCache) -> str:
     graph = machine.tracer.graph
     # The network's name is free text, and stands in a docstring.
     name = visible(graph.architecture.name).replace("\\", "\\\\").replace('"', '\\"')
-    rewrites = ", ".join(name for name in REWRITES if name in machine.rewrites)
+    rewrites = ", ".join(one.name for one in machine.backend.passes)
     estimator = graph.architecture.learning.estimator
     backend = machine.backend.name
     if machine.backend.compiled:

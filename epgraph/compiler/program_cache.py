@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -12,10 +12,10 @@ import torch
 from epgraph.compiler.backend import Backend
 from epgraph.compiler.cuda_graphs import Capture, Replay
 from epgraph.compiler.names import ORDER, Names
-from epgraph.compiler.passes import REWRITES
+from epgraph.compiler.passes import stages
 from epgraph.compiler.program import CompiledProgram, Function, Program, calls
 from epgraph.compiler.runtime import Step
-from epgraph.compiler.text import load
+from epgraph.compiler.text import listing, load
 from epgraph.compiler.trace import PhaseName, Tracer
 from epgraph.compiler.verify import verify, verify_calls
 from epgraph.lowering import Plan
@@ -28,8 +28,8 @@ class ProgramCache:
     ----------
     dtype, cast
         Precision of the states, and whether parameters come in another.
-    backend, rewrites
-        How to run, and the rewrites that it then takes.
+    backend
+        How to run: the passes that every program goes through.
     capture
         How sweeps are captured as graphs; None runs them one by one.
     strict
@@ -43,16 +43,12 @@ class ProgramCache:
         *,
         cast: bool,
         backend: Backend,
-        rewrites: frozenset[str],
         capture: Capture | None = None,
         strict: bool = False,
     ) -> None:
-        self.tracer = Tracer(plan, dtype, cast=cast, by_class="reuse_argmax" in rewrites, strict=strict)
+        self.tracer = Tracer(plan, dtype, cast=cast, by_class=backend.by_class, strict=strict)
         self.backend = backend
-        self.rewrites = rewrites
-        self.channels_last = "channels_last" in rewrites
-        # Preparing weights may copy from the host, which no graph can do.
-        self.replay = Replay(capture) if capture and "hoist_prepared" in rewrites else None
+        self.replay = Replay(capture) if capture and backend.capturable else None
         self.steps: dict[tuple[Any, ...], tuple[Step, ...]] = {}
         self._programs: dict[tuple[Any, ...], CompiledProgram] = {}
 
@@ -60,13 +56,7 @@ class ProgramCache:
         """Sweep of a phase; see ``Tracer.program``."""
         key = (phase, relaxed, pulled)
         if key not in self._programs:
-            program = self.tracer.program(phase, relaxed=relaxed, pulled=pulled)
-            self._verify(program)
-            for name, rewrite in REWRITES.items():
-                if name in self.rewrites:
-                    given = program
-                    program = rewrite(given, self.tracer)
-                    self._verify(program, given)
+            *_, (_, program) = self.stages(phase, relaxed=relaxed, pulled=pulled)
             for function in program.functions:
                 _order(function, self.tracer.names)
             # What runs once per batch is not worth compiling.
@@ -75,6 +65,25 @@ class ProgramCache:
             self._programs[key] = CompiledProgram(program, prepare, warm, sweep)
             _give_back()
         return self._programs[key]
+
+    def stages(
+        self, phase: PhaseName, *, relaxed: bool = False, pulled: tuple[str, ...] = ()
+    ) -> Iterator[tuple[str, Program]]:
+        """Yield the sweep of a phase as it is traced, and after every pass, with the name of what made it."""
+        traced = self.tracer.program(phase, relaxed=relaxed, pulled=pulled)
+        return stages(traced, self.tracer, self.backend.passes)
+
+    def dump(self, phases: Sequence[PhaseName] = ("free", "pair")) -> str:
+        """Text of the sweeps as they are traced, and after every pass, under the name of what made it."""
+        relaxed = self.tracer.dynamics.stepped
+        parts = []
+        for phase in phases:
+            before = ""
+            for name, program in self.stages(phase, relaxed=relaxed):
+                text = listing(program)
+                parts += [f"# ==== {phase}: {name} ====\n", "# (unchanged)\n" if text == before else text]
+                before = text
+        return "\n".join(parts)
 
     def functions(self, name: str, **options: Any) -> tuple[Step, ...]:
         """What else the tracer records, ready to be called: constants, energy, forces, gradient or readout."""
@@ -85,14 +94,6 @@ class ProgramCache:
                 verify(function)
             (self.steps[key],) = self._steps(functions)
         return self.steps[key]
-
-    @staticmethod
-    def _verify(program: Program, given: Program | None = None) -> None:
-        """Check the functions of a program, but those that a rewrite has left as they were given."""
-        left = set() if given is None else {id(function) for function in given.functions}
-        for function in program.functions:
-            if id(function) not in left:
-                verify(function)
 
     def _steps(self, *parts: tuple[Function, ...], compiled: Collection[str] = ()) -> tuple[tuple[Step, ...], ...]:
         """Check and load functions; those of a part are called before those of the next."""

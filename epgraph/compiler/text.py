@@ -13,7 +13,7 @@ from torch import fx
 
 from epgraph.compiler.helpers import HELPERS, namespace
 from epgraph.compiler.names import Scope
-from epgraph.compiler.program import Function, Passed
+from epgraph.compiler.program import Function, Passed, Program
 from epgraph.compiler.verify import verify_apart, verify_text
 from epgraph.errors import EpgraphError
 
@@ -122,6 +122,11 @@ def load(functions: Iterable[Function]) -> dict[str, Callable[..., Any]]:
         tree = verify_text(source(function), function, known)
         exec(compile(tree, f"<epgraph {function.name}>", "exec"), names)
     return {function.name: names[function.name] for function in functions}
+
+
+def listing(program: Program) -> str:
+    """Python text of all functions of a program, in the order in which they are called; to be read, not run."""
+    return "\n\n".join(source(function) for function in program.functions)
 
 
 def printable(text: str) -> str:

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import torch
 
-from epgraph.compiler import BACKENDS, ProgramCache, choose, refuse
+from epgraph.compiler import BACKENDS, PLAIN, ProgramCache, choose, refuse
 from epgraph.compiler.cuda_graphs import capture_for
 from epgraph.compiler.record import recorded
 from epgraph.errors import EpgraphError
@@ -36,7 +36,6 @@ class Settings:
     kept: torch.dtype
     backend: str
     without: frozenset[str]
-    also: frozenset[str]
     cuda_graphs: bool
     batches: float
 
@@ -56,13 +55,12 @@ class Programs:
         device, dtype, name = chosen.device, chosen.dtype, chosen.backend
         if name == "auto":
             name = recorded(plan, device, dtype, chosen.batches) or choose(plan, device, dtype)
-        backend = refuse(name, plan, device, dtype, chosen.also, chosen.without)
+        backend = refuse(name, plan, device, dtype, chosen.without)
         return ProgramCache(
             plan,
             dtype,
             cast=chosen.kept != dtype,
             backend=backend,
-            rewrites=backend.rewrites,
             capture=capture_for(device) if chosen.cuda_graphs else None,
         )
 
@@ -76,14 +74,13 @@ class Programs:
                 f"complex states need float32 or float64, found {name}",
                 "use another dtype, or another estimator than holomorphic",
             )
-        eager = BACKENDS["eager"]
-        return ProgramCache(self.plan, dtype, cast=False, backend=eager, rewrites=eager.rewrites)
+        return ProgramCache(self.plan, dtype, cast=False, backend=BACKENDS["eager"])
 
     def differentiable(self, dtype: torch.dtype, *, cast: bool) -> ProgramCache:
-        """Programs without rewrites, which autograd differentiates; ``cast``: parameters have another dtype."""
+        """Programs without passes, which autograd differentiates; ``cast``: parameters have another dtype."""
         if (dtype, cast) not in self._differentiable:
             self._differentiable[dtype, cast] = ProgramCache(
-                self.plan, dtype, cast=cast, backend=BACKENDS["eager"], rewrites=frozenset(), strict=True
+                self.plan, dtype, cast=cast, backend=PLAIN, strict=True
             )
         return self._differentiable[dtype, cast]
 

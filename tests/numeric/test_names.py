@@ -287,9 +287,7 @@ def test_kernels_tell_names_apart(phase: Any, schedule: str) -> None:
     backend = BACKENDS["triton"]
 
     def kernels(data: dict[str, Any]) -> list[Kernel]:
-        machine = ProgramCache(
-            plan_of(data, schedule), torch.float32, cast=False, backend=backend, rewrites=backend.rewrites
-        )
+        machine = ProgramCache(plan_of(data, schedule), torch.float32, cast=False, backend=backend)
         sweep = machine.program(phase).program.sweep
         return [a for f in sweep for node in f.graph.nodes for a in node.args if isinstance(a, Kernel)]
 

@@ -15,8 +15,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 
 import epgraph as ep
-from epgraph.compiler import BACKENDS, ProgramCache
-from epgraph.compiler.passes import REWRITES
+from epgraph.compiler import BACKENDS, PASSES, PLAIN, Backend, Pass, ProgramCache, register_backend
 from epgraph.compiler.program import Program
 from epgraph.compiler.text import source
 from epgraph.compiler.winograd import add_winograd_, winograd, winograd_kernels
@@ -29,8 +28,11 @@ from tests.helpers.topologies import architectures, random_architecture
 DRAWN = settings(
     deadline=None, max_examples=4, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
-EXACT = [name for name in REWRITES if name not in ("pack_weights", "fuse_updates")]
+NAMES = [one.name for one in PASSES]
+EXACT = [name for name in NAMES if name not in ("pack_weights", "fuse_updates")]
 """Rewrites that run in float64 on the CPU."""
+
+USED = [one.name for one in BACKENDS["channels_last"].passes]
 
 DENSENET: dict[str, Any] = {
     "epgraph": 2,
@@ -55,10 +57,27 @@ def plan_of(what: str | dict[str, Any], schedule: str = "even_odd") -> Plan:
     return lower(build(architecture), schedule)
 
 
+def chosen(*names: str) -> tuple[Pass, ...]:
+    assert set(names) <= set(NAMES)
+    return tuple(one for one in PASSES if one.name in names)
+
+
+def declared(*names: str) -> str:
+    """Name of a backend with these passes, which is registered."""
+    backend = Backend("_".join(names), chosen(*names))
+    register_backend(backend)
+    return backend.name
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _backends() -> Iterator[None]:
+    with mock.patch.dict(BACKENDS):
+        yield
+
+
 def traced(plan: Plan, phase: Any, *rewrites: str) -> Program:
-    machine = ProgramCache(
-        plan, torch.float32, cast=False, backend=BACKENDS["eager"], rewrites=frozenset({*rewrites, "hoist_prepared"})
-    )
+    backend = Backend("chosen", chosen(*rewrites, "hoist_prepared"))
+    machine = ProgramCache(plan, torch.float32, cast=False, backend=backend)
     return machine.program(phase).program
 
 
@@ -93,9 +112,7 @@ def test_no_rewrite_changes_the_gradient(name: str, data: dict[str, Any]) -> Non
     for schedule in ("even_odd", "sequential"):
         expected = gradients(case, schedule, backend="eager")
         with everywhere():
-            found = gradients(
-                case, schedule, backend="channels_last", also=[name], without=set(EXACT) - {name, "hoist_prepared"}
-            )
+            found = gradients(case, schedule, backend=declared(*dict.fromkeys((name, "hoist_prepared"))))
         for parameter, value in expected.items():
             assert apart(found[parameter], value) <= 1e-8, (schedule, parameter)
 
@@ -107,7 +124,7 @@ def test_all_rewrites_together_change_nothing(data: dict[str, Any]) -> None:
     for schedule in ("coloring", "synchronous", "forward_backward"):
         expected = gradients(case, schedule, backend="eager")
         with everywhere():
-            found = gradients(case, schedule, backend="channels_last", also=["winograd"])
+            found = gradients(case, schedule, backend=declared(*USED, "winograd"))
         for parameter, value in expected.items():
             assert apart(found[parameter], value) <= 1e-8, (schedule, parameter)
 
@@ -118,12 +135,7 @@ def test_every_option_survives_every_rewrite(schedule: str) -> None:
     case = Case(OPTIONS)
     expected = gradients(case, schedule, backend="eager")
     with everywhere():
-        found = gradients(
-            case,
-            schedule,
-            backend="channels_last",
-            also=["winograd", "split_strided", "merge_sources", "merge_targets"],
-        )
+        found = gradients(case, schedule, backend=declared(*EXACT))
     for parameter, value in expected.items():
         assert apart(found[parameter], value) <= 1e-8, parameter
     with everywhere():
@@ -145,7 +157,7 @@ def test_dilated_and_grouped_convolutions_are_left_as_they_are() -> None:
     plan = plan_of(OPTIONS)
     plain = traced(plan, "free")
     assert of_options(plain) == 2 * 4  # four edges, both ways
-    names = [name for name in REWRITES if name not in ("fuse_updates", "hoist_prepared")]
+    names = [name for name in NAMES if name not in ("fuse_updates", "hoist_prepared")]
     with everywhere():
         found = traced(plan, "free", *names)
     assert of_options(found) == of_options(plain)
@@ -198,15 +210,13 @@ def test_packed_weights_give_the_same_states(file: str) -> None:
         assert apart(p.grad.double(), q.grad) <= 1e-4, name
 
 
-@pytest.mark.parametrize("name", list(REWRITES))
-def test_rewrites_leave_what_they_are_given_alone(name: str) -> None:
-    machine = ProgramCache(
-        plan_of("examples/vgg5.yaml"), torch.float32, cast=False, backend=BACKENDS["eager"], rewrites=frozenset()
-    )
+@pytest.mark.parametrize("rewrite", PASSES, ids=NAMES)
+def test_rewrites_leave_what_they_are_given_alone(rewrite: Pass) -> None:
+    machine = ProgramCache(plan_of("examples/vgg5.yaml"), torch.float32, cast=False, backend=PLAIN)
     for phase in ("free", "pair"):
         program = machine.program(phase).program  # type: ignore[arg-type]
         before = [source(f) for f in program.functions]
-        REWRITES[name](program, machine.tracer)
+        rewrite.apply(program, machine.tracer)
         same = [source(f) for f in program.functions] == before
         assert same
 
@@ -239,7 +249,7 @@ def test_convolutions_at_stride_1_need_a_quarter_of_the_products() -> None:
 
 
 def test_no_minimal_filtering_in_half_precision() -> None:
-    engine = ep.compile("examples/vgg5.yaml", dtype=torch.bfloat16, backend="channels_last", also=["winograd"])
+    engine = ep.compile("examples/vgg5.yaml", dtype=torch.bfloat16, backend=declared(*USED, "winograd"))
     assert operations(engine.machine.program("free").program)["winograd"] == 0
 
 
@@ -260,15 +270,6 @@ def test_minimal_filtering_is_the_convolution(batch: int, given_: int, wanted: i
         before = summed.clone()
         assert add_winograd_(summed, s, kernels) is summed
         assert apart(summed - before, expected) <= 1e-13
-
-
-def test_edges_of_one_geometry_are_merged() -> None:
-    plan = plan_of(DENSENET, "synchronous")
-    plain = operations(traced(plan, "free"))
-    assert plain["conv2d"] - operations(traced(plan, "free", "merge_sources"))["conv2d"] == 1
-    merged = operations(traced(plan, "free", "merge_targets"))
-    assert plain["conv2d"] - merged["conv2d"] == 1
-    assert plain["matmul"] - merged["matmul"] == 1
 
 
 def test_sums_add_themselves_in_place() -> None:
@@ -305,10 +306,11 @@ def test_backends_are_refused_by_name() -> None:
         ep.compile("examples/digits.yaml", backend="onednn", dtype=torch.float64).relax(
             torch.zeros(1, 1, 8, 8), steps=1
         )
-    # A rewrite that is added brings what it needs with it.
+    # A pass brings what it needs with it.
     for added, reason in (("fuse_updates", "not on cpu|not installed"), ("pack_weights", "packs float32")):
-        engine = ep.compile("examples/digits.yaml", also=[added], backend="channels_last", dtype=torch.float64)
-        with pytest.raises(ep.EpgraphError, match=f"with {added} cannot be used: .*({reason})"):
+        name = declared(*USED, added)
+        engine = ep.compile("examples/digits.yaml", backend=name, dtype=torch.float64)
+        with pytest.raises(ep.EpgraphError, match=f"'{name}' cannot be used: .*({reason})"):
             engine.relax(torch.zeros(1, 1, 8, 8), steps=1)
 
 

@@ -22,9 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 def kernels(file: str, phase: Any, schedule: str = "even_odd") -> tuple[Any, list[Kernel]]:
     backend = BACKENDS["triton"]
-    machine = ProgramCache(
-        plan_of(file, schedule), torch.bfloat16, cast=True, backend=backend, rewrites=backend.rewrites
-    )
+    machine = ProgramCache(plan_of(file, schedule), torch.bfloat16, cast=True, backend=backend)
     program = machine.program(phase).program
     return program, [a for f in program.sweep for node in f.graph.nodes for a in node.args if isinstance(a, Kernel)]
 

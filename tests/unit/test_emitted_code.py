@@ -281,7 +281,7 @@ def test_modules_are_refused() -> None:
 
 def test_a_rewrite_that_gives_one_name_to_two_values_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """The verifier runs after every rewrite, before anything is executed."""
-    from epgraph.compiler import program_cache
+    from epgraph.compiler import BACKENDS, Backend, Pass
 
     def wrong(program: Any, tracer: Any) -> Any:
         for made in program.sweep:
@@ -289,7 +289,7 @@ def test_a_rewrite_that_gives_one_name_to_two_values_is_caught(monkeypatch: pyte
             arguments[1].target = arguments[0].target
         return type(program)(program.key, tuple(Function(f.name, f.graph, f.results) for f in program.sweep))
 
-    monkeypatch.setitem(program_cache.REWRITES, "hoist_prepared", wrong)
-    engine = ep.compile("examples/digits.yaml", backend="eager")
+    monkeypatch.setitem(BACKENDS, "wrong", Backend("wrong", (Pass("wrong", wrong),)))
+    engine = ep.compile("examples/digits.yaml", backend="wrong")
     with pytest.raises(ep.EpgraphError, match="emitted function 'free_1': two arguments have the name"):
         engine.relax(torch.zeros(1, 1, 8, 8))

@@ -8,8 +8,7 @@ import torch
 from torch import fx
 
 from epgraph.compiler.helpers import HELPERS
-from epgraph.compiler.passes.common import argument_of, clean, copied, memory_of, writes
-from epgraph.compiler.passes.merge import SUMS
+from epgraph.compiler.passes.common import SUMS, argument_of, clean, copied, memory_of, writes
 from epgraph.compiler.program import Function, Program
 from epgraph.compiler.trace import Tracer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from epgraph.compiler.trace import Tracer
 
 CONVOLUTION = torch.conv2d
 TRANSPOSED = torch.conv_transpose2d
+SUMS = (HELPERS["total"], HELPERS["total_pair"])
 
 
 def copied(graph: fx.Graph) -> fx.Graph:
@@ -172,3 +174,12 @@ def shapes(graph: fx.Graph, tracer: Tracer, program: Program) -> dict[fx.Node, t
 def nodes_of(graph: fx.Graph, kind: Any) -> Iterable[fx.Node]:
     """Plain convolutions of a kind."""
     return [node for node in graph.nodes if plain(node, kind)]
+
+
+def product_of(part: fx.Node) -> fx.Node | None:
+    """Matrix product that a contribution is, given its shape back; None where it is something else."""
+    if part.op != "call_method" or part.target != "view" or not isinstance(part.args[0], fx.Node):
+        return None
+    product = part.args[0]
+    alone = product.target is operator.matmul and len(product.users) == 1
+    return product if alone else None

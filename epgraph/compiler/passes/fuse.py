@@ -9,8 +9,7 @@ import torch
 from torch import fx
 
 from epgraph.compiler import runtime
-from epgraph.compiler.passes.common import argument_of, rewritten
-from epgraph.compiler.passes.merge import SUMS, product_of
+from epgraph.compiler.passes.common import SUMS, argument_of, product_of, rewritten
 from epgraph.compiler.program import Program
 from epgraph.compiler.trace import Tracer
 from epgraph.compiler.winograd import add_winograd_, winograd

@@ -26,6 +26,19 @@ TILES = 256
 """Tiles for which it chooses the layout of Winograd's kernels; from 64 on others run on it as well."""
 
 
+def onednn_unavailable(device: torch.device, dtype: torch.dtype) -> str:
+    """Return why oneDNN cannot run there; empty if it can."""
+    if device.type != "cpu":
+        return f"oneDNN runs on the CPU, not on {device.type}"
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return "this torch was built without oneDNN"
+    if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return "this processor has no bfloat16 instructions that oneDNN uses"
+    if dtype not in (torch.float32, torch.bfloat16):
+        return f"oneDNN packs float32, not {str(dtype).removeprefix('torch.')}"
+    return ""
+
+
 def pack_weights(program: Program, tracer: Tracer) -> Program:
     """Replace convolutions by oneDNN's own, with weights in its layout (CPU, float32 and bfloat16)."""
     mkldnn = torch.ops.mkldnn

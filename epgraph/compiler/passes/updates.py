@@ -13,16 +13,17 @@ from epgraph.activations import ReLU
 from epgraph.compiler import runtime
 from epgraph.compiler.passes.common import (
     CONVOLUTION,
+    SUMS,
     TRANSPOSED,
     argument_of,
     padding_of,
     parametric,
     plain,
+    product_of,
     rewritten,
     shapes,
     stride_of,
 )
-from epgraph.compiler.passes.merge import SUMS, product_of
 from epgraph.compiler.program import Program
 from epgraph.compiler.trace import Tracer
 from epgraph.compiler.triton_kernel import Kernel, launch
