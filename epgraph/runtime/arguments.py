@@ -106,22 +106,22 @@ def floating(what: str, value: object) -> Tensor:
 def finite(what: str, value: Tensor, like: Tensor) -> Tensor:
     """Return a tensor on the device and in the precision of ``like``, all of whose values are finite there."""
     refuse_meta(like.device.type)
-    found = value.to(like.device, like.dtype)
-    # What `expand` repeats is looked at once: an input of one example may stand for 200,000,000,000.
-    once = found.detach()[tuple(slice(1 if stride == 0 else None) for stride in found.stride())]
+    # What `expand` repeats is converted and looked at once: one example may stand for 200,000,000,000.
+    once = value[tuple(slice(1 if stride == 0 else None) for stride in value.stride())]
+    found = once.to(like.device, like.dtype)
     # One number tells nearly always; a sum may overflow where no value does.
-    if not math.isfinite(once.sum()) and not bool(once.isfinite().all()):
+    if not math.isfinite(found.detach().sum()) and not bool(found.isfinite().all()):
         bad = (~found.isfinite()).flatten(1).any(1)
-        count, first = int(bad.sum()), int(bad.int().argmax())
+        count, first = int(bad.sum()) * (len(value) // len(found)), int(bad.int().argmax())
         example = found[first]
         kind = "NaN" if bool(example.isnan().any()) else "an infinite value"
         hint = "torch.isfinite finds it in the data"
-        if bool(value[first].isfinite().all()):
+        if bool(once[first].isfinite().all()):
             kind, hint = f"a value beyond {str(like.dtype).removeprefix('torch.')}", "scale the data"
         more = f", and in {count - 1} more" if count > 1 else ""
         raise EpgraphError(f"{what} holds {kind} in example {first}{more}", hint, "out-of-range")
     # Autograd keeps no tensor that was made in inference mode.
-    return found.clone() if found.is_inference() else found
+    return (found.clone() if found.is_inference() else found).expand(value.shape)
 
 
 def states(what: str, value: object, shapes: Mapping[str, Sequence[int]], batch: int) -> dict[str, Tensor]:

@@ -66,11 +66,36 @@ def test_nothing_fits(monkeypatch: pytest.MonkeyPatch) -> None:
         engine.relax(torch.rand(2, 1, 8, 8), steps=1)
 
 
-def test_a_real_shortage_on_the_cpu() -> None:
-    """More than any machine has: the input is one example, expanded."""
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_real_shortage_on_the_cpu(dtype: torch.dtype) -> None:
+    """More than any machine has: the input is one example, expanded, and may be in another precision."""
     engine = ep.compile(FILE)
     with pytest.raises(ep.EpgraphError, match="a batch of 200000000000; a batch of"):
-        engine.relax(torch.rand(1, 1, 8, 8).expand(200_000_000_000, 1, 8, 8), steps=1)
+        engine.relax(torch.rand(1, 1, 8, 8, dtype=dtype).expand(200_000_000_000, 1, 8, 8), steps=1)
+
+
+def test_values_of_an_expanded_input_are_checked_once() -> None:
+    engine = ep.compile(FILE)
+    x = torch.rand(1, 1, 8, 8)
+    x[0, 0, 3, 3] = float("nan")
+    with pytest.raises(ep.EpgraphError, match="holds NaN in example 0, and in 199999999999 more"):
+        engine.relax(x.expand(200_000_000_000, 1, 8, 8), steps=1)
+    with pytest.raises(ep.EpgraphError, match="holds NaN in example 1; "):
+        engine.relax(torch.tensor([0.0, float("nan"), 1.0]).view(3, 1, 1, 1).expand(3, 1, 8, 8), steps=1)
+
+
+def test_an_expanded_input_gives_the_states_and_gradients_of_a_copied_one() -> None:
+    module = ep.Equilibrium(ep.compile(FILE, dtype=torch.float64), free_steps=8, nudged_steps=8)
+    for whole in (torch.rand(1, 1, 8, 8), torch.rand(3, 1, 1, 8)):
+        found = []
+        for copied in (False, True):
+            leaf = whole.clone().requires_grad_()
+            x = leaf.expand(3, 1, 8, 8)
+            output = module(x.contiguous() if copied else x)
+            (gradient,) = torch.autograd.grad(output.square().sum(), leaf)
+            found.append((output.detach(), gradient))
+        for one, other in zip(*found, strict=True):
+            assert torch.equal(one, other)
 
 
 def test_live_bytes_are_counted_until_they_are_freed() -> None:
