@@ -173,8 +173,10 @@ def load_for(
 
 
 def pick_device(device: str | None) -> str:
-    """Return the device asked for, else a GPU if there is one, else the CPU."""
+    """Return the device asked for, which is there, else a GPU if there is one, else the CPU."""
     import torch
+
+    from epgraph.runtime.arguments import place
 
     if device is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -184,4 +186,5 @@ def pick_device(device: str | None) -> str:
         known = False
     if not known:
         raise EpgraphError(f"unknown device '{device[:64]}'", "e.g. cpu, cuda or cuda:1")
+    place(device)
     return device

@@ -186,7 +186,7 @@ class _Session:
                     pictures.finish()
             self.folder.forget_replaced()
         if not self.quiet:
-            self._say_result(metrics, len(data.test))
+            self._say_result(metrics, len(data.test), trainer.epoch)
         return 0
 
     def _data(self) -> Data:
@@ -271,10 +271,10 @@ class _Session:
         except WriteError as error:
             raise EpgraphError(str(error), "make room, or name another folder with --out") from None
 
-    def _say_result(self, metrics: Mapping[str, float], tested: int) -> None:
+    def _say_result(self, metrics: Mapping[str, float], tested: int, epoch: int) -> None:
         training, options, folder = self.architecture.training, self.options, self.folder.path
         if not metrics:
-            self.console.out(f"{folder} is trained to epoch {training.epochs} already; raise --epochs to go on")
+            self.console.out(f"{folder} is trained to epoch {epoch} already; raise --epochs to go on")
             return
         self.console.out(
             f"accuracy of the last epoch: {1 - metrics['test_error']:.2%} on {tested} held-out examples of "

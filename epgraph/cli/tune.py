@@ -49,9 +49,10 @@ def tune(
 ) -> None:
     """Measure how fast each backend runs a network here, and record the times.
 
-    'train', 'eval' and 'compile' take what is on record for the network, device, precision, threads and torch: the
-    fastest, where a training is too short for what it takes to start another one. With --backend the times of the
-    others stay on record. Numbers are random; inductor compiles first, which may take minutes.
+    'train', 'eval' and 'compile' use the record of this network, device, precision, number of threads and torch. They
+    take the fastest backend; a short training takes the one that ends first, its start included. --backend measures
+    that one again, and keeps the recorded times of the others. Inputs are random. inductor compiles first, which may
+    take minutes.
 
     \b
     Example:

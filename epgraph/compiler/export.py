@@ -29,7 +29,7 @@ HEADER = '''\
     energy = engine.energy(x, states)        # per example
     gradient = engine.gradient(x, labels)    # of the mean loss, by centred equilibrium propagation
 
-Run as a program it checks itself on random numbers.
+Run as a program, it relaxes random numbers and prints where they come to rest.
 
 backend   {backend}
 rewrites  {rewrites}

@@ -35,13 +35,19 @@ def precision(value: object) -> torch.dtype:
 
 
 def place(value: object) -> torch.device:
-    """Return the device that is given, or named: ``torch.device("cuda")``, ``"cuda:0"`` or 0."""
+    """Return the device that is given, or named: ``torch.device("cuda")``, ``"cuda:0"`` or 0; it can be used."""
+    if not isinstance(value, torch.device | str | int) or isinstance(value, bool):
+        raise refused(f"device expects a device of torch, found {shown(value)}", "e.g. 'cpu' or 'cuda:0'")
     try:
-        if isinstance(value, torch.device | str | int) and not isinstance(value, bool):
-            return torch.device(value)
+        device = torch.device(value)
     except RuntimeError:
         raise EpgraphError(f"unknown device '{value}'", nearest(str(value), ["cpu", "cuda", "mps"])) from None
-    raise refused(f"device expects a device of torch, found {shown(value)}", "e.g. 'cpu' or 'cuda:0'")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        # torch raises any of them for a device that is not there, depending on how it was built.
+        raise EpgraphError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}", "use 'cpu'") from None
+    return device
 
 
 def strength(name: str, value: object, dtype: torch.dtype, *, positive: bool = True) -> float:

@@ -79,9 +79,7 @@ class Programs:
     def differentiable(self, dtype: torch.dtype, *, cast: bool) -> ProgramCache:
         """Programs without passes, which autograd differentiates; ``cast``: parameters have another dtype."""
         if (dtype, cast) not in self._differentiable:
-            self._differentiable[dtype, cast] = ProgramCache(
-                self.plan, dtype, cast=cast, backend=PLAIN, strict=True
-            )
+            self._differentiable[dtype, cast] = ProgramCache(self.plan, dtype, cast=cast, backend=PLAIN, strict=True)
         return self._differentiable[dtype, cast]
 
     @contextmanager

@@ -19,6 +19,7 @@ from epgraph.errors import EpgraphError
 from epgraph.files import regular_file
 from epgraph.runs.folder import replace
 from epgraph.runs.resume import architecture_of
+from epgraph.runtime.arguments import place
 
 VERSION = 2
 
@@ -96,9 +97,10 @@ def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str | N
     Raises
     ------
     EpgraphError
-        If there is no such file, it is damaged, or it is no checkpoint of epgraph.
+        If there is no such file, it is damaged, it is no checkpoint of epgraph, or the device cannot be used.
     """
     path = file_path("path", path)
+    where = place("cpu" if device is None else device)
     path = path / "last.pt" if path.is_dir() else path
     if not path.exists():
         raise EpgraphError(f"{path}: there is no checkpoint", "give a run folder or a .pt file of it")
@@ -106,7 +108,7 @@ def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str | N
     if damage := _damage(path):
         raise EpgraphError(f"{path}: cannot be read as a checkpoint: {damage}", _hint(path))
     try:
-        content = torch.load(path, map_location=device or "cpu", weights_only=True)
+        content = torch.load(path, map_location=where, weights_only=True)
     except Exception:  # torch raises half a dozen types for a file that is foreign
         content = None
     if not isinstance(content, dict) or "epgraph_checkpoint" not in content:

@@ -98,6 +98,33 @@ def test_a_finished_run_says_so(net: Path, tmp_path: Path, capsys: pytest.Captur
     capsys.readouterr()
     assert train(net, out, "--resume") == 0
     assert "is trained to epoch 2 already; raise --epochs to go on" in capsys.readouterr().out
+    assert train(net, out, "--resume", "--epochs", "1") == 0
+    assert "is trained to epoch 2 already; raise --epochs to go on" in capsys.readouterr().out
+
+
+def test_a_device_that_is_not_there(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every command names it, and none blames the program or the checkpoint."""
+    out = tmp_path / "run"
+    assert train(net, out) == 0
+    capsys.readouterr()
+    absent = ["--device", "cuda:99"]
+    digits = ["--data", "digits", "--limit", "40"]
+    commands = [
+        ["train", str(net), *digits, "--out", str(tmp_path / "other")],
+        ["train", str(net), *digits, "--out", str(tmp_path / "other"), "--from", str(out)],
+        ["train", str(out), "--resume", "--epochs", "3"],
+        ["eval", str(out), "--data", "digits"],
+        ["gradcheck", str(net)],
+        ["tune", str(net)],
+        ["compile", str(net), "-o", str(tmp_path / "engine.py")],
+    ]
+    for command in commands:
+        assert run([*command, *absent]) == 1, command
+        printed = capsys.readouterr().err
+        assert "device 'cuda:99' cannot be used: " in printed, printed
+        assert printed.endswith("; use 'cpu'\n"), printed
+    with pytest.raises(ep.EpgraphError, match="device 'cuda:99' cannot be used"):
+        load_checkpoint(out, "cuda:99")
 
 
 def test_a_folder_in_use_is_not_touched(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
