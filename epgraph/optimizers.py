@@ -5,6 +5,7 @@ To add one, add a row to ``OPTIMIZERS``; ``epgraph.register_optimizer`` adds one
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -41,6 +42,10 @@ class Optimizer:
     options: Mapping[str, Any] = field(default_factory=dict)
     schedule: RateSchedule = cosine
     state: frozenset[str] | None = None
+
+    def accepts(self, key: str) -> bool:
+        """Whether this optimizer has an argument for a key of ``training``. Those of ``torch.optim`` by name have all."""
+        return isinstance(self.build, str) or key in inspect.signature(self.build).parameters
 
 
 OPTIMIZERS: dict[str, Optimizer] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,8 +57,8 @@ def _build(groups: list[dict[str, Any]], training: TrainingSpec) -> torch.optim.
     registered = OPTIMIZERS[training.optimizer]
     build = getattr(torch.optim, registered.build) if isinstance(registered.build, str) else registered.build
     try:
-        accepted = inspect.signature(build).parameters
-        settings = {key: getattr(training, key) for key in ("momentum", "nesterov", "weight_decay") if key in accepted}
+        keys = [key for key in ("momentum", "nesterov", "weight_decay") if registered.accepts(key)]
+        settings = {key: getattr(training, key) for key in keys}
         optimizer = build(groups, **{**settings, **registered.options})
     except Exception as error:  # it may be the user's own code
         raise EpgraphError(

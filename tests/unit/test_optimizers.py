@@ -12,6 +12,7 @@ import torch
 
 import epgraph as ep
 from epgraph.cli import run
+from epgraph.graph.load import inspect
 from epgraph.optimizers import OPTIMIZERS
 from epgraph.training import load_checkpoint, make_optimizer
 from epgraph.training.optimizer import learning_rate
@@ -75,6 +76,15 @@ def test_options_schedule_and_what_the_class_has_arguments_for() -> None:
     training = engine.architecture.training
     assert (group["betas"], group["weight_decay"]) == ((0.8, 0.99), training.weight_decay)
     assert learning_rate(0.05, 1, training) == pytest.approx(0.05 + (0.01 - 0.05) / training.epochs)
+
+
+def test_keys_that_an_optimizer_has_no_argument_for_are_warned_of() -> None:
+    ep.register_optimizer("adam", torch.optim.Adam)
+    settings = ["training.optimizer=adam", "training.momentum=0.5", "training.weight_decay=0.001"]
+    _, diagnostics = inspect(NET, settings)
+    messages = [one.message for one in diagnostics]
+    assert "'momentum' has no effect: optimizer adam does not use it" in messages
+    assert not any("'weight_decay'" in message for message in messages)
 
 
 @pytest.mark.parametrize(
