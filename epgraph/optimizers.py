@@ -44,7 +44,7 @@ class Optimizer:
     state: frozenset[str] | None = None
 
     def accepts(self, key: str) -> bool:
-        """Whether this optimizer has an argument for a key of ``training``. Those of ``torch.optim`` by name have all."""
+        """Whether it has an argument for a key of ``training``; what is built in has all of them."""
         return isinstance(self.build, str) or key in inspect.signature(self.build).parameters
 
 
