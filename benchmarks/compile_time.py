@@ -28,7 +28,7 @@ from timing import peak_resident, rounded
 import epgraph as ep
 from epgraph.cli import run
 from epgraph.graph import build
-from epgraph.passes import lower
+from epgraph.lowering import lower
 
 NETWORKS = ("100", "1000", "10000", "examples/hopfield_resnet13.yaml")
 BATCH = 2
@@ -67,7 +67,7 @@ def network(states: int) -> str:
         before, image = name, even
     edges.append({"from": before, "to": "y", "dense": {}})
     data = {
-        "epgraph": 1,
+        "epgraph": 2,
         "name": f"states{states}",
         "input": {"name": "x", "shape": [1, 3, 3]},
         "output": {"name": "y", "classes": 3},
@@ -124,7 +124,7 @@ def measure(what: str, backend: str) -> dict[str, Any]:
     engine.machine.functions("gradient", trainable=frozenset(name for name, _ in engine.named_parameters()))
     result["gradient_seconds"] = watch.read()
     x = torch.rand(BATCH, *engine.graph.input.shape)
-    engine.clamp(x)
+    engine.executor.clamp(x, engine.snapshot())
     watch.read()
     for which in ("first", "second"):
         engine.relax(x, steps=1)

@@ -4,8 +4,8 @@
 
 Every network is trained on scikit-learn's digits by one recipe (``RECIPE``), from both kinds of initial parameters and
 three seeds. Published stands for the gains of the published networks by the role of an edge: 0.6, 0.7 for a 1×1 skip,
-0.8 into the output, biases 0.5 (peers.md §2). ``graph_aware`` is given no gain, and measures on the first 32 training
-examples.
+0.8 into the output, biases 0.5 (docs/references.md, note 2). ``graph_aware`` is given no gain, and measures on the
+first 32 training examples.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from torch import Tensor
 
 import epgraph as ep
 from epgraph.data import load_data
-from epgraph.engine.signal import survey
+from epgraph.gradient_check.signal import survey
 
 RECIPE: dict[str, Any] = {
     "dynamics": {"schedule": "coloring", "free_steps": 30, "nudged_steps": 15},

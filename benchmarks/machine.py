@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from epgraph.emit.record import device_name
+from epgraph.compiler.record import device_name
 
 
 def circumstances(device: torch.device) -> dict[str, Any]:

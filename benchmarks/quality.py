@@ -30,9 +30,9 @@ from torch import Tensor
 import epgraph as ep
 from epgraph.data import load_data
 from epgraph.engine import Engine
-from epgraph.engine.phases import Nudge
-from epgraph.learning.checkpoint import load_checkpoint
-from epgraph.spec import Architecture
+from epgraph.language import Architecture
+from epgraph.runtime.phases import Nudge
+from epgraph.training.checkpoint import load_checkpoint
 
 TOLERANCE, MOST_SWEEPS = 1e-12, 1500
 """The reference is settled when no sweep changes it, or the odd part of the pair, by more than this."""
@@ -185,19 +185,21 @@ class Subject:
         self, engine: Engine, free: dict[str, Tensor], counts: Sequence[int], tolerance: float = 0.0
     ) -> Iterator[tuple[int, ep.Relaxation]]:
         """Pairs of nudged states after each of the counts."""
-        nudge = Nudge(engine.cost, engine.targets(self.y, len(self.x)), self.beta)
-        clamped = engine.clamp(self.x)
+        nudge = Nudge(engine.cost, engine.executor.inputs.targets(self.y, len(self.x)), self.beta)
+        clamped = engine.executor.clamp(self.x, engine.snapshot())
         start = {name: torch.cat((s, torch.zeros_like(s))) for name, s in free.items()}
         states, taken = start, 0
         for count in counts:
-            found = engine.run(clamped, states, count - taken, tolerance, nudge, pair=True)
+            found = engine.executor.run(clamped, states, count - taken, tolerance, nudge, pair=True)
             yield count, found
             if not engine.architecture.dynamics.anderson:
                 states, taken = found.states, count
 
     def gradient(self, engine: Engine, pair: dict[str, Tensor]) -> dict[str, Tensor]:
         """Centred EP gradient of every weight."""
-        found = engine.contrasts(engine.clamp(self.x), pair, -1.0 / (self.beta * len(self.x)))
+        found = engine.executor.contrasts.by_parameters(
+            engine.executor.clamp(self.x, engine.snapshot()), pair, -1.0 / (self.beta * len(self.x))
+        )
         return {name: gradient for name, gradient in found if name.startswith("edges.")}
 
     def settle(self, start: dict[str, Tensor] | None = None) -> tuple[dict[str, Tensor], dict[str, Tensor], Any]:

@@ -2,9 +2,9 @@
 
     python benchmarks/rewrites.py examples/vgg5.yaml --batch 16 [--backend onednn] [--json FILE]
 
-Every rewrite of the backend is left out in turn, and those that are off by default are added. All variants take their
-sweeps in turn, round after round, so that what else the machine does weighs on all alike. Ratios above 1 are what the
-rewrite gains: the time without it by the time with it.
+Every rewrite of the backend is left out in turn. All variants take their sweeps in turn, round after round, so that
+what else the machine does weighs on all alike. Ratios above 1 are what the rewrite gains: the time without it by the
+time with it.
 """
 
 from __future__ import annotations
@@ -20,16 +20,15 @@ from machine import circumstances
 from timing import rounded, rounds, spread
 
 import epgraph as ep
-from epgraph.emit.rewrite import REWRITES
 from epgraph.engine import Engine
-from epgraph.engine.phases import Nudge
+from epgraph.runtime.phases import Nudge
 
 SWEEPS = 3
 """Sweeps between two readings of the clock."""
 
 
 class Variant:
-    """A network emitted with one rewrite more or less, or with the nudged phases one after the other."""
+    """A network emitted with one rewrite less, or with the nudged phases one after the other."""
 
     def __init__(self, arguments: argparse.Namespace, **options: Any) -> None:
         self.engine: Engine = ep.compile(
@@ -39,48 +38,46 @@ class Variant:
         generator = torch.Generator().manual_seed(0)
         self.x = torch.randn((arguments.batch, *engine.graph.input.shape), generator=generator).to(engine.device)
         y = torch.randint(engine.graph.output.units, (arguments.batch,), generator=generator)
-        self.nudge = Nudge(engine.cost, engine.targets(y, arguments.batch), engine.architecture.learning.beta)
-        self.clamped = engine.clamp(self.x)
-        self.states = engine.run(self.clamped, engine.start(self.x, None), SWEEPS, 0.0).states
+        self.nudge = Nudge(
+            engine.cost, engine.executor.inputs.targets(y, arguments.batch), engine.architecture.learning.beta
+        )
+        self.clamped = engine.executor.clamp(self.x, engine.snapshot())
+        self.states = engine.executor.run(self.clamped, engine.executor.inputs.start(self.x, None), SWEEPS, 0.0).states
         self.pair = {name: torch.cat((s, 0.01 * s)) for name, s in self.states.items()}
 
     @torch.no_grad()
     def free(self) -> None:
         """Take free sweeps."""
-        self.engine.run(self.clamped, self.states, SWEEPS, 0.0)
+        self.engine.executor.run(self.clamped, self.states, SWEEPS, 0.0)
 
     @torch.no_grad()
     def nudged(self) -> None:
         """Take sweeps of both nudged phases."""
         engine, states = self.engine, self.states
         if engine.doubled:
-            engine.run(self.clamped, self.pair, SWEEPS, 0.0, self.nudge, pair=True)
+            engine.executor.run(self.clamped, self.pair, SWEEPS, 0.0, self.nudge, pair=True)
         else:
             for _ in range(2):
-                engine.run(self.clamped, states, SWEEPS, 0.0, self.nudge)
+                engine.executor.run(self.clamped, states, SWEEPS, 0.0, self.nudge)
 
     @torch.no_grad()
     def prepare(self) -> None:
         """Compute what is computed once per batch, and take one sweep."""
-        self.engine.run(self.engine.clamp(self.x), self.states, 1, 0.0)
+        self.engine.executor.run(self.engine.executor.clamp(self.x, self.engine.snapshot()), self.states, 1, 0.0)
 
     @torch.no_grad()
     def gradient(self) -> None:
         """Contrast the two nudged states."""
-        dict(self.engine.contrasts(self.clamped, self.pair, 1.0))
+        dict(self.engine.executor.contrasts.by_parameters(self.clamped, self.pair, 1.0))
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Time all variants; return their ratios to the backend as it is."""
     base = Variant(arguments)
     device = base.engine.device
-    used = base.engine.machine.rewrites
     variants = {"": base}
-    for name in REWRITES:
-        try:
-            variants[name] = Variant(arguments, **({"without": [name]} if name in used else {"also": [name]}))
-        except ep.EpgraphError as error:
-            print(f"{name} is left out: {error}", file=sys.stderr)
+    for one in base.engine.machine.backend.passes:
+        variants[one.name] = Variant(arguments, without=[one.name])
     variants["doubled"] = Variant(arguments, doubled=False)
     phases = ("free", "nudged", "prepare", "gradient")
     actions = {f"{name}/{phase}": getattr(v, phase) for name, v in variants.items() for phase in phases}
@@ -88,13 +85,12 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     times = rounds(actions, arguments.repeats, device)
     rows: dict[str, Any] = {}
     for name in [n for n in variants if n]:
-        on = name in used or name == "doubled"
         gains = {}
         for phase in phases:
             other, own = times[f"{name}/{phase}"], times[f"/{phase}"]
             pairs = list(zip(other, own, strict=True))
-            gains[phase] = spread([a / b if on else b / a for a, b in pairs])
-        rows[name] = {"on": on, "gain": gains}
+            gains[phase] = spread([without / whole for without, whole in pairs])
+        rows[name] = {"gain": gains}
     return {
         **circumstances(device),
         "file": arguments.file.name,
@@ -119,7 +115,7 @@ def print_table(result: dict[str, Any]) -> None:
         for phase in heads:
             gain = row["gain"][phase]
             cells.append(f"{gain['median']:.2f} ({gain['min']:.2f}–{gain['max']:.2f})")
-        print(f"{name + ('' if row['on'] else ' (off)'):18}" + "".join(f"{cell:>22}" for cell in cells))
+        print(f"{name:18}" + "".join(f"{cell:>22}" for cell in cells))
 
 
 def main() -> int:

@@ -21,9 +21,9 @@ from machine import circumstances
 
 import epgraph as ep
 from epgraph.data import load_data
-from epgraph.engine import ESTIMATORS
+from epgraph.estimators import ESTIMATORS
 from epgraph.graph import load
-from epgraph.learning import Run, Trainer
+from epgraph.training import Run, Trainer
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "digits_tanh.yaml"
 COMMON = ("training.epochs=6",)

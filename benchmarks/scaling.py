@@ -20,7 +20,7 @@ from machine import circumstances
 from timing import Ceiling, calls, in_child, peak_resident, rounded, rounds, spread, synchronize
 
 import epgraph as ep
-from epgraph.spec import Architecture
+from epgraph.language import Architecture
 
 BASE = {"depth": 8, "width": 32, "batch": 32, "sweeps": 20}
 """What each number is while another changes; ``sweeps`` are the free ones, and half as many nudged ones."""
@@ -47,7 +47,7 @@ def chain(depth: int, width: int) -> Architecture:
     edges.append({"from": names[-1], "to": "y", "dense": {}})
     return Architecture.model_validate(
         {
-            "epgraph": 1,
+            "epgraph": 2,
             "name": f"chain of {depth} states",
             "input": {"name": "x", "shape": [3, 8, 8]},
             "output": {"name": "y", "classes": 10},

@@ -28,7 +28,7 @@ def join(source: str, target: str, kind: str, **options: Any) -> Content:
 def network(name: str, states: dict[str, Content], edges: Iterable[Content], activation: str = "relu6") -> Content:
     """Put a topology together."""
     return {
-        "epgraph": 1,
+        "epgraph": 2,
         "name": name,
         "input": INPUT,
         "output": OUTPUT,

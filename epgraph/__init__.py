@@ -23,42 +23,51 @@ if TYPE_CHECKING:
     from epgraph import topologies as topologies
     from epgraph.activations import Activation
     from epgraph.builder import Network, from_networkx, to_networkx
+    from epgraph.compiler import register_backend
+    from epgraph.compiling import compile
     from epgraph.costs import Cost
-    from epgraph.draw import render
-    from epgraph.edges import EdgeKind, ShapeError
-    from epgraph.engine import Engine, Equilibrium, Estimate, Relaxation, Status, compile
+    from epgraph.data import register_dataset
+    from epgraph.drawing import render
+    from epgraph.engine import Engine
+    from epgraph.equilibrium import Equilibrium
+    from epgraph.estimators import Estimate
     from epgraph.graph import build, load
-    from epgraph.learning import load_run
-    from epgraph.registry import register_activation, register_cost, register_kind
-    from epgraph.spec import Architecture, to_yaml
-    from epgraph.verify import verify_activation, verify_cost, verify_kind
+    from epgraph.kinds import EdgeKind, ShapeError
+    from epgraph.language import Architecture, to_yaml
+    from epgraph.registry import register_activation, register_cost, register_kind, register_optimizer
+    from epgraph.runtime.relaxation import Relaxation, Status
+    from epgraph.testing import verify_activation, verify_cost, verify_kind
+    from epgraph.training import load_run
 
 _HOME = {
     "Activation": "epgraph.activations",
-    "Architecture": "epgraph.spec",
+    "Architecture": "epgraph.language",
     "Cost": "epgraph.costs",
-    "EdgeKind": "epgraph.edges",
+    "EdgeKind": "epgraph.kinds",
     "Engine": "epgraph.engine",
-    "Equilibrium": "epgraph.engine",
-    "Estimate": "epgraph.engine",
+    "Equilibrium": "epgraph.equilibrium",
+    "Estimate": "epgraph.estimators",
     "Network": "epgraph.builder",
-    "Relaxation": "epgraph.engine",
-    "ShapeError": "epgraph.edges",
-    "Status": "epgraph.engine",
+    "Relaxation": "epgraph.runtime.relaxation",
+    "ShapeError": "epgraph.kinds",
+    "Status": "epgraph.runtime.relaxation",
     "build": "epgraph.graph",
-    "compile": "epgraph.engine",
+    "compile": "epgraph.compiling",
     "from_networkx": "epgraph.builder",
     "load": "epgraph.graph",
-    "load_run": "epgraph.learning",
+    "load_run": "epgraph.training",
     "register_activation": "epgraph.registry",
+    "register_backend": "epgraph.compiler",
     "register_cost": "epgraph.registry",
+    "register_dataset": "epgraph.data",
     "register_kind": "epgraph.registry",
-    "render": "epgraph.draw",
+    "register_optimizer": "epgraph.registry",
+    "render": "epgraph.drawing",
     "to_networkx": "epgraph.builder",
-    "to_yaml": "epgraph.spec",
-    "verify_activation": "epgraph.verify",
-    "verify_cost": "epgraph.verify",
-    "verify_kind": "epgraph.verify",
+    "to_yaml": "epgraph.language",
+    "verify_activation": "epgraph.testing",
+    "verify_cost": "epgraph.testing",
+    "verify_kind": "epgraph.testing",
 }
 
 __all__ = [
@@ -82,8 +91,11 @@ __all__ = [
     "load",
     "load_run",
     "register_activation",
+    "register_backend",
     "register_cost",
+    "register_dataset",
     "register_kind",
+    "register_optimizer",
     "render",
     "to_networkx",
     "to_yaml",
@@ -101,7 +113,7 @@ def __getattr__(name: str) -> Any:
         value = getattr(import_module(_HOME[name]), name)
     else:
         # The class of every edge kind, as ep.Conv: they are the ones that there are, and may become more.
-        value = {kind.__name__: kind for kind in import_module("epgraph.edges").KINDS.values()}.get(name)
+        value = {kind.__name__: kind for kind in import_module("epgraph.kinds").KINDS.values()}.get(name)
         if value is None:
             raise AttributeError(f"module 'epgraph' has no attribute '{name}'")
         return value

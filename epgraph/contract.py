@@ -13,8 +13,8 @@ from functools import wraps
 from types import FunctionType
 from typing import Any, get_args
 
-from epgraph.edges.kind import End
 from epgraph.errors import Diagnostic, EpgraphError
+from epgraph.kinds.kind import End
 
 Rule = tuple[str, Callable[[Any], Any]]
 """What is expected, in words; a function that returns the value as it is used, or raises TypeError or ValueError."""

@@ -1,7 +1,7 @@
 """Costs C(s^out, y) of the output state, per example, and the forces they exert when nudging.
 
 Nudging adds −β ∂C/∂s^out to the output's pre-activation, so that it descends the cost (Eq. 3 with the sign
-that agrees with Eq. 4; peers.md §3.8).
+that agrees with Eq. 4; docs/references.md, note 6).
 """
 
 from __future__ import annotations

@@ -150,16 +150,7 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
         Where the file cannot be written; as ``check_writable``.
     """
     check_writable(path)
-    return _replace(Path(path), content)
-
-
-def rewrite_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
-    """Write a file over itself, and return its path: through a link, and although it was read."""
-    _replace(Path(path).resolve(), content)
-    return Path(path)
-
-
-def _replace(path: Path, content: bytes) -> Path:
+    path = Path(path)
     # Beside its destination, so that the last step is a rename within one file system.
     partial = path.with_name(f".{os.getpid()}.{path.name[:60]}")
     try:

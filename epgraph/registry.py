@@ -1,4 +1,4 @@
-"""Activations, costs and edge kinds of the user's own, and the files that bring them."""
+"""Activations, costs, edge kinds and optimizers of the user's own, and the files that bring them."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ import dis
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
+from typing import Any
 
 from epgraph.activations import NAMED, Activation
 from epgraph.activations.language import FAMILIES
 from epgraph.arguments import shown, text
 from epgraph.contract import ACTIVATION, COST, HINT, KIND, hold
 from epgraph.costs import COSTS, Cost
-from epgraph.edges import KINDS, EdgeKind
 from epgraph.errors import Diagnostic, EpgraphError, nearest
 from epgraph.files import FileError, read_bytes
-from epgraph.spec.architecture import NAME_PATTERN, EdgeBase
+from epgraph.kinds import KINDS, EdgeKind
+from epgraph.language.architecture import NAME_PATTERN, EdgeBase
+from epgraph.optimizers import OPTIMIZERS, Optimizer, RateSchedule, cosine
 
 GROUP = "epgraph.plugins"
 """Entry points of installed packages that the command line loads."""
@@ -33,6 +35,7 @@ _NAME = re.compile(NAME_PATTERN)
 _RESERVED = re.compile(r"relu[0-9.]*")
 _BUILT_IN = frozenset({*NAMED, *FAMILIES, *COSTS})
 _BUILT_IN_KINDS = frozenset(KINDS)
+_BUILT_IN_OPTIMIZERS = frozenset(OPTIMIZERS)
 
 
 def register_activation(name: str, activation: Activation) -> None:
@@ -55,6 +58,39 @@ def register_cost(name: str, cost: Cost) -> None:
     _check(name, cost, Cost, "a cost")
     hold(type(cost), COST, f"cost '{name}'")
     COSTS[name] = cost
+
+
+def register_optimizer(
+    name: str, build: Callable[..., Any], *, schedule: RateSchedule = cosine, **options: Any
+) -> None:
+    """Let ``training: {optimizer: name}`` stand for an optimizer: ``ep.register_optimizer("adam", torch.optim.Adam)``.
+
+    A name registered before is replaced.
+
+    Parameters
+    ----------
+    build
+        A class of ``torch.optim`` whose ``step`` needs no closure, or a function that takes groups of parameters and
+        returns such an optimizer. Those of ``training.momentum``, ``nesterov`` and ``weight_decay`` that it has an
+        argument for are passed to it.
+    schedule
+        How the learning rate falls: a function of the first rate, the last rate (``training.min_learning_rate``) and
+        the part of the training that is done, 0 to 1. Left out, a cosine.
+    options
+        Further arguments of ``build``, e.g. ``betas=(0.9, 0.99)``.
+
+    Raises
+    ------
+    EpgraphError
+        If ``build`` or ``schedule`` cannot be called, or the name is built in or not a name.
+    """
+    _check_name(name)
+    if name in _BUILT_IN_OPTIMIZERS:
+        raise _refusal(f"'{name}'", "it is built in", "choose another name")
+    for value, what in ((build, "a class of torch.optim"), (schedule, "a function for its schedule")):
+        if not callable(value):
+            raise _refusal(f"'{name}'", f"expected {what}, found {shown(value)}", "")
+    OPTIMIZERS[name] = Optimizer(build, options, schedule)
 
 
 def register_kind(cls: type[EdgeKind]) -> type[EdgeKind]:

@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.runs import NET, assert_same_runs, train
+from tests.helpers.runs import NET, assert_same_runs, train
 
 EPOCHS = 12
 CHECKPOINT_MINUTES = 5e-4

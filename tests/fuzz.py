@@ -27,7 +27,7 @@ from epgraph.cli import run
 from epgraph.cli.say import lines
 from epgraph.errors import RULES, EpgraphError
 from epgraph.graph import inspect
-from epgraph.spec import parse, to_yaml
+from epgraph.language import parse, to_yaml
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

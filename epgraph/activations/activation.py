@@ -2,7 +2,7 @@
 
 A *pair* is the common part c = (s⁺+s⁻)/2 and the odd part o = (s⁺−s⁻)/2 of two oppositely nudged states. The
 odd part is what EP learns from; it is carried on its own because forming s⁺−s⁻ from the two states
-would cancel nearly all of its digits in low precision (peers.md §3.9). ``pair`` maps the pre-activations
+would cancel nearly all of its digits in low precision (docs/references.md, note 7). ``pair`` maps the pre-activations
 p ± q to the pair (σ(p+q)+σ(p−q))/2, (σ(p+q)−σ(p−q))/2; those here never subtract nearly equal numbers.
 
 To add an activation: a class in a file beside this one and its name in ``NAMED`` (``language.py``), or a class of the

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import networkx as nx
 
 from epgraph.arguments import instance, refused, several, shown, text
 from epgraph.builder.network import End, Network, as_written
-from epgraph.edges import KINDS, EdgeKind
 from epgraph.errors import Diagnostic, EpgraphError, nearest
 from epgraph.graph.network import edge_names
-from epgraph.spec import Architecture
-from epgraph.spec.architecture import NAME_PATTERN, known_keys
-from epgraph.spec.validate import describe, raise_for
+from epgraph.kinds import KINDS, EdgeKind
+from epgraph.language import Architecture
+from epgraph.language.architecture import NAME_PATTERN, known_keys
+from epgraph.language.validate import describe, raise_for
 
 _LONGEST = 64
 """Longest name that the language allows."""
@@ -107,6 +107,18 @@ def from_networkx(
     for node, settings in nodes.items():
         if node not in ends:
             ends[node] = net.state(names[node], **_with_defaults(settings, state))
+    _add_edges(net, ends, edges, names, edge, ignored)
+    return net.build()
+
+
+def _add_edges(
+    net: Network,
+    ends: Mapping[Hashable, End],
+    edges: Iterable[tuple[Hashable, Hashable, Mapping[Any, Any]]],
+    names: Mapping[Hashable, str],
+    edge: EdgeKind | Mapping[str, Any] | None,
+    ignored: Collection[str],
+) -> None:
     defaults = _edge_defaults(edge)
     kinds = {key: value for key, value in defaults.items() if key in KINDS} or {"dense": {}}
     rest = {key: value for key, value in defaults.items() if key not in KINDS}
@@ -118,7 +130,6 @@ def from_networkx(
         kind = next((KINDS[key] for key in written if key in KINDS), None)
         written = written if kind else kinds | written
         net.edge(*((ends[one],) if one == two else (ends[one], ends[two])), **written)
-    return net.build()
 
 
 def to_networkx(architecture: Architecture) -> nx.MultiDiGraph[str]:

@@ -10,13 +10,13 @@ from typing import Annotated, Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from epgraph.arguments import instance, shown, unboxed
-from epgraph.edges import KINDS, EdgeKind
 from epgraph.errors import Diagnostic, EpgraphError, Location, nearest
 from epgraph.graph import check
 from epgraph.graph.network import examine
-from epgraph.spec import Architecture
-from epgraph.spec.architecture import LANGUAGE, known_keys
-from epgraph.spec.validate import describe, errors_of, explain, raise_for
+from epgraph.kinds import KINDS, EdgeKind
+from epgraph.language import Architecture
+from epgraph.language.architecture import LANGUAGE, known_keys
+from epgraph.language.validate import describe, errors_of, explain, raise_for
 
 
 @dataclass(frozen=True)

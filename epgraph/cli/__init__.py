@@ -24,12 +24,11 @@ from epgraph.cli.say import say
 from epgraph.cli.schema import schema
 from epgraph.cli.train import train
 from epgraph.cli.tune import tune
-from epgraph.cli.upgrade import upgrade
 from epgraph.errors import EpgraphError
 from epgraph.files import remembering_inputs
 from epgraph.registry import blaming_plugins, load_installed
 
-COMMANDS = (new, check, expand, render, train, eval_command, gradcheck, compile_command, tune, schema, upgrade)
+COMMANDS = (new, check, expand, render, train, eval_command, gradcheck, compile_command, tune, schema)
 
 
 class _Application(click.Group):

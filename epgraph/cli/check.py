@@ -15,10 +15,10 @@ from epgraph.cli.output import echo, echo_json
 from epgraph.cli.say import say
 from epgraph.errors import Diagnostic, EpgraphError, visible
 from epgraph.graph import NetworkGraph, no_collection, survey
-from epgraph.passes import lower, report
+from epgraph.language import raise_for
+from epgraph.lowering import lower, report
 from epgraph.registry import blaming_plugins
-from epgraph.spec import raise_for
-from epgraph.verify import smaller, verify_kind
+from epgraph.testing import smaller, verify_kind
 
 
 class _Command(click.Command):

@@ -27,6 +27,7 @@ from epgraph.graph import load
 @file_argument
 @allow_include_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; left out, print it.")
+@click.option("--dump", is_flag=True, help="Print the sweeps after each pass of the compiler instead of the module.")
 @backend_option
 @schedule_option
 @set_option
@@ -36,6 +37,7 @@ def compile_command(
     file: Path,
     allow_include: tuple[Path, ...],
     output: Path | None,
+    dump: bool,
     backend: str,
     schedule: str | None,
     overrides: tuple[str, ...],
@@ -53,14 +55,15 @@ def compile_command(
     Example:
       epgraph compile examples/digits.yaml -o engine.py
       epgraph compile examples/vgg5.yaml -o engine.py --backend onednn --device cpu
+      epgraph compile examples/vgg5.yaml --backend onednn --dump
     """
     architecture = load(file, settings(overrides, schedule), allow_include)
     check_output(output)
 
     import torch
 
-    from epgraph.emit.module import module_text
-    from epgraph.engine import compile
+    from epgraph.compiler.export import module_text
+    from epgraph.compiling import compile
 
     made = compile(
         architecture,
@@ -69,5 +72,5 @@ def compile_command(
         backend=backend,
         initialised=False,
     )
-    text = module_text(made.machine)
+    text = made.machine.dump() if dump else module_text(made.machine)
     write_out(text, output)

@@ -37,8 +37,8 @@ def eval_command(
     Example:
       epgraph eval runs/demo --data digits
     """
-    from epgraph.learning import bar, batches, engine_from_checkpoint, evaluate, load_checkpoint, set_threads
-    from epgraph.learning import default_workers as workers_for
+    from epgraph.training import bar, batches, engine_from_checkpoint, evaluate, load_checkpoint, set_threads
+    from epgraph.training import default_workers as workers_for
 
     where = pick_device(device)
     engine = engine_from_checkpoint(load_checkpoint(run, where), device=where)

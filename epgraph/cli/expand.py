@@ -9,7 +9,7 @@ import click
 from epgraph.cli.options import allow_include_option, file_argument, plugin_option, set_option
 from epgraph.cli.output import check_output, echo_json, write_out
 from epgraph.graph import inspect
-from epgraph.spec import origins, raise_for, to_yaml
+from epgraph.language import origins, raise_for, to_yaml
 
 
 @click.command()

@@ -9,7 +9,7 @@ import click
 
 from epgraph.cli.output import check_output, echo, write_out
 from epgraph.errors import EpgraphError, nearest
-from epgraph.spec import parse
+from epgraph.language import parse
 
 if TYPE_CHECKING:
     from epgraph.topologies import Template

@@ -11,8 +11,8 @@ import click
 from epgraph.cli.say import say
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import SCHEDULES
+from epgraph.language import Architecture
 from epgraph.registry import run_plugin
-from epgraph.spec import Architecture
 
 if TYPE_CHECKING:
     from epgraph.data import Data
@@ -56,7 +56,8 @@ plugin_option = click.option(
     is_eager=True,
     metavar="FILE",
     callback=_run_plugins,
-    help="Python file that registers edge kinds, activations and costs of your own; may be repeated.",
+    help="Python file that registers edge kinds, activations, costs, optimizers and data sets of your own; "
+    "may be repeated.",
 )
 device_option = click.option("--device", help="Device: cpu, cuda, cuda:1, …; left out, a GPU if there is one.")
 dtype_option = click.option(
@@ -78,14 +79,27 @@ threads_option = click.option(
 )
 
 
+class _DataOption(click.Option):
+    """An option whose help lists the data sets, those of plugins included."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Return the option, and its help."""
+        from epgraph.data import data_set_names
+
+        *names, folder = data_set_names()
+        record = super().get_help_record(ctx)
+        assert record is not None
+        return record[0], f"{', '.join(names)}, or {folder} {record[1]}"
+
+
 def data_option(*, required: bool, more: str = "") -> Callable[[F], F]:
     """Option that names a data set."""
     return click.option(
         "--data",
+        cls=_DataOption,
         required=required,
         metavar="NAME",
-        help="digits, mnist, fashion-mnist, cifar10, cifar100, or folder:PATH (a directory or .zip with "
-        f"train/CLASS/… and test/CLASS/… images){more}.",
+        help=f"(a directory or .zip with train/CLASS/… and test/CLASS/… images){more}.",
     )
 
 
@@ -162,7 +176,7 @@ def pick_device(device: str | None) -> str:
     """Return the device asked for, which is there, else a GPU if there is one, else the CPU."""
     import torch
 
-    from epgraph.engine.arguments import place
+    from epgraph.runtime.arguments import place
 
     if device is None:
         return "cuda" if torch.cuda.is_available() else "cpu"

@@ -42,7 +42,7 @@ def render(
     Example:
       epgraph render examples/hopfield_resnet13.yaml -o net.svg
     """
-    from epgraph.draw import render as draw
+    from epgraph.drawing import render as draw
 
     architecture = load(file, settings(overrides, schedule), allow_include)
     check_output(output)

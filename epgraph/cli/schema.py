@@ -9,7 +9,7 @@ import click
 
 from epgraph.cli.options import plugin_option
 from epgraph.cli.output import write_out
-from epgraph.spec import json_schema
+from epgraph.language import json_schema
 
 
 @click.command()

@@ -14,17 +14,17 @@ from epgraph.cli.console import Console
 from epgraph.cli.options import load_for, pick_device, settings
 from epgraph.errors import EpgraphError
 from epgraph.graph import build, check, checked, inspect, load
+from epgraph.language import Architecture, raise_for, to_yaml
 from epgraph.runs import Record, Resumed, RunFolder, locked, resume
 from epgraph.runs.folder import WriteError, replace, slug
 from epgraph.runs.record import Given, Options, finished, invocation
 from epgraph.runs.resume import refusals
-from epgraph.spec import Architecture, raise_for, to_yaml
 
 if TYPE_CHECKING:
     from epgraph.data import Data
     from epgraph.engine import Engine
-    from epgraph.learning import Checkpoint, Trainer
-    from epgraph.learning.metrics import Metrics
+    from epgraph.training import Checkpoint, Trainer
+    from epgraph.training.metrics import Metrics
 
 CURVES_SECONDS = 10.0
 """Least time between two drawings of the learning curves; the last one is always drawn."""
@@ -146,7 +146,7 @@ class _Session:
     def train(self) -> int:
         """Train to the last epoch, or to a signal; return the exit code."""
         # Loading torch takes seconds; every mistake that can be found without it has been found.
-        from epgraph.learning import Run, Stopped, StopSignals, Trainer
+        from epgraph.training import Run, Stopped, StopSignals, Trainer
 
         data = self._data()
         engine, checkpoint = self._engine(data)
@@ -209,9 +209,9 @@ class _Session:
         """Compile and fill the network; what was left to choose among the options is chosen here."""
         import torch
 
-        from epgraph.engine import compile
-        from epgraph.engine.memory import refuse_too_large
-        from epgraph.learning import default_workers, initialise, load_checkpoint, load_parameters, set_threads
+        from epgraph.compiling import compile
+        from epgraph.runtime.memory import refuse_too_large
+        from epgraph.training import default_workers, initialise, load_checkpoint, load_parameters, set_threads
 
         options = self.options
         options["device"] = pick_device(options["device"])
@@ -296,7 +296,7 @@ class _Pictures:
         """Start drawing network.svg beside the training."""
 
         def draw() -> None:
-            from epgraph.draw import render
+            from epgraph.drawing import render
 
             try:
                 render(architecture, self._folder / "network.svg", report=self._console.warn)
@@ -308,7 +308,7 @@ class _Pictures:
 
     def curves(self, *, last: bool = False) -> None:
         """Draw curves.png, unless it was drawn a moment ago."""
-        from epgraph.draw import curves
+        from epgraph.drawing import curves
 
         log = self._folder / "metrics.jsonl"
         if not log.exists() or not (last or time.monotonic() - self._drawn_at >= CURVES_SECONDS):

@@ -63,12 +63,12 @@ def tune(
 
     import torch
 
-    from epgraph.emit import BACKENDS
-    from epgraph.engine import compile
-    from epgraph.engine.memory import refuse_too_large
-    from epgraph.engine.tune import break_even
-    from epgraph.engine.tune import tune as choose
-    from epgraph.learning import set_threads
+    from epgraph.compiler import BACKENDS
+    from epgraph.compiling import compile
+    from epgraph.runtime.memory import refuse_too_large
+    from epgraph.training import set_threads
+    from epgraph.tuning import break_even
+    from epgraph.tuning import tune as choose
 
     for name in backends:
         if name not in BACKENDS:

@@ -1,5 +1,6 @@
 """Data sets by name, each with the augmentation of the published results."""
 
-from epgraph.data.sets import DATA_SETS, Data, load_data
+from epgraph.data.registry import DATA_SETS, register_dataset
+from epgraph.data.sets import Data, data_set_names, load_data
 
-__all__ = ["DATA_SETS", "Data", "load_data"]
+__all__ = ["DATA_SETS", "Data", "data_set_names", "load_data", "register_dataset"]

@@ -54,30 +54,6 @@ class Recipe:
         return list(self.mean or (0.0,) * channels), list(self.std or (1.0,) * channels)
 
 
-RECIPES: dict[str, Recipe] = {
-    "digits": Recipe((1, 8, 8), 10, bytes=False),
-    # No flip: a mirrored digit is another sign.
-    "mnist": Recipe((1, 28, 28), 10, (0.1307,), (0.3081,), Augmentation(crop=2), pad=2),
-    "fashion-mnist": Recipe((1, 28, 28), 10, (0.2860,), (0.3530,), Augmentation(flip=0.5, crop=2), pad=2),
-    "cifar10": Recipe(
-        (3, 32, 32),
-        10,
-        (0.4914, 0.4822, 0.4465),
-        # Three times the deviation of the pixels, as in the official code.
-        (3 * 0.2023, 3 * 0.1994, 3 * 0.2010),
-        Augmentation(flip=0.5, randaugment=3, crop=4),
-    ),
-    "cifar100": Recipe(
-        (3, 32, 32),
-        100,
-        (0.5071, 0.4867, 0.4408),
-        (0.2675, 0.2565, 0.2761),
-        Augmentation(flip=0.5, randaugment=4, crop=4),
-    ),
-}
-"""The recipe of every data set that has a name of its own."""
-
-
 def folder_recipe(shape: Shape, classes: int) -> Recipe:
     """Return the recipe of a folder of images that are brought to ``shape``, (C, H, W).
 

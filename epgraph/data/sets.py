@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from epgraph.arguments import flag, path, several, text, whole_number
 from epgraph.augmentation import NO_AUGMENTATION, Augmentation
 from epgraph.data.folder import FileImages, open_folder
-from epgraph.data.published import Pictures, read_published
+from epgraph.data.pictures import Pictures
 from epgraph.data.recipes import (
-    RECIPES,
     Recipe,
     Shape,
     cannot_augment,
@@ -22,14 +21,18 @@ from epgraph.data.recipes import (
     make_transform,
     misfits,
 )
+from epgraph.data.registry import DATA_SETS
 from epgraph.errors import Diagnostic, EpgraphError, listed, nearest, visible
 
 if TYPE_CHECKING:
     from epgraph.data.examples import Examples
 
 FOLDER = "folder:"
-DATA_SETS = (*RECIPES, FOLDER + "PATH")
-"""What may be given as the name of a data set."""
+
+
+def data_set_names() -> tuple[str, ...]:
+    """Return what may be given as the name of a data set."""
+    return (*DATA_SETS, FOLDER + "PATH")
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,7 @@ def load_data(
     Parameters
     ----------
     name
-        One of ``DATA_SETS``: ``digits``, ``mnist``, ``fashion-mnist``, ``cifar10``, ``cifar100``, or
+        ``digits``, ``mnist``, ``fashion-mnist``, ``cifar10``, ``cifar100``, a name that was registered, or
         ``folder:PATH`` for a directory or zip archive with ``train/<class>/`` and ``test/<class>/``.
     shape
         Shape of the network's input, (C, H, W); or (N,) with the same number of values, for flat examples.
@@ -163,20 +166,20 @@ def load_data(
         When the name is unknown, the data set does not fit the network or the augmentation, or its files are missing
         or damaged. A training image of a folder is decoded, and so found to be damaged, when it is first used.
     """
-    name = text("name", name, f"one of: {', '.join(DATA_SETS)}")
+    name = text("name", name, f"one of: {', '.join(data_set_names())}")
     shape = tuple(whole_number("a size of the shape", size, 1) for size in several("shape", shape))
     classes = whole_number("classes", classes, 1)
     root, download = path("root", root).expanduser(), flag("download", download)
     limit = None if limit is None else whole_number("limit", limit, 1)
     if name.startswith(FOLDER):
         recipe, pictures = _folder(name, shape, classes)
-    elif name in RECIPES:
-        recipe = RECIPES[name]
+    elif name in DATA_SETS:
+        recipe = DATA_SETS[name].recipe
         if problems := misfits(name, recipe, shape, classes):
             raise EpgraphError(problems)
-        pictures = read_published(name, root, download=download)
+        pictures = DATA_SETS[name].read(root, download)
     else:
-        hint = f"write {FOLDER}{name}" if os.path.exists(name) else nearest(name.lower(), DATA_SETS)
+        hint = f"write {FOLDER}{name}" if os.path.exists(name) else nearest(name.lower(), data_set_names())
         raise EpgraphError(f"there is no data set '{name[:200]}'", hint)
 
     if isinstance(augment, bool):

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import networkx as nx
 
 from epgraph.costs import COSTS
-from epgraph.edges import Conv, Lateral
-from epgraph.edges.pixels import both
 from epgraph.errors import Diagnostic, Location, Suggestions
-from epgraph.spec import Architecture
-from epgraph.spec.architecture import NAME_PATTERN, EdgeBase
+from epgraph.kinds import Conv, Lateral
+from epgraph.kinds.pixels import both
+from epgraph.language import Architecture
+from epgraph.language.architecture import NAME_PATTERN, EdgeBase
 
 _NAME = re.compile(NAME_PATTERN)
 

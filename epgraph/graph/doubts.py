@@ -6,11 +6,11 @@ import heapq
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
-from epgraph.edges import Identity
 from epgraph.errors import Diagnostic, Location, listed
 from epgraph.graph.network import Edge, NetworkGraph
 from epgraph.graph.rules import CLAMPED, DIFFERENTIATED
 from epgraph.graph.schedule import Schedule
+from epgraph.kinds import Identity
 
 STABLE = (0.1, 0.4)
 """Range of β that trained stably in the paper; from 0.8 on nothing was learnt, and far below training was unstable."""

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from epgraph.edges import Unary
 from epgraph.errors import Diagnostic, Location
 from epgraph.graph.network import Edge, NetworkGraph, State
 from epgraph.graph.rules import READS
-from epgraph.spec.architecture import BiasSpec, OutputSpec, StateSpec
+from epgraph.kinds import Unary
+from epgraph.language.architecture import BiasSpec, OutputSpec, StateSpec
+from epgraph.optimizers import OPTIMIZERS
 
 
 class Unread(NamedTuple):
@@ -92,6 +93,16 @@ def _feedback(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
 def _learning_rate(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
     rates = [part.learning_rate for part in graph.trained]
     return Unread("every parameter has its own learning_rate") if rates and None not in rates else None
+
+
+def _optimizer(key: str) -> Reader:
+    """A key that some optimizers have an argument for."""
+
+    def read(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
+        name = graph.architecture.training.optimizer
+        return None if OPTIMIZERS[name].accepts(key) else Unread(f"optimizer {name} does not use it")
+
+    return read
 
 
 def _norm(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
@@ -173,9 +184,7 @@ ALWAYS: Mapping[str, frozenset[str]] = {
             "epochs",
             "batch_size",
             "min_learning_rate",
-            "momentum",
-            "nesterov",
-            "weight_decay",
+            "optimizer",
             "clip_norm",
             "warm_start",
             "seed",
@@ -217,7 +226,12 @@ READERS: Mapping[str, Mapping[str, Reader]] = {
         "solver_tolerance": _estimator("solver_tolerance"),
         "solver_steps": _estimator("solver_steps"),
     },
-    "training": {"learning_rate": _learning_rate},
+    "training": {
+        "learning_rate": _learning_rate,
+        "momentum": _optimizer("momentum"),
+        "nesterov": _optimizer("nesterov"),
+        "weight_decay": _optimizer("weight_decay"),
+    },
     "init": {"norm": _norm},
     "defaults": {"activation": _taken("activation"), "gain": _taken("gain", _gain), "bias": _taken("bias")},
     "output": {"learning_rate": _bias_rate},

@@ -13,8 +13,8 @@ from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.files import read_bytes
 from epgraph.graph.findings import check
 from epgraph.graph.network import NetworkGraph, build, examine
-from epgraph.spec import Architecture, expand, include, override, parse, raise_for, validate, without_repetitions
-from epgraph.spec.document import MAX_BYTES, Document
+from epgraph.language import Architecture, expand, include, override, parse, raise_for, validate, without_repetitions
+from epgraph.language.document import MAX_BYTES, Document
 
 RUN_FILE = "architecture.yaml"
 """File of a run folder that holds its network."""

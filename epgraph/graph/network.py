@@ -18,13 +18,13 @@ import networkx as nx
 from epgraph.activations import Activation, Identity
 from epgraph.arguments import instance
 from epgraph.costs import COSTS
-from epgraph.edges import EdgeKind, Shape, Unary
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph.checks import check_ends, check_names, check_reach
 from epgraph.graph.shapes import infer_shapes
 from epgraph.graph.ties import acts_back, check_ties, owners
-from epgraph.spec import Architecture
-from epgraph.spec.names import numbered
+from epgraph.kinds import EdgeKind, Shape, Unary
+from epgraph.language import Architecture
+from epgraph.language.names import numbered
 
 Role = Literal["input", "hidden", "output"]
 
@@ -182,6 +182,11 @@ class NetworkGraph:
         return [e for e in self.own(name) if isinstance(e.kind, Unary) and e.kind.damps] if wanted else []
 
     @cached_property
+    def untied(self) -> Edge | None:
+        """The first edge with a feedback weight of its own: the network then has no energy. None where all are tied."""
+        return next((edge for edge in self.edges.values() if edge.untied), None)
+
+    @cached_property
     def driven(self) -> frozenset[str]:
         """Names of the edges whose weight acts between the input and states that move, and nowhere else."""
         clamped, moving = self.input.name, {self.input.name, *self.dynamic}
@@ -263,17 +268,19 @@ def edge_names(architecture: Architecture) -> list[str]:
 
 
 def _assemble(architecture: Architecture, names: list[str], shapes: dict[str, Shape]) -> NetworkGraph:
-    defaults = architecture.defaults
+    edges = _edges(architecture, names, shapes)
+    return NetworkGraph(architecture, _states(architecture, edges, shapes), edges)
+
+
+def _edges(architecture: Architecture, names: list[str], shapes: dict[str, Shape]) -> list[Edge]:
     edges = []
-    widest: dict[str, int] = {}
     tied = owners(architecture, names)
     for index, (spec, name) in enumerate(zip(architecture.edges, names, strict=True)):
         source, target = shapes[spec.source], shapes[spec.target]
-        fan_in = spec.kind.fan_in(source, target)
         weight_shape = spec.kind.weight_shape(source, target)
-        # What is said of a weight is said where it belongs.
+        # A tied edge has the gain, the learning rate and the frozen weight of the edge that owns the weight.
         owner = architecture.edges[tied.get(index, index)]
-        gain = defaults.gain if owner.gain is None else owner.gain
+        gain = architecture.defaults.gain if owner.gain is None else owner.gain
         edges.append(
             Edge(
                 name=name,
@@ -290,8 +297,15 @@ def _assemble(architecture: Architecture, names: list[str], shapes: dict[str, Sh
                 frozen=owner.frozen,
             )
         )
-        if not spec.kind.unary:
-            widest[spec.target] = max(widest.get(spec.target, 1), fan_in)
+    return edges
+
+
+def _states(architecture: Architecture, edges: list[Edge], shapes: dict[str, Shape]) -> list[State]:
+    widest: dict[str, int] = {}
+    for edge in edges:
+        if not edge.kind.unary:
+            fan_in = edge.kind.fan_in(shapes[edge.source], shapes[edge.target])
+            widest[edge.target] = max(widest.get(edge.target, 1), fan_in)
 
     def bias_scale(name: str, bias: object) -> float | None:
         if bias is False:
@@ -299,6 +313,7 @@ def _assemble(architecture: Architecture, names: list[str], shapes: dict[str, Sh
         gain, fan_in = (0.5, None) if bias is True else (bias.gain, bias.fan_in)  # type: ignore[attr-defined]
         return float(gain / (fan_in or widest.get(name, 1)) ** 0.5)
 
+    defaults, out = architecture.defaults, architecture.output
     states = [State(architecture.input.name, shapes[architecture.input.name], Identity(), "input", None)]
     for name, hidden in architecture.states.items():
         states.append(
@@ -311,15 +326,5 @@ def _assemble(architecture: Architecture, names: list[str], shapes: dict[str, Sh
                 learning_rate=hidden.learning_rate,
             )
         )
-    out = architecture.output
-    states.append(
-        State(
-            out.name,
-            shapes[out.name],
-            out.activation,
-            "output",
-            bias_scale(out.name, out.bias),
-            out.learning_rate,
-        )
-    )
-    return NetworkGraph(architecture, states, edges)
+    scale = bias_scale(out.name, out.bias)
+    return [*states, State(out.name, shapes[out.name], out.activation, "output", scale, out.learning_rate)]

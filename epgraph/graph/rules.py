@@ -125,7 +125,7 @@ def _not_clamped(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
             f"and not {cost}",
             "use cost: squared_error, or learning.estimator: centered",
         )
-    untied = next((edge for edge in graph.edges.values() if edge.untied), None)
+    untied = graph.untied
     if untied is not None:
         yield _refusal(
             estimator,
@@ -135,7 +135,7 @@ def _not_clamped(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
 
 
 def _no_hessian(graph: NetworkGraph) -> Iterator[Diagnostic]:
-    untied = next((edge for edge in graph.edges.values() if edge.untied), None)
+    untied = graph.untied
     if untied is not None:
         yield _refusal(
             "implicit",

@@ -2,7 +2,7 @@
 
 With no edge inside a class, F is a sum over the states that move together, so that each of them can be updated as if it
 moved alone; ``guarantees`` says when F then never rises. The paper's even/odd rule has that property on chains, but not
-where a skip joins two states of equal parity (peers.md §3.1); ``conflicts`` names every such edge.
+where a skip joins two states of equal parity (docs/references.md, note 1); ``conflicts`` names every such edge.
 """
 
 from __future__ import annotations

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import heapq
 
-from epgraph.edges import EdgeKind, Shape, ShapeError, shape_text
 from epgraph.errors import Diagnostic
 from epgraph.graph.checks import Ends
-from epgraph.spec import Architecture
-from epgraph.spec.architecture import MAX_UNITS
+from epgraph.kinds import EdgeKind, Shape, ShapeError, shape_text
+from epgraph.language import Architecture
+from epgraph.language.architecture import MAX_UNITS
 
 
 def infer_shapes(
@@ -28,8 +28,29 @@ def infer_shapes(
     diagnostics
         Every edge that does not fit, and every state whose shape nothing fixes.
     """
-    specs = architecture.edges
     channels: dict[str, int | None] = {name: state.channels for name, state in architecture.states.items()}
+    shapes, fixed_by = _spread(architecture, ends, channels)
+    problems = _misfits(architecture, ends, channels, shapes, fixed_by)
+    # A state behind a broken edge has no shape because of that edge, and is not a mistake of its own.
+    if complete and not problems:
+        problems += _unknown(architecture, shapes, ends)
+    problems += [
+        Diagnostic(
+            f"state '{name}' of {shape_text(shape)} has more than {MAX_UNITS:,} units",
+            "choose a smaller shape",
+            _at(architecture, name),
+            rule="out-of-range",
+        )
+        for name, shape in shapes.items()
+        if _units(shape) > MAX_UNITS
+    ]
+    return shapes, problems
+
+
+def _spread(
+    architecture: Architecture, ends: list[Ends], channels: dict[str, int | None]
+) -> tuple[dict[str, Shape], dict[str, str]]:
+    """Return the shapes that follow from those written down, and the edge that fixed each, as ``a→b``."""
     shapes: dict[str, Shape] = {architecture.input.name: architecture.input.shape}
     shapes |= {name: s.shape for name, s in architecture.states.items() if s.shape is not None}
     shapes[architecture.output.name] = architecture.output.units
@@ -51,24 +72,33 @@ def infer_shapes(
         other = edge.target if forward else edge.source
         if other in shapes:
             continue
-        kind = specs[index].kind
+        kind = architecture.edges[index].kind
         try:
             rule = kind.target_shape if forward else kind.source_shape
             shape = rule(shapes[known], channels.get(other))
         except ShapeError:
-            continue  # reported below, where every edge is checked once
+            continue  # reported by _misfits, where every edge is checked once
         if shape is not None and channels.get(other) in (None, shape[0]):
             shapes[other] = shape
             fixed_by[other] = f"{edge.source}→{edge.target}"
             for next_edge in incident[other]:
                 heapq.heappush(ready, (next_edge.index, other))
+    return shapes, fixed_by
 
-    found: list[Diagnostic] = []
-    broken: set[str] = set()
+
+def _misfits(
+    architecture: Architecture,
+    ends: list[Ends],
+    channels: dict[str, int | None],
+    shapes: dict[str, Shape],
+    fixed_by: dict[str, str],
+) -> list[Diagnostic]:
+    """Return a diagnostic for every edge that does not fit the shapes of its ends."""
+    problems: list[Diagnostic] = []
     for edge in ends:
         if edge.source not in shapes:
             continue
-        kind = specs[edge.index].kind
+        kind = architecture.edges[edge.index].kind
         source = shapes[edge.source]
         target = shapes.get(edge.target)
         try:
@@ -77,10 +107,9 @@ def infer_shapes(
             else:
                 kind.check(source, target)
         except ShapeError as error:
-            broken |= {edge.source, edge.target}
             reason = None if kind.unary else fixed_by.get(edge.target)
             why = f" (fixed by the edge {reason})" if reason and target is not None else ""
-            found.append(
+            problems.append(
                 Diagnostic(
                     f"shape mismatch: {kind.name} {_between(edge, kind.unary)} {error.message}{why}",
                     error.hint,
@@ -88,20 +117,7 @@ def infer_shapes(
                     rule="shape-mismatch",
                 )
             )
-    # A state behind a broken edge has no shape because of that edge, and is not a mistake of its own.
-    if complete and not broken:
-        found += _unknown(architecture, shapes, ends)
-    found += [
-        Diagnostic(
-            f"state '{name}' of {shape_text(shape)} has more than {MAX_UNITS:,} units",
-            "choose a smaller shape",
-            _at(architecture, name),
-            rule="out-of-range",
-        )
-        for name, shape in shapes.items()
-        if _units(shape) > MAX_UNITS
-    ]
-    return shapes, found
+    return problems
 
 
 def _check_channels(kind: EdgeKind, source: Shape, channels: int | None) -> None:

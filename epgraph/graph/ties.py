@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from epgraph.costs import COSTS
-from epgraph.edges import Shape
 from epgraph.errors import Diagnostic, Location, Suggestions
-from epgraph.spec import Architecture
+from epgraph.kinds import Shape
+from epgraph.language import Architecture
 
 MOST_SHOWN = 12
 """Edges of a circle of ties that its message names."""

@@ -12,12 +12,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from epgraph.errors import Diagnostic, EpgraphError, Location, path_text
+from epgraph.language import Architecture
+from epgraph.language.validate import explain
 from epgraph.runs.record import Record
-from epgraph.spec import Architecture
-from epgraph.spec.validate import explain
 
 APPLIED = re.compile(
-    r"training\.(?!seed$|augment)\w+"
+    r"training\.(?!seed$|augment|optimizer$)\w+"
     r"|dynamics\.(free_steps|nudged_steps|tolerance)"
     r"|learning\.(beta|continual_rate|solver_tolerance|solver_steps)"
     r"|(states\.\w+|edges\[\d+\]|output)\.learning_rate"

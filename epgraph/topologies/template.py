@@ -15,12 +15,12 @@ from pydantic.fields import FieldInfo
 
 from epgraph.builder import Network
 from epgraph.builder.network import plain
-from epgraph.edges import Shape, shape_text
 from epgraph.errors import Diagnostic, EpgraphError, Location, nearest
 from epgraph.graph import build
-from epgraph.spec import Architecture, to_yaml
-from epgraph.spec.architecture import ShapeField, Size
-from epgraph.spec.validate import errors_of, explain
+from epgraph.kinds import Shape, shape_text
+from epgraph.language import Architecture, to_yaml
+from epgraph.language.architecture import ShapeField, Size
+from epgraph.language.validate import errors_of, explain
 
 P = ParamSpec("P")
 

@@ -9,7 +9,7 @@ import networkx as nx
 
 from epgraph.builder import Network
 from epgraph.builder.network import End
-from epgraph.edges import Shape
+from epgraph.kinds import Shape
 from epgraph.topologies.template import RECIPE
 
 

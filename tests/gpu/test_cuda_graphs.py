@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import epgraph as ep
-from tests.numeric.test_solvers import RING
+from tests.helpers.networks import RING
 
 pytestmark = [
     pytest.mark.gpu,

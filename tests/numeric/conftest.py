@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.topologies import coverage_table
+from tests.helpers.topologies import coverage_table
 
 _COVERED: dict[str, Counter[str]] = {}
 _NETWORKS: Counter[str] = Counter()

@@ -12,16 +12,15 @@ import pytest
 import torch
 
 import epgraph as ep
-from epgraph.engine import Status
-from tests.lookalikes import renamed
-from tests.numeric.test_engine import Case, apart
-from tests.numeric.test_replay import FakeGraph
-from tests.numeric.test_rewrites import OPTIONS
-from tests.numeric.test_solvers import RING
-from tests.topologies import random_architecture
+from epgraph.runtime.relaxation import Status
+from tests.helpers.case import Case, apart
+from tests.helpers.lookalikes import renamed
+from tests.helpers.networks import OPTIONS, RING
+from tests.helpers.replayed import FakeGraph
+from tests.helpers.topologies import random_architecture
 
 MIXED: dict[str, Any] = {
-    "epgraph": 1,
+    "epgraph": 2,
     "name": "mixed",
     "input": {"name": "x", "shape": [2, 9, 8]},
     "output": {"name": "y", "classes": 3, "activation": "relu1"},
@@ -126,7 +125,7 @@ def test_random_topologies(seed: int, schedule: str) -> None:
 
 
 def test_kernels_are_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("epgraph.engine.engine.capture_for", lambda device: FakeGraph)
+    monkeypatch.setattr("epgraph.runtime.programs.capture_for", lambda device: FakeGraph)
     architecture = ep.Architecture.model_validate({**RING, "dynamics": {}})
     engines = [ep.compile(architecture, dtype=torch.float32, backend=backend) for backend in ("triton", "eager")]
     for rows in (2, 1):

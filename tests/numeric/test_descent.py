@@ -9,14 +9,15 @@ from typing import Any
 import torch
 
 import epgraph as ep
-from epgraph.edges import KINDS, Conv, Pool
-from epgraph.engine.reference import Reference
 from epgraph.graph import SCHEDULES
 from epgraph.graph.guarantees import guaranteed, never_rises
-from tests.decorated import decorated
-from tests.numeric.test_engine import Case
-from tests.numeric.test_guarantees import EVERY, fresh_seed, keeps, rises
-from tests.topologies import random_architecture
+from epgraph.kinds import KINDS, Conv, Pool
+from epgraph.testing.oracle import Reference
+from tests.helpers.case import Case
+from tests.helpers.decorated import decorated
+from tests.helpers.promises import fresh_seed, keeps, rises
+from tests.helpers.topologies import random_architecture
+from tests.numeric.test_guarantees import EVERY
 
 DYNAMICS: tuple[dict[str, Any], ...] = (
     {},
@@ -56,7 +57,7 @@ def lateral(**dynamics: Any) -> Case:
     """Units of one state that inhibit each other strongly: undamped, all of them switch on and off at once."""
     return Case(
         {
-            "epgraph": 1,
+            "epgraph": 2,
             "input": {"shape": [4]},
             "output": {"classes": 2},
             "defaults": {"activation": "relu6"},

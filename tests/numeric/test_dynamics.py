@@ -13,12 +13,13 @@ from torch import Tensor
 
 import epgraph as ep
 from epgraph.activations import NAMED, Activation, Logistic, ReLU, Softclip, Tanh
-from epgraph.emit import trace
-from epgraph.engine.reference import Reference, sigma
-from tests.numeric.test_emitted import check
-from tests.numeric.test_engine import ORACLE, Case, apart
-from tests.numeric.test_solvers import RING, batch
-from tests.topologies import architectures
+from epgraph.compiler import trace
+from epgraph.testing.oracle import Reference, sigma
+from tests.helpers.case import ORACLE, Case, apart
+from tests.helpers.emitted import check
+from tests.helpers.networks import RING
+from tests.helpers.topologies import architectures
+from tests.numeric.test_solvers import batch
 
 INVERTIBLE = [NAMED["tanh"], NAMED["logistic"], NAMED["softclip"], Tanh(2, 3), Logistic(1, 6, 3), Softclip(1, 9)]
 EVERY = ("relu6", "relu1", {"relu": [0.5, 4.0]}, "identity", "tanh", "logistic", "softclip", {"tanh": {"height": 2}})
@@ -261,7 +262,7 @@ def test_emitted_modules_give_the_same_bits(tmp_path: Path, activation: str, dyn
 
 
 def _check_seeded(engine: ep.Engine, folder: Path, x: Tensor, y: Tensor) -> None:
-    from tests.numeric.test_emitted import emitted
+    from tests.helpers.emitted import emitted
 
     standalone = emitted(engine, folder)
     torch.manual_seed(3)

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from epgraph.edges import (
+from epgraph.errors import EpgraphError
+from epgraph.kinds import (
     KINDS,
     Conv,
     ConvTranspose,
@@ -29,9 +30,8 @@ from epgraph.edges import (
     ShapeError,
     Skip,
 )
-from epgraph.engine.reference import mapped
-from epgraph.errors import EpgraphError
-from epgraph.verify import verify_kind
+from epgraph.testing import verify_kind
+from epgraph.testing.oracle import mapped
 
 GEOMETRIES = [
     Conv(kernel=kernel, stride=stride, padding=padding, pool=pool)

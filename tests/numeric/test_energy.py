@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 
 import epgraph as ep
-from epgraph.engine import Status
-from tests.numeric.test_engine import ORACLE, Case
-from tests.topologies import architectures
+from epgraph.runtime.relaxation import Status
+from tests.helpers.case import ORACLE, Case
+from tests.helpers.topologies import architectures
 
 UPDATES = 200
 
@@ -22,7 +22,9 @@ def energies(case: Case, updates: int) -> list[torch.Tensor]:
     engine = case.engine("coloring")
     plan = engine.plan
     assert plan.schedule.proper
-    states: dict[str, torch.Tensor] = {n: s for n, s in engine.start(case.x, None).items() if n in case.graph.free}
+    states: dict[str, torch.Tensor] = {
+        n: s for n, s in engine.executor.inputs.start(case.x, None).items() if n in case.graph.free
+    }
     # tanh starts inside its range, ReLU in its box: zeros are in both; the logistic takes one half.
     for name in states:
         if case.graph.states[name].activation.label == "logistic":
@@ -60,7 +62,7 @@ def test_synchronous_updates_can_raise_the_energy() -> None:
     F(1, 1) = ½ + ½ + 2 − 2b; with b = 4 both pre-activations at (0, 0) are 4, at (4, 4) they are −4.
     """
     text = """\
-epgraph: 1
+epgraph: 2
 input: {shape: [1]}
 output: {classes: 1, activation: relu6}
 defaults: {activation: relu6}
@@ -118,7 +120,7 @@ def test_tolerance_stops_early_and_status_says_so() -> None:
 
 def test_divergence_is_a_status_that_names_the_states() -> None:
     text = """\
-epgraph: 1
+epgraph: 2
 input: {shape: [2]}
 output: {classes: 2}
 defaults: {activation: identity, gain: 20}

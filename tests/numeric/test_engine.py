@@ -8,46 +8,16 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import epgraph as ep
-from epgraph.emit import BACKENDS
-from epgraph.emit.runtime import run
-from epgraph.engine.reference import Reference
+from epgraph.compiler import BACKENDS
+from epgraph.compiler.runtime import run
 from epgraph.graph import SCHEDULES, make_schedule
-from tests.topologies import architectures, coverage, random_batch, random_parameters
-
-ORACLE = settings(
-    deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
-SWEEPS = 10
-
-
-class Case:
-    """An architecture with random parameters in the engine and in the oracle."""
-
-    def __init__(self, data: dict[str, Any], seed: int = 0) -> None:
-        self.architecture = ep.Architecture.model_validate(data)
-        self.graph = ep.build(self.architecture)
-        self.generator = torch.Generator().manual_seed(seed)
-        self.x, self.y = random_batch(self.graph, self.generator)
-        self.parameters = random_parameters(self.graph, self.generator)
-
-    def engine(self, schedule: str) -> ep.Engine:
-        engine = ep.compile(self.architecture, dtype=torch.float64, schedule=schedule)
-        state = engine.state_dict()
-        engine.load_state_dict({**state, **self.parameters})
-        return engine
-
-    def oracle(self, engine: ep.Engine) -> Reference:
-        return Reference(self.graph, engine.state_dict())
-
-
-def apart(a: Tensor, b: Tensor) -> float:
-    """Relative difference."""
-    return float((a - b).norm() / b.norm().clamp_min(1e-300)) if b.any() else float(a.norm())
+from tests.helpers.case import ORACLE, SWEEPS, Case, apart
+from tests.helpers.topologies import architectures, coverage
 
 
 @settings(ORACLE, max_examples=300)
@@ -121,7 +91,7 @@ def test_a_pooled_edge_into_the_input() -> None:
     """An edge may be declared towards the clamped input; with max pooling it is not constant."""
     case = Case(
         {
-            "epgraph": 1,
+            "epgraph": 2,
             "input": {"shape": [2, 3, 3]},
             "output": {"classes": 3},
             "defaults": {"activation": "relu6"},
@@ -144,7 +114,7 @@ def test_a_pooled_edge_into_the_input() -> None:
 
 
 SHALLOW = {
-    "epgraph": 1,
+    "epgraph": 2,
     "input": {"shape": [2, 4, 4]},
     "output": {"classes": 3},
     "defaults": {"activation": "relu6"},
@@ -209,7 +179,7 @@ def test_memory_does_not_grow_with_sweeps(backend: str, monkeypatch: pytest.Monk
         made.update({id(v): weakref.ref(v) for v in values.values() if isinstance(v, Tensor)})
         alive.append(sum(reference() is not None for reference in made.values()))
 
-    monkeypatch.setattr("epgraph.engine.engine.run", counted)
+    monkeypatch.setattr("epgraph.runtime.executor.run", counted)
     x = torch.rand(2, 1, 8, 8)
     engine.relax(x, steps=30)
     assert len(alive) >= 30

@@ -1,4 +1,4 @@
-"""Centred and one-sided EP against the implicit gradient, on random graphs that qualify (``tests/qualified.py``).
+"""Centred and one-sided EP against the implicit gradient, on random graphs that qualify (``helpers/qualified.py``).
 
 Float64.
 """
@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import epgraph as ep
-from tests.qualified import SWEEPS, Settled, aimed, cosine, error, qualified, take
+from tests.helpers.qualified import SWEEPS, Settled, aimed, cosine, error, qualified, take
 
 
 def test_centred_gradient_of_smooth_networks(note: Callable[[str], None]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -14,13 +13,14 @@ import torch
 import epgraph as ep
 from epgraph.activations import NAMED, Activation
 from epgraph.cli import run
-from epgraph.engine.estimators import ESTIMATORS
+from epgraph.estimators import ESTIMATORS
 from epgraph.graph import SCHEDULES, guaranteed
-from epgraph.graph.guarantees import ERRORS, EXACT, never_rises, nudged_never_rises
+from epgraph.graph.guarantees import ERRORS, EXACT, nudged_never_rises
 from epgraph.graph.rules import CLAMPED, DIFFERENTIATED
-from tests.numeric.test_engine import Case
-from tests.numeric.test_solvers import RING
-from tests.topologies import random_architecture
+from tests.helpers.case import Case
+from tests.helpers.networks import RING
+from tests.helpers.promises import fresh_seed, keeps, rises
+from tests.helpers.topologies import random_architecture
 
 EVERY = ("relu6", "relu1", {"relu": [0.5, 4.0]}, "identity", "tanh", "logistic", "softclip", {"tanh": {"height": 2}})
 DYNAMICS: tuple[dict[str, Any], ...] = (
@@ -32,24 +32,6 @@ DYNAMICS: tuple[dict[str, Any], ...] = (
     {"output_step": "closed_form"},
     {"over_relaxation": 1.5},
 )
-SWEEPS = 12
-
-
-def rises(case: Case, engine: ep.Engine, beta: float, seed: int = 0) -> float:
-    """Largest rise of F + βC from one sweep to the next, relative to its size; 0 beyond what runs away downhill."""
-    target = case.y if beta else None
-    generator = torch.Generator().manual_seed(seed)
-    drawn = {n: torch.rand(s.shape, generator=generator, dtype=s.dtype) for n, s in engine.start(case.x, None).items()}
-    start = {n: 0.5 * s for n, s in drawn.items()}
-    trajectory = engine.relax(case.x, start=start, steps=SWEEPS, tolerance=0, target=target, beta=beta, record=True)
-    found = [engine.energy(case.x, start) + beta * engine.loss(start, case.y)]
-    for sweep in trajectory.trajectory:
-        value = sweep.energy + beta * engine.loss(sweep.states, case.y)
-        if not bool(value.isfinite().all()) or bool((value.abs() > 1e9).any()):
-            break
-        found.append(value)
-    values = torch.stack(found)
-    return float((values.diff(dim=0) / values.abs().amax().clamp_min(1)).max()) if len(values) > 1 else 0.0
 
 
 def test_what_is_promised_of_the_energy_is_kept(note: Callable[[str], None]) -> None:
@@ -62,43 +44,6 @@ def test_what_is_promised_of_the_energy_is_kept(note: Callable[[str], None]) -> 
 
     claimed = keeps(fresh_seed(), draw, {"free": 30, "nudged": 15})
     note(f"guarantees: F never rises, claimed and kept on {claimed['free']} networks, nudged on {claimed['nudged']}")
-
-
-def fresh_seed() -> int:
-    """Another one in every run, so that no lucky draw hides a rise; failures name it."""
-    return random.SystemRandom().randrange(2**32)
-
-
-def keeps(
-    seed: int,
-    draw: Callable[[random.Random], dict[str, Any]],
-    enough: dict[str, int],
-    kinds: Callable[[Case, ep.Engine], dict[str, bool]] = lambda case, engine: {},
-) -> Counter[str]:
-    """Hold random networks to what is promised of them.
-
-    Draws 90, and more until there were ``enough`` of those of which it was promised ``free`` or ``nudged``, and of the
-    further ``kinds`` among the former. Returns how many there were.
-    """
-    rng, claimed = random.Random(seed), Counter[str]()
-    for number in range(500):
-        if number >= 90 and all(claimed[kind] >= count for kind, count in enough.items()):
-            return claimed
-        data = draw(rng)
-        case, beta = Case(data, seed + number), data["learning"]["beta"]
-        try:
-            engine = case.engine(data["dynamics"]["schedule"])
-        except ep.EpgraphError:
-            continue  # refused by name, as test_solvers has it
-        if not never_rises(case.graph, engine.plan.schedule):
-            claimed.update(free=1, **kinds(case, engine))
-            for start in range(3):
-                assert rises(case, engine, 0.0, seed + start) <= 1e-10, (seed, number, start)
-        if not nudged_never_rises(case.graph, engine.plan.schedule):
-            claimed["nudged"] += 1
-            for sign in (1, -1):
-                assert rises(case, engine, sign * beta, seed) <= 1e-10, (seed, number, sign)
-    raise AssertionError(f"{dict(claimed)} of 500 networks, seed {seed}, and not {enough}")
 
 
 class Unbounded(Activation):
@@ -123,14 +68,13 @@ def test_what_anderson_mixes_stays_in_the_range_of_every_activation(activation: 
     generator = torch.Generator().manual_seed(0)
     inside = engine.relax(case.x, steps=3).states
     outside = {n: 20 * torch.rand(s.shape, generator=generator, dtype=s.dtype) - 10 for n, s in inside.items()}
-    mixer = engine._mixer(engine.clamp(case.x), names, {}, free=True, pair=False)
     mixed = [inside[name].clone() for name in names]
-    mixer.box(mixed)
+    engine.executor.box(dict(zip(names, mixed, strict=True)), engine.snapshot())
     assert all(torch.equal(s, inside[name]) for s, name in zip(mixed, names, strict=True)), "what is inside stays"
     mixed = [outside[name].clone() for name in names]
-    mixer.box(mixed)
+    engine.executor.box(dict(zip(names, mixed, strict=True)), engine.snapshot())
     for s, name in zip(mixed, names, strict=True):
-        bounds = engine.graph.states[name].activation.bounds(engine.alpha(engine.graph.states[name], engine.snapshot()))
+        bounds = engine.graph.states[name].activation.bounds(engine.snapshot().alpha(engine.graph.states[name]))
         assert torch.equal(s, outside[name] if bounds is None else outside[name].clamp(*bounds)), name
 
 

@@ -15,14 +15,14 @@ from torch import Tensor
 import epgraph as ep
 from epgraph.activations import ReLU
 from epgraph.data import load_data
-from epgraph.engine.linearize import Linearisation
-from epgraph.engine.reference import Reference
-from epgraph.engine.signal import Survey, coupling_norm, survey
-from epgraph.learning import initialise
-from tests.topologies import random_architecture, random_batch, random_graph
+from epgraph.gradient_check.signal import Survey, coupling_norm, survey
+from epgraph.linearization.linearize import Linearisation
+from epgraph.testing.oracle import Reference
+from epgraph.training import initialise
+from tests.helpers.topologies import random_architecture, random_batch, random_graph
 
 CHAIN: dict[str, Any] = {
-    "epgraph": 1,
+    "epgraph": 2,
     "input": {"shape": [1, 8, 8]},
     "output": {"classes": 10},
     "states": {f"h{i}": {"shape": [24]} for i in range(1, 9)},
@@ -94,7 +94,7 @@ def test_norm_and_spectrum_are_those_of_the_dense_matrix(seed: int) -> None:
     engine = ep.compile(graph.architecture, dtype=torch.float64, schedule="coloring")
     x, _ = random_batch(graph, torch.Generator().manual_seed(seed), batch=1)
     states = engine.relax(x, steps=200).states
-    linear = Linearisation(engine, x, states)
+    linear = Linearisation(engine.executor, x, states, engine.snapshot())
     values = torch.linalg.eigvalsh(hessian(engine, x, states))
     assert coupling_norm(linear) == pytest.approx(float(values.abs().max()), rel=1e-2)
     found = survey(engine, x, sweeps=200, spectrum=1)
@@ -160,7 +160,7 @@ def test_nearly_all_states_of_random_topologies_are_inside_their_box() -> None:
 def test_every_kind_is_drawn_as_an_isometry(kind: dict[str, Any], rank: int) -> None:
     """All singular values that there are are equal: in each group, and in both factors of a low rank."""
     content = {
-        "epgraph": 1,
+        "epgraph": 2,
         "input": {"shape": [5]},
         "output": {"classes": 3},
         "states": {"a": {"shape": [4, 6, 6]}, "b": {"shape": [4, 6, 6]}},
@@ -257,7 +257,7 @@ def test_a_network_at_chance_learns() -> None:
 
 def test_training_measures_on_the_data_and_repeats(tmp_path: Path) -> None:
     from epgraph.cli import run
-    from epgraph.learning import load_checkpoint
+    from epgraph.training import load_checkpoint
 
     path = tmp_path / "net.yaml"
     text = Path("examples/digits.yaml").read_text().replace("dynamics:", "init: {rule: graph_aware}\ndynamics:")
@@ -275,7 +275,7 @@ def test_training_measures_on_the_data_and_repeats(tmp_path: Path) -> None:
 
 def test_a_rule_may_be_given_by_its_name_alone() -> None:
     network = {
-        "epgraph": 1,
+        "epgraph": 2,
         "input": {"shape": [4]},
         "output": {"classes": 2},
         "edges": [{"from": "x", "to": "y", "dense": {}}],

@@ -11,44 +11,16 @@ from hypothesis import given
 from torch import fx
 
 import epgraph as ep
-from epgraph.emit import trace
-from epgraph.emit.module import module_text
+from epgraph.compiler import trace
+from epgraph.compiler.export import module_text
 from epgraph.graph import SCHEDULES
-from tests.numeric.test_emitted import DRAWN, check
-from tests.numeric.test_engine import Case, apart
-from tests.topologies import architectures
+from tests.helpers.case import Case, apart
+from tests.helpers.emitted import check
+from tests.helpers.networks import repeated
+from tests.helpers.topologies import architectures
+from tests.numeric.test_emitted import DRAWN
 
 BACKENDS = ("eager", "channels_last")
-
-
-def repeated(blocks: int, **dynamics: Any) -> dict[str, Any]:
-    """A chain of blocks, each with every kind of edge, a skip over it and two parallel edges."""
-    states: dict[str, Any] = {"h0": {"channels": 2}}
-    edges: list[dict[str, Any]] = [{"from": "x", "to": "h0", "conv": {"kernel": 3, "padding": 1}}]
-    for i in range(blocks):
-        a, b, c, d, after = f"h{i}", f"b{i}", f"c{i}", f"d{i}", f"h{i + 1}"
-        states |= {b: {"channels": 3}, c: {"channels": 2}, d: {"shape": [4], "activation": "tanh"}}
-        states[after] = {"channels": 2, "activation": {"relu": [0.5, 4.0]}}
-        edges += [
-            {"from": a, "to": b, "conv": {"kernel": 3, "padding": 1, "pool": "max"}},
-            {"from": a, "to": c, "conv": {"kernel": 3, "padding": 1}},
-            {"from": a, "to": d, "dense": {}, "name": f"one{i}"},
-            {"from": a, "to": d, "dense": {}, "name": f"two{i}"},
-            {"from": b, "to": d, "dense": {}},
-            {"from": c, "to": after, "skip": {}},
-            {"from": a, "to": after, "identity": {"scale": 0.5}},
-            {"from": d, "to": after, "dense": {}},
-        ]
-    edges.append({"from": f"h{blocks}", "to": "y", "dense": {}})
-    return {
-        "epgraph": 1,
-        "name": "repeated",
-        "input": {"name": "x", "shape": [1, 4, 4]},
-        "output": {"name": "y", "classes": 3},
-        "dynamics": dynamics,
-        "states": states,
-        "edges": edges,
-    }
 
 
 def estimate(case: Case, schedule: str, backend: str) -> tuple[ep.Engine, Any]:

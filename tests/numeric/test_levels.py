@@ -12,13 +12,13 @@ import torch
 from hypothesis import given, settings
 
 import epgraph as ep
-from epgraph.engine.reference import Reference
 from epgraph.graph import make_schedule
-from epgraph.learning import make_optimizer
-from tests.numeric.test_emitted import check
-from tests.numeric.test_engine import ORACLE, Case
-from tests.qualified import SWEEPS, Settled, aimed, error, qualified
-from tests.topologies import architectures
+from epgraph.testing.oracle import Reference
+from epgraph.training import make_optimizer
+from tests.helpers.case import ORACLE, Case
+from tests.helpers.emitted import check
+from tests.helpers.qualified import SWEEPS, Settled, aimed, error, qualified
+from tests.helpers.topologies import architectures
 
 LEARNT: tuple[object, ...] = ({"relu": 0.6, "learn": True}, {"relu": [0.3, 1.2], "learn": True}, "relu6")
 """Low levels, so that units reach them."""

@@ -9,21 +9,21 @@ import pytest
 import torch
 
 import epgraph as ep
-from epgraph.engine import memory
+from epgraph.runtime import memory
 
 FILE = "examples/digits.yaml"
 
 
 def scarce(engine: ep.Engine, monkeypatch: pytest.MonkeyPatch, largest: int, error: Exception) -> None:
     """Let every relaxation of more than ``largest`` examples fail."""
-    run = engine.run
+    run = engine.executor.run
 
     def limited(clamped: Any, *arguments: Any, **options: Any) -> Any:
         if len(clamped.x) > largest:
             raise error
         return run(clamped, *arguments, **options)
 
-    monkeypatch.setattr(engine, "run", limited)
+    monkeypatch.setattr(engine.executor, "run", limited)
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,12 @@ from torch import Tensor
 
 import epgraph as ep
 from epgraph.cli import run
-from epgraph.emit import BACKENDS, Machine, trace
-from epgraph.emit.triton_kernel import Kernel
-from epgraph.learning import make_optimizer
-from tests.lookalikes import lookalike, plain, renamed
-from tests.numeric.test_emitted import emitted, imported
-from tests.numeric.test_large import repeated
+from epgraph.compiler import BACKENDS, ProgramCache, trace
+from epgraph.compiler.triton_kernel import Kernel
+from epgraph.training import make_optimizer
+from tests.helpers.emitted import emitted, imported
+from tests.helpers.lookalikes import lookalike, plain, renamed
+from tests.helpers.networks import repeated
 from tests.numeric.test_rewrites import plan_of
 
 NETWORKS = 1000
@@ -287,9 +287,7 @@ def test_kernels_tell_names_apart(phase: Any, schedule: str) -> None:
     backend = BACKENDS["triton"]
 
     def kernels(data: dict[str, Any]) -> list[Kernel]:
-        machine = Machine(
-            plan_of(data, schedule), torch.float32, cast=False, backend=backend, rewrites=backend.rewrites
-        )
+        machine = ProgramCache(plan_of(data, schedule), torch.float32, cast=False, backend=backend)
         sweep = machine.program(phase).program.sweep
         return [a for f in sweep for node in f.graph.nodes for a in node.args if isinstance(a, Kernel)]
 

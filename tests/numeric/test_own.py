@@ -19,11 +19,12 @@ from epgraph import registry
 from epgraph.activations import NAMED, Activation, Logistic, ReLU, Softclip, Tanh
 from epgraph.cli import run
 from epgraph.costs import COSTS
-from epgraph.engine.reference import Reference
 from epgraph.graph import make_schedule
-from tests.numeric.test_emitted import check
-from tests.numeric.test_solvers import RING, batch
-from tests.qualified import error
+from epgraph.testing.oracle import Reference
+from tests.helpers.emitted import check
+from tests.helpers.networks import RING
+from tests.helpers.qualified import error
+from tests.numeric.test_solvers import batch
 
 FAMILIES = [Softclip(6, 12), Softclip(0.7, 5), Tanh(2, 3), Tanh(0.5), Logistic(1, 1, 0.5), Logistic(0.25, 2, -1)]
 BUILT_IN = [*((a, 1.0) for a in (*NAMED.values(), *FAMILIES)), (ReLU(6, 6), 6.0), (ReLU(1, 9, learn=True), 2.5)]
@@ -276,7 +277,7 @@ def test_plugins_on_the_command_line(
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(PLUGIN, encoding="utf-8")
     data = {
-        "epgraph": 1,
+        "epgraph": 2,
         "input": {"shape": [1, 8, 8]},
         "output": {"classes": 10, "cost": "quartic"},
         "states": {"h": {"shape": [16], "activation": "arctan"}},

@@ -20,9 +20,9 @@ import yaml
 import epgraph as ep
 from epgraph import registry
 from epgraph.cli import run
-from epgraph.edges import KINDS, Memory, Self
-from epgraph.spec import json_schema, to_yaml
-from epgraph.verify import smaller
+from epgraph.kinds import KINDS, Memory, Self
+from epgraph.language import json_schema, to_yaml
+from epgraph.testing import smaller
 
 DOCS = (Path(__file__).parents[2] / "docs" / "edge-kinds.md").read_text(encoding="utf-8")
 

@@ -21,13 +21,13 @@ from torch.nn.utils import parametrizations, prune
 from torch.nn.utils.parametrize import register_parametrization
 
 import epgraph as ep
-from epgraph.engine import ESTIMATORS
-from epgraph.engine.reference import Reference, sigma
+from epgraph.estimators import ESTIMATORS
 from epgraph.graph import NetworkGraph, build
-from epgraph.learning import make_optimizer
-from tests.numeric.test_bridge import SMALL, inputs, scalar, small
-from tests.qualified import Settled, error, qualified
-from tests.topologies import random_architecture
+from epgraph.testing.oracle import Reference, sigma
+from epgraph.training import make_optimizer
+from tests.helpers.bridged import SMALL, inputs, scalar, small
+from tests.helpers.qualified import Settled, error, qualified
+from tests.helpers.topologies import random_architecture
 
 UNROLLED = 400
 SETTLED = 150
@@ -587,7 +587,7 @@ def test_one_parameter_under_two_names() -> None:
     torch.testing.assert_close(engine.edges["again"].weight.grad, both)
     engine.zero_grad()
     core = ep.Equilibrium(engine)
-    engine.cost.value(core(x), engine.targets(y, 4)).mean().backward()
+    engine.cost.value(core(x), engine.executor.inputs.targets(y, 4)).mean().backward()
     torch.testing.assert_close(engine.edges["again"].weight.grad, both, rtol=1e-5, atol=1e-8)
     groups = make_optimizer(engine).param_groups
     assert sum(p is engine.edges["again"].weight for group in groups for p in group["params"]) == 1

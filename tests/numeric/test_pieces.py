@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 import epgraph as ep
-from epgraph.engine import Estimate, pieces
+from epgraph.estimators import Estimate
+from epgraph.estimators import microbatches as pieces
 
 ROWS = 7
 FILE = "examples/digits.yaml"

@@ -12,13 +12,13 @@ import torch
 from hypothesis import given, settings
 
 import epgraph as ep
-from epgraph.engine.reference import Reference
 from epgraph.graph import SCHEDULES, make_schedule
-from epgraph.learning.evaluate import evaluate
-from tests.numeric.test_emitted import check
-from tests.numeric.test_engine import ORACLE, SWEEPS, Case, apart
-from tests.qualified import cosine, error, qualified
-from tests.topologies import architectures, random_graph
+from epgraph.testing.oracle import Reference
+from epgraph.training.evaluate import evaluate
+from tests.helpers.case import ORACLE, SWEEPS, Case, apart
+from tests.helpers.emitted import check
+from tests.helpers.qualified import cosine, error, qualified
+from tests.helpers.topologies import architectures, random_graph
 
 BACKENDS = ("eager", "channels_last", "onednn")
 
@@ -153,7 +153,7 @@ def test_what_cannot_be_read_off_is_refused(change: dict[str, Any], message: str
 # --- targets of any shape -----------------------------------------------------------------------------------
 
 IMAGE: dict[str, Any] = {
-    "epgraph": 1,
+    "epgraph": 2,
     "input": {"shape": [2, 6, 6]},
     "output": {"shape": [3, 6, 6]},
     "defaults": {"activation": "tanh"},

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from epgraph.activations import parse_activation
-from epgraph.engine.reference import Reference, convolve, pool, scatter, self_energy, sigma, slope
 from epgraph.graph import build, make_schedule
-from epgraph.spec import Architecture
-from tests.topologies import random_batch, random_graph, random_parameters
+from epgraph.language import Architecture
+from epgraph.testing.oracle import Reference, convolve, pool, scatter, self_energy, sigma, slope
+from tests.helpers.topologies import random_batch, random_graph, random_parameters
 
 BOUNDED = {"activations": ["tanh", "logistic"], "pool_max": False, "max_states": 5, "gain": (0.1, 0.4)}
 """Options of random networks that settle: smooth, and no hidden unit without bounds."""
@@ -182,7 +182,7 @@ def test_self_energy_is_finite_at_the_ends():
 @pytest.mark.parametrize("cost", ["squared_error", "cross_entropy"])
 def test_cost(cost):
     architecture = {
-        "epgraph": 1,
+        "epgraph": 2,
         "input": {"shape": [1]},
         "output": {"classes": 3, "cost": cost},
         "edges": [{"from": "x", "to": "y", "dense": {}}],
@@ -211,7 +211,7 @@ CLASSES = (("h",), ("y",))
 @pytest.fixture
 def two_units():
     architecture = {
-        "epgraph": 1,
+        "epgraph": 2,
         "input": {"shape": [1]},
         "output": {"classes": 1},
         "states": {"h": {"shape": [1], "activation": "identity"}},
@@ -310,7 +310,7 @@ def test_loss_is_the_mean_cost(two_units):
 
 def test_phi_term_by_term():
     architecture = {
-        "epgraph": 1,
+        "epgraph": 2,
         "input": {"shape": [1, 2, 3]},
         "output": {"classes": 2, "bias": False},
         "states": {"a": {"channels": 2}, "b": {"channels": 2}, "c": {"channels": 1, "bias": False}},
@@ -461,7 +461,7 @@ def test_nudging_needs_a_target(two_units):
 
 def test_random_alpha_is_a_parameter():
     architecture = {
-        "epgraph": 1,
+        "epgraph": 2,
         "input": {"shape": [1]},
         "output": {"classes": 1},
         "states": {"h": {"shape": [1], "activation": {"relu": [1, 10]}, "bias": False}},

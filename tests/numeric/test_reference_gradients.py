@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 import epgraph as ep
-from epgraph.engine import memory
-from epgraph.engine.estimators import reference
-from epgraph.engine.krylov import conjugate_gradients, minres
-from epgraph.engine.linearize import FEW, Linearisation
-from epgraph.engine.reference import Reference
-from epgraph.engine.stepwise import stepwise
+from epgraph.estimators import reference
+from epgraph.gradient_check.stepwise import stepwise
 from epgraph.graph import load, make_schedule
-from tests.qualified import Settled, aimed, error, qualified, take
-from tests.topologies import random_batch, random_graph, random_parameters
+from epgraph.linearization.krylov import conjugate_gradients, minres
+from epgraph.linearization.linearize import FEW, Linearisation
+from epgraph.runtime import memory
+from epgraph.testing.oracle import Reference
+from tests.helpers.qualified import Settled, aimed, error, qualified, take
+from tests.helpers.topologies import random_batch, random_graph, random_parameters
 
 NEAR = 25
 """Coloured sweeps that settle a qualified network near its equilibrium: one contracts by 0.49 at most."""
@@ -37,21 +37,21 @@ def smooth() -> list[Settled]:
 
 
 def learning(engine: ep.Engine, **changes: Any) -> ep.Engine:
-    """Change keys of ``learning``."""
+    """Return an engine with the same parameters and other keys of ``learning``."""
     architecture = engine.architecture
-    engine.architecture = architecture.model_copy(update={"learning": architecture.learning.model_copy(update=changes)})
-    return engine
+    changed = architecture.model_copy(update={"learning": architecture.learning.model_copy(update=changes)})
+    other = ep.compile(changed, dtype=engine.dtype, schedule=engine.plan.schedule.name)
+    other.load_state_dict(engine.state_dict())
+    return other
 
 
 def gradient(
     network: Settled, estimator: Any, keys: dict[str, Any] | None = None, **options: Any
 ) -> tuple[Tensor, ep.Estimate]:
     """All parameters' gradients in one vector, and what the estimator saw; with some keys of ``learning`` changed."""
-    before = network.engine.architecture
     engine = learning(network.engine, **{"solver_tolerance": 1e-13, **(keys or {})})
     with engine.aside() as found:
         estimate = engine.backward(network.x, network.y, estimator=estimator, **options)
-    engine.architecture = before
     return vector(found), estimate
 
 
@@ -267,7 +267,7 @@ def test_a_truncated_gradient_is_the_sum_of_its_steps(smooth: list[Settled]) -> 
 def test_the_spectrum_is_that_of_the_oracles_curvature(networks: list[Settled], note: Callable[[str], None]) -> None:
     worst, dense = 0.0, 0
     for network in networks:
-        about = Linearisation(network.engine, network.x, network.free)
+        about = Linearisation(network.engine.executor, network.x, network.free, network.engine.snapshot())
         dense += int((about.slopes > 0).sum()) <= FEW
         values = []
         for k in range(len(network.x)):
@@ -286,14 +286,14 @@ def test_the_spectrum_is_that_of_the_oracles_curvature(networks: list[Settled], 
 def test_curvature_is_symmetric_and_saturation_counts_units(networks: list[Settled]) -> None:
     generator = torch.Generator().manual_seed(0)
     for network in networks[:20]:
-        about = Linearisation(network.engine, network.x, network.free)
+        about = Linearisation(network.engine.executor, network.x, network.free, network.engine.snapshot())
         v, w = (torch.randn(about.slopes.shape, generator=generator, dtype=torch.float64) for _ in range(2))
         torch.testing.assert_close((v * about.curvature(w)).sum(), (w * about.curvature(v)).sum())
         for name, shares in about.saturation().items():
             state, s = network.engine.graph.states[name], network.free[name]
             assert math.isclose(shares.low + shares.high + shares.active, 1, abs_tol=1e-12)
             if state.activation.label.startswith("relu"):
-                alpha = float(network.engine.alpha(state, about.parameters))
+                alpha = float(about.parameters.alpha(state))
                 assert shares.low == float((s <= 0).double().mean())
                 assert shares.high == float((s >= alpha).double().mean())
             if state.activation.label == "identity":
@@ -333,7 +333,7 @@ def test_krylov_solvers_solve_every_row_by_itself() -> None:
 
 
 SADDLE = """
-epgraph: 1
+epgraph: 2
 input: {name: x, shape: [3]}
 output: {name: y, classes: 2}
 defaults: {activation: tanh}
@@ -371,7 +371,7 @@ def test_an_indefinite_system_is_solved_by_minres_and_reported() -> None:
     exact = oracle.implicit_gradient(x, y, states)
     for name, value in found.items():
         torch.testing.assert_close(value, exact[name], rtol=1e-8, atol=1e-10)
-    largest, smallest = Linearisation(engine, x, states).spectrum()
+    largest, smallest = Linearisation(engine.executor, x, states, engine.snapshot()).spectrum()
     assert largest > 1
     assert smallest < -1
 
@@ -396,7 +396,7 @@ def test_frozen_parameters_pieces_and_accumulation(estimator: Any, monkeypatch: 
     assert "edges.h1_h2.weight" not in whole
     assert estimate.nudged == ()
     assert len(whole) == len(list(engine.parameters())) - 1
-    monkeypatch.setattr("epgraph.engine.engine.cut", lambda graph, batch, device: [slice(0, 4), slice(4, 6)])
+    monkeypatch.setattr("epgraph.estimators.microbatches.cut", lambda graph, batch, device: [slice(0, 4), slice(4, 6)])
     engine.backward(x, y, **options)
     pieces = engine.backward(x, y, **options)
     torch.testing.assert_close(pieces.losses, estimate.losses)
@@ -438,7 +438,7 @@ def test_anderson_cannot_be_unrolled() -> None:
 @pytest.mark.parametrize("estimator", ["implicit", "unrolled", "truncated"])
 def test_a_network_without_parameters_has_no_gradient(estimator: Any) -> None:
     net = (
-        "{epgraph: 1, input: {shape: [3]}, output: {classes: 3, bias: false}, edges: [{from: x, to: y, identity: {}}]}"
+        "{epgraph: 2, input: {shape: [3]}, output: {classes: 3, bias: false}, edges: [{from: x, to: y, identity: {}}]}"
     )
     estimate = ep.compile(net).backward(torch.rand(2, 3), torch.tensor([0, 1]), estimator=estimator)
     assert estimate.losses.shape == (2,)
@@ -447,7 +447,7 @@ def test_a_network_without_parameters_has_no_gradient(estimator: Any) -> None:
 def test_kinks_count_as_inactive() -> None:
     """A unit whose sum is exactly 0 passes nothing on, in every reference gradient alike."""
     net = """
-    epgraph: 1
+    epgraph: 2
     input: {name: x, shape: [2]}
     output: {name: y, classes: 2, bias: false}
     defaults: {activation: relu1, bias: false}

@@ -10,13 +10,12 @@ import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 import epgraph as ep
-from epgraph.emit import replay
-from tests.numeric.test_engine import Case, apart
-from tests.topologies import architectures
+from epgraph.compiler import cuda_graphs as replay
+from tests.helpers.case import Case, apart
+from tests.helpers.replayed import FakeGraph
+from tests.helpers.topologies import architectures
 
 DRAWN = settings(
     deadline=None,
@@ -24,58 +23,12 @@ DRAWN = settings(
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-WAITS = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal")
-"""Operations that wait for the device."""
-
-
-class Watch(TorchDispatchMode):
-    """Addresses of the tensors that work takes from outside and writes into, and a ban on waiting."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.outside: list[tuple[int, tuple[int, ...]]] = []
-        self._made: set[int] = set()
-        self._kept: list[Any] = []
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        assert not any(name in function.name() for name in WAITS), function
-        for leaf in tree_leaves((args, kwargs)):
-            if isinstance(leaf, Tensor) and leaf.untyped_storage().data_ptr() not in self._made:
-                self.outside.append((leaf.data_ptr(), leaf.stride()))
-        before = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
-        result = function(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor) and leaf.untyped_storage().data_ptr() not in before:
-                self._made.add(leaf.untyped_storage().data_ptr())
-                self._kept.append(leaf)  # so that its address is not given to another
-        return result
-
-
-class FakeGraph:
-    """Does the work anew, and checks that it touches the memory that it did at its capture."""
-
-    made = 0
-    replayed = 0
-
-    def __init__(self, work: Callable[[], None], beside: replay.Graph | None) -> None:
-        FakeGraph.made += 1
-        self.work = work
-        self.seen = self._watched()
-
-    def _watched(self) -> list[Any]:
-        with Watch() as watch:
-            self.work()
-        return watch.outside
-
-    def replay(self) -> None:
-        FakeGraph.replayed += 1
-        assert self._watched() == self.seen
 
 
 @pytest.fixture(autouse=True)
 def graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     FakeGraph.made = FakeGraph.replayed = 0
-    monkeypatch.setattr("epgraph.engine.engine.capture_for", lambda device: FakeGraph)
+    monkeypatch.setattr("epgraph.runtime.programs.capture_for", lambda device: FakeGraph)
 
 
 def both(case: Case, schedule: str, dtype: torch.dtype = torch.float64, **options: Any) -> list[ep.Engine]:
@@ -166,7 +119,7 @@ def test_every_estimator_replays(estimator: Any, options: dict[str, Any]) -> Non
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("dynamics", [{"over_relaxation": 1.4, "schedule": "coloring"}, {"anderson": 2}, {}])
 def test_solvers_and_low_precision_replay(dtype: torch.dtype, dynamics: dict[str, Any]) -> None:
-    from tests.numeric.test_solvers import RING
+    from tests.helpers.networks import RING
 
     made = [
         ep.compile(ep.Architecture.model_validate({**RING, "dynamics": dynamics}), dtype=dtype, cuda_graphs=graphs)
@@ -231,7 +184,7 @@ def test_work_that_cannot_be_captured_is_named(monkeypatch: pytest.MonkeyPatch) 
     def refuse(work: Callable[[], None], beside: replay.Graph | None) -> replay.Graph:
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    monkeypatch.setattr("epgraph.engine.engine.capture_for", lambda device: refuse)
+    monkeypatch.setattr("epgraph.runtime.programs.capture_for", lambda device: refuse)
     with pytest.raises(ep.EpgraphError, match="cuda_graphs=False"):
         ep.compile("examples/digits.yaml", backend="eager").relax(torch.rand(2, 1, 8, 8), steps=3)
 

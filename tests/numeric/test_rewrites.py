@@ -15,24 +15,27 @@ import torch
 from hypothesis import HealthCheck, given, settings
 
 import epgraph as ep
-from epgraph.emit import BACKENDS, Machine
-from epgraph.emit.program import Program
-from epgraph.emit.rewrite import REWRITES
-from epgraph.emit.text import source
-from epgraph.emit.winograd import add_winograd_, winograd, winograd_kernels
+from epgraph.compiler import BACKENDS, PASSES, PLAIN, Backend, Pass, ProgramCache, register_backend
+from epgraph.compiler.program import Program
+from epgraph.compiler.text import source
+from epgraph.compiler.winograd import add_winograd_, winograd, winograd_kernels
 from epgraph.graph import build, load
-from epgraph.passes import Plan, lower
-from tests.numeric.test_engine import Case, apart
-from tests.topologies import architectures, random_architecture
+from epgraph.lowering import Plan, lower
+from tests.helpers.case import Case, apart
+from tests.helpers.networks import OPTIONS
+from tests.helpers.topologies import architectures, random_architecture
 
 DRAWN = settings(
     deadline=None, max_examples=4, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
-EXACT = [name for name in REWRITES if name not in ("pack_weights", "fuse_updates")]
+NAMES = [one.name for one in PASSES]
+EXACT = [name for name in NAMES if name not in ("pack_weights", "fuse_updates")]
 """Rewrites that run in float64 on the CPU."""
 
+USED = [one.name for one in BACKENDS["channels_last"].passes]
+
 DENSENET: dict[str, Any] = {
-    "epgraph": 1,
+    "epgraph": 2,
     "name": "densenet",
     "input": {"name": "x", "shape": [2, 8, 8]},
     "output": {"name": "y", "classes": 3},
@@ -49,52 +52,39 @@ DENSENET: dict[str, Any] = {
 }
 
 
-OPTIONS: dict[str, Any] = {
-    "epgraph": 1,
-    "name": "options",
-    "input": {"name": "x", "shape": [4, 9, 8]},
-    "output": {"name": "y", "classes": 3},
-    "states": {
-        **{name: {"channels": c} for name, c in (("a", 4), ("b", 6), ("c", 4), ("e", 3))},
-        **{name: {} for name in ("d", "f", "g")},
-    },
-    "edges": [
-        {"from": "x", "to": "a", "conv": {"kernel": [3, 1], "padding": "same"}},
-        {"from": "a", "to": "b", "conv": {"kernel": 3, "padding": "same", "dilation": 2, "groups": 2}},
-        {"from": "a", "to": "b", "conv": {"kernel": [1, 5], "padding": [0, 2]}},
-        {"from": "a", "to": "b", "conv": {"kernel": 3, "padding": 1, "groups": 2}},
-        {"from": "a", "to": "c", "conv": {"kernel": [2, 3], "stride": [2, 1], "padding": [0, 1]}},
-        {"from": "a", "to": "d", "conv": {"kernel": 3, "stride": 2, "padding": 1, "groups": "depthwise"}},
-        {"from": "d", "to": "e", "conv_transpose": {"kernel": 4, "stride": 2, "padding": 1}},
-        {"from": "c", "to": "a", "conv_transpose": {"kernel": [2, 1], "stride": [2, 1], "output_padding": [1, 0]}},
-        {"from": "e", "to": "f", "conv": {"kernel": 3, "padding": 1, "groups": "depthwise", "pool": "average"}},
-        {"from": "a", "to": "g", "lateral": {"kernel": [3, 5]}},
-        {"from": "b", "to": "y", "dense": {"rank": 2}},
-        {"from": "e", "to": "y", "dense": {}},
-        {"from": "f", "to": "y", "dense": {"rank": 3}},
-        {"from": "g", "to": "a", "lateral": {}},
-        {"from": "g", "to": "y", "dense": {}},
-    ],
-}
-"""Every option of the convolutional and dense kinds, without max pooling."""
-
-
 def plan_of(what: str | dict[str, Any], schedule: str = "even_odd") -> Plan:
     architecture = load(what) if isinstance(what, str) else ep.Architecture.model_validate(what)
     return lower(build(architecture), schedule)
 
 
+def chosen(*names: str) -> tuple[Pass, ...]:
+    assert set(names) <= set(NAMES)
+    return tuple(one for one in PASSES if one.name in names)
+
+
+def declared(*names: str) -> str:
+    """Name of a backend with these passes, which is registered."""
+    backend = Backend("_".join(names), chosen(*names))
+    register_backend(backend)
+    return backend.name
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _backends() -> Iterator[None]:
+    with mock.patch.dict(BACKENDS):
+        yield
+
+
 def traced(plan: Plan, phase: Any, *rewrites: str) -> Program:
-    machine = Machine(
-        plan, torch.float32, cast=False, backend=BACKENDS["eager"], rewrites=frozenset({*rewrites, "hoist_prepared"})
-    )
+    backend = Backend("chosen", chosen(*rewrites, "hoist_prepared"))
+    machine = ProgramCache(plan, torch.float32, cast=False, backend=backend)
     return machine.program(phase).program
 
 
 @contextmanager
 def everywhere() -> Iterator[None]:
     """Minimal filtering on small maps of few channels too, where it does not pay."""
-    with mock.patch.multiple("epgraph.emit.rewrite.winograd", WORTH=0, TILES=1):
+    with mock.patch.multiple("epgraph.compiler.passes.winograd", WORTH=0, TILES=1):
         yield
 
 
@@ -122,9 +112,7 @@ def test_no_rewrite_changes_the_gradient(name: str, data: dict[str, Any]) -> Non
     for schedule in ("even_odd", "sequential"):
         expected = gradients(case, schedule, backend="eager")
         with everywhere():
-            found = gradients(
-                case, schedule, backend="channels_last", also=[name], without=set(EXACT) - {name, "hoist_prepared"}
-            )
+            found = gradients(case, schedule, backend=declared(*dict.fromkeys((name, "hoist_prepared"))))
         for parameter, value in expected.items():
             assert apart(found[parameter], value) <= 1e-8, (schedule, parameter)
 
@@ -136,7 +124,7 @@ def test_all_rewrites_together_change_nothing(data: dict[str, Any]) -> None:
     for schedule in ("coloring", "synchronous", "forward_backward"):
         expected = gradients(case, schedule, backend="eager")
         with everywhere():
-            found = gradients(case, schedule, backend="channels_last", also=["winograd"])
+            found = gradients(case, schedule, backend=declared(*USED, "winograd"))
         for parameter, value in expected.items():
             assert apart(found[parameter], value) <= 1e-8, (schedule, parameter)
 
@@ -147,12 +135,7 @@ def test_every_option_survives_every_rewrite(schedule: str) -> None:
     case = Case(OPTIONS)
     expected = gradients(case, schedule, backend="eager")
     with everywhere():
-        found = gradients(
-            case,
-            schedule,
-            backend="channels_last",
-            also=["winograd", "split_strided", "merge_sources", "merge_targets"],
-        )
+        found = gradients(case, schedule, backend=declared(*EXACT))
     for parameter, value in expected.items():
         assert apart(found[parameter], value) <= 1e-8, parameter
     with everywhere():
@@ -174,7 +157,7 @@ def test_dilated_and_grouped_convolutions_are_left_as_they_are() -> None:
     plan = plan_of(OPTIONS)
     plain = traced(plan, "free")
     assert of_options(plain) == 2 * 4  # four edges, both ways
-    names = [name for name in REWRITES if name not in ("fuse_updates", "hoist_prepared")]
+    names = [name for name in NAMES if name not in ("fuse_updates", "hoist_prepared")]
     with everywhere():
         found = traced(plan, "free", *names)
     assert of_options(found) == of_options(plain)
@@ -227,21 +210,19 @@ def test_packed_weights_give_the_same_states(file: str) -> None:
         assert apart(p.grad.double(), q.grad) <= 1e-4, name
 
 
-@pytest.mark.parametrize("name", list(REWRITES))
-def test_rewrites_leave_what_they_are_given_alone(name: str) -> None:
-    machine = Machine(
-        plan_of("examples/vgg5.yaml"), torch.float32, cast=False, backend=BACKENDS["eager"], rewrites=frozenset()
-    )
+@pytest.mark.parametrize("rewrite", PASSES, ids=NAMES)
+def test_rewrites_leave_what_they_are_given_alone(rewrite: Pass) -> None:
+    machine = ProgramCache(plan_of("examples/vgg5.yaml"), torch.float32, cast=False, backend=PLAIN)
     for phase in ("free", "pair"):
         program = machine.program(phase).program  # type: ignore[arg-type]
         before = [source(f) for f in program.functions]
-        REWRITES[name](program, machine.tracer)
+        rewrite.apply(program, machine.tracer)
         same = [source(f) for f in program.functions] == before
         assert same
 
 
 def test_the_arg_max_is_found_once() -> None:
-    """Two convolutions a pooled edge and sweep instead of three (peers.md §3.5)."""
+    """Two convolutions a pooled edge and sweep instead of three (docs/references.md, note 5)."""
     plan = plan_of("examples/vgg5.yaml")
     assert operations(traced(plan, "free"))["conv2d"] == 6  # three pooled edges between states, both directions
     reused = traced(plan, "free", "reuse_argmax")
@@ -268,7 +249,7 @@ def test_convolutions_at_stride_1_need_a_quarter_of_the_products() -> None:
 
 
 def test_no_minimal_filtering_in_half_precision() -> None:
-    engine = ep.compile("examples/vgg5.yaml", dtype=torch.bfloat16, backend="channels_last", also=["winograd"])
+    engine = ep.compile("examples/vgg5.yaml", dtype=torch.bfloat16, backend=declared(*USED, "winograd"))
     assert operations(engine.machine.program("free").program)["winograd"] == 0
 
 
@@ -289,15 +270,6 @@ def test_minimal_filtering_is_the_convolution(batch: int, given_: int, wanted: i
         before = summed.clone()
         assert add_winograd_(summed, s, kernels) is summed
         assert apart(summed - before, expected) <= 1e-13
-
-
-def test_edges_of_one_geometry_are_merged() -> None:
-    plan = plan_of(DENSENET, "synchronous")
-    plain = operations(traced(plan, "free"))
-    assert plain["conv2d"] - operations(traced(plan, "free", "merge_sources"))["conv2d"] == 1
-    merged = operations(traced(plan, "free", "merge_targets"))
-    assert plain["conv2d"] - merged["conv2d"] == 1
-    assert plain["matmul"] - merged["matmul"] == 1
 
 
 def test_sums_add_themselves_in_place() -> None:
@@ -334,10 +306,11 @@ def test_backends_are_refused_by_name() -> None:
         ep.compile("examples/digits.yaml", backend="onednn", dtype=torch.float64).relax(
             torch.zeros(1, 1, 8, 8), steps=1
         )
-    # A rewrite that is added brings what it needs with it.
+    # A pass brings what it needs with it.
     for added, reason in (("fuse_updates", "not on cpu|not installed"), ("pack_weights", "packs float32")):
-        engine = ep.compile("examples/digits.yaml", also=[added], backend="channels_last", dtype=torch.float64)
-        with pytest.raises(ep.EpgraphError, match=f"with {added} cannot be used: .*({reason})"):
+        name = declared(*USED, added)
+        engine = ep.compile("examples/digits.yaml", backend=name, dtype=torch.float64)
+        with pytest.raises(ep.EpgraphError, match=f"'{name}' cannot be used: .*({reason})"):
             engine.relax(torch.zeros(1, 1, 8, 8), steps=1)
 
 

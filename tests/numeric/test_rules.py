@@ -1,4 +1,4 @@
-"""Every rule of the EP family against what it claims, on random graphs that qualify (``tests/qualified.py``). Float64.
+"""Every rule of the EP family against what it claims, on random graphs that qualify (``helpers.qualified``).
 
 The oracle and finite differences say what is right; neither shares arithmetic with the engine.
 """
@@ -18,19 +18,19 @@ from torch import Tensor
 
 import epgraph as ep
 from epgraph.activations import Identity, Logistic, Tanh
-from epgraph.emit import trace
-from epgraph.engine import Estimate, pieces
-from epgraph.engine.estimators import ESTIMATORS, Problem
-from epgraph.engine.linearize import Linearisation
-from epgraph.engine.phases import Nudge
-from epgraph.engine.reference import Gradients, Reference, States, interaction, mapped
-from epgraph.engine.signal import survey
+from epgraph.compiler import trace
+from epgraph.estimators import ESTIMATORS, Estimate, Problem
+from epgraph.estimators import microbatches as pieces
+from epgraph.gradient_check.signal import survey
 from epgraph.graph import Edge, NetworkGraph, make_schedule
 from epgraph.graph.rules import CLAMPED
-from tests.numeric.test_engine import Case, apart
-from tests.numeric.test_solvers import RING
-from tests.qualified import WANTED, Settled, cosine, error, qualified, take
-from tests.topologies import random_architecture
+from epgraph.linearization.linearize import Linearisation
+from epgraph.runtime.phases import Nudge
+from epgraph.testing.oracle import Gradients, Reference, States, interaction, mapped
+from tests.helpers.case import Case, apart
+from tests.helpers.networks import RING
+from tests.helpers.qualified import WANTED, Settled, cosine, error, qualified, take
+from tests.helpers.topologies import random_architecture
 
 SWEEPS = 60
 """Enough for the coloured sweeps of a network that qualifies to reach rounding, whatever its nudge here."""
@@ -104,7 +104,7 @@ def spread(values: Sequence[float]) -> str:
 def test_every_rule_is_in_the_language() -> None:
     from typing import get_args
 
-    from epgraph.spec.architecture import EstimatorName
+    from epgraph.language.architecture import EstimatorName
 
     assert tuple(ESTIMATORS) == get_args(EstimatorName)
 
@@ -256,7 +256,7 @@ def test_a_random_sign_is_drawn_once_a_batch(twins: list[Twin], monkeypatch: pyt
     network = twins[0].own
     monkeypatch.setattr(pieces, "VALUES", 1)
     monkeypatch.setattr(pieces, "ROWS", 1)
-    monkeypatch.setattr("epgraph.engine.estimators.contrast.torch.randint", counted)
+    monkeypatch.setattr("epgraph.estimators.contrast.torch.randint", counted)
     for _ in range(40):
         made = gradient(network, "random_sign", 0.1, nudged_steps=2)
         side = gradient(network, "positive" if signs[-1] else "negative", 0.1, nudged_steps=2)
@@ -422,7 +422,7 @@ def test_a_clamped_phase_with_anderson_keeps_the_output() -> None:
 
 def test_a_network_of_an_output_alone_can_be_clamped() -> None:
     data = {
-        "epgraph": 1,
+        "epgraph": 2,
         "input": {"shape": [3]},
         "output": {"classes": 2},
         "edges": [{"from": "x", "to": "y", "dense": {}}],
@@ -469,10 +469,21 @@ def test_the_sign_of_beta_leaves_the_centred_gradient_unchanged(doubled: bool, t
         made = []
         for beta in (0.1, -0.1):
             nudge = Nudge(engine.cost, network.y, beta)
-            start = engine.start(network.x, network.free)
+            start = engine.executor.inputs.start(network.x, network.free)
             found: dict[str, Tensor] = {}
             with torch.no_grad():
-                ESTIMATORS["centered"](Problem(engine, engine.clamp(network.x), nudge, start, 1, FEW, 0.0, found))
+                ESTIMATORS["centered"](
+                    Problem(
+                        engine.executor,
+                        engine.executor.clamp(network.x, engine.snapshot()),
+                        nudge,
+                        start,
+                        1,
+                        FEW,
+                        0.0,
+                        found,
+                    )
+                )
             made.append(torch.cat([gradient.flatten() for gradient in found.values()]))
         engine.doubled = True
         worst = max(worst, error(*made))
@@ -615,7 +626,7 @@ def test_there_is_no_energy_where_feedback_is_untied() -> None:
             of(case.x, states.states)
     assert engine.backward(case.x, case.y, energy=True).energies is None
     with pytest.raises(ep.EpgraphError, match="the linearised update is not symmetric: edge 'a_b' has a feedback"):
-        Linearisation(engine, case.x, states.states).spectrum()
+        Linearisation(engine.executor, case.x, states.states, engine.snapshot()).spectrum()
     seen = survey(engine, case.x, sweeps=3)
     assert math.isnan(seen.largest)
     assert math.isfinite(seen.residual)

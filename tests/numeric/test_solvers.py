@@ -12,26 +12,10 @@ from hypothesis import strategies as st
 
 import epgraph as ep
 from epgraph.cli import run
-from epgraph.engine import Status
-from tests.numeric.test_engine import apart
-from tests.topologies import random_batch, random_parameters
-
-RING: dict[str, Any] = {
-    "epgraph": 1,
-    "name": "ring",
-    "input": {"name": "x", "shape": [2, 6, 6]},
-    "output": {"name": "y", "classes": 3},
-    "states": {name: {"channels": 3} for name in "abcd"},
-    "edges": [
-        {"from": "x", "to": "a", "conv": {"kernel": 3, "padding": 1}, "gain": 1.5},
-        {"from": "a", "to": "b", "conv": {"kernel": 3, "padding": 1}, "gain": 0.8},
-        {"from": "b", "to": "c", "conv": {"kernel": 3, "padding": 1}, "gain": 0.8},
-        {"from": "c", "to": "d", "conv": {"kernel": 3, "padding": 1, "stride": 2}, "gain": 0.8},
-        {"from": "a", "to": "c", "identity": {"scale": 0.2}},
-        {"from": "a", "to": "d", "skip": {"stride": 2}, "gain": 0.5},
-        {"from": "d", "to": "y", "dense": {}},
-    ],
-}
+from epgraph.runtime.relaxation import Status
+from tests.helpers.case import apart
+from tests.helpers.networks import RING
+from tests.helpers.topologies import random_batch, random_parameters
 
 
 def ring(activation: str = "relu6", **dynamics: Any) -> ep.Engine:

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 import epgraph as ep
-from epgraph.emit.module import module_text
-from epgraph.engine import ESTIMATORS
-from epgraph.learning import make_optimizer
-from tests.numeric.test_engine import Case
+from epgraph.compiler.export import module_text
+from epgraph.estimators import ESTIMATORS
+from epgraph.training import make_optimizer
+from tests.helpers.case import Case
 
 CHAIN: dict[str, Any] = {
-    "epgraph": 1,
+    "epgraph": 2,
     "input": {"shape": [4]},
     "output": {"classes": 4},
     "defaults": {"activation": "tanh", "gain": 0.5},

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import epgraph as ep
-from epgraph.emit import BACKENDS, Machine
-from epgraph.emit.module import module_text
-from epgraph.emit.triton_kernel import CANDIDATES, Kernel, _load
+from epgraph.compiler import BACKENDS, ProgramCache
+from epgraph.compiler.export import module_text
+from epgraph.compiler.triton_kernel import CANDIDATES, Kernel, _load
 from tests.numeric.test_rewrites import operations, plan_of
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 def kernels(file: str, phase: Any, schedule: str = "even_odd") -> tuple[Any, list[Kernel]]:
     backend = BACKENDS["triton"]
-    machine = Machine(plan_of(file, schedule), torch.bfloat16, cast=True, backend=backend, rewrites=backend.rewrites)
+    machine = ProgramCache(plan_of(file, schedule), torch.bfloat16, cast=True, backend=backend)
     program = machine.program(phase).program
     return program, [a for f in program.sweep for node in f.graph.nodes for a in node.args if isinstance(a, Kernel)]
 
@@ -98,6 +98,6 @@ def test_no_emitted_module_has_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_refused_without_triton(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("epgraph.emit.triton_kernel.find_spec", lambda name: None)
+    monkeypatch.setattr("epgraph.compiler.triton_kernel.find_spec", lambda name: None)
     with pytest.raises(ep.EpgraphError, match="triton is not installed"):
         ep.compile("examples/digits.yaml", backend="triton").relax(torch.zeros(1, 1, 8, 8), steps=1)

@@ -14,17 +14,17 @@ from hypothesis import given, settings
 from torch import Tensor
 
 import epgraph as ep
-from epgraph.edges import Memory, Self, Shape, Unary
-from epgraph.edges.memory import softmax_pair
-from epgraph.engine.reference import concavity
-from epgraph.engine.signal import survey
+from epgraph.gradient_check.signal import survey
 from epgraph.graph import SCHEDULES, make_schedule
-from tests.decorated import decorated, decorated_architectures, decorated_graph
-from tests.numeric.test_bridge import backpropagated, bridged
-from tests.numeric.test_emitted import emitted
-from tests.numeric.test_engine import ORACLE, SWEEPS, Case, apart
-from tests.qualified import cosine, error, qualified
-from tests.topologies import random_architecture
+from epgraph.kinds import Memory, Self, Shape, Unary
+from epgraph.kinds.memory import softmax_pair
+from epgraph.testing.oracle import concavity
+from tests.helpers.bridged import backpropagated, bridged
+from tests.helpers.case import ORACLE, SWEEPS, Case, apart
+from tests.helpers.decorated import decorated, decorated_architectures, decorated_graph
+from tests.helpers.emitted import emitted
+from tests.helpers.qualified import cosine, error, qualified
+from tests.helpers.topologies import random_architecture
 
 IMAGE, UNITS = (3, 4, 5), (6,)
 CASES: list[tuple[Unary, Shape]] = [
@@ -268,7 +268,7 @@ def test_a_large_network_records_what_is_alike_once() -> None:
             tie = {"tie": "h0_h1"} if i % 7 == 3 else {}
             edges.append({"from": f"h{i - 1}", "to": f"h{i}", "dense": {}, **tie})
     edges.append({"from": f"h{count - 1}", "to": "y", "dense": {}})
-    case = Case({"epgraph": 1, "input": {"shape": [4]}, "output": {"classes": 2}, "states": states, "edges": edges})
+    case = Case({"epgraph": 2, "input": {"shape": [4]}, "output": {"classes": 2}, "states": states, "edges": edges})
     engine = case.engine("coloring")
     oracle = case.oracle(engine)
     classes = make_schedule(case.graph, "coloring").classes
@@ -287,7 +287,7 @@ def test_a_memory_on_a_linear_state_is_the_modern_hopfield_network() -> None:
     """Ramsauer et al. 2021, Eq. 3: one update from a query near a stored pattern retrieves it."""
     architecture = ep.load(
         """
-epgraph: 1
+epgraph: 2
 input: {shape: [1]}
 output: {name: y, shape: [16], bias: false}
 edges:
@@ -309,7 +309,7 @@ dynamics: {schedule: coloring}
 def test_half_precision_and_complex_states() -> None:
     """Damped updates in bfloat16, and holomorphic EP, whose error at four points is O(β⁴)."""
     data: dict[str, Any] = {
-        "epgraph": 1,
+        "epgraph": 2,
         "input": {"shape": [2, 5, 5]},
         "output": {"classes": 3},
         "defaults": {"activation": "tanh", "gain": 0.5},
@@ -369,7 +369,7 @@ def test_graph_aware_with_memories_settles() -> None:
 
 
 CLASSIFIER = """
-epgraph: 1
+epgraph: 2
 input: {shape: [1, 6, 6]}
 output: {classes: 3}
 init: {}
@@ -389,7 +389,7 @@ dynamics: {schedule: coloring}
 def test_terms_of_one_state_in_half_precision(dtype: torch.dtype) -> None:
     """Weights that come in another precision are cast, transposed and bounded once per batch, each from the last."""
     network = """
-epgraph: 1
+epgraph: 2
 input: {shape: [6]}
 output: {classes: 3}
 defaults: {activation: tanh}

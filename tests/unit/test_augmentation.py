@@ -13,8 +13,8 @@ import epgraph as ep
 from epgraph.augmentation import Augmentation
 from epgraph.cli import run
 from epgraph.data import load_data
-from epgraph.spec.schema import json_schema
-from tests.pictures import image_files, refusal, write_directory
+from epgraph.language.schema import json_schema
+from tests.helpers.pictures import image_files, refusal, write_directory
 
 NET = """\
 epgraph: 2

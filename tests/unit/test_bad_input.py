@@ -14,7 +14,7 @@ from epgraph.cli import run
 from epgraph.graph import inspect
 
 GOOD = """\
-epgraph: 1
+epgraph: 2
 input:  {name: x, shape: [3, 8, 8]}
 output: {name: y, classes: 10}
 states:
@@ -41,8 +41,8 @@ BOMBS = {
     "aliases": "a0: &a0 [x, x, x, x, x, x, x, x, x]\n"
     + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12)),
     "digits": "epgraph: " + "9" * 100_000,
-    "null bytes": "epgraph: 1\n\0\n",
-    "a long word": "epgraph: 1\n" + "x" * 1_000_000 + ": 1\n",
+    "null bytes": "epgraph: 2\n\0\n",
+    "a long word": "epgraph: 2\n" + "x" * 1_000_000 + ": 1\n",
 }
 
 
@@ -59,7 +59,7 @@ def test_bombs_are_refused_quickly(name: str, tmp_path: Path, capsys: pytest.Cap
     assert len(err) < 2000
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00epgraph", b"epgraph: 1\nname: \xe9t\xe9\n", bytes(range(256))])
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00epgraph", b"epgraph: 2\nname: \xe9t\xe9\n", bytes(range(256))])
 def test_bytes_that_are_not_text(content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "binary.yaml"
     path.write_bytes(content)
@@ -69,7 +69,7 @@ def test_bytes_that_are_not_text(content: bytes, tmp_path: Path, capsys: pytest.
 
 def test_the_place_of_bad_bytes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "latin.yaml"
-    path.write_bytes(b"epgraph: 1\nname: \xe9t\xe9\n")
+    path.write_bytes(b"epgraph: 2\nname: \xe9t\xe9\n")
     assert run(["check", str(path)]) == 1
     first, *_ = capsys.readouterr().err.splitlines()
     assert first == f"{path}:2:7: the file is not UTF-8 text; save it as UTF-8"
@@ -150,7 +150,7 @@ def test_an_override_takes_effect() -> None:
 
 def test_python_users_get_the_path_instead_of_a_line() -> None:
     data = {
-        "epgraph": 1,
+        "epgraph": 2,
         "input": {"shape": [4]},
         "output": {"classes": 2},
         "edges": [{"from": "x", "to": "z", "dense": {}}],

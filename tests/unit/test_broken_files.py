@@ -18,7 +18,7 @@ import epgraph as ep
 from epgraph.cli import run
 from epgraph.errors import RULES, Diagnostic, EpgraphError
 from epgraph.graph import inspect
-from epgraph.spec import json_schema, parse
+from epgraph.language import json_schema, parse
 from tests.conftest import GOLDEN
 
 BROKEN = sorted((GOLDEN / "broken").glob("*.yaml"))
@@ -204,12 +204,14 @@ SEMANTIC = frozenset(
         "kernel_too_large",
         "lateral_between_shapes",
         "learning_rate_below_the_floor",
+        "missing_kernel",  # the options of a kind may stand in "defaults"
         "name_input_and_output",
         "nesterov_without_momentum",
         "not_finite",
         "output_level_learnt",
         "output_not_reachable",
         "pool_that_does_not_fit",
+        "pool_without_kind",
         "range_nan",
         "range_overflow",
         "readout_activation",
@@ -231,6 +233,7 @@ SEMANTIC = frozenset(
         "transposed_that_does_not_fit",
         "type_shape_as_a_fraction",
         "unary_even_kernel",
+        "unary_memory_without_patterns",
         "unary_on_the_input",
         "unary_unknown_state",
         "unreachable_state",

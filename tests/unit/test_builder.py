@@ -13,16 +13,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import epgraph as ep
-from epgraph.edges import KINDS
 from epgraph.graph import SCHEDULES
-from epgraph.passes import lower
-from epgraph.spec import Architecture, to_yaml
-from tests.topologies import architectures
+from epgraph.kinds import KINDS
+from epgraph.language import Architecture, to_yaml
+from epgraph.lowering import lower
+from tests.helpers.topologies import architectures
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 TEXT = """\
-epgraph: 1
+epgraph: 2
 name: digits
 input:  {name: x, shape: [1, 8, 8]}
 output: {name: y, classes: 10}
@@ -265,7 +265,7 @@ def test_all_four_classes_are_read(kind: type[nx.Graph[Any]]) -> None:
         graph, input="image", output="y", ignore=("pos", "weight"), name="read", dynamics={"free_steps": 9}
     )
     text = """\
-epgraph: 1
+epgraph: 2
 name: read
 input: {name: image, shape: [1, 8, 8]}
 output: {classes: 10, cost: cross_entropy}

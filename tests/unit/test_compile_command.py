@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ def written(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def test_help_has_an_example_and_every_backend(capsys: pytest.CaptureFixture[str]) -> None:
-    from epgraph.emit import BACKENDS
+    from epgraph.compiler import BACKENDS
 
     assert run(["compile", "--help"]) == 0
     text = capsys.readouterr().out
@@ -66,6 +67,23 @@ def test_it_writes_a_file_and_says_which(tmp_path: Path, capsys: pytest.CaptureF
     path = tmp_path / "engine.py"
     assert written(capsys, "-o", str(path)) == f"{path}\n"
     compile(path.read_text(encoding="utf-8"), str(path), "exec")
+
+
+def test_dump_prints_the_program_after_each_pass(capsys: pytest.CaptureFixture[str]) -> None:
+    from epgraph.compiler import BACKENDS
+
+    text = written(capsys, "--backend", "channels_last", "--dump")
+    heads = [f"{phase}: {name}" for phase in ("free", "pair") for name in ("trace", *_names(BACKENDS["channels_last"]))]
+    assert re.findall("# ==== (.*) ====", text) == heads
+    parts = dict(zip(heads, re.split("# ==== .* ====", text)[1:], strict=True))
+    assert "conv_transpose2d" in parts["free: trace"]
+    assert "flip(2, 3)" in parts["free: flip_transposed"]
+    assert "def free_prepare(" in parts["free: hoist_prepared"]
+    assert "# h3 ← relu1(c[h3]" in parts["free: trace"]
+
+
+def _names(backend: Any) -> list[str]:
+    return [one.name for one in backend.passes]
 
 
 def test_a_name_cannot_end_the_docstring(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from epgraph.cli import run
-from tests.runs import NET, content, train
+from tests.helpers.runs import NET, content, train
 
 
 @pytest.fixture(scope="module")

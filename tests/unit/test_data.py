@@ -22,10 +22,10 @@ from PIL import Image
 from torchvision import datasets, transforms
 
 from epgraph.augmentation import Augmentation
-from epgraph.data import DATA_SETS, Data, load_data
+from epgraph.data import DATA_SETS, Data, data_set_names, load_data
 from epgraph.data.examples import balanced
-from epgraph.data.recipes import RECIPES, make_transform
-from tests.pictures import batch, refusal
+from epgraph.data.recipes import make_transform
+from tests.helpers.pictures import batch, refusal
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
@@ -81,7 +81,7 @@ def test_importing_is_quick() -> None:
 
 
 def test_names() -> None:
-    assert DATA_SETS == ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "folder:PATH")
+    assert data_set_names() == ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "folder:PATH")
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_mnist_files(tmp_path: Path, compressed: bool) -> None:
 def test_mnist_as_torchvision_reads_it(tmp_path: Path) -> None:
     write_mnist(tmp_path, compressed=False)
     data = load_data("mnist", shape=(1, 28, 28), classes=10, root=tmp_path, augment=False)
-    theirs = datasets.MNIST(tmp_path, transform=make_transform(RECIPES["mnist"], (1, 28, 28), Augmentation()))
+    theirs = datasets.MNIST(tmp_path, transform=make_transform(DATA_SETS["mnist"].recipe, (1, 28, 28), Augmentation()))
     for (x, label), (y, target) in zip(data.train, theirs, strict=True):
         assert torch.equal(x, y)
         assert label == target
@@ -486,9 +486,9 @@ def test_download_into_a_file(tmp_path: Path) -> None:
 # Determinism
 
 
-@pytest.mark.parametrize("name", [name for name in RECIPES if name != "digits"])
+@pytest.mark.parametrize("name", [name for name in DATA_SETS if name != "digits"])
 def test_only_torch_draws(name: str) -> None:
-    recipe = RECIPES[name]
+    recipe = DATA_SETS[name].recipe
     transform = make_transform(recipe, recipe.shape, recipe.augmentation)
     pixels = np.random.default_rng(0).integers(0, 256, (*recipe.shape[1:], 3)).astype(np.uint8)
     image = Image.fromarray(pixels if recipe.shape[0] == 3 else pixels[:, :, 0])
@@ -589,9 +589,9 @@ def test_the_hash_is_of_images_and_labels(tmp_path: Path) -> None:
         assert digest(root) != same
 
 
-@pytest.mark.parametrize("name", list(RECIPES))
+@pytest.mark.parametrize("name", list(DATA_SETS))
 def test_the_documented_preparation_is_the_real_one(name: str) -> None:
-    recipe = RECIPES[name]
+    recipe = DATA_SETS[name].recipe
     text = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
     (row,) = (cells[1:] for cells in rows if cells[0] == f"`{name}`")

@@ -14,14 +14,14 @@ import epgraph as ep
 from epgraph.cli import run
 from epgraph.cli.say import MOST, lines, say
 from epgraph.errors import RULES, Diagnostic
+from epgraph.language import parse
+from epgraph.language.validate import _RULES as BY_ERROR
 from epgraph.source import WIDTH, Source
-from epgraph.spec import parse
-from epgraph.spec.validate import _RULES as BY_ERROR
 
 ROOT = Path(__file__).parents[2]
 
 TEXT = """\
-epgraph: 1
+epgraph: 2
 input:  {name: x, shape: [3, 8, 8]}
 output: {name: y, classes: 10}
 edges:
@@ -216,4 +216,4 @@ def test_every_diagnostic_of_the_language_states_its_rule(package: str) -> None:
 
 def test_half_a_character_from_python() -> None:
     with pytest.raises(ep.EpgraphError, match=r"^<text>:2:8: half of a character \(a surrogate\); remove it$"):
-        ep.load("epgraph: 1\nname: a\ud800\n")
+        ep.load("epgraph: 2\nname: a\ud800\n")

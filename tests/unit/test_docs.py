@@ -80,7 +80,7 @@ def test_the_examples_of_the_language_load(
 def test_every_rule_is_in_the_docs() -> None:
     from typing import get_args
 
-    from epgraph.spec.architecture import EstimatorName
+    from epgraph.language.architecture import EstimatorName
 
     assert [name for name in get_args(EstimatorName) if f"`{name}`" not in LEARNING] == []
 
@@ -106,11 +106,11 @@ def test_the_messages_are_real(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 def test_the_edges_of_the_language_reference_build() -> None:
     """Its list of edges is one network, whose shapes follow from the input."""
-    from epgraph.edges import KINDS
+    from epgraph.kinds import KINDS
 
     (text,) = (block for block in blocks("yaml", LANGUAGE) if "conv_transpose" in block)
     content = {
-        "epgraph": 1,
+        "epgraph": 2,
         "input": {"shape": [3, 16, 16]},
         "output": {"classes": 10},
         "states": {"h1": {"channels": 8}, "h2": {}, "h3": {}, "h4": {"channels": 8}},
@@ -123,10 +123,10 @@ def test_the_edges_of_the_language_reference_build() -> None:
 
 
 def test_the_language_reference_names_every_key() -> None:
-    from epgraph.edges import KINDS
     from epgraph.graph import SCHEDULES
-    from epgraph.spec.architecture import Architecture, known_keys
-    from epgraph.spec.sugar import BlockSpec, InstanceSpec, PatternSpec, SugarSpec
+    from epgraph.kinds import KINDS
+    from epgraph.language.architecture import Architecture, known_keys
+    from epgraph.language.sugar import BlockSpec, InstanceSpec, PatternSpec, SugarSpec
 
     keys = [*Architecture.model_fields, *SCHEDULES, *KINDS]
     for section in ("input", "output", "defaults", "dynamics", "learning", "training"):

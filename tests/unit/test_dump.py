@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import epgraph as ep
-from epgraph.spec import Architecture, to_yaml
-from epgraph.spec.architecture import LANGUAGE
-from tests.topologies import architectures
+from epgraph.language import Architecture, to_yaml
+from epgraph.language.architecture import LANGUAGE
+from tests.helpers.topologies import architectures
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FLAT = [path for path in sorted(EXAMPLES.glob("*.yaml")) if "block:" not in path.read_text(encoding="utf-8")]
@@ -76,7 +76,7 @@ def test_numbers_and_text_survive_to_the_last_digit(
 ) -> None:
     architecture = Architecture.model_validate(
         {
-            "epgraph": 1,
+            "epgraph": 2,
             "name": name,
             "input": {"shape": [4]},
             "output": {"classes": 2, "activation": {"relu": level}},

@@ -16,12 +16,12 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import epgraph as ep
-from epgraph.draw import dot
-from epgraph.edges import KINDS, Conv, ConvTranspose, Dense, EdgeKind, Identity, Lateral, Pool, Shape, ShapeError, Skip
-from epgraph.edges.convolution import check_groups
-from epgraph.engine.initial import INITIAL
-from epgraph.spec import json_schema
-from epgraph.spec.dump import to_yaml
+from epgraph.drawing import dot
+from epgraph.initialization import INITIAL
+from epgraph.kinds import KINDS, Conv, ConvTranspose, Dense, EdgeKind, Identity, Lateral, Pool, Shape, ShapeError, Skip
+from epgraph.kinds.convolution import check_groups
+from epgraph.language import json_schema
+from epgraph.language.dump import to_yaml
 
 DRAWN = settings(deadline=None, max_examples=400, suppress_health_check=list(HealthCheck))
 
@@ -29,7 +29,7 @@ DRAWN = settings(deadline=None, max_examples=400, suppress_health_check=list(Hea
 def shown(kind: str, target: str = "{channels: 6}", source: str = "[6, 8, 8]") -> list[str]:
     """Messages of a network with such an edge, without their places; none where it is right."""
     text = f"""\
-epgraph: 1
+epgraph: 2
 input: {{shape: {source}}}
 output: {{classes: 10}}
 states: {{a: {target}}}
@@ -46,7 +46,7 @@ edges:
 
 def shape(kind: str, target: str = "{channels: 6}", source: str = "[6, 8, 8]") -> Shape:
     content = {
-        "epgraph": 1,
+        "epgraph": 2,
         "input": {"shape": yaml.safe_load(source)},
         "output": {"classes": 10},
         "states": {"a": yaml.safe_load(target)},
@@ -95,7 +95,7 @@ def test_shapes_follow_from_the_target(kind: str, expected: Shape) -> None:
     """The upper state alone is given; the lower one is inferred against the direction of its edge."""
     channels = {} if "depthwise" in kind or "lateral" in kind else {"channels": 6}
     content = {
-        "epgraph": 1,
+        "epgraph": 2,
         "input": {"shape": [5]},
         "output": {"classes": 10},
         "states": {"low": channels, "top": {"shape": [6, 8, 8]}},
@@ -249,7 +249,7 @@ def test_options_survive_yaml() -> None:
     text = "{kernel: [3, 5], padding: same, groups: depthwise}"
     architecture = ep.Architecture.model_validate(
         {
-            "epgraph": 1,
+            "epgraph": 2,
             "input": {"shape": [6, 8, 8]},
             "output": {"classes": 3},
             "states": {"a": {"channels": 6}},
@@ -287,7 +287,7 @@ def test_labels_show_every_option() -> None:
 def test_diagrams_show_the_options() -> None:
     architecture = ep.Architecture.model_validate(
         {
-            "epgraph": 1,
+            "epgraph": 2,
             "input": {"shape": [4, 8, 8]},
             "output": {"classes": 3},
             "states": {"a": {}, "b": {}, "c": {}, "d": {"channels": 2}},
@@ -326,7 +326,7 @@ def test_a_dense_edge_starts_alike_at_every_rank() -> None:
     spread = []
     for rank in (None, 1, 4, 64):
         content = {
-            "epgraph": 1,
+            "epgraph": 2,
             "input": {"shape": list(source)},
             "output": {"classes": target[0]},
             "edges": [{"from": "x", "to": "y", "dense": {} if rank is None else {"rank": rank}, "gain": gain}],
@@ -363,7 +363,7 @@ def test_the_schema_takes_what_the_language_takes() -> None:
 
     def accepts(conv: dict[str, Any]) -> bool:
         content = {
-            "epgraph": 1,
+            "epgraph": 2,
             "input": {"shape": [6, 8, 8]},
             "output": {"classes": 3},
             "edges": [{"from": "x", "to": "y", "conv": conv}],

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, fx
 
 import epgraph as ep
-from epgraph.emit.names import RESERVED, ROLES, SHARED, Names, Scope
-from epgraph.emit.program import Call, Function, Passed, calls
-from epgraph.emit.recorder import Recorder
-from epgraph.emit.text import load, source
-from epgraph.emit.verify import verify, verify_apart, verify_calls, verify_module, verify_text
-from tests.lookalikes import names as alike
+from epgraph.compiler.names import RESERVED, ROLES, SHARED, Names, Scope
+from epgraph.compiler.program import Call, Function, Passed, calls
+from epgraph.compiler.recorder import Recorder
+from epgraph.compiler.text import load, source
+from epgraph.compiler.verify import verify, verify_apart, verify_calls, verify_module, verify_text
+from tests.helpers.lookalikes import names as alike
 
 
 def function(
@@ -281,7 +281,7 @@ def test_modules_are_refused() -> None:
 
 def test_a_rewrite_that_gives_one_name_to_two_values_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """The verifier runs after every rewrite, before anything is executed."""
-    from epgraph.emit import machine
+    from epgraph.compiler import BACKENDS, Backend, Pass
 
     def wrong(program: Any, tracer: Any) -> Any:
         for made in program.sweep:
@@ -289,7 +289,7 @@ def test_a_rewrite_that_gives_one_name_to_two_values_is_caught(monkeypatch: pyte
             arguments[1].target = arguments[0].target
         return type(program)(program.key, tuple(Function(f.name, f.graph, f.results) for f in program.sweep))
 
-    monkeypatch.setitem(machine.REWRITES, "hoist_prepared", wrong)
-    engine = ep.compile("examples/digits.yaml", backend="eager")
+    monkeypatch.setitem(BACKENDS, "wrong", Backend("wrong", (Pass("wrong", wrong),)))
+    engine = ep.compile("examples/digits.yaml", backend="wrong")
     with pytest.raises(ep.EpgraphError, match="emitted function 'free_1': two arguments have the name"):
         engine.relax(torch.zeros(1, 1, 8, 8))

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 import epgraph as ep
 from epgraph.cli import run
 from epgraph.graph import inspect
-from epgraph.passes import lower
-from epgraph.spec import Architecture, json_schema, origins, parse, to_yaml, upgrade
+from epgraph.language import Architecture, json_schema, origins, parse, to_yaml
+from epgraph.lowering import lower
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
@@ -472,50 +472,6 @@ def test_parameters_that_nothing_uses_are_doubtful() -> None:
         _, found = inspect(text.replace("{P}", f"{{{outer}}}").replace("{Q}", f"{{{inner}}}"))
         assert [d.message for d in found] == [f"parameter {e} is not used" for e in expected]
         assert {d.rule for d in found} <= {"unused-parameter"}
-
-
-def test_upgrade_changes_nothing_but_version_and_dollars(tmp_path: Path) -> None:
-    rest = "input: {shape: [3]}\noutput: {classes: 2}\nedges: [{from: x, to: y, dense: {}}]\n"
-    old = f'# costs $5\nepgraph: 1   # $\nname: "a $b"\n{rest}'
-    new = upgrade(old)
-    assert new == old.replace("epgraph: 1", "epgraph: 2").replace('"a $b"', '"a $$b"')
-    assert ep.load(new).name == ep.load(old).name == "a $b"
-    assert upgrade(new) == new
-    file = tmp_path / "net.yaml"
-    file.write_text(old)
-    assert run(["upgrade", str(file)]) == 0
-    assert file.read_text() == new
-    with pytest.raises(ep.EpgraphError, match="cannot be doubled"):
-        upgrade(old.replace("a $b", r"a \x24b"))
-    with pytest.raises(ep.EpgraphError, match="only files that say 'epgraph: 1'"):
-        upgrade("name: x\n")
-
-
-@pytest.mark.parametrize(
-    ("rest", "place"),
-    [
-        ("parameters: {w: 3}\nstates: {h: {shape: [$w]}}\n", "2:13"),
-        ("states: {h: {shape: [$(2 * 3)]}}\n", "2:22"),
-        ("blocks: {b: {states: {s: {shape: [$i]}}}}\n", "2:9"),
-        ("states: {h: {block: b}}\n", "2:21"),
-        ("edges: [{from: [x, h], to: y, dense: {}}]\n", "2:16"),
-    ],
-)
-def test_upgrade_refuses_what_is_of_the_newest_version_already(rest: str, place: str) -> None:
-    """Its '$' are expressions, and doubled they would be none."""
-    with pytest.raises(ep.EpgraphError) as caught:
-        upgrade(f"epgraph: 1\n{rest}")
-    assert str(caught.value) == (
-        f"<text>:{place}: this is of language version 2, and the file says 'epgraph: 1'; "
-        "write 'epgraph: 2': there is nothing else to upgrade"
-    )
-    with pytest.raises(ep.EpgraphError, match=r"only files that say 'epgraph: 1'.*write 'epgraph: 2' at the top"):
-        upgrade(rest)
-
-
-@pytest.mark.parametrize("flat", FLAT, ids=lambda p: p.stem)
-def test_an_upgraded_file_is_the_same_network(flat: Path) -> None:
-    assert plan(ep.load(upgrade(flat.read_text(encoding="utf-8")))) == plan(ep.load(flat))
 
 
 # --- the schema ---------------------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from epgraph.spec.expand.expression import ExpressionError, substitute
-from epgraph.spec.expand.limits import Budget, TooMuchError
+from epgraph.language.expand.expression import ExpressionError, substitute
+from epgraph.language.expand.limits import Budget, TooMuchError
 
 NAMES = {"channels": 8, "widths": [16, 32, 64], "wide": True, "kind": "relu6", "half": 0.5, "none": None}
 

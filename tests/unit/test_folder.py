@@ -24,7 +24,7 @@ from epgraph.data import folder as folder_module
 from epgraph.data import load_data
 from epgraph.data import source as source_module
 from epgraph.errors import EpgraphError
-from tests.pictures import Write, batch, image_bytes, image_files, refusal, write_directory, write_zip
+from tests.helpers.pictures import Write, batch, image_bytes, image_files, refusal, write_directory, write_zip
 
 
 @pytest.fixture(params=["directory", "zip"])

@@ -12,13 +12,15 @@ from torch import Tensor
 
 import epgraph as ep
 from epgraph.cli import run
-from epgraph.engine.reference import Reference
+from epgraph.gradient_check.agreement import agree, compare, named_by_edge
+from epgraph.gradient_check.check import Check
+from epgraph.gradient_check.sections import SECTIONS, Report, gradcheck
+from epgraph.gradient_check.verdict import percent, verdict
 from epgraph.graph import load
-from epgraph.learning.gradcheck import SECTIONS, Check, Report, _named, agree, compare, gradcheck
-from epgraph.learning.verdict import percent, verdict
+from epgraph.testing.oracle import Reference
 
 SMOOTH = """\
-epgraph: 1
+epgraph: 2
 name: smooth
 input:  {name: x, shape: [6]}
 output: {name: y, classes: 3}
@@ -72,7 +74,7 @@ def test_agreement_of_two_vectors() -> None:
 
 def test_an_edge_may_be_called_all() -> None:
     """Under that name stand all parameters at once."""
-    exact = _named({"edges.all.weight": torch.ones(2), "edges.b.weight": torch.ones(2)})
+    exact = named_by_edge({"edges.all.weight": torch.ones(2), "edges.b.weight": torch.ones(2)})
     found = {**exact, "b": torch.zeros(2)}
     errors = {name: agreement.error for name, agreement in compare(found, exact).items()}
     assert errors == {"weight of all": 0, "b": 1, "all": pytest.approx(0.5**0.5)}
@@ -107,7 +109,7 @@ def test_a_good_gradient_is_called_right_and_the_figures_are_those_of_the_oracle
     assert rows[0.01] / min(rows.values()) > 50
 
 
-def test_a_beta_far_too_large_is_named() -> None:
+def test_a_beta_far_too_large_isnamed_by_edge() -> None:
     _, report = check("learning.beta=0.9", "learning.estimator=positive")
     assert report["verdict"]["level"] in ("rough", "wrong")
     assert "beta = 0.9 is too large: at 0.03 the error is" in said(report)
@@ -117,14 +119,14 @@ def test_a_beta_far_too_large_is_named() -> None:
     assert any(line.endswith("%") and "at 0.2 the error is" in line for line in verdict(report)["lines"])
 
 
-def test_too_few_nudged_sweeps_are_named() -> None:
+def test_too_few_nudged_sweeps_arenamed_by_edge() -> None:
     _, report = check("dynamics.nudged_steps=1")
     assert report["verdict"]["level"] in ("rough", "wrong")
     assert "1 nudged sweep is too few: with 4 the error is" in said(report)
     assert "beta" not in said(report).split("\n", 1)[1]
 
 
-def test_too_few_free_sweeps_are_named() -> None:
+def test_too_few_free_sweeps_arenamed_by_edge() -> None:
     """One-sided EP contrasts with the free state itself; the centred one does not mind if it has not settled."""
     _, report = check("dynamics.free_steps=4", "learning.estimator=positive")
     assert report["verdict"]["level"] in ("rough", "wrong")
@@ -135,7 +137,7 @@ def test_too_few_free_sweeps_are_named() -> None:
 
 
 TWO_BASINS = """\
-epgraph: 1
+epgraph: 2
 name: bistable
 input:  {name: x, shape: [1]}
 output: {name: y, classes: 1, activation: tanh}
@@ -161,7 +163,7 @@ def bistable(beta: float) -> Report:
     return gradcheck(Check(engine, x, torch.tensor([[-1.0], [1.0]], dtype=torch.float64)))
 
 
-def test_another_basin_is_named() -> None:
+def test_another_basin_isnamed_by_edge() -> None:
     near, far = bistable(0.02), bistable(0.5)
     assert near["basin"]["positive"] == near["basin"]["positive"] | {"returned": 2, "elsewhere": 0, "undecided": 0}
     assert "another equilibrium" not in said(near)
@@ -170,7 +172,7 @@ def test_another_basin_is_named() -> None:
     assert far["verdict"]["level"] == "wrong"
 
 
-def test_a_saddle_and_minres_are_named() -> None:
+def test_a_saddle_and_minres_arenamed_by_edge() -> None:
     """Without input and bias the network rests at zero, where its coupling is too strong for a minimum."""
     engine = ep.compile(load(TWO_BASINS), dtype=torch.float64)
     with torch.no_grad():
@@ -398,13 +400,13 @@ def test_the_commands_mistakes(
 
     bare = tmp_path / "bare.yaml"
     bare.write_text(
-        "epgraph: 1\ninput: {shape: [3]}\noutput: {classes: 3, bias: false}\nedges: [{from: x, to: y, identity: {}}]\n"
+        "epgraph: 2\ninput: {shape: [3]}\noutput: {classes: 3, bias: false}\nedges: [{from: x, to: y, identity: {}}]\n"
     )
     assert run(["gradcheck", str(bare)]) == 1
     assert "no parameter that could learn" in capsys.readouterr().err
     assert "unknown suffix '.txt'" in message("-o", str(tmp_path / "a.txt"))
     with monkeypatch.context() as patched:
-        patched.setattr("epgraph.learning.gradcheck.gradcheck", lambda check: pytest.fail("computed first"))
+        patched.setattr("epgraph.gradient_check.sections.gradcheck", lambda check: pytest.fail("computed first"))
         assert "--quick leaves out what --output draws" in message("--quick", "-o", str(tmp_path / "a.png"))
     assert "there is no checkpoint" in message("--checkpoint", str(tmp_path))
     assert "net.yaml:3:" in message("--data", "digits")  # which has images

@@ -15,8 +15,8 @@ import pytest
 import epgraph as ep
 from epgraph.cli import run
 from epgraph.graph import SCHEDULES, NetworkGraph, make_schedule
-from epgraph.passes import lower, verify
-from epgraph.spec import to_yaml
+from epgraph.language import to_yaml
+from epgraph.lowering import lower, verify
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -33,7 +33,7 @@ def chain(length: int) -> ep.Architecture:
     edges += [{"from": f"h{i}", "to": f"h{i + 2}", "dense": {}} for i in range(0, length - 2, 3)]
     return ep.Architecture.model_validate(
         {
-            "epgraph": 1,
+            "epgraph": 2,
             "input": {"shape": [4]},
             "output": {"classes": 2},
             "states": states,
@@ -73,7 +73,7 @@ def test_vgg5_is_the_published_network() -> None:
 
 
 def test_the_arithmetic_is_the_published_one() -> None:
-    """MACs per sweep and image, with the clamped input cached (peers.md §4)."""
+    """MACs per sweep and image, with the clamped input cached (docs/references.md, note 8)."""
     for name, forward, sweep in (("hopfield_resnet13", 320.3, 633.4), ("vgg5", 192.3, 377.5)):
         net = graph(name)
         assert sum(e.macs for e in net.edges.values()) / 1e6 == pytest.approx(forward, abs=0.05)
@@ -153,7 +153,7 @@ def test_verify_catches_a_lost_term() -> None:
 
 def test_parallel_edges_get_names_of_their_own() -> None:
     text = """\
-epgraph: 1
+epgraph: 2
 input: {shape: [2, 4, 4]}
 output: {classes: 3}
 states: {h: {channels: 2}}
@@ -168,7 +168,7 @@ edges:
 
 def test_sizes_spread_against_an_edge_where_only_one_is_possible() -> None:
     text = """\
-epgraph: 1
+epgraph: 2
 input: {shape: [2, 6, 6]}
 output: {classes: 3}
 states: {top: {channels: 4}, low: {shape: [4, 6, 6]}}
@@ -188,7 +188,7 @@ def test_dump_and_load_is_the_identity(example: Path) -> None:
 
 def test_dump_keeps_what_differs_from_the_defaults() -> None:
     text = """\
-epgraph: 1
+epgraph: 2
 name: '1e-4'
 input: {shape: [4]}
 output: {classes: 2, bias: {gain: 0.1}}
@@ -242,7 +242,7 @@ def test_check_in_words(capsys: pytest.CaptureFixture[str]) -> None:
 def test_schema_file_is_current_and_accepts_the_examples() -> None:
     import jsonschema
 
-    from epgraph.spec import json_schema, parse
+    from epgraph.language import json_schema, parse
 
     written = json.loads((EXAMPLES.parent / "schemas" / "architecture.schema.json").read_text())
     assert written == json_schema(), "run `make schema`"
@@ -251,4 +251,4 @@ def test_schema_file_is_current_and_accepts_the_examples() -> None:
     for example in EXAMPLES.glob("*.yaml"):
         validator.validate(parse(example.read_text()).data)
     with pytest.raises(jsonschema.ValidationError):
-        validator.validate({"epgraph": 1, "edges": []})
+        validator.validate({"epgraph": 2, "edges": []})

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import epgraph as ep
-from epgraph.learning.health import ADVICE, guessed, troubles
+from epgraph.training.health import ADVICE, guessed, troubles
 
 TEN = [0.1] * 10
 

@@ -12,14 +12,14 @@ import torch
 
 import epgraph as ep
 from epgraph.cli import run
-from epgraph.edges import KINDS, Conv, ConvTranspose, Memory, Skip
-from epgraph.edges.kind import EdgeKind, Shape
-from epgraph.engine.estimators import ESTIMATORS
+from epgraph.estimators import ESTIMATORS
 from epgraph.graph import inspect
 from epgraph.graph.idle import ALWAYS, READERS
 from epgraph.graph.rules import READS
-from epgraph.spec import to_yaml
-from epgraph.spec.architecture import (
+from epgraph.kinds import KINDS, Conv, ConvTranspose, Memory, Skip
+from epgraph.kinds.kind import EdgeKind, Shape
+from epgraph.language import to_yaml
+from epgraph.language.architecture import (
     BiasSpec,
     DefaultsSpec,
     DynamicsSpec,

@@ -26,6 +26,7 @@ from torch import Tensor
 import epgraph as ep
 from epgraph.data import load_data
 from epgraph.errors import EpgraphError
+from epgraph.training import Run, batches, evaluate, load_checkpoint, set_threads
 
 NET = """
 epgraph: 2
@@ -285,8 +286,8 @@ COMPILE: list[Row] = [
     ("an empty schedule", lambda: api.compile(NET, schedule=""), no("unknown schedule ''; known: synchronous")),
     ("a list of schedules", lambda: api.compile(NET, schedule=["coloring"]), no("schedule expects a name, found a")),
     ("one rewrite as text", lambda: api.compile(NET, without="winograd"), no("write without=['winograd']")),
-    ("no rewrites", lambda: api.compile(NET, also=None), no("also expects a list, found None")),
-    ("an unknown rewrite", lambda: api.compile(NET, also=["wingrad"]), no("'wingrad'; did you mean 'winograd'?")),
+    ("no rewrites", lambda: api.compile(NET, without=None), no("without expects a list, found None")),
+    ("an unknown rewrite", lambda: api.compile(NET, without=["wingrad"]), no("'wingrad'; did you mean 'winograd'?")),
     ("a rewrite that is a number", lambda: api.compile(NET, without=[3]), no("rewrite expects a name, found 3")),
     ("text as a flag", lambda: api.compile(NET, doubled="no"), no("doubled expects True or False, found text 'no'")),
     ("a number as a flag", lambda: api.compile(NET, cuda_graphs=0), no("cuda_graphs expects True or False, found 0")),
@@ -786,6 +787,29 @@ DATA: list[Row] = [
     ("a limit of NumPy", lambda: len(digits(limit=np.int64(20)).train), 20),
 ]
 
+TRAINING: list[Row] = [
+    ("batches of nothing", lambda: batches([], 0, device=torch.device("cpu")), no("size must be at least 1, found 0")),
+    (
+        "half a batch",
+        lambda: batches([], 0.5, device=torch.device("cpu")),
+        no("size expects a whole number, found 0.5"),
+    ),  # type: ignore[arg-type]
+    (
+        "fewer workers than none",
+        lambda: batches([], 1, device=torch.device("cpu"), workers=-1),
+        no("workers must be at least 0, found"),
+    ),
+    ("a size of NumPy", lambda: batches([], np.int64(2), device=torch.device("cpu")).batch_size, 2),  # type: ignore[arg-type]
+    ("no thread", lambda: set_threads(ENGINE, 0), no("threads must be at least 1, found 0")),
+    ("threads as text", lambda: set_threads(ENGINE, "2"), no("threads expects a whole number, found text '2'")),  # type: ignore[arg-type]
+    ("a folder as text", lambda: Run("run").folder, Path("run")),  # type: ignore[arg-type]
+    ("a folder of bytes", lambda: Run(b"run"), no("folder expects a path, found bytes")),  # type: ignore[arg-type]
+    ("a run with -1 workers", lambda: Run(Path("run"), workers=-1), no("workers must be at least 0, found -1")),
+    ("a checkpoint that is not there", lambda: load_checkpoint("nothing.pt"), no("nothing.pt: there is no checkpoint")),
+    ("a checkpoint of a number", lambda: load_checkpoint(3), no("path expects a path, found 3")),  # type: ignore[arg-type]
+    ("an evaluation of nothing", lambda: evaluate(ENGINE, []), no("evaluation has no batch of examples; give a data")),
+]
+
 TABLE: dict[str, list[Row]] = {
     "load": LOAD,
     "build": BUILD,
@@ -809,6 +833,7 @@ TABLE: dict[str, list[Row]] = {
     "verify": VERIFY,
     "topologies": TOPOLOGIES,
     "load_data": DATA,
+    "training": TRAINING,
 }
 
 

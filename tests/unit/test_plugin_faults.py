@@ -18,8 +18,8 @@ import epgraph as ep
 from epgraph.activations import NAMED
 from epgraph.cli import run
 from epgraph.costs import COSTS
-from epgraph.draw import dot
-from epgraph.edges import KINDS
+from epgraph.drawing import dot
+from epgraph.kinds import KINDS
 
 ROOT = Path(__file__).parents[2]
 

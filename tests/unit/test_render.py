@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 
 import epgraph as ep
-from epgraph.draw import curves, dot, render
-from epgraph.draw.curves import read_metrics
-from epgraph.draw.diagram import LABELLED, TINTS, count
-from epgraph.draw.layout import SECONDS
+from epgraph.drawing import curves, dot, render
+from epgraph.drawing.curves import read_metrics
+from epgraph.drawing.diagram import LABELLED, TINTS, count
+from epgraph.drawing.layout import SECONDS
 from epgraph.errors import EpgraphError, visible
 from epgraph.graph import build, load
-from epgraph.passes import lower, report
-from epgraph.spec import Architecture
+from epgraph.language import Architecture
+from epgraph.lowering import lower, report
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SIGNATURES = {
@@ -43,7 +43,7 @@ def network(edges: list[str], states: str = "a, b, c", name: str = "net", schedu
     hidden = ", ".join(f"{state.strip()}: {{shape: [4]}}" for state in states.split(",") if state.strip())
     lines = "".join(f"  - {{{edge}}}\n" for edge in edges)
     return load(
-        f"epgraph: 1\nname: {json.dumps(name)}\ninput: {{shape: [4]}}\noutput: {{classes: 4}}\n"
+        f"epgraph: 2\nname: {json.dumps(name)}\ninput: {{shape: [4]}}\noutput: {{classes: 4}}\n"
         f"states: {{{hidden}}}\ndynamics: {{schedule: {schedule}}}\nedges:\n{lines}"
     )
 
@@ -84,7 +84,7 @@ def test_dot_of_proper_schedule_is_golden(golden: Callable[[str, str], None]) ->
 
 def test_dot_does_not_depend_on_the_hash_seed() -> None:
     code = (
-        "import sys; from epgraph.graph import load; from epgraph.draw import dot;"
+        "import sys; from epgraph.graph import load; from epgraph.drawing import dot;"
         "sys.stdout.buffer.write(dot(load(sys.argv[1]), 'coloring').encode())"
     )
     found = {
@@ -101,7 +101,7 @@ def test_dot_does_not_depend_on_the_hash_seed() -> None:
 
 def test_import_is_light() -> None:
     code = (
-        "import sys, epgraph.draw;"
+        "import sys, epgraph.drawing;"
         "print(sorted({'torch', 'matplotlib', 'pygraphviz', 'graphviz', 'numpy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -110,7 +110,7 @@ def test_import_is_light() -> None:
 
 def test_drawing_loads_no_torch(tmp_path: Path) -> None:
     code = (
-        "import sys; from epgraph.graph import load; from epgraph.draw import render;"
+        "import sys; from epgraph.graph import load; from epgraph.drawing import render;"
         f"render(load({str(EXAMPLES / 'vgg5.yaml')!r}), {str(tmp_path / 'net.svg')!r});"
         "print(sorted({'torch', 'matplotlib'} & set(sys.modules)))"
     )
@@ -157,7 +157,7 @@ def test_letters_are_drawn_where_the_system_has_no_fonts(tmp_path: Path) -> None
     # pango draws the same box for every letter that no font has, and then both names look alike.
     code = """
 import sys
-from epgraph.draw import fonts, render
+from epgraph.drawing import fonts, render
 from epgraph.graph import load
 for system in ("/etc/fonts/fonts.conf", "/usr/share/fonts", ' prefix="xdg">fonts'):
     assert system in fonts._CONFIG
@@ -498,7 +498,7 @@ def test_curves_without_metrics(tmp_path: Path) -> None:
 
 def test_curves_leave_pyplot_alone(tmp_path: Path) -> None:
     code = (
-        "import sys; from epgraph.draw import curves; curves(*sys.argv[1:]);"
+        "import sys; from epgraph.drawing import curves; curves(*sys.argv[1:]);"
         "assert 'matplotlib.pyplot' not in sys.modules and 'torch' not in sys.modules"
     )
     source = metrics(tmp_path / "metrics.jsonl", record(1))

@@ -12,12 +12,12 @@ import torch
 
 import epgraph as ep
 from epgraph.cli import run
-from epgraph.engine.estimators import ESTIMATORS
-from epgraph.learning import load_checkpoint
-from tests.runs import lines, same, stopped_after, train
+from epgraph.estimators import ESTIMATORS
+from epgraph.training import load_checkpoint
+from tests.helpers.runs import lines, same, stopped_after, train
 
 NET = """\
-epgraph: 1
+epgraph: 2
 name: ruled
 input:  {name: x, shape: [1, 8, 8]}
 output: {name: y, classes: 10}

@@ -22,12 +22,12 @@ import yaml
 
 import epgraph as ep
 from epgraph.cli import run
-from epgraph.learning import Run, Trainer, load_checkpoint
-from epgraph.learning.schedule import learning_rate
 from epgraph.runs import RunFolder, locked
 from epgraph.runs.folder import REPLACED
-from tests.runs import NET, assert_same_runs, content, lines, record, same, stopped_after
-from tests.runs import train as pictured_train
+from epgraph.training import Run, Trainer, load_checkpoint
+from epgraph.training.optimizer import learning_rate
+from tests.helpers.runs import NET, assert_same_runs, content, lines, record, same, stopped_after
+from tests.helpers.runs import train as pictured_train
 
 ROOT = Path(__file__).parents[2]
 
@@ -330,7 +330,7 @@ class Coins(torch.utils.data.Dataset[Any]):
 
 
 def test_augmentation_depends_on_seed_epoch_and_example_alone() -> None:
-    from epgraph.learning.batches import Seeded, batches
+    from epgraph.training.batches import Seeded, batches
 
     def drawn(seed: int, epoch: int, workers: int, order: list[int], size: int) -> dict[int, float]:
         loader = batches(Seeded(Coins(), seed, epoch), size, device=torch.device("cpu"), workers=workers, order=order)
@@ -350,7 +350,7 @@ def test_augmentation_depends_on_seed_epoch_and_example_alone() -> None:
 
 
 def test_checkpoints_within_an_epoch(net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from epgraph.learning import trainer
+    from epgraph.training import trainer
 
     places = []
     original = trainer.save_checkpoint

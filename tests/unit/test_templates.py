@@ -15,7 +15,7 @@ import torch
 
 import epgraph as ep
 from epgraph.cli import run
-from epgraph.draw import dot
+from epgraph.drawing import dot
 from epgraph.topologies import TEMPLATES
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

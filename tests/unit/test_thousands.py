@@ -9,7 +9,7 @@ import pytest
 from epgraph.errors import MOST_COMPARED, Suggestions, nearest
 from epgraph.graph import build, inspect
 
-HEAD = "epgraph: 1\ninput: {shape: [4]}\noutput: {classes: 2}\n"
+HEAD = "epgraph: 2\ninput: {shape: [4]}\noutput: {classes: 2}\n"
 ONE = HEAD + "states: {h: {shape: [4]}}\nedges:\n  - {from: h, to: y, dense: {}}\n"
 COUNT = 3000
 

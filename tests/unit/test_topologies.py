@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 
 from epgraph.graph import build, load
 from epgraph.graph.network import examine
-from epgraph.spec import Architecture
-from tests.topologies import (
+from epgraph.language import Architecture
+from tests.helpers.topologies import (
     ALWAYS,
     FEATURES,
     SMOOTH,
@@ -86,7 +86,7 @@ def test_the_strategy_draws_valid_architectures(architecture):
 
 def test_coverage_counts():
     architecture = {
-        "epgraph": 1,
+        "epgraph": 2,
         "input": {"shape": [1, 5, 5]},
         "output": {"classes": 2, "cost": "cross_entropy", "bias": False},
         "defaults": {"activation": "tanh"},

@@ -12,9 +12,9 @@ import torch
 
 import epgraph as ep
 from epgraph.cli import run
-from epgraph.learning import load_checkpoint, make_optimizer
-from epgraph.learning.optimizer import set_learning_rates
-from tests.runs import NET, lines, same, stopped_after, train
+from epgraph.training import load_checkpoint, make_optimizer
+from epgraph.training.optimizer import set_learning_rates
+from tests.helpers.runs import NET, lines, same, stopped_after, train
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_another_network_cannot_be_resumed(net: Path, tmp_path: Path, capsys: py
 
 
 DIVERGING = """\
-epgraph: 1
+epgraph: 2
 name: diverging
 input:  {name: x, shape: [64]}
 output: {name: y, classes: 10}
@@ -214,7 +214,7 @@ def test_a_network_that_diverges_on_the_test_set_is_not_saved(
 
 def test_nan_in_the_data_stops_training(net: Path, tmp_path: Path) -> None:
     from epgraph.data import load_data
-    from epgraph.learning import Run, Trainer
+    from epgraph.training import Run, Trainer
 
     data = load_data("digits", shape=(1, 8, 8), classes=10, limit=100)
 

@@ -11,11 +11,12 @@ import pytest
 import torch
 
 import epgraph as ep
+from epgraph import tuning
 from epgraph.cli import run
-from epgraph.emit import BACKENDS
-from epgraph.emit.record import Record, Timing, read, record, recorded
-from epgraph.engine import tune as tuning
-from epgraph.engine.tune import break_even, measure, tune
+from epgraph.compiler import BACKENDS
+from epgraph.compiler.record import Record, Timing, read, record, recorded
+from epgraph.runtime.executor import Executor
+from epgraph.tuning import break_even, measure, tune
 
 DIGITS = "examples/digits.yaml"
 
@@ -94,18 +95,19 @@ def test_a_record_of_what_cannot_be_used_here_is_ignored() -> None:
 
 def test_what_is_wrong_or_fails_is_never_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = ep.compile(DIGITS)
-    whole = type(engine).run
+    whole = Executor.run
 
     def broken(self: Any, *arguments: Any, **options: Any) -> Any:
-        if self.backend == "onednn":
+        backend = self.programs.settings.backend
+        if backend == "onednn":
             raise RuntimeError("no compiler\nat all")
         found = whole(self, *arguments, **options)
-        if self.backend == "channels_last":
+        if backend == "channels_last":
             for state in found.states.values():
                 state.add_(1)
         return found
 
-    monkeypatch.setattr(type(engine), "run", broken)
+    monkeypatch.setattr(Executor, "run", broken)
     found = {t.backend: t for t in measure(engine, *batch(), candidates=["onednn", "channels_last", "eager"])}
     assert next(iter(found)) == "eager"
     assert found["onednn"].reason == "RuntimeError: no compiler"

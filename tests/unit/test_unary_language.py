@@ -11,14 +11,14 @@ import yaml
 
 import epgraph as ep
 from epgraph.cli import run
-from epgraph.draw.diagram import dot
+from epgraph.drawing.diagram import dot
 from epgraph.graph import SCHEDULES, inspect, make_schedule
-from epgraph.passes import lower, report
-from epgraph.spec.dump import to_yaml
-from epgraph.spec.schema import json_schema
+from epgraph.language.dump import to_yaml
+from epgraph.language.schema import json_schema
+from epgraph.lowering import lower, report
 
 GOOD = """\
-epgraph: 1
+epgraph: 2
 input:  {name: x, shape: [3, 8, 8]}
 output: {name: y, classes: 10}
 states:

@@ -16,7 +16,7 @@ import pytest
 
 import epgraph as ep
 from epgraph.cli import run
-from epgraph.draw.curves import curves, read_metrics
+from epgraph.drawing.curves import curves, read_metrics
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / "examples" / "digits.yaml"
@@ -60,7 +60,6 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ["expand", "PIPE"],
         ["render", "PIPE", "-o", "net.svg"],
         ["compile", "PIPE"],
-        ["upgrade", "PIPE"],
         ["check", "NET", "--plugin", "PIPE"],
         ["check", "INCLUDES"],
         ["gradcheck", "NET", "--data", "folder:PIPE"],
@@ -304,7 +303,6 @@ def test_nothing_that_does_not_print_is_printed(
         ["compile", net, "-o", folder / "net.py"],
         ["compile", net],
         ["render", net, "-o", folder / "net.svg"],
-        ["upgrade", net],
         ["new", "-o", net],
         ["new", "--template", NASTY],
         ["gradcheck", net, "--quick"],
@@ -365,7 +363,6 @@ def inputs(net: Path) -> dict[str, Path]:
         ["expand", "NET", "--plugin", "PLUGIN", "--json"],
         ["render", "NET", "--plugin", "PLUGIN"],
         ["gradcheck", "NET", "--plugin", "PLUGIN"],
-        ["upgrade", "NET"],
         ["schema", "--plugin", "PLUGIN"],
         ["new"],
     ],
@@ -386,7 +383,7 @@ def test_an_input_is_never_written_over(
             output.unlink(missing_ok=True)
             os.link(path, output)
         read = [str(net) if part == "NET" else str(plugin) if part == "PLUGIN" else part for part in command]
-        if (command[0] == "upgrade" and "the file" not in name) or (command[0] == "schema" and "plugin" not in name):
+        if command[0] == "schema" and "plugin" not in name:
             continue
         said = refused([*read, "-o", str(output)], capsys)
         assert "was read as an input" in said or "it is a link to" in said or command[0] == "new", name
@@ -394,18 +391,7 @@ def test_an_input_is_never_written_over(
     assert not [path for path in net.parent.iterdir() if path.name.startswith(".")]
 
 
-def test_upgrade_rewrites_its_file_through_a_link_and_keeps_its_mode(net: Path) -> None:
-    net.write_text(NET.replace("epgraph: 2", "epgraph: 1"), encoding="utf-8")
-    net.chmod(0o600)
-    link = net.with_name("link.yaml")
-    link.symlink_to(net)
-    assert run(["upgrade", str(link)]) == 0
-    assert link.is_symlink()
-    assert net.read_text(encoding="utf-8") == NET
-    assert net.stat().st_mode & 0o777 == 0o600
-
-
-@pytest.mark.parametrize("command", [["compile"], ["expand"], ["render"], ["gradcheck", "--quick"], ["upgrade"]])
+@pytest.mark.parametrize("command", [["compile"], ["expand"], ["render"], ["gradcheck", "--quick"]])
 @pytest.mark.parametrize("output", ["", ".", "..", "/", "folder", "folder/", "link", "dangling", "socket", "file/net"])
 def test_paths_that_no_file_is_written_to(
     command: list[str], output: str, net: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

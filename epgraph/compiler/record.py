@@ -1,0 +1,165 @@
+"""Recorded choices: which backend measured fastest for a network on this machine; ``auto`` takes it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from epgraph.compiler.backend import BACKENDS
+from epgraph.errors import EpgraphError
+from epgraph.files import read_bytes
+from epgraph.lowering import Plan
+from epgraph.version import __version__
+
+MAX_BYTES = 2**20
+"""What a record may have at most; it takes a few thousand bytes."""
+
+
+def folder() -> Path:
+    """Where choices are kept: ``$XDG_CACHE_HOME/epgraph/backends``, by default below ``~/.cache``."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "epgraph" / "backends"
+
+
+def device_name(device: torch.device) -> str:
+    """Name of the GPU, or model of the processor."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def circumstances(plan: Plan, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+    """What a choice depends on: the network, and what runs it. Another of any of these is another choice."""
+    architecture = plan.graph.architecture.to_dict()
+    for key in ("name", "training", "learning"):
+        architecture.pop(key, None)
+    network = json.dumps([architecture, plan.schedule.name], sort_keys=True)
+    return {
+        "network": hashlib.sha256(network.encode()).hexdigest()[:16],
+        "device": device_name(device),
+        "threads": torch.get_num_threads() if device.type == "cpu" else 0,
+        "dtype": str(dtype).removeprefix("torch."),
+        "torch": torch.__version__,
+        "epgraph": __version__,
+    }
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What one backend was measured to take, in seconds.
+
+    Attributes
+    ----------
+    iteration
+        One training iteration at the architecture's own numbers of sweeps: what is done once per batch, the free and
+        the nudged sweeps. Infinite where the backend cannot be used.
+    once, sweep, pair_sweep
+        Its parts: packing and the like, one free sweep, one sweep of the pair of nudged phases.
+    first
+        Until the first sweeps were done: emission, and compilation where there is one.
+    reason
+        Why it cannot be used; empty if it can.
+    """
+
+    backend: str
+    iteration: float = math.inf
+    once: float = 0.0
+    sweep: float = 0.0
+    pair_sweep: float = 0.0
+    first: float = 0.0
+    reason: str = ""
+
+    def seconds(self, batches: float) -> float:
+        """Time of so many iterations, with the start; for infinitely many, of one of them without it."""
+        return self.iteration if math.isinf(batches) else self.first + batches * self.iteration
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values that ``from_dict`` takes back; JSON has no infinity."""
+        return {key: value for key, value in asdict(self).items() if value != math.inf}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Timing:
+        """Read what ``to_dict`` returned. ValueError or TypeError where it is something else."""
+        words = ("backend", "reason")
+        values: dict[str, Any] = {k: str(v) if k in words else float(v) for k, v in data.items()}
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is on record for a network on this machine: the fastest backend, and the timings of a batch size."""
+
+    backend: str
+    batch: int
+    timings: tuple[Timing, ...]
+
+
+def read(plan: Plan, device: torch.device, dtype: torch.dtype) -> Record | None:
+    """Return what is on record; None where there is nothing.
+
+    Raises
+    ------
+    EpgraphError
+        If there is a record that cannot be read.
+    """
+    path = _path(circumstances(plan, device, dtype))
+    if not os.path.lexists(path):
+        return None
+    hint = "delete it; 'epgraph tune' makes a new one"
+    content = read_bytes(path, MAX_BYTES, hint)
+    try:
+        data = json.loads(content)
+        timings = tuple(Timing.from_dict(timing) for timing in data.get("timings", ()))
+        return Record(BACKENDS[data["backend"]].name, int(data.get("batch", 0)), timings)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        # Going on would run another backend than the one that was chosen, and nobody would know.
+        raise EpgraphError(f"{path}: the record of 'epgraph tune' is damaged", hint, "file") from None
+
+
+def recorded(plan: Plan, device: torch.device, dtype: torch.dtype, batches: float = math.inf) -> str | None:
+    """Name of the backend that was measured to take the least time; None where nothing usable is on record.
+
+    ``batches`` is the number of iterations over which the start of a backend is spread. Without it the start does not
+    count.
+
+    Raises
+    ------
+    EpgraphError
+        If there is a record that cannot be read.
+    """
+    found = read(plan, device, dtype)
+    if found is None:
+        return None
+    names = [t.backend for t in sorted(found.timings, key=lambda t: t.seconds(batches)) if not t.reason]
+    usable = (name for name in names or [found.backend] if name in BACKENDS)
+    return next((name for name in usable if not BACKENDS[name].unusable(plan, device, dtype)), None)
+
+
+def record(plan: Plan, device: torch.device, dtype: torch.dtype, backend: str, measured: dict[str, Any]) -> Path:
+    """Keep a choice, with the measurement that led to it. ``OSError`` where the folder cannot be written."""
+    about = circumstances(plan, device, dtype)
+    path = _path(about)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Written aside, so that a run that reads meanwhile never sees half a record.
+    partial = path.with_suffix(f".{os.getpid()}")
+    partial.write_text(json.dumps({**about, "backend": backend, **measured}, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+    return path
+
+
+def _path(about: dict[str, Any]) -> Path:
+    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
+    return folder() / f"{key}.json"

@@ -1,0 +1,70 @@
+"""Writing down, as a torch.fx graph, what ordinary torch code does with stand-ins for tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, cast
+
+from torch import Tensor, fx
+from torch.fx.proxy import GraphAppendingTracer
+
+from epgraph.compiler.program import Call, Function
+
+
+class Recorder:
+    """A graph in the making: its arguments are made when first asked for."""
+
+    def __init__(self) -> None:
+        self.graph = fx.Graph()
+        self._tracer = GraphAppendingTracer(self.graph)
+        self._arguments: dict[str, fx.Node] = {}
+        self._last: fx.Node | None = None
+
+    def argument(self, name: str) -> Tensor:
+        """Stand-in for a value; to type checkers it is the tensor that it stands for."""
+        if name not in self._arguments:
+            # Arguments come first, in the order in which they were asked for.
+            place = self._last.next if self._last else next(iter(self.graph.nodes), None)
+            with self.graph.inserting_before(place) if place else nullcontext():
+                self._last = self.graph.placeholder(name)
+            self._arguments[name] = self._last
+        return self.proxy(self._arguments[name])
+
+    def result(self, results: dict[str, Any], name: str) -> Tensor:
+        """A result of the function so far, or of the functions before it."""
+        found: Tensor = results[name] if name in results else self.argument(name)
+        return found
+
+    def proxy(self, node: fx.Node) -> Tensor:
+        """Stand-in for what a node computes."""
+        return cast(Tensor, fx.Proxy(node, self._tracer))
+
+    @contextmanager
+    def about(self, subject: str) -> Iterator[None]:
+        """Name what is recorded meanwhile after an edge or a state."""
+        last = self.graph._root.prev
+        yield
+        # From the last node that there was to the end; arguments are put in front of both.
+        node = last.next
+        while node is not self.graph._root:
+            node.meta.setdefault("about", subject)
+            node = node.next
+
+    @staticmethod
+    def node(value: Tensor) -> fx.Node:
+        """Node behind a stand-in."""
+        return cast(fx.Proxy, value).node
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Tensor:
+        """Record a call of a helper."""
+        plain = tuple(a.node if isinstance(a, fx.Proxy) else a for a in arguments)
+        return self.proxy(self.graph.call_function(function, plain))
+
+    def finish(
+        self, name: str, results: dict[str, Any], notes: Iterable[str] = (), calls: Iterable[Call] = (Call(),)
+    ) -> Function:
+        """Return the function, with named results."""
+        values = tuple(r.node if isinstance(r, fx.Proxy) else r for r in results.values())
+        self.graph.output(values)
+        return Function(name, self.graph, tuple(results), tuple(notes), tuple(calls))

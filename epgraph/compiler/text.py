@@ -1,0 +1,238 @@
+"""The Python text of recorded functions: what the engine runs, and what an emitted module contains."""
+
+from __future__ import annotations
+
+import builtins
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import Any
+
+import torch
+from torch import fx
+
+from epgraph.compiler.helpers import HELPERS, namespace
+from epgraph.compiler.names import Scope
+from epgraph.compiler.program import Function, Passed, Program
+from epgraph.compiler.verify import verify_apart, verify_text
+from epgraph.errors import EpgraphError
+
+LOCAL = {
+    "total": "sum",
+    "total_pair": "sum",
+    "fill_": "sum",
+    "add_phase_": "sum",
+    "put_phase_": "sum",
+    "put_phase_pair_": "sum",
+    "add_winograd_": "sum",
+    "winograd": "conv",
+    "winograd_kernels": "kernels",
+    "fill_pair_": "sum",
+    "in_pieces": "moved",
+    "noisy_": "noisy",
+    "noisy_pair_": "noisy",
+    "quantise_": "rounded",
+    "quantise_pair_": "rounded",
+    "interleave": "phases",
+    "taps": "kernel",
+    "inner": "phi",
+    "correlate": "gradient",
+    "softmax_pair": "chosen",
+    "spectral_bound": "bound",
+    "_convolution_pointwise": "conv",
+    "_convolution_pointwise_": "sum",
+    "_convolution_transpose_pointwise": "back",
+    "_reorder_convolution_weight": "packed",
+    "_reorder_convolution_transpose_weight": "packed",
+    "conv2d": "conv",
+    "conv_transpose2d": "back",
+    "max_pool2d_with_indices": "pooled",
+    "max_unpool2d": "unpooled",
+    "addmm_": "sum",
+    "clamp_": "new",
+    "clamp": "new",
+    "launch": "new",
+    "getattr": "part",
+    "getitem": "part",
+}
+"""What the results of operations are called; others are called after the operation."""
+
+OPERATORS: dict[Any, str] = {
+    operator.add: "{} + {}",
+    operator.sub: "{} - {}",
+    operator.mul: "{} * {}",
+    operator.truediv: "{} / {}",
+    operator.floordiv: "{} // {}",
+    operator.mod: "{} % {}",
+    operator.pow: "{} ** {}",
+    operator.matmul: "{} @ {}",
+    operator.lshift: "{} << {}",
+    operator.rshift: "{} >> {}",
+    operator.and_: "{} & {}",
+    operator.or_: "{} | {}",
+    operator.xor: "{} ^ {}",
+    operator.eq: "{} == {}",
+    operator.ne: "{} != {}",
+    operator.lt: "{} < {}",
+    operator.le: "{} <= {}",
+    operator.gt: "{} > {}",
+    operator.ge: "{} >= {}",
+    operator.neg: "-{}",
+    operator.pos: "+{}",
+    operator.invert: "~{}",
+    operator.getitem: "{}[{}]",
+}
+
+Written = Mapping[fx.Node, str]
+"""Names of the values of a function so far."""
+
+
+def source(function: Function) -> str:
+    """Python text of a function; it needs ``namespace()`` and what it passes on.
+
+    An argument keeps its name. Every other value gets one that nothing else in the function has.
+    """
+    scope = Scope({*function.arguments, *(passed.identifier for passed in _passed((function,)))})
+    written: dict[fx.Node, str] = {}
+    lines = [f"def {function.name}({', '.join(function.arguments)}):"]
+    lines += [f"    # {printable(note)}" for note in function.notes]
+    unneeded = _last_uses(function.graph)
+    for node in function.graph.nodes:
+        if node.op == "placeholder":
+            written[node] = str(node.target)
+        elif node.op == "output":
+            lines.append(f"    return {_value(node.args[0], written)}")
+        else:
+            expression = _expression(node, written)
+            written[node] = scope.take(_wanted(node))
+            # Memory is given back as soon as it can be.
+            freed = "".join(f"{written[value]} = " for value in unneeded[node])
+            lines.append(f"    {written[node]} = {expression}" + (f";  {freed}None" if freed else ""))
+    return "\n".join(lines) + "\n"
+
+
+def load(functions: Iterable[Function]) -> dict[str, Callable[..., Any]]:
+    """Make functions callable: the very text that an emitted module contains."""
+    functions = tuple(functions)
+    passed = _passed(functions)
+    names = namespace() | {one.identifier: one for one in passed}
+    known = frozenset(names)
+    verify_apart([*namespace(), *(one.identifier for one in passed), *(function.name for function in functions)])
+    for function in functions:
+        tree = verify_text(source(function), function, known)
+        exec(compile(tree, f"<epgraph {function.name}>", "exec"), names)
+    return {function.name: names[function.name] for function in functions}
+
+
+def listing(program: Program) -> str:
+    """Python text of all functions of a program, in the order in which they are called; to be read, not run."""
+    return "\n\n".join(source(function) for function in program.functions)
+
+
+def printable(text: str) -> str:
+    """Text on one line, as a comment or a title."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _passed(functions: Iterable[Function]) -> list[Passed]:
+    found = (a for f in functions for node in f.graph.nodes for a in node.args if isinstance(a, Passed))
+    return list(dict.fromkeys(found))
+
+
+def _last_uses(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
+    """For every node the values that nothing needs after it; itself, where nothing needs it at all."""
+    seen: set[fx.Node] = set()
+    found: dict[fx.Node, list[fx.Node]] = {}
+    for node in reversed(graph.nodes):
+        ending = [value for value in node.all_input_nodes if value not in seen]
+        seen.update(ending)
+        found[node] = ending if node in seen else [*ending, node]
+    return found
+
+
+def _wanted(node: fx.Node) -> str:
+    """What a value should be called: its operation, and the edge or the state that it is about."""
+    operation = _operation(node)
+    return "_".join(filter(None, (LOCAL.get(operation, operation.strip("_")), node.meta.get("about"))))
+
+
+def _operation(node: fx.Node) -> str:
+    # An operation of torch.ops has its overload behind a dot.
+    return str(getattr(node.target, "__name__", node.target)).split(".")[0]
+
+
+def _expression(node: fx.Node, written: Written) -> str:
+    if node.op == "call_method":
+        own, *arguments = node.args
+        return f"{_value(own, written)}.{node.target}({_arguments(arguments, node.kwargs, written)})"
+    if node.op != "call_function":
+        raise EpgraphError(f"emitted code cannot contain a node '{node.op}' of torch.fx")
+    if node.target in OPERATORS:
+        return OPERATORS[node.target].format(*(_operand(a, written) for a in node.args))
+    if node.target is getattr and len(node.args) == 2:
+        return f"{_value(node.args[0], written)}.{node.args[1]}"
+    return f"{_path(node.target)}({_arguments(node.args, node.kwargs, written)})"
+
+
+def _arguments(given: Iterable[Any], options: Mapping[str, Any], written: Written) -> str:
+    parts = [_value(value, written) for value in given]
+    return ", ".join([*parts, *(f"{name}={_value(value, written)}" for name, value in options.items())])
+
+
+def _operand(value: Any, written: Written) -> str:
+    text = _value(value, written)
+    return f"({text})" if text.startswith("-") else text  # (-2) ** x is not -2 ** x
+
+
+def _value(value: Any, written: Written) -> str:
+    """Python text of an argument."""
+    if isinstance(value, fx.Node):
+        return written[value]
+    if isinstance(value, Passed):
+        return value.identifier
+    if value is None or value is Ellipsis or isinstance(value, bool | str | torch.device):
+        return repr(value)
+    if isinstance(value, int):
+        return int.__repr__(value)
+    if isinstance(value, float):
+        return float.__repr__(value)
+    if isinstance(value, complex):
+        return f"complex({_value(value.real, written)}, {_value(value.imag, written)})"
+    if isinstance(value, torch.dtype | torch.layout | torch.memory_format):
+        return str(value)
+    if isinstance(value, slice):
+        return f"slice({', '.join(_value(part, written) for part in (value.start, value.stop, value.step))})"
+    if isinstance(value, list):
+        return f"[{', '.join(_value(part, written) for part in value)}]"
+    if isinstance(value, tuple):
+        return f"({', '.join(_value(part, written) for part in value)}{',' * (len(value) == 1)})"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key!r}: {_value(part, written)}' for key, part in value.items())}}}"
+    raise EpgraphError(
+        f"a value of type {type(value).__name__} cannot be written into emitted code",
+        "let edge kinds, activations and costs pass numbers, texts and tensors that they are given",
+    )
+
+
+@cache
+def _path(function: Callable[..., Any]) -> str:
+    """How emitted code names a function of torch, of ``HELPERS``, or of Python itself."""
+    name = str(getattr(function, "__name__", function))
+    if HELPERS.get(name) is function or getattr(builtins, name, None) is function:
+        return name
+    if isinstance(function, torch._ops.OpOverload | torch._ops.OpOverloadPacket):
+        return f"torch.ops.{function}"
+    for module in (getattr(function, "__module__", None), "torch", "torch.nn.functional", "torch.Tensor"):
+        if module and module.partition(".")[0] == "torch" and _find(f"{module}.{name}") is function:
+            return f"{module}.{name}"
+    raise EpgraphError(
+        f"the function '{name}' of {getattr(function, '__module__', None)} cannot be called by emitted code",
+        "use functions and methods of torch alone",
+    )
+
+
+def _find(path: str) -> Any:
+    found: Any = torch
+    for part in path.split(".")[1:]:
+        found = getattr(found, part, None)
+    return found

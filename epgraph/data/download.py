@@ -1,0 +1,90 @@
+"""Files that torchvision knows how to download: whether they are there, and bringing them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from epgraph.errors import EpgraphError
+
+START_AGAIN = "remove that folder, then pass --download or put the files there again"
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of the data set ``name``: torchvision's class, where they are, and which of them are missing."""
+
+    name: str
+    class_name: str
+    folder: Path
+    missing: Callable[[], list[str]]
+
+    def lacking(self) -> str:
+        """Return what is missing, in words, or an empty string."""
+        if not self.folder.is_dir():
+            return "there is no such folder"
+        missing = self.missing()
+        return f"no {', '.join(missing)}" if missing else ""
+
+
+def make_available(files: Files, root: Path, *, download: bool) -> None:
+    """Download the files where some are missing and that is allowed.
+
+    Raises
+    ------
+    EpgraphError
+        When files are missing, or the download fails.
+    """
+    if download and files.lacking():
+        _download(files, root)
+    if lacking := files.lacking():
+        raise EpgraphError(f"{files.name} is not in {files.folder}: {lacking}", _where_from(files, root))
+
+
+def _where_from(files: Files, root: Path) -> str:
+    archive = getattr(torchvision_class(files.class_name), "filename", None)
+    if archive and (root / archive).is_file():
+        return f"unpack it: tar -xzf {root / archive} -C {root}"
+    return "pass --download, or put the files there"
+
+
+def _download(files: Files, root: Path) -> None:
+    """Download beside the final place and move whole files there: a broken run leaves no half of one."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as temporary, old_pickles():
+            torchvision_class(files.class_name)(temporary, download=True)
+            for file in sorted(Path(temporary).rglob("*")):
+                # The archives have been unpacked.
+                if file.is_file() and file.suffix != ".gz":
+                    target = root / file.relative_to(temporary)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(file, target)
+    # URLError is an OSError; torchvision adds RuntimeError when every mirror failed or a checksum is wrong.
+    except (OSError, RuntimeError, HTTPException) as error:
+        raise EpgraphError(
+            f"{files.name} cannot be downloaded into {root}: {' '.join(str(error).split())}",
+            f"check the network, or put the files in {files.folder}",
+        ) from error
+
+
+@contextmanager
+def old_pickles() -> Iterator[None]:
+    """Silence numpy 2.4.0 to 2.4.4 about how the pickles of CIFAR, from Python 2, write a dtype."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"dtype\(\): align should be")
+        yield
+
+
+def torchvision_class(class_name: str) -> Any:
+    """Return the class of torchvision's data set."""
+    from torchvision import datasets
+
+    return getattr(datasets, class_name)

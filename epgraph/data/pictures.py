@@ -1,0 +1,68 @@
+"""Images and labels of both parts of a data set, before any preparation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from epgraph.data.recipes import Recipe
+from epgraph.errors import Diagnostic
+
+if TYPE_CHECKING:
+    from epgraph.data.examples import Images
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images and labels of both parts of a data set, before any preparation.
+
+    ``sha256`` returns a hash of them, and of what it was taken; ``warnings`` is what is doubtful in them.
+    """
+
+    train: tuple[Images, Sequence[int]]
+    test: tuple[Images, Sequence[int]]
+    classes: tuple[str, ...]
+    sha256: Callable[[], tuple[str, str]]
+    warnings: tuple[Diagnostic, ...] = ()
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set that has a name: how its images become examples, and a function that reads them.
+
+    ``read`` takes the folder of ``--data-root``, and whether files may be downloaded into it. It raises EpgraphError
+    when files are missing or damaged.
+    """
+
+    recipe: Recipe
+    read: Callable[[Path, bool], Pictures]
+
+
+def array_pictures(
+    train: tuple[Any, Sequence[int]], test: tuple[Any, Sequence[int]], classes: Sequence[str]
+) -> Pictures:
+    """Return pictures that are held in memory.
+
+    Parameters
+    ----------
+    train, test
+        Images, (N, H, W) or (N, H, W, 3), as bytes or as float32 fractions, and their labels.
+    classes
+        Name of each label.
+    """
+    from epgraph.data.examples import ArrayImages
+
+    def sha256() -> tuple[str, str]:
+        import numpy as np
+
+        digest = hashlib.sha256()
+        for images, labels in (train, test):
+            digest.update(f"{images.shape} {images.dtype.str}".encode())
+            for values in (images, np.asarray(labels, dtype="<i8")):
+                digest.update(np.ascontiguousarray(values).data)
+        return digest.hexdigest(), "all bytes"
+
+    return Pictures((ArrayImages(train[0]), train[1]), (ArrayImages(test[0]), test[1]), tuple(classes), sha256)

@@ -1,0 +1,325 @@
+"""The network as a diagram: states as boxes coloured by update class, edges styled by kind."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import networkx as nx
+
+from epgraph.arguments import choice
+from epgraph.arguments import path as file_path
+from epgraph.drawing.formats import suffix
+from epgraph.drawing.layout import layout
+from epgraph.errors import visible
+from epgraph.files import write_bytes
+from epgraph.graph import SCHEDULES, Edge, NetworkGraph, Schedule, State, checked
+from epgraph.kinds import shape_text
+from epgraph.language import Architecture
+from epgraph.lowering import Plan, lower
+
+FORMATS = ("svg", "png", "pdf", "dot", "gv")
+"""Suffixes that ``render`` writes."""
+
+# DejaVu Sans and Verdana are equally wide, so labels fit their boxes also where an SVG is viewed with
+# another font than it was laid out with.
+FONT = "DejaVu Sans,Verdana,sans-serif"
+INK = "#1a1a1a"
+GREY = "#555555"
+ALARM = "#b3261e"
+
+# Tints of the colour-blind-safe palette of Okabe and Ito; the first three, which most networks need,
+# differ in lightness too, and every box says its class besides.
+TINTS = ("#d3e9f8", "#f3c26b", "#6fbfa3", "#f6eea0", "#e3b4d0", "#8dbbe0", "#f0b48f", "#c9c9c9")
+
+# Columns that the edges cross in all, above which labels on them are left out: nobody could tell whose they
+# are, and dot needs minutes to place them.
+LABELLED = 1500
+
+# Columns above which they are laid out as rows, from the top down: a page is as wide as it is, and scrolls downwards.
+WIDE = 14
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """How the edges of a kind are drawn. Kinds differ in their line, not in its colour alone."""
+
+    style: str
+    color: str
+    width: float
+    lines: int = 1
+
+    @property
+    def label(self) -> str:
+        """The line in a word or two."""
+        lines = ("", "double", "triple")[self.lines - 1]
+        return lines if lines and self.style == "solid" else f"{lines} {self.style}".strip()
+
+
+STROKES = {
+    "conv": Stroke("solid", "#3c3c3c", 1.4),
+    "dense": Stroke("solid", "#000000", 1.1, lines=2),
+    "skip": Stroke("dashed", "#0072b2", 1.6),
+    "identity": Stroke("dotted", "#00735c", 2.0),
+    "conv_transpose": Stroke("solid", "#8a4b08", 0.9, lines=3),
+    "pool": Stroke("dotted", "#3c3c3c", 1.6, lines=2),
+    "lateral": Stroke("dashed", "#7a5c00", 1.2, lines=2),
+    "self": Stroke("solid", "#a0522d", 1.4),
+    "memory": Stroke("dashed", "#7a3b8f", 1.6),
+}
+OTHER = Stroke("bold", "#7a3b8f", 2.4)
+"""For kinds that are not listed in ``STROKES``; their labels name them."""
+
+_UNITS = ("", "k", "M", "G", "T", "P", "E")
+
+
+def dot(architecture: Architecture | str | os.PathLike[str], schedule: str | None = None) -> str:
+    """Return the diagram as DOT source; the same architecture gives the same text, byte for byte.
+
+    Parameters
+    ----------
+    architecture
+        What ``load`` returns, or a path or YAML text to load.
+    schedule
+        Update schedule to show (a key of ``SCHEDULES``); left out, the architecture's own.
+
+    Raises
+    ------
+    EpgraphError
+        Where the network has mistakes or the schedule is unknown.
+    """
+    import graphviz
+
+    graph = checked(architecture, None if schedule is None else choice("schedule", schedule, SCHEDULES))
+    architecture = graph.architecture
+    name = schedule or architecture.dynamics.schedule
+    plan = lower(graph, name)
+    moves = _moves(plan.schedule)
+    conflicts = {edge.name for edge in plan.schedule.conflicts}
+    flipped, column = _columns(graph)
+    spans = {edge.name: abs(column[edge.target] - column[edge.source]) for edge in graph.edges.values()}
+    labelled = sum(spans.values()) <= LABELLED
+
+    picture = graphviz.Digraph("network")
+    # Labels make room between the columns; without them the arrows need it.
+    nodesep, ranksep = ("0.3", "0.18") if labelled else ("0.1", "0.5")
+    long = max(column.values()) >= WIDE
+    picture.attr(rankdir="TB" if long else "LR", nodesep=nodesep, ranksep=ranksep, pad="0.2")
+    picture.attr(label=_caption(plan, labelled), labelloc="t" if long else "b", labeljust="l")
+    picture.attr(fontname=FONT, fontsize="12", fontcolor=INK)
+    picture.attr("node", fontname=FONT, fontsize="13", fontcolor=INK, color=INK, margin="0.08,0.06")
+    picture.attr("edge", fontname=FONT, fontsize="11", fontcolor=INK, arrowsize="0.8")
+    for state in graph.states.values():
+        picture.node(state.name, **_box(state, moves, graph))
+    for edge in graph.edges.values():
+        line = _line(edge, edge.name in conflicts, edge.name in flipped)
+        if labelled:
+            line["label"] = _label(edge, edge.name in conflicts, spacing=5 if long else 2)
+        # States in neighbouring columns are pulled into line; an edge over more columns bends around them.
+        line["weight"] = "100" if spans[edge.name] == 1 else "1"
+        left, right = (edge.target, edge.source) if edge.name in flipped else (edge.source, edge.target)
+        picture.edge(left, right, **line)
+    if any(place >= column[graph.output.name] for name, place in column.items() if name != graph.output.name):
+        # A network may go on beyond the state that is read; what comes out stands at the end none the less.
+        with picture.subgraph() as last:
+            last.attr(rank="max")
+            last.node(graph.output.name)
+    return str(picture.source)
+
+
+def render(
+    architecture: Architecture | str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    schedule: str | None = None,
+    *,
+    report: Callable[[str], None] = warnings.warn,
+) -> Path:
+    """Draw the network to a file; the suffix says how: ``.svg``, ``.png``, ``.pdf``, ``.dot`` or ``.gv``.
+
+    Parameters
+    ----------
+    path
+        File to write; directories on the way are made.
+    architecture, schedule
+        As for ``dot``.
+    report
+        Called with a sentence where the network is too large for the full layout, which may take ``layout.SECONDS``,
+        and a simpler one was drawn. Left out, Python's warnings say it.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    EpgraphError
+        As for ``dot``; where the suffix is unknown or the file cannot be written.
+    """
+    path = file_path("path", path)
+    format = suffix(path, FORMATS)
+    source = dot(architecture, schedule)
+    if format in ("dot", "gv"):
+        return write_bytes(path, source.encode())
+    picture, note = layout(source, format, source.count("\n"))
+    if note:
+        report(f"{path}: {note}")
+    return write_bytes(path, picture)
+
+
+def _moves(schedule: Schedule) -> dict[str, list[int]]:
+    """Numbers of the classes that a state moves in: one, but for ``forward_backward``."""
+    moves: dict[str, list[int]] = {}
+    for number, states in enumerate(schedule.classes, 1):
+        for state in states:
+            moves.setdefault(state, []).append(number)
+    return moves
+
+
+def _tint(number: int) -> str:
+    return TINTS[(number - 1) % len(TINTS)]
+
+
+def _columns(graph: NetworkGraph) -> tuple[set[str], dict[str, int]]:
+    """Return the edges to lay out against their direction, and the column of every state.
+
+    Directions are only notation, since the interaction is symmetric. They are followed where they lead from
+    the input to every state without a cycle; elsewhere the order of declaration says what is left and right.
+    """
+    directed = nx.DiGraph(graph.graph)
+    directed.remove_edges_from([(name, name) for name in graph.states])
+    follow = nx.is_directed_acyclic_graph(directed) and all(
+        (degree == 0) == (name == graph.input.name) for name, degree in directed.in_degree()
+    )
+    place = {name: i for i, name in enumerate(graph.states)}
+    flipped: set[str] = set()
+    if not follow:
+        flipped = {e.name for e in graph.edges.values() if place[e.source] > place[e.target]}
+        directed = nx.DiGraph()
+        directed.add_nodes_from(graph.states)
+        directed.add_edges_from(
+            (e.target, e.source) if e.name in flipped else (e.source, e.target)
+            for e in graph.edges.values()
+            if not e.unary
+        )
+    column: dict[str, int] = {}
+    for name in nx.topological_sort(directed):
+        column[name] = max((column[before] + 1 for before in directed.predecessors(name)), default=0)
+    return flipped, column
+
+
+def _box(state: State, moves: dict[str, list[int]], graph: NetworkGraph) -> dict[str, str]:
+    rows = [f"<B>{_text(state.name)}</B>", shape_text(state.shape)]
+    if state.clamped:
+        # A store of data, without the colour of a class: nothing moves it.
+        label = _rows([*rows, _small("clamped")], spacing=1)
+        return {"shape": "cylinder", "style": "filled", "fillcolor": "white", "label": label}
+    numbers = moves[state.name]
+    rows.append(_small(_text(state.activation.label)))
+    box = {"shape": "box", "style": "rounded,filled", "fillcolor": _tint(numbers[0])}
+    if state.role == "output":
+        cost = graph.architecture.output.cost.replace("_", " ")
+        rows += [_small("output"), _small(_text(cost))]
+        box |= {"style": "filled", "peripheries": "2"}
+    rows.append(_small(f"class {', '.join(map(str, numbers))}"))
+    return {**box, "label": _rows(rows, spacing=1)}
+
+
+def _line(edge: Edge, conflict: bool, flipped: bool) -> dict[str, str]:
+    stroke = STROKES.get(edge.kind.name, OTHER)
+    # A full head where A_e arrives and a hollow one where its transpose does: a plain arrow would hide that
+    # the interaction is symmetric, and none at all which way 'from' and 'to' apply A_e.
+    head, tail = ("onormal", "normal") if flipped else ("normal", "onormal")
+    return {
+        "style": stroke.style,
+        "color": ":".join([ALARM if conflict else stroke.color] * stroke.lines),
+        "penwidth": f"{stroke.width:g}",
+        # A state acts on itself in no direction.
+        "dir": "none" if edge.unary else "both",
+        "arrowhead": head,
+        "arrowtail": tail,
+    }
+
+
+def _label(edge: Edge, conflict: bool, spacing: int) -> str:
+    rows = [_text(part) for part in edge.kind.label().split(", ")]
+    if (
+        edge.name != f"{edge.source}_{edge.kind.name if edge.unary else edge.target}"
+    ):  # which is what it is called where the user says nothing
+        rows.insert(0, f"<B>{_text(edge.name)}</B>")
+    if edge.parameters:
+        rows.append(_colored(GREY, count(edge.parameters) + ", frozen" * edge.frozen))
+    if edge.tied:
+        rows.append(_colored(GREY, f"weight of {_text(edge.tied)}"))
+    if conflict:
+        rows.append(_colored(ALARM, "<B>same class</B>"))
+    return _rows(rows, spacing)
+
+
+def _caption(plan: Plan, labelled: bool) -> str:
+    graph = plan.graph
+    title = "<BR/>".join(_text(line) for line in textwrap.wrap(visible(graph.architecture.name), 48))
+    size = f"{graph.parameters():,} parameters"
+    if labelled:
+        size += f" ({_colored(GREY, 'in grey')}: weights of an edge)"
+    rows = [
+        f'<FONT POINT-SIZE="16"><B>{title or "network"}</B></FONT>',
+        f"{size} · {count(plan.macs_per_sweep())} MACs per sweep",
+        _order(plan.schedule),
+    ]
+    if not labelled:
+        kinds = dict.fromkeys(edge.kind.name for edge in graph.edges.values())
+        lines = ", ".join(f"{_text(kind)} {STROKES.get(kind, OTHER).label}" for kind in kinds)
+        rows.append(f"edges are too many for labels: {lines}")
+    rows.append(_colored(GREY, "the map of an edge acts towards its full arrowhead, the transpose back"))
+    return _rows(rows, spacing=4, cell='TD ALIGN="LEFT"')
+
+
+def _order(schedule: Schedule) -> str:
+    n, k = len(schedule.classes), len(schedule.conflicts)
+    verdict = "proper: no edge joins states that move together"
+    if not schedule.proper:
+        joins = "edge joins" if k == 1 else "edges join"
+        verdict = _colored(ALARM, f"not proper: {k} {joins} states that move together (red)")
+    shown = sorted({numbers[0] for numbers in _moves(schedule).values()})
+    swatches = "".join(
+        f'<TD BGCOLOR="{_tint(number)}" BORDER="1" WIDTH="24" HEIGHT="18">{number}</TD>'
+        for number in (shown if len(shown) <= len(TINTS) else ())
+    )
+    name = f"schedule {schedule.name}, {n} class{'es' * (n != 1)}"
+    return (
+        '<TABLE ALIGN="LEFT" BORDER="0" CELLPADDING="0" CELLSPACING="0"><TR>'
+        f"<TD>{name}&#160;&#160;</TD>{swatches}<TD>&#160;&#160;{verdict}</TD></TR></TABLE>"
+    )
+
+
+def count(n: int) -> str:
+    """Write a number in three digits: ``147k``, ``1.18M``."""
+    rounded = float(f"{n:.3g}")
+    power = min((len(f"{rounded:.0f}") - 1) // 3, len(_UNITS) - 1)
+    return f"{rounded / 1000**power:.3g}{_UNITS[power]}"
+
+
+def _text(text: str) -> str:
+    # Graphviz looks for escapes even here: it writes the graph's name for \G, and one backslash for two. It does not
+    # look across tags.
+    return escape(visible(text)).replace("\\", "<FONT>\\</FONT>")
+
+
+def _colored(color: str, markup: str) -> str:
+    return f'<FONT COLOR="{color}">{markup}</FONT>'
+
+
+def _small(text: str) -> str:
+    return f'<FONT POINT-SIZE="11">{text}</FONT>'
+
+
+def _rows(rows: list[str], spacing: int = 2, cell: str = "TD") -> str:
+    """One row under the other; a table, because lines that are merely broken stand too close."""
+    cells = "".join(f"<TR><{cell}>{row}</TD></TR>" for row in rows)
+    return f'<<TABLE BORDER="0" CELLBORDER="0" CELLPADDING="0" CELLSPACING="{spacing}">{cells}</TABLE>>'

@@ -1,0 +1,157 @@
+"""Large batches in pieces: on a CPU memory then stays that of a piece, and so does what the caches must hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from math import ceil, prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from epgraph.estimators import ESTIMATORS, UNROLLING, WHOLE, Estimate, Problem
+from epgraph.graph import NetworkGraph
+from epgraph.linearization.linearize import Adjoint
+from epgraph.runtime.arguments import PhaseSteps
+from epgraph.runtime.executor import Executor
+from epgraph.runtime.gradients import Gradients
+from epgraph.runtime.memory import within_memory
+from epgraph.runtime.parameters import Parameters
+from epgraph.runtime.phases import Nudge
+from epgraph.runtime.relaxation import Relaxation, States, Status
+
+VALUES = 2 * 2**20
+"""Numbers of one phase that a piece should hold: states, and the largest map that an edge makes."""
+
+ROWS = 16
+"""Examples that a piece has at least: on maps of 8×8 they are the 64 tiles that minimal filtering takes at a time."""
+
+
+@dataclass
+class Batch:
+    """A whole batch whose gradient is wanted; what is not said here is as in ``Problem``.
+
+    Attributes
+    ----------
+    parameters
+        Values that all phases of the gradient use.
+    x, target
+        Input and targets, (batch, *input shape) and (batch, *output shape).
+    start
+        States to start from, by name, (batch, *shape); zeros where left out.
+    gradients
+        What has been found of the gradient of the batch's mean loss.
+    """
+
+    executor: Executor
+    parameters: Parameters
+    x: Tensor
+    target: Tensor
+    start: States
+    beta: float
+    steps: PhaseSteps
+    keep: bool
+    energy: bool
+    points: int
+    rate: float
+    gradients: Gradients = field(default_factory=dict)
+    drawn: dict[str, float] = field(default_factory=dict)
+
+    def estimate(self, estimator: str) -> Estimate:
+        """Add what an estimator finds to ``gradients``, piece by piece.
+
+        Raises
+        ------
+        EpgraphError
+            Where memory runs out, with the size of a batch that would fit.
+        """
+        executor, batch = self.executor, len(self.x)
+
+        def probe(rows: int) -> None:
+            steps = replace(self.steps, free=self.steps.free if estimator in UNROLLING else 1, nudged=1)
+            few = replace(self, steps=steps, gradients={})
+            ESTIMATORS[estimator](few.piece(slice(rows), {}, last=True))
+
+        def work() -> Estimate:
+            prepared: dict[str, Any] = {}
+            pieces = [slice(batch)] if estimator in WHOLE else cut(executor.graph, batch, executor.device)
+            return join([ESTIMATORS[estimator](self.piece(rows, prepared, last=rows is pieces[-1])) for rows in pieces])
+
+        return within_memory(batch, executor.device, work, probe, executor.programs.uncaptured)
+
+    def piece(self, rows: slice, prepared: dict[str, Any], *, last: bool) -> Problem:
+        """Return some examples of the batch as a problem; ``prepared`` is shared by those of all pieces."""
+        clamped = self.executor.clamp(self.x[rows], self.parameters, prepared)
+        return Problem(
+            self.executor,
+            clamped,
+            Nudge(self.executor.cost, self.target[rows], self.beta, len(self.x)),
+            self.executor.inputs.start(clamped.x, {name: s[rows] for name, s in self.start.items()}),
+            self.steps.free,
+            self.steps.nudged,
+            self.steps.tolerance,
+            self.gradients,
+            keep=self.keep,
+            energy=self.energy,
+            points=self.points,
+            rate=self.rate,
+            drawn=self.drawn,
+            last=last,
+        )
+
+
+def cut(graph: NetworkGraph, batch: int, device: torch.device) -> list[slice]:
+    """Return the pieces of a batch, as even as can be; a GPU takes it whole."""
+    if device.type != "cpu":
+        return [slice(0, batch)]
+    maps = (edge.macs // prod(edge.weight_shape[1:]) for edge in graph.edges.values() if edge.weight_shape)
+    each = sum(state.units for state in graph.states.values()) + max(maps, default=0)
+    count = ceil(batch / max(ROWS, VALUES // each))
+    edges = [batch * i // count for i in range(count + 1)]
+    return [slice(a, b) for a, b in pairwise(edges)]
+
+
+def join(estimates: Sequence[Estimate]) -> Estimate:
+    """Put the estimates of the pieces together."""
+    if len(estimates) == 1:
+        return estimates[0]
+    energies = [e.energies for e in estimates if e.energies is not None]
+    return Estimate(
+        torch.cat([e.losses for e in estimates]),
+        torch.cat([e.output for e in estimates]),
+        _joined([e.free for e in estimates]),
+        tuple(_joined(parts) for parts in zip(*(e.nudged for e in estimates), strict=True)),
+        torch.cat(energies) if energies else None,
+        _solved([e.adjoint for e in estimates if e.adjoint is not None]),
+    )
+
+
+def _solved(parts: Sequence[Adjoint]) -> Adjoint | None:
+    if not parts:
+        return None
+    return Adjoint(
+        max(part.products for part in parts),
+        torch.cat([part.residuals for part in parts]),
+        torch.cat([part.indefinite for part in parts]),
+    )
+
+
+def _joined(parts: Sequence[Relaxation]) -> Relaxation:
+    """Steps and status are those of the piece that took longest, or went wrong."""
+    worst = max(parts, key=lambda part: _ORDER.index(part.status))
+    states = {}
+    for name in list(parts[0].states):
+        # Taken out one by one: all states twice would be what the pieces are there to save.
+        states[name] = torch.cat([part.states.pop(name) for part in parts])
+    return replace(
+        worst,
+        states=states,
+        steps=max(part.steps for part in parts),
+        residuals=torch.cat([part.residuals for part in parts]),
+        diverged=tuple(dict.fromkeys(name for part in parts for name in part.diverged)),
+    )
+
+
+_ORDER = (Status.CONVERGED, Status.FIXED_STEPS, Status.OUT_OF_STEPS, Status.DIVERGED)

@@ -1,0 +1,62 @@
+"""Gradients by the name of an edge or state, and how well two of them agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from epgraph.runtime.gradients import Gradients
+
+NEGLIGIBLE = 1e-6
+"""Part of a gradient's largest entry below which the sign of an entry says nothing."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well one gradient agrees with another: cosine, relative error, and share of equal signs.
+
+    Signs count where the other gradient is not negligible. None where it vanishes (or, for the cosine, either does).
+    """
+
+    cosine: float | None
+    error: float | None
+    signs: float | None
+
+
+def agree(found: Tensor, exact: Tensor) -> Agreement:
+    """Compare a gradient with the one that it should be; any equal shapes."""
+    found, exact = found.flatten().double(), exact.flatten().double()
+    size, other = float(exact.norm()), float(found.norm())
+    if not size > 0:
+        return Agreement(None, None, None)
+    there = exact.abs() > NEGLIGIBLE * exact.abs().max()
+    return Agreement(
+        float(found @ exact) / (size * other) if other > 0 else None,
+        float((found - exact).norm()) / size,
+        float((found.sign() == exact.sign())[there].double().mean()),
+    )
+
+
+def compare(found: Gradients, exact: Gradients) -> dict[str, Agreement]:
+    """Compare the gradients of all parameters, and under ``all`` all of them at once."""
+    each = {name: agree(found[name], exact[name]) for name in exact}
+    return {**each, "all": agree(flat({name: found[name] for name in exact}), flat(exact))}
+
+
+def named_by_edge(found: Gradients) -> Gradients:
+    """Gradients by the name of the edge, or 'bias of' the state."""
+    return {_label(name): gradient for name, gradient in found.items()}
+
+
+def _label(parameter: str) -> str:
+    part, name, what = parameter.split(".")
+    # "all" stands for all parameters at once, and may be the name of an edge.
+    return name if part == "edges" and name != "all" else f"{what} of {name}"
+
+
+def flat(gradients: Mapping[str, Tensor]) -> Tensor:
+    """Return all gradients as one vector."""
+    return torch.cat([g.flatten() for g in gradients.values()])

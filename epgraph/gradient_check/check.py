@@ -1,0 +1,190 @@
+"""What a gradient check needs: the network, its equilibrium, and each gradient once.
+
+``epgraph/gradient_check/sections.py`` makes the report of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from epgraph.compiling import compile
+from epgraph.engine import Engine
+from epgraph.errors import Diagnostic, EpgraphError
+from epgraph.estimators import REFERENCES
+from epgraph.estimators.reference import differentiate_implicitly
+from epgraph.gradient_check.agreement import named_by_edge
+from epgraph.graph.rules import CLAMPED
+from epgraph.language import Architecture
+from epgraph.linearization.linearize import Adjoint, Linearisation
+from epgraph.runtime.gradients import Gradients
+from epgraph.runtime.phases import Nudge
+from epgraph.runtime.relaxation import Relaxation, States, Status
+
+PATIENCE = (20, 500)
+"""The equilibrium is looked for in so many times the configured free sweeps, or in so many sweeps if that is more."""
+
+
+@dataclass
+class Check:
+    """What is checked, and what several sections need.
+
+    Attributes
+    ----------
+    engine
+        The network with the weights to check at.
+    x, y
+        Examples: inputs, and labels or targets.
+    quick
+        Leave out how β and the numbers of sweeps change the gradient.
+    steps
+        Sweeps of the step-by-step comparison; 0 leaves it out.
+    tick
+        Called with what is done next.
+    """
+
+    engine: Engine
+    x: Tensor
+    y: Tensor
+    quick: bool = False
+    steps: int = 0
+    tick: Callable[[str], None] = lambda what: None
+
+    def __post_init__(self) -> None:
+        architecture = self.engine.architecture
+        if not any(parameter.requires_grad for parameter in self.engine.parameters()):
+            raise EpgraphError("the network has no parameter that could learn: there is no gradient to check")
+        self.learning, self.dynamics = architecture.learning, architecture.dynamics
+        self.untied = [name for name, edge in self.engine.graph.edges.items() if edge.untied and not edge.tied]
+        self.clamped = self.learning.estimator in CLAMPED
+        self._refuse()
+        self.x = self.engine.executor.inputs.check_input(self.x)
+        fine = self.engine.dtype == torch.float64
+        self.tolerance, self.solver_tolerance = (1e-8, 1e-10) if fine else (1e-5, 1e-5)
+        self.nudging = "centered" if self.learning.estimator in REFERENCES else self.learning.estimator
+
+    def _refuse(self) -> None:
+        """Raise where nothing is left to compare with."""
+        locate = self.engine.architecture.locate
+        if self.untied and self.dynamics.anderson:
+            message = (
+                f"there is no reference gradient: edge '{self.untied[0]}' has a feedback weight of its own, which "
+                "rules out implicit differentiation, and dynamics.anderson rules out unrolled backpropagation"
+            )
+            raise EpgraphError(locate(Diagnostic(message, "--set dynamics.anderson=0", at=("dynamics", "anderson"))))
+        if self.untied and self.steps:
+            message = (
+                f"the step-by-step match of EP with backpropagation needs an energy, and edge '{self.untied[0]}' has a "
+                "feedback weight of its own"
+            )
+            raise EpgraphError(locate(Diagnostic(message, "leave --stepwise out", at=("learning", "feedback"))))
+
+    @cached_property
+    def noiseless(self) -> Engine:
+        """The network that the references differentiate: the same without noise and rounded states."""
+        if not (self.dynamics.noise or self.dynamics.state_bits):
+            return self.engine
+        architecture = self.engine.architecture
+        quiet = architecture.model_copy(
+            update={"dynamics": self.dynamics.model_copy(update={"noise": 0.0, "state_bits": 0})}
+        )
+        name = self.engine.plan.schedule.name
+        return self.copied(quiet, name)
+
+    def copied(self, architecture: Architecture, schedule: str) -> Engine:
+        """Return an engine of another architecture or schedule with the parameters of this one."""
+        engine = compile(
+            architecture, device=self.engine.device, dtype=self.engine.dtype, schedule=schedule, initialised=False
+        )
+        engine.load_state_dict(self.engine.state_dict())
+        for copy, parameter in zip(engine.parameters(), self.engine.parameters(), strict=True):
+            copy.requires_grad_(parameter.requires_grad)
+        return engine
+
+    @cached_property
+    def free(self) -> Relaxation:
+        """The free phase as configured, from zeros."""
+        with self.drawn():
+            return self.engine.relax(self.x)
+
+    @cached_property
+    def settled(self) -> Relaxation:
+        """The equilibrium that the free phase leads to: plain sweeps, until nothing moves or patience ends."""
+        found = self.settle(self.noiseless, self.free.states, self.tolerance)
+        return replace(found, steps=self.free.steps + found.steps)
+
+    def settle(self, engine: Engine, start: States, tolerance: float) -> Relaxation:
+        """Let the free network settle from given states."""
+        steps = max(PATIENCE[0] * self.dynamics.free_steps, PATIENCE[1])
+        return engine.relax(self.x, start=start, steps=steps, tolerance=tolerance)
+
+    @cached_property
+    def about(self) -> Linearisation:
+        """The network to first order about that equilibrium."""
+        return Linearisation(self.noiseless.executor, self.x, self.settled.states, self.noiseless.snapshot())
+
+    @property
+    def reference(self) -> str:
+        """The gradient that the others are held to, by the name of its estimator."""
+        return "unrolled" if self.untied else "implicit"
+
+    @cached_property
+    def exact(self) -> Gradients:
+        """The gradient of the loss at that equilibrium: implicit, or unrolled where F has no Hessian."""
+        return self.unrolled if self.untied else self.solved[0]
+
+    @cached_property
+    def solved(self) -> tuple[Gradients, Adjoint]:
+        """The implicit gradient, and how it was solved for."""
+        target = self.engine.executor.inputs.targets(self.y, len(self.x))
+        nudge = Nudge(self.engine.cost, target, self.learning.beta)
+        found: Gradients = {}
+        steps = max(1000, self.learning.solver_steps)
+        solved = differentiate_implicitly(found, self.about, nudge, self.solver_tolerance, steps)
+        return named_by_edge(found), solved
+
+    @property
+    def unrolled_sweeps(self) -> int:
+        """Free sweeps that ``unrolled`` goes back through: to the equilibrium where it is the only reference."""
+        settled = self.untied and self.settled.status is Status.CONVERGED
+        return max(self.dynamics.free_steps, self.settled.steps if settled else 0)
+
+    @cached_property
+    def unrolled(self) -> Gradients:
+        """Backpropagation through the free phase."""
+        return self.gradient(estimator="unrolled", free_steps=self.unrolled_sweeps)
+
+    @cached_property
+    def estimated(self) -> Gradients:
+        """The gradient as configured."""
+        return self.gradient()
+
+    def gradient(self, **options: Any) -> Gradients:
+        """A gradient of ``Engine.backward`` by the names of edges and states.
+
+        Of an edge with a feedback weight: EP's contrast, which both weights receive, or what a reference gradient says
+        for the two moved together, the sum of their derivatives. They are equal once the two weights are.
+        """
+        referred = options.get("estimator", self.learning.estimator) in REFERENCES
+        engine = self.noiseless if referred else self.engine
+        with engine.aside() as found, self.drawn():
+            engine.backward(self.x, self.y, **options)
+        for name in self.untied:
+            feedback = found.pop(f"edges.{name}.feedback", None)
+            if feedback is not None and referred:
+                found[f"edges.{name}.weight"] = found[f"edges.{name}.weight"] + feedback
+        return named_by_edge(found)
+
+    @contextmanager
+    def drawn(self) -> Iterator[None]:
+        """Draw the same noise and the same sign for every gradient, whatever was drawn before."""
+        devices = [self.engine.device] if self.engine.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(self.engine.architecture.training.seed)
+            yield

@@ -1,0 +1,200 @@
+"""A gradient check as text: each section of the report in lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+Report = dict[str, Any]
+
+
+def text(report: Report) -> list[str]:
+    """Write a report as lines for a terminal."""
+    lines: list[str] = []
+    for name, write in WRITERS.items():
+        if name in report:
+            lines += [*([""] if lines else []), *write(report)]
+    return lines
+
+
+def _network(report: Report) -> list[str]:
+    found = report["network"]
+    what = found["data"] or "noise (no --data)"
+    beta = "" if found["nudging"] == "contrastive" else f"beta {found['beta']:g}, "
+    kept = "" if found["follows"] == "the loss" else f"; its gradient is that of {found['follows']}"
+    lines = [
+        f"{found['name']}: '{found['estimator']}', {beta}{found['free_steps']} free and "
+        f"{found['nudged_steps']} nudged sweeps, {found['schedule']}{kept}",
+        f"{found['examples']} examples of {what}, weights: {found['weights']}, {found['dtype']} on {found['device']}",
+    ]
+    quiet = [f"dynamics.{key} {found[key]:g}" for key in ("noise", "state_bits") if found[key]]
+    if quiet:
+        lines.append(f"estimated with {' and '.join(quiet)}; the references are those of the network without")
+    if found["weight_bits"]:
+        lines.append(f"weights rounded to {found['weight_bits']} bits; their gradients are taken straight through that")
+    return lines
+
+
+def _equilibrium(report: Report) -> list[str]:
+    found, steps = report["equilibrium"], report["network"]["free_steps"]
+    if found["diverged"]:
+        return [f"equilibrium  the states diverge: {', '.join(found['diverged'])}"]
+    ended = "settles" if found["settled"] else "has not settled"
+    return [
+        f"equilibrium  after {steps} free sweeps: residual {found['residual']:.1e}, {found['distance']:.1e} away from "
+        "where it goes",
+        f"             {ended} after {found['settled_steps']} sweeps (residual {found['settled_residual']:.1e})",
+    ]
+
+
+def _curvature(report: Report) -> list[str]:
+    found, count = report["curvature"], report["network"]["examples"]
+    # An update that goes part of the way, or beyond, has the eigenvalues 1 − ε + ελ.
+    step = report["network"]["step"]
+    factor = "|λ|" if step == 1 else f"|1 − {step:g}(1 − λ)|"
+    coloured = "settle here" if found["largest"] < 1 else "do not settle here"
+    sizes = max(abs(1 - step * (1 - found[end])) for end in ("largest", "smallest"))
+    synchronous = "settle" if sizes < 1 else "do not"
+    lines = [
+        f"curvature    eigenvalues of the linearised update on active units: largest {found['largest']:.4f}, smallest "
+        f"{found['smallest']:.4f}",
+        f"             coloured sweeps (largest < 1) {coloured}, synchronous ones (all {factor} < 1) {synchronous}",
+        f"             norm of the coupling of all units {found['norm']:.4f}: below 1 it settles wherever it starts",
+    ]
+    how = f"{found['products']} products with the Hessian, residual {found['adjoint_residual']:.1e}"
+    if found["indefinite"]:
+        how += f"; negative curvature on {found['indefinite']} of {count} examples: MINRES"
+    return [*lines, f"             implicit differentiation: {how}"]
+
+
+def _feedback(report: Report) -> list[str]:
+    found = report["feedback"]
+    cosines = ", ".join(f"{name} {_number(cosine, '.3f')}" for name, cosine in found.items())
+    return [f"feedback     {report['network']['why']}", f"             cosine of weight and feedback weight: {cosines}"]
+
+
+def _basin(report: Report) -> list[str]:
+    lines: list[str] = []
+    for name, found in report["basin"].items():
+        clamped = report["network"]["follows"] != "the loss"
+        towards = {"positive": "towards", "negative": "away from"}.get(name, "to")
+        sign = {"positive": "+", "negative": "−"}.get(name, "")
+        moved = f"clamping the output {towards} the target" if clamped else f"{sign}beta"
+        again = "set free" if clamped else "at beta = 0"
+        rest = ", ".join(f"{found[key]} {key}" for key in ("elsewhere", "undecided") if found[key])
+        lines.append(
+            f"{'same basin' if not lines else '':<13}{moved} moves the states by {found['displacement']:.1e}; "
+            f"{again} {found['returned']} of {report['network']['examples']} fall back{f' ({rest})' if rest else ''}"
+        )
+    return lines
+
+
+PAIRS = {
+    "estimator_implicit": "{} – implicit",
+    "estimator_unrolled": "{} – unrolled",
+    "unrolled_implicit": "unrolled – implicit",
+}
+
+
+def _agreement(report: Report) -> list[str]:
+    tables, estimator = report["agreement"], report["network"]["estimator"]
+    names = list(next(iter(tables.values())))
+    width = max(len("parameter"), *map(len, names))
+    heads = [PAIRS[key].format(estimator) for key in tables]
+    lines = _heads(heads, f"{'':<{width}}  ", f"{'parameter':<{width}}  ")
+    for name in names:
+        cells = [f"{_cells(table[name]):<{len(head)}}" for head, table in zip(heads, tables.values(), strict=True)]
+        lines.append(f"{name:<{width}}  {'  '.join(cells)}".rstrip())
+    untied = report["network"]["untied"]
+    if untied:
+        lines.append(
+            f"{', '.join(untied)}: unrolled is the slope as weight and feedback weight move together, as in EP"
+        )
+    return lines
+
+
+def _heads(heads: Sequence[str], first: str, second: str) -> list[str]:
+    """Two lines above comparisons: whose they are, and the measures."""
+    measures = f"{'cosine':>8}{'error':>10}{'signs':>8}"
+    return [
+        (first + "  ".join(f"{head:<{len(measures)}}" for head in heads)).rstrip(),
+        (second + "  ".join(f"{measures:<{len(head)}}" for head in heads)).rstrip(),
+    ]
+
+
+def _cells(agreement: dict[str, float | None]) -> str:
+    formats = (("cosine", ".4f", 8), ("error", ".1e", 10), ("signs", ".1%", 8))
+    return "".join(f"{_number(agreement[key], how):>{width}}" for key, how, width in formats)
+
+
+def _number(value: float | None, how: str) -> str:
+    return "–" if value is None else format(value, how)
+
+
+def _rows(key: str, head: str, columns: Sequence[str]) -> Callable[[Report], list[str]]:
+    """A table of how the gradient of all parameters changes with one setting, against the reference gradient."""
+
+    def write(report: Report) -> list[str]:
+        found: list[dict[str, Any]] = report[key]
+        there = [column for column in columns if column in found[0]]
+        own = report["network"]["nudging" if key != "free_steps" else "estimator"]
+        heads = [own if column == "estimator" else column for column in there]
+        heads = [f"{name} – {report['network']['reference']}" for name in heads]
+        lines = _heads(heads, f"{head:<14}", " " * 14)
+        setting = "beta" if key == "beta" else "steps"
+        now = report["network"][key]
+        for row in found:
+            mark = " ←" if row[setting] == now else ""
+            cells = [f"{_cells(row[column]['all']):<{len(h)}}" for h, column in zip(heads, there, strict=True)]
+            lines.append(f"{row[setting]:<14.4g}{'  '.join(cells).rstrip()}{mark}")
+        return lines
+
+    return write
+
+
+def _saturation(report: Report) -> list[str]:
+    found = report["saturation"]
+    width = max(len("state"), *map(len, found))
+    head = f"{'state':<{width}}{'low':>9}{'high':>9}{'active':>9}{'signal':>10}"
+    lines = [f"{head}   share of units at the ends of σ, and between; deviation over the inputs"]
+    for name, shares in found.items():
+        line = f"{name:<{width}}{shares['low']:>9.1%}{shares['high']:>9.1%}{shares['active']:>9.1%}"
+        lines.append(f"{line}{shares['signal']:>10.1e}")
+    return lines
+
+
+def _stepwise(report: Report) -> list[str]:
+    found = report["stepwise"]
+    lines = [
+        f"step by step  'centered', synchronous, beta {found['beta']:g}, residual {found['residual']:.1e}: what the",
+        "              nth nudged sweep adds to the gradient, against what backpropagation through the nth last adds",
+        f"{'sweep':<8}{'size':>10}{'error':>10}",
+    ]
+    lines += [f"{row['step'] + 1:<8}{row['size']:>10.1e}{_number(row['error'], '.1e'):>10}" for row in found["steps"]]
+    shown = [_number(found[key], ".1e") for key in ("sum_error", "own_schedule_sum_error")]
+    lines.append(f"sums over all sweeps: {shown[0]} apart; under {report['network']['schedule']} {shown[1]}")
+    if found["kinks"]:
+        lines.append(f"σ has kinks ({', '.join(found['kinks'])}): the match is exact only while no unit crosses one")
+    return lines
+
+
+def _verdict(report: Report) -> list[str]:
+    first, *rest = report["verdict"]["lines"]
+    return [f"verdict      {first}", *(f"             {line}" for line in rest)]
+
+
+WRITERS: dict[str, Callable[[Report], list[str]]] = {
+    "network": _network,
+    "equilibrium": _equilibrium,
+    "curvature": _curvature,
+    "feedback": _feedback,
+    "basin": _basin,
+    "agreement": _agreement,
+    "beta": _rows("beta", "beta", ("estimator",)),
+    "nudged_steps": _rows("nudged_steps", "nudged sweeps", ("estimator", "truncated")),
+    "free_steps": _rows("free_steps", "free sweeps", ("estimator", "unrolled")),
+    "saturation": _saturation,
+    "stepwise": _stepwise,
+    "verdict": _verdict,
+}
+"""How each section of the report is written, in order."""

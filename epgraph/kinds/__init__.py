@@ -1,0 +1,40 @@
+"""Edge kinds: one file a kind, all of them in ``KINDS``.
+
+This package loads no torch; the kernels import it when they run.
+"""
+
+from epgraph.kinds.conv import Conv
+from epgraph.kinds.conv_transpose import ConvTranspose
+from epgraph.kinds.dense import Dense
+from epgraph.kinds.identity import Identity
+from epgraph.kinds.kind import EdgeKind, End, Shape, ShapeError, shape_text
+from epgraph.kinds.lateral import Lateral
+from epgraph.kinds.memory import Memory
+from epgraph.kinds.own import Self
+from epgraph.kinds.pool import Pool
+from epgraph.kinds.skip import Skip
+from epgraph.kinds.unary import Unary
+
+KINDS: dict[str, type[EdgeKind]] = {
+    kind.name: kind for kind in (Conv, Skip, Identity, Dense, ConvTranspose, Pool, Lateral, Self, Memory)
+}
+"""Every edge kind of the language by the key under which it is written."""
+
+__all__ = [
+    "KINDS",
+    "Conv",
+    "ConvTranspose",
+    "Dense",
+    "EdgeKind",
+    "End",
+    "Identity",
+    "Lateral",
+    "Memory",
+    "Pool",
+    "Self",
+    "Shape",
+    "ShapeError",
+    "Skip",
+    "Unary",
+    "shape_text",
+]

@@ -1,0 +1,92 @@
+"""Defaults that cascade: file, block, instance, and the keys of a state or an edge itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from epgraph.errors import Diagnostic, Location
+from epgraph.kinds import KINDS
+from epgraph.language.architecture import DefaultsSpec, EdgeBase, StateSpec
+from epgraph.language.document import Origin, Values
+from epgraph.language.expand.parts import Cascade, Frame
+from epgraph.language.expand.work import Work
+from epgraph.language.validate import describe
+
+
+def read_defaults(
+    work: Work, given: Any, at: Location, scope: dict[str, Any], frame: Frame | None, trail: tuple[str, ...] = ()
+) -> Cascade:
+    """Read a section ``defaults``: keys of states and edges, and under the name of a kind its options."""
+    cascade = Cascade()
+    if not isinstance(given, dict):
+        return cascade
+    known = [*DefaultsSpec.model_fields, *KINDS]
+    for key, value in given.items():
+        here = (*at, key)
+        if key not in known:
+            work.report(
+                Diagnostic(
+                    f"unknown key '{key[:64]}'",
+                    work.budget.nearest(key, known, "defaults"),
+                    here,
+                    True,
+                    rule="unknown-key",
+                ),
+                frame,
+            )
+            continue
+        failures = work.failures
+        value = work.resolve(value, here, scope, frame)
+        if work.failures != failures:
+            cascade.broken.add(key)
+            continue
+        if key in KINDS:
+            cascade.kinds[key] = _options(work, key, {} if value is None else value, here, frame, trail)
+            if work.failures != failures:
+                cascade.broken.add(key)
+        else:
+            cascade.keys[key] = (value, Origin(work.source, here, trail, _given(work, frame)))
+    return cascade
+
+
+def _given(work: Work, frame: Frame | None) -> Values | None:
+    return frame.given if frame else work.origins[()].given
+
+
+def _options(
+    work: Work, kind: str, options: Any, at: Location, frame: Frame | None, trail: tuple[str, ...]
+) -> dict[str, tuple[Any, Origin]]:
+    if not isinstance(options, dict):
+        found = f"'{kind}' expects a mapping of keys to values, found {describe(options)}"
+        work.report(Diagnostic(found, f"its options, e.g. {kind}: {{…}}", at, rule="wrong-type"), frame)
+        return {}
+    known = [f.alias or name for name, f in KINDS[kind].model_fields.items()]
+    good = {}
+    for option, value in options.items():
+        here = (*at, option)
+        if option in known:
+            good[option] = (value, Origin(work.source, here, trail, _given(work, frame)))
+        else:
+            wrong = Diagnostic(
+                f"unknown key '{option[:64]}'", work.budget.nearest(option, known, kind), here, True, rule="unknown-key"
+            )
+            work.report(wrong, frame)
+    return good
+
+
+def add_defaults(work: Work, entry: dict[str, Any], flat: Location, frame: Frame) -> None:
+    """Give a state or an edge what the defaults of its frame say and it does not say itself."""
+    fields = StateSpec.model_fields if flat[0] == "states" else EdgeBase.model_fields
+    for key, (value, origin) in frame.cascade.keys.items():
+        if key in fields and entry.get(key) is None:
+            entry[key] = value
+            work.origins[(*flat, key)] = origin
+    for kind, options in frame.cascade.kinds.items():
+        given = entry.get(kind, False)
+        if flat[0] != "edges" or not (given is None or isinstance(given, dict)):
+            continue
+        entry[kind] = dict(given or {})
+        for option, (value, origin) in options.items():
+            if option not in entry[kind]:
+                entry[kind][option] = value
+                work.origins[(*flat, kind, option)] = origin

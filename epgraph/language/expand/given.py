@@ -1,0 +1,79 @@
+"""Where the values of parameters stand, so that what is wrong with one leads to the line that says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from epgraph.errors import Diagnostic, Location
+from epgraph.language.document import Document
+from epgraph.language.expand.expression import arithmetic_in, names_in
+
+_OF_VALUES = ("wrong-type", "out-of-range", "unknown-value", "wrong-length", "not-a-name", "activation")
+_MOST = 4
+
+
+@dataclass(frozen=True)
+class Given:
+    """Places of the values that the parameters of a frame have.
+
+    Attributes
+    ----------
+    places
+        Location of the value of each parameter, whose parameters that value is an expression over, and whether it is
+        the one value of all instances of a row.
+    outer
+        Those of the file, where these are a block's.
+    """
+
+    places: Mapping[str, tuple[Location, Given | None, bool]] = field(default_factory=dict)
+    outer: Given | None = None
+
+    def find(self, name: str) -> tuple[Location, Given | None, bool] | None:
+        """Return what there is about a parameter."""
+        return self.places.get(name) or (self.outer.find(name) if self.outer else None)
+
+    def explain(self, document: Document, diagnostic: Diagnostic) -> Diagnostic:
+        """Add to what is wrong with a value the places where the parameters in it are given, or what was meant."""
+        if diagnostic.rule not in _OF_VALUES:
+            return diagnostic
+        text = _written(document.data, diagnostic.at)
+        if not isinstance(text, str):
+            return diagnostic
+        if "$" not in text:
+            named = self.find(text) is not None and f"text '{text}'" in diagnostic.message
+            return replace(diagnostic, hint=f"write ${text} for the parameter") if named else diagnostic
+        meant = arithmetic_in(text)
+        if meant is not None and "found text" in diagnostic.message:
+            diagnostic = replace(diagnostic, hint=f"write {meant}")
+        trail: list[str] = []
+        level: list[tuple[Given | None, str]] = [(self, text)]
+        while level and len(trail) < _MOST:
+            scope, text = level.pop()
+            for name in sorted(names_in(text)):
+                found = scope.find(name) if scope else None
+                if found is None:
+                    continue
+                at, inside, row = found
+                place = document.locate(Diagnostic("", at=at))
+                where = ":".join(str(part) for part in (place.file, place.line, place.column) if part is not None)
+                trail.append(f"${name} is given at {where}")
+                value = _written(document.data, at)
+                if row and "found a list" in diagnostic.message:
+                    each = value if isinstance(value, str) else "[…]"
+                    hint = f"to give one value to each instance write {name}: {{each: {each}}}"
+                    diagnostic = replace(diagnostic, hint=hint)
+                if isinstance(value, str) and "$" in value:
+                    level.append((inside, value))
+        return replace(diagnostic, trail=(*diagnostic.trail, *trail))
+
+
+def _written(data: Any, at: Location) -> Any:
+    """Return what stands at a location, or the text around it that is evaluated."""
+    for part in at:
+        inside = isinstance(data, dict) and part in data
+        if not inside and not (isinstance(data, list) and isinstance(part, int) and part < len(data)):
+            break
+        data = data[part]
+    return data

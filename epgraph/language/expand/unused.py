@@ -1,0 +1,62 @@
+"""Warnings about parameters that nothing uses: often a name that is misspelt, or left from before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from epgraph.errors import Diagnostic, Location
+from epgraph.language.expand.expression import names_in
+from epgraph.language.expand.instances import Blocks
+from epgraph.language.expand.work import Work
+
+
+def unused_parameters(work: Work, blocks: Blocks) -> None:
+    """Warn about parameters of the file and of blocks whose name stands in no expression that could mean them."""
+    data = work.data
+    used: set[str] = set()
+    for key, section in data.items():
+        if key != "blocks":
+            used |= _mentioned(section)
+    given = data.get("blocks")
+    for name, spec in blocks.known.items():
+        block = given[name] if isinstance(given, dict) else {}
+        inside = _mentioned({key: value for key, value in block.items() if key != "parameters"})
+        own: set[str] = set()
+        for parameter, value in spec.parameters.items():
+            # A default sees the parameters before it, and in the place of the others those of the file.
+            mentioned = _mentioned(value)
+            used |= mentioned - own
+            inside |= mentioned & own
+            own.add(parameter)
+        used |= inside - own
+        for parameter in spec.parameters:
+            if parameter not in inside:
+                _warn(work, parameter, ("blocks", name, "parameters", parameter), f"block '{name}'")
+    declared = data.get("parameters")
+    for parameter in declared if isinstance(declared, dict) else ():
+        if parameter not in used:
+            _warn(work, parameter, ("parameters", parameter), "the file")
+
+
+def _warn(work: Work, name: str, at: Location, whose: str) -> None:
+    if work.source.included(at):
+        return  # a library is made for more than one network
+    found = f"parameter '{name[:64]}' of {whose} is not used"
+    hint = f"write ${name[:64]} where its value belongs, or remove it"
+    work.report(Diagnostic(found, hint, at, True, severity="warning", rule="unused-parameter"))
+
+
+def _mentioned(value: Any) -> set[str]:
+    """Names in all expressions at and below a value."""
+    found: set[str] = set()
+    level = [value]
+    while level:
+        part = level.pop()
+        if isinstance(part, str):
+            if "$" in part:
+                found |= names_in(part)
+        elif isinstance(part, dict):
+            level += part.values()
+        elif isinstance(part, list):
+            level += part
+    return found

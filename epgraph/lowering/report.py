@@ -1,0 +1,62 @@
+"""What ``epgraph check --json`` prints: the compiled network as plain values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from epgraph.graph import guaranteed
+from epgraph.lowering.plan import Plan
+
+
+def report(plan: Plan) -> dict[str, Any]:
+    """Describe a plan: states, edges, schedule, parameters and cost, ready for JSON.
+
+    ``macs`` of an edge is one application of A_e to one example. ``macs_per_sweep`` leaves out the clamped
+    input's contributions, which are computed once per batch. ``colour`` is the index into ``schedule.classes`` of
+    the class in which a state (first) moves; null for the clamped input. ``guarantees`` are sentences. Of an edge that
+    acts on one state, ``from`` and ``to`` are that state. Only where there is such: ``tied_to``, the edge whose weight
+    an edge shares, its ``frozen``, and the number of weights that are ``frozen``, which ``parameters`` leaves out.
+    """
+    graph, schedule = plan.graph, plan.schedule
+    colour: dict[str, int] = {}
+    for number, names in enumerate(schedule.classes):
+        for name in names:
+            colour.setdefault(name, number)
+    return {
+        "name": graph.architecture.name,
+        "states": [
+            {
+                "name": name,
+                "shape": list(state.shape),
+                "activation": None if state.clamped else state.activation.label,
+                "clamped": state.clamped,
+                "pre": list(dict.fromkeys(e.source for e in graph.pre(name))),
+                "post": list(dict.fromkeys(e.target for e in graph.post(name))),
+                "colour": colour.get(name),
+            }
+            for name, state in graph.states.items()
+        ],
+        "edges": [
+            {
+                "name": name,
+                "from": edge.source,
+                "to": edge.target,
+                "kind": edge.kind.name,
+                "weight_shape": None if edge.weight_shape is None else list(edge.weight_shape),
+                "macs": edge.macs,
+                **({"tied_to": edge.tied} if edge.tied else {}),
+                **({"frozen": True} if edge.frozen else {}),
+            }
+            for name, edge in graph.edges.items()
+        ],
+        "schedule": {
+            "name": schedule.name,
+            "classes": [list(names) for names in schedule.classes],
+            "proper": schedule.proper,
+            "conflicts": [{"edge": e.name, "states": [e.source, e.target]} for e in schedule.conflicts],
+        },
+        "guarantees": guaranteed(graph, schedule),
+        "parameters": graph.parameters(),
+        **({"frozen": graph.frozen()} if graph.frozen() else {}),
+        "macs_per_sweep": plan.macs_per_sweep(),
+    }

@@ -1,0 +1,1 @@
+"""The sweep loop and what every phase needs: states, parameters, nudges, arguments, memory."""

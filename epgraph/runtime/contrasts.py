@@ -1,0 +1,162 @@
+"""Contrasts: the derivatives of Φ at two oppositely nudged states, subtracted. They are what EP estimates from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from epgraph.compiler import ProgramCache
+from epgraph.compiler.runtime import Step, run
+from epgraph.graph import Edge, NetworkGraph
+from epgraph.runtime.phases import Nudge, per_example
+from epgraph.runtime.relaxation import Clamped, States, named
+
+
+class Contrasts:
+    """Contrasts of one network, by its parameters and by its input.
+
+    ``once`` tells that pairs come from one doubled batch (see ``Tracer.gradient``).
+    """
+
+    def __init__(self, graph: NetworkGraph, *, once: bool) -> None:
+        self.graph = graph
+        self.once = once
+
+    def by_parameters(
+        self, clamped: Clamped, pairs: States, scale: float | Tensor, wanted: Collection[str] | None = None
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Yield ``scale`` · ½[∂Φ/∂θ(s⁺) − ∂Φ/∂θ(s⁻)], summed over the batch, of one parameter after the other.
+
+        For a learnt level α, Σ (∂Φ/∂s − α)₊ stands in place of ∂Φ/∂θ.
+
+        Parameters
+        ----------
+        clamped
+            The clamped input, and the parameters.
+        pairs
+            Common and odd parts of the states, (2·batch, *shape).
+        scale
+            One number, or one for each example, (batch,).
+        wanted
+            Names of weights to take of those that are trained; where left out, all parameters that are. A feedback
+            weight receives what its edge's weight does (Laborieux et al. 2021).
+        """
+        parameters, trained = clamped.parameters.values, clamped.parameters.trained
+        names = {_tied(name) for name in trained}
+        names = names if wanted is None else names.intersection(wanted)
+        values = clamped.values | named(clamped.machine, {**pairs, self.graph.input.name: _as_pair(clamped.x)})
+        weigh = None
+        if isinstance(scale, Tensor):
+            weigh = partial(self._weighted, clamped.machine, weights=scale)
+            entangled = {name: edges for name, edges in self._entangled.items() if name in names}
+            names -= entangled.keys()
+            for name, edges in entangled.items():
+                # Each edge by itself, with examples weighted where its own contrast is linear.
+                total = sum(self._weighted_contrast(edge, clamped.machine, values, scale) for edge in edges)
+                yield from _for_both(name, total.to(parameters[name].dtype), trained)  # type: ignore[union-attr]
+        steps = clamped.machine.functions("gradient", trainable=frozenset(names), once=self.once)
+        for name, computed in _computed(steps, values, weigh):
+            gradient = computed.to(parameters[name].dtype)
+            if not isinstance(scale, Tensor):
+                gradient.mul_(scale)
+            yield from _for_both(name, gradient, trained)
+
+    def by_input(self, clamped: Clamped, pairs: States) -> Tensor:
+        """½[∂Φ/∂x(s⁺) − ∂Φ/∂x(s⁻)] per example, (batch, *input shape): the adjoints of the edges at the input."""
+        name, shape = self.graph.input.name, self.graph.input.shape
+        x = _as_pair(clamped.x)
+        contrast = torch.zeros_like(clamped.x)
+        for edge in (*self.graph.post(name), *self.graph.pre(name)):
+            weight = clamped.values.get(clamped.machine.tracer.names("weight", edge.owner))
+            weight = None if weight is None else weight.to(x.dtype)
+            if edge.source == name:
+                force = edge.kind.adjoint_pair(weight, pairs[edge.target], x, shape)
+            else:
+                force = edge.kind.forward_pair(weight, pairs[edge.source], shape)
+            contrast.add_(force.chunk(2)[1])
+        return contrast
+
+    def local(self, clamped: Clamped, free: States, nudge: Nudge) -> Iterator[tuple[str, Tensor]]:
+        """Yield the cost's own gradient at the free state, of one parameter of a readout after the other."""
+        parameters = clamped.parameters
+        values = clamped.values | named(clamped.machine, free) | {"y": nudge.target}
+        for name, gradient in _computed(clamped.machine.functions("local", trainable=parameters.trained), values):
+            yield name, gradient.to(parameters.values[name].dtype).mul_(1.0 / nudge.examples)
+
+    @cached_property
+    def _entangled(self) -> dict[str, list[Edge]]:
+        """Weights whose contrast is not linear in a state that stands nowhere else in it, with their edges.
+
+        The state of a unary edge is both its ends, and of tied edges the target of one may be the source of another.
+        """
+        edges: dict[str, list[Edge]] = {}
+        for edge in self.graph.edges.values():
+            if edge.weight_shape is not None and not self.graph.reads_out(edge):
+                edges.setdefault(f"edges.{edge.owner}.weight", []).append(edge)
+        return {name: users for name, users in edges.items() if len(users) > 1 or users[0].unary}
+
+    @cached_property
+    def _weight_owners(self) -> dict[str, Edge]:
+        """Edges that have a weight of their own, by its name."""
+        edges = self.graph.edges.values()
+        return {f"edges.{edge.name}.weight": edge for edge in edges if edge.weight_shape is not None and not edge.tied}
+
+    def _weighted_contrast(
+        self, edge: Edge, machine: ProgramCache, values: Mapping[str, Any], weights: Tensor
+    ) -> Tensor:
+        """Contrast of one edge with every example's multiplied by its weight; see ``_weighted``."""
+        names = machine.tracer.names
+        source, target = (values[names("state", name)] for name in (edge.source, edge.target))
+        weight = values[names("weight", edge.owner)].to(source.dtype)
+        target = target * per_example(weights.repeat(2), target)
+        return edge.kind.weight_contrast(weight, source, target, self.graph.states[edge.source].shape)
+
+    def _weighted(self, machine: ProgramCache, step: Step, values: dict[str, Any], weights: Tensor) -> dict[str, Any]:
+        """Values of a gradient function with every example's contrast multiplied by its weight."""
+        edge = self._weight_owners.get(step[2][0])
+        # Φ is linear in the target of an edge, and so is its contrast; the source decides the arg-max of max pooling,
+        # and has to stay what it is. A bias is contrasted with its state alone.
+        scaled = self.graph.free if edge is None else [edge.target]
+        weighted = dict(values)
+        for key in named(machine, dict.fromkeys(scaled)):
+            if key in step[1]:
+                weighted[key] = weighted[key] * per_example(weights.repeat(2), weighted[key])
+        return weighted
+
+
+def _as_pair(x: Tensor) -> Tensor:
+    """The clamped input as a pair: it has no odd part."""
+    return torch.cat((x, torch.zeros_like(x)))
+
+
+def _computed(
+    steps: Sequence[Step],
+    values: dict[str, Any],
+    change: Callable[[Step, dict[str, Any]], dict[str, Any]] | None = None,
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield what recorded functions compute, one result after the other, so that each can be used up.
+
+    ``change`` gives a function other values.
+    """
+    for step in steps:
+        held = values if change is None else change(step, values)
+        run((step,), held)
+        for name in step[2]:
+            yield name, held.pop(name)
+
+
+def _for_both(name: str, gradient: Tensor, trained: Collection[str]) -> Iterator[tuple[str, Tensor]]:
+    """Yield a weight's contrast, which its feedback weight receives as well, for those of the two that are trained."""
+    feedback = name.removesuffix("weight") + "feedback"
+    if feedback in trained and name in trained:
+        yield feedback, gradient.clone()
+    yield name if name in trained else feedback, gradient
+
+
+def _tied(name: str) -> str:
+    """Name of the weight that a feedback weight belongs to; other parameters are their own."""
+    return f"{name.removesuffix('.feedback')}.weight" if name.endswith(".feedback") else name

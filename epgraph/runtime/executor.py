@@ -1,0 +1,392 @@
+"""The executor: runs the programs of a network on given parameters. It stands below the estimators.
+
+The fast path: explicit sums over neighbours, no autograd, and memory that does not grow with the number of
+sweeps. ``epgraph.testing.oracle`` is what it is held to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from epgraph.activations import Identity, ReLU
+from epgraph.compiler import CompiledProgram, ProgramCache
+from epgraph.compiler.anderson import Anderson
+from epgraph.compiler.cuda_graphs import Memory
+from epgraph.compiler.runtime import rounded, run, watched
+from epgraph.compiler.trace import PhaseName
+from epgraph.costs import COSTS
+from epgraph.errors import EpgraphError
+from epgraph.lowering import Plan
+from epgraph.runtime.contrasts import Contrasts
+from epgraph.runtime.inputs import Inputs
+from epgraph.runtime.parameters import Parameters
+from epgraph.runtime.phases import Nudge, Pull
+from epgraph.runtime.programs import Programs
+from epgraph.runtime.relaxation import Clamped, Relaxation, States, Status, Sweep, named
+
+DIVERGENCE_LIMIT = 1e6
+"""A state without bounds whose size exceeds this has diverged; the published networks stay below 10²."""
+
+SWEEPS_BETWEEN_LOOKS = 5
+"""Sweeps between two looks at the residual when a tolerance is set; each look waits for the device."""
+
+
+@dataclass(frozen=True)
+class _Phase:
+    """One phase of a batch.
+
+    Attributes
+    ----------
+    keys
+        Names of emitted code for the states, by the name of the state; ``moving`` leaves out an output that is held.
+    pair
+        Whether states are pairs.
+    """
+
+    clamped: Clamped
+    program: CompiledProgram
+    nudge: Nudge | Pull | None
+    keys: dict[str, str]
+    moving: dict[str, str]
+    pair: bool
+
+
+class Executor:
+    """Sweeps, energies and contrasts of one network, on one device and in one precision.
+
+    It holds no parameters: they come with every call, at best as part of a ``Clamped`` batch.
+
+    Attributes
+    ----------
+    inputs
+        Checks what a caller gives.
+    contrasts
+        What estimators make gradients from.
+    doubled
+        Whether the two nudged phases run as one doubled batch.
+    """
+
+    def __init__(self, plan: Plan, programs: Programs, *, doubled: bool) -> None:
+        self.plan = plan
+        self.programs = programs
+        self.doubled = doubled
+        self.graph = plan.graph
+        self.architecture = plan.graph.architecture
+        self.cost = COSTS[self.architecture.output.cost]
+        self.device, self.dtype = programs.settings.device, programs.settings.dtype
+        self.inputs = Inputs(self.graph, torch.empty(0, device=self.device, dtype=self.dtype))
+        self.contrasts = Contrasts(self.graph, once=doubled)
+
+    @property
+    def machine(self) -> ProgramCache:
+        """The emitted programs of the engine's own sweeps."""
+        return self.programs.machine
+
+    def program(
+        self, phase: PhaseName, machine: ProgramCache | None = None, pulled: tuple[str, ...] = ()
+    ) -> CompiledProgram:
+        """The emitted sweep of a phase; emitted now, if it was not before. ``pulled``: states that feel a ``Pull``."""
+        return (machine or self.machine).program(phase, relaxed=self.architecture.dynamics.stepped, pulled=pulled)
+
+    def clamp(self, x: Tensor, parameters: Parameters, prepared: dict[str, Any] | None = None) -> Clamped:
+        """Compute what the input and the biases contribute, which no sweep needs to compute again.
+
+        ``prepared`` receives what depends on parameters alone, for other pieces of the batch.
+        """
+        machine = self.machine
+        values = self.emitted(parameters.values, machine) | named(machine, {self.graph.input.name: x})
+        run(machine.functions("constants"), values)
+        return Clamped(x, parameters, values, {} if prepared is None else prepared, machine)
+
+    def continued(self, clamped: Clamped, copies: int) -> Clamped:
+        """Return ``copies`` of a batch, one below the other, for complex states.
+
+        Raises
+        ------
+        EpgraphError
+            Where the states have a precision that has no complex one.
+        """
+        machine = self.programs.complex
+        values = self.emitted(clamped.parameters.values, machine)
+        for name in self.graph.free:
+            # Not computed anew: max pooling of the clamped input needs real numbers.
+            constant = clamped.values.get(clamped.machine.tracer.names("constant", name))
+            if constant is not None:
+                # A bias on its own has one row for all examples.
+                rows = 1 if len(constant) == 1 else copies
+                values[machine.tracer.names("constant", name)] = constant.repeat(rows, *(1,) * (constant.ndim - 1))
+        x = clamped.x.repeat(copies, *(1,) * (clamped.x.ndim - 1))
+        return Clamped(x, clamped.parameters, values, {}, machine)
+
+    def emitted(self, values: Mapping[str, Tensor], machine: ProgramCache) -> dict[str, Any]:
+        """Parameters by the names of emitted code; weights as they relax, rounded where that is asked for.
+
+        Rounding counts as the identity where autograd follows it.
+        """
+        names = machine.tracer.names
+        bits = self.architecture.dynamics.weight_bits
+        by_key: dict[str, Any] = {}
+        for edge in (edge for edge in self.graph.edges.values() if not edge.tied):
+            for role in ("weight", "feedback"):
+                weight = values.get(f"edges.{edge.name}.{role}")
+                if weight is not None:
+                    whole = weight.detach()
+                    by_key[names(role, edge.name)] = rounded(whole, bits) + (weight - whole) if bits else weight
+        for state in self.graph.states:
+            for role in ("bias", "alpha"):
+                value = values.get(f"states.{state}.{role}")
+                if value is not None:
+                    by_key[names(role, state)] = value
+        return by_key
+
+    def energies(self, x: Tensor, states: Mapping[str, Tensor], parameters: Parameters) -> dict[str, Tensor]:
+        """``phi`` and ``energy`` per example, (batch,), of an input and of all states as they run.
+
+        Raises
+        ------
+        EpgraphError
+            Where feedback is untied: there is no F.
+        """
+        self._refuse_untied()
+        return self._energies(self.machine, self.emitted(parameters.values, self.machine), x, states)
+
+    def energy_of(self, clamped: Clamped, states: Mapping[str, Tensor]) -> Tensor:
+        """F per example, (batch,), under the parameters of a clamped batch. Raises as ``energies``."""
+        self._refuse_untied()
+        return self._energies(clamped.machine, clamped.values, clamped.x, states)["energy"]
+
+    def _energies(
+        self, machine: ProgramCache, parameters: dict[str, Any], x: Tensor, states: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        values = parameters | named(machine, {**states, self.graph.input.name: x})
+        run(machine.functions("energy"), values)
+        return values
+
+    def _refuse_untied(self) -> None:
+        if self.graph.untied is not None:
+            raise EpgraphError(
+                f"there is no energy: edge '{self.graph.untied.name}' has a feedback weight of its own",
+                "set learning.feedback: tied",
+            )
+
+    # Memory that replayed sweeps keep has to serve outside of inference mode too.
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def run(
+        self,
+        clamped: Clamped,
+        states: States,
+        steps: int,
+        tolerance: float,
+        nudge: Nudge | Pull | None = None,
+        *,
+        pair: bool = False,
+        hold: bool = False,
+        record: bool = False,
+        own: bool = False,
+        lent: bool = False,
+    ) -> Relaxation:
+        """Sweep until the residual is at most ``tolerance`` or ``steps`` are taken; see ``Engine.relax``.
+
+        Parameters
+        ----------
+        states
+            Those that move, (batch, *shape) each. They are left as they are, unless ``own`` gives them away, one by
+            one, to save memory.
+        pair
+            The states returned are pairs, and those given may be: states of one row an example are the common part,
+            and the odd part starts from zero.
+        hold
+            The output stays as it is given, and the others move.
+        record
+            Keep a trajectory.
+        lent
+            The states returned may be memory that the next run overwrites.
+        """
+        phase = self._phase(clamped, nudge, pair=pair, hold=hold)
+        self._prepare(phase)
+        dynamics = self.architecture.dynamics
+        # Noise is drawn anew by every sweep, which a captured one might not do.
+        one_by_one = record or dynamics.anderson or dynamics.noise or not steps
+        replay = None if one_by_one else clamped.machine.replay
+        if replay is None:
+            values = self._load(Memory(), phase, states, own=own)
+            return self._sweep(phase, values, steps, tolerance, record=record)
+
+        def load(memory: Memory) -> dict[str, Any]:
+            # Captured sweeps may have to start twice.
+            return self._load(memory, phase, states, own=False)
+
+        values, residuals, taken = replay.run(
+            phase.program,
+            load,
+            list(phase.keys.values()),
+            steps,
+            every=SWEEPS_BETWEEN_LOOKS,
+            tolerance=tolerance,
+            pair=pair,
+        )
+        residuals = residuals.clone()
+        settled = {name: values[key] if lent else values[key].clone() for name, key in phase.keys.items()}
+        return self.ended(settled, taken, residuals, tolerance)
+
+    def _phase(self, clamped: Clamped, nudge: Nudge | Pull | None, *, pair: bool, hold: bool) -> _Phase:
+        name: PhaseName = "clamped" if hold else "pair" if pair else "free" if nudge is None else "nudged"
+        pulled = tuple(state for state in self.graph.free if isinstance(nudge, Pull) and state in nudge.forces)
+        keys = {state: clamped.machine.tracer.names("state", state) for state in self.graph.free}
+        moving = {state: key for state, key in keys.items() if not (hold and state == self.graph.output.name)}
+        return _Phase(clamped, self.program(name, clamped.machine, pulled), nudge, keys, moving, pair)
+
+    @staticmethod
+    def _prepare(phase: _Phase) -> None:
+        """Pack, flip or merge the weights that a phase needs and no phase before it has needed."""
+        prepare, prepared = phase.program.prepare, phase.clamped.prepared
+        if not all(name in prepared for _, _, results in prepare for name in results):
+            values = dict(phase.clamped.values)
+            run(prepare, values)
+            prepared |= {name: values[name] for _, _, results in prepare for name in results}
+
+    def _sweep(
+        self, phase: _Phase, values: dict[str, Any], steps: int, tolerance: float, *, record: bool
+    ) -> Relaxation:
+        """Take one sweep after the other, from ``values`` and in their memory."""
+        program, x = phase.program, phase.clamped.x
+        moving, watch = list(phase.moving.values()), frozenset(phase.moving.values())
+        run(program.warm, values)
+        mixer = self._mixer(phase, values) if self.architecture.dynamics.anderson else None
+        residuals = torch.full((len(x),), float("nan"), device=x.device)
+        trajectory: list[Sweep] = []
+        taken = 0
+        while taken < steps:
+            taken += 1
+            before = [values[key].clone() for key in moving] if mixer else []
+            if record or taken == steps or (tolerance > 0 and taken % SWEEPS_BETWEEN_LOOKS == 0):
+                residuals = watched(program.sweep, values, watch, pair=phase.pair)
+                if record:
+                    trajectory.append(self._recorded(phase, values, residuals))
+                if tolerance > 0 and bool((residuals <= tolerance).all()):
+                    break
+            else:
+                run(program.sweep, values)
+            if mixer is not None and taken < steps:
+                mixer.step(before, [values[key] for key in moving])
+                run(program.warm, values)
+        settled = {name: values[key] for name, key in phase.keys.items()}
+        return replace(self.ended(settled, taken, residuals, tolerance), trajectory=trajectory)
+
+    def _recorded(self, phase: _Phase, values: dict[str, Any], residuals: Tensor) -> Sweep:
+        now = {name: values[key].clone() for name, key in phase.keys.items()}
+        known = self.graph.untied is None
+        energy = self.energy_of(phase.clamped, now) if known else residuals * float("nan")
+        return Sweep(now, energy, float(residuals.max()))
+
+    def ended(self, states: States, taken: int, residuals: Tensor, tolerance: float) -> Relaxation:
+        """What a relaxation returns that ends in these states after ``taken`` sweeps."""
+        diverged = self._diverged(states)
+        if diverged:
+            status = Status.DIVERGED
+        elif tolerance <= 0:
+            status = Status.FIXED_STEPS
+        else:
+            settled = bool((residuals <= tolerance).all())
+            status = Status.CONVERGED if settled else Status.OUT_OF_STEPS
+        return Relaxation(states, taken, residuals, status, diverged)
+
+    def _mixer(self, phase: _Phase, values: dict[str, Any]) -> Anderson:
+        """Anderson acceleration of what moves. The energy, if there is one, is watched where nothing nudges."""
+        clamped, names = phase.clamped, list(phase.moving)
+        held = {name: values[key] for name, key in phase.keys.items() if name not in phase.moving}
+
+        def energy(states: Sequence[Tensor]) -> Tensor:
+            return self.energy_of(clamped, {**held, **dict(zip(names, states, strict=True))})
+
+        def box(states: Sequence[Tensor]) -> None:
+            self.box(dict(zip(names, states, strict=True)), clamped.parameters, pair=phase.pair)
+
+        descends = phase.nudge is None and self.graph.untied is None
+        return Anderson(self.architecture.dynamics.anderson, energy if descends else None, box)
+
+    def box(self, states: States, parameters: Parameters, *, pair: bool = False) -> None:
+        """Bring states, or pairs of them, back into the range of their activations, in place.
+
+        Mixing extrapolates. Beyond the range of σ there is no G, and its formula may give anything there.
+        """
+        for name, s in states.items():
+            state = self.graph.states[name]
+            activation, alpha = state.activation, parameters.alpha(state)
+            bounds = activation.bounds(alpha)
+            if bounds is not None and not pair:
+                s.clamp_(min=bounds[0]).clamp_(max=bounds[1])
+            elif isinstance(activation, ReLU):
+                # σ of ReLUα is the projection on its range.
+                common, odd = s.chunk(2)
+                s.copy_(torch.cat(activation.pair(common, odd, alpha)))
+
+    def _load(self, memory: Memory, phase: _Phase, states: States, *, own: bool) -> dict[str, Any]:
+        """All that a phase's sweeps take, by the names of emitted code, with states that they may write into."""
+        clamped, program = phase.clamped, phase.program
+        last = torch.channels_last if program.program.channels_last else torch.contiguous_format
+        read = {name for _, arguments, _ in (*program.warm, *program.sweep) for name in arguments}
+        values: dict[str, Any] = {"omega": self.architecture.dynamics.step} if "omega" in read else {}
+        for name, value in {**clamped.values, **clamped.prepared}.items():
+            if name in read:
+                values[name] = memory.hold(name, value)
+        values |= self._nudged(memory, phase)
+
+        def start(key: str, state: Tensor) -> Tensor:
+            rows = (2 if phase.pair else 1) * len(clamped.x)
+            layout = last if state.ndim == 4 else torch.contiguous_format
+            moving = memory.empty(key, (rows, *state.shape[1:]), state, layout)
+            # Of a pair, the common part alone.
+            moving[: len(state)].copy_(state)
+            moving[len(state) :].zero_()
+            return moving
+
+        for name, key in phase.keys.items():
+            # Given away one by one: all states twice would be too much.
+            values[key] = start(key, states.pop(name) if own else states[name])
+        for key, name in program.program.scratch.items():
+            like = values[phase.keys[name]]
+            values[key] = memory.empty(key, like.shape, like, last if like.ndim == 4 else torch.contiguous_format)
+        clamped_input = clamped.machine.tracer.names("state", self.graph.input.name)
+        if phase.pair and clamped_input in read:
+            values[clamped_input] = start(clamped_input, clamped.x)
+        return values
+
+    @staticmethod
+    def _nudged(memory: Memory, phase: _Phase) -> dict[str, Any]:
+        """What nudges a phase, by the names of emitted code."""
+        nudge, names = phase.nudge, phase.clamped.machine.tracer.names
+        if isinstance(nudge, Nudge):
+            beta = nudge.beta if nudge.turns is None else nudge.beta * nudge.turns
+            return {"beta": beta, "y": memory.hold("y", nudge.target)}
+        if nudge is None:
+            return {}
+        forces: dict[str, Any] = {"beta": nudge.beta}
+        for name, force in nudge.forces.items():
+            key = names("force", name)
+            # The common part of a pair feels nothing.
+            forces[key] = memory.hold(key, torch.cat((torch.zeros_like(force), force)) if phase.pair else force)
+        return forces
+
+    def _diverged(self, states: States) -> tuple[str, ...]:
+        """Names of the states that are not finite or, where nothing bounds them, beyond ``DIVERGENCE_LIMIT``."""
+        reals = (torch.view_as_real(s) if s.is_complex() else s for s in states.values())
+        sizes = (torch.stack(s.aminmax()).abs().amax() for s in reals)
+        largest = torch.stack([size.float() for size in sizes]).tolist()
+        limits = [self._limits[name] for name in states]
+        return tuple(name for name, size, limit in zip(states, largest, limits, strict=True) if not size < limit)
+
+    @cached_property
+    def _limits(self) -> dict[str, float]:
+        """Size at which each state counts as diverged; one that has bounds cannot grow."""
+        return {
+            name: DIVERGENCE_LIMIT if isinstance(state.activation, Identity) else float("inf")
+            for name, state in self.graph.states.items()
+        }

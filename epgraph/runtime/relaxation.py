@@ -1,0 +1,93 @@
+"""What a relaxation returns: the states, and whether they have settled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from torch import Tensor
+
+from epgraph.compiler import ProgramCache
+from epgraph.runtime.parameters import Parameters
+
+States = dict[str, Tensor]
+"""States that move, by name; each (batch, *shape)."""
+
+
+@dataclass(frozen=True)
+class Clamped:
+    """The clamped input x of a batch, and all that is computed once for it.
+
+    ``values`` holds, by the names of emitted code, ``parameters``, and what input and biases contribute to every state;
+    ``prepared`` weights that are packed, flipped or merged, to which each phase adds what it needs. ``machine`` holds
+    the programs that these are for.
+    """
+
+    x: Tensor
+    parameters: Parameters
+    values: dict[str, Any]
+    prepared: dict[str, Any]
+    machine: ProgramCache
+
+
+class Status(Enum):
+    """How a relaxation ended; not settling is a result, not an exception."""
+
+    CONVERGED = "the residual fell to the tolerance"
+    FIXED_STEPS = "all steps were taken, and no tolerance was asked for"
+    OUT_OF_STEPS = "the steps ran out before the residual fell to the tolerance; allow more, or lower the gains"
+    DIVERGED = "states grew without bound or became NaN; lower the gains, β or the learning rate"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What ``relax(record=True)`` keeps of the network after each sweep.
+
+    ``energy`` is F per example, NaN where there is none (untied feedback); ``residual`` the relative change by this
+    sweep, the largest of the batch.
+    """
+
+    states: States
+    energy: Tensor
+    residual: float
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """Where a network came to rest.
+
+    Attributes
+    ----------
+    states
+        The states that moved, each (batch, *shape); an output that was clamped is among them.
+    steps
+        Sweeps taken.
+    residuals
+        Relative change ‖S(s) − s‖/‖S(s)‖ over the last sweep S, per example; (batch,). It is zero exactly at an
+        equilibrium, whatever the schedule, and NaN where no sweep was taken.
+    status
+        How it ended.
+    diverged
+        Names of the states that are not finite, or grew beyond ``DIVERGENCE_LIMIT``.
+    trajectory
+        One entry a sweep, where recording was asked for.
+    """
+
+    states: States
+    steps: int
+    residuals: Tensor
+    status: Status
+    diverged: tuple[str, ...] = ()
+    trajectory: list[Sweep] = field(default_factory=list)
+
+    @property
+    def residual(self) -> float:
+        """The largest residual of the batch."""
+        return float(self.residuals.max())
+
+
+def named(machine: ProgramCache, states: Mapping[str, Any]) -> dict[str, Any]:
+    """States by the names of emitted code."""
+    return {machine.tracer.names("state", name): value for name, value in states.items()}

@@ -1,0 +1,231 @@
+"""Checks that an activation or a cost is what it says.
+
+Everything in float64 unless said otherwise, on fixed random numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from epgraph.activations import Activation
+from epgraph.arguments import instance, number, whole_number
+from epgraph.costs import Cost
+from epgraph.kinds import Shape
+from epgraph.testing.recording import differs_in_shape, raise_all, recorded
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FURTHEST = 12.0
+"""Pre-activations run from −12 to 12."""
+
+STEEP = 1e-6
+"""Slope below which σ⁻¹ is not looked at: a state hardly tells there which pre-activation it has."""
+
+
+def verify_activation(activation: Activation, alpha: float = 1.0) -> list[str]:
+    """Check an activation; ``alpha``, a positive number, is handed to its methods.
+
+    σ is finite and never falls; it has no kink where it is ``smooth``; G′ = σ⁻¹, and G is finite at the ends of the
+    range; ``pair`` gives both values, and keeps the digits of a small odd part in float32; where they are claimed,
+    ``bounds``, ``inverse`` and the ``holomorphic`` continuation (Cauchy–Riemann); torch.fx can record the methods.
+
+    Returns
+    -------
+    list
+        Remarks on what is right but could be better.
+
+    Raises
+    ------
+    EpgraphError
+        With everything that is wrong.
+    """
+    activation = instance("verify_activation", activation, Activation, "pass an instance, not its name or class")
+    alpha = number("alpha", alpha, positive=True)
+    remarks: list[str] = []
+    raise_all(activation.label, _activation_problems(activation, alpha, remarks), type(activation))
+    return remarks
+
+
+def verify_cost(cost: Cost, units: int = 5) -> None:
+    """Check a cost on states of so many units, and on soft targets.
+
+    ``value`` is one number an example, ``gradient`` its derivative, and ``gradient_pair`` common and odd part of two
+    gradients; torch.fx can record the methods.
+
+    Raises
+    ------
+    EpgraphError
+        With everything that is wrong.
+    """
+    cost = instance("verify_cost", cost, Cost, "pass an instance, not its name or class")
+    units = whole_number("units", units, 1)
+    raise_all(type(cost).__name__, _cost_problems(cost, units), type(cost))
+
+
+def activation_shapes(activation: Activation) -> list[str]:
+    """Return which methods of an activation give another shape than that of their argument."""
+    import torch
+
+    x = torch.full((2, 3), 0.5, dtype=torch.float64)
+    found = {"apply_": activation.apply_(x.clone(), 1.0), "self_energy": activation.self_energy(x.clone(), 1.0)}
+    found |= dict(zip(("pair, 1st part,", "pair, 2nd part,"), activation.pair(x.clone(), x.clone(), 1.0), strict=True))
+    return [problem for name, made in found.items() for problem in differs_in_shape(name, made, (2, 3))]
+
+
+def cost_shapes(cost: Cost, shape: Shape) -> list[str]:
+    """Return which methods of a cost give other shapes than they should; ``shape`` is that of the output."""
+    import torch
+
+    s, y = (torch.full((2, *shape), value, dtype=torch.float64) for value in (0.5, 1.0))
+    value = tuple(cost.value(s.clone(), y).shape)
+    problems = [] if value == (2,) else [f"value gives the shape {value} on two examples, and should give (2,)"]
+    found = {"gradient": cost.gradient(s.clone(), y)}
+    pair = cost.gradient_pair(s.clone(), s.clone(), y)
+    found |= dict(zip(("gradient_pair, 1st part,", "gradient_pair, 2nd part,"), pair, strict=True))
+    return problems + [p for name, made in found.items() for p in differs_in_shape(name, made, (2, *shape))]
+
+
+def _activation_problems(activation: Activation, alpha: float, remarks: list[str]) -> Iterator[str]:
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(count: int) -> Tensor:
+        return torch.randn(count, dtype=torch.float64, generator=generator)
+
+    def sigma(x: Tensor) -> Tensor:
+        return activation.apply_(x.clone(), alpha)
+
+    if wrong := activation_shapes(activation):
+        yield from wrong
+        return
+    x = torch.linspace(-FURTHEST, FURTHEST, 2401, dtype=torch.float64)
+    s = sigma(x)
+    if not bool(s.isfinite().all()):
+        yield "σ is not finite"
+        return
+    if bool((s.diff() < -1e-12).any()):
+        yield f"σ falls near x = {float(x[s.diff().argmin()]):g}: it must be monotone"
+    slope = _derivative(sigma, x)
+    if activation.smooth:
+        coarse, fine = (_jump(sigma, step) for step in (1e-2, 1e-3))
+        if fine > 0.5 * coarse + 1e-9:
+            yield f"σ′ jumps by {fine:.2g}: σ has a kink, and 'smooth' must be False"
+    yield from _self_energy(activation, alpha, x, slope)
+    yield from _pairs(activation, alpha, sigma, drawn, remarks)
+    bounds = activation.bounds(alpha)
+    if bounds is not None and bool(((s < bounds[0] - 1e-12) | (s > bounds[1] + 1e-12)).any()):
+        yield f"σ runs from {float(s[0]):g} to {float(s[-1]):g}, beyond its bounds {bounds}"
+    if activation.invertible:
+        steep = slope > STEEP
+        apart = (activation.inverse(s[steep].clone(), alpha) - x[steep]).abs()
+        if bool((apart > 1e-6 + 1e-13 / slope[steep]).any()):
+            yield f"inverse is not σ⁻¹: off by {float(apart.max()):.2g}"
+    else:
+        remarks.append("without 'inverse' it cannot be used with dynamics.flow")
+    if activation.holomorphic:
+        yield from _holomorphic(sigma, x[::24])
+    yield from recorded(lambda t: activation.apply_(t, alpha), "apply_", type(activation))
+    yield from recorded(lambda t: activation.pair(t, t, alpha), "pair", type(activation))
+    yield from recorded(lambda t: activation.self_energy(t, alpha), "self_energy", type(activation))
+
+
+def _self_energy(activation: Activation, alpha: float, x: Tensor, slope: Tensor) -> Iterator[str]:
+    import torch
+
+    steep = slope > STEEP
+    s = activation.apply_(x[steep].clone(), alpha).detach()
+    found = _derivative(lambda t: activation.self_energy(t, alpha), s)
+    apart = (found - x[steep]).abs()
+    if bool((apart > 1e-7 * (1 + x[steep].abs()) + 1e-12 / slope[steep]).any()):
+        worst = apart.argmax()
+        yield (
+            f"G′ is not σ⁻¹: at s = {float(s[worst]):.4g} it is {float(found[worst]):.4g}, and σ⁻¹ is "
+            f"{float(x[steep][worst]):.4g}"
+        )
+    ends = activation.apply_(torch.tensor([-60.0, 60.0], dtype=torch.float64), alpha)
+    if not bool(activation.self_energy(ends, alpha).isfinite().all()):
+        yield "G is not finite at the ends of the range of σ"
+
+
+def _pairs(
+    activation: Activation,
+    alpha: float,
+    sigma: Callable[[Tensor], Tensor],
+    drawn: Callable[[int], Tensor],
+    remarks: list[str],
+) -> Iterator[str]:
+    p = 4 * drawn(2000)
+    for scale in (10.0, 1.0, 1e-3, 0.0):
+        q = scale * drawn(2000)
+        common, odd = activation.pair(p.clone(), q.clone(), alpha)
+        for sign in (1, -1):
+            apart = (common + sign * odd - sigma(p + sign * q)).abs()
+            if not bool((apart <= 1e-11 * (1 + p.abs() + q.abs())).all()):
+                yield f"pair is not σ(p ± q): off by {float(apart.max()):.2g} for q of size {scale:g}"
+                return
+    p, q = drawn(1000).float(), (1e-8 * drawn(1000)).float()
+    _, odd = activation.pair(p.clone(), q.clone(), alpha)
+    _, exact = activation.pair(p.double(), q.double(), alpha)
+    lost = float((odd.double() - exact).norm() / exact.norm().clamp_min(1e-300))
+    if lost > 1e-6 and type(activation).pair is not Activation.pair:
+        yield f"pair loses the odd part in float32: {lost:.1g} of it for q of size 1e-8"
+    elif lost > 1e-6:
+        remarks.append("without a 'pair' of its own the contrast has few digits in low precision: use float64")
+
+
+def _holomorphic(sigma: Callable[[Tensor], Tensor], x: Tensor) -> Iterator[str]:
+    try:
+        real, z, h = sigma(x + 0j), x + 0.02j, 1e-4
+        along, across = (sigma(z + h) - sigma(z - h)) / (2 * h), (sigma(z + 1j * h) - sigma(z - 1j * h)) / (2j * h)
+    except RuntimeError as error:
+        yield f"'holomorphic' is claimed, and apply_ does not take complex tensors: {str(error).splitlines()[0]}"
+        return
+    if not bool(((real - sigma(x)).abs() <= 1e-11).all()):
+        yield "'holomorphic' is claimed, and on the real axis complex tensors give other values"
+    if not bool(((along - across).abs() <= 1e-4 * (1 + along.abs())).all()):
+        yield "'holomorphic' is claimed, and the derivatives along both axes differ (Cauchy–Riemann)"
+
+
+def _cost_problems(cost: Cost, units: int) -> Iterator[str]:
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    s = torch.randn(4, units, dtype=torch.float64, generator=generator)
+    y = torch.rand(4, units, dtype=torch.float64, generator=generator)
+    o = 0.3 * torch.randn(4, units, dtype=torch.float64, generator=generator)
+    if wrong := cost_shapes(cost, (units,)):
+        yield from wrong
+        return
+    gradient = cost.gradient(s.clone(), y)
+    apart = (gradient - _derivative(lambda t: cost.value(t, y), s)).abs()
+    if bool((apart > 1e-8 * (1 + gradient.abs())).any()):
+        yield f"gradient is not the derivative of value: off by {float(apart.max()):.2g}"
+    common, odd = cost.gradient_pair(s.clone(), o.clone(), y)
+    for sign in (1, -1):
+        apart = (common + sign * odd - cost.gradient(s + sign * o, y)).abs()
+        if bool((apart > 1e-10 * (1 + gradient.abs())).any()):
+            yield f"gradient_pair is not the gradient at c {'+−'[sign < 0]} o: off by {float(apart.max()):.2g}"
+    yield from recorded(lambda t: cost.gradient(t, t), "gradient", type(cost))
+    yield from recorded(lambda t: cost.gradient_pair(t, t, t), "gradient_pair", type(cost))
+
+
+def _derivative(function: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
+    """Elementwise derivative by autograd."""
+    import torch
+
+    with torch.enable_grad():
+        point = at.detach().clone().requires_grad_()
+        (found,) = torch.autograd.grad(function(point).sum(), point)
+    return found
+
+
+def _jump(sigma: Callable[[Tensor], Tensor], step: float) -> float:
+    """Largest change of σ′ from one point of a grid to the next, which shrinks with the grid unless there is a kink."""
+    import torch
+
+    # Off zero and off whole numbers, where kinks like to be.
+    grid = torch.arange(-FURTHEST, FURTHEST, step, dtype=torch.float64) + 0.3 * step
+    return float(_derivative(sigma, grid).diff().abs().max())

@@ -1,0 +1,31 @@
+"""Training: batches, optimiser, trainer, evaluation, metrics, checkpoints."""
+
+from epgraph.training.batches import bar, batches, default_workers
+from epgraph.training.checkpoint import Checkpoint, engine_from_checkpoint, load_checkpoint, load_parameters
+from epgraph.training.evaluate import evaluate
+from epgraph.training.initialise import initialise
+from epgraph.training.loaded import LoadedRun, load_run
+from epgraph.training.optimizer import make_optimizer
+from epgraph.training.stop import Stopped, StopSignals
+from epgraph.training.threads import set_threads
+from epgraph.training.trainer import Run, Trainer
+
+__all__ = [
+    "Checkpoint",
+    "LoadedRun",
+    "Run",
+    "StopSignals",
+    "Stopped",
+    "Trainer",
+    "bar",
+    "batches",
+    "default_workers",
+    "engine_from_checkpoint",
+    "evaluate",
+    "initialise",
+    "load_checkpoint",
+    "load_parameters",
+    "load_run",
+    "make_optimizer",
+    "set_threads",
+]

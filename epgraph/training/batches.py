@@ -1,0 +1,117 @@
+"""Batches of a data set: their order and their augmentation are functions of seed and epoch alone."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator, Sequence, Sized
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from epgraph.arguments import whole_number
+from epgraph.errors import EpgraphError
+from epgraph.training.stop import ignore_signals
+
+Batches = DataLoader[tuple[Tensor, Tensor]]
+
+
+def batches(
+    dataset: Any,
+    size: int,
+    *,
+    device: torch.device,
+    workers: int = 0,
+    order: Sequence[int] | None = None,
+) -> Batches:
+    """Iterate over a data set in batches, the short last one included; in ``order`` if one is given.
+
+    Raises
+    ------
+    EpgraphError
+        If ``size`` is no whole number above 0, or ``workers`` none from 0 on.
+    """
+    size, workers = whole_number("size", size, 1), whole_number("workers", workers, 0)
+    return DataLoader(
+        dataset,
+        batch_size=size,
+        sampler=order,
+        num_workers=workers,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=_start_worker,
+        # A generator of its own: making an iterator draws a number, and torch's global one belongs to the training.
+        generator=torch.Generator(),
+    )
+
+
+def shuffled(count: int, seed: int, epoch: int) -> list[int]:
+    """Order of the examples in an epoch."""
+    generator = torch.Generator().manual_seed(mixed(seed, epoch, "order"))
+    order: list[int] = torch.randperm(count, generator=generator).tolist()
+    return order
+
+
+class Seeded(Dataset[tuple[Tensor, int]]):
+    """A data set whose random augmentation depends on seed, epoch and example, and not on who loads it when."""
+
+    def __init__(self, dataset: Any, seed: int, epoch: int) -> None:
+        self._dataset, self._seed, self._epoch = dataset, seed, epoch
+
+    def __len__(self) -> int:
+        return len(cast(Sized, self._dataset))
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        # Of the CPU alone: `torch.manual_seed` would also reset the generator that draws the noise of states on a GPU.
+        generator = torch.default_generator
+        before = generator.get_state()
+        try:
+            generator.manual_seed(mixed(self._seed, self._epoch, str(index)))
+            found: tuple[Tensor, int] = self._dataset[index]
+            return found
+        finally:
+            generator.set_state(before)
+
+
+def mixed(seed: int, epoch: int, what: str) -> int:
+    """A seed for one purpose in one epoch, (0, 2⁶³)."""
+    digest = hashlib.blake2b(f"{seed}/{epoch}/{what}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def fetched(loader: Any) -> Iterator[tuple[Tensor, Tensor]]:
+    """Iterate over batches; a process that loads data and dies is named.
+
+    Raises
+    ------
+    EpgraphError
+        If such a process was killed.
+    """
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error) or isinstance(error, EpgraphError):
+            raise
+        raise EpgraphError(
+            "a process that loads data was killed, often for want of memory", "use fewer of them: --workers 0"
+        ) from None
+
+
+def bar(loader: Batches, what: str, show: bool = True) -> tqdm[tuple[Tensor, Tensor]]:
+    """Wrap batches in a progress bar, which shows on a terminal only."""
+    # Without a standard error stream there is nowhere to show it; None disables it where that is no terminal.
+    hidden = None if show and sys.stderr is not None else True
+    return tqdm(loader, desc=what, unit="batch", leave=False, disable=hidden)
+
+
+def default_workers(dataset: object) -> int:
+    """Processes worth having: none for a small set, else one for every core but one, at most eight."""
+    small = len(cast(Sized, dataset)) < 5_000
+    return 0 if small else min(8, max(1, (os.cpu_count() or 1) - 1))
+
+
+def _start_worker(_: int) -> None:
+    ignore_signals()

@@ -1,0 +1,56 @@
+"""Evaluation: relax every test image from zeros and read the output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from torch import Tensor
+
+from epgraph.engine import Engine
+from epgraph.errors import EpgraphError
+from epgraph.runtime.relaxation import States
+from epgraph.training.metrics import Mean, Metrics
+
+
+def evaluate(
+    engine: Engine,
+    loader: Iterable[tuple[Tensor, Tensor]],
+    steps: int | None = None,
+    what: str = "evaluation",
+    see: Callable[[States, Tensor], None] = lambda states, y: None,
+) -> Metrics:
+    """Return mean ``loss``, ``error`` (a fraction, where targets are labels) and ``residual`` over a data set.
+
+    The states relax from zeros for ``steps`` sweeps, ``dynamics.free_steps`` where left out. ``see`` is called with the
+    free states and the targets of each batch.
+
+    Raises
+    ------
+    EpgraphError
+        If a state diverges; ``what`` is stopped, the batch and the state are named. If there is no batch.
+    """
+    mean = Mean()
+    for batch, (x, y) in enumerate(loader, 1):
+        y = y.to(engine.device)
+        relaxation = engine.relax(x, steps=steps)
+        if relaxation.diverged:
+            raise EpgraphError(
+                f"{what} stopped in batch {batch}: state '{relaxation.diverged[0]}' grew without bound or became NaN",
+                "lower training.learning_rate or the gains",
+            )
+        see(relaxation.states, y)
+        output = relaxation.states[engine.graph.output.name]
+        mean.add(
+            loss=engine.loss(relaxation.states, y),
+            **errors(output, y),
+            residual=relaxation.residuals,
+        )
+    if not mean.counts:
+        raise EpgraphError(f"{what} has no batch of examples", "give a data set that is not empty")
+    return mean.means()
+
+
+def errors(output: Tensor, y: Tensor) -> dict[str, Tensor]:
+    """``error`` of every example, whether its largest output is not its label; empty where targets are no labels."""
+    labels = y.ndim == 1 and not y.is_floating_point()
+    return {"error": output.argmax(1) != y} if labels else {}

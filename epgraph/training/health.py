@@ -1,0 +1,111 @@
+"""Does a network learn at all? What can be seen at the end of an epoch, said in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from epgraph.engine import Engine
+from epgraph.errors import listed
+from epgraph.training.metrics import Metrics
+
+LEVEL = 0.01
+"""An accuracy is better than chance where guessing would reach it with at most this probability."""
+
+FEWEST = 30
+"""Test examples below which nothing is said about chance."""
+
+NEARLY = 0.99
+"""Share of a state's units, over units and examples, that is called all of them."""
+
+END = 0.0025
+"""A unit of a smooth activation is saturated within this part of the range from an end: σ′ of tanh is 1 % there."""
+
+ADVICE = "'epgraph gradcheck' with the weights of this run (--checkpoint) shows whether the gradient is right, and why"
+
+
+def troubles(
+    engine: Engine,
+    metrics: Metrics,
+    frequencies: Sequence[float],
+    examples: int,
+    states: Mapping[str, Tensor],
+) -> list[str]:
+    """Say, in whole sentences, what is wrong after an epoch; nothing where nothing is.
+
+    Costs one pass over ``states`` and waits for the device.
+
+    Parameters
+    ----------
+    metrics
+        Those of the epoch. Of ``epoch`` and ``test_error`` (a fraction) the latter may be missing, where targets are no
+        labels.
+    frequencies
+        Share of each class among the test examples.
+    examples
+        Number of test examples.
+    states
+        Free states of some of them, such as the last batch of the test, (batch, *shape) each.
+
+    Returns
+    -------
+    list
+        That the accuracy is at chance, by a binomial test against always answering the most frequent class; which
+        states have all units at an end of their activation, or at 0; and last, what to do.
+    """
+    found = [*_chance(metrics, frequencies, examples), *_still(engine, states)]
+    return [*found, ADVICE] if found else []
+
+
+def _chance(metrics: Metrics, frequencies: Sequence[float], examples: int) -> list[str]:
+    largest = max(frequencies, default=1.0)
+    if "test_error" not in metrics or examples < FEWEST or largest >= 1:
+        return []
+    right = round((1 - metrics["test_error"]) * examples)
+    if guessed(right, examples, largest) <= LEVEL:
+        return []
+    return [
+        f"after epoch {metrics['epoch']:.0f} the accuracy is at chance: {right / examples:.2%} of {examples} test "
+        f"examples, and always answering the most frequent class gives {largest:.2%}"
+    ]
+
+
+def guessed(right: int, examples: int, chance: float) -> float:
+    """Probability that at least ``right`` of so many answers are right, if each is with probability ``chance``."""
+    count = torch.arange(right, examples + 1, dtype=torch.float64)
+    n = torch.tensor(float(examples), dtype=torch.float64)
+    ways = torch.lgamma(n + 1) - torch.lgamma(count + 1) - torch.lgamma(n - count + 1)
+    odds = torch.tensor(chance, dtype=torch.float64)
+    return float(torch.logsumexp(ways + count * odds.log() + (n - count) * torch.log1p(-odds), 0).exp())
+
+
+def _still(engine: Engine, states: Mapping[str, Tensor]) -> list[str]:
+    silent, saturated = [], []
+    parameters = engine.snapshot()
+    for name in engine.graph.dynamic:
+        s, state = states[name], engine.graph.states[name]
+        bounds = state.activation.bounds(parameters.alpha(state))
+        zero = float((s == 0).double().mean())
+        at_end = 0.0
+        if bounds is not None:
+            low, high = bounds
+            margin = (END if state.activation.smooth else 0.0) * (high - low)
+            at_end = float(((s <= low + margin) | (s >= high - margin)).double().mean())
+        if zero >= NEARLY:
+            silent.append(f"'{name}'")
+        elif at_end >= NEARLY:
+            saturated.append(f"'{name}' ({state.activation.label})")
+    found = []
+    if silent:
+        found.append(f"nearly all units are 0, for every input, in {_states(silent)}: no signal passes them")
+    if saturated:
+        found.append(
+            f"nearly all units are at an end of their activation in {_states(saturated)}: hardly any signal passes them"
+        )
+    return found
+
+
+def _states(names: list[str]) -> str:
+    return f"state{'s' * (len(names) > 1)} {listed(names)}"

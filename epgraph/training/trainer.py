@@ -1,0 +1,413 @@
+"""Training by EP: batches, optimizer, metrics, checkpoints, and stopping before damage is done."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from epgraph.arguments import path, whole_number
+from epgraph.data import Data
+from epgraph.engine import Engine
+from epgraph.errors import EpgraphError
+from epgraph.estimators import Estimate
+from epgraph.runs.folder import WriteError
+from epgraph.runs.resume import same_network
+from epgraph.runtime.relaxation import States
+from epgraph.training.batches import Seeded, bar, batches, fetched, mixed, shuffled
+from epgraph.training.checkpoint import Best, Checkpoint, save_checkpoint
+from epgraph.training.evaluate import errors, evaluate
+from epgraph.training.health import troubles
+from epgraph.training.metrics import BatchLog, EpochLog, Mean, Metrics
+from epgraph.training.optimizer import load_optimizer_state, make_optimizer, optimizer_state, set_learning_rates
+from epgraph.training.stop import Stopped, StopSignals
+
+
+@dataclass(frozen=True)
+class Run:
+    """How and where to run; what to learn is in the architecture.
+
+    Attributes
+    ----------
+    folder
+        Receives ``last.pt``, ``best.pt``, ``metrics.jsonl``, ``batches.jsonl`` and ``tensorboard/``.
+    workers
+        Processes that load data; 0 loads in the training process. Results do not depend on it.
+    progress
+        Whether to show progress bars on a terminal.
+    report
+        Called with the metrics of each finished epoch.
+    warn
+        Called with a sentence where something fails that the training does not need.
+    stop
+        Signals that end the training with a checkpoint; None leaves signals alone.
+
+    Raises
+    ------
+    EpgraphError
+        If ``folder`` is no path, or ``workers`` no whole number from 0 on.
+    """
+
+    folder: Path
+    workers: int = 0
+    progress: bool = True
+    report: Callable[[Metrics], None] = lambda metrics: None
+    warn: Callable[[str], None] = lambda sentence: None
+    stop: StopSignals | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", path("folder", self.folder))
+        object.__setattr__(self, "workers", whole_number("workers", self.workers, 0))
+
+
+class Trainer:
+    """Trains an engine on a data set; ``train`` runs it to the last epoch.
+
+    Attributes
+    ----------
+    epoch
+        Epochs that are finished.
+    batch, examples
+        Batches and examples of the next one that have been trained on.
+    best
+        The epoch with the lowest test error so far, whose parameters ``best.pt`` holds.
+    """
+
+    def __init__(self, engine: Engine, data: Data, run: Run) -> None:
+        self.engine = engine
+        self.data = data
+        self.run = run
+        self.training = engine.architecture.training
+        self.optimizer = make_optimizer(engine)
+        self.epoch = self.batch = self.examples = 0
+        self.best: Best | None = None
+        self._mean = Mean()
+        self._seconds = 0.0
+        self._warm: States | None = None
+        self._generators: dict[str, Tensor] | None = None
+        self._seen = _Seen()
+        self._troubled = False
+        self._batch_log: BatchLog | None = None
+        self._saved_at = -math.inf
+        self._saved_place = ""
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint that ``train`` wrote, whose parameters the engine already has.
+
+        Raises
+        ------
+        EpgraphError
+            If it is of another data set, or holds what no training leaves.
+        """
+        if checkpoint["data"] != self.data.name:
+            raise EpgraphError(f"the checkpoint was trained on {checkpoint['data']}, not on {self.data.name}")
+        _check_progress(checkpoint, self.engine, len(self.data.train))
+        load_optimizer_state(self.optimizer, self.engine, checkpoint["optimizer"])
+        self.epoch, self.batch, self.examples = (checkpoint[key] for key in ("epoch", "batch", "examples"))
+        self.best = checkpoint["best"]
+        self._mean = Mean(checkpoint["sums"], checkpoint["counts"])
+        self._seconds = checkpoint["seconds"]
+        warm = checkpoint["warm"]
+        self._warm = None if warm is None else {name: s.to(self.engine.device) for name, s in warm.items()}
+        # Between two epochs they do not matter: each epoch begins with seeds of its own.
+        self._generators = checkpoint["generators"] if self.examples else None
+        self._saved_place = self.place()
+
+    def train(self) -> Metrics:
+        """Train to the last epoch; return its metrics, none if there is nothing left to do.
+
+        Raises
+        ------
+        EpgraphError
+            If a state or a gradient diverges, data cannot be read, or a file of the run cannot be written. The place
+            is named, and what ``last.pt`` holds.
+        Stopped
+            If a signal asked for it. ``last.pt`` holds everything up to there.
+        """
+        if self.engine.device.type == "cuda":
+            torch.backends.cudnn.deterministic = True  # the seed promises equal runs
+        metrics: Metrics = {}
+        log = EpochLog(self.run.folder, self.run.warn, keep_epochs=self.epoch)
+        self._batch_log = BatchLog(self.run.folder, self.epoch, self.batch)
+        try:
+            if not self._saved_place:
+                self._save()
+            self._saved_at = time.monotonic()
+            while self.epoch < self.training.epochs:
+                metrics = self._epoch(log, self._batch_log)
+                self.run.report(metrics)
+        except WriteError as error:
+            raise EpgraphError(f"training stopped at {self.place()}: {error}", self.safe()) from None
+        finally:
+            with suppress(WriteError):
+                self._batch_log.flush()
+            log.close()
+        return metrics
+
+    def test(self) -> Metrics:
+        """Evaluate on the test set."""
+        # Noise of states is drawn anew, so that a test that is repeated after a stop is the same.
+        torch.manual_seed(mixed(self.training.seed, self.epoch, "test"))
+        loader = self._bar(self.data.test, "test")
+        seen = self._seen = _Seen()
+        return evaluate(self.engine, self._pausing(loader), what=f"the test of epoch {self.epoch + 1}", see=seen.note)
+
+    def place(self) -> str:
+        """How far training has come, in words."""
+        if self.examples:
+            return f"epoch {self.epoch + 1}, batch {self.batch}"
+        return f"the end of epoch {self.epoch}"
+
+    def safe(self) -> str:
+        """What the last checkpoint holds, in words."""
+        return f"{self.run.folder / 'last.pt'} holds {self._saved_place or 'nothing yet'}"
+
+    def _epoch(self, log: EpochLog, batch_log: BatchLog) -> Metrics:
+        started = time.perf_counter() - self._seconds
+        torch.manual_seed(mixed(self.training.seed, self.epoch, "noise"))
+        if self._generators is not None:
+            _set_generators(self._generators, self.engine.device)
+            self._generators = None
+        rate = set_learning_rates(self.optimizer, self.engine, self.epoch)
+        train = self._train_epoch(batch_log, started)
+        test = self.test()
+        metrics: Metrics = {
+            "epoch": self.epoch + 1,
+            **{f"train_{k}" if k != "nudged_residual" else k: v for k, v in train.items()},
+            **{f"test_{k}": v for k, v in test.items()},
+            "learning_rate": rate,
+            "seconds": round(time.perf_counter() - started, 3),
+        }
+        log.write(metrics)
+        found = troubles(self.engine, metrics, *self._seen.classes(), self._seen.states)
+        for sentence in found if not self._troubled else ():  # said again only after an epoch without
+            self.run.warn(sentence)
+        self._troubled = bool(found)
+        self.epoch += 1
+        self.batch = self.examples = 0
+        self._mean, self._seconds = Mean(), 0.0
+        value = test.get("error", test["loss"])
+        if self.best is None or value < self.best["value"]:
+            self.best = {"epoch": self.epoch, "value": value}
+            # Before last.pt, which says that it is there.
+            self._write("best.pt")
+        self._save()
+        return metrics
+
+    def _train_epoch(self, log: BatchLog, started: float) -> Metrics:
+        seed = self.training.seed
+        order = shuffled(len(self.data.train), seed, self.epoch)[self.examples :]
+        # Data of one's own may be random without a word.
+        random = self.data.recipe is None or bool(self.data.augmentation.facts())
+        train: Any = Seeded(self.data.train, seed, self.epoch) if random else self.data.train
+        shown = self._bar(train, f"epoch {self.epoch + 1}", order)
+        for x, y in self._loaded(shown):
+            y = y.to(self.engine.device)
+            start = self._warm
+            # As published: from where the previous batch's +β phase ended, from zeros if the size changed.
+            fits = start is not None and len(next(iter(start.values()))) == len(x)
+            self.optimizer.zero_grad(set_to_none=True)
+            try:
+                estimate = self.engine.backward(x, y, start=start if fits else None, keep=False, energy=True)
+            except EpgraphError as problem:  # no memory, or no numbers in the data
+                where = f"epoch {self.epoch + 1}, batch {self.batch + 1}"
+                raise EpgraphError(f"training stopped in {where}: {problem}", self.safe()) from problem
+            self._log_batch(log, self.batch + 1, estimate)
+            if estimate.diverged:
+                self._stop(self.batch + 1, f"state '{estimate.diverged[0]}' grew without bound or became NaN")
+            self._step(self.batch + 1)
+            self._note(estimate, y)
+            self.batch += 1
+            self.examples += len(x)
+            self._seconds = time.perf_counter() - started
+            if not shown.disable:
+                now = self._mean.means()
+                error = f"error {now['error']:.2%}, " if "error" in now else ""
+                shown.set_postfix_str(f"loss {now['loss']:.4f}, {error}residual {now['residual']:.1e}")
+            self._pause()
+        return self._mean.means()
+
+    def _note(self, estimate: Estimate, y: Tensor) -> None:
+        """Keep what a batch leaves: its states for the next one, and its part of the means."""
+        # A gradient without a nudged phase leaves the free states.
+        last = estimate.nudged[0] if estimate.nudged else estimate.free
+        self._warm = last.states if self.training.warm_start else None
+        self._mean.add(loss=estimate.losses, **errors(estimate.output, y), residual=estimate.free.residuals)
+        if estimate.nudged:
+            self._mean.add(nudged_residual=last.residuals)
+
+    def _log_batch(self, log: BatchLog, batch: int, estimate: Estimate) -> None:
+        free, adjoint = estimate.free, estimate.adjoint
+        more: dict[str, float | str | torch.Tensor] = {}
+        if estimate.nudged:
+            nudged = estimate.nudged[0]
+            more |= {
+                "nudged_steps": nudged.steps,
+                "nudged_residual": nudged.residuals.max(),
+                "nudged_status": nudged.status.name.lower(),
+            }
+        if adjoint is not None:
+            more |= {
+                "adjoint_products": adjoint.products,
+                "adjoint_residual": adjoint.residuals.max(),
+                "indefinite": adjoint.indefinite.float().mean(),
+            }
+        log.add(
+            epoch=self.epoch + 1,
+            batch=batch,
+            loss=estimate.losses.mean(),
+            energy=math.nan if estimate.energies is None else estimate.energies.mean(),  # none: untied feedback
+            free_steps=free.steps,
+            free_residual=free.residuals.max(),
+            free_status=free.status.name.lower(),
+            **more,
+        )
+
+    def _step(self, batch: int) -> None:
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        limit = self.training.clip_norm
+        norm = torch.nn.utils.clip_grad_norm_(parameters, math.inf if limit is None else limit)
+        if not math.isfinite(float(norm)):
+            gradients = {n: p.grad for n, p in self.engine.named_parameters() if p.grad is not None}
+            name = next((n for n, g in gradients.items() if not bool(g.isfinite().all())), "the network")
+            self._stop(batch, f"the gradient of {name} is not finite")
+        self.optimizer.step()
+
+    def _stop(self, batch: int, what: str) -> None:
+        raise EpgraphError(
+            f"training stopped in epoch {self.epoch + 1}, batch {batch}: {what}",
+            f"lower training.learning_rate, learning.beta or the gains; {self.safe()}",
+        )
+
+    def _bar(self, dataset: Any, what: str, order: Sequence[int] | None = None) -> Any:
+        size, device = self.training.batch_size, self.engine.device
+        loader = batches(dataset, size, device=device, workers=self.run.workers, order=order)
+        return bar(loader, what, self.run.progress)
+
+    def _loaded(self, loader: Any) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches; what was trained on is saved before a fault of the data ends the training."""
+        found = fetched(loader)
+        while True:
+            try:
+                pair = next(found)
+            except StopIteration:
+                return
+            except Exception:
+                self._save()
+                raise
+            yield pair
+
+    def _pausing(self, loader: Any) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of a test, between which a signal ends the training."""
+        for pair in fetched(loader):
+            self._pause()
+            yield pair
+
+    def _pause(self) -> None:
+        """Between two batches: write a checkpoint where one is due, and stop where a signal asked for it."""
+        signal = None if self.run.stop is None else self.run.stop.received
+        if signal is not None or time.monotonic() - self._saved_at >= 60 * self.training.checkpoint_minutes:
+            self._save()
+        if signal is not None:
+            raise Stopped(signal, self.place())
+
+    def _save(self) -> None:
+        if self._batch_log is not None:
+            self._batch_log.flush()
+        self._write("last.pt")
+        self._saved_at = time.monotonic()
+        self._saved_place = self.place()
+
+    def _write(self, name: str) -> None:
+        save_checkpoint(
+            self.run.folder / name,
+            self.engine,
+            data=self.data.name,
+            optimizer=optimizer_state(self.optimizer, self.engine),
+            epoch=self.epoch,
+            batch=self.batch,
+            examples=self.examples,
+            sums=self._mean.sums,
+            counts=self._mean.counts,
+            seconds=self._seconds,
+            warm=self._warm,
+            generators=_generators(self.engine.device),
+            best=self.best,
+        )
+
+
+class _Seen:
+    """What a test leaves: how often each label stood there, and the states of its last batch."""
+
+    def __init__(self) -> None:
+        self.states: States = {}
+        self._labels: Counter[int] = Counter()
+
+    def note(self, states: States, y: Tensor) -> None:
+        """Take a batch."""
+        self.states = states
+        if y.ndim == 1 and not y.is_floating_point():
+            self._labels.update(y.tolist())
+
+    def classes(self) -> tuple[list[float], int]:
+        """Share of each label, and the number of examples."""
+        total = self._labels.total()
+        return [count / total for count in self._labels.values()], total
+
+
+def _generators(device: torch.device) -> dict[str, Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def _set_generators(states: dict[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states["cpu"].cpu())
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"].cpu(), device)
+
+
+def _check_progress(checkpoint: Checkpoint, engine: Engine, examples: int) -> None:
+    """Refuse what passes for a checkpoint and cannot be gone on from."""
+    graph, warm = engine.graph, checkpoint["warm"]
+    before = torch.get_rng_state()
+    try:
+        _set_generators(checkpoint["generators"], torch.device("cpu"))
+        generators = True
+    except (KeyError, RuntimeError, TypeError):
+        generators = False
+    finally:
+        torch.set_rng_state(before)
+    rows = set() if warm is None else {len(s) for s in warm.values() if s.ndim and s.is_floating_point()}
+    sound = {
+        "architecture": same_network(checkpoint["architecture"], engine.architecture.to_dict(complete=True)),
+        "schedule": checkpoint["schedule"] == engine.plan.schedule.name,
+        "epoch": checkpoint["epoch"] >= 0,
+        "batch": checkpoint["batch"] >= 0 and (checkpoint["batch"] == 0) == (checkpoint["examples"] == 0),
+        "examples": 0 <= checkpoint["examples"] <= examples,
+        "seconds": 0 <= checkpoint["seconds"] < math.inf,
+        "sums": all(s.ndim == 0 for s in checkpoint["sums"].values()),
+        "counts": checkpoint["counts"].keys() == checkpoint["sums"].keys() and 0 not in checkpoint["counts"].values(),
+        "generators": generators,
+        "warm": warm is None
+        or (
+            warm.keys() == set(graph.free)
+            and all(s.is_floating_point() for s in warm.values())
+            and all((*rows, *graph.states[name].shape) == tuple(s.shape) for name, s in warm.items())
+        ),
+    }
+    for name, right in sound.items():
+        if not right:
+            raise EpgraphError(
+                f"the checkpoint is damaged: its '{name}' is none that a training leaves",
+                "start a new run from its weights with --from",
+            )

@@ -1,0 +1,165 @@
+"""Choose a backend by measurement: run every one that can be used on a batch, and keep the fastest on record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from epgraph.compiler import BACKENDS
+from epgraph.compiler.record import Timing, read, record
+from epgraph.engine import Engine
+from epgraph.errors import EpgraphError
+from epgraph.runtime.phases import Nudge
+from epgraph.runtime.relaxation import States
+
+SWEEPS = 4
+"""Sweeps between two readings of the clock."""
+
+ROUNDS = 3
+"""Readings of which the smallest counts: what else the machine does only ever adds to a time."""
+
+AGREE = {torch.float64: 1e-9, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
+"""Relative difference of the median example's states from the eager ones above which a backend is not trusted.
+
+The median, because an arg-max at a near tie may fall either way, and one pixel then changes a whole example.
+"""
+
+
+@torch.no_grad()
+def measure(engine: Engine, x: Tensor, y: Tensor, candidates: Sequence[str] | None = None) -> list[Timing]:
+    """Time backends on a batch, fastest first; the engine goes on with the backend that it had.
+
+    Parameters
+    ----------
+    x, y
+        A batch as for ``Engine.backward``; its size is part of what is measured.
+    candidates
+        Names of ``BACKENDS``; all where left out, ``inductor`` included, which may compile for minutes.
+    """
+    before = engine.backend
+    engine.backend = "eager"
+    reference = engine.relax(x, steps=SWEEPS, tolerance=0).states
+    found = []
+    try:
+        for name in BACKENDS if candidates is None else candidates:
+            reason = BACKENDS[name].unusable(engine.plan, engine.device, engine.dtype)
+            if reason:
+                found.append(Timing(name, reason=reason))
+                continue
+            engine.backend = name
+            try:
+                found.append(_time(engine, x, y, reference))
+            except Exception as error:  # a compiler may be missing or fail in its own ways; eager never does
+                found.append(Timing(name, reason=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"))
+    finally:
+        engine.backend = before
+    return sorted(found, key=lambda t: t.iteration)
+
+
+def tune(
+    engine: Engine, x: Tensor, y: Tensor, candidates: Sequence[str] | None = None
+) -> tuple[list[Timing], Path | None]:
+    """Measure, and put the timings on record for ``backend="auto"``; this engine uses the fastest.
+
+    Where ``candidates`` are given, what is on record of the others at this batch size stays, and counts. A record of
+    another batch size is then left as it is: part of a measurement cannot take its place.
+
+    Returns
+    -------
+    timings
+        Those measured and those that stay, fastest first.
+    path
+        The file of the record; None where one of another batch size was left as it is.
+
+    Raises
+    ------
+    EpgraphError
+        Where none of the candidates can be used, each with its reason; nothing is recorded then.
+    OSError
+        Where the record cannot be written; the engine uses the fastest all the same.
+    """
+    found = measure(engine, x, y, candidates)
+    if found[0].reason:
+        reasons = "; ".join(f"{timing.backend}: {timing.reason}" for timing in found)
+        raise EpgraphError(f"no backend that was asked for can be used: {reasons}", "measure 'eager', which always can")
+    where = engine.plan, engine.device, engine.dtype
+    before = read(*where) if candidates is not None else None
+    if before is not None and before.batch == len(x):
+        measured = {timing.backend for timing in found}
+        found += [timing for timing in before.timings if timing.backend not in measured]
+        found.sort(key=lambda t: t.iteration)
+    engine.backend = found[0].backend
+    if before is not None and before.batch != len(x):
+        return found, None
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    about = {"batch": len(x), "date": date, "timings": [timing.to_dict() for timing in found]}
+    return found, record(*where, found[0].backend, about)
+
+
+def break_even(timings: Sequence[Timing]) -> tuple[Timing, float] | None:
+    """Return what is faster than the first of these for a while, because it starts sooner, and for how many batches.
+
+    None where nothing is. ``timings`` are the fastest first.
+    """
+    best, *others = (timing for timing in timings if not timing.reason)
+    sooner = [t for t in others if t.first < best.first and t.iteration > best.iteration]
+    spans = [((best.first - t.first) / (t.iteration - best.iteration), t) for t in sooner]
+    if not spans:
+        return None
+    batches, other = max(spans, key=lambda span: span[0])
+    return other, batches
+
+
+def _time(engine: Engine, x: Tensor, y: Tensor, reference: States) -> Timing:
+    x = engine.executor.inputs.check_input(x)
+    nudge = Nudge(engine.cost, engine.executor.inputs.targets(y, len(x)), engine.architecture.learning.beta)
+    zeros = engine.executor.inputs.start(x, None)
+    started = time.perf_counter()
+    states = engine.executor.run(engine.executor.clamp(x, engine.snapshot()), zeros, SWEEPS, 0.0).states
+    engine.executor.run(engine.executor.clamp(x, engine.snapshot()), states, 1, 0.0, nudge, pair=True)
+    _wait(engine)
+    first = time.perf_counter() - started
+    worst = max(float(_apart(states[name], s).median()) for name, s in reference.items())
+    if not worst <= AGREE[engine.dtype]:
+        reason = f"its states differ from the eager ones by {worst:.0e} after {SWEEPS} sweeps"
+        return Timing(engine.backend, first=first, reason=reason)
+    clamped = engine.executor.clamp(x, engine.snapshot())
+
+    def least(steps: int, *, paired: bool = False, fresh: bool = False) -> float:
+        seconds = []
+        for _ in range(ROUNDS):
+            _wait(engine)
+            started = time.perf_counter()
+            where = engine.executor.clamp(x, engine.snapshot()) if fresh else clamped
+            if paired:
+                engine.executor.run(where, states, steps, 0.0, nudge, pair=True)
+            else:
+                engine.executor.run(where, zeros, steps, 0.0)
+            _wait(engine)
+            seconds.append(time.perf_counter() - started)
+        return min(seconds)
+
+    # A difference of two runs leaves out what a phase does once.
+    sweep = max(0.0, least(1 + SWEEPS) - least(1)) / SWEEPS
+    pair_sweep = max(0.0, least(1 + SWEEPS, paired=True) - least(1, paired=True)) / SWEEPS
+    once = max(0.0, least(1, fresh=True) - sweep)
+    dynamics = engine.architecture.dynamics
+    iteration = once + dynamics.free_steps * sweep + dynamics.nudged_steps * pair_sweep
+    return Timing(engine.backend, iteration, once, sweep, pair_sweep, first)
+
+
+def _apart(found: Tensor, reference: Tensor) -> Tensor:
+    """Relative difference of every example, (batch,)."""
+    size = reference.flatten(1).double().norm(dim=1).clamp_min(torch.finfo(torch.float32).tiny)
+    apart: Tensor = (found.double() - reference.double()).flatten(1).norm(dim=1) / size
+    return apart
+
+
+def _wait(engine: Engine) -> None:
+    if engine.device.type == "cuda":
+        torch.cuda.synchronize(engine.device)
