@@ -15,7 +15,7 @@ from epgraph.graph import check
 from epgraph.graph.network import examine
 from epgraph.kinds import KINDS, EdgeKind
 from epgraph.language import Architecture
-from epgraph.language.architecture import LANGUAGE, known_keys
+from epgraph.language.model import LANGUAGE, known_keys
 from epgraph.language.validate import describe, errors_of, explain, raise_for
 
 

@@ -12,7 +12,7 @@ from epgraph.errors import Diagnostic, Location, Suggestions
 from epgraph.kinds import Conv, Lateral
 from epgraph.kinds.pixels import both
 from epgraph.language import Architecture
-from epgraph.language.architecture import NAME_PATTERN, EdgeBase
+from epgraph.language.model import NAME_PATTERN, EdgeBase
 
 _NAME = re.compile(NAME_PATTERN)
 

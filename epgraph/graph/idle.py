@@ -16,7 +16,7 @@ from epgraph.errors import Diagnostic, Location
 from epgraph.graph.network import Edge, NetworkGraph, State
 from epgraph.graph.rules import READS
 from epgraph.kinds import Unary
-from epgraph.language.architecture import BiasSpec, OutputSpec, StateSpec
+from epgraph.language.model import BiasSpec, OutputSpec, StateSpec
 from epgraph.optimizers import OPTIMIZERS
 
 

@@ -8,7 +8,7 @@ from epgraph.errors import Diagnostic
 from epgraph.graph.checks import Ends
 from epgraph.kinds import EdgeKind, Shape, ShapeError, shape_text
 from epgraph.language import Architecture
-from epgraph.language.architecture import MAX_UNITS
+from epgraph.language.model import MAX_UNITS
 
 
 def infer_shapes(

@@ -104,7 +104,7 @@ def spread(values: Sequence[float]) -> str:
 def test_every_rule_is_in_the_language() -> None:
     from typing import get_args
 
-    from epgraph.language.architecture import EstimatorName
+    from epgraph.language.model import EstimatorName
 
     assert tuple(ESTIMATORS) == get_args(EstimatorName)
 

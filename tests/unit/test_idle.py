@@ -19,7 +19,7 @@ from epgraph.graph.rules import READS
 from epgraph.kinds import KINDS, Conv, ConvTranspose, Memory, Skip
 from epgraph.kinds.kind import EdgeKind, Shape
 from epgraph.language import to_yaml
-from epgraph.language.architecture import (
+from epgraph.language.model import (
     BiasSpec,
     DefaultsSpec,
     DynamicsSpec,
