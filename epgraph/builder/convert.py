@@ -12,7 +12,7 @@ import networkx as nx
 from epgraph.arguments import instance, refused, several, shown, text
 from epgraph.builder.network import End, Network, as_written
 from epgraph.errors import Diagnostic, EpgraphError, nearest
-from epgraph.graph.network import edge_names
+from epgraph.graph.assemble import edge_names
 from epgraph.kinds import KINDS, EdgeKind
 from epgraph.language import Architecture
 from epgraph.language.model import NAME_PATTERN, known_keys

@@ -23,7 +23,7 @@ from epgraph.estimators import ESTIMATORS, Estimate, Problem
 from epgraph.estimators import microbatches as pieces
 from epgraph.gradient_check.signal import survey
 from epgraph.graph import Edge, NetworkGraph, make_schedule
-from epgraph.graph.rules import CLAMPED
+from epgraph.graph.checks.estimators import CLAMPED
 from epgraph.linearization.linearize import Linearisation
 from epgraph.runtime.phases import Nudge
 from epgraph.testing.oracle import Gradients, Reference, States, interaction, mapped
