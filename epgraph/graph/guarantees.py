@@ -29,8 +29,8 @@ from collections.abc import Iterator
 from epgraph.activations import Identity, ReLU
 from epgraph.costs import COSTS
 from epgraph.errors import listed
+from epgraph.graph.checks.estimators import CLAMPED, DIFFERENTIATED
 from epgraph.graph.network import Edge, NetworkGraph, State
-from epgraph.graph.rules import CLAMPED, DIFFERENTIATED
 from epgraph.graph.schedule import Schedule
 
 ERRORS = {

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from epgraph.arguments import number, refused, shown, whole_number
 from epgraph.errors import EpgraphError, nearest
-from epgraph.language.architecture import DynamicsSpec
+from epgraph.language.model import DynamicsSpec
 from epgraph.runtime.apart import refuse_meta
 
 PRECISIONS = {

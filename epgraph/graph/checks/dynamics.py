@@ -14,8 +14,8 @@ from collections.abc import Iterator
 
 from epgraph.activations import Identity, ReLU
 from epgraph.errors import Diagnostic
+from epgraph.graph.checks.estimators import UPWARD
 from epgraph.graph.network import NetworkGraph
-from epgraph.graph.rules import UPWARD
 from epgraph.graph.schedule import Schedule
 
 
