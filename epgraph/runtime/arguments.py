@@ -50,6 +50,20 @@ def place(value: object) -> torch.device:
     return device
 
 
+def chosen_device(device: str | None) -> str:
+    """Return the device that is asked for and can be used; with None a GPU if there is one, else the CPU."""
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        known = torch.device(device).type in ("cpu", "cuda", "mps", "xpu")
+    except (RuntimeError, ValueError):  # ValueError: half of a character
+        known = False
+    if not known:
+        raise EpgraphError(f"unknown device '{device[:64]}'", "e.g. cpu, cuda or cuda:1")
+    place(device)
+    return device
+
+
 def strength(name: str, value: object, dtype: torch.dtype, *, positive: bool = True) -> float:
     """Return the strength β of a nudge, which has to leave β and 1/β their digits in the precision of the states."""
     found = number(name, value, positive=positive)
