@@ -77,7 +77,7 @@ def verify(plan: Plan) -> Plan:
         found = sorted((t.edge.name, t.direction) for t in terms)
         due = [(e.name, "forward") for e in graph.pre(update.state)]
         due += [(e.name, "adjoint") for e in graph.post(update.state)]
-        due += [(e.name, "forward") for e in graph.own(update.state)]
+        due += [(e.name, "forward") for e in graph.unary_edges(update.state)]
         assert found == sorted(due), f"the sum of {update.state} is {found}, and should be {sorted(due)}"
     for hoisted in plan.constants:
         for term in hoisted.terms:
