@@ -15,7 +15,7 @@ from epgraph.kinds.unary import Unary
 KINDS: dict[str, type[EdgeKind]] = {
     kind.name: kind for kind in (Conv, Skip, Identity, Dense, ConvTranspose, Pool, Lateral, Self, Memory)
 }
-"""Every edge kind of the language by the key under which it is written."""
+"""Every edge kind by its key in YAML."""
 
 __all__ = [
     "KINDS",

@@ -1,4 +1,4 @@
-"""The compiler's passes, in the order in which they run. Each is a pure function from plan to plan."""
+"""Lowering: graph → plan, without torch. ``PASSES`` lists the steps; each is a pure function from plan to plan."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PASSES: tuple[Callable[[Plan], Plan], ...] = (
 
 
 def lower(graph: NetworkGraph, schedule: str) -> Plan:
-    """Lower a graph to the plan of its sweeps, which is verified after every pass. ``check`` has found no mistake."""
+    """Lower a graph to the plan of its sweeps, verified after every pass. ``check`` must have accepted the graph."""
     order = make_schedule(graph, schedule)
     refused = [*solver_refusals(graph, order), *rule_refusals(graph, graph.architecture.learning.estimator)]
     assert not refused, f"not checked: {refused[0].message}"

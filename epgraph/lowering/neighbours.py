@@ -1,4 +1,4 @@
-"""Pass: give every update the sum over pre(n) and post(n) (Eq. 10, 11), and what the state does to itself."""
+"""Pass: give every update the sum over pre(n) and post(n) (Eq. 10, 11), and over the state's unary edges."""
 
 from __future__ import annotations
 
