@@ -159,8 +159,8 @@ class NetworkGraph:
         found = (data["edge"] for _, _, data in self.graph.out_edges(name, data=True))
         return self._in_order(edge for edge in found if not edge.unary)
 
-    def own(self, name: str) -> list[Edge]:
-        """Unary edges at a state: it receives ∂φ/∂s through them. In declaration order."""
+    def unary_edges(self, name: str) -> list[Edge]:
+        """Unary edges at a state, in declaration order; the state receives ∂φ/∂s through them."""
         if not self.graph.has_edge(name, name):
             return []
         return self._in_order(data["edge"] for data in self.graph.get_edge_data(name, name).values())
@@ -168,7 +168,7 @@ class NetworkGraph:
     def damped(self, name: str) -> list[Edge]:
         """Unary edges at a state that may be concave there, so that its updates are damped for their sake."""
         wanted = self.architecture.dynamics.damping is not None
-        return [e for e in self.own(name) if isinstance(e.kind, Unary) and e.kind.damps] if wanted else []
+        return [e for e in self.unary_edges(name) if isinstance(e.kind, Unary) and e.kind.damps] if wanted else []
 
     @cached_property
     def untied(self) -> Edge | None:

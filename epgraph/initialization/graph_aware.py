@@ -224,7 +224,7 @@ class _Network:
         for edge in self.graph.post(state.name):
             if edge.target in now:
                 summed += self.adjoint(edge, now[edge.target], now[state.name])
-        for edge in self.graph.own(state.name):
+        for edge in self.graph.unary_edges(state.name):
             summed += self.forward(edge, now[state.name])
         bias = f"states.{state.name}.bias"
         if bias in self.parameters:

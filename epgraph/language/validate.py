@@ -147,7 +147,7 @@ def _most(document: Document, details: list[ErrorDetails]) -> int:
 def _more(details: list[ErrorDetails], most: int) -> Diagnostic:
     at = tuple(part for part in details[most]["loc"] if part not in _TAGS)
     return Diagnostic(
-        f"{len(details) - most:,} more mistakes from here on", "mend the others first", at, rule="too-large"
+        f"{len(details) - most:,} more mistakes from here on", "fix the others first", at, rule="too-large"
     )
 
 

@@ -1,4 +1,4 @@
-"""The compiler's passes, in the order in which they run. Each is a pure function from plan to plan."""
+"""Lowering: graph → plan, without torch. ``PASSES`` lists the steps; each is a pure function from plan to plan."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PASSES: tuple[Callable[[Plan], Plan], ...] = (
 
 
 def lower(graph: NetworkGraph, schedule: str) -> Plan:
-    """Lower a graph to the plan of its sweeps, which is verified after every pass. ``check`` has found no mistake."""
+    """Lower a graph to the plan of its sweeps, verified after every pass. ``check`` must have accepted the graph."""
     order = make_schedule(graph, schedule)
     assert not (refused := mistakes(graph, schedule)), f"not checked: {refused[0].message}"
     plan = Plan(graph, order, tuple(tuple(Update(name) for name in names) for names in order.classes))

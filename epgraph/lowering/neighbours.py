@@ -1,4 +1,4 @@
-"""Pass: give every update the sum over pre(n) and post(n) (Eq. 10, 11), and what the state does to itself."""
+"""Pass: give every update the sum over pre(n) and post(n) (Eq. 10, 11), and over the state's unary edges."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def neighbour_sums(plan: Plan) -> Plan:
     terms = {
         name: tuple(Term(e, "forward") for e in plan.graph.pre(name))
         + tuple(Term(e, "adjoint") for e in plan.graph.post(name))
-        + tuple(Term(e, "forward") for e in plan.graph.own(name))
+        + tuple(Term(e, "forward") for e in plan.graph.unary_edges(name))
         for name in plan.graph.free
     }
     classes = tuple(tuple(Update(u.state, terms[u.state]) for u in updates) for updates in plan.classes)

@@ -327,12 +327,12 @@ def odd() -> nx.Graph[Any]:
     ("call", "message"),
     [
         (lambda: ep.from_networkx([1]), "expected a networkx graph, found a list; e.g. networkx.path_graph(5)"),
-        (lambda: ep.from_networkx(three()), "which node is the input is not said; pass input=NODE"),
+        (lambda: ep.from_networkx(three()), "no node is named as the input; pass input=NODE"),
         (lambda: ep.from_networkx(three(), input=7, output=2), "'input' names no node: 7; known: 0, 1, 2"),
         (lambda: ep.from_networkx(three(), input=2, output=2), "input and output are one node, 2; choose two"),
         (
             lambda: ep.from_networkx(three(pos=1), input=0, output=2, shape=(4,), classes=2),
-            'unknown attributes: pos of nodes; where they are no settings, pass ignore=["pos"]',
+            'unknown attributes: pos of nodes; if they are no settings, pass ignore=["pos"]',
         ),
         (
             lambda: ep.from_networkx(three(self=1), input=0, output=2, shape=(4,), classes=2),
@@ -340,7 +340,7 @@ def odd() -> nx.Graph[Any]:
         ),
         (
             lambda: ep.from_networkx(odd(), input=0, output=1, shape=(4,), classes=2),
-            'unknown attributes: 3 of edges; where they are no settings, pass ignore=["3"]',
+            'unknown attributes: 3 of edges; if they are no settings, pass ignore=["3"]',
         ),
         (
             lambda: ep.from_networkx(three(), input=0, output=2, shape=(4,), classes=2, state={"shape": [0]}),
@@ -423,8 +423,7 @@ def test_attributes_that_are_no_settings_are_named_for_ignore() -> None:
     with pytest.raises(ep.EpgraphError) as caught:
         ep.from_networkx(club, **given)
     assert str(caught.value) == (
-        "unknown attributes: weight of edges and club of nodes; where they are no settings, pass "
-        'ignore=["weight", "club"]'
+        'unknown attributes: weight of edges and club of nodes; if they are no settings, pass ignore=["weight", "club"]'
     )
     assert len(ep.from_networkx(club, **given, ignore=["weight", "club"]).edges) == club.number_of_edges()
     for data in (club.nodes[5], club.edges[0, 1]):

@@ -443,7 +443,7 @@ def test_overwrite_deletes_nothing_that_a_run_did_not_write(
     path.write_text("precious")
     before = content(out)
     assert train(net, out, "--overwrite") == 1
-    assert f"{out} holds what no run of epgraph wrote: " in capsys.readouterr().err
+    assert f"{out} holds files that no run of epgraph wrote: " in capsys.readouterr().err
     assert content(out) == before
 
 

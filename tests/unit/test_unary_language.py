@@ -220,7 +220,7 @@ def test_a_state_does_not_conflict_with_itself() -> None:
     for name in SCHEDULES:
         assert all(not edge.unary for edge in make_schedule(graph, name).conflicts)
     assert make_schedule(graph, "coloring").proper
-    assert [edge.name for edge in graph.own("h1")] == ["h1_self"]
+    assert [edge.name for edge in graph.unary_edges("h1")] == ["h1_self"]
     assert "h1_self" not in {edge.name for edge in (*graph.pre("h1"), *graph.post("h1"))}
 
 

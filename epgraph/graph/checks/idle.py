@@ -69,7 +69,7 @@ def _schedule(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
 
 
 def _damping(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
-    kinds = (edge.kind for name in graph.dynamic for edge in graph.own(name))
+    kinds = (edge.kind for name in graph.dynamic for edge in graph.unary_edges(name))
     damped = any(isinstance(kind, Unary) and kind.damps for kind in kinds)
     return None if damped else Unread("no state has an edge that needs damping, as 'self' does")
 

@@ -1,4 +1,4 @@
-"""Instances of blocks: their states in order, under names of their own."""
+"""Instances of blocks: add their states in order, with prefixed names."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ IN = "in"
 """The port that every block has."""
 
 NUMBERS = ("i", "n")
-"""Names that expressions have for the number of an instance, and for how many its row has."""
+"""Names in expressions: the number of an instance, and the length of its row."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 
 class Blocks:
-    """The blocks of a file, each checked once, and which of them have instances.
+    """The blocks of a file, each checked once.
 
     Attributes
     ----------
     known, broken
-        Those that are well formed, and names of the others.
+        Valid blocks by name, and names of invalid ones.
     used, made
-        Those that an instance names, and those that an instance was made of.
+        Names of blocks that an instance names, and of blocks that have an instance.
     unknown
-        Whether an instance names no block, so that it may mean any.
+        Whether an instance names an unknown block: it may mean any of them.
     """
 
     def __init__(self, work: Work) -> None:
@@ -68,7 +68,7 @@ class Blocks:
             work.report(Diagnostic(found, "e.g. blocks: {pair: {states: …, edges: …}}", ("blocks",), rule="wrong-type"))
 
     def _with_ports(self, spec: BlockSpec, at: Location) -> BlockSpec:
-        """Refuse a port that is there already; return the block without it."""
+        """Report duplicate ports, and return the block without them."""
         kept: dict[str, None] = {}
         for index, port in enumerate(spec.ports):
             where = (*at, "ports", index)
@@ -112,7 +112,7 @@ def read_parameters(
 
 
 def declare(work: Work, blocks: Blocks, frame: Frame, states: dict[str, Any]) -> None:
-    """Make the states of a frame, and those of the instances in it, in order."""
+    """Add the states of a frame and of the instances in it, in order."""
     for name, entry in states.items():
         at = (*frame.at, "states", name)
         if frame.spec is not None and not _free(work, frame, name, at):
@@ -124,7 +124,7 @@ def declare(work: Work, blocks: Blocks, frame: Frame, states: dict[str, Any]) ->
 
 
 def _free(work: Work, frame: Frame, name: str, at: Location) -> bool:
-    """Whether a name inside a block is well formed and not a port."""
+    """Whether a name inside a block is legal and not a port."""
     if not _NAME.fullmatch(name):
         hint = "a name is a letter followed by at most 63 letters, digits or '_'"
         work.report(Diagnostic(f"'{name[:64]}' is not a name", hint, at, True, rule="not-a-name"), frame)
@@ -152,7 +152,7 @@ def _state(work: Work, frame: Frame, name: str, entry: Any, at: Location) -> Non
         work.report(
             Diagnostic(found, "shorten the names of the state and of the instance", at, True, rule="not-a-name"), frame
         )
-    # A state whose keys are broken is still there for edges to refer to.
+    # A state with broken keys still exists for the edges that refer to it.
     work.states[flat] = state = resolved if good else {}
     where: Location = ("states", flat)
     work.origins[where] = Origin(work.source, at, frame.trail, frame.given)
@@ -202,7 +202,7 @@ def _instances(work: Work, blocks: Blocks, frame: Frame, name: str, entry: dict[
             work.report(Diagnostic(f"there is no block '{block[:64]}'", hint, (*at, "block"), rule="block"), frame)
         return
     if isinstance(block, str):
-        # Also where the instance is wrong: the block is meant to be used.
+        # Even if the instance is wrong, the block counts as used.
         blocks.used.add(block)
     if spec is None or template is None:
         return
@@ -228,7 +228,7 @@ def _instances(work: Work, blocks: Blocks, frame: Frame, name: str, entry: dict[
         if spec.repeat and own in frame.members:
             _taken(work, frame, own, frame.prefix + own, at)
             continue
-        # An instance that is not repeated keeps the numbers of the row that it stands in.
+        # An instance without repeat keeps the numbers of the row around it.
         numbers = {"i": number, "n": count} if spec.repeat or frame.parent is None else {}
         dotted = f"{frame.dotted}.{own}" if frame.dotted else own
         child = Frame(
@@ -256,12 +256,12 @@ def _instances(work: Work, blocks: Blocks, frame: Frame, name: str, entry: dict[
         frame.members[own] = child
         frame.members[name] = child
         frame.children.append(child)
-        # Edges alone have no output that the next instance could begin with: 'in' is the same for all.
+        # A block without states has no output for the next instance: all instances have the same 'in'.
         before = child if template.states else None
 
 
 def _null(entry: dict[str, Any]) -> dict[str, Any]:
-    # `with:` with nothing after it is `with: {}`.
+    # An empty `with:` means `with: {}`.
     empty = ("with", "ports", "defaults")
     return {key: {} if value is None and key in empty else value for key, value in entry.items()}
 
@@ -269,7 +269,7 @@ def _null(entry: dict[str, Any]) -> dict[str, Any]:
 def _given(
     work: Work, frame: Frame, spec: InstanceSpec, template: BlockSpec, entry: dict[str, Any], at: Location
 ) -> bool:
-    """Whether the parameters and ports of an instance are those of its block, and none is missing."""
+    """Whether an instance gives only parameters and ports of its block, and all that have no default."""
     failures = work.failures
     for name in spec.given:
         if name not in template.parameters:
@@ -329,7 +329,7 @@ def _open(work: Work, child: Frame, spec: InstanceSpec, template: BlockSpec, num
         values[name] = found_value if work.failures == failures else UNKNOWN
     numbers: dict[str, Any] = {name: outer[name] for name in NUMBERS if name in outer}
     given = {k: v for k, v in template.parameters.items() if k not in values}
-    # A block sees the file's parameters and its own, and not those of a block that holds it.
+    # A block can use the file's parameters and its own, not those of a block around it.
     scope = {**_file_scope(frame), **numbers}
     for name in template.parameters:
         if name in values:
@@ -344,7 +344,7 @@ def _open(work: Work, child: Frame, spec: InstanceSpec, template: BlockSpec, num
 
 
 def _places(child: Frame, spec: InstanceSpec, template: BlockSpec, number: int) -> Given:
-    """Where the values of an instance's parameters stand: at the instance, or in the block."""
+    """Origins of the values of an instance's parameters: the instance, or the block's defaults."""
     frame = child.parent
     assert frame is not None
     root = frame
@@ -371,7 +371,7 @@ def _file_scope(frame: Frame) -> dict[str, Any]:
 
 
 def _output(work: Work, frame: Frame, template: BlockSpec) -> None:
-    """Find the state that the name of the instance stands for."""
+    """Find the state that the name of an instance means as an end of an edge."""
     found: str | Frame | Broken | None
     if template.out is None:
         if not template.states:
@@ -394,7 +394,7 @@ def _output(work: Work, frame: Frame, template: BlockSpec) -> None:
 
 
 def find(frame: Frame, name: str) -> str | Frame | Broken | None:
-    """Return what a name means among the states and instances of a frame: a flat name, an instance, BROKEN or None."""
+    """Resolve a name among the states and instances of a frame: a flat name, an instance, BROKEN or None."""
     found: str | Frame | Broken | None = frame
     for part in name.split("."):
         if not isinstance(found, Frame):
