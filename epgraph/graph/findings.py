@@ -28,6 +28,7 @@ def check(graph: NetworkGraph, schedule: str | None = None) -> list[Diagnostic]:
     found = [
         *solver_refusals(graph, order),
         *rule_refusals(graph, architecture.learning.estimator),
+        *graph.energy.refusals(graph),
         *_below_the_floor(graph),
     ]
     if not found:

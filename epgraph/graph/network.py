@@ -18,6 +18,7 @@ import networkx as nx
 from epgraph.activations import Activation, Identity
 from epgraph.arguments import instance
 from epgraph.costs import COSTS
+from epgraph.energies import ENERGIES, Energy, Link
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph.checks import check_ends, check_names, check_reach
 from epgraph.graph.shapes import infer_shapes
@@ -137,6 +138,11 @@ class NetworkGraph:
         return tuple(name for name, state in self.states.items() if not state.clamped)
 
     @property
+    def energy(self) -> Energy:
+        """What the network relaxes on."""
+        return ENERGIES[self.architecture.energy]
+
+    @property
     def readout(self) -> bool:
         """Whether the output is read off outside the dynamics, by the edges into it."""
         return COSTS[self.architecture.output.cost].readout
@@ -146,7 +152,7 @@ class NetworkGraph:
         """Names of the states of the dynamics: those that move, without an output that is a readout."""
         return self.free[:-1] if self.readout else self.free
 
-    def reads_out(self, edge: Edge) -> bool:
+    def reads_out(self, edge: Link) -> bool:
         """Whether an edge is part of the readout: A_e s is read off, and nothing flows back but a nudge."""
         return self.readout and edge.target == self.output.name
 

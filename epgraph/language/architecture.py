@@ -32,6 +32,7 @@ from pydantic_core import PydanticCustomError, core_schema
 from epgraph.activations import Activation, activation_schema, activation_to_yaml, parse_activation
 from epgraph.augmentation import Augmentation
 from epgraph.costs import COSTS
+from epgraph.energies import ENERGIES
 from epgraph.errors import Diagnostic, Location
 from epgraph.kinds import KINDS, EdgeKind
 from epgraph.language.document import Document
@@ -107,6 +108,9 @@ ShapeField = Annotated[
 ]
 CostField = Annotated[
     str, BeforeValidator(_one_of("cost", COSTS)), _Described(lambda: {"type": "string", "enum": list(COSTS)})
+]
+EnergyField = Annotated[
+    str, BeforeValidator(_one_of("energy", ENERGIES)), _Described(lambda: {"type": "string", "enum": list(ENERGIES)})
 ]
 OptimizerField = Annotated[
     str,
@@ -706,6 +710,11 @@ class Architecture(Model):
         default_factory=InitSpec,
         description="Rule by which parameters are drawn before training, by name, or {rule, norm}.",
         examples=["graph_aware", {"rule": "graph_aware", "norm": 0.9}],
+    )
+    energy: EnergyField = Field(
+        default="hopfield",
+        description="Energy F that states relax on and weights learn from: hopfield is Σ G(s) − Φ.",
+        examples=["hopfield"],
     )
     dynamics: DynamicsSpec = Field(
         default_factory=DynamicsSpec,
