@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from epgraph.costs import Cost
     from epgraph.data import register_dataset
     from epgraph.drawing import render
+    from epgraph.energies import Energy
     from epgraph.engine import Engine
     from epgraph.equilibrium import Equilibrium
     from epgraph.estimators import Estimate
     from epgraph.graph import build, load
     from epgraph.kinds import EdgeKind, ShapeError
     from epgraph.language import Architecture, to_yaml
-    from epgraph.registry import register_activation, register_cost, register_kind, register_optimizer
+    from epgraph.registry import register_activation, register_cost, register_energy, register_kind, register_optimizer
     from epgraph.runtime.relaxation import Relaxation, Status
     from epgraph.testing import verify_activation, verify_cost, verify_kind
     from epgraph.training import load_run
@@ -44,6 +45,7 @@ _HOME = {
     "Architecture": "epgraph.language",
     "Cost": "epgraph.costs",
     "EdgeKind": "epgraph.kinds",
+    "Energy": "epgraph.energies",
     "Engine": "epgraph.engine",
     "Equilibrium": "epgraph.equilibrium",
     "Estimate": "epgraph.estimators",
@@ -60,6 +62,7 @@ _HOME = {
     "register_backend": "epgraph.compiler",
     "register_cost": "epgraph.registry",
     "register_dataset": "epgraph.data",
+    "register_energy": "epgraph.registry",
     "register_kind": "epgraph.registry",
     "register_optimizer": "epgraph.registry",
     "render": "epgraph.drawing",
@@ -76,6 +79,7 @@ __all__ = [
     "Cost",
     "Diagnostic",
     "EdgeKind",
+    "Energy",
     "Engine",
     "EpgraphError",
     "Equilibrium",
@@ -94,6 +98,7 @@ __all__ = [
     "register_backend",
     "register_cost",
     "register_dataset",
+    "register_energy",
     "register_kind",
     "register_optimizer",
     "render",

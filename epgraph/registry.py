@@ -19,6 +19,7 @@ from epgraph.activations.language import FAMILIES
 from epgraph.arguments import shown, text
 from epgraph.contract import ACTIVATION, COST, HINT, KIND, hold
 from epgraph.costs import COSTS, Cost
+from epgraph.energies import ENERGIES, Energy
 from epgraph.errors import Diagnostic, EpgraphError, nearest
 from epgraph.files import FileError, read_bytes
 from epgraph.kinds import KINDS, EdgeKind
@@ -34,6 +35,7 @@ MAX_BYTES = 8 * 2**20
 _NAME = re.compile(NAME_PATTERN)
 _RESERVED = re.compile(r"relu[0-9.]*")
 _BUILT_IN = frozenset({*NAMED, *FAMILIES, *COSTS})
+_BUILT_IN_ENERGIES = frozenset(ENERGIES)
 _BUILT_IN_KINDS = frozenset(KINDS)
 _BUILT_IN_OPTIMIZERS = frozenset(OPTIMIZERS)
 
@@ -58,6 +60,12 @@ def register_cost(name: str, cost: Cost) -> None:
     _check(name, cost, Cost, "a cost")
     hold(type(cost), COST, f"cost '{name}'")
     COSTS[name] = cost
+
+
+def register_energy(name: str, energy: Energy) -> None:
+    """Let ``energy: name`` stand for an energy of your own; as ``register_activation``."""
+    _check(name, energy, Energy, "an energy", _BUILT_IN_ENERGIES)
+    ENERGIES[name] = energy
 
 
 def register_optimizer(
@@ -248,10 +256,11 @@ def _error_text(error: BaseException) -> str:
 
 
 def _plugin_error(error: BaseException) -> Diagnostic | None:
-    """Return the diagnostic of an exception from a method of a registered kind, activation or cost, or None."""
+    """Return the diagnostic of an exception from a method of a registered kind, activation, cost or energy, or None."""
     classes: list[tuple[str, type]] = [(f"edge kind '{n}'", k) for n, k in KINDS.items() if n not in _BUILT_IN_KINDS]
     classes += [(f"activation '{n}'", type(a)) for n, a in NAMED.items() if n not in _BUILT_IN]
     classes += [(f"cost '{n}'", type(c)) for n, c in COSTS.items() if n not in _BUILT_IN]
+    classes += [(f"energy '{n}'", type(e)) for n, e in ENERGIES.items() if n not in _BUILT_IN_ENERGIES]
     for what, cls in classes:
         place = raising_method(error, cls)
         if place is not None:
@@ -290,7 +299,7 @@ def raising_method(error: BaseException, cls: type) -> Place | None:
     return None
 
 
-def _check(name: str, value: object, kind: type, what: str) -> None:
+def _check(name: str, value: object, kind: type, what: str, built_in: frozenset[str] = _BUILT_IN) -> None:
     _check_name(name)
     if not isinstance(value, kind):
         # A class in place of an instance is the most likely mistake.
@@ -298,7 +307,7 @@ def _check(name: str, value: object, kind: type, what: str) -> None:
         if isinstance(value, type) and issubclass(value, kind):
             hint = f"pass {value.__name__}()"
         raise _refusal(f"'{name}'", f"expected {what}, found {shown(value)}", hint)
-    if name in _BUILT_IN or _RESERVED.fullmatch(name):
+    if name in built_in or _RESERVED.fullmatch(name):
         raise _refusal(f"'{name}'", "it is built in", "choose another name")
 
 

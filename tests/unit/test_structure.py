@@ -23,6 +23,7 @@ ORDER = (
     "optimizers",
     "augmentation",
     "kinds",
+    "energies",
     "contract",
     "language",
     "registry",

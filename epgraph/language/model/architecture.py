@@ -11,7 +11,7 @@ from epgraph.errors import Diagnostic, Location
 from epgraph.language.document import Document, written
 from epgraph.language.model.dynamics import DynamicsSpec
 from epgraph.language.model.edge import EdgeField
-from epgraph.language.model.fields import NAME_PATTERN, Model
+from epgraph.language.model.fields import NAME_PATTERN, EnergyField, Model
 from epgraph.language.model.initialization import InitField, InitSpec
 from epgraph.language.model.learning import LearningSpec
 from epgraph.language.model.network import DefaultsSpec, InputSpec, OutputSpec, StateSpec
@@ -52,6 +52,11 @@ class Architecture(Model):
         default_factory=InitSpec,
         description="Rule by which parameters are drawn before training, by name, or {rule, norm}.",
         examples=["graph_aware", {"rule": "graph_aware", "norm": 0.9}],
+    )
+    energy: EnergyField = Field(
+        default="hopfield",
+        description="Energy F that states relax on and weights learn from: hopfield is Σ G(s) − Φ.",
+        examples=["hopfield"],
     )
     dynamics: DynamicsSpec = Field(
         default_factory=DynamicsSpec,

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError, core_schema
 
 from epgraph.activations import Activation, activation_schema, activation_to_yaml, parse_activation
 from epgraph.costs import COSTS
+from epgraph.energies import ENERGIES
 from epgraph.optimizers import OPTIMIZERS
 
 MAX_UNITS = 2**31 - 1
@@ -79,6 +80,9 @@ ShapeField = Annotated[
 ]
 CostField = Annotated[
     str, BeforeValidator(_one_of("cost", COSTS)), _Described(lambda: {"type": "string", "enum": list(COSTS)})
+]
+EnergyField = Annotated[
+    str, BeforeValidator(_one_of("energy", ENERGIES)), _Described(lambda: {"type": "string", "enum": list(ENERGIES)})
 ]
 OptimizerField = Annotated[
     str,
