@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 from pydantic import Field, PrivateAttr
 
 from epgraph.errors import Diagnostic, Location
-from epgraph.language.document import Document, written
+from epgraph.language.document import Document
 from epgraph.language.model.dynamics import DynamicsSpec
 from epgraph.language.model.edge import EdgeField
 from epgraph.language.model.fields import NAME_PATTERN, Model
@@ -132,7 +132,7 @@ class Architecture(Model):
 
     def written(self, at: Location, otherwise: str) -> str:
         """Return the text at a location as the user wrote it: in a block, a name of the block's."""
-        found = written(self._document, at) if self._document else None
+        found = self._document.written(at) if self._document else None
         return found if isinstance(found, str) else otherwise
 
     def __eq__(self, other: object) -> bool:
