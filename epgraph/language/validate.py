@@ -14,8 +14,9 @@ from epgraph.arguments import shown
 from epgraph.costs import COSTS
 from epgraph.errors import RULES, Diagnostic, EpgraphError, Location, nearest
 from epgraph.kinds import KINDS
-from epgraph.language.document import Document, plain_scalar, written
+from epgraph.language.document import Document
 from epgraph.language.model import LANGUAGE, NAME_PATTERN, Architecture, field_at, known_keys, one_end
+from epgraph.language.reader import plain_scalar
 from epgraph.language.sugar import SugarSpec
 
 _TAGS = ("<flag>", "<options>", "<number>", "<pair>", "<word>")
@@ -112,7 +113,7 @@ def _as_written(error: ErrorDetails, document: Document) -> ErrorDetails:
     fixed = [source.get("name", "x"), *([sink.get("name", "y")] if readout else [])]
     texts = {}
     for key, end in zip(("from", "to"), ends, strict=True):
-        text = written(document, (*error["loc"], key))
+        text = document.written((*error["loc"], key))
         if end not in fixed:
             texts[key] = text if isinstance(text, str) else f"[{', '.join(text)}]" if isinstance(text, list) else end
     hint = one_end(list(texts.values())) if texts else "write at, and the name of a state that moves, in their place"
