@@ -51,7 +51,13 @@ if TYPE_CHECKING:
         Skip,
     )
     from epgraph.language import Architecture, to_yaml
-    from epgraph.registry import register_activation, register_cost, register_kind, register_optimizer
+    from epgraph.registry import (
+        register_activation,
+        register_cost,
+        register_kind,
+        register_optimizer,
+        register_schedule,
+    )
     from epgraph.runs.stop import Stopped
     from epgraph.runtime.relaxation import Relaxation, Status
     from epgraph.testing import verify_activation, verify_cost, verify_kind
@@ -88,7 +94,13 @@ _NAMES = {
         "Skip",
     ),
     "epgraph.language": ("Architecture", "to_yaml"),
-    "epgraph.registry": ("register_activation", "register_cost", "register_kind", "register_optimizer"),
+    "epgraph.registry": (
+        "register_activation",
+        "register_cost",
+        "register_kind",
+        "register_optimizer",
+        "register_schedule",
+    ),
     "epgraph.runs.stop": ("Stopped",),
     "epgraph.runtime.relaxation": ("Relaxation", "Status"),
     "epgraph.testing": ("verify_activation", "verify_cost", "verify_kind"),
@@ -148,6 +160,7 @@ __all__ = [
     "register_dataset",
     "register_kind",
     "register_optimizer",
+    "register_schedule",
     "render",
     "to_networkx",
     "to_yaml",

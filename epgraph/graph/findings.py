@@ -11,6 +11,7 @@ from epgraph.graph.network import Edge, NetworkGraph
 from epgraph.graph.rules import rule_refusals, rule_warnings
 from epgraph.graph.schedule import make_schedule
 from epgraph.graph.solver import solver_refusals
+from epgraph.optimizers import rate_schedule
 
 
 def check(graph: NetworkGraph, schedule: str | None = None) -> list[Diagnostic]:
@@ -43,7 +44,11 @@ def check(graph: NetworkGraph, schedule: str | None = None) -> list[Diagnostic]:
 def _below_the_floor(graph: NetworkGraph) -> Iterator[Diagnostic]:
     """Learning rates that the schedule, which ends at ``min_learning_rate``, would raise while training."""
     architecture = graph.architecture
-    training, index = architecture.training, {name: i for i, name in enumerate(graph.edges)}
+    training = architecture.training
+    name, schedule = rate_schedule(training.optimizer, training.schedule)
+    if not schedule.falls:
+        return
+    index = {name: i for i, name in enumerate(graph.edges)}
     rates: dict[Location, float] = {}
     for part in graph.trained:
         if part.learning_rate is None:
@@ -57,7 +62,7 @@ def _below_the_floor(graph: NetworkGraph) -> Iterator[Diagnostic]:
         if 0 < rate < training.min_learning_rate:
             message = f"the learning rate {rate:g} is below training.min_learning_rate {training.min_learning_rate:g}"
             yield Diagnostic(
-                f"{message}, where the cosine schedule ends",
+                f"{message}, where {name} ends",
                 f"e.g. training.min_learning_rate: {rate / 100:g}; a learning rate of 0 freezes",
                 location,
                 rule="learning-rate",

@@ -36,6 +36,7 @@ from epgraph.errors import Diagnostic, Location
 from epgraph.kinds import KINDS, EdgeKind
 from epgraph.language.document import Document
 from epgraph.optimizers import OPTIMIZERS
+from epgraph.rates import RATE_SCHEDULES
 
 LANGUAGE = 2
 """Version of the language that this package reads."""
@@ -112,6 +113,11 @@ OptimizerField = Annotated[
     str,
     BeforeValidator(_one_of("optimizer", OPTIMIZERS)),
     _Described(lambda: {"type": "string", "enum": list(OPTIMIZERS)}),
+]
+RateScheduleField = Annotated[
+    str,
+    BeforeValidator(_one_of("schedule", RATE_SCHEDULES)),
+    _Described(lambda: {"type": "string", "enum": list(RATE_SCHEDULES)}),
 ]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
@@ -633,7 +639,12 @@ class TrainingSpec(Model):
         default=0.03, description="Learning rate of weights and biases.", examples=[0.03]
     )
     min_learning_rate: NonNegativeFloat = Field(
-        default=2e-6, description="Learning rate at the end of the cosine schedule.", examples=[2e-6]
+        default=2e-6, description="Learning rate at the end of the schedule.", examples=[2e-6]
+    )
+    schedule: RateScheduleField | None = Field(
+        default=None,
+        description="How the learning rate changes, by name; left out, as the optimizer does: along a cosine.",
+        examples=["constant"],
     )
     optimizer: OptimizerField = Field(default="sgd", description="Optimizer, by name.", examples=["sgd"])
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.9, description="Momentum of SGD.", examples=[0.9])
