@@ -20,6 +20,7 @@ ORDER = (
     "arguments",
     "activations",
     "costs",
+    "rates",
     "optimizers",
     "augmentation",
     "kinds",

@@ -12,6 +12,7 @@ from epgraph.activations import Activation, activation_schema, activation_to_yam
 from epgraph.costs import COSTS
 from epgraph.energies import ENERGIES
 from epgraph.optimizers import OPTIMIZERS
+from epgraph.rates import RATE_SCHEDULES
 
 MAX_UNITS = 2**31 - 1
 """Most units a state may have; a larger tensor cannot be indexed by the kernels."""
@@ -88,6 +89,11 @@ OptimizerField = Annotated[
     str,
     BeforeValidator(_one_of("optimizer", OPTIMIZERS)),
     _Described(lambda: {"type": "string", "enum": list(OPTIMIZERS)}),
+]
+RateScheduleField = Annotated[
+    str,
+    BeforeValidator(_one_of("schedule", RATE_SCHEDULES)),
+    _Described(lambda: {"type": "string", "enum": list(RATE_SCHEDULES)}),
 ]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
