@@ -158,6 +158,13 @@ def _two_or_none(value: Any) -> Any:
     return value
 
 
+def _range(value: Any) -> tuple[float, float]:
+    low, high = (_number(end) for end in value)
+    if low > high:
+        raise ValueError
+    return low, high
+
+
 WHOLE: Rule = ("a whole number, 0 or more", _whole)
 SHAPE: Rule = ("a tuple of whole numbers above 0, or None", _shape_or_none)
 NUMBER: Rule = ("a finite number, 0 or more", _number)
@@ -182,10 +189,11 @@ KIND: dict[str, Rule] = {
 
 ACTIVATION: dict[str, Rule] = {
     "label": TEXT,
-    **dict.fromkeys(("smooth", "holomorphic", "stored", "learnt", "invertible"), FLAG),
+    **dict.fromkeys(("projects", "smooth", "holomorphic", "stored", "learnt", "invertible"), FLAG),
     "steepest": ("a finite number, 0 or more, or None", _number_or_none),
     "bounds": ("two numbers, or None", _two_or_none),
-    **dict.fromkeys(("apply_", "derivative", "self_energy", "inverse"), TENSOR),
+    "alpha_range": ("two finite numbers, 0 or more, the smaller one first", _range),
+    **dict.fromkeys(("apply_", "derivative", "self_energy", "inverse", "excess_contrast"), TENSOR),
     **dict.fromkeys(("pair", "inverse_pair"), TENSORS),
 }
 """Methods and attributes of an activation."""

@@ -17,7 +17,7 @@ from epgraph.estimators import ESTIMATORS, Estimate
 from epgraph.estimators.microbatches import Batch
 from epgraph.graph import Edge, check_rule
 from epgraph.initialization import INITIAL
-from epgraph.language.architecture import EstimatorName
+from epgraph.language.model import EstimatorName
 from epgraph.lowering import Plan
 from epgraph.runtime.apart import refuse_meta, unrecorded
 from epgraph.runtime.arguments import phase_steps, strength

@@ -22,7 +22,7 @@ from epgraph.costs import COSTS, Cost
 from epgraph.errors import Diagnostic, EpgraphError, nearest
 from epgraph.files import FileError, read_bytes
 from epgraph.kinds import KINDS, EdgeKind
-from epgraph.language.architecture import NAME_PATTERN, EdgeBase
+from epgraph.language.model import NAME_PATTERN, EdgeBase
 from epgraph.optimizers import OPTIMIZERS, Optimizer, RateSchedule, cosine
 
 GROUP = "epgraph.plugins"

@@ -12,10 +12,10 @@ import networkx as nx
 from epgraph.arguments import instance, refused, several, shown, text
 from epgraph.builder.network import End, Network, as_written
 from epgraph.errors import Diagnostic, EpgraphError, nearest
-from epgraph.graph.network import edge_names
+from epgraph.graph.assemble import edge_names
 from epgraph.kinds import KINDS, EdgeKind
 from epgraph.language import Architecture
-from epgraph.language.architecture import NAME_PATTERN, known_keys
+from epgraph.language.model import NAME_PATTERN, known_keys
 from epgraph.language.validate import describe, raise_for
 
 _LONGEST = 64

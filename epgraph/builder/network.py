@@ -12,10 +12,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from epgraph.arguments import instance, shown, unboxed
 from epgraph.errors import Diagnostic, EpgraphError, Location, nearest
 from epgraph.graph import check
-from epgraph.graph.network import examine
+from epgraph.graph.assemble import examine
 from epgraph.kinds import KINDS, EdgeKind
 from epgraph.language import Architecture
-from epgraph.language.architecture import LANGUAGE, known_keys
+from epgraph.language.model import LANGUAGE, known_keys
 from epgraph.language.validate import describe, errors_of, explain, raise_for
 
 

@@ -14,13 +14,13 @@ import click
 from epgraph.cli.check import check
 from epgraph.cli.compile import compile_command
 from epgraph.cli.console import fill_closed_descriptors
+from epgraph.cli.diagnostics import print_diagnostics
 from epgraph.cli.eval import eval_command
 from epgraph.cli.expand import expand
 from epgraph.cli.gradcheck import gradcheck
 from epgraph.cli.new import new
 from epgraph.cli.output import echo
 from epgraph.cli.render import render
-from epgraph.cli.say import say
 from epgraph.cli.schema import schema
 from epgraph.cli.train import train
 from epgraph.cli.tune import tune
@@ -84,7 +84,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except EpgraphError as error:
         if os.environ.get("EPGRAPH_TRACEBACK") and error.__cause__ is not None:
             traceback.print_exc()
-        say(error.diagnostics)
+        print_diagnostics(error.diagnostics)
         return 1
     except click.ClickException as error:
         context = getattr(error, "ctx", None)

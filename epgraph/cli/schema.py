@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from epgraph.cli.options import plugin_option
 from epgraph.cli.output import write_out
+from epgraph.cli.shared import plugin_option
 from epgraph.language import json_schema
 
 

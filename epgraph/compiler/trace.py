@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, fx
 
-from epgraph.activations import Activation, Identity, ReLU
+from epgraph.activations import Activation
 from epgraph.compiler import runtime
 from epgraph.compiler.names import BATCHED, Names
 from epgraph.compiler.pieces import Piece, functions
@@ -50,8 +50,8 @@ class PairActivation(Passed):
         self.identifier = name
         recorder = Recorder()
         p, q, alpha = (recorder.argument(n) for n in ("p", "q", "alpha"))
-        fixed = isinstance(activation, ReLU) and not activation.stored
-        common, odd = activation.pair(p, q, activation.high if fixed else alpha)  # type: ignore[attr-defined]
+        fixed = activation.alpha_range[1] > 0 and not activation.stored
+        common, odd = activation.pair(p, q, activation.alpha_range[1] if fixed else alpha)
         self.function = recorder.finish(name, {"common": common, "odd": odd}, (f"σ = {activation.label}",))
         self._call = load((self.function,))[name]
 
@@ -390,7 +390,6 @@ class Tracer:
     def _level_gradient(self, update: Update, parameter: str, recorder: Recorder, results: Results) -> None:
         state = self.graph.states[update.state]
         activation, alpha = state.activation, self._alpha(recorder, state)
-        assert isinstance(activation, ReLU)
         assert not isinstance(alpha, float)
         p, q = self._summed(recorder, update, "pair").chunk(2)
         results[parameter] = activation.excess_contrast(p, q, alpha).sum()
@@ -429,7 +428,7 @@ class Tracer:
         # What is read off follows the states without delay.
         relaxed = relaxed and not read
         alpha = self._alpha(recorder, state)
-        exact = isinstance(state.activation, ReLU | Identity)
+        exact = state.activation.projects
         if self.dynamics.noise and not read:
             summed = recorder.call(runtime.noisy_pair_ if pair else runtime.noisy_, summed, self.dynamics.noise)
         if relaxed and not exact and self.dynamics.flow:
@@ -483,7 +482,7 @@ class Tracer:
             if self.strict and not activation.smooth:
                 summed = torch.where(activation.derivative(summed, alpha) == 0, summed.detach(), summed)
             return activation.apply_(summed, alpha)
-        if isinstance(activation, Identity):
+        if activation.linear:
             return summed
         if activation not in self.pairs:
             # Levels that differ by little share a label, and must not share a function.
@@ -605,12 +604,9 @@ class Tracer:
         return bias.view(1, -1, *(1,) * (len(state.shape) - 1))
 
     def _alpha(self, recorder: Recorder, state: State) -> float | Tensor:
-        activation = state.activation
-        if not isinstance(activation, ReLU):
-            return 0.0
-        if activation.stored:
+        if state.activation.stored:
             return self._parameter(recorder, self.names("alpha", state.name))
-        return activation.high
+        return state.activation.alpha_range[1]
 
     def _parameter(self, recorder: Recorder, name: str) -> Tensor:
         value = recorder.argument(name)
@@ -637,7 +633,7 @@ class Tracer:
             summed += f" {_SIGN[phase]} β " + ("∂C/∂s" if nudge == "cost" else f"f[{name}]")
         summed += " + noise" if self.dynamics.noise and not read else ""
         if relaxed and not read:
-            exact = isinstance(state.activation, ReLU | Identity) or not self.dynamics.flow
+            exact = state.activation.projects or not self.dynamics.flow
             old = name if exact else f"σ⁻¹({name})"
             summed = f"{old} + ω({summed} − {old})"
         new = f"{state.activation.label}({summed})"

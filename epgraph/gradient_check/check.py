@@ -20,7 +20,7 @@ from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.estimators import REFERENCES
 from epgraph.estimators.reference import differentiate_implicitly
 from epgraph.gradient_check.agreement import named_by_edge
-from epgraph.graph.rules import CLAMPED
+from epgraph.graph.checks.estimators import CLAMPED
 from epgraph.language import Architecture
 from epgraph.linearization.linearize import Adjoint, Linearisation
 from epgraph.runtime.gradients import Gradients

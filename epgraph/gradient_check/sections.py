@@ -12,9 +12,14 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
+from epgraph.data import Data
+from epgraph.engine import Engine
 from epgraph.gradient_check.agreement import Agreement, agree, compare, flat
 from epgraph.gradient_check.check import Check
+from epgraph.gradient_check.examples import draw_examples
+from epgraph.gradient_check.result import GradcheckResult
 from epgraph.gradient_check.signal import coupling_norm, spread
 from epgraph.gradient_check.stepwise import stepwise
 from epgraph.gradient_check.verdict import verdict
@@ -47,6 +52,34 @@ def gradcheck(check: Check) -> Report:
             break
     report["verdict"] = verdict(report)
     return report
+
+
+def check_gradient(
+    engine: Engine,
+    data: Data | None = None,
+    examples: int = 8,
+    *,
+    quick: bool = False,
+    stepwise: bool = False,
+    weights: str = "initial",
+    progress: bool = False,
+) -> GradcheckResult:
+    """Check the gradient of an engine on so many examples, or on noise; see ``ep.gradcheck``.
+
+    ``weights`` says in the report where the parameters are from.
+    """
+    x, y = draw_examples(engine, data, examples)
+    check = Check(engine, x, y, quick, engine.architecture.dynamics.nudged_steps if stepwise else 0)
+    with tqdm(total=tasks(check), leave=False, disable=None if progress else True) as shown:
+
+        def tick(what: str) -> None:
+            shown.set_description(what)
+            shown.update()
+
+        check.tick = tick
+        report = gradcheck(check)
+    report["network"] |= {"data": None if data is None else data.name, "weights": weights}
+    return GradcheckResult(report)
 
 
 def tasks(check: Check) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from epgraph.graph.doubts import STABLE
+from epgraph.graph.checks.lint import STABLE
 
 Report = Mapping[str, Any]
 

@@ -26,11 +26,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from epgraph.activations import Identity, ReLU
 from epgraph.costs import COSTS
 from epgraph.errors import listed
+from epgraph.graph.checks.estimators import CLAMPED, DIFFERENTIATED
 from epgraph.graph.network import Edge, NetworkGraph, State
-from epgraph.graph.rules import CLAMPED, DIFFERENTIATED
 from epgraph.graph.schedule import Schedule
 
 ERRORS = {
@@ -83,7 +82,7 @@ def _beyond_range(graph: NetworkGraph) -> Iterator[str]:
     """States of which no one knows whether what Anderson acceleration extrapolates to has an energy."""
     if graph.architecture.dynamics.anderson:
         states = (graph.states[name] for name in graph.dynamic)
-        unknown = [s for s in states if s.activation.bounds(1.0) is None and not isinstance(s.activation, Identity)]
+        unknown = [s for s in states if s.activation.bounds(1.0) is None and not s.activation.projects]
         if unknown:
             where = f"{unknown[0].activation.label} at {listed([s.name for s in unknown])}"
             yield f"Anderson acceleration may leave the range of {where}, which is not known"
@@ -124,7 +123,7 @@ def nudged_never_rises(graph: NetworkGraph, schedule: Schedule) -> list[str]:
         reasons.append("Anderson acceleration watches the energy in the free phase alone")
     closed = architecture.dynamics.output_step == "closed_form"
     curvature = {"squared_error": 1.0, "cross_entropy": 0.5}.get(cost)
-    if not isinstance(activation, ReLU | Identity) or curvature is None:
+    if not activation.projects or curvature is None:
         reasons.append(f"the explicit step of the output ({activation.label}, {cost}) may overshoot")
     elif not closed:
         # A gradient step of length ω on ½‖s‖² − ⟨p, s⟩ ± βC: it descends while ω times the curvature is at most 2.

@@ -11,8 +11,9 @@ from pathlib import Path
 from epgraph.arguments import refused, several, shown, text
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.files import read_bytes
-from epgraph.graph.findings import check
-from epgraph.graph.network import NetworkGraph, build, examine
+from epgraph.graph.assemble import build, examine
+from epgraph.graph.checks import check, mistakes
+from epgraph.graph.network import NetworkGraph
 from epgraph.language import Architecture, expand, include, override, parse, raise_for, validate, without_repetitions
 from epgraph.language.document import MAX_BYTES, Document
 
@@ -60,7 +61,7 @@ def checked(source: Architecture | str | os.PathLike[str], schedule: str | None 
         assert graph is not None
         return graph
     graph = build(source)
-    raise_for(check(graph, schedule))
+    raise_for(mistakes(graph, schedule))
     return graph
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import heapq
 
 from epgraph.errors import Diagnostic
-from epgraph.graph.checks import Ends
+from epgraph.graph.checks.names import Ends
 from epgraph.kinds import EdgeKind, Shape, ShapeError, shape_text
 from epgraph.language import Architecture
-from epgraph.language.architecture import MAX_UNITS
+from epgraph.language.model import MAX_UNITS
 
 
 def infer_shapes(

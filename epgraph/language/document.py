@@ -161,6 +161,21 @@ class Document:
         return diagnostic.located(self.name, *mark, self.ends.get(mark), self.source)
 
 
+def written(document: Document, at: Location) -> Any:
+    """Return the value at a location of a document as it stands where it comes from; None where nothing does."""
+    for depth in range(len(at), -1, -1):
+        origin = document.origins.get(at[:depth])
+        if origin is not None:
+            return written(origin.document, (*origin.at, *at[depth:]))
+    value = document.data
+    for part in at:
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
+
+
 def parse(text: str | bytes, name: str = "<text>") -> Document:
     """Parse YAML text.
 

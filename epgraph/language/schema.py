@@ -10,7 +10,7 @@ import copy
 from typing import Any
 
 from epgraph.kinds import KINDS
-from epgraph.language.architecture import Architecture
+from epgraph.language.model import Architecture
 from epgraph.language.sugar import InstanceSpec, PatternSpec, SugarSpec
 
 Schema = dict[str, Any]

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from epgraph.language.architecture import Model, Name
+from epgraph.language.model import Model, Name
 
 Reference = Annotated[
     str,

@@ -14,8 +14,8 @@ from epgraph.arguments import shown
 from epgraph.costs import COSTS
 from epgraph.errors import RULES, Diagnostic, EpgraphError, Location, nearest
 from epgraph.kinds import KINDS
-from epgraph.language.architecture import LANGUAGE, NAME_PATTERN, Architecture, field_at, known_keys, one_end, written
-from epgraph.language.document import Document, plain_scalar
+from epgraph.language.document import Document, plain_scalar, written
+from epgraph.language.model import LANGUAGE, NAME_PATTERN, Architecture, field_at, known_keys, one_end
 from epgraph.language.sugar import SugarSpec
 
 _TAGS = ("<flag>", "<options>", "<number>", "<pair>", "<word>")

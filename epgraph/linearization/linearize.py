@@ -120,8 +120,8 @@ class Linearisation:
 
     def curvature(self, v: Tensor) -> Tensor:
         """W v with W = ∂²Φ/∂s², which is symmetric; with untied feedback, Wᵀ v. (batch, units)."""
-        pairs = zip(self.forces.values(), self.parts(v).values(), strict=True)
-        pairs = [(force, part) for force, part in pairs if force.requires_grad]
+        every = zip(self.forces.values(), self.parts(v).values(), strict=True)
+        pairs = [(force, part) for force, part in every if force.requires_grad]
         if not pairs:
             return torch.zeros_like(v)
         forces, parts = zip(*pairs, strict=True)

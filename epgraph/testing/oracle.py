@@ -343,13 +343,13 @@ class Reference:
         self._alpha = {}
         for name in graph.free:
             activation = graph.states[name].activation
-            if isinstance(activation, ReLU) and activation.stored:
+            if activation.stored:
                 level = _read(parameters, f"states.{name}.alpha", ())
                 self._alpha[name] = level.item()
-                if activation.learn:
+                if activation.learnt:
                     self.parameters[f"states.{name}.alpha"] = level
             else:
-                self._alpha[name] = activation.low if isinstance(activation, ReLU) else 0.0
+                self._alpha[name] = activation.alpha_range[0]
 
     def phi(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
         """Φ(x, s, θ) of each example, (batch,)."""

@@ -19,7 +19,7 @@ from epgraph.errors import Diagnostic, EpgraphError, Location, nearest
 from epgraph.graph import build
 from epgraph.kinds import Shape, shape_text
 from epgraph.language import Architecture, to_yaml
-from epgraph.language.architecture import ShapeField, Size
+from epgraph.language.model import ShapeField, Size
 from epgraph.language.validate import errors_of, explain
 
 P = ParamSpec("P")

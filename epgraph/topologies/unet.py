@@ -8,7 +8,7 @@ from pydantic import Field
 
 from epgraph.builder import Network
 from epgraph.kinds import shape_text
-from epgraph.language.architecture import ShapeField
+from epgraph.language.model import ShapeField
 from epgraph.topologies.template import Classes, Count, InputShape, ParameterError, Template, Width, halvings, image
 from epgraph.topologies.wiring import begin, join
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from epgraph.engine import Engine
 from epgraph.errors import EpgraphError
-from epgraph.language.architecture import TrainingSpec
+from epgraph.language.model import TrainingSpec
 from epgraph.optimizers import OPTIMIZERS
 
 

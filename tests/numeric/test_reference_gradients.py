@@ -37,21 +37,21 @@ def smooth() -> list[Settled]:
 
 
 def learning(engine: ep.Engine, **changes: Any) -> ep.Engine:
-    """Change keys of ``learning``."""
+    """Return an engine with the same parameters and other keys of ``learning``."""
     architecture = engine.architecture
-    engine.architecture = architecture.model_copy(update={"learning": architecture.learning.model_copy(update=changes)})
-    return engine
+    changed = architecture.model_copy(update={"learning": architecture.learning.model_copy(update=changes)})
+    other = ep.compile(changed, dtype=engine.dtype, schedule=engine.plan.schedule.name)
+    other.load_state_dict(engine.state_dict())
+    return other
 
 
 def gradient(
     network: Settled, estimator: Any, keys: dict[str, Any] | None = None, **options: Any
 ) -> tuple[Tensor, ep.Estimate]:
     """All parameters' gradients in one vector, and what the estimator saw; with some keys of ``learning`` changed."""
-    before = network.engine.architecture
     engine = learning(network.engine, **{"solver_tolerance": 1e-13, **(keys or {})})
     with engine.aside() as found:
         estimate = engine.backward(network.x, network.y, estimator=estimator, **options)
-    engine.architecture = before
     return vector(found), estimate
 
 

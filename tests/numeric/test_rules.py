@@ -23,7 +23,7 @@ from epgraph.estimators import ESTIMATORS, Estimate, Problem
 from epgraph.estimators import microbatches as pieces
 from epgraph.gradient_check.signal import survey
 from epgraph.graph import Edge, NetworkGraph, make_schedule
-from epgraph.graph.rules import CLAMPED
+from epgraph.graph.checks.estimators import CLAMPED
 from epgraph.linearization.linearize import Linearisation
 from epgraph.runtime.phases import Nudge
 from epgraph.testing.oracle import Gradients, Reference, States, interaction, mapped
@@ -104,7 +104,7 @@ def spread(values: Sequence[float]) -> str:
 def test_every_rule_is_in_the_language() -> None:
     from typing import get_args
 
-    from epgraph.language.architecture import EstimatorName
+    from epgraph.language.model import EstimatorName
 
     assert tuple(ESTIMATORS) == get_args(EstimatorName)
 

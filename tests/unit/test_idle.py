@@ -14,12 +14,12 @@ import epgraph as ep
 from epgraph.cli import run
 from epgraph.estimators import ESTIMATORS
 from epgraph.graph import inspect
-from epgraph.graph.idle import ALWAYS, READERS
-from epgraph.graph.rules import READS
+from epgraph.graph.checks.estimators import READS
+from epgraph.graph.checks.idle import ALWAYS, READERS
 from epgraph.kinds import KINDS, Conv, ConvTranspose, Memory, Skip
 from epgraph.kinds.kind import EdgeKind, Shape
 from epgraph.language import to_yaml
-from epgraph.language.architecture import (
+from epgraph.language.model import (
     BiasSpec,
     DefaultsSpec,
     DynamicsSpec,

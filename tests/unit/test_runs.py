@@ -21,6 +21,7 @@ import torch
 import yaml
 
 import epgraph as ep
+from epgraph.callbacks import Callback
 from epgraph.cli import run
 from epgraph.runs import RunFolder, locked
 from epgraph.runs.folder import REPLACED
@@ -617,7 +618,12 @@ def test_a_deleted_run_folder(net: Path, tmp_path: Path, capsys: pytest.CaptureF
     out = tmp_path / "run"
     out.mkdir()
     data = load_data("digits", shape=(1, 8, 8), classes=10, limit=100)
-    trainer = Trainer(ep.compile(net), data, Run(out, progress=False, report=lambda _: shutil.rmtree(out)))
+
+    class Deleting(Callback):
+        def epoch(self, metrics: dict[str, float]) -> None:
+            shutil.rmtree(out)
+
+    trainer = Trainer(ep.compile(net), data, Run(out, progress=False, callbacks=[Deleting()]))
     with pytest.raises(ep.EpgraphError, match=r"training stopped at .*cannot be written: No such file"):
         trainer.train()
 

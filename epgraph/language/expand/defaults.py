@@ -6,10 +6,10 @@ from typing import Any
 
 from epgraph.errors import Diagnostic, Location
 from epgraph.kinds import KINDS
-from epgraph.language.architecture import DefaultsSpec, EdgeBase, StateSpec
 from epgraph.language.document import Origin, Values
 from epgraph.language.expand.parts import Cascade, Frame
 from epgraph.language.expand.work import Work
+from epgraph.language.model import DefaultsSpec, EdgeBase, StateSpec
 from epgraph.language.validate import describe
 
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from epgraph.errors import Diagnostic, Location
-from epgraph.language.architecture import NAME_PATTERN, Architecture, DefaultsSpec
 from epgraph.language.document import Document, Origin
 from epgraph.language.expand.defaults import read_defaults
 from epgraph.language.expand.edges import PATTERN_KEYS, connect, read_groups
@@ -19,6 +18,7 @@ from epgraph.language.expand.parts import Cascade, Frame
 from epgraph.language.expand.ties import tie_edges
 from epgraph.language.expand.unused import unused_parameters
 from epgraph.language.expand.work import Work
+from epgraph.language.model import NAME_PATTERN, Architecture, DefaultsSpec
 from epgraph.language.validate import describe, mistakes, version_problem
 
 SECTIONS = ("include", "parameters", "blocks", "groups")

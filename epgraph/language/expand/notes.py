@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from epgraph.errors import Diagnostic, Location, visible
-from epgraph.language.architecture import Architecture
+from epgraph.language.model import Architecture
 
 
 def origins(architecture: Architecture) -> dict[Location, str]:

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from epgraph.errors import Diagnostic, Location
-from epgraph.language.architecture import Model
 from epgraph.language.document import Document, Origin
 from epgraph.language.expand.expression import ExpressionError, UnknownError, substitute
 from epgraph.language.expand.limits import Budget, TooMuchError
 from epgraph.language.expand.parts import Frame
+from epgraph.language.model import Model
 from epgraph.language.validate import errors_of, explain
 
 Spec = TypeVar("Spec", bound=Model)

@@ -1,18 +1,16 @@
-"""Checks that need more than one part of the file: names, ends of edges, reachability."""
+"""Names of states and edges, and the ends of edges."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-import networkx as nx
-
 from epgraph.costs import COSTS
 from epgraph.errors import Diagnostic, Location, Suggestions
 from epgraph.kinds import Conv, Lateral
 from epgraph.kinds.pixels import both
 from epgraph.language import Architecture
-from epgraph.language.architecture import NAME_PATTERN, EdgeBase
+from epgraph.language.model import NAME_PATTERN, EdgeBase
 
 _NAME = re.compile(NAME_PATTERN)
 
@@ -149,55 +147,3 @@ def _no_unary(architecture: Architecture, name: str, kind: str) -> tuple[str, st
         reason = f"'{kind}' acts on the output '{name}', but with {cost} the output has no dynamics"
         return reason, "put it on another state, or use another cost"
     return None
-
-
-def check_reach(architecture: Architecture, ends: list[Ends]) -> list[Diagnostic]:
-    """Every state is joined to the input, and to the output, by a path over states that move."""
-    source, sink = architecture.input.name, architecture.output.name
-    moving: nx.Graph[str] = nx.Graph()
-    moving.add_nodes_from([*architecture.states, sink])
-    moving.add_edges_from((e.source, e.target) for e in ends if source not in (e.source, e.target))
-    fed = {e.target if e.source == source else e.source for e in ends if source in (e.source, e.target)}
-    reached: set[str] = set()
-    # Through a readout nothing flows back, and so nothing flows on.
-    through = moving.subgraph(architecture.states) if COSTS[architecture.output.cost].readout else moving
-    for component in nx.connected_components(through):
-        if component & fed:
-            reached |= component
-    if sink in fed or reached & set(moving[sink]):
-        reached.add(sink)
-    learns = nx.node_connected_component(moving, sink)
-    found = []
-    for name in architecture.states:
-        if name not in reached:
-            found.append(
-                Diagnostic(
-                    f"state '{name}' is unreachable: no path of edges joins it to the input '{source}'",
-                    f"add an edge, e.g. {{from: {source}, to: {name}, …}}, or remove the state",
-                    ("states", name),
-                    on_key=True,
-                    rule="unreachable",
-                )
-            )
-        elif name not in learns and sink in reached:
-            found.append(
-                Diagnostic(
-                    f"state '{name}' has no path to the output '{sink}', so it learns nothing",
-                    f"add an edge from it towards '{sink}', or remove the state",
-                    ("states", name),
-                    on_key=True,
-                    severity="warning",
-                    rule="dead-end",
-                )
-            )
-    if sink not in reached:
-        found.append(
-            Diagnostic(
-                f"the output '{sink}' is not reachable from the input '{source}'",
-                f"add an edge into '{sink}' from a state that the input reaches",
-                ("output",),
-                on_key=True,
-                rule="unreachable",
-            )
-        )
-    return found

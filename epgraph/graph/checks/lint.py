@@ -1,4 +1,4 @@
-"""What is legal but doubtful in a network: warnings for a person, each with what to do about it."""
+"""Lint: what is legal in a network, and may not be what was meant. Each warning says what to do about it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
 from epgraph.errors import Diagnostic, Location, listed
+from epgraph.graph.checks.estimators import CLAMPED, DIFFERENTIATED
 from epgraph.graph.network import Edge, NetworkGraph
-from epgraph.graph.rules import CLAMPED, DIFFERENTIATED
 from epgraph.graph.schedule import Schedule
 from epgraph.kinds import Identity
 
@@ -16,7 +16,7 @@ STABLE = (0.1, 0.4)
 """Range of β that trained stably in the paper; from 0.8 on nothing was learnt, and far below training was unstable."""
 
 
-def doubts(graph: NetworkGraph, schedule: Schedule) -> list[Diagnostic]:
+def lint(graph: NetworkGraph, schedule: Schedule) -> list[Diagnostic]:
     """Return a warning for everything in a network that is allowed, and that may not be what was meant."""
     return [
         *_not_proper(graph, schedule),

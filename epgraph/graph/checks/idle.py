@@ -2,7 +2,7 @@
 
 ``READERS`` declares for a key what reads it. The keys that are always read are in ``ALWAYS``. The tests hold the two to
 the models of the language, so that a new key has to be declared in one of them. The keys that an estimator reads are
-declared in ``rules.READS``, and options of edge kinds by the kinds (``EdgeKind.idle``).
+declared in ``estimators.READS``, and options of edge kinds by the kinds (``EdgeKind.idle``).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from epgraph.errors import Diagnostic, Location
+from epgraph.graph.checks.estimators import READS
 from epgraph.graph.network import Edge, NetworkGraph, State
-from epgraph.graph.rules import READS
 from epgraph.kinds import Unary
-from epgraph.language.architecture import BiasSpec, OutputSpec, StateSpec
+from epgraph.language.model import BiasSpec, OutputSpec, StateSpec
 from epgraph.optimizers import OPTIMIZERS
 
 
