@@ -126,7 +126,7 @@ class _Parser:
             line = source.line(mark[0])
             hint = _yaml_hint(error, line[mark[1] - 1 : mark[1]])
             if "$(" in line[: mark[1]]:
-                hint = "put an expression that holds brackets, commas or ': ' in quotes: \"$(widths[0])\""
+                hint = "put an expression with brackets, commas or ': ' in quotes: \"$(widths[0])\""
             raise self._fault(f"this is not YAML: {error.problem or error.context}", hint, mark) from None
         except yaml.YAMLError as error:
             # Characters that YAML forbids come with an offset, in bytes where libyaml reads, instead of a mark.
@@ -290,7 +290,7 @@ def _yaml_hint(error: yaml.MarkedYAMLError, character: str) -> str:
     if "cannot start any token" in problem:
         return f"put text that begins with '{character}' in quotes"
     if "mapping values" in problem:
-        return "put text that holds ': ' in quotes, or check the indentation"
+        return "put text with ': ' in quotes, or check the indentation"
     if "quoted scalar" in (error.context or "") and began:
         return f"the text in quotes that begins {began} does not end"
     if "expected ',' or" in problem and began:

@@ -217,7 +217,7 @@ def explain(error: ErrorDetails) -> Diagnostic:
         elsewhere = at == ("training", "schedule") and value in get_args(ScheduleName)
         return Diagnostic(
             f"'{_last_key(at)}' expects {ctx['expected']}, found {describe(value)}",
-            "it belongs into 'dynamics'"
+            "it belongs in 'dynamics'"
             if elsewhere
             else nearest(value, [w.strip("'") for w in str(ctx["expected"]).replace(" or ", ", ").split(", ")])
             if isinstance(value, str)
@@ -232,7 +232,7 @@ def explain(error: ErrorDetails) -> Diagnostic:
     if kind == "string_pattern_mismatch":
         hint = "a name is a letter followed by at most 63 letters, digits or '_'"
         if isinstance(value, str) and ")" in value:
-            hint = "put an expression that holds commas in quotes"
+            hint = "put an expression with commas in quotes"
         return Diagnostic(f"{describe(value)} is not a name", hint, at, rule=rule)
     if kind in ("too_short", "too_long", "string_too_short", "string_too_long"):
         bound = ctx.get("min_length", ctx.get("max_length"))
@@ -269,7 +269,7 @@ def _key_hint(key: str, at: Location, value: object) -> str:
         others = [name for name in Architecture.model_fields if (name,) != at and key in known_keys((name,))]
         sections = [name for name in others if not at or _may_be_meant(value, (name, key))]
         if sections:
-            return f"it belongs into {' or '.join(map(repr, sections[:3]))}"
+            return f"it belongs in {' or '.join(map(repr, sections[:3]))}"
         if at == ("training",) and key in _TRAINING:
             return _TRAINING[key]
     known = known_keys(at)
@@ -354,7 +354,7 @@ def version_problem(version: object) -> Diagnostic | None:
     written = f"this file is written in language version {version}, and this epgraph reads"
     if version > LANGUAGE:
         return Diagnostic(f"{written} up to version {LANGUAGE}", "upgrade epgraph", ("epgraph",), rule="version")
-    hint = f"write 'epgraph: {LANGUAGE}'; a dollar sign that begins no expression is '$$'"
+    hint = f"write 'epgraph: {LANGUAGE}', and '$$' for a dollar sign that begins no expression"
     return Diagnostic(f"{written} version {LANGUAGE}", hint, ("epgraph",), rule="version")
 
 

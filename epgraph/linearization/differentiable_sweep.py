@@ -15,7 +15,7 @@ from epgraph.runtime.phases import Nudge
 from epgraph.runtime.relaxation import States, named
 
 
-class Plain:
+class DifferentiableSweep:
     """Sweep and forces for one clamped batch, differentiable with respect to states and parameters.
 
     It runs the program as traced, without any pass. At a kink σ′ is 0 (``Activation.derivative``).
@@ -66,7 +66,7 @@ class Plain:
 
 def add_gradients(
     gradients: Gradients,
-    plain: Plain,
+    plain: DifferentiableSweep,
     results: Sequence[Tensor],
     weights: Sequence[Tensor],
     inputs: Sequence[Tensor] = (),

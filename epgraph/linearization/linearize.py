@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from epgraph.errors import EpgraphError
-from epgraph.linearization.differentiable_sweep import Plain
+from epgraph.linearization.differentiable_sweep import DifferentiableSweep
 from epgraph.linearization.krylov import conjugate_gradients, minres
 from epgraph.runtime.executor import Executor
 from epgraph.runtime.parameters import Parameters
@@ -89,7 +89,7 @@ class Linearisation:
         self.graph = executor.graph
         self.parameters = parameters
         dtype = torch.promote_types(x.dtype, torch.float32)
-        self.plain = Plain(executor, x.to(dtype), self.parameters, attached=False)
+        self.plain = DifferentiableSweep(executor, x.to(dtype), self.parameters, attached=False)
         self.states: States = {n: states[n].detach().to(dtype).contiguous().requires_grad_() for n in self.graph.free}
         with torch.enable_grad():
             self.forces = self.plain.forces(self.states)

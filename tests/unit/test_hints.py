@@ -91,7 +91,7 @@ EDGES = {
     ),
     "a tie of two kernels": (
         "from: h, to: b, conv: {kernel: 5, padding: 2}, tie: up",
-        "give both edges states of equal channels, and kernels of one size, or leave 'tie' out",
+        "give both edges states of equal channels and kernels of equal size, or leave 'tie' out",
         "from: h, to: b, conv: {kernel: 3, padding: 1}, tie: up",
     ),
     "fc": ("from: h, to: b, fc: {}", "did you mean 'dense'?", "from: h, to: b, dense: {}"),
@@ -230,8 +230,8 @@ def test_a_comment_behind_a_mapping() -> None:
     [
         ("{lr_schedule: cosine}", "write schedule: cosine, linear, exponential or constant"),
         ("{schedule: cosin}", "did you mean 'cosine'?"),
-        ("{schedule: coloring}", "it belongs into 'dynamics'"),
-        ("{beta: 0.2}", "it belongs into 'learning'"),
+        ("{schedule: coloring}", "it belongs in 'dynamics'"),
+        ("{beta: 0.2}", "it belongs in 'learning'"),
         ("{optimizer: lion}", "known: sgd, adam, adamw"),
     ],
 )

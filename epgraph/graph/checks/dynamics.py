@@ -29,7 +29,8 @@ def solver_refusals(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnos
         yield _refusal("anderson", "cannot be used together with over_relaxation", "leave one of them out")
     yield from _no_study(graph)
     if out.activation.learnt:
-        needs = f"the level α of the output '{out.name}' cannot be learnt: what nudging adds there is not kept"
+        needs = f"the level α of the output '{out.name}' cannot be learnt: its gradient needs the force of the nudge, "
+        needs += "which is not stored"
         hint = f"use relu{out.activation.alpha_range[1]:g}, or identity"
         yield Diagnostic(needs, hint, ("output", "activation"), rule="dynamics")
     if graph.readout:
@@ -89,19 +90,19 @@ def _no_readout(graph: NetworkGraph) -> Iterator[Diagnostic]:
     cost, out = graph.architecture.output.cost, graph.output
     if not out.activation.linear:
         label = out.activation.label
-        message = f"{cost} reads the output '{out.name}' off without an activation, found {label}"
+        message = f"{cost} needs an output without activation, but '{out.name}' has {label}"
         yield Diagnostic(message, "leave activation out", ("output", "activation"), rule="readout")
     for index, edge in enumerate(graph.edges.values()):
         at = ("edges", index)
         if edge.source == out.name:
-            message = f"edge '{edge.name}' leaves the output '{out.name}', which {cost} reads off outside the dynamics"
+            message = f"edge '{edge.name}' leaves the output '{out.name}', but with {cost} the output has no dynamics"
             yield Diagnostic(message, "write edges into the output", at, rule="readout")
         elif graph.reads_out(edge) and not edge.kind.is_linear:
             message = f"edge '{edge.name}' ({edge.kind.label()}) into the output '{out.name}' is not linear"
-            yield Diagnostic(message, "read the output off by dense edges", at, rule="readout")
+            yield Diagnostic(message, "use dense edges into the output", at, rule="readout")
         elif graph.reads_out(edge) and graph.states[edge.source].activation.learnt:
-            message = f"state '{edge.source}' is read off by edge '{edge.name}', and its level α cannot be learnt there"
-            yield Diagnostic(message, "what nudging adds to it is not kept; give it a fixed level", at, rule="readout")
+            message = f"state '{edge.source}' feeds the readout (edge '{edge.name}'), so its level α cannot be learnt"
+            yield Diagnostic(message, "give it a fixed level: the force of the nudge is not stored", at, rule="readout")
 
 
 def _no_over_relaxation(graph: NetworkGraph, schedule: Schedule) -> tuple[str, str] | None:

@@ -51,7 +51,7 @@ def _estimator(key: str) -> Reader:
 def _nudged_steps(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
     learning = graph.architecture.learning
     if learning.estimator == "truncated" and learning.truncation is not None:
-        return Unread("estimator truncated goes back through the sweeps of learning.truncation, which is given")
+        return Unread("estimator truncated uses learning.truncation in its place")
     return _estimator("nudged_steps")(graph, value, subject)
 
 
@@ -59,7 +59,7 @@ def _moving(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
     if graph.dynamic or not value:
         return None
     cost, output = graph.architecture.output.cost, graph.output.name
-    return Unread(f"no state moves: {cost} reads the output '{output}' off the input")
+    return Unread(f"no state moves: with {cost} the output '{output}' is a readout of the input")
 
 
 def _schedule(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:

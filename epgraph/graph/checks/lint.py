@@ -37,8 +37,7 @@ def _not_proper(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnostic]
     default = "" if said else "the default "
     yield _warning(
         "not-proper",
-        f"{default}schedule {schedule.name} moves states together that share an edge ({named}), so that the energy may "
-        "rise",
+        f"{default}schedule {schedule.name} moves states together that share an edge ({named}), so the energy may rise",
         f"{'schedule: coloring' if said else 'dynamics: {schedule: coloring}'} keeps them apart",
         ("dynamics", "schedule") if said else ("edges",),
         on_key=not said,
@@ -90,7 +89,7 @@ def _edges(graph: NetworkGraph) -> Iterator[Diagnostic]:
         if twin is not edge:
             yield _warning(
                 "twin-edges",
-                f"edge '{edge.name}' computes the same as '{twin.name}': the sum of two such edges is one",
+                f"edge '{edge.name}' computes the same as '{twin.name}': together they act as one edge",
                 "remove one of them, or give them different options",
                 at,
             )
@@ -110,7 +109,7 @@ def _zero_gain(names: list[str], at: Location) -> Diagnostic:
     weights = "weight of edge" if len(names) == 1 else "weights of edges"
     return _warning(
         "zero-gain",
-        f"gain 0 makes 0 of the initial {weights} {listed(names)}, so that no signal passes",
+        f"gain 0 makes the initial {weights} {listed(names)} zero, so no signal passes",
         "give a gain above 0, such as 0.5",
         at,
     )

@@ -102,8 +102,8 @@ def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]
         elif edge.source == edge.target and not missing:
             found.append(
                 Diagnostic(
-                    f"self-loop: the edge joins '{edge.source}' to itself, which makes Φ quadratic in that state "
-                    "and its update no longer the minimiser of F",
+                    f"self-loop: the edge joins '{edge.source}' to itself, so Φ is quadratic in that state "
+                    "and its update no longer minimizes F",
                     _instead_of_loop(architecture, edge, at),
                     (*at, "to"),
                     rule="self-loop",
@@ -113,9 +113,9 @@ def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]
             if edge.source == architecture.output.name:
                 found.append(
                     Diagnostic(
-                        f"the edge leaves the output '{edge.source}': its initial weights are scaled by the fan-in of "
-                        f"'{edge.target}', which is small here, and may be too large for the way back",
-                        "an edge acts both ways; write it into the output",
+                        f"the edge leaves the output '{edge.source}': its initial weights are scaled for the fan-in of "
+                        f"'{edge.target}', which is small here, and may be too large in the other direction",
+                        "write it into the output; an edge acts both ways",
                         (*at, "from"),
                         severity="warning",
                         rule="edge-from-output",
@@ -144,6 +144,6 @@ def _no_unary(architecture: Architecture, name: str, kind: str) -> tuple[str, st
         return f"'{kind}' acts on the input '{name}', which is clamped and does not move", "put it on another state"
     cost = architecture.output.cost
     if name == architecture.output.name and COSTS[cost].readout:
-        reason = f"'{kind}' acts on the output '{name}', which {cost} reads off outside the dynamics"
+        reason = f"'{kind}' acts on the output '{name}', but with {cost} the output has no dynamics"
         return reason, "put it on another state, or use another cost"
     return None

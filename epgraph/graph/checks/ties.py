@@ -39,8 +39,8 @@ def check_ties(
         at: Location = (*architecture.edge_location(index), "tie")
         pair = f"edge '{names[index]}' cannot be tied to '{names[owner]}'"
         if edge.kind.name != other.kind.name:
-            message = f"{pair}: one is a {edge.kind.name}, the other a {other.kind.name}"
-            found.append(Diagnostic(message, f"make both a {other.kind.name}, or leave 'tie' out", at, rule="tie"))
+            message = f"{pair}: one has the kind {edge.kind.name}, the other {other.kind.name}"
+            found.append(Diagnostic(message, f"make both {other.kind.name}, or leave 'tie' out", at, rule="tie"))
             continue
         if edge.frozen and not other.frozen:
             message = f"edge '{names[index]}' is frozen, and '{names[owner]}', whose weight it shares, is not"
@@ -65,10 +65,10 @@ def _unlike(
         message = f"{pair}: their weights are {_text(mine)} and {_text(its)}"
         same = "states of equal shapes"
         if "kernel" in type(both[0].kind).model_fields and len(mine or ()) == 4:
-            same = "states of equal channels, and kernels of one size"
+            same = "states of equal channels and kernels of equal size"
         return [Diagnostic(message, f"give both edges {same}, or leave 'tie' out", at, rule="tie")]
     if acts_back(architecture, index) != acts_back(architecture, owner):
-        message = f"{pair}: one of the two acts back through a weight of its own, and the other does not"
+        message = f"{pair}: one of the two has a feedback weight of its own, and the other does not"
         return [Diagnostic(message, "set learning.feedback: tied, or leave 'tie' out", at, rule="tie")]
     return []
 

@@ -147,7 +147,7 @@ def read_groups(work: Work, frame: Frame) -> dict[str, Any]:
         at: Location = ("groups", name)
         if name in open_groups:
             circle = " → ".join([*open_groups[open_groups.index(name) :], name])
-            work.report(Diagnostic(f"group '{name}' holds itself: {circle}", "leave it out", at, rule="recursion"))
+            work.report(Diagnostic(f"group '{name}' contains itself: {circle}", "leave it out", at, rule="recursion"))
             groups[name] = None
             return
         open_groups.append(name)
@@ -287,7 +287,7 @@ def _products(work: Work, groups: dict[str, Any], frame: Frame, keys: dict[str, 
     if not plain:
         pairs = [pair for pair in pairs if len(pair) == 1 or len(set(pair.values())) > 1]
     if not pairs:
-        found_none = "the pattern makes no edge: no state is left once equal ends and exceptions are out"
+        found_none = "the pattern makes no edge: no states remain without equal ends and exceptions"
         work.report(Diagnostic(found_none, "name other states", at, rule="pattern"), frame)
         return None
     return _Pairs(pairs, {key: names.said for key, names in chosen.items()})

@@ -146,7 +146,7 @@ def _closing(text: str, opening: int) -> int:
             if depth == 0:
                 return at + 1
     raise ExpressionError(
-        "the bracket of '$(' is not closed", "end the expression with ')', and put one that holds commas in quotes"
+        "the bracket of '$(' is not closed", "end the expression with ')', and put one with commas in quotes"
     )
 
 

@@ -211,7 +211,7 @@ def _instances(work: Work, blocks: Blocks, frame: Frame, name: str, entry: dict[
     path = frame.path()
     if spec.block in path:
         circle = " → ".join([*path[path.index(spec.block) :], spec.block])
-        found = f"block '{spec.block}' holds itself: {circle}"
+        found = f"block '{spec.block}' contains itself: {circle}"
         work.report(Diagnostic(found, "leave one of these instances out", (*at, "block"), rule="recursion"), frame)
         return
     if len(path) >= MAX_NESTING:
@@ -278,7 +278,7 @@ def _given(
             work.report(Diagnostic(found, hint, (*at, "with", name), True, rule="block"), frame)
     for name, value in template.parameters.items():
         if value is None and name not in spec.given:
-            found = f"block '{spec.block}' has to be given a value of '{name}'"
+            found = f"block '{spec.block}' needs a value of '{name}'"
             work.report(Diagnostic(found, f"e.g. with: {{{name}: …}}", at, True, rule="block"), frame)
     for name in spec.ports:
         if name not in template.ports:
