@@ -272,7 +272,7 @@ def test_the_spectrum_is_that_of_the_oracles_curvature(networks: list[Settled], 
         values = []
         for k in range(len(network.x)):
             few = {name: s[k : k + 1] for name, s in network.free.items()}
-            _, d, coupling = network.oracle._curvature(network.x[k : k + 1], few)
+            _, d, coupling = network.oracle.curvature(network.x[k : k + 1], few)
             values.append(torch.linalg.eigvalsh(d.sqrt()[:, None] * coupling * d.sqrt()))
         every = torch.cat(values)
         for found, expected in zip(about.spectrum(1e-7), (every.max(), every.min()), strict=True):
