@@ -26,6 +26,7 @@ ORDER = (
     "contract",
     "language",
     "registry",
+    "result_shapes",
     "graph",
     "testing",
     "builder",
