@@ -5,7 +5,7 @@
     architecture = ep.load("examples/digits.yaml")
     engine = ep.compile(architecture)
     relaxation = engine.relax(x)
-    engine.backward(x, y)          # fills .grad; any torch.optim optimiser does the rest
+    engine.backward(x, y)          # fills .grad; any torch.optim optimizer does the rest
     ep.render(architecture, "net.svg")
 
 torch is imported when something that needs it is first used, so that checking and drawing stay instant.

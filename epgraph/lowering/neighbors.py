@@ -7,7 +7,7 @@ from dataclasses import replace
 from epgraph.lowering.plan import Plan, Term, Update
 
 
-def neighbour_sums(plan: Plan) -> Plan:
+def neighbor_sums(plan: Plan) -> Plan:
     """Fill each update with A_e s^i over pre(n), A_eᵀ s^j over post(n) and ∂φ/∂s, each in declaration order."""
     terms = {
         name: tuple(Term(e, "forward") for e in plan.graph.pre(name))
