@@ -62,7 +62,7 @@ def check(
     >>> import epgraph as ep
     >>> result = ep.check("examples/digits.yaml")
     >>> result.ok, result.report["parameters"]
-    (True, 11274)
+    (True, 53194)
     """
     schedule = None if schedule is None else choice("schedule", schedule, SCHEDULES)
     return examine(_source(source), overrides, allow_include, schedule, flag("verify", verify))
@@ -265,7 +265,7 @@ def evaluate(
     Example
     -------
     >>> import epgraph as ep
-    >>> result = ep.evaluate(ep.compile("examples/digits.yaml", seed=0), "digits", limit=64)
+    >>> result = ep.evaluate(ep.compile("examples/digits.yaml", initialised=False), "digits", limit=64)
     >>> result.examples, 0 <= result.accuracy <= 1
     (64, True)
     """
@@ -347,9 +347,9 @@ def gradcheck(
     Example
     -------
     >>> import epgraph as ep
-    >>> result = ep.gradcheck("examples/digits.yaml", quick=True, examples=2)
-    >>> result.level
-    'right'
+    >>> result = ep.gradcheck("examples/mlp.yaml", quick=True, examples=2)
+    >>> result.level, result.report["network"]["reference"]
+    ('rough', 'implicit')
     """
     quick, stepwise = flag("quick", quick), flag("stepwise", stepwise)
     count, dtype = whole_number("examples", examples, 1), choice("dtype", dtype, ("float32", "float64"))

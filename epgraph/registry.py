@@ -1,4 +1,4 @@
-"""Registration of a user's own activations, costs, edge kinds and optimizers, and the plugins that call it."""
+"""Registration of a user's own activations, costs, edge kinds and the like, and the plugins that call it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from typing import Any
 
 from epgraph.activations import NAMED, Activation
 from epgraph.activations.language import FAMILIES
-from epgraph.arguments import shown, text
+from epgraph.arguments import flag, shown, text
 from epgraph.contract import ACTIVATION, COST, HINT, KIND, hold
 from epgraph.costs import COSTS, Cost
+from epgraph.energies import ENERGIES, Energy
 from epgraph.errors import Diagnostic, EpgraphError, nearest
 from epgraph.files import FileError, read_bytes
 from epgraph.kinds import KINDS, EdgeKind
 from epgraph.language.model import NAME_PATTERN, EdgeBase
-from epgraph.optimizers import OPTIMIZERS, Optimizer, RateSchedule, cosine
+from epgraph.optimizers import OPTIMIZERS, Optimizer
+from epgraph.rates import RATE_SCHEDULES, Rate, RateSchedule
 
 GROUP = "epgraph.plugins"
 """Group of entry points in installed packages that the command line loads."""
@@ -34,8 +36,10 @@ MAX_BYTES = 8 * 2**20
 _NAME = re.compile(NAME_PATTERN)
 _RESERVED = re.compile(r"relu[0-9.]*")
 _BUILT_IN = frozenset({*NAMED, *FAMILIES, *COSTS})
+_BUILT_IN_ENERGIES = frozenset(ENERGIES)
 _BUILT_IN_KINDS = frozenset(KINDS)
 _BUILT_IN_OPTIMIZERS = frozenset(OPTIMIZERS)
+_BUILT_IN_SCHEDULES = frozenset(RATE_SCHEDULES)
 
 
 def register_activation(name: str, activation: Activation) -> None:
@@ -60,10 +64,14 @@ def register_cost(name: str, cost: Cost) -> None:
     COSTS[name] = cost
 
 
-def register_optimizer(
-    name: str, build: Callable[..., Any], *, schedule: RateSchedule = cosine, **options: Any
-) -> None:
-    """Let ``training: {optimizer: name}`` stand for an optimizer: ``ep.register_optimizer("adam", torch.optim.Adam)``.
+def register_energy(name: str, energy: Energy) -> None:
+    """Let ``energy: name`` stand for an energy of your own; as ``register_activation``."""
+    _check(name, energy, Energy, "an energy", _BUILT_IN_ENERGIES)
+    ENERGIES[name] = energy
+
+
+def register_optimizer(name: str, build: Callable[..., Any], *, schedule: Rate | None = None, **options: Any) -> None:
+    """Let ``training: {optimizer: name}`` stand for an optimizer: ``build``, e.g. ``torch.optim.RAdam``.
 
     A name registered before is replaced.
 
@@ -74,8 +82,8 @@ def register_optimizer(
         optimizer. It receives ``training.momentum``, ``nesterov`` and ``weight_decay`` if it has arguments of these
         names.
     schedule
-        The learning rate as a function of the first rate, the last rate (``training.min_learning_rate``) and the
-        fraction of the training that is done, 0 to 1. By default a cosine.
+        The learning rate where ``training.schedule`` does not say how it changes, as for ``register_schedule``. By
+        default a cosine.
     options
         Further arguments of ``build``, e.g. ``betas=(0.9, 0.99)``.
 
@@ -88,9 +96,37 @@ def register_optimizer(
     if name in _BUILT_IN_OPTIMIZERS:
         raise _refusal(f"'{name}'", "it is built in", "choose another name")
     for value, what in ((build, "a class of torch.optim"), (schedule, "a function for its schedule")):
-        if not callable(value):
+        if not callable(value) and (value is not None or what == "a class of torch.optim"):
             raise _refusal(f"'{name}'", f"expected {what}, found {shown(value)}", "")
     OPTIMIZERS[name] = Optimizer(build, options, schedule)
+
+
+def register_schedule(name: str, rate: Rate, *, falls: bool = True) -> None:
+    """Let ``training: {schedule: name}`` stand for a schedule of the learning rate.
+
+    A name registered before is replaced.
+
+    Parameters
+    ----------
+    rate
+        A function of the first rate, the last rate (``training.min_learning_rate``) and the part of the training that
+        is done, 0 to 1. It is asked at the start of every epoch, for each first rate of a state or edge.
+    falls
+        Whether it ends at the last rate. Then a first rate below that is refused.
+
+    Raises
+    ------
+    EpgraphError
+        If ``rate`` cannot be called, or the name is built in or not a name.
+    """
+    _check_name(name)
+    if name in _BUILT_IN_SCHEDULES:
+        raise _refusal(f"'{name}'", "it is built in", "choose another name")
+    if not callable(rate):
+        raise _refusal(
+            f"'{name}'", f"expected a function of first rate, last rate and progress, found {shown(rate)}", ""
+        )
+    RATE_SCHEDULES[name] = RateSchedule(rate, flag("falls", falls))
 
 
 def register_kind(cls: type[EdgeKind]) -> type[EdgeKind]:
@@ -248,10 +284,11 @@ def _error_text(error: BaseException) -> str:
 
 
 def _plugin_error(error: BaseException) -> Diagnostic | None:
-    """Return the diagnostic of an exception from a method of a registered kind, activation or cost, or None."""
+    """Return the diagnostic of an exception from a method of a registered kind, activation, cost or energy, or None."""
     classes: list[tuple[str, type]] = [(f"edge kind '{n}'", k) for n, k in KINDS.items() if n not in _BUILT_IN_KINDS]
     classes += [(f"activation '{n}'", type(a)) for n, a in NAMED.items() if n not in _BUILT_IN]
     classes += [(f"cost '{n}'", type(c)) for n, c in COSTS.items() if n not in _BUILT_IN]
+    classes += [(f"energy '{n}'", type(e)) for n, e in ENERGIES.items() if n not in _BUILT_IN_ENERGIES]
     for what, cls in classes:
         place = raising_method(error, cls)
         if place is not None:
@@ -290,7 +327,7 @@ def raising_method(error: BaseException, cls: type) -> Place | None:
     return None
 
 
-def _check(name: str, value: object, kind: type, what: str) -> None:
+def _check(name: str, value: object, kind: type, what: str, built_in: frozenset[str] = _BUILT_IN) -> None:
     _check_name(name)
     if not isinstance(value, kind):
         # A class in place of an instance is the most likely mistake.
@@ -298,7 +335,7 @@ def _check(name: str, value: object, kind: type, what: str) -> None:
         if isinstance(value, type) and issubclass(value, kind):
             hint = f"pass {value.__name__}()"
         raise _refusal(f"'{name}'", f"expected {what}, found {shown(value)}", hint)
-    if name in _BUILT_IN or _RESERVED.fullmatch(name):
+    if name in built_in or _RESERVED.fullmatch(name):
         raise _refusal(f"'{name}'", "it is built in", "choose another name")
 
 

@@ -9,9 +9,9 @@ import click
 from epgraph.api import check as check_network
 from epgraph.checking import CheckResult
 from epgraph.cli.diagnostics import print_diagnostics
-from epgraph.cli.options import Network, options
+from epgraph.cli.groups import Network
+from epgraph.cli.options import json_option, options, plugin_option
 from epgraph.cli.output import echo, echo_json
-from epgraph.cli.shared import json_option, plugin_option
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import no_collection
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from epgraph.cli.options import Network, Target, options
+from epgraph.cli.groups import Network, Target
+from epgraph.cli.options import options, plugin_option
 from epgraph.cli.output import check_output, write_out
-from epgraph.cli.shared import plugin_option
 
 
 @click.command(name="compile")

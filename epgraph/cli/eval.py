@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 
 from epgraph.api import evaluate
+from epgraph.cli.data_option import data_option
 from epgraph.cli.diagnostics import print_diagnostics
-from epgraph.cli.options import DataLimit, Machine, options
+from epgraph.cli.groups import DataLimit, Machine
+from epgraph.cli.options import json_option, options, plugin_option
 from epgraph.cli.output import echo, echo_json
-from epgraph.cli.shared import data_option, json_option, plugin_option
 
 
 @click.command("eval")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from epgraph.cli.options import File, options
+from epgraph.cli.groups import File
+from epgraph.cli.options import options, plugin_option
 from epgraph.cli.output import check_output, echo_json, write_out
-from epgraph.cli.shared import plugin_option
 from epgraph.graph import inspect
 from epgraph.language import origins, raise_for, to_yaml
 

@@ -8,10 +8,13 @@ from typing import Any
 import click
 
 from epgraph.api import gradcheck as check_gradient
+from epgraph.cli.data_option import data_option
 from epgraph.cli.diagnostics import print_diagnostics
-from epgraph.cli.options import DataFiles, Machine, Network, options
+from epgraph.cli.groups import DataFiles, Machine, Network
+from epgraph.cli.options import json_option, options, plugin_option
 from epgraph.cli.output import check_output, echo, echo_json
-from epgraph.cli.shared import data_option, json_option, plugin_option
+from epgraph.drawing.curves import FORMATS
+from epgraph.drawing.formats import suffix
 from epgraph.errors import EpgraphError
 
 
@@ -47,16 +50,9 @@ def gradcheck(
       epgraph gradcheck examples/digits.yaml --data digits --checkpoint runs/demo
     """
     architecture = network.load()
-    if output is not None:
-        _check_figure(output, settings["quick"])
-    result = check_gradient(
-        architecture,
-        **settings,
-        **files.given(),
-        **machine.given(),
-        progress=not as_json,
-        warn=print_diagnostics,
-    )
+    _check_figure(output, settings["quick"])
+    given = {**settings, **files.given(), **machine.given()}
+    result = check_gradient(architecture, **given, progress=not as_json, warn=print_diagnostics)
     # Printed first: a figure that cannot be drawn does not lose the report.
     if as_json:
         echo_json(result.to_dict())
@@ -68,15 +64,12 @@ def gradcheck(
             echo("", f"figure: {output}")
 
 
-def _check_figure(output: Path, quick: bool) -> None:
+def _check_figure(output: Path | None, quick: bool) -> None:
     """Refuse a figure that cannot be written, before the gradients are computed."""
-    from epgraph.drawing.curves import FORMATS
-    from epgraph.drawing.formats import suffix
-
+    if output is None:
+        return
     suffix(output, FORMATS)
     if quick:
-        raise EpgraphError(
-            "--quick leaves out what --output draws: how the gradient varies with beta and the sweeps",
-            "leave out one of the two",
-        )
+        what = "how the gradient varies with beta and the sweeps"
+        raise EpgraphError(f"--quick leaves out what --output draws: {what}", "leave out one of the two")
     check_output(output)

@@ -1,9 +1,9 @@
-"""Groups of options that several commands share: a dataclass declares them, and a command receives its instance."""
+"""Options: how a dataclass declares a group of them for several commands, and those that need code of their own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,17 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from epgraph.cli.shared import Command, shared
-from epgraph.graph import load
-from epgraph.language import Architecture
+from epgraph.registry import run_plugin
+
+Command = Callable[..., Any]
+
+
+class Options:
+    """A group of options; the class of each is a dataclass of fields that are ``shared``."""
+
+    def given(self) -> dict[str, Any]:
+        """Return the options that are on the command line, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 def options(**groups: type[Any]) -> Callable[[Command], Command]:
@@ -41,75 +49,21 @@ def options(**groups: type[Any]) -> Callable[[Command], Command]:
     return add
 
 
-class _Options:
-    def given(self) -> dict[str, Any]:
-        """Return the options that are on the command line, by name."""
-        return {name: value for name, value in vars(self).items() if value is not None}
+def _run_plugins(context: click.Context, option: click.Parameter, paths: tuple[Path, ...]) -> None:
+    for path in paths:
+        run_plugin(path)
 
 
-@dataclass(frozen=True)
-class File(_Options):
-    """A network file, and what overrides its values."""
-
-    file: Path = shared("file")  # noqa: RUF009 - a dataclass field
-    allow_include: tuple[Path, ...] = shared("allow_include", ())
-    overrides: tuple[str, ...] = shared("overrides", ())
-
-
-@dataclass(frozen=True)
-class Network(File):
-    """A network file, and what overrides its values and its schedule."""
-
-    schedule: str | None = shared("schedule")
-
-    def load(self) -> Architecture:
-        """Load the network with all that overrides it."""
-        schedule = [f"dynamics.schedule={self.schedule}"] if self.schedule else []
-        return load(self.file, [*self.overrides, *schedule], self.allow_include)
-
-
-@dataclass(frozen=True)
-class Machine(_Options):
-    """Where to run."""
-
-    device: str | None = shared("device")
-    threads: int | None = shared("threads")
-
-
-@dataclass(frozen=True)
-class Target(_Options):
-    """What a network is compiled for."""
-
-    device: str | None = shared("device")
-    dtype: str | None = shared("dtype")
-    backend: str | None = shared("backend")
-
-
-@dataclass(frozen=True)
-class Training(Machine):
-    """Where and how to train."""
-
-    dtype: str | None = shared("dtype")
-    backend: str | None = shared("backend")
-
-
-@dataclass(frozen=True)
-class Tuning(Machine):
-    """Where and in what precision to measure."""
-
-    dtype: str | None = shared("dtype")
-
-
-@dataclass(frozen=True)
-class DataFiles(_Options):
-    """Where the files of a data set are."""
-
-    data_root: Path | None = shared("data_root")  # noqa: RUF009
-    download: bool = shared("download", False)
-
-
-@dataclass(frozen=True)
-class DataLimit(DataFiles):
-    """Where the files of a data set are, and how much of them is used."""
-
-    limit: int | None = shared("limit")
+plugin_option = click.option(
+    "--plugin",
+    "plugins",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    expose_value=False,
+    is_eager=True,
+    metavar="FILE",
+    callback=_run_plugins,
+    help="Python file that registers edge kinds, activations, costs, optimizers and data sets of your own; "
+    "may be repeated.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

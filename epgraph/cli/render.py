@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from epgraph.cli.diagnostics import print_diagnostics
-from epgraph.cli.options import Network, options
+from epgraph.cli.groups import Network
+from epgraph.cli.options import options, plugin_option
 from epgraph.cli.output import check_output, echo
-from epgraph.cli.shared import plugin_option
 from epgraph.drawing import render as draw
 from epgraph.errors import Diagnostic
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import field
 from pathlib import Path
 from typing import Any
@@ -10,48 +9,6 @@ from typing import Any
 import click
 
 from epgraph.graph import SCHEDULES
-from epgraph.registry import run_plugin
-
-Command = Callable[..., Any]
-
-
-class _DataOption(click.Option):
-    """An option whose help lists the data sets, those of plugins included."""
-
-    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """Return the option, and its help."""
-        from epgraph.data import data_set_names
-
-        *names, folder = data_set_names()
-        record = super().get_help_record(ctx)
-        assert record is not None
-        return record[0], f"{', '.join(names)}, or {folder} {record[1]}"
-
-
-def data_option(*, required: bool = False, more: str = "") -> Callable[[Command], Command]:
-    """Return the option that names a data set."""
-    images = "(a directory or .zip with train/CLASS/… and test/CLASS/… images)"
-    return click.option("--data", cls=_DataOption, required=required, metavar="NAME", help=f"{images}{more}.")
-
-
-def _run_plugins(context: click.Context, option: click.Parameter, paths: tuple[Path, ...]) -> None:
-    for path in paths:
-        run_plugin(path)
-
-
-plugin_option = click.option(
-    "--plugin",
-    "plugins",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    expose_value=False,
-    is_eager=True,
-    metavar="FILE",
-    callback=_run_plugins,
-    help="Python file that registers edge kinds, activations, costs, optimizers and data sets of your own; "
-    "may be repeated.",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 DTYPES = click.Choice(["float32", "float64", "bfloat16", "float16"])
 SHARED = {

@@ -9,9 +9,10 @@ import click
 
 from epgraph.api import train as train_network
 from epgraph.cli.console import Console
-from epgraph.cli.options import DataLimit, Network, Training, options
+from epgraph.cli.data_option import data_option
+from epgraph.cli.groups import DataLimit, Network, Training
+from epgraph.cli.options import options, plugin_option
 from epgraph.cli.progress import EpochLines, result_lines
-from epgraph.cli.shared import data_option, plugin_option
 from epgraph.runs.stop import Stopped
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from epgraph.api import tune as tune_network
-from epgraph.cli.options import Network, Tuning, options
+from epgraph.cli.groups import Network, Tuning
+from epgraph.cli.options import json_option, options, plugin_option
 from epgraph.cli.output import echo, echo_json
-from epgraph.cli.shared import json_option, plugin_option
 
 
 @click.command()

@@ -16,7 +16,7 @@ from epgraph.compiler.passes import stages
 from epgraph.compiler.program import CompiledProgram, Function, Program, calls
 from epgraph.compiler.runtime import Step
 from epgraph.compiler.text import listing, load
-from epgraph.compiler.trace import PhaseName, Tracer
+from epgraph.compiler.trace import SHARE_ABOVE, PhaseName, Tracer
 from epgraph.compiler.verify import verify, verify_calls
 from epgraph.lowering import Plan
 
@@ -32,8 +32,8 @@ class ProgramCache:
         The passes that every program goes through, and how to run it.
     capture
         Function that captures sweeps as a CUDA graph; None runs them one by one.
-    strict
-        Whether autograd takes σ′ = 0 at the kinks of σ (see ``Tracer``).
+    strict, share_above
+        Whether autograd takes σ′ = 0 at the kinks of σ, and when functions are shared (see ``Context``).
     """
 
     def __init__(
@@ -45,8 +45,9 @@ class ProgramCache:
         backend: Backend,
         capture: Capture | None = None,
         strict: bool = False,
+        share_above: int = SHARE_ABOVE,
     ) -> None:
-        self.tracer = Tracer(plan, dtype, cast=cast, by_class=backend.by_class, strict=strict)
+        self.tracer = Tracer(plan, dtype, cast=cast, by_class=backend.by_class, strict=strict, share_above=share_above)
         self.backend = backend
         self.replay = Replay(capture) if capture and backend.capturable else None
         self.steps: dict[tuple[Any, ...], tuple[Step, ...]] = {}

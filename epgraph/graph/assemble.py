@@ -23,6 +23,8 @@ from epgraph.language.names import numbered
 def build(architecture: Architecture) -> NetworkGraph:
     """Build the graph of an architecture: names, ends, shapes and reachability checked.
 
+    An architecture has one graph, which is built once: ``load`` has built it.
+
     Raises
     ------
     EpgraphError
@@ -40,7 +42,12 @@ def build(architecture: Architecture) -> NetworkGraph:
 
 
 def examine(architecture: Architecture) -> tuple[NetworkGraph | None, list[Diagnostic]]:
-    """Build the graph and return it with all diagnostics; None where there are errors."""
+    """Return the graph, None where there are errors, and all diagnostics; built and checked once."""
+    graph, diagnostics = architecture.derive(_examine)
+    return graph, list(diagnostics)
+
+
+def _examine(architecture: Architecture) -> tuple[NetworkGraph | None, list[Diagnostic]]:
     diagnostics = check_names(architecture)
     if architecture.input.name == architecture.output.name:
         return None, diagnostics  # which of the two an edge means cannot be told

@@ -52,17 +52,16 @@ EXACT = {
 
 def guaranteed(graph: NetworkGraph, schedule: Schedule) -> list[str]:
     """Say which guarantees hold for a network under a schedule."""
-    return [
-        _free(graph, schedule),
-        _nudged(graph, schedule),
-        _rest(graph),
-        *_gradient(graph),
-        _holomorphic(graph),
-    ]
+    motion = [_free(graph, schedule), _nudged(graph, schedule), _rest(graph)]
+    if not graph.energy.descends:
+        motion = graph.energy.guarantees(graph)
+    return [*motion, *_gradient(graph), _holomorphic(graph)]
 
 
 def never_rises(graph: NetworkGraph, schedule: Schedule) -> list[str]:
     """Reasons why F may rise in the free phase; empty where it never does."""
+    if not graph.energy.descends:
+        return [f"nothing is claimed of energy {graph.architecture.energy}"]
     dynamics = graph.architecture.dynamics
     reasons = []
     untied = _untied(graph)

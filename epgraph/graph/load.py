@@ -15,7 +15,8 @@ from epgraph.graph.assemble import build, examine
 from epgraph.graph.checks import check, mistakes
 from epgraph.graph.network import NetworkGraph
 from epgraph.language import Architecture, expand, include, override, parse, raise_for, validate, without_repetitions
-from epgraph.language.document import MAX_BYTES, Document
+from epgraph.language.document import Document
+from epgraph.language.reader import MAX_BYTES
 
 RUN_FILE = "architecture.yaml"
 """File of a run folder that holds its network."""

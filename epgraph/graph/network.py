@@ -12,6 +12,7 @@ import networkx as nx
 
 from epgraph.activations import Activation
 from epgraph.costs import COSTS
+from epgraph.energies import ENERGIES, Energy, Link
 from epgraph.kinds import EdgeKind, Shape, Unary
 from epgraph.language import Architecture
 
@@ -126,6 +127,11 @@ class NetworkGraph:
         return tuple(name for name, state in self.states.items() if not state.clamped)
 
     @property
+    def energy(self) -> Energy:
+        """What the network relaxes on."""
+        return ENERGIES[self.architecture.energy]
+
+    @property
     def readout(self) -> bool:
         """Whether the output is read off outside the dynamics, by the edges into it."""
         return COSTS[self.architecture.output.cost].readout
@@ -135,7 +141,7 @@ class NetworkGraph:
         """Names of the states of the dynamics: those that move, without an output that is a readout."""
         return self.free[:-1] if self.readout else self.free
 
-    def reads_out(self, edge: Edge) -> bool:
+    def reads_out(self, edge: Link) -> bool:
         """Whether an edge is part of the readout: A_e s is read off, and nothing flows back but a nudge."""
         return self.readout and edge.target == self.output.name
 

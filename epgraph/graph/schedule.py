@@ -25,16 +25,20 @@ class Schedule:
     ----------
     conflicts
         Edges between two states of one class, in declaration order; empty where the classes are proper.
+    unjoined
+        Pairs of states of one class of which the update of one reads the other, though no edge joins them: there are
+        energies that have such.
     """
 
     name: str
     classes: Classes
     conflicts: tuple[Edge, ...]
+    unjoined: tuple[tuple[str, str], ...] = ()
 
     @property
     def proper(self) -> bool:
-        """Whether no two states that move together share an edge."""
-        return not self.conflicts
+        """Whether no update reads a state that moves together with it."""
+        return not self.conflicts and not self.unjoined
 
 
 def make_schedule(graph: NetworkGraph, name: str) -> Schedule:
@@ -45,15 +49,27 @@ def make_schedule(graph: NetworkGraph, name: str) -> Schedule:
     classes = SCHEDULES[name](graph)
     if graph.readout:
         classes = (*(c for c in classes if c), (graph.output.name,))
-    together = {frozenset(c): c for c in classes}
+    distinct = {frozenset(c): c for c in classes}
     member: dict[str, set[int]] = {}
-    for number, states in enumerate(together.values()):
+    for number, states in enumerate(distinct.values()):
         for state in states:
             member.setdefault(state, set()).add(number)
+
+    def share_a_class(one: str, other: str) -> bool:
+        return bool(member.get(one, set()) & member.get(other, set()))
+
     # What a state does to itself is no conflict: it moves from where it is.
-    between = (e for e in graph.edges.values() if not e.unary)
-    conflicts = tuple(e for e in between if member.get(e.source, set()) & member.get(e.target, set()))
-    return Schedule(name, classes, conflicts)
+    between = [e for e in graph.edges.values() if not e.unary]
+    conflicts = tuple(e for e in between if share_a_class(e.source, e.target))
+    joined = {e.ends for e in between}
+    unjoined = tuple(p for p in _interactions(graph) if frozenset(p) not in joined and share_a_class(*p))
+    return Schedule(name, classes, conflicts, unjoined)
+
+
+def _interactions(graph: NetworkGraph) -> Iterator[tuple[str, str]]:
+    """Pairs of states that move, and that the energy does not let move together."""
+    clamped = graph.input.name
+    return (pair for pair in graph.energy.interactions(graph) if clamped not in pair)
 
 
 def synchronous(graph: NetworkGraph) -> Classes:
@@ -67,18 +83,13 @@ def even_odd(graph: NetworkGraph) -> Classes:
 
 
 def coloring(graph: NetworkGraph) -> Classes:
-    """A proper colouring: greedy, along a breadth-first search from the first state declared.
+    """A proper colouring of what the energy couples: greedy, breadth first from the first state declared.
 
     Needs two colours on every bipartite graph (any chain) and is linear in edges.
     """
     moving: nx.Graph[str] = nx.Graph()
     moving.add_nodes_from(graph.dynamic)
-    clamped = graph.input.name
-    moving.add_edges_from(
-        (e.source, e.target)
-        for e in graph.edges.values()
-        if clamped not in e.ends and not e.unary and not graph.reads_out(e)
-    )
+    moving.add_edges_from(_interactions(graph))
 
     def breadth_first(g: nx.Graph[str], _colors: dict[str, int]) -> Iterator[str]:
         # networkx's own strategy starts from an arbitrary element of a set, which varies between runs.

@@ -8,8 +8,8 @@ from typing import Any
 
 from epgraph.arguments import instance, several, text
 from epgraph.errors import EpgraphError, Location, visible
-from epgraph.language.document import plain_scalar
 from epgraph.language.model import Architecture
+from epgraph.language.reader import plain_scalar
 
 _WIDEST = 16
 """Longest name that the columns of edges are lined up for."""

@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 from epgraph.errors import Diagnostic, EpgraphError, Location, nearest, path_text
-from epgraph.language.document import MAX_DEPTH, Document, parse
+from epgraph.language.document import Document
+from epgraph.language.reader import MAX_DEPTH, parse
 
 MOST_SHOWN = 200
 """Characters of an assignment that messages show."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -14,8 +14,9 @@ from epgraph.arguments import shown
 from epgraph.costs import COSTS
 from epgraph.errors import RULES, Diagnostic, EpgraphError, Location, nearest
 from epgraph.kinds import KINDS
-from epgraph.language.document import Document, plain_scalar, written
-from epgraph.language.model import LANGUAGE, NAME_PATTERN, Architecture, field_at, known_keys, one_end
+from epgraph.language.document import Document
+from epgraph.language.model import LANGUAGE, NAME_PATTERN, Architecture, ScheduleName, field_at, known_keys, one_end
+from epgraph.language.reader import plain_scalar
 from epgraph.language.sugar import SugarSpec
 
 _TAGS = ("<flag>", "<options>", "<number>", "<pair>", "<word>")
@@ -112,7 +113,7 @@ def _as_written(error: ErrorDetails, document: Document) -> ErrorDetails:
     fixed = [source.get("name", "x"), *([sink.get("name", "y")] if readout else [])]
     texts = {}
     for key, end in zip(("from", "to"), ends, strict=True):
-        text = written(document, (*error["loc"], key))
+        text = document.written((*error["loc"], key))
         if end not in fixed:
             texts[key] = text if isinstance(text, str) else f"[{', '.join(text)}]" if isinstance(text, list) else end
     hint = one_end(list(texts.values())) if texts else "write at, and the name of a state that moves, in their place"
@@ -213,9 +214,12 @@ def explain(error: ErrorDetails) -> Diagnostic:
         if isinstance(value, str) and value in str(ctx["expected"]).split(" or "):
             message = f"'{_last_key(at)}' expects {ctx['expected']}, found {describe(value)}"
             return Diagnostic(message, f"write {value} without quotes", at, rule=rule)
+        elsewhere = at == ("training", "schedule") and value in get_args(ScheduleName)
         return Diagnostic(
             f"'{_last_key(at)}' expects {ctx['expected']}, found {describe(value)}",
-            nearest(value, [w.strip("'") for w in str(ctx["expected"]).replace(" or ", ", ").split(", ")])
+            "it belongs into 'dynamics'"
+            if elsewhere
+            else nearest(value, [w.strip("'") for w in str(ctx["expected"]).replace(" or ", ", ").split(", ")])
             if isinstance(value, str)
             else "",
             at,
@@ -285,9 +289,9 @@ def _may_be_meant(value: object, at: Location) -> bool:
     return True
 
 
-_COSINE = "the learning rate always falls from learning_rate to min_learning_rate along a cosine; leave it out"
+_RATE = "write schedule: cosine, linear, exponential or constant"
 
-_TRAINING = dict.fromkeys(("schedule", "scheduler", "lr_schedule", "lr_scheduler", "learning_rate_schedule"), _COSINE)
+_TRAINING = dict.fromkeys(("scheduler", "lr_schedule", "lr_scheduler", "learning_rate_schedule"), _RATE)
 """Keys that other software has for training, and what there is in their place."""
 
 

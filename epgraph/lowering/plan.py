@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
+from epgraph.energies import Direction
 from epgraph.graph import Edge, NetworkGraph, Schedule
-
-Direction = Literal["forward", "adjoint"]
 
 
 @dataclass(frozen=True)
@@ -60,11 +58,16 @@ class Plan:
         return sum(term.edge.macs for updates in self.classes for u in updates for term in u.terms)
 
 
-def verify(plan: Plan) -> Plan:
-    """Check that a plan computes Eq. 10 and 11: an internal invariant, run after every pass.
+def due(graph: NetworkGraph, name: str) -> tuple[Term, ...]:
+    """Terms that the energy has for the update of a state."""
+    return tuple(Term(graph.edges[edge.name], direction) for edge, direction in graph.energy.terms(graph, name))
 
-    Every state that moves has an update. Each update and its constants together contain every incident edge exactly
-    once. No constant reads a state that moves.
+
+def verify(plan: Plan) -> Plan:
+    """Check that a plan computes what the energy says: an internal invariant, run after every pass.
+
+    Every state that moves has an update. Each update and its constants together contain every term exactly once.
+    No constant reads a state that moves.
     """
     graph = plan.graph
     constants = {u.state: u.terms for u in plan.constants}
@@ -73,11 +76,10 @@ def verify(plan: Plan) -> Plan:
     for update in updates:
         terms = (*constants.get(update.state, ()), *update.terms)
         assert all(t.receives == update.state for t in terms), f"a term of {update.state} belongs elsewhere"
-        actual = sorted((t.edge.name, t.direction) for t in terms)
-        due = [(e.name, "forward") for e in graph.pre(update.state)]
-        due += [(e.name, "adjoint") for e in graph.post(update.state)]
-        due += [(e.name, "forward") for e in graph.unary_edges(update.state)]
-        assert actual == sorted(due), f"the sum of {update.state} is {actual}, and should be {sorted(due)}"
+        held, expected = (
+            sorted((term.edge.name, term.direction) for term in of) for of in (terms, due(graph, update.state))
+        )
+        assert held == expected, f"the sum of {update.state} is {held}, and should be {expected}"
     for hoisted in plan.constants:
         for term in hoisted.terms:
             assert term.reads == {graph.input.name}, f"{term.edge.name} is hoisted but not constant"

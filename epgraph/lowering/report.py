@@ -53,7 +53,10 @@ def report(plan: Plan) -> dict[str, Any]:
             "name": schedule.name,
             "classes": [list(names) for names in schedule.classes],
             "proper": schedule.proper,
-            "conflicts": [{"edge": e.name, "states": [e.source, e.target]} for e in schedule.conflicts],
+            "conflicts": [
+                *({"edge": e.name, "states": [e.source, e.target]} for e in schedule.conflicts),
+                *({"edge": None, "states": [*pair]} for pair in schedule.unjoined),
+            ],
         },
         "guarantees": guaranteed(graph, schedule),
         "parameters": graph.parameters(),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,11 +70,11 @@ def resume(
         If a setting changed that must not change within a run; the message has both values.
     """
     source = str(folder / "run.json")
-    architecture_of(record.settings, source)
-    run, base = _flat(record.settings), _flat(record.given.settings)
+    # A key that the language did not have then has its default.
+    settings = architecture_of(record.settings, source).to_dict(complete=True)
+    run, base = _flat(settings), _flat(_complete(record.given.settings))
     file_values, now_values = _flat(file), _flat(now)
     changed: Changes = {}
-    settings = deepcopy(record.settings)
     refused: Changes = {}
     for at in {**run, **now_values}:
         name = path_text(at)
@@ -97,9 +96,17 @@ def resume(
     return Resumed(architecture_of(settings, source), merged, changed)
 
 
+def _complete(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a network file, and the defaults of the keys that have come into the language since."""
+    try:
+        return Architecture.model_validate(settings).to_dict(complete=True)
+    except ValidationError:  # it is a network only with what was overridden
+        return settings
+
+
 def same_network(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Whether all settings that differ may change within a run."""
-    a, b = _flat(one), _flat(other)
+    a, b = _flat(_complete(one)), _flat(_complete(other))
     return all(a.get(at) == b.get(at) or APPLIED.fullmatch(path_text(at)) for at in {**a, **b})
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 import epgraph as ep
 from epgraph.activations import Identity, Logistic, Tanh
-from epgraph.compiler import trace
+from epgraph.compiler.trace import SHARE_ABOVE
 from epgraph.estimators import ESTIMATORS, Estimate, Problem
 from epgraph.estimators import microbatches as pieces
 from epgraph.gradient_check.signal import survey
@@ -580,18 +580,15 @@ def test_untied_networks_against_the_definition(seed: int) -> None:
 
 
 @pytest.mark.parametrize("backend", ["eager", "channels_last"])
-@pytest.mark.parametrize("many", [trace.MANY, 0])
+@pytest.mark.parametrize("share_above", [SHARE_ABOVE, 0])
 @pytest.mark.parametrize("seed", range(4))
-def test_feedback_equal_to_the_weights_is_the_tied_network(
-    seed: int, many: int, backend: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_feedback_equal_to_the_weights_is_the_tied_network(seed: int, share_above: int, backend: str) -> None:
     """On every backend, also where updates that are alike share a function."""
-    monkeypatch.setattr(trace, "MANY", many)
     data = random_architecture(random.Random(200 + seed))
     tied = Case(data, seed)
     made = []
     for case in (tied, Case(untied(data), seed)):
-        engine = unequal(case, "even_odd", backend=backend)
+        engine = unequal(case, "even_odd", backend=backend, share_above=share_above)
         for edge in case.graph.edges.values():
             feedback, weight = engine.feedback(edge), engine.weight(edge)
             if feedback is not None and weight is not None:
@@ -703,12 +700,12 @@ def test_rules_in_pieces(name: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["holomorphic", "coupled_centered"])
-def test_rules_on_networks_whose_updates_share_functions(name: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rules_on_networks_whose_updates_share_functions(name: Any) -> None:
     made = []
     case = Case({**RING, "defaults": {"activation": "tanh"}})
-    for many in (trace.MANY, 0):
-        monkeypatch.setattr(trace, "MANY", many)
-        made.append(estimated(case.engine("even_odd"), case.x, case.y, {}, name, 0.2, free_steps=9, nudged_steps=5)[1])
+    for share_above in (SHARE_ABOVE, 0):
+        engine = case.engine("even_odd", share_above=share_above)
+        made.append(estimated(engine, case.x, case.y, {}, name, 0.2, free_steps=9, nudged_steps=5)[1])
     assert error(made[1], made[0]) <= 1e-12
 
 

@@ -228,10 +228,11 @@ def test_a_comment_behind_a_mapping() -> None:
 @pytest.mark.parametrize(
     ("section", "hint"),
     [
-        ("{schedule: cosine}", "the learning rate always falls from learning_rate to min_learning_rate along a cosine"),
+        ("{lr_schedule: cosine}", "write schedule: cosine, linear, exponential or constant"),
+        ("{schedule: cosin}", "did you mean 'cosine'?"),
         ("{schedule: coloring}", "it belongs in 'dynamics'"),
         ("{beta: 0.2}", "it belongs in 'learning'"),
-        ("{optimizer: adam}", "known: sgd"),
+        ("{optimizer: lion}", "known: sgd, adam, adamw"),
     ],
 )
 def test_keys_of_training_that_there_are_not(section: str, hint: str) -> None:

@@ -137,6 +137,22 @@ def test_a_run_in_python(out: Path) -> None:
 # Going on
 
 
+@pytest.mark.parametrize("by_folder", [True, False])
+def test_a_run_from_before_a_key_of_the_language_goes_on(by_folder: bool, net: Path, out: Path) -> None:
+    """A record and a checkpoint that lack it stand for its default: runs are older than ``training.optimizer``."""
+    content, checkpoint = record(out), torch.load(out / "last.pt", weights_only=True)
+    for settings in (content["settings"], content["given"]["settings"], checkpoint["architecture"]):
+        del settings["training"]["optimizer"]
+    (out / "run.json").write_text(json.dumps(content))
+    torch.save(checkpoint, out / "last.pt")
+    file = out / "architecture.yaml"
+    assert "optimizer: sgd, " in file.read_text()
+    file.write_text(file.read_text().replace("optimizer: sgd, ", ""))
+    assert resumed(out if by_folder else net, out, "--epochs", "3") == 0
+    assert record(out)["settings"]["training"]["optimizer"] == "sgd"
+    assert record(out)["history"][1]["changed"] == {"training.epochs": [2, 3]}
+
+
 def test_the_rate_is_a_function_of_progress(net: Path, out: Path) -> None:
     """More epochs stretch the cosine; the rate of the start never comes back."""
     assert resumed(net, out, "--epochs", "5") == 0

@@ -56,5 +56,6 @@ def _refusals(graph: NetworkGraph, order: Schedule) -> list[Diagnostic]:
     return [
         *solver_refusals(graph, order),
         *rule_refusals(graph, graph.architecture.learning.estimator),
+        *graph.energy.refusals(graph),
         *training_refusals(graph),
     ]

@@ -17,7 +17,7 @@ from epgraph.graph.checks.estimators import READS
 from epgraph.graph.network import Edge, NetworkGraph, State
 from epgraph.kinds import Unary
 from epgraph.language.model import BiasSpec, OutputSpec, StateSpec
-from epgraph.optimizers import OPTIMIZERS
+from epgraph.optimizers import OPTIMIZERS, rate_schedule
 
 
 class Unread(NamedTuple):
@@ -93,6 +93,12 @@ def _feedback(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
 def _learning_rate(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
     rates = [part.learning_rate for part in graph.trained]
     return Unread("every parameter has its own learning_rate") if rates and None not in rates else None
+
+
+def _last_rate(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
+    training = graph.architecture.training
+    name, schedule = rate_schedule(training.optimizer, training.schedule)
+    return None if schedule.falls else Unread(f"{name} does not end there")
 
 
 def _optimizer(key: str) -> Reader:
@@ -183,7 +189,7 @@ ALWAYS: Mapping[str, frozenset[str]] = {
         {
             "epochs",
             "batch_size",
-            "min_learning_rate",
+            "schedule",
             "optimizer",
             "clip_norm",
             "warm_start",
@@ -228,6 +234,7 @@ READERS: Mapping[str, Mapping[str, Reader]] = {
     },
     "training": {
         "learning_rate": _learning_rate,
+        "min_learning_rate": _last_rate,
         "momentum": _optimizer("momentum"),
         "nesterov": _optimizer("nesterov"),
         "weight_decay": _optimizer("weight_decay"),

@@ -6,12 +6,17 @@ from collections.abc import Iterator
 
 from epgraph.errors import Diagnostic, Location
 from epgraph.graph.network import Edge, NetworkGraph
+from epgraph.optimizers import rate_schedule
 
 
 def training_refusals(graph: NetworkGraph) -> Iterator[Diagnostic]:
     """Learning rates that the schedule, which ends at ``min_learning_rate``, would raise while training."""
     architecture = graph.architecture
-    training, index = architecture.training, {name: i for i, name in enumerate(graph.edges)}
+    training = architecture.training
+    name, schedule = rate_schedule(training.optimizer, training.schedule)
+    if not schedule.falls:
+        return
+    index = {edge: position for position, edge in enumerate(graph.edges)}
     rates: dict[Location, float] = {}
     for part in graph.trained:
         if part.learning_rate is None:
@@ -25,7 +30,7 @@ def training_refusals(graph: NetworkGraph) -> Iterator[Diagnostic]:
         if 0 < rate < training.min_learning_rate:
             message = f"the learning rate {rate:g} is below training.min_learning_rate {training.min_learning_rate:g}"
             yield Diagnostic(
-                f"{message}, where the cosine schedule ends",
+                f"{message}, where {name} ends",
                 f"e.g. training.min_learning_rate: {rate / 100:g}; a learning rate of 0 freezes",
                 location,
                 rule="learning-rate",

@@ -11,8 +11,9 @@ from typing import Any
 from epgraph.errors import Diagnostic, EpgraphError, Location
 from epgraph.files import FileError, read_bytes
 from epgraph.kinds import KINDS
-from epgraph.language.document import MAX_BYTES, Document, Origin, parse
+from epgraph.language.document import Document, Origin
 from epgraph.language.expand.limits import MAX_FILES
+from epgraph.language.reader import MAX_BYTES, parse
 from epgraph.language.validate import describe, version_problem
 
 OWN = ("epgraph", "include")

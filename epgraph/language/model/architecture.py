@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import Field, PrivateAttr
 
 from epgraph.errors import Diagnostic, Location
-from epgraph.language.document import Document, written
+from epgraph.language.document import Document
 from epgraph.language.model.dynamics import DynamicsSpec
 from epgraph.language.model.edge import EdgeField
-from epgraph.language.model.fields import NAME_PATTERN, Model
+from epgraph.language.model.fields import NAME_PATTERN, EnergyField, Model
 from epgraph.language.model.initialization import InitField, InitSpec
 from epgraph.language.model.learning import LearningSpec
 from epgraph.language.model.network import DefaultsSpec, InputSpec, OutputSpec, StateSpec
@@ -19,6 +20,25 @@ from epgraph.language.model.training import TrainingSpec
 
 LANGUAGE = 2
 """Version of the language that this package reads."""
+
+
+T = TypeVar("T")
+
+
+class _Derived:
+    """What was derived from an architecture, and from which states and edges: those can be changed in place.
+
+    A deep copy or a pickle of it is empty. A shallow copy of the architecture shares it until it asks, and has
+    another owner.
+    """
+
+    def __init__(self, owner: Architecture | None = None, parts: tuple[object, ...] = ()) -> None:
+        self.owner = owner
+        self.parts = parts
+        self.values: dict[Callable[..., object], object] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Derived, ()
 
 
 class Architecture(Model):
@@ -53,6 +73,11 @@ class Architecture(Model):
         description="Rule by which parameters are drawn before training, by name, or {rule, norm}.",
         examples=["graph_aware", {"rule": "graph_aware", "norm": 0.9}],
     )
+    energy: EnergyField = Field(
+        default="hopfield",
+        description="Energy F that states relax on and weights learn from: hopfield is Σ G(s) − Φ.",
+        examples=["hopfield"],
+    )
     dynamics: DynamicsSpec = Field(
         default_factory=DynamicsSpec,
         description="Schedule, sweeps and solver by which the network relaxes to its equilibrium.",
@@ -72,11 +97,22 @@ class Architecture(Model):
     _document: Document | None = PrivateAttr(default=None)
     _dropped_edges: set[int] = PrivateAttr(default_factory=set)
     _partial: bool = PrivateAttr(default=False)
+    _derived: _Derived = PrivateAttr(default_factory=_Derived)
 
     @property
     def partial(self) -> bool:
         """Whether parts at fault were left out, so that nothing follows from what is missing."""
         return self._partial
+
+    def derive(self, function: Callable[[Architecture], T]) -> T:
+        """Return ``function`` of this architecture, computed once; anew where states or edges were changed since."""
+        parts = (*self.edges, *self.states.items())
+        if self._derived.owner is not self or self._derived.parts != parts:
+            self._derived = _Derived(self, parts)
+        values = self._derived.values
+        if function not in values:
+            values[function] = function(self)
+        return cast(T, values[function])
 
     def edge_location(self, index: int) -> Location:
         """Location in the file of the edge at ``index``, counting the edges that were left out."""
@@ -101,7 +137,7 @@ class Architecture(Model):
 
     def written(self, at: Location, otherwise: str) -> str:
         """Return the text at a location as the user wrote it: in a block, a name of the block's."""
-        found = written(self._document, at) if self._document else None
+        found = self._document.written(at) if self._document else None
         return found if isinstance(found, str) else otherwise
 
     def __eq__(self, other: object) -> bool:

@@ -10,7 +10,9 @@ from pydantic_core import PydanticCustomError, core_schema
 
 from epgraph.activations import Activation, activation_schema, activation_to_yaml, parse_activation
 from epgraph.costs import COSTS
+from epgraph.energies import ENERGIES
 from epgraph.optimizers import OPTIMIZERS
+from epgraph.rates import RATE_SCHEDULES
 
 MAX_UNITS = 2**31 - 1
 """Most units a state may have; a larger tensor cannot be indexed by the kernels."""
@@ -80,10 +82,18 @@ ShapeField = Annotated[
 CostField = Annotated[
     str, BeforeValidator(_one_of("cost", COSTS)), _Described(lambda: {"type": "string", "enum": list(COSTS)})
 ]
+EnergyField = Annotated[
+    str, BeforeValidator(_one_of("energy", ENERGIES)), _Described(lambda: {"type": "string", "enum": list(ENERGIES)})
+]
 OptimizerField = Annotated[
     str,
     BeforeValidator(_one_of("optimizer", OPTIMIZERS)),
     _Described(lambda: {"type": "string", "enum": list(OPTIMIZERS)}),
+]
+RateScheduleField = Annotated[
+    str,
+    BeforeValidator(_one_of("schedule", RATE_SCHEDULES)),
+    _Described(lambda: {"type": "string", "enum": list(RATE_SCHEDULES)}),
 ]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from epgraph.augmentation import Augmentation
-from epgraph.language.model.fields import Model, NonNegativeFloat, OptimizerField, PositiveFloat
+from epgraph.language.model.fields import Model, NonNegativeFloat, OptimizerField, PositiveFloat, RateScheduleField
 
 
 def _augment(value: object) -> object:
@@ -40,7 +40,12 @@ class TrainingSpec(Model):
         default=0.03, description="Learning rate of weights and biases.", examples=[0.03]
     )
     min_learning_rate: NonNegativeFloat = Field(
-        default=2e-6, description="Learning rate at the end of the cosine schedule.", examples=[2e-6]
+        default=2e-6, description="Learning rate at the end of the schedule.", examples=[2e-6]
+    )
+    schedule: RateScheduleField | None = Field(
+        default=None,
+        description="How the learning rate changes, by name; left out, as the optimizer does: along a cosine.",
+        examples=["constant"],
     )
     optimizer: OptimizerField = Field(default="sgd", description="Optimizer, by name.", examples=["sgd"])
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.9, description="Momentum of SGD.", examples=[0.9])
