@@ -217,7 +217,7 @@ def explain(error: ErrorDetails) -> Diagnostic:
         elsewhere = at == ("training", "schedule") and value in get_args(ScheduleName)
         return Diagnostic(
             f"'{_last_key(at)}' expects {ctx['expected']}, found {describe(value)}",
-            "it belongs into 'dynamics'"
+            "it belongs in 'dynamics'"
             if elsewhere
             else nearest(value, [w.strip("'") for w in str(ctx["expected"]).replace(" or ", ", ").split(", ")])
             if isinstance(value, str)
