@@ -13,7 +13,8 @@ from epgraph.graph import NetworkGraph, survey
 from epgraph.language import raise_for
 from epgraph.lowering import lower, report
 from epgraph.registry import blaming_plugins
-from epgraph.testing import smaller, verify_kind
+from epgraph.result_shapes import smaller
+from epgraph.testing import verify_kind
 
 
 @dataclass(frozen=True)

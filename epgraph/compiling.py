@@ -18,10 +18,10 @@ from epgraph.errors import Diagnostic, EpgraphError, Location
 from epgraph.graph import SCHEDULES, NetworkGraph, checked
 from epgraph.language import Architecture
 from epgraph.lowering import lower
+from epgraph.result_shapes import activation_shapes, cost_shapes, shape_problems
 from epgraph.runtime.apart import apart
 from epgraph.runtime.arguments import place, precision
 from epgraph.runtime.memory import refuse_too_large
-from epgraph.testing import activation_shapes, cost_shapes, shape_problems
 
 
 def compile(

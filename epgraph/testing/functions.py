@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from epgraph.activations import Activation
 from epgraph.arguments import instance, number, whole_number
 from epgraph.costs import Cost
-from epgraph.kinds import Shape
-from epgraph.testing.recording import differs_in_shape, raise_all, recorded
+from epgraph.result_shapes import activation_shapes, cost_shapes
+from epgraph.testing.recording import raise_all, recorded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,29 +63,6 @@ def verify_cost(cost: Cost, units: int = 5) -> None:
     cost = instance("verify_cost", cost, Cost, "pass an instance, not its name or class")
     units = whole_number("units", units, 1)
     raise_all(type(cost).__name__, _cost_problems(cost, units), type(cost))
-
-
-def activation_shapes(activation: Activation) -> list[str]:
-    """Return which methods of an activation give another shape than that of their argument."""
-    import torch
-
-    x = torch.full((2, 3), 0.5, dtype=torch.float64)
-    found = {"apply_": activation.apply_(x.clone(), 1.0), "self_energy": activation.self_energy(x.clone(), 1.0)}
-    found |= dict(zip(("pair, 1st part,", "pair, 2nd part,"), activation.pair(x.clone(), x.clone(), 1.0), strict=True))
-    return [problem for name, made in found.items() for problem in differs_in_shape(name, made, (2, 3))]
-
-
-def cost_shapes(cost: Cost, shape: Shape) -> list[str]:
-    """Return which methods of a cost give other shapes than they should; ``shape`` is that of the output."""
-    import torch
-
-    s, y = (torch.full((2, *shape), value, dtype=torch.float64) for value in (0.5, 1.0))
-    value = tuple(cost.value(s.clone(), y).shape)
-    problems = [] if value == (2,) else [f"value gives the shape {value} on two examples, and should give (2,)"]
-    found = {"gradient": cost.gradient(s.clone(), y)}
-    pair = cost.gradient_pair(s.clone(), s.clone(), y)
-    found |= dict(zip(("gradient_pair, 1st part,", "gradient_pair, 2nd part,"), pair, strict=True))
-    return problems + [p for name, made in found.items() for p in differs_in_shape(name, made, (2, *shape))]
 
 
 def _activation_problems(activation: Activation, alpha: float, remarks: list[str]) -> Iterator[str]:

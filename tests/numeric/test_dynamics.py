@@ -13,7 +13,8 @@ from torch import Tensor
 
 import epgraph as ep
 from epgraph.activations import NAMED, Activation, Logistic, ReLU, Softclip, Tanh
-from epgraph.testing.oracle import Reference, sigma
+from epgraph.testing.oracle import Reference
+from epgraph.testing.units import sigma
 from tests.helpers.case import ORACLE, Case, apart
 from tests.helpers.emitted import check
 from tests.helpers.networks import RING
@@ -67,7 +68,7 @@ class Loop:
         raise NotImplementedError
 
     def sigma(self, name: str, a: Tensor) -> Tensor:
-        return sigma(self.engine.graph.states[name].activation, a, self.oracle._alpha[name])
+        return sigma(self.engine.graph.states[name].activation, a, self.oracle.alphas[name])
 
     def run(self, sweeps: int, states: dict[str, Tensor] | None = None, beta: float = 0.0) -> dict[str, Tensor]:
         now = self.oracle.zeros(len(self.x)) if states is None else dict(states)
@@ -137,7 +138,7 @@ class Quantised(Loop):
         activation, bits = self.engine.graph.states[name].activation, self.dynamics.state_bits
         s = self.sigma(name, force)
         if isinstance(activation, ReLU):
-            step = self.oracle._alpha[name] / (2**bits - 1)
+            step = self.oracle.alphas[name] / (2**bits - 1)
         elif isinstance(activation, Tanh):
             step = activation.height / (2 ** (bits - 1) - 1)
         elif name == "y":

@@ -22,7 +22,7 @@ from epgraph import registry
 from epgraph.cli import run
 from epgraph.kinds import KINDS, Memory, Self
 from epgraph.language import json_schema, to_yaml
-from epgraph.testing import smaller
+from epgraph.result_shapes import smaller
 
 DOCS = (Path(__file__).parents[2] / "docs" / "edge-kinds.md").read_text(encoding="utf-8")
 

@@ -26,7 +26,9 @@ from epgraph.graph import Edge, NetworkGraph, make_schedule
 from epgraph.graph.checks.estimators import CLAMPED
 from epgraph.linearization.linearize import Linearisation
 from epgraph.runtime.phases import Nudge
-from epgraph.testing.oracle import Gradients, Reference, States, interaction, mapped
+from epgraph.testing.dynamics import States
+from epgraph.testing.maps import interaction, mapped
+from epgraph.testing.oracle import Gradients, Reference
 from tests.helpers.case import Case, apart
 from tests.helpers.networks import RING
 from tests.helpers.qualified import WANTED, Settled, cosine, error, qualified, take
@@ -184,7 +186,9 @@ def complex_residual(network: Settled, states: States, beta: complex) -> float:
     graph, oracle = network.engine.graph, Reference(network.engine.graph, network.engine.state_dict())
     oracle.parameters = {name: p.to(torch.complex128) for name, p in oracle.parameters.items()}
     now = {name: s.to(torch.complex128).requires_grad_() for name, s in states.items()}
-    phi = oracle._phi({graph.input.name: network.x.to(torch.complex128), **now}, graph.free, oracle.parameters).sum()
+    phi = oracle.interactions(
+        {graph.input.name: network.x.to(torch.complex128), **now}, graph.free, oracle.parameters
+    ).sum()
     # For a holomorphic function torch returns the conjugate of the derivative.
     forces = [f.conj() for f in torch.autograd.grad(phi, list(now.values()), torch.ones_like(phi))]
     largest = 0.0
@@ -544,7 +548,7 @@ def untied_relax(
                     leaf = {name: now[name].detach().requires_grad_()}
                     assert y is not None
                     a = a - beta * torch.autograd.grad(oracle.cost(leaf, y).sum(), leaf[name])[0]
-                moved[name] = oracle._sigma(name, a)
+                moved[name] = oracle.activate(name, a)
             now |= moved
     return now
 

@@ -28,6 +28,7 @@ ORDER = (
     "contract",
     "language",
     "registry",
+    "result_shapes",
     "graph",
     "testing",
     "builder",
