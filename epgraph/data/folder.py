@@ -153,10 +153,10 @@ def open_folder(path: Path) -> Folder:
             )
     classes = tuple(sorted(train))
     doubts = tuple(_doubts(path, left_out, train, test))
-    return Folder(source, classes, _labelled(train, classes), _labelled(test, classes), doubts)
+    return Folder(source, classes, _labeled(train, classes), _labeled(test, classes), doubts)
 
 
-def _labelled(images: Classes, classes: Sequence[str]) -> tuple[list[str], list[int]]:
+def _labeled(images: Classes, classes: Sequence[str]) -> tuple[list[str], list[int]]:
     pairs = [(label, path) for label, name in enumerate(classes) for path in sorted(images.get(name, ()))]
     return ["/".join(path) for _, path in pairs], [label for label, _ in pairs]
 

@@ -57,7 +57,7 @@ def read_idx(path: Path, dimensions: int) -> Bytes:
     return np.frombuffer(content, dtype=np.uint8).reshape(shape)
 
 
-def read_labelled(folder: Path, part: str, classes: int) -> tuple[Bytes, Bytes]:
+def read_labeled(folder: Path, part: str, classes: int) -> tuple[Bytes, Bytes]:
     """Return images (N, H, W) and labels (N,) of the part ``train`` or ``t10k``; both files must exist."""
     images_at = find_idx(folder, f"{part}-images-idx3-ubyte")
     labels_at = find_idx(folder, f"{part}-labels-idx1-ubyte")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from epgraph.augmentation import Augmentation
 from epgraph.data.download import START_AGAIN, Files, make_available, torchvision_class
-from epgraph.data.idx import find_idx, read_labelled
+from epgraph.data.idx import find_idx, read_labeled
 from epgraph.data.pictures import DataSet, Pictures, array_pictures
 from epgraph.data.recipes import Recipe
 from epgraph.errors import EpgraphError
@@ -24,7 +24,7 @@ def _read(name: str, class_name: str, recipe: Recipe, root: Path, download: bool
     make_available(Files(name, class_name, folder, absent), root, download=download)
     parts = []
     for part in ("train", "t10k"):
-        images, labels = read_labelled(folder, part, recipe.classes)
+        images, labels = read_labeled(folder, part, recipe.classes)
         if (1, *images.shape[1:]) != recipe.shape:
             raise EpgraphError(
                 f"{folder} holds images of {images.shape[1]}x{images.shape[2]} pixels, which is not {name}",

@@ -146,13 +146,13 @@ def read_metrics(path: Path) -> dict[int, dict[str, Any]]:
 def _draw(axes: Axes, panel: Panel, epochs: dict[int, dict[str, Any]]) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    drawn: list[float] = []
+    plotted: list[float] = []
     for series in panel.series:
         values = [panel.scale * _number(record.get(series.key)) for record in epochs.values()]
         finite = [value for value in values if math.isfinite(value)]
         if not finite:
             continue
-        drawn += finite
+        plotted += finite
         axes.plot(
             list(epochs),
             values,
@@ -168,15 +168,15 @@ def _draw(axes: Axes, panel: Panel, epochs: dict[int, dict[str, Any]]) -> None:
     axes.set_xlabel("epoch")
     axes.set_ylabel(panel.unit)
     axes.spines[["top", "right"]].set_visible(False)
-    if not drawn:
+    if not plotted:
         axes.set(xticks=[], yticks=[])
         axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", va="center", color="#555555")
         return
-    if panel.log and max(drawn) > 0:
+    if panel.log and max(plotted) > 0:
         # At an exact equilibrium the residual is 0, which a logarithmic axis leaves out.
         axes.set_yscale("log", nonpositive="mask")
     else:
-        axes.set_ylim(0, 1.08 * max(drawn) or 1)
+        axes.set_ylim(0, 1.08 * max(plotted) or 1)
     first, last = min(epochs), max(epochs)
     pad = max(0.5, 0.02 * (last - first))
     axes.set_xlim(first - pad, last + pad)

@@ -103,14 +103,14 @@ def dot(architecture: Architecture | str | os.PathLike[str], schedule: str | Non
     conflicts = {edge.name for edge in plan.schedule.conflicts}
     flipped, column = _columns(graph)
     spans = {edge.name: abs(column[edge.target] - column[edge.source]) for edge in graph.edges.values()}
-    labelled = sum(spans.values()) <= MAX_LABELED_COLUMNS
+    labeled = sum(spans.values()) <= MAX_LABELED_COLUMNS
 
     picture = graphviz.Digraph("network")
     # Labels widen the gap between columns. Without labels the arrows need a wider one.
-    nodesep, ranksep = ("0.3", "0.18") if labelled else ("0.1", "0.5")
+    nodesep, ranksep = ("0.3", "0.18") if labeled else ("0.1", "0.5")
     long = max(column.values()) >= MIN_VERTICAL_COLUMNS
     picture.attr(rankdir="TB" if long else "LR", nodesep=nodesep, ranksep=ranksep, pad="0.2")
-    picture.attr(label=_caption(plan, labelled), labelloc="t" if long else "b", labeljust="l")
+    picture.attr(label=_caption(plan, labeled), labelloc="t" if long else "b", labeljust="l")
     picture.attr(fontname=FONT, fontsize="12", fontcolor=INK)
     picture.attr("node", fontname=FONT, fontsize="13", fontcolor=INK, color=INK, margin="0.08,0.06")
     picture.attr("edge", fontname=FONT, fontsize="11", fontcolor=INK, arrowsize="0.8")
@@ -118,7 +118,7 @@ def dot(architecture: Architecture | str | os.PathLike[str], schedule: str | Non
         picture.node(state.name, **_box(state, moves, graph))
     for edge in graph.edges.values():
         line = _line(edge, edge.name in conflicts, edge.name in flipped)
-        if labelled:
+        if labeled:
             line["label"] = _label(edge, edge.name in conflicts, spacing=5 if long else 2)
         # A heavy edge keeps states of neighboring columns in line; an edge over more columns bends around them.
         line["weight"] = "100" if spans[edge.name] == 1 else "1"
@@ -260,18 +260,18 @@ def _label(edge: Edge, conflict: bool, spacing: int) -> str:
     return _rows(rows, spacing)
 
 
-def _caption(plan: Plan, labelled: bool) -> str:
+def _caption(plan: Plan, labeled: bool) -> str:
     graph = plan.graph
     title = "<BR/>".join(_text(line) for line in textwrap.wrap(visible(graph.architecture.name), 48))
     size = f"{graph.parameters():,} parameters"
-    if labelled:
+    if labeled:
         size += f" ({_colored(GREY, 'in grey')}: weights of an edge)"
     rows = [
         f'<FONT POINT-SIZE="16"><B>{title or "network"}</B></FONT>',
         f"{size} · {count(plan.macs_per_sweep())} MACs per sweep",
         _order(plan.schedule),
     ]
-    if not labelled:
+    if not labeled:
         kinds = dict.fromkeys(edge.kind.name for edge in graph.edges.values())
         lines = ", ".join(f"{_text(kind)} {STROKES.get(kind, OTHER).label}" for kind in kinds)
         rows.append(f"edges are too many for labels: {lines}")

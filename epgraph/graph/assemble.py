@@ -1,6 +1,6 @@
-"""From an architecture to its graph, with every shape known: names, ends, shapes, ties and paths are checked.
+"""Architecture → graph with all shapes, after checks of names, ends, shapes, ties and paths.
 
-What the network can be used for is checked by ``checks.check``, on the graph.
+``checks.check`` then checks on the graph whether the network can use its settings.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from epgraph.language.names import numbered
 
 
 def build(architecture: Architecture) -> NetworkGraph:
-    """Build the graph of an architecture: names, ends, shapes and reachability checked.
+    """Build the graph of an architecture, with checks of names, ends, shapes and reachability.
 
-    An architecture has one graph, which is built once: ``load`` has built it.
+    The graph of an architecture is built once, usually by ``load``.
 
     Raises
     ------
     EpgraphError
-        With every mistake found, located in the file if the architecture came from one.
+        With all mistakes, and their positions if the architecture came from a file.
     """
     hint = (
         "load it with ep.load"
@@ -42,7 +42,7 @@ def build(architecture: Architecture) -> NetworkGraph:
 
 
 def examine(architecture: Architecture) -> tuple[NetworkGraph | None, list[Diagnostic]]:
-    """Return the graph, None where there are errors, and all diagnostics; built and checked once."""
+    """Return the graph (None with errors) and all diagnostics, computed once per architecture."""
     graph, diagnostics = architecture.derive(_examine)
     return graph, list(diagnostics)
 
@@ -50,10 +50,10 @@ def examine(architecture: Architecture) -> tuple[NetworkGraph | None, list[Diagn
 def _examine(architecture: Architecture) -> tuple[NetworkGraph | None, list[Diagnostic]]:
     diagnostics = check_names(architecture)
     if architecture.input.name == architecture.output.name:
-        return None, diagnostics  # which of the two an edge means cannot be told
+        return None, diagnostics  # an edge could mean either of the two
     ends, bad_ends = check_ends(architecture)
     diagnostics += bad_ends
-    # Where an edge or a state is missing, nothing follows from what they would have fixed or reached.
+    # If an edge or a state was left out as faulty, do not report what depends on it.
     complete = not architecture.partial and all(d.severity == "warning" for d in diagnostics)
     shapes, bad_shapes = infer_shapes(architecture, ends, complete)
     diagnostics += bad_shapes
@@ -67,7 +67,7 @@ def _examine(architecture: Architecture) -> tuple[NetworkGraph | None, list[Diag
 
 
 def edge_names(architecture: Architecture) -> list[str]:
-    """Name of every edge: the one given, else ``from_to`` or ``at_kind``, numbered where that is taken."""
+    """Name of every edge: its own, else ``from_to`` or ``at_kind``, with a number if that name is in use."""
     return numbered(
         (edge.name, f"{edge.source}_{edge.target if edge.at is None else edge.kind.name}")
         for edge in architecture.edges

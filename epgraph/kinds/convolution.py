@@ -191,7 +191,7 @@ class Convolution(EdgeKind):
         if len(target) != 3:
             return "use 'dense: {}' to reach a state that is not an image"
         g = self.geometry
-        for near in _neighbours(g, source, target):
+        for near in _neighbors(g, source, target):
             if near.maps(source, target):
                 return options_text({key: getattr(near, key) for key in self._changed(near)}) + " would fit"
         return self.suggest_swap(source, target) or (
@@ -359,7 +359,7 @@ def _nearest(groups: int, channels: int) -> list[int]:
     return below[-1:] + [n for n in divisors if n > groups][:1]
 
 
-def _neighbours(g: Geometry, source: Shape, target: Shape) -> Iterator[Geometry]:
+def _neighbors(g: Geometry, source: Shape, target: Shape) -> Iterator[Geometry]:
     """Geometries that the user may have intended, the most likely first."""
     yield from (g._replace(stride=both(n)) for n in STRIDES)
     padded = g.padded(source, target)

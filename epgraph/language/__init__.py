@@ -1,4 +1,4 @@
-"""What the user writes: YAML with positions, the pydantic models, diagnostics, JSON Schema."""
+"""The language: YAML with positions, the pydantic models, diagnostics, JSON Schema."""
 
 from epgraph.language.document import Document
 from epgraph.language.dump import to_yaml

@@ -1,4 +1,4 @@
-"""The values of a YAML file, and where each of them comes from: a position, or a place in another document."""
+"""Values of a YAML file with their origins: positions, or locations in other documents."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from epgraph.source import Mark, Source
 
 
 class Values(Protocol):
-    """Knows where the values of parameters stand."""
+    """Knows the origins of parameter values."""
 
     def explain(self, document: Document, diagnostic: Diagnostic) -> Diagnostic:
-        """Add to a diagnostic at a place of a document where the values in what stands there come from."""
+        """Add to a diagnostic the origins of the parameters in the offending value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a value of an expanded or merged document comes from: a place in another one, and how it got there."""
+    """Origin of a value of an expanded or merged document: its location in another document, and the trail to it."""
 
     document: Document
     at: Location
     trail: tuple[str, ...] = ()
     given: Values | None = None
-    """What the parameters that count there are."""
+    """Origins of the parameters in scope there."""
 
 
 @dataclass
 class Document:
-    """Plain values of a YAML file with the positions they came from.
+    """Plain values of a YAML file with their positions.
 
     Attributes
     ----------
@@ -40,17 +40,17 @@ class Document:
     problems
         Mistakes that did not stop the parse (duplicate keys).
     assigned
-        Locations whose value was set from outside (``--set``), and what to call that place.
+        Locations with a value from outside (``--set``), and the name of that source.
     ends
-        Where the text that begins at a position ends: that of a key where a block mapping begins with it.
+        Start of a text → its end; at the start of a block mapping, the end of its first key.
     source
         The text itself.
     origins
-        What other documents the values at and below a location come from, where this one was made of others.
+        Location → origin of the value there and below, in a document that was made from others.
     partial
-        Whether parts at fault were left out, so that nothing follows from what is missing.
+        Whether faulty parts were left out, so that missing parts are not reported.
     headless
-        Whether the input or the output is among them, so that nothing can be said about ends and shapes.
+        Whether the input or the output was left out, so that ends and shapes are not checked.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Document:
     headless: bool = False
 
     def locate(self, diagnostic: Diagnostic) -> Diagnostic:
-        """Give a diagnostic the position of its location, or of the nearest enclosing one."""
+        """Add to a diagnostic the position of its location, or of the nearest enclosing one."""
         if diagnostic.file is not None:
             return diagnostic
         at = diagnostic.at
@@ -74,7 +74,7 @@ class Document:
             if at[:depth] in self.assigned:
                 return diagnostic.located(self.assigned[at[:depth]], None, None)
         for assigned, place in self.assigned.items():
-            # A name that an assignment brought into being stands nowhere in the file.
+            # A name from an assignment has no position in the file.
             if at and assigned[: len(at)] == at and not self._stands(at):
                 return diagnostic.located(place, None, None)
         found = self._origin(at)
@@ -89,39 +89,39 @@ class Document:
         while at not in self.values and at:
             at = at[:-1]
         if not at:
-            # The whole file: there is nothing to underline.
+            # The whole file is meant: nothing to underline.
             return diagnostic.located(self.name, *self.values.get((), (1, 1)), source=self.source)
         return self.point(diagnostic, self.values[at])
 
     def _stands(self, at: Location) -> bool:
-        """Whether a location stands in this file, or in one that this was made of."""
+        """Whether a location is in this file, or in one from which this document was made."""
         if at in self.values:
             return True
         found = self._origin(at)
         return found is not None and found[0].document._stands((*found[0].at, *at[found[1] :]))
 
     def _origin(self, at: Location) -> tuple[Origin, int] | None:
-        """Return the origin of a location or of the nearest enclosing one that has one, and how deep that is."""
+        """Return the origin of a location, or of the nearest enclosing one that has an origin, and its depth."""
         for depth in range(len(at), -1 if self.origins else len(at), -1):
             if at[:depth] in self.origins:
                 return self.origins[at[:depth]], depth
         return None
 
     def place(self, at: Location) -> tuple[str, Location]:
-        """Return the file and the location there of what stands at a location: one for all instances of a block."""
+        """Return the file and the location there of a value; it is the same for all instances of a block."""
         found = self._origin(at)
         return (self.name, at) if found is None else found[0].document.place((*found[0].at, *at[found[1] :]))
 
     def included(self, at: Location) -> bool:
-        """Whether what stands at a location comes from a file that this one includes."""
+        """Whether the value at a location comes from an included file."""
         return self.place(at)[0] != self.name
 
     def point(self, diagnostic: Diagnostic, mark: Mark) -> Diagnostic:
-        """Give a diagnostic a position in this file, with the end of the text that begins there."""
+        """Add to a diagnostic a position in this file, and the end of the text there."""
         return diagnostic.located(self.name, *mark, self.ends.get(mark), self.source)
 
     def written(self, at: Location) -> Any:
-        """Return the value at a location as it stands where it comes from; None where nothing does."""
+        """Return the value at the origin of a location, or None."""
         for depth in range(len(at), -1, -1):
             origin = self.origins.get(at[:depth])
             if origin is not None:

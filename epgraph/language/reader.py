@@ -1,4 +1,4 @@
-"""YAML text → plain values with the position of every key and value, and nothing that can hurt.
+"""YAML text → plain values with the position of every key and value, in bounded time and memory.
 
 PyYAML's libyaml events are fast, carry positions, and let size, depth and aliases be capped *while*
 parsing. Values follow the YAML 1.2 core schema: ``1e-4`` is a number and ``no`` is text.
@@ -72,14 +72,14 @@ def parse(text: str | bytes, name: str = "<text>") -> Document:
 def _not_utf8(content: bytes, offset: int, name: str) -> Diagnostic:
     line = content.count(b"\n", 0, offset) + 1
     begin = content.rfind(b"\n", 0, offset) + 1
-    # What stands before the first bad byte is text, and columns count its characters.
+    # The bytes before the first bad one are text, and columns count its characters.
     column = len(content[begin:offset].decode("utf-8-sig" if begin == 0 else "utf-8")) + 1
     problem = Diagnostic("the file is not UTF-8 text", "save it as UTF-8", rule="file")
     return problem.located(name, line, column, source=Source(content.decode("utf-8-sig", errors="replace")))
 
 
 def _events(text: str) -> Iterator[yaml.Event]:
-    # As yaml.parse, which asks for every event twice.
+    # yaml.parse does the same, but asks for every event twice.
     loader = (yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader)(text)
     try:
         while (event := loader.get_event()) is not None:
@@ -99,11 +99,11 @@ class _Node:
     size: int = 1
     height: int = 1
     key: tuple[str, Mark] | None = None
-    """Of a mapping that is being read: the key whose value comes next."""
+    """Key of an open mapping whose value comes next."""
 
 
 class _Parser:
-    """Builds nodes from events; keeps an explicit stack, so that no nesting can exhaust Python's."""
+    """Builds nodes from events, with an explicit stack: deep nesting cannot exhaust Python's."""
 
     def __init__(self, text: str, document: Document) -> None:
         self.text = text
@@ -129,7 +129,7 @@ class _Parser:
                 hint = "put an expression with brackets, commas or ': ' in quotes: \"$(widths[0])\""
             raise self._fault(f"this is not YAML: {error.problem or error.context}", hint, mark) from None
         except yaml.YAMLError as error:
-            # Characters that YAML forbids come with an offset, in bytes where libyaml reads, instead of a mark.
+            # For characters that YAML forbids there is an offset instead of a mark, in bytes with libyaml.
             offset = max(0, int(getattr(error, "position", 0)))
             if yaml.__with_libyaml__:
                 offset = len(self.text.encode()[:offset].decode(errors="ignore"))
@@ -215,7 +215,7 @@ class _Parser:
         self._place(_Node(mark, target.scalar, target.items, target.entries, target.size, target.height))
 
     def _place(self, node: _Node) -> None:
-        """Give a complete node to the list or mapping that holds it."""
+        """Add a complete node to its list or mapping."""
         if not self.stack:
             self.root = node
             return

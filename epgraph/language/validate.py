@@ -1,4 +1,4 @@
-"""Plain values → ``Architecture``, with every mistake found in one go and said in the user's words."""
+"""Plain values → ``Architecture``, or all mistakes at once in the user's terms."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from epgraph.language.sugar import SugarSpec
 _TAGS = ("<flag>", "<options>", "<number>", "<pair>", "<word>")
 
 MOST = 1000
-"""Mistakes that are explained before it only says how many more there are."""
+"""Number of mistakes that are explained; of further ones only the number is reported."""
 
 _EXPECTED = {
     "int_type": "an integer",
@@ -42,12 +42,12 @@ _EXPECTED = {
 
 _NAMES = (("states",), ("input",), ("output",), ("input", "name"), ("output", "name"))
 
-# What the ends of an edge are called in Python.
+# Names of the ends of an edge in Python.
 _PYTHON = {"source": "from", "target": "to"}
 
 _SIGNS = {"greater_than": ">", "greater_than_equal": "≥", "less_than": "<", "less_than_equal": "≤"}
 
-# An error of pydantic by the rule that it breaks; one of our own is named like the rule.
+# Type of a pydantic error → rule. Our own error types have the names of rules.
 _RULES = {
     **dict.fromkeys(_EXPECTED, "wrong-type"),
     **dict.fromkeys(_SIGNS, "out-of-range"),
@@ -102,13 +102,13 @@ def validate(document: Document) -> tuple[Architecture | None, list[Diagnostic]]
 
 
 def _as_written(error: ErrorDetails, document: Document) -> ErrorDetails:
-    """Say the two ends between which a kind is to choose one as they stand in the file, without those that are none."""
+    """Complete the hint of a unary kind with two ends: name the ends as written, without those that cannot move."""
     ends = error.get("ctx", {}).get("ends")
     if ends is None:
         return error
     data = document.data
     source, sink = (data[key] if isinstance(data.get(key), dict) else {} for key in ("input", "output"))
-    # Neither moves: the input is clamped, and a readout is no part of the dynamics.
+    # The input is clamped, and a readout is no part of the dynamics.
     readout = any(sink.get("cost") == name and cost.readout for name, cost in COSTS.items())
     fixed = [source.get("name", "x"), *([sink.get("name", "y")] if readout else [])]
     texts = {}
@@ -121,8 +121,8 @@ def _as_written(error: ErrorDetails, document: Document) -> ErrorDetails:
 
 
 def _remains(data: dict[str, Any], details: list[ErrorDetails]) -> Architecture | None:
-    """What is left of a network without the parts at fault; None where too little is."""
-    # Without the names of states nothing can be said about the ends of edges.
+    """The network without its faulty parts; None if too little remains."""
+    # Without the names of states, the ends of edges cannot be checked.
     if any(d["loc"] in _NAMES for d in details):
         return None
     rest, bad_edges = _without(data, details)
@@ -136,7 +136,7 @@ def _remains(data: dict[str, Any], details: list[ErrorDetails]) -> Architecture 
 
 
 def _most(document: Document, details: list[ErrorDetails]) -> int:
-    """Number of errors, from the first, that come from ``MOST`` places of the file: many are one in a block."""
+    """Number of leading errors that come from ``MOST`` places of the file; one mistake in a block gives many errors."""
     places = set()
     for number, error in enumerate(details):
         places.add((error["type"], document.place(tuple(part for part in error["loc"] if part not in _TAGS))))
@@ -153,7 +153,7 @@ def _more(details: list[ErrorDetails], most: int) -> Diagnostic:
 
 
 def mistakes(states: dict[str, Any], edges: list[Any]) -> list[Diagnostic]:
-    """Return what is wrong with states and edges by themselves, whatever network they stand in."""
+    """Return the mistakes in states and edges that do not depend on the network around them."""
     around = {"epgraph": LANGUAGE, "input": {"shape": [1]}, "output": {"classes": 1}}
     filler = [{"from": "x", "to": "y", "dense": {}}]
     try:
@@ -164,9 +164,9 @@ def mistakes(states: dict[str, Any], edges: list[Any]) -> list[Diagnostic]:
 
 
 def errors_of(error: ValidationError) -> list[ErrorDetails]:
-    """Return what pydantic found, without what follows from the rest.
+    """Return pydantic's errors, without those that follow from others.
 
-    It does not count the entries of a list that are at fault, and then calls the list too short.
+    pydantic does not count faulty entries of a list, and then reports the list as too short.
     """
     return [d for d in error.errors(include_url=False) if not _only_miscounted(d)]
 
@@ -178,7 +178,7 @@ def _only_miscounted(error: ErrorDetails) -> bool:
 
 
 def _in_quotes(diagnostic: Diagnostic, error: ErrorDetails, document: Document) -> Diagnostic:
-    """Where text without quotes reads as something else, locate the diagnostic and propose the text in quotes."""
+    """If unquoted text was read as another type, locate the diagnostic and propose the text in quotes."""
     if error["type"] != "string_type" or not isinstance(error["input"], bool | int | float):
         return diagnostic
     found = document.locate(diagnostic)
@@ -189,17 +189,17 @@ def _in_quotes(diagnostic: Diagnostic, error: ErrorDetails, document: Document) 
     else:
         raw = found.span()
         hint = f'write "{raw}"'
-    # A name is a letter and more, quotes or not. An expression is another text than its value.
+    # Quotes do not make it a legal name, and the text of an expression is not its value.
     could = diagnostic.at == ("name",) or re.fullmatch(NAME_PATTERN, raw)
     return replace(found, hint=hint) if raw and could and "$" not in raw else found
 
 
 def explain(error: ErrorDetails) -> Diagnostic:
-    """Turn one of pydantic's errors into a diagnostic in the language's own terms."""
+    """Turn a pydantic error into a diagnostic in the language's terms."""
     at: Location = tuple(part for part in error["loc"] if part not in _TAGS)
     kind, value, ctx = error["type"], error["input"], error.get("ctx", {})
     own = kind.replace("_", "-")
-    # What a kind of edges refuses of its own options is how they go together.
+    # Custom validators of edge kinds reject combinations of options.
     rule = _RULES.get(kind, own if own in RULES else "conflicting-keys")
     if kind == "extra_forbidden":
         key = str(at[-1])
@@ -247,7 +247,7 @@ def explain(error: ErrorDetails) -> Diagnostic:
 
 
 def _key_hint(key: str, at: Location, value: object) -> str:
-    """Hint for a key that is not known at a location: the place where it belongs, or the nearest that is known."""
+    """Hint for an unknown key: the section where it belongs, or the nearest known key."""
     if key == "<<":
         return "YAML 1.2 has no merge keys; write the keys out, or give the whole value an alias"
     if key.isdigit():
@@ -261,7 +261,7 @@ def _key_hint(key: str, at: Location, value: object) -> str:
         if kinds:
             return f"it is an option of {' and '.join(kinds)}: write it inside, e.g. {kinds[0]}: {{{key}: …}}"
         if isinstance(value, dict):
-            # Options make it a kind.
+            # A mapping of options means a kind.
             close = nearest(key, list(KINDS))
             own = f"kinds of edges: {', '.join(KINDS)}; one of your own is brought by --plugin FILE"
             return close if close.startswith("did you mean") else own
@@ -279,7 +279,7 @@ def _key_hint(key: str, at: Location, value: object) -> str:
 
 
 def _may_be_meant(value: object, at: Location) -> bool:
-    """Whether a value may be one of the key at a location: not if there is a choice of words and it is another one."""
+    """Whether a key at a location may have this value: if the key has a list of words, the value must be one."""
     field = field_at(at)
     assert field is not None
     try:
@@ -292,11 +292,11 @@ def _may_be_meant(value: object, at: Location) -> bool:
 _RATE = "write schedule: cosine, linear, exponential or constant"
 
 _TRAINING = dict.fromkeys(("scheduler", "lr_schedule", "lr_scheduler", "learning_rate_schedule"), _RATE)
-"""Keys that other software has for training, and what there is in their place."""
+"""Keys of training in other software → hint."""
 
 
 def _instead(kind: str, value: object, at: Location) -> str:
-    """Hint for a value of the wrong type: what the same would be in the type that is expected."""
+    """Hint for a value of the wrong type: the same value in the expected type."""
     if kind in ("model_type", "model_attributes_type", "dict_type", "list_type", "tuple_type"):
         return _example(at)
     if kind == "string_type" and value is None and at:
@@ -322,7 +322,7 @@ def _plain(text: str) -> object:
 
 
 def describe(value: object) -> str:
-    """Name a value the way a person would: ``text '3'``, ``true``, ``a list``."""
+    """Describe a value for a person: ``text '3'``, ``true``, ``a list``."""
     if value is None:
         return "nothing (null)"
     if isinstance(value, bool):
@@ -337,7 +337,7 @@ def describe(value: object) -> str:
 
 
 def raise_for(diagnostics: list[Diagnostic]) -> None:
-    """Raise all errors among the diagnostics, in the order of the file."""
+    """Raise if there are errors among the diagnostics, with all of them in file order."""
     errors = [d for d in diagnostics if d.severity == "error"]
     if errors:
         raise EpgraphError(sorted(errors, key=lambda d: (d.line or 0, d.column or 0)))
@@ -348,7 +348,7 @@ def _number(bound: float) -> str:
 
 
 def version_problem(version: object) -> Diagnostic | None:
-    """Return what is wrong with the version of a file; None where this epgraph reads it."""
+    """Return the problem with the version of a file; None if this epgraph reads it."""
     if not isinstance(version, int) or isinstance(version, bool) or version == LANGUAGE:
         return None
     written = f"this file is written in language version {version}, and this epgraph reads"
@@ -397,12 +397,12 @@ def _example(at: Location) -> str:
 
 
 def _without(data: dict[str, Any], errors: list[ErrorDetails]) -> tuple[dict[str, Any], set[int]]:
-    """Copy the data without the parts at fault: an unknown key, a state's settings, whole edges (returned)."""
+    """Copy the data without faulty parts: unknown keys, settings of states, whole edges. Return the edges' indices too."""
     rest = copy.deepcopy(data)
     bad_edges: set[int] = set()
     for error in errors:
         at = tuple(part for part in error["loc"] if part not in _TAGS)
-        # A key misspelt among a kind's options leaves the options unknown, and with them what the edge does to shapes.
+        # With a misspelt option, the edge's effect on shapes is unknown.
         harmless = _is_unknown_key(error) and len(at) <= 3
         if len(at) >= 2 and at[0] == "edges" and isinstance(at[1], int) and not harmless:
             bad_edges.add(at[1])

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from epgraph.graph import NetworkGraph, make_schedule, mistakes
 from epgraph.lowering.hoist import hoist_clamped
-from epgraph.lowering.neighbours import neighbour_sums
+from epgraph.lowering.neighbors import neighbor_sums
 from epgraph.lowering.plan import Plan, Term, Update, verify
 from epgraph.lowering.report import report
 
 PASSES: tuple[Callable[[Plan], Plan], ...] = (
-    neighbour_sums,
+    neighbor_sums,
     hoist_clamped,
 )
 

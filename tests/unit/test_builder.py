@@ -207,7 +207,8 @@ def other() -> ep.Network:
         (lambda n: ep.Network(input=(4, 0), classes=2), "input.shape[1]: 'shape[1]' must be ≥ 1, found 0"),
         (
             lambda n: ep.Network(input=(4,)),
-            "output: missing key 'classes'; classes: 10 for labels, or shape: [3, 32, 32] for targets of that shape",
+            "output: missing key 'classes'; write classes: 10 for labels, "
+            "or shape: [3, 32, 32] for targets of that shape",
         ),
         (lambda n: other().build(), "edges: 'edges' needs at least 1 "),
     ],

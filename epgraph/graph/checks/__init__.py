@@ -1,13 +1,13 @@
-"""Every check of a network, one concern in each module.
+"""Checks of a network, one concern in each module.
 
-``assemble.examine`` runs the first three while it builds the graph, and ``check`` the rest on the graph.
+``assemble.examine`` runs the first three while it builds the graph. ``check`` runs the others on the graph.
 
-- ``names``: names are well formed and unique; every edge ends at a state that exists.
-- ``ties``: an edge shares the weight of an edge that exists and has a weight of that shape.
+- ``names``: names are legal and unique; every edge ends at an existing state.
+- ``ties``: a tie names an existing edge with a weight of the same shape.
 - ``reach``: every state is joined to the input and to the output.
-- ``dynamics``, ``estimators``, ``training``: what the sections of that name ask for, the network can do.
-- ``lint``: what is legal, and may not be what was meant.
-- ``idle``: keys that were written and have no effect.
+- ``dynamics``, ``estimators``, ``training``: the network can use the settings of these sections.
+- ``lint``: warnings about legal settings that may not be intended.
+- ``idle``: warnings about keys without effect.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from epgraph.graph.schedule import Schedule, make_schedule
 
 
 def check(graph: NetworkGraph, schedule: str | None = None) -> list[Diagnostic]:
-    """Return every mistake, located in the file; where there is none, every warning.
+    """Return all mistakes with their positions, or all warnings if there are no mistakes.
 
-    ``load``, ``inspect``, ``epgraph check`` and ``Network.build`` ask this.
+    Used by ``load``, ``inspect``, ``epgraph check`` and ``Network.build``.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def check(graph: NetworkGraph, schedule: str | None = None) -> list[Diagnostic]:
 
 
 def mistakes(graph: NetworkGraph, schedule: str | None = None) -> list[Diagnostic]:
-    """Return every mistake, as ``check`` does, and no warnings: ``compile`` and ``render`` ask this."""
+    """Return all mistakes, as ``check``, without warnings; used by ``compile`` and ``render``."""
     return [graph.architecture.locate(diagnostic) for diagnostic in _refusals(graph, _order(graph, schedule))]
 
 

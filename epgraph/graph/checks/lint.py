@@ -1,4 +1,4 @@
-"""Lint: what is legal in a network, and may not be what was meant. Each warning says what to do about it."""
+"""Lint: warnings about legal settings that may not be intended, each with a hint."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from epgraph.graph.schedule import Schedule
 from epgraph.kinds import Identity
 
 STABLE = (0.1, 0.4)
-"""Range of β that trained stably in the paper; from 0.8 on nothing was learnt, and far below training was unstable."""
+"""Range of β with stable training in the paper; from 0.8 on nothing was learnt, and far below it was unstable."""
 
 
 def lint(graph: NetworkGraph, schedule: Schedule) -> list[Diagnostic]:
-    """Return a warning for everything in a network that is allowed, and that may not be what was meant."""
+    """Return the warnings about a network."""
     return [
         *_not_proper(graph, schedule),
         *_beta(graph),
@@ -98,9 +98,9 @@ def _edges(graph: NetworkGraph) -> Iterator[Diagnostic]:
 
 
 def _adds_up(edge: Edge) -> bool:
-    """Whether the sum of two edges like this one is one like it.
+    """Whether two edges of this kind and these options act as one such edge.
 
-    Two low-rank products make a sum of twice the rank, and what is not linear in the source has no such sum.
+    Two low-rank products add up to twice the rank, and edges that are nonlinear in the source do not add up.
     """
     return edge.kind.is_linear and (edge.weight_shape is None or edge.kind.degree == 1)
 
@@ -134,7 +134,7 @@ def _too_few_steps(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnost
 
 
 def _arrivals(graph: NetworkGraph, schedule: Schedule, start: str) -> dict[str, int]:
-    """Sweep in which something that begins at ``start`` is first felt, by state that it reaches."""
+    """Number of the sweep in which a change at ``start`` first reaches each state."""
     turns: dict[str, list[int]] = {}
     for turn, names in enumerate(schedule.classes):
         for name in names:
@@ -145,7 +145,7 @@ def _arrivals(graph: NetworkGraph, schedule: Schedule, start: str) -> dict[str, 
         if not graph.reads_out(edge) or start == graph.output.name:
             neighbours.setdefault(edge.target, []).append(edge.source)
     length = len(schedule.classes)
-    # The nudge is felt at the output when that moves, the input from the beginning.
+    # The nudge acts when the output moves; the input acts from the beginning.
     first = turns[start][0] if start in turns else -1
     felt = {start: first}
     queue = [(first, start)]

@@ -17,7 +17,7 @@ _NAME = re.compile(NAME_PATTERN)
 
 @dataclass(frozen=True)
 class Ends:
-    """An edge whose two ends exist and, if it is not unary, differ; ``at`` is where it stands in the file."""
+    """An edge with existing ends, which differ unless it is unary; ``at`` is its location in the file."""
 
     index: int
     source: str
@@ -26,7 +26,7 @@ class Ends:
 
 
 def check_names(architecture: Architecture) -> list[Diagnostic]:
-    """Names are well formed, and no two states and no two edges share one."""
+    """Check that names are legal, and that no two states and no two edges share one."""
     found = []
     taken = {architecture.input.name: "the input"}
     if architecture.output.name in taken:
@@ -80,7 +80,7 @@ def check_names(architecture: Architecture) -> list[Diagnostic]:
 
 
 def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]]:
-    """Return the edges that join two different states or act on one, and a diagnostic for each that does not."""
+    """Return the edges with valid ends, and a diagnostic for each of the others."""
     known = [architecture.input.name, *architecture.states, architecture.output.name]
     names = set(known)
     good, found = [], []
@@ -126,20 +126,20 @@ def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]
 
 
 def _instead_of_loop(architecture: Architecture, edge: EdgeBase, at: Location) -> str:
-    """What to write in place of an edge from a state to itself."""
+    """Hint for an edge from a state to itself."""
     hint = "join it to another state"
     if _no_unary(architecture, edge.source, "self"):
         return hint
     options = ""
     if isinstance(edge.kind, Conv | Lateral) and edge.kind.kernel is not None:
-        # That of 'self' is square and odd.
+        # The kernel of 'self' is square and odd.
         options = f"kernel: {max(both(edge.kind.kernel)) | 1}"
     name = architecture.written((*at, "from"), edge.source)
     return f"{hint}, or write {{at: {name}, self: {{{options}}}}} in its place"
 
 
 def _no_unary(architecture: Architecture, name: str, kind: str) -> tuple[str, str] | None:
-    """Why a term of a state's own would do nothing there, and what to do instead; None if it would."""
+    """Message and hint for a unary edge at a state where it has no effect; None elsewhere."""
     if name == architecture.input.name:
         return f"'{kind}' acts on the input '{name}', which is clamped and does not move", "put it on another state"
     cost = architecture.output.cost

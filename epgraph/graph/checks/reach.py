@@ -1,4 +1,4 @@
-"""Paths from the input, and to the output."""
+"""Check for paths from the input and to the output."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from epgraph.language import Architecture
 
 
 def check_reach(architecture: Architecture, ends: list[Ends]) -> list[Diagnostic]:
-    """Every state is joined to the input, and to the output, by a path over states that move."""
+    """Check that a path over states that move joins every state to the input and to the output."""
     source, sink = architecture.input.name, architecture.output.name
     moving: nx.Graph[str] = nx.Graph()
     moving.add_nodes_from([*architecture.states, sink])

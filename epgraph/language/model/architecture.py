@@ -46,7 +46,7 @@ class Architecture(Model):
 
     epgraph: Literal[2] = Field(description="Version of the language.", examples=[2])
     name: Annotated[str, Field(min_length=1, max_length=200)] = Field(
-        default="network", description="What to call the network.", examples=["Hopfield-ResNet13"]
+        default="network", description="Name of the network.", examples=["Hopfield-ResNet13"]
     )
     input: InputSpec = Field(
         description="The input, clamped to the data.", examples=[{"name": "x", "shape": [3, 32, 32]}]
@@ -56,7 +56,7 @@ class Architecture(Model):
     )
     defaults: DefaultsSpec = Field(
         default_factory=DefaultsSpec,
-        description="Activation, gain and bias of states and edges that say nothing themselves.",
+        description="Default activation, gain and bias of states and edges.",
         examples=[{"activation": "relu6", "gain": 0.6}],
     )
     states: dict[str, StateSpec] = Field(
@@ -70,7 +70,7 @@ class Architecture(Model):
     )
     init: InitField = Field(
         default_factory=InitSpec,
-        description="Rule by which parameters are drawn before training, by name, or {rule, norm}.",
+        description="Rule of the initial parameters, by name, or {rule, norm}.",
         examples=["graph_aware", {"rule": "graph_aware", "norm": 0.9}],
     )
     energy: EnergyField = Field(
@@ -80,7 +80,7 @@ class Architecture(Model):
     )
     dynamics: DynamicsSpec = Field(
         default_factory=DynamicsSpec,
-        description="Schedule, sweeps and solver by which the network relaxes to its equilibrium.",
+        description="Schedule, sweeps and solver with which the network relaxes to its equilibrium.",
         examples=[{"schedule": "coloring", "free_steps": 120, "nudged_steps": 50}],
     )
     learning: LearningSpec = Field(
@@ -90,7 +90,7 @@ class Architecture(Model):
     )
     training: TrainingSpec = Field(
         default_factory=TrainingSpec,
-        description="Epochs, batches and optimiser.",
+        description="Epochs, batches and optimizer.",
         examples=[{"epochs": 300, "batch_size": 128, "learning_rate": 0.03}],
     )
 

@@ -37,25 +37,25 @@ class EdgeBase(Model):
 
     model_config = ConfigDict(json_schema_extra=_one_spelling)
 
-    source: Name = Field(alias="from", description="State that A_e is applied to.", examples=["x"])
+    source: Name = Field(alias="from", description="State to which A_e is applied.", examples=["x"])
     target: Name = Field(
-        alias="to", description="State that A_e reaches; the interaction is symmetric.", examples=["h1"]
+        alias="to", description="State that receives A_e s; the interaction is symmetric.", examples=["h1"]
     )
     at: Name | None = Field(
         default=None,
-        description="The one state of a kind that acts on one alone, in place of 'from' and 'to'.",
+        description="The state of a unary kind, in place of 'from' and 'to'.",
         examples=["h1"],
     )
     name: Name | None = Field(
-        default=None, description="Name of the edge; left out, '<from>_<to>' or '<at>_<kind>'.", examples=["head"]
+        default=None, description="Name of the edge; by default '<from>_<to>' or '<at>_<kind>'.", examples=["head"]
     )
     gain: NonNegativeFloat | None = Field(
         default=None,
-        description="Initial weights are uniform in ±gain/√fan_in; left out, that of 'defaults'.",
+        description="Initial weights are uniform in ±gain/√fan_in; by default the gain of 'defaults'.",
         examples=[0.6],
     )
     learning_rate: NonNegativeFloat | None = Field(
-        default=None, description="Learning rate of the weight; left out, that of 'training'.", examples=[0.03, 0]
+        default=None, description="Learning rate of the weight; by default that of 'training'.", examples=[0.03, 0]
     )
     tie: Name | None = Field(
         default=None,
@@ -63,7 +63,7 @@ class EdgeBase(Model):
         examples=["h1_h2"],
     )
     frozen: bool = Field(
-        default=False, description="Whether the weight stays as it is: nothing is learnt of it.", examples=[True]
+        default=False, description="Whether the weight keeps its initial or loaded value.", examples=[True]
     )
 
     @model_validator(mode="before")

@@ -19,7 +19,7 @@ class InitSpec(Model):
         examples=["graph_aware"],
     )
     norm: Annotated[float, Field(gt=0, le=4)] = Field(
-        default=0.95, description="Norm of the coupling over all units that graph_aware aims at.", examples=[0.95]
+        default=0.95, description="Norm of the coupling over all units, for graph_aware.", examples=[0.95]
     )
 
 

@@ -30,7 +30,7 @@ class LearningSpec(Model):
 
     estimator: EstimatorName = Field(
         default="centered",
-        description="EP with ±β (Eq. 5), with +β, with −β (Eq. 4) or with a sign drawn for each batch; continual, with "
+        description="EP with ±β (Eq. 5), with +β, with −β (Eq. 4) or with a random sign per batch; continual, with "
         "parameters that move during the nudged phase; holomorphic, with complex β; contrastive and coupled learning, "
         "with the output clamped; backpropagation through the whole free phase or through its last sweeps; implicit "
         "differentiation at the free equilibrium.",
@@ -40,12 +40,12 @@ class LearningSpec(Model):
         default=0.1, description="Nudging strength β; of holomorphic EP its modulus |β|.", examples=[0.1]
     )
     points: Annotated[int, Field(ge=2, le=1024)] = Field(
-        default=4, description="Points N on the circle of β that holomorphic EP takes.", examples=[4]
+        default=4, description="Number N of points on the circle of β in holomorphic EP.", examples=[4]
     )
     continual_rate: NonNegativeFloat = Field(
         default=1e-4,
-        description="Step of the parameters after every nudged sweep of continual EP, which departs from 'positive' as "
-        "this grows against β.",
+        description="Step of the parameters after every nudged sweep of continual EP. The smaller it is beside β, "
+        "the closer continual EP is to 'positive'.",
         examples=[1e-4],
     )
     feedback: Literal["tied", "untied"] = Field(
@@ -56,7 +56,7 @@ class LearningSpec(Model):
     )
     truncation: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
         default=None,
-        description="Sweeps that 'truncated' goes back through; left out, as many as nudged_steps.",
+        description="Number of sweeps through which 'truncated' backpropagates; by default nudged_steps.",
         examples=[50],
     )
     solver_tolerance: PositiveFloat = Field(
@@ -66,6 +66,6 @@ class LearningSpec(Model):
     )
     solver_steps: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         default=200,
-        description="Most products with the Hessian that 'implicit' takes, each about one sweep.",
+        description="Maximum of products with the Hessian in 'implicit', each about one sweep.",
         examples=[200],
     )

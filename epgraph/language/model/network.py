@@ -18,7 +18,7 @@ class BiasSpec(Model):
     gain: NonNegativeFloat = Field(default=0.5, description="Scale of the initial bias.", examples=[0.5])
     fan_in: Size | None = Field(
         default=None,
-        description="Fan-in of the scale; left out, that of the widest edge into the state.",
+        description="Fan-in of the scale; by default that of the widest edge into the state.",
         examples=[4608],
     )
 
@@ -57,7 +57,7 @@ class OutputSpec(Model):
     )
     shape: ShapeField | None = Field(
         default=None,
-        description="Shape of targets that are no labels: [channels, height, width] or [units].",
+        description="Shape of targets other than labels: [channels, height, width] or [units].",
         examples=[[3, 32, 32]],
     )
     cost: CostField = Field(
@@ -71,7 +71,7 @@ class OutputSpec(Model):
     )
     bias: BiasField = True
     learning_rate: NonNegativeFloat | None = Field(
-        default=None, description="Learning rate of the bias; left out, that of 'training'.", examples=[0.03]
+        default=None, description="Learning rate of the bias; by default that of 'training'.", examples=[0.03]
     )
 
     @property
@@ -83,7 +83,7 @@ class OutputSpec(Model):
     def _one_of_classes_and_shape(self) -> OutputSpec:
         if (self.classes is None) == (self.shape is None):
             both = "both 'classes' and 'shape' are given" if self.classes else "missing key 'classes'"
-            hint = "classes: 10 for labels, or shape: [3, 32, 32] for targets of that shape"
+            hint = "write classes: 10 for labels, or shape: [3, 32, 32] for targets of that shape"
             raise PydanticCustomError("conflicting_keys", "{both}", {"both": both, "hint": hint})
         return self
 
@@ -100,15 +100,15 @@ class StateSpec(Model):
         default=None, description="Shape: [channels, height, width] or [units].", examples=[[64, 16, 16], [128]]
     )
     activation: ActivationField | None = Field(
-        default=None, description="Activation; left out, that of 'defaults'.", examples=["relu6", "tanh"]
+        default=None, description="Activation; by default that of 'defaults'.", examples=["relu6", "tanh"]
     )
     bias: BiasField | None = Field(
         default=None,
-        description="Bias: true, false or {gain, fan_in}; left out, that of 'defaults'.",
+        description="Bias: true, false or {gain, fan_in}; by default that of 'defaults'.",
         examples=[False, {"gain": 0.5}],
     )
     learning_rate: NonNegativeFloat | None = Field(
-        default=None, description="Learning rate of the bias; left out, that of 'training'.", examples=[0.03]
+        default=None, description="Learning rate of the bias; by default that of 'training'.", examples=[0.03]
     )
 
     @model_validator(mode="after")

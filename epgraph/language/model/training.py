@@ -44,7 +44,7 @@ class TrainingSpec(Model):
     )
     schedule: RateScheduleField | None = Field(
         default=None,
-        description="How the learning rate changes, by name; left out, as the optimizer does: along a cosine.",
+        description="Schedule of the learning rate, by name; by default the optimizer's, a cosine.",
         examples=["constant"],
     )
     optimizer: OptimizerField = Field(default="sgd", description="Optimizer, by name.", examples=["sgd"])
@@ -54,17 +54,17 @@ class TrainingSpec(Model):
         default=2.5e-4, description="Weight decay, on biases too.", examples=[2.5e-4]
     )
     clip_norm: PositiveFloat | None = Field(
-        default=1.0, description="Largest norm of the whole gradient; null does not clip.", examples=[1.0, None]
+        default=1.0, description="Largest norm of the whole gradient; null: no clipping.", examples=[1.0, None]
     )
     warm_start: bool = Field(
         default=True,
-        description="Start from the states that the previous batch's +β phase left, not from zeros.",
+        description="Start from the states of the previous batch's +β phase, not from zeros.",
         examples=[False],
     )
     augment: AugmentField = Field(
         default="published",
-        description="Random changes of the training images: those published for the data set (for a folder, none); "
-        "none; or a mapping of flip, randaugment, magnitude and crop, which are done in this order.",
+        description="Random changes of the training images: published, those of the data set (none for a folder); "
+        "none; or a mapping of flip, randaugment, magnitude and crop, applied in this order.",
         examples=["none", {"flip": 0.5, "crop": 4}],
     )
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
@@ -72,7 +72,7 @@ class TrainingSpec(Model):
     )
     checkpoint_minutes: PositiveFloat = Field(
         default=5.0,
-        description="Minutes between checkpoints within an epoch; the end of every epoch has one as well.",
+        description="Minutes between checkpoints within an epoch; every epoch also ends with one.",
         examples=[5.0],
     )
 

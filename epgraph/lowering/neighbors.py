@@ -7,7 +7,7 @@ from dataclasses import replace
 from epgraph.lowering.plan import Plan, Update, due
 
 
-def neighbour_sums(plan: Plan) -> Plan:
+def neighbor_sums(plan: Plan) -> Plan:
     """Fill each update with its terms, in the order of the energy."""
     terms = {name: due(plan.graph, name) for name in plan.graph.free}
     classes = tuple(tuple(Update(u.state, terms[u.state]) for u in updates) for updates in plan.classes)
