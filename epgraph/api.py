@@ -16,20 +16,19 @@ from epgraph.arguments import choice, flag, instance, several, text, whole_numbe
 from epgraph.arguments import path as file_path
 from epgraph.callbacks import Callback
 from epgraph.checking import CheckResult, examine
-from epgraph.data import Data
-from epgraph.drawing import render
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import SCHEDULES, build, load
 from epgraph.language import Architecture, to_yaml
 from epgraph.runs.start import Flags, Request, prepared
 
 if TYPE_CHECKING:
+    from epgraph.data import Data
     from epgraph.engine import Engine
     from epgraph.gradient_check.result import GradcheckResult
     from epgraph.training import EvaluateResult, TrainResult
     from epgraph.tuning import TuneResult
 
-__all__ = ["check", "evaluate", "gradcheck", "load", "load_data", "render", "train", "tune"]
+__all__ = ["check", "evaluate", "gradcheck", "load", "load_data", "train", "tune"]
 
 Source = str | os.PathLike[str] | Architecture
 Paths = Sequence[str | os.PathLike[str]]
@@ -192,10 +191,11 @@ def train(
     >>> result.epoch, sorted(result.metrics)[:2]
     (1, ['epoch', 'learning_rate'])
     """
+    own = _examples(data)
     options = {
-        "data": data.name if isinstance(data, Data) else data if data is None else text("data", data),
+        "data": data if own is None else own.name,
         "data_root": None if data_root is None else str(file_path("data_root", data_root)),
-        "limit": data.limit if isinstance(data, Data) else _whole("limit", limit),
+        "limit": _whole("limit", limit) if own is None else own.limit,
         "dtype": None if dtype is None else choice("dtype", dtype, DTYPES),
         "device": None if device is None else text("device", device, "e.g. 'cpu'"),
         "backend": None if backend is None else text("backend", backend, "e.g. 'auto'"),
@@ -217,14 +217,13 @@ def train(
         flag("resume", resume),
         flag("overwrite", overwrite),
     )
-    own = [instance("an entry of callbacks", one, Callback) for one in several("callbacks", callbacks)]
+    called = [instance("an entry of callbacks", one, Callback) for one in several("callbacks", callbacks)]
     flags = Flags(flag("download", download), flag("progress", progress), flag("pictures", pictures))
     with prepared(request) as start:
         # Loading torch takes seconds; every mistake that can be found without it has been found.
         from epgraph.training.session import Session
 
-        examples = data if isinstance(data, Data) else None
-        return Session(request, start, examples, flags, own, warn or _python_warnings).train()
+        return Session(request, start, own, flags, called, warn or _python_warnings).train()
 
 
 def evaluate(
@@ -282,10 +281,17 @@ def evaluate(
         where = chosen_device(device)
         engine = engine_from_checkpoint(load_checkpoint(network, where), device=where)
     set_threads(engine, threads)
-    if not isinstance(data, Data):
+    examples = _examples(data)
+    if examples is None:
         try:
-            data = data_for(
-                engine.architecture, data, root=data_root, download=download, limit=limit, augment=False, check=False
+            examples = data_for(
+                engine.architecture,
+                str(data),
+                root=data_root,
+                download=download,
+                limit=limit,
+                augment=False,
+                check=False,
             )
         except EpgraphError as error:
             # The network is trained: only another data set can mend a misfit.
@@ -293,8 +299,8 @@ def evaluate(
                 Diagnostic(d.message, "choose the data that the run was trained on" if d.at else d.hint)
                 for d in error.diagnostics
             ) from None
-    (warn or _python_warnings)(data.warnings)
-    return evaluate_on(engine, data, free_steps=steps, progress=flag("progress", progress))
+    (warn or _python_warnings)(examples.warnings)
+    return evaluate_on(engine, examples, free_steps=steps, progress=flag("progress", progress))
 
 
 def gradcheck(
@@ -365,14 +371,15 @@ def gradcheck(
         engine = _compiled(architecture, device, dtype, count, checkpoint is None, threads)
     if checkpoint is not None:
         load_parameters(engine, load_checkpoint(checkpoint, engine.device), str(checkpoint))
-    if data is not None and not isinstance(data, Data):
-        data = data_for(
-            engine.architecture, data, root=data_root, download=download, limit=None, augment=False, check=False
+    own = _examples(data)
+    if data is not None and own is None:
+        own = data_for(
+            engine.architecture, str(data), root=data_root, download=download, limit=None, augment=False, check=False
         )
-        (warn or _python_warnings)(data.warnings)
+        (warn or _python_warnings)(own.warnings)
     return check_gradient(
         engine,
-        data,
+        own,
         count,
         quick=quick,
         stepwise=stepwise,
@@ -465,6 +472,15 @@ def _architecture(network: Source, overrides: Sequence[str] = (), allow_include:
     if isinstance(network, Architecture) and not overrides:
         return network
     return load(_source(network), overrides, allow_include)
+
+
+def _examples(data: str | Data | None) -> Data | None:
+    """Return examples of the user's own; None where it is the name of a data set, or left out."""
+    if data is None or isinstance(data, str):
+        return None
+    from epgraph.data import Data
+
+    return instance("data", data, Data, "or the name of a data set")
 
 
 def _overrides(overrides: Sequence[str], schedule: str | None) -> list[str]:
