@@ -34,8 +34,15 @@ if TYPE_CHECKING:
     from epgraph.graph import build, load
     from epgraph.kinds import EdgeKind, ShapeError
     from epgraph.language import Architecture, to_yaml
-    from epgraph.registry import register_activation, register_cost, register_kind, register_optimizer
+    from epgraph.registry import (
+        register_activation,
+        register_cost,
+        register_kind,
+        register_optimizer,
+        register_solver,
+    )
     from epgraph.runtime.relaxation import Relaxation, Status
+    from epgraph.solvers import Solver
     from epgraph.testing import verify_activation, verify_cost, verify_kind
     from epgraph.training import load_run
 
@@ -50,6 +57,7 @@ _HOME = {
     "Network": "epgraph.builder",
     "Relaxation": "epgraph.runtime.relaxation",
     "ShapeError": "epgraph.kinds",
+    "Solver": "epgraph.solvers",
     "Status": "epgraph.runtime.relaxation",
     "build": "epgraph.graph",
     "compile": "epgraph.compiling",
@@ -62,6 +70,7 @@ _HOME = {
     "register_dataset": "epgraph.data",
     "register_kind": "epgraph.registry",
     "register_optimizer": "epgraph.registry",
+    "register_solver": "epgraph.registry",
     "render": "epgraph.drawing",
     "to_networkx": "epgraph.builder",
     "to_yaml": "epgraph.language",
@@ -83,6 +92,7 @@ __all__ = [
     "Network",
     "Relaxation",
     "ShapeError",
+    "Solver",
     "Status",
     "__version__",
     "build",
@@ -96,6 +106,7 @@ __all__ = [
     "register_dataset",
     "register_kind",
     "register_optimizer",
+    "register_solver",
     "render",
     "to_networkx",
     "to_yaml",

@@ -158,6 +158,11 @@ def _two_or_none(value: Any) -> Any:
     return value
 
 
+def _step(value: Any) -> Any:
+    memory, proposed = value
+    return memory, None if proposed is None else _tensor(proposed)
+
+
 WHOLE: Rule = ("a whole number, 0 or more", _whole)
 SHAPE: Rule = ("a tuple of whole numbers above 0, or None", _shape_or_none)
 NUMBER: Rule = ("a finite number, 0 or more", _number)
@@ -196,3 +201,12 @@ COST: dict[str, Rule] = {
     "gradient_pair": TENSORS,
 }
 """Those of a cost."""
+
+SOLVER: dict[str, Rule] = {
+    "mixes": FLAG,
+    "title": TEXT,
+    "omega": NUMBER,
+    "step": ("what to remember, and a tensor or None", _step),
+    "accept": TENSOR,
+}
+"""Those of a solver."""

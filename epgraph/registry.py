@@ -1,4 +1,4 @@
-"""Activations, costs, edge kinds and optimizers of the user's own, and the files that bring them."""
+"""Activations, costs, edge kinds, optimizers and solvers of the user's own, and the files that bring them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from typing import Any
 from epgraph.activations import NAMED, Activation
 from epgraph.activations.language import FAMILIES
 from epgraph.arguments import shown, text
-from epgraph.contract import ACTIVATION, COST, HINT, KIND, hold
+from epgraph.contract import ACTIVATION, COST, HINT, KIND, SOLVER, hold
 from epgraph.costs import COSTS, Cost
 from epgraph.errors import Diagnostic, EpgraphError, nearest
 from epgraph.files import FileError, read_bytes
 from epgraph.kinds import KINDS, EdgeKind
 from epgraph.language.architecture import NAME_PATTERN, EdgeBase
 from epgraph.optimizers import OPTIMIZERS, Optimizer, RateSchedule, cosine
+from epgraph.solvers import SOLVERS, Solver
 
 GROUP = "epgraph.plugins"
 """Entry points of installed packages that the command line loads."""
@@ -36,6 +37,7 @@ _RESERVED = re.compile(r"relu[0-9.]*")
 _BUILT_IN = frozenset({*NAMED, *FAMILIES, *COSTS})
 _BUILT_IN_KINDS = frozenset(KINDS)
 _BUILT_IN_OPTIMIZERS = frozenset(OPTIMIZERS)
+_BUILT_IN_SOLVERS = frozenset(SOLVERS)
 
 
 def register_activation(name: str, activation: Activation) -> None:
@@ -91,6 +93,31 @@ def register_optimizer(
         if not callable(value):
             raise _refusal(f"'{name}'", f"expected {what}, found {shown(value)}", "")
     OPTIMIZERS[name] = Optimizer(build, options, schedule)
+
+
+def register_solver(name: str, cls: type[Solver]) -> None:
+    """Let ``dynamics: {solver: name}`` or ``{solver: {name: options}}`` stand for a solver of your own.
+
+    Its fields are the options. ``cls.name`` becomes the name; a name registered before is replaced.
+
+    Raises
+    ------
+    EpgraphError
+        If ``cls`` is no class derived from ``Solver`` or has another name already, or if the name is built in or not a
+        name.
+    """
+    _check_name(name)
+    solver: object = cls
+    if not (isinstance(solver, type) and issubclass(solver, Solver)):
+        hint = f"pass the class {type(solver).__name__}" if isinstance(solver, Solver) else "derive it from ep.Solver"
+        raise _refusal(f"'{name}'", f"expected a class derived from Solver, found {shown(solver)}", hint)
+    if name in _BUILT_IN_SOLVERS:
+        raise _refusal(f"'{name}'", "it is built in", "choose another name")
+    if vars(cls).get("name", name) != name:
+        raise _refusal(f"'{name}'", f"the class {cls.__name__} has the name '{cls.name}'", "derive a class from it")
+    hold(cls, SOLVER, f"solver '{name}'")
+    cls.name = name
+    SOLVERS[name] = cls
 
 
 def register_kind(cls: type[EdgeKind]) -> type[EdgeKind]:
@@ -249,6 +276,7 @@ def _fault(error: BaseException) -> Diagnostic | None:
     own: list[tuple[str, type]] = [(f"edge kind '{n}'", k) for n, k in KINDS.items() if n not in _BUILT_IN_KINDS]
     own += [(f"activation '{n}'", type(a)) for n, a in NAMED.items() if n not in _BUILT_IN]
     own += [(f"cost '{n}'", type(c)) for n, c in COSTS.items() if n not in _BUILT_IN]
+    own += [(f"solver '{n}'", s) for n, s in SOLVERS.items() if n not in _BUILT_IN_SOLVERS]
     for what, cls in own:
         place = where_raised(error, cls)
         if place is not None:

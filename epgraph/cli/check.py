@@ -131,6 +131,14 @@ def _content(diagnostics: Sequence[Diagnostic], found: dict[str, Any] | None = N
     return {**(found or {}), "diagnostics": [d.to_dict() for d in diagnostics]}
 
 
+def _solver(solver: str | dict[str, dict[str, Any]]) -> str:
+    """Write a solver with its options: ``anderson (memory 5)``."""
+    if isinstance(solver, str):
+        return solver
+    ((name, options),) = solver.items()
+    return f"{name} ({', '.join(f'{key} {value}' for key, value in options.items())})"
+
+
 def _text(found: dict[str, Any]) -> list[str]:
     states = [
         (
@@ -167,6 +175,7 @@ def _text(found: dict[str, Any]) -> list[str]:
             f"            conflict: {' and '.join(c['states'])} move together but share the edge {c['edge']}"
             for c in schedule["conflicts"]
         ),
+        *([f"solver      {_solver(found['solver'])}"] if found["solver"] != "plain" else []),
         *(f"{'' if i else 'guarantees':<12}{sentence}" for i, sentence in enumerate(found["guarantees"])),
         f"parameters  {found['parameters']:,}" + (f", and {found['frozen']:,} frozen" if "frozen" in found else ""),
         f"MACs/sweep  {found['macs_per_sweep']:,} per example (the clamped input's part is computed once per batch)",

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from epgraph.compiler.program import CompiledProgram
-from epgraph.compiler.runtime import run, watched
+from epgraph.compiler.sweep import SWEEPS_BETWEEN_LOOKS, run, run_with_residual
 from epgraph.errors import EpgraphError
 
 CHUNK = 10
@@ -140,17 +140,16 @@ class Replay:
         states: Sequence[str],
         steps: int,
         *,
-        every: int,
         tolerance: float,
         pair: bool,
     ) -> tuple[dict[str, Any], Tensor, int]:
         """Take ``steps`` sweeps, at least one, or stop once every residual is at most ``tolerance``.
 
         ``load`` puts what the sweeps start from into a memory; ``states`` are the names of those whose change is the
-        residual, looked at ``every`` so many sweeps where there is a tolerance. Returned are all values after the last
-        sweep, the residuals (batch,), and the number of sweeps. All of it is overwritten by the next run.
+        residual, looked at every ``SWEEPS_BETWEEN_LOOKS`` sweeps where there is a tolerance. Returned are all values
+        after the last sweep, the residuals (batch,), and the number of sweeps; the next run overwrites all of it.
         """
-        chunks = _chunks(steps, every, tolerance > 0)
+        chunks = _chunks(steps, tolerated=tolerance > 0)
         moving = self._load(program, load)
         like = moving[states[0]]
         rows = len(like) // (2 if pair else 1)
@@ -204,9 +203,9 @@ class Replay:
             self._graphs.clear()
 
 
-def _chunks(steps: int, every: int, tolerated: bool) -> list[tuple[int, bool]]:
+def _chunks(steps: int, *, tolerated: bool) -> list[tuple[int, bool]]:
     """Sweeps in each graph, and whether it computes the residual at its end: the last one always does."""
-    size = every if tolerated else CHUNK
+    size = SWEEPS_BETWEEN_LOOKS if tolerated else CHUNK
     whole = (steps - 1) // size
     return [*[(size, tolerated)] * whole, (steps - whole * size, True)]
 
@@ -225,7 +224,7 @@ def _work(
         moving = dict(static)
         for left in reversed(range(count)):
             if left == 0 and residuals is not None:
-                residuals.copy_(watched(program.sweep, moving, states, pair=pair))
+                residuals.copy_(run_with_residual(program.sweep, moving, states, pair=pair))
             else:
                 run(program.sweep, moving)
         for name, place in static.items():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import fx
 
-from epgraph.compiler.runtime import Step
+from epgraph.compiler.sweep import Step
 
 Key = tuple[str | int, ...]
 """What identifies a function or a program, in parts; a name of the user's is a part of its own."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
 from pydantic import (
     BaseModel,
@@ -35,7 +35,12 @@ from epgraph.costs import COSTS
 from epgraph.errors import Diagnostic, Location
 from epgraph.kinds import KINDS, EdgeKind
 from epgraph.language.document import Document
+from epgraph.language.solvers import SolverField, solver_spec
 from epgraph.optimizers import OPTIMIZERS
+from epgraph.solvers import SOLVERS, Solver
+from epgraph.solvers.anderson import Anderson
+from epgraph.solvers.over_relaxed import OverRelaxed
+from epgraph.solvers.plain import Plain
 
 LANGUAGE = 2
 """Version of the language that this package reads."""
@@ -485,6 +490,14 @@ InitField = Annotated[
 ]
 
 
+class SolverKey(NamedTuple):
+    """A key of ``dynamics``, the value it has, and the one with which it asks for plain sweeps, as texts."""
+
+    key: str
+    value: str
+    plain: str
+
+
 class DynamicsSpec(Model):
     """How the network relaxes to its equilibrium."""
 
@@ -502,6 +515,12 @@ class DynamicsSpec(Model):
     )
     tolerance: NonNegativeFloat = Field(
         default=0.0, description="Stop when the relative residual is at most this; 0 runs all steps.", examples=[1e-4]
+    )
+    solver: SolverField | None = Field(
+        default=None,
+        description="What turns sweeps into an equilibrium, by name, or {name: options}; left out, what 'anderson' or "
+        "'over_relaxation' says, else plain sweeps.",
+        examples=["plain", {"anderson": 5}, {"over_relaxed": 1.5}],
     )
     over_relaxation: Annotated[float, Field(gt=0, lt=2)] = Field(
         default=1.0,
@@ -548,14 +567,32 @@ class DynamicsSpec(Model):
     )
 
     @property
+    def solver_key(self) -> SolverKey:
+        """The key that says which solver is used: ``solver``, or one of the two of earlier versions."""
+        if self.solver is not None:
+            return SolverKey("solver", self.solver.name, "plain")
+        if self.anderson:
+            return SolverKey("anderson", str(self.anderson), "0")
+        return SolverKey("over_relaxation", f"{self.over_relaxation:g}", "1")
+
+    @property
+    def chosen_solver(self) -> Solver:
+        """The solver that is used, whichever key says it."""
+        if self.solver is not None:
+            return self.solver
+        if self.anderson:
+            return Anderson(memory=self.anderson)
+        return Plain() if self.over_relaxation == 1 else OverRelaxed(factor=self.over_relaxation)
+
+    @property
     def stepped(self) -> bool:
         """Whether updates go part of the way, or beyond."""
-        return bool(self.flow) or self.over_relaxation != 1
+        return bool(self.flow) or self.chosen_solver.omega != 1
 
     @property
     def step(self) -> float:
         """Part of the way that an update goes: ε of the flow, else ω."""
-        return self.flow or self.over_relaxation
+        return self.flow or self.chosen_solver.omega
 
 
 class LearningSpec(Model):
@@ -832,6 +869,10 @@ def _model_at(at: Location) -> Any:
             model = edge_spec()
         elif part in KINDS:
             model = KINDS[str(part)]
+        elif part == "solver":
+            model = solver_spec()
+        elif part in SOLVERS:
+            model = SOLVERS[str(part)]
         elif model is Architecture and part == "states":
             model = dict
         elif model is dict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from epgraph.graph import guaranteed
+from epgraph.language.solvers import solver_to_yaml
 from epgraph.lowering.plan import Plan
 
 
@@ -13,8 +14,9 @@ def report(plan: Plan) -> dict[str, Any]:
 
     ``macs`` of an edge is one application of A_e to one example. ``macs_per_sweep`` leaves out the clamped
     input's contributions, which are computed once per batch. ``colour`` is the index into ``schedule.classes`` of
-    the class in which a state (first) moves; null for the clamped input. ``guarantees`` are sentences. Of an edge that
-    acts on one state, ``from`` and ``to`` are that state. Only where there is such: ``tied_to``, the edge whose weight
+    the class in which a state (first) moves; null for the clamped input. ``solver`` is what ``dynamics.solver`` has,
+    whichever key says it. ``guarantees`` are sentences. Of an edge that acts on one state, ``from`` and ``to`` are that
+    state. Only where there is such: ``tied_to``, the edge whose weight
     an edge shares, its ``frozen``, and the number of weights that are ``frozen``, which ``parameters`` leaves out.
     """
     graph, schedule = plan.graph, plan.schedule
@@ -55,6 +57,7 @@ def report(plan: Plan) -> dict[str, Any]:
             "proper": schedule.proper,
             "conflicts": [{"edge": e.name, "states": [e.source, e.target]} for e in schedule.conflicts],
         },
+        "solver": solver_to_yaml(graph.architecture.dynamics.chosen_solver, complete=True),
         "guarantees": guaranteed(graph, schedule),
         "parameters": graph.parameters(),
         **({"frozen": graph.frozen()} if graph.frozen() else {}),

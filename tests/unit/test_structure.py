@@ -23,6 +23,7 @@ ORDER = (
     "optimizers",
     "augmentation",
     "kinds",
+    "solvers",
     "contract",
     "language",
     "registry",
