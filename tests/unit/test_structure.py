@@ -25,6 +25,7 @@ ORDER = (
     "augmentation",
     "kinds",
     "energies",
+    "solvers",
     "contract",
     "language",
     "registry",
