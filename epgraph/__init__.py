@@ -34,7 +34,14 @@ if TYPE_CHECKING:
     from epgraph.graph import build, load
     from epgraph.kinds import EdgeKind, ShapeError
     from epgraph.language import Architecture, to_yaml
-    from epgraph.registry import register_activation, register_cost, register_kind, register_optimizer
+    from epgraph.learning_rules import Estimator
+    from epgraph.registry import (
+        register_activation,
+        register_cost,
+        register_estimator,
+        register_kind,
+        register_optimizer,
+    )
     from epgraph.runtime.relaxation import Relaxation, Status
     from epgraph.testing import verify_activation, verify_cost, verify_kind
     from epgraph.training import load_run
@@ -47,6 +54,7 @@ _HOME = {
     "Engine": "epgraph.engine",
     "Equilibrium": "epgraph.equilibrium",
     "Estimate": "epgraph.estimators",
+    "Estimator": "epgraph.learning_rules",
     "Network": "epgraph.builder",
     "Relaxation": "epgraph.runtime.relaxation",
     "ShapeError": "epgraph.kinds",
@@ -60,6 +68,7 @@ _HOME = {
     "register_backend": "epgraph.compiler",
     "register_cost": "epgraph.registry",
     "register_dataset": "epgraph.data",
+    "register_estimator": "epgraph.registry",
     "register_kind": "epgraph.registry",
     "register_optimizer": "epgraph.registry",
     "render": "epgraph.drawing",
@@ -80,6 +89,7 @@ __all__ = [
     "EpgraphError",
     "Equilibrium",
     "Estimate",
+    "Estimator",
     "Network",
     "Relaxation",
     "ShapeError",
@@ -94,6 +104,7 @@ __all__ = [
     "register_backend",
     "register_cost",
     "register_dataset",
+    "register_estimator",
     "register_kind",
     "register_optimizer",
     "render",

@@ -17,7 +17,7 @@ from epgraph.estimators import ESTIMATORS, Estimate
 from epgraph.estimators.microbatches import Batch
 from epgraph.graph import Edge, check_rule
 from epgraph.initialization import INITIAL
-from epgraph.language.architecture import EstimatorName
+from epgraph.learning_rules import estimator_options
 from epgraph.lowering import Plan
 from epgraph.runtime.apart import refuse_meta, unrecorded
 from epgraph.runtime.arguments import phase_steps, strength
@@ -260,10 +260,11 @@ class Engine(nn.Module):
     @unrecorded
     def backward(
         self,
+        /,
         x: Tensor,
         y: Tensor,
         *,
-        estimator: EstimatorName | None = None,
+        estimator: str | None = None,
         beta: float | None = None,
         points: int | None = None,
         continual_rate: float | None = None,
@@ -273,6 +274,7 @@ class Engine(nn.Module):
         tolerance: float | None = None,
         keep: bool = True,
         energy: bool = False,
+        **options: Any,
     ) -> Estimate:
         """Estimate the gradient of the batch's mean loss and add it to every parameter's ``.grad``.
 
@@ -303,6 +305,10 @@ class Engine(nn.Module):
         energy
             Compute F at the free equilibrium as well (about half a sweep); left out where feedback is untied.
 
+        options
+            Further options of the estimator: ``truncation``, ``solver_tolerance``, ``solver_steps``, or those that a
+            registered one declares.
+
         Returns
         -------
         Estimate
@@ -319,9 +325,8 @@ class Engine(nn.Module):
         if name != learning.estimator:
             check_rule(self.graph, name)
         beta = strength("beta", learning.beta if beta is None else beta, self.dtype)
-        points = learning.points if points is None else whole_number("points", points, 2, 1024)
-        rate = continual_rate
-        rate = learning.continual_rate if rate is None else number("continual_rate", rate, least=0)
+        given = {"points": points, "continual_rate": continual_rate, **options}
+        chosen = estimator_options(name, learning, {key: value for key, value in given.items() if value is not None})
         steps = phase_steps(self.architecture.dynamics, free_steps, nudged_steps, tolerance)
         keep, energy = flag("keep", keep), flag("energy", energy) and self.graph.untied is None
         executor.inputs.refuse_gradients(x=x, y=y)
@@ -338,10 +343,9 @@ class Engine(nn.Module):
             start,
             beta,
             steps,
-            keep=keep,
+            retain_states=keep,
             energy=energy,
-            points=points,
-            rate=rate,
+            options=chosen,
         )
         estimate = batch.estimate(name)
         if estimate.diverged:

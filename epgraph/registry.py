@@ -1,4 +1,4 @@
-"""Activations, costs, edge kinds and optimizers of the user's own, and the files that bring them."""
+"""Activations, costs, edge kinds, estimators and optimizers of the user's own, and the files that bring them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -23,6 +23,7 @@ from epgraph.errors import Diagnostic, EpgraphError, nearest
 from epgraph.files import FileError, read_bytes
 from epgraph.kinds import KINDS, EdgeKind
 from epgraph.language.architecture import NAME_PATTERN, EdgeBase
+from epgraph.learning_rules import ESTIMATORS, OPTIONS, Estimator
 from epgraph.optimizers import OPTIMIZERS, Optimizer, RateSchedule, cosine
 
 GROUP = "epgraph.plugins"
@@ -36,6 +37,7 @@ _RESERVED = re.compile(r"relu[0-9.]*")
 _BUILT_IN = frozenset({*NAMED, *FAMILIES, *COSTS})
 _BUILT_IN_KINDS = frozenset(KINDS)
 _BUILT_IN_OPTIMIZERS = frozenset(OPTIMIZERS)
+_BUILT_IN_ESTIMATORS = frozenset(ESTIMATORS)
 
 
 def register_activation(name: str, activation: Activation) -> None:
@@ -91,6 +93,40 @@ def register_optimizer(
         if not callable(value):
             raise _refusal(f"'{name}'", f"expected {what}, found {shown(value)}", "")
     OPTIMIZERS[name] = Optimizer(build, options, schedule)
+
+
+def register_estimator(name: str, estimator: Estimator | Callable[[Any], Any], **traits: Any) -> None:
+    """Let ``learning: {estimator: name}`` stand for an estimator of your own.
+
+    A name registered before is replaced.
+
+    Parameters
+    ----------
+    estimator
+        An ``Estimator``, or the function ``GradientTask → Estimate`` that it computes by, with its traits as further
+        arguments: ``register_estimator("mine", function, error="O(β⁴)")``.
+
+    Raises
+    ------
+    EpgraphError
+        If it is neither, a trait is unknown, an option has a name that is taken, or the name is built in or not a name.
+    """
+    _check_name(name)
+    if name in _BUILT_IN_ESTIMATORS:
+        raise _refusal(f"'{name}'", "it is built in", "choose another name")
+    value: object = estimator
+    if not callable(value):
+        expected = "expected a function of a GradientTask"
+        raise _refusal(f"'{name}'", f"{expected}, found {shown(value)}", "pass the function itself")
+    if not isinstance(estimator, Estimator):
+        estimator = Estimator(estimator)
+    known = [trait.name for trait in fields(Estimator)]
+    for key in traits.keys() - set(known):
+        raise _refusal(f"'{name}'", f"an Estimator has no trait '{key}'", nearest(key, known))
+    estimator = replace(estimator, **traits)
+    if taken := sorted(OPTIONS.keys() & estimator.options.keys()):
+        raise _refusal(f"'{name}'", f"its option '{taken[0]}' is a key of learning", "name it in 'reads' instead")
+    ESTIMATORS[name] = estimator
 
 
 def register_kind(cls: type[EdgeKind]) -> type[EdgeKind]:
@@ -249,6 +285,12 @@ def _fault(error: BaseException) -> Diagnostic | None:
     own: list[tuple[str, type]] = [(f"edge kind '{n}'", k) for n, k in KINDS.items() if n not in _BUILT_IN_KINDS]
     own += [(f"activation '{n}'", type(a)) for n, a in NAMED.items() if n not in _BUILT_IN]
     own += [(f"cost '{n}'", type(c)) for n, c in COSTS.items() if n not in _BUILT_IN]
+    written = {name: rule.function for name, rule in ESTIMATORS.items() if name not in _BUILT_IN_ESTIMATORS}
+    own += [
+        (f"estimator '{name}'", type(name, (), {function.__name__: function}))
+        for name, function in written.items()
+        if isinstance(function, FunctionType)
+    ]
     for what, cls in own:
         place = where_raised(error, cls)
         if place is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from epgraph.learning_rules import ESTIMATORS
+
 Report = dict[str, Any]
 
 
@@ -20,7 +22,7 @@ def text(report: Report) -> list[str]:
 def _network(report: Report) -> list[str]:
     found = report["network"]
     what = found["data"] or "noise (no --data)"
-    beta = "" if found["nudging"] == "contrastive" else f"beta {found['beta']:g}, "
+    beta = "" if "beta" not in ESTIMATORS[found["nudging"]].reads else f"beta {found['beta']:g}, "
     kept = "" if found["follows"] == "the loss" else f"; its gradient is that of {found['follows']}"
     lines = [
         f"{found['name']}: '{found['estimator']}', {beta}{found['free_steps']} free and "

@@ -2,7 +2,7 @@
 
 ``READERS`` declares for a key what reads it. The keys that are always read are in ``ALWAYS``. The tests hold the two to
 the models of the language, so that a new key has to be declared in one of them. The keys that an estimator reads are
-declared in ``rules.READS``, and options of edge kinds by the kinds (``EdgeKind.idle``).
+declared in ``ESTIMATORS``, and options of edge kinds by the kinds (``EdgeKind.idle``).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pydantic import BaseModel
 
 from epgraph.errors import Diagnostic, Location
 from epgraph.graph.network import Edge, NetworkGraph, State
-from epgraph.graph.rules import READS
 from epgraph.kinds import Unary
 from epgraph.language.architecture import BiasSpec, OutputSpec, StateSpec
+from epgraph.learning_rules import ESTIMATORS
 from epgraph.optimizers import OPTIMIZERS
 
 
@@ -39,9 +39,9 @@ def _estimator(key: str) -> Reader:
 
     def read(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
         name = graph.architecture.learning.estimator
-        if key in READS[name]:
+        if key in ESTIMATORS[name].reads:
             return _moving(graph, value, subject)
-        others = [other for other, keys in READS.items() if key in keys]
+        others = [other for other, rule in ESTIMATORS.items() if key in rule.reads]
         use = f", or use estimator: {others[0]}" if len(others) == 1 else ""
         return Unread(f"estimator {name} does not use it", f"leave it out{use}")
 
@@ -50,8 +50,10 @@ def _estimator(key: str) -> Reader:
 
 def _nudged_steps(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
     learning = graph.architecture.learning
-    if learning.estimator == "truncated" and learning.truncation is not None:
-        return Unread("estimator truncated goes back through the sweeps of learning.truncation, which is given")
+    if "truncation" in ESTIMATORS[learning.estimator].reads and learning.truncation is not None:
+        return Unread(
+            f"estimator {learning.estimator} goes back through the sweeps of learning.truncation, which is given"
+        )
     return _estimator("nudged_steps")(graph, value, subject)
 
 

@@ -35,6 +35,7 @@ from epgraph.costs import COSTS
 from epgraph.errors import Diagnostic, Location
 from epgraph.kinds import KINDS, EdgeKind
 from epgraph.language.document import Document
+from epgraph.learning_rules import ESTIMATORS
 from epgraph.optimizers import OPTIMIZERS
 
 LANGUAGE = 2
@@ -112,6 +113,11 @@ OptimizerField = Annotated[
     str,
     BeforeValidator(_one_of("optimizer", OPTIMIZERS)),
     _Described(lambda: {"type": "string", "enum": list(OPTIMIZERS)}),
+]
+EstimatorField = Annotated[
+    str,
+    BeforeValidator(_one_of("estimator", ESTIMATORS)),
+    _Described(lambda: {"type": "string", "enum": list(ESTIMATORS)}),
 ]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
@@ -442,21 +448,6 @@ class DefaultsSpec(Model):
 
 
 ScheduleName = Literal["synchronous", "even_odd", "coloring", "sequential", "forward_backward"]
-EstimatorName = Literal[
-    "centered",
-    "positive",
-    "negative",
-    "random_sign",
-    "continual",
-    "holomorphic",
-    "contrastive",
-    "coupled_positive",
-    "coupled_negative",
-    "coupled_centered",
-    "unrolled",
-    "truncated",
-    "implicit",
-]
 
 
 class InitSpec(Model):
@@ -561,7 +552,7 @@ class DynamicsSpec(Model):
 class LearningSpec(Model):
     """How the gradient is estimated."""
 
-    estimator: EstimatorName = Field(
+    estimator: EstimatorField = Field(
         default="centered",
         description="EP with ±β (Eq. 5), with +β, with −β (Eq. 4) or with a sign drawn for each batch; continual, with "
         "parameters that move during the nudged phase; holomorphic, with complex β; contrastive and coupled learning, "

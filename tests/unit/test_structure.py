@@ -20,6 +20,7 @@ ORDER = (
     "arguments",
     "activations",
     "costs",
+    "learning_rules",
     "optimizers",
     "augmentation",
     "kinds",
