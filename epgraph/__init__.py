@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         register_activation,
         register_cost,
         register_estimator,
+        register_initialization,
         register_kind,
         register_optimizer,
     )
@@ -69,6 +70,7 @@ _HOME = {
     "register_cost": "epgraph.registry",
     "register_dataset": "epgraph.data",
     "register_estimator": "epgraph.registry",
+    "register_initialization": "epgraph.registry",
     "register_kind": "epgraph.registry",
     "register_optimizer": "epgraph.registry",
     "render": "epgraph.drawing",
@@ -105,6 +107,7 @@ __all__ = [
     "register_cost",
     "register_dataset",
     "register_estimator",
+    "register_initialization",
     "register_kind",
     "register_optimizer",
     "render",

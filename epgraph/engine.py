@@ -16,7 +16,7 @@ from epgraph.errors import EpgraphError
 from epgraph.estimators import ESTIMATORS, Estimate
 from epgraph.estimators.microbatches import Batch
 from epgraph.graph import Edge, check_rule
-from epgraph.initialization import INITIAL
+from epgraph.initialization import initial_parameters
 from epgraph.learning_rules import estimator_options
 from epgraph.lowering import Plan
 from epgraph.runtime.apart import refuse_meta, unrecorded
@@ -87,7 +87,7 @@ class Engine(nn.Module):
         # are. Parameters keep the digits that small updates need; half precision is for the states.
         for name, precision in (("_like", dtype), ("_kept", torch.promote_types(dtype, torch.float32))):
             self.register_buffer(name, torch.empty(0, device=device, dtype=precision), persistent=False)
-        initial = INITIAL[self.architecture.init.rule if initialised else "published"](self.graph, seed, None)
+        initial = initial_parameters(self.architecture.init.rule if initialised else "published", self.graph, seed)
         self.edges = hold_edges(self.graph, initial, self._kept)
         self.states = hold_states(self.graph, initial, self._kept)
 
@@ -148,7 +148,7 @@ class Engine(nn.Module):
         """Draw all parameters anew by the rule of ``init``, with signals measured on inputs x in place of noise."""
         seed = self.seed if seed is None else whole_number("seed", seed, 0, 2**32 - 1)
         x = self.executor.inputs.check_input(x)
-        drawn = INITIAL[self.architecture.init.rule](self.graph, seed, x)
+        drawn = initial_parameters(self.architecture.init.rule, self.graph, seed, x)
         for name, value in self.state_dict().items():
             if name not in drawn:
                 raise EpgraphError(

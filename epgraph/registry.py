@@ -1,4 +1,4 @@
-"""Activations, costs, edge kinds, estimators and optimizers of the user's own, and the files that bring them."""
+"""Activations, costs, edge kinds, estimators, initial rules and optimizers of the user's own, by plugins."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import dis
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from epgraph.activations import NAMED, Activation
 from epgraph.activations.language import FAMILIES
@@ -21,6 +21,7 @@ from epgraph.contract import ACTIVATION, COST, HINT, KIND, hold
 from epgraph.costs import COSTS, Cost
 from epgraph.errors import Diagnostic, EpgraphError, nearest
 from epgraph.files import FileError, read_bytes
+from epgraph.init_rules import INITIAL, Initialization
 from epgraph.kinds import KINDS, EdgeKind
 from epgraph.language.architecture import NAME_PATTERN, EdgeBase
 from epgraph.learning_rules import ESTIMATORS, OPTIONS, Estimator
@@ -38,6 +39,7 @@ _BUILT_IN = frozenset({*NAMED, *FAMILIES, *COSTS})
 _BUILT_IN_KINDS = frozenset(KINDS)
 _BUILT_IN_OPTIMIZERS = frozenset(OPTIMIZERS)
 _BUILT_IN_ESTIMATORS = frozenset(ESTIMATORS)
+_BUILT_IN_INITIAL = frozenset(INITIAL)
 
 
 def register_activation(name: str, activation: Activation) -> None:
@@ -111,22 +113,31 @@ def register_estimator(name: str, estimator: Estimator | Callable[[Any], Any], *
     EpgraphError
         If it is neither, a trait is unknown, an option has a name that is taken, or the name is built in or not a name.
     """
-    _check_name(name)
-    if name in _BUILT_IN_ESTIMATORS:
-        raise _refusal(f"'{name}'", "it is built in", "choose another name")
-    value: object = estimator
-    if not callable(value):
-        expected = "expected a function of a GradientTask"
-        raise _refusal(f"'{name}'", f"{expected}, found {shown(value)}", "pass the function itself")
-    if not isinstance(estimator, Estimator):
-        estimator = Estimator(estimator)
-    known = [trait.name for trait in fields(Estimator)]
-    for key in traits.keys() - set(known):
-        raise _refusal(f"'{name}'", f"an Estimator has no trait '{key}'", nearest(key, known))
-    estimator = replace(estimator, **traits)
+    estimator = _with_traits(name, estimator, Estimator, _BUILT_IN_ESTIMATORS, "a GradientTask", traits)
     if taken := sorted(OPTIONS.keys() & estimator.options.keys()):
         raise _refusal(f"'{name}'", f"its option '{taken[0]}' is a key of learning", "name it in 'reads' instead")
     ESTIMATORS[name] = estimator
+
+
+def register_initialization(
+    name: str, draw: Initialization | Callable[[Any, int, Any], Mapping[str, Any]], **traits: bool
+) -> None:
+    """Let ``init: name`` stand for a rule of your own that draws the initial parameters.
+
+    A name registered before is replaced. Parameters that the rule leaves out are drawn as published.
+
+    Parameters
+    ----------
+    draw
+        A function (graph, seed, x) → tensors by their names in the ``state_dict`` of an engine, where x is a batch of
+        inputs or None; or an ``Initialization``. Its traits may follow: ``measures=True``.
+
+    Raises
+    ------
+    EpgraphError
+        If it cannot be called, a trait is unknown, or the name is built in or not a name.
+    """
+    INITIAL[name] = _with_traits(name, draw, Initialization, _BUILT_IN_INITIAL, "(graph, seed, x)", traits)
 
 
 def register_kind(cls: type[EdgeKind]) -> type[EdgeKind]:
@@ -327,6 +338,31 @@ def where_raised(error: BaseException, cls: type) -> Place | None:
         if isinstance(error, TypeError) and str(error).startswith(f"{code.co_qualname}() "):
             return Place(name, code.co_filename, code.co_firstlineno)
     return None
+
+
+Declared = TypeVar("Declared", Estimator, Initialization)
+
+
+def _with_traits(
+    name: str,
+    function: object,
+    declared: type[Declared],
+    built_in: frozenset[str],
+    takes: str,
+    traits: Mapping[str, Any],
+) -> Declared:
+    """Return a function together with the traits that it is registered with."""
+    _check_name(name)
+    if name in built_in:
+        raise _refusal(f"'{name}'", "it is built in", "choose another name")
+    if not callable(function):
+        raise _refusal(
+            f"'{name}'", f"expected a function of {takes}, found {shown(function)}", "pass the function itself"
+        )
+    known = [trait.name for trait in fields(declared)]
+    for key in traits.keys() - set(known):
+        raise _refusal(f"'{name}'", f"an {declared.__name__} has no trait '{key}'", nearest(key, known))
+    return replace(function if isinstance(function, declared) else declared(function), **traits)
 
 
 def _check(name: str, value: object, kind: type, what: str) -> None:

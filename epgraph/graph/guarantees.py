@@ -105,7 +105,7 @@ def nudged_never_rises(graph: NetworkGraph, schedule: Schedule) -> list[str]:
     if architecture.dynamics.anderson:
         reasons.append("Anderson acceleration watches the energy in the free phase alone")
     closed = architecture.dynamics.output_step == "closed_form"
-    curvature = {"squared_error": 1.0, "cross_entropy": 0.5}.get(cost)
+    curvature = COSTS[cost].curvature
     if not activation.projects or curvature is None:
         reasons.append(f"the explicit step of the output ({activation.label}, {cost}) may overshoot")
     elif not closed:

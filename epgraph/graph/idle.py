@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from epgraph.errors import Diagnostic, Location
 from epgraph.graph.network import Edge, NetworkGraph, State
+from epgraph.init_rules import INITIAL
 from epgraph.kinds import Unary
 from epgraph.language.architecture import BiasSpec, OutputSpec, StateSpec
 from epgraph.learning_rules import ESTIMATORS
@@ -108,9 +109,10 @@ def _optimizer(key: str) -> Reader:
 
 
 def _norm(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
-    if graph.architecture.init.rule == "graph_aware":
+    rule = graph.architecture.init.rule
+    if INITIAL[rule].reads_norm:
         return None
-    return Unread("init.rule published does not use it", "leave it out, or use rule: graph_aware")
+    return Unread(f"init.rule {rule} does not use it", "leave it out, or use rule: graph_aware")
 
 
 def _bias_rate(graph: NetworkGraph, value: Any, state: State) -> Unread | None:
@@ -118,8 +120,9 @@ def _bias_rate(graph: NetworkGraph, value: Any, state: State) -> Unread | None:
 
 
 def _bias_gain(graph: NetworkGraph, value: Any, state: State) -> Unread | None:
-    if graph.architecture.init.rule == "graph_aware" and state.name in graph.dynamic:
-        return Unread("init: graph_aware sets the biases")
+    rule = graph.architecture.init.rule
+    if INITIAL[rule].sets_biases and state.name in graph.dynamic:
+        return Unread(f"init: {rule} sets the biases")
     return None
 
 
@@ -145,10 +148,10 @@ def _weight_rate(graph: NetworkGraph, value: Any, edge: Edge) -> Unread | None:
 
 def _gain(graph: NetworkGraph, value: Any, edge: Edge) -> Unread | None:
     unread = _weight(graph, True, edge)
-    aware = graph.architecture.init.rule == "graph_aware" and value
+    rule = graph.architecture.init.rule
     # A weight that an edge inside shares has its size from there.
-    if unread is None and aware and edge.name in graph.driven:
-        return Unread("init: graph_aware scales the edges of the input by the signal that they carry")
+    if unread is None and INITIAL[rule].scales_inputs and value and edge.name in graph.driven:
+        return Unread(f"init: {rule} scales the edges of the input by the signal that they carry")
     return unread
 
 

@@ -91,7 +91,7 @@ def _not_holomorphic(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic
 
 def _not_clamped(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
     cost = graph.architecture.output.cost
-    if cost != "squared_error":
+    if not COSTS[cost].least_at_target:
         yield _refusal(
             estimator,
             f"it clamps the output '{graph.output.name}' towards the target, which is where the squared error is least "

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from epgraph.costs import COSTS
 from epgraph.errors import Diagnostic
 from epgraph.graph.network import NetworkGraph
 from epgraph.graph.schedule import Schedule
@@ -37,7 +38,7 @@ def solver_refusals(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnos
     if dynamics.output_step != "closed_form":
         return
     cost = graph.architecture.output.cost
-    if cost != "squared_error" or not out.activation.linear:
+    if not COSTS[cost].quadratic or not out.activation.linear:
         needs = f"closed_form needs the squared error and a linear output; '{out.name}' has {cost} and"
         yield _refusal("output_step", f"{needs} {out.activation.label}", "use output_step: explicit")
     elif learning.beta >= 1 and not ESTIMATORS[learning.estimator].only_positive:

@@ -33,6 +33,7 @@ from epgraph.activations import Activation, activation_schema, activation_to_yam
 from epgraph.augmentation import Augmentation
 from epgraph.costs import COSTS
 from epgraph.errors import Diagnostic, Location
+from epgraph.init_rules import INITIAL
 from epgraph.kinds import KINDS, EdgeKind
 from epgraph.language.document import Document
 from epgraph.learning_rules import ESTIMATORS
@@ -113,6 +114,11 @@ OptimizerField = Annotated[
     str,
     BeforeValidator(_one_of("optimizer", OPTIMIZERS)),
     _Described(lambda: {"type": "string", "enum": list(OPTIMIZERS)}),
+]
+InitRuleField = Annotated[
+    str,
+    BeforeValidator(_one_of("rule", INITIAL)),
+    _Described(lambda: {"type": "string", "enum": list(INITIAL)}),
 ]
 EstimatorField = Annotated[
     str,
@@ -453,7 +459,7 @@ ScheduleName = Literal["synchronous", "even_odd", "coloring", "sequential", "for
 class InitSpec(Model):
     """How parameters are drawn before training."""
 
-    rule: Literal["published", "graph_aware"] = Field(
+    rule: InitRuleField = Field(
         default="published",
         description="published: uniform, scaled by the gains; graph_aware: from the graph, so that the network settles "
         "and the signal reaches every state.",
@@ -471,7 +477,10 @@ def _init(value: object) -> object:
 
 InitField = Annotated[
     InitSpec,
-    BeforeValidator(_init, json_schema_input_type=InitSpec | Literal["published", "graph_aware"]),
+    BeforeValidator(
+        _init,
+        json_schema_input_type=InitSpec | Annotated[str, _Described(lambda: {"type": "string", "enum": list(INITIAL)})],
+    ),
     Field(description="The rule by name, or {rule, norm}.", examples=["graph_aware"]),
 ]
 

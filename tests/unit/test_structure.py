@@ -21,6 +21,7 @@ ORDER = (
     "activations",
     "costs",
     "learning_rules",
+    "init_rules",
     "optimizers",
     "augmentation",
     "kinds",
