@@ -21,6 +21,8 @@ ORDER = (
     "activations",
     "costs",
     "rates",
+    "learning_rules",
+    "init_rules",
     "optimizers",
     "augmentation",
     "kinds",
