@@ -15,9 +15,8 @@ from epgraph.kinds import KINDS, Conv, Pool
 from epgraph.testing.oracle import Reference
 from tests.helpers.case import Case
 from tests.helpers.decorated import decorated
-from tests.helpers.promises import fresh_seed, keeps, rises
+from tests.helpers.promises import EVERY, fresh_seed, keeps, rises
 from tests.helpers.topologies import random_architecture
-from tests.numeric.test_guarantees import EVERY
 
 DYNAMICS: tuple[dict[str, Any], ...] = (
     {},

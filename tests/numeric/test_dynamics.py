@@ -18,9 +18,8 @@ from epgraph.testing.oracle import Reference
 from epgraph.testing.units import sigma
 from tests.helpers.case import ORACLE, Case, apart
 from tests.helpers.emitted import check
-from tests.helpers.networks import RING
+from tests.helpers.networks import RING, batch
 from tests.helpers.topologies import architectures
-from tests.numeric.test_solvers import batch
 
 INVERTIBLE = [NAMED["tanh"], NAMED["logistic"], NAMED["softclip"], Tanh(2, 3), Logistic(1, 6, 3), Softclip(1, 9)]
 EVERY = ("relu6", "relu1", {"relu": [0.5, 4.0]}, "identity", "tanh", "logistic", "softclip", {"tanh": {"height": 2}})

@@ -9,18 +9,15 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 import epgraph as ep
 from epgraph.compiler.export import module_text
 from tests.helpers.case import Case
-from tests.helpers.emitted import check, emitted
+from tests.helpers.emitted import DRAWN, check, emitted
 from tests.helpers.networks import OPTIONS, RING
 from tests.helpers.topologies import architectures
 
-DRAWN = settings(
-    deadline=None, max_examples=4, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
 BACKENDS = ("eager", "channels_last", "onednn")
 EXAMPLES = ("examples/digits.yaml", "examples/mlp.yaml", "examples/vgg5.yaml")
 

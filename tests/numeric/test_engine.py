@@ -25,11 +25,11 @@ from tests.helpers.topologies import architectures, coverage
 def test_states_follow_the_oracle_under_every_schedule(data: dict[str, Any], tally: Any) -> None:
     tally("engine against oracle", coverage(data))
     case = Case(data)
+    oracle = case.oracle(case.engine("coloring"))
     for name in SCHEDULES:
-        engine = case.engine(name)
         classes = make_schedule(case.graph, name).classes
-        relaxation = engine.relax(case.x, steps=SWEEPS)
-        expected = case.oracle(engine).relax(case.x, classes, SWEEPS)
+        relaxation = case.engine(name).relax(case.x, steps=SWEEPS)
+        expected = oracle.relax(case.x, classes, SWEEPS)
         for state, value in expected.items():
             assert apart(relaxation.states[state], value) <= 1e-9, (name, state)
 
@@ -40,24 +40,25 @@ def test_gradients_follow_the_oracle(data: dict[str, Any]) -> None:
     """All estimators, nudged phases and the pair arithmetic included, at a β that crosses kinks and arg-maxes."""
     case = Case(data)
     for schedule in ("coloring", "synchronous"):
+        engine = case.engine(schedule)
+        oracle = case.oracle(engine)
+        classes = make_schedule(case.graph, schedule).classes
+        free = oracle.relax(case.x, classes, 12)
+        # The oracle subtracts two nearly equal ∂Φ/∂θ, and where the gradient is tiny that rounding is all there is.
+        contrasted = oracle.parameter_gradient(case.x, free)
+        nudged = {sign: oracle.relax(case.x, classes, 6, free, case.y, sign * 0.2) for sign in (1, -1)}
         for estimator in ("centered", "positive", "negative"):
-            engine = case.engine(schedule)
+            engine.zero_grad(set_to_none=True)
             estimate = engine.backward(case.x, case.y, estimator=estimator, beta=0.2, free_steps=12, nudged_steps=6)
-            oracle = case.oracle(engine)
-            classes = make_schedule(case.graph, schedule).classes
-            expected = oracle.ep_gradient(case.x, case.y, classes, 12, 6, 0.2, estimator=estimator)
-            free = oracle.relax(case.x, classes, 12)
-            # The oracle subtracts two nearly equal ∂Φ/∂θ, and where the gradient is tiny that rounding is all there is.
-            contrasted = oracle.parameter_gradient(case.x, free)
+            expected = oracle.estimate(case.x, case.y, free, nudged, 0.2, estimator)
             for name, parameter in engine.named_parameters():
                 assert parameter.grad is not None
                 bar = 1e-8 * expected[name].norm() + 1e-14 / 0.2 * contrasted[name].norm()
                 assert (parameter.grad - expected[name]).norm() <= bar, (schedule, estimator, name)
             torch.testing.assert_close(estimate.losses, oracle.cost(free, case.y), rtol=1e-9, atol=1e-12)
-            for sign, nudged in zip((1, -1) if estimator != "negative" else (-1,), estimate.nudged, strict=False):
-                there = oracle.relax(case.x, classes, 6, states=free, y=case.y, beta=sign * 0.2)
-                for state, value in there.items():
-                    assert apart(nudged.states[state], value) <= 1e-9, (schedule, estimator, state)
+            for sign, seen in zip((1, -1) if estimator != "negative" else (-1,), estimate.nudged, strict=False):
+                for state, value in nudged[sign].items():
+                    assert apart(seen.states[state], value) <= 1e-9, (schedule, estimator, state)
 
 
 @settings(ORACLE, max_examples=60)

@@ -19,10 +19,9 @@ from epgraph.graph.guarantees import ERRORS, EXACT, nudged_never_rises
 from epgraph.graph.rules import CLAMPED, DIFFERENTIATED
 from tests.helpers.case import Case
 from tests.helpers.networks import RING
-from tests.helpers.promises import fresh_seed, keeps, rises
+from tests.helpers.promises import EVERY, fresh_seed, keeps, rises
 from tests.helpers.topologies import random_architecture
 
-EVERY = ("relu6", "relu1", {"relu": [0.5, 4.0]}, "identity", "tanh", "logistic", "softclip", {"tanh": {"height": 2}})
 DYNAMICS: tuple[dict[str, Any], ...] = (
     {},
     {"over_relaxation": 0.5},

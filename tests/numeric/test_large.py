@@ -15,10 +15,9 @@ from epgraph.compiler import trace
 from epgraph.compiler.export import module_text
 from epgraph.graph import SCHEDULES
 from tests.helpers.case import Case, apart
-from tests.helpers.emitted import check
+from tests.helpers.emitted import DRAWN, check
 from tests.helpers.networks import repeated
 from tests.helpers.topologies import architectures
-from tests.numeric.test_emitted import DRAWN
 
 BACKENDS = ("eager", "channels_last")
 

@@ -23,7 +23,7 @@ from epgraph.training import make_optimizer
 from tests.helpers.emitted import emitted, imported
 from tests.helpers.lookalikes import lookalike, plain, renamed
 from tests.helpers.networks import repeated
-from tests.numeric.test_rewrites import plan_of
+from tests.helpers.programs import plan_of
 
 NETWORKS = 1000
 

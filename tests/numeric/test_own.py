@@ -22,9 +22,8 @@ from epgraph.costs import COSTS
 from epgraph.graph import make_schedule
 from epgraph.testing.oracle import Reference
 from tests.helpers.emitted import check
-from tests.helpers.networks import RING
+from tests.helpers.networks import RING, batch
 from tests.helpers.qualified import error
-from tests.numeric.test_solvers import batch
 
 FAMILIES = [Softclip(6, 12), Softclip(0.7, 5), Tanh(2, 3), Tanh(0.5), Logistic(1, 1, 0.5), Logistic(0.25, 2, -1)]
 BUILT_IN = [*((a, 1.0) for a in (*NAMED.values(), *FAMILIES)), (ReLU(6, 6), 6.0), (ReLU(1, 9, learn=True), 2.5)]

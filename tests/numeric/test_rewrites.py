@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,10 +18,10 @@ from epgraph.compiler import BACKENDS, PASSES, PLAIN, Backend, Pass, ProgramCach
 from epgraph.compiler.program import Program
 from epgraph.compiler.text import source
 from epgraph.compiler.winograd import add_winograd_, winograd, winograd_kernels
-from epgraph.graph import build, load
-from epgraph.lowering import Plan, lower
+from epgraph.lowering import Plan
 from tests.helpers.case import Case, apart
 from tests.helpers.networks import OPTIONS
+from tests.helpers.programs import operations, plan_of
 from tests.helpers.topologies import architectures, random_architecture
 
 DRAWN = settings(
@@ -50,11 +49,6 @@ DENSENET: dict[str, Any] = {
         {"from": "d", "to": "y", "dense": {}},
     ],
 }
-
-
-def plan_of(what: str | dict[str, Any], schedule: str = "even_odd") -> Plan:
-    architecture = load(what) if isinstance(what, str) else ep.Architecture.model_validate(what)
-    return lower(build(architecture), schedule)
 
 
 def chosen(*names: str) -> tuple[Pass, ...]:
@@ -86,14 +80,6 @@ def everywhere() -> Iterator[None]:
     """Minimal filtering on small maps of few channels too, where it does not pay."""
     with mock.patch.multiple("epgraph.compiler.passes.winograd", WORTH=0, TILES=1):
         yield
-
-
-def operations(program: Program) -> Counter[str]:
-    return Counter(
-        getattr(node.target, "__name__", str(node.target)).split(".")[0]
-        for function in program.sweep
-        for node in function.graph.nodes
-    )
 
 
 def gradients(case: Case, schedule: str, **options: Any) -> dict[str, torch.Tensor]:

@@ -14,18 +14,13 @@ import epgraph as ep
 from epgraph.cli import run
 from epgraph.runtime.relaxation import Status
 from tests.helpers.case import apart
-from tests.helpers.networks import RING
+from tests.helpers.networks import RING, batch
 from tests.helpers.topologies import random_batch, random_parameters
 
 
 def ring(activation: str = "relu6", **dynamics: Any) -> ep.Engine:
     data = {**RING, "defaults": {"activation": activation}, "dynamics": {"schedule": "coloring", **dynamics}}
     return ep.compile(ep.Architecture.model_validate(data), dtype=torch.float64)
-
-
-def batch() -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(3)
-    return torch.randn(4, 2, 6, 6, dtype=torch.float64, generator=generator), torch.tensor([0, 1, 2, 0])
 
 
 SETTINGS: list[tuple[str, dict[str, Any]]] = [

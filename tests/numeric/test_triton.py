@@ -15,7 +15,7 @@ import epgraph as ep
 from epgraph.compiler import BACKENDS, ProgramCache
 from epgraph.compiler.export import module_text
 from epgraph.compiler.triton_kernel import CANDIDATES, Kernel, _load
-from tests.numeric.test_rewrites import operations, plan_of
+from tests.helpers.programs import operations, plan_of
 
 ROOT = Path(__file__).parents[2]
 

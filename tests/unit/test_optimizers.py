@@ -16,7 +16,7 @@ from epgraph.graph.load import inspect
 from epgraph.optimizers import OPTIMIZERS
 from epgraph.training import load_checkpoint, make_optimizer
 from epgraph.training.optimizer import learning_rate
-from tests.unit.test_training import NET, lines
+from tests.helpers.runs import NET, lines
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ import torch
 import epgraph as ep
 from epgraph.cli import run
 from epgraph.data import DATA_SETS, data_set_names, load_data
-from tests.unit.test_training import NET
+from tests.helpers.runs import NET
 
 
 @pytest.fixture(autouse=True)

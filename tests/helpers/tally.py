@@ -7,8 +7,6 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.helpers.topologies import coverage_table
-
 _COVERED: dict[str, Counter[str]] = {}
 _NETWORKS: Counter[str] = Counter()
 _NOTES: list[str] = []
@@ -52,6 +50,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    from tests.helpers.topologies import coverage_table  # torch, which runs without random networks do not need
+
     for population, features in _COVERED.items():
         terminalreporter.section(f"{population}: {_NETWORKS[population]} random networks")
         terminalreporter.write_line(coverage_table(features, _NETWORKS[population]))
