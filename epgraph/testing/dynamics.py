@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from epgraph.activations import ReLU
 from epgraph.costs import COSTS
 from epgraph.graph import Edge, NetworkGraph
 from epgraph.kinds import Conv, Memory, Pool, Self
@@ -51,13 +50,13 @@ class Dynamics:
         self.alphas = {}
         for name in graph.free:
             activation = graph.states[name].activation
-            if isinstance(activation, ReLU) and activation.stored:
+            if activation.stored:
                 level = _read(parameters, f"states.{name}.alpha", ())
                 self.alphas[name] = level.item()
-                if activation.learn:
+                if activation.learnt:
                     self.parameters[f"states.{name}.alpha"] = level
             else:
-                self.alphas[name] = activation.low if isinstance(activation, ReLU) else 0.0
+                self.alphas[name] = activation.alpha_range[0]
 
     def phi(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
         """Φ(x, s, θ) of each example, (batch,)."""

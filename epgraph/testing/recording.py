@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.kinds import shape_text
-from epgraph.registry import where_raised
+from epgraph.registry import raising_method
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +32,7 @@ def raise_all(name: str, problems: Iterable[str], owner: type) -> None:
 def said(error: Exception, owner: type) -> str:
     """Type and first line of an exception, and the line of ``owner`` that it comes from."""
     text = str(error).strip()
-    place = where_raised(error, owner)
+    place = raising_method(error, owner)
     where = f", in line {place.line} of {Path(place.file).name} ({place.method})" if place else ""
     return (f"{type(error).__name__}: {text.splitlines()[0][:200]}" if text else type(error).__name__) + where
 

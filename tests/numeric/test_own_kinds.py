@@ -395,7 +395,7 @@ class Needy(Base):
     [
         (
             NoName,
-            "the class NoName cannot be registered: it has no name, the key under which it is written; "
+            "the class NoName cannot be registered: it has no name, its key in YAML; "
             'write in it: name: ClassVar[str] = "noname"',
         ),
         (
