@@ -72,12 +72,14 @@ class Check:
     def _refuse(self) -> None:
         """Raise where nothing is left to compare with."""
         locate = self.engine.architecture.locate
-        if self.untied and self.dynamics.anderson:
+        key = self.dynamics.solver_key
+        if self.untied and self.dynamics.chosen_solver.mixes:
             message = (
                 f"there is no reference gradient: edge '{self.untied[0]}' has a feedback weight of its own, which "
-                "rules out implicit differentiation, and dynamics.anderson rules out unrolled backpropagation"
+                f"rules out implicit differentiation, and dynamics.{key.key} rules out unrolled backpropagation"
             )
-            raise EpgraphError(locate(Diagnostic(message, "--set dynamics.anderson=0", at=("dynamics", "anderson"))))
+            hint = f"--set dynamics.{key.key}={key.plain}"
+            raise EpgraphError(locate(Diagnostic(message, hint, at=("dynamics", key.key))))
         if self.untied and self.steps:
             message = (
                 f"the step-by-step match of EP with backpropagation needs an energy, and edge '{self.untied[0]}' has a "

@@ -158,7 +158,7 @@ def _moved(check: Check) -> dict[str, Relaxation]:
 def _agreement(check: Check) -> Report:
     check.tick("gradients")
     pairs = {f"estimator_{check.reference}": (check.estimated, check.exact)}
-    if not check.dynamics.anderson and not check.untied:
+    if not check.dynamics.chosen_solver.mixes and not check.untied:
         pairs["estimator_unrolled"] = (check.estimated, check.unrolled)
         pairs["unrolled_implicit"] = (check.unrolled, check.exact)
     return {name: _values(compare(*pair)) for name, pair in pairs.items()}
@@ -205,7 +205,7 @@ def _free(check: Check) -> list[Report] | None:
             "residual": check.noiseless.relax(check.x, steps=steps, tolerance=0.0).residual,
             "estimator": _values(compare(check.gradient(free_steps=steps), check.exact)),
         }
-        if not check.dynamics.anderson:
+        if not check.dynamics.chosen_solver.mixes:
             unrolled = check.gradient(estimator="unrolled", free_steps=steps, tolerance=0.0)
             row["unrolled"] = _values(compare(unrolled, check.exact))
         rows.append(row)

@@ -28,6 +28,7 @@ ORDER = (
     "augmentation",
     "kinds",
     "energies",
+    "solvers",
     "contract",
     "language",
     "registry",
