@@ -18,7 +18,7 @@ demo: setup
 	$(BIN)/epgraph train examples/digits.yaml --data digits --out runs/demo --overwrite
 	@echo "Look at runs/demo: network.svg, curves.png, metrics.jsonl, last.pt"
 
-# A process a core. Each begins with files in a row, which share what is slow to draw; one that is done takes over from another.
+# A process a core. Each takes files in a row, which share what is slow to draw, and then what others have left.
 test: setup
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
