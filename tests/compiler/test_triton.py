@@ -30,7 +30,7 @@ def kernels(file: str, phase: Any, schedule: str = "even_odd") -> tuple[Any, lis
 def test_kernels_agree_with_the_eager_backend() -> None:
     pytest.importorskip("triton")
     found = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/numeric/interpreted_triton.py"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/compiler/interpreted_triton.py"],
         env={**os.environ, "TRITON_INTERPRET": "1"},
         cwd=ROOT,
         capture_output=True,

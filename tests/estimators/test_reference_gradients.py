@@ -16,7 +16,7 @@ from epgraph.estimators import reference
 from epgraph.gradient_check.stepwise import stepwise
 from epgraph.graph import load, make_schedule
 from epgraph.linearization.krylov import conjugate_gradients, minres
-from epgraph.linearization.linearize import FEW, Linearisation
+from epgraph.linearization.linearize import DENSE_LIMIT, Linearisation
 from epgraph.runtime import memory
 from epgraph.testing.oracle import Reference
 from tests.helpers.qualified import Settled, aimed, error, qualified, take
@@ -271,7 +271,7 @@ def test_the_spectrum_is_that_of_the_oracles_curvature(networks: list[Settled], 
     worst, dense = 0.0, 0
     for network in networks:
         about = Linearisation(network.engine.executor, network.x, network.free, network.engine.snapshot())
-        dense += int((about.slopes > 0).sum()) <= FEW
+        dense += int((about.slopes > 0).sum()) <= DENSE_LIMIT
         values = []
         for k in range(len(network.x)):
             few = {name: s[k : k + 1] for name, s in network.free.items()}

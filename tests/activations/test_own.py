@@ -376,13 +376,16 @@ def test_plugins_on_the_command_line(
 
 
 def test_installed_packages_bring_theirs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    entries = [EntryPoint("mine", "tests.numeric.test_own:bring", registry.GROUP)]
+    entries = [EntryPoint("mine", "tests.activations.test_own:bring", registry.GROUP)]
     monkeypatch.setattr(registry, "entry_points", lambda group: entries)
     registry.load_installed()
     assert isinstance(NAMED["brought"], Arctan)
-    entries[0] = EntryPoint("absent", "tests.numeric.test_own:absent", registry.GROUP)
+    entries[0] = EntryPoint("absent", "tests.activations.test_own:absent", registry.GROUP)
     assert run(["schema"]) == 1
-    assert "plugin 'absent' (tests.numeric.test_own:absent) cannot be loaded: AttributeError" in capsys.readouterr().err
+    assert (
+        "plugin 'absent' (tests.activations.test_own:absent) cannot be loaded: AttributeError"
+        in capsys.readouterr().err
+    )
 
 
 def bring() -> None:
