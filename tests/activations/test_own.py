@@ -241,6 +241,24 @@ class WrongCostPair(Quartic):
         return self.gradient(c, y), o
 
 
+class NotQuadratic(Quartic):
+    quadratic = True
+
+
+class NotLeast(Quartic):
+    least_at_target = True
+
+    def value(self, s: Tensor, y: Tensor) -> Tensor:
+        return super().value(s, 2 * y)
+
+    def gradient(self, s: Tensor, y: Tensor) -> Tensor:
+        return super().gradient(s, 2 * y)
+
+
+class Curved(Quartic):
+    curvature = 1.0
+
+
 class Summed(Quartic):
     def value(self, s: Tensor, y: Tensor) -> Tensor:
         return super().value(s, y).sum()
@@ -251,6 +269,9 @@ class Summed(Quartic):
     [
         (WrongGradient(), "gradient is not the derivative of value"),
         (WrongCostPair(), "gradient_pair is not the gradient at c + o"),
+        (NotQuadratic(), "'quadratic' is claimed, and value is not ½‖s − y‖²"),
+        (NotLeast(), "'least_at_target' is claimed, and at s = y the gradient is not 0"),
+        (Curved(), "'curvature' is at most 1, found"),
         (Summed(), "value gives the shape () on two examples, and should give (2,)"),
     ],
     ids=lambda value: type(value).__name__,

@@ -19,11 +19,10 @@ from torch import Tensor
 import epgraph as ep
 from epgraph.activations import Identity, Logistic, Tanh
 from epgraph.compiler.trace import SHARE_ABOVE
-from epgraph.estimators import ESTIMATORS, Estimate, Problem
+from epgraph.estimators import ESTIMATORS, Estimate, GradientTask
 from epgraph.estimators import microbatches as pieces
 from epgraph.gradient_check.signal import survey
 from epgraph.graph import Edge, NetworkGraph, make_schedule
-from epgraph.graph.checks.estimators import CLAMPED
 from epgraph.linearization.linearize import Linearisation
 from epgraph.runtime.phases import Nudge
 from epgraph.testing.dynamics import States
@@ -45,6 +44,8 @@ FEW = 6
 
 ROUNDING = 1e-11
 """Relative error of a gradient below which rounding decides."""
+
+CLAMPED = {name for name, estimator in ESTIMATORS.items() if estimator.clamps_output}
 
 
 @dataclass
@@ -104,11 +105,10 @@ def spread(values: Sequence[float]) -> str:
 
 
 def test_every_rule_is_in_the_language() -> None:
-    from typing import get_args
-
-    from epgraph.language.model import EstimatorName
-
-    assert tuple(ESTIMATORS) == get_args(EstimatorName)
+    for name in ESTIMATORS:
+        assert ep.Architecture.model_validate({**RING, "learning": {"estimator": name}}).learning.estimator == name
+    schema = ep.Architecture.model_json_schema()["$defs"]["LearningSpec"]["properties"]["estimator"]
+    assert schema["enum"] == list(ESTIMATORS)
 
 
 def test_errors_of_centred_and_one_sided_ep(twins: list[Twin], note: Callable[[str], None]) -> None:
@@ -477,7 +477,7 @@ def test_the_sign_of_beta_leaves_the_centred_gradient_unchanged(doubled: bool, t
             found: dict[str, Tensor] = {}
             with torch.no_grad():
                 ESTIMATORS["centered"](
-                    Problem(
+                    GradientTask(
                         engine.executor,
                         engine.executor.clamp(network.x, engine.snapshot()),
                         nudge,

@@ -24,6 +24,8 @@ ORDER = (
     "activations",
     "costs",
     "rates",
+    "learning_rules",
+    "init_rules",
     "optimizers",
     "augmentation",
     "kinds",
@@ -61,7 +63,7 @@ ALLOWED = {name: set(ORDER[: i + 1]) for i, name in enumerate(ORDER)}
 ALLOWED["drawing"] = {*ORDER[: ORDER.index("lowering") + 1], "drawing"}
 ALLOWED["data"] = {"source", "errors", "files", "arguments", "augmentation", "data"}
 ALLOWED["runs"] = {*ORDER[: ORDER.index("testing")], "runs"}
-ALLOWED["callbacks"] = {"callbacks"}
+ALLOWED["callbacks"] = {"callbacks", "data", "engine"}  # the latter two for type checkers alone; see test_no_torch
 for name in ("training", "gradient_check", "cli"):
     ALLOWED[name] |= {"drawing"}
 for name in ORDER[ORDER.index("lowering") :]:  # what makes networks is for users, and beside what compiles them
@@ -208,6 +210,7 @@ def test_imports_run_one_way(path: Path) -> None:
         "import epgraph.lowering",
         "import epgraph.drawing",
         "import epgraph.runs",
+        "import epgraph.callbacks",
         "import epgraph.cli",
         "import epgraph.api",
         "import epgraph as ep; ep.build(ep.topologies.unet()); ep.from_networkx(ep.to_networkx(ep.topologies.ring()))",

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import Tensor
 
-from epgraph.linearization.linearize import Adjoint
+from epgraph.linearization.implicit import differentiate_implicitly, loss_force
+from epgraph.linearization.linearize import Adjoint, Linearisation
 from epgraph.runtime.executor import Executor
 from epgraph.runtime.gradients import Gradients, add_gradient
-from epgraph.runtime.phases import Nudge
+from epgraph.runtime.phases import Nudge, make_pair
 from epgraph.runtime.relaxation import Clamped, Relaxation, States
 
 
 @dataclass(frozen=True)
-class Problem:
+class GradientTask:
     """A batch (or a piece of one) whose gradient is wanted, and the steps that it may take.
 
     Attributes
@@ -25,17 +27,15 @@ class Problem:
     nudge
         Cost, target and β > 0; an estimator takes the signs that it needs.
     start
-        States that the free phase starts from; ``settle`` may write into them.
+        States that the free phase starts from; ``free_phase`` may write into them.
     gradients
         What has been found of the gradient of the whole batch's mean loss; an estimator adds to it.
-    keep
+    retain_states
         Whether the free states are kept; where they are not, those of ``free`` may be dropped when used up.
     energy
         Whether F at the free equilibrium is wanted as well.
-    points
-        Number N of points of holomorphic EP.
-    rate
-        Step of the parameters after every nudged sweep of continual EP.
+    options
+        The estimator's own options, by name: ``points``, ``continual_rate``, … (``learning_rules``).
     drawn
         What an estimator has drawn at random for the whole batch: its pieces share it.
     last
@@ -50,17 +50,16 @@ class Problem:
     nudged_steps: int
     tolerance: float
     gradients: Gradients
-    keep: bool = True
+    retain_states: bool = True
     energy: bool = False
-    points: int = 4
-    rate: float = 0.0
+    options: Mapping[str, Any] = field(default_factory=dict)
     drawn: dict[str, float] = field(default_factory=dict)
     last: bool = True
 
-    def settle(self) -> Relaxation:
-        """Take the free phase, and let a readout learn from where it ended; ``start`` is used up."""
+    def free_phase(self, *, local: bool = True) -> Relaxation:
+        """Take the free phase, and let a readout learn from where it ended if ``local``; ``start`` is used up."""
         free = self.executor.run(self.clamped, self.start, self.free_steps, self.tolerance, donate=True)
-        if self.executor.graph.readout:
+        if local and self.executor.graph.readout:
             for name, gradient in self.executor.contrasts.local(self.clamped, free.states, self.nudge):
                 add_gradient(self.gradients, name, gradient)
         return free
@@ -73,7 +72,13 @@ class Problem:
         for name, gradient in self.executor.contrasts.by_parameters(clamped, pairs, scale, wanted):
             add_gradient(self.gradients, name, gradient)
 
-    def nudged(self, nudge: Nudge, free: Relaxation, *, keep: bool = True, pair: bool = False) -> Relaxation:
+    def add_difference(self, upper: Relaxation, lower: Relaxation, weight: float) -> None:
+        """Add ``weight`` · [∂Φ/∂θ(upper) − ∂Φ/∂θ(lower)], summed over the examples."""
+        pairs = {name: make_pair(s, lower.states[name]) for name, s in upper.states.items()}
+        # A pair has half the difference of its states.
+        self.contrast(pairs, 2 * weight)
+
+    def nudged_phase(self, nudge: Nudge, free: Relaxation, *, keep: bool = True, pair: bool = False) -> Relaxation:
         """Take a nudged phase from the free state; ``keep``: the free states are left as they are."""
         return self.executor.run(
             self.clamped,
@@ -86,7 +91,20 @@ class Problem:
             borrow=not keep,
         )
 
-    def held(self, output: Tensor, free: Relaxation) -> Relaxation:
+    def emit_pair(self) -> None:
+        """Emit the programs of the free phase and of a nudged pair.
+
+        Before the first sweep: emission takes memory that the weights, once prepared, leave no room for.
+        """
+        self.executor.program("free")
+        self.executor.program("pair")
+
+    def differentiate_implicitly(self, free: Relaxation, tolerance: float, steps: int) -> Adjoint:
+        """Add the gradient of the loss at a free equilibrium by the implicit function theorem."""
+        about = Linearisation(self.executor, self.clamped.x, free.states, self.clamped.parameters)
+        return differentiate_implicitly(self.gradients, about, loss_force(about, self.nudge), tolerance, steps)[0]
+
+    def clamped_phase(self, output: Tensor, free: Relaxation) -> Relaxation:
         """Take a phase from the free state with the output clamped to a value, (batch, classes)."""
         name = self.executor.graph.output.name
         states = {**free.states, name: output}
@@ -140,7 +158,3 @@ class Estimate:
     def diverged(self) -> tuple[str, ...]:
         """Names of the states that diverged in any phase."""
         return tuple(dict.fromkeys(n for r in (self.free, *self.nudged) for n in r.diverged))
-
-
-Estimator = Callable[[Problem], Estimate]
-"""Adds what it finds for the batch's *mean* loss to ``Problem.gradients``."""
