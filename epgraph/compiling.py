@@ -10,6 +10,7 @@ import torch
 from epgraph.activations import NAMED
 from epgraph.arguments import choice, flag, several, whole_number
 from epgraph.compiler import BACKENDS, pass_names
+from epgraph.compiler.trace import SHARE_ABOVE
 from epgraph.contract import HINT, is_own
 from epgraph.costs import COSTS
 from epgraph.engine import Engine
@@ -17,10 +18,10 @@ from epgraph.errors import Diagnostic, EpgraphError, Location
 from epgraph.graph import SCHEDULES, NetworkGraph, checked
 from epgraph.language import Architecture
 from epgraph.lowering import lower
+from epgraph.result_shapes import activation_shapes, cost_shapes, shape_problems
 from epgraph.runtime.apart import apart
 from epgraph.runtime.arguments import place, precision
 from epgraph.runtime.memory import refuse_too_large
-from epgraph.testing import activation_shapes, cost_shapes, shape_problems
 
 
 def compile(
@@ -35,6 +36,7 @@ def compile(
     doubled: bool = True,
     cuda_graphs: bool = True,
     initialised: bool = True,
+    share_above: int = SHARE_ABOVE,
 ) -> Engine:
     """Compile an architecture into an engine.
 
@@ -64,6 +66,10 @@ def compile(
         Whether to draw parameters by the rule of ``init``. False is for those that are loaded or initialised on data
         next: ``graph_aware`` relaxes the network to find them, which takes a while on a large one.
 
+    share_above
+        Number of states above which states and edges that are alike share an emitted function, so that its text, and
+        the time to write it, do not grow with the network.
+
     Raises
     ------
     EpgraphError
@@ -77,6 +83,7 @@ def compile(
     left_out = frozenset(choice("rewrite", name, pass_names()) for name in several("without", without))
     doubled, cuda_graphs = flag("doubled", doubled), flag("cuda_graphs", cuda_graphs)
     initialised = flag("initialised", initialised)
+    share_above = whole_number("share_above", share_above, 0)
     dtype = None if dtype is None else precision(dtype)
     device = None if device is None else place(device)
     if architecture.dynamics.noise and not doubled:
@@ -99,6 +106,7 @@ def compile(
                 doubled=doubled,
                 cuda_graphs=cuda_graphs,
                 initialised=initialised,
+                share_above=share_above,
             )
     except RuntimeError as error:
         # A device that is there may have no memory left all the same.

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from epgraph.arguments import choice, flag, instance, number, whole_number
 from epgraph.compiler import ProgramCache
+from epgraph.compiler.trace import SHARE_ABOVE
 from epgraph.costs import COSTS
 from epgraph.errors import EpgraphError
 from epgraph.estimators import ESTIMATORS, Estimate
 from epgraph.estimators.microbatches import Batch
 from epgraph.graph import Edge, check_rule
 from epgraph.initialization import INITIAL
-from epgraph.language.architecture import EstimatorName
+from epgraph.language.model import EstimatorName
 from epgraph.lowering import Plan
 from epgraph.runtime.apart import refuse_meta, unrecorded
 from epgraph.runtime.arguments import phase_steps, strength
@@ -66,6 +67,7 @@ class Engine(nn.Module):
         doubled: bool = True,
         cuda_graphs: bool = True,
         initialised: bool = True,
+        share_above: int = SHARE_ABOVE,
     ) -> None:
         super().__init__()
         instance("Engine", plan, Plan, "epgraph.compile makes engines of architectures and files")
@@ -75,6 +77,7 @@ class Engine(nn.Module):
         self.without = without
         self.doubled = doubled
         self.cuda_graphs = cuda_graphs
+        self.share_above = share_above
         self.batches = float("inf")
         """Number of batches to come, if it is known: ``auto`` spreads what a backend takes to start over them."""
         self._executor: Executor | None = None
@@ -120,6 +123,7 @@ class Engine(nn.Module):
             self.without,
             self.cuda_graphs,
             self.batches,
+            self.share_above,
         )
         executor = self._executor
         if executor is None or executor.programs.settings != settings:

@@ -25,7 +25,7 @@ from epgraph.arguments import flag, instance, several, text
 from epgraph.engine import Engine
 from epgraph.errors import EpgraphError, nearest
 from epgraph.graph import check_rule
-from epgraph.linearization.differentiable_sweep import Plain, add_gradients
+from epgraph.linearization.differentiable_sweep import DifferentiableSweep, add_gradients
 from epgraph.linearization.linearize import Adjoint, Linearisation
 from epgraph.runtime.apart import apart
 from epgraph.runtime.arguments import phase_steps, strength
@@ -115,7 +115,7 @@ def implicit(at: Equilibrated, cotangent: Cotangent) -> Found:
     held = about.parts(weights * cotangent.sizes[:, None].to(weights))
     with torch.enable_grad():
         x = at.clamped.x.detach().requires_grad_(cotangent.by_input)
-        plain = Plain(at.executor, x.to(about.plain.x.dtype), parameters)
+        plain = DifferentiableSweep(at.executor, x.to(about.plain.x.dtype), parameters)
         forces = plain.forces({name: s.detach() for name, s in about.states.items()})
     found: Gradients = {}
     inputs = [x] if cotangent.by_input else []

@@ -1,4 +1,4 @@
-"""Activations, costs, edge kinds, optimizers and solvers of the user's own, and the files that bring them."""
+"""Registration of a user's own activations, costs, edge kinds and the like, and the plugins that call it."""
 
 from __future__ import annotations
 
@@ -16,39 +16,43 @@ from typing import Any
 
 from epgraph.activations import NAMED, Activation
 from epgraph.activations.language import FAMILIES
-from epgraph.arguments import shown, text
+from epgraph.arguments import flag, shown, text
 from epgraph.contract import ACTIVATION, COST, HINT, KIND, SOLVER, hold
 from epgraph.costs import COSTS, Cost
+from epgraph.energies import ENERGIES, Energy
 from epgraph.errors import Diagnostic, EpgraphError, nearest
 from epgraph.files import FileError, read_bytes
 from epgraph.kinds import KINDS, EdgeKind
-from epgraph.language.architecture import NAME_PATTERN, EdgeBase
-from epgraph.optimizers import OPTIMIZERS, Optimizer, RateSchedule, cosine
+from epgraph.language.model import NAME_PATTERN, EdgeBase
+from epgraph.optimizers import OPTIMIZERS, Optimizer
+from epgraph.rates import RATE_SCHEDULES, Rate, RateSchedule
 from epgraph.solvers import SOLVERS, Solver
 
 GROUP = "epgraph.plugins"
-"""Entry points of installed packages that the command line loads."""
+"""Group of entry points in installed packages that the command line loads."""
 
 MAX_BYTES = 8 * 2**20
-"""What the file of a plugin may have at most."""
+"""Largest size of a plugin's file."""
 
 _NAME = re.compile(NAME_PATTERN)
 _RESERVED = re.compile(r"relu[0-9.]*")
 _BUILT_IN = frozenset({*NAMED, *FAMILIES, *COSTS})
+_BUILT_IN_ENERGIES = frozenset(ENERGIES)
 _BUILT_IN_KINDS = frozenset(KINDS)
 _BUILT_IN_OPTIMIZERS = frozenset(OPTIMIZERS)
+_BUILT_IN_SCHEDULES = frozenset(RATE_SCHEDULES)
 _BUILT_IN_SOLVERS = frozenset(SOLVERS)
 
 
 def register_activation(name: str, activation: Activation) -> None:
     """Let ``activation: name`` in YAML stand for an activation of your own.
 
-    A name registered before is replaced. ``verify_activation`` checks what the activation claims.
+    A name registered before is replaced. ``verify_activation`` checks the activation's mathematics.
 
     Raises
     ------
     EpgraphError
-        If it is no ``Activation``, or the name is built in or not a name.
+        If it is no ``Activation``, or the name is built in or illegal.
     """
     _check(name, activation, Activation, "an activation")
     hold(type(activation), ACTIVATION, f"activation '{name}'")
@@ -62,37 +66,69 @@ def register_cost(name: str, cost: Cost) -> None:
     COSTS[name] = cost
 
 
-def register_optimizer(
-    name: str, build: Callable[..., Any], *, schedule: RateSchedule = cosine, **options: Any
-) -> None:
-    """Let ``training: {optimizer: name}`` stand for an optimizer: ``ep.register_optimizer("adam", torch.optim.Adam)``.
+def register_energy(name: str, energy: Energy) -> None:
+    """Let ``energy: name`` stand for an energy of your own; as ``register_activation``."""
+    _check(name, energy, Energy, "an energy", _BUILT_IN_ENERGIES)
+    ENERGIES[name] = energy
+
+
+def register_optimizer(name: str, build: Callable[..., Any], *, schedule: Rate | None = None, **options: Any) -> None:
+    """Let ``training: {optimizer: name}`` stand for an optimizer: ``build``, e.g. ``torch.optim.RAdam``.
 
     A name registered before is replaced.
 
     Parameters
     ----------
     build
-        A class of ``torch.optim`` whose ``step`` needs no closure, or a function that takes groups of parameters and
-        returns such an optimizer. Those of ``training.momentum``, ``nesterov`` and ``weight_decay`` that it has an
-        argument for are passed to it.
+        A class of ``torch.optim`` whose ``step`` needs no closure, or a function from groups of parameters to such an
+        optimizer. It receives ``training.momentum``, ``nesterov`` and ``weight_decay`` if it has arguments of these
+        names.
     schedule
-        How the learning rate falls: a function of the first rate, the last rate (``training.min_learning_rate``) and
-        the part of the training that is done, 0 to 1. Left out, a cosine.
+        The learning rate where ``training.schedule`` does not say how it changes, as for ``register_schedule``. By
+        default a cosine.
     options
         Further arguments of ``build``, e.g. ``betas=(0.9, 0.99)``.
 
     Raises
     ------
     EpgraphError
-        If ``build`` or ``schedule`` cannot be called, or the name is built in or not a name.
+        If ``build`` or ``schedule`` is not callable, or the name is built in or illegal.
     """
     _check_name(name)
     if name in _BUILT_IN_OPTIMIZERS:
         raise _refusal(f"'{name}'", "it is built in", "choose another name")
     for value, what in ((build, "a class of torch.optim"), (schedule, "a function for its schedule")):
-        if not callable(value):
+        if not callable(value) and (value is not None or what == "a class of torch.optim"):
             raise _refusal(f"'{name}'", f"expected {what}, found {shown(value)}", "")
     OPTIMIZERS[name] = Optimizer(build, options, schedule)
+
+
+def register_schedule(name: str, rate: Rate, *, falls: bool = True) -> None:
+    """Let ``training: {schedule: name}`` stand for a schedule of the learning rate.
+
+    A name registered before is replaced.
+
+    Parameters
+    ----------
+    rate
+        A function of the first rate, the last rate (``training.min_learning_rate``) and the part of the training that
+        is done, 0 to 1. It is asked at the start of every epoch, for each first rate of a state or edge.
+    falls
+        Whether it ends at the last rate. Then a first rate below that is refused.
+
+    Raises
+    ------
+    EpgraphError
+        If ``rate`` cannot be called, or the name is built in or not a name.
+    """
+    _check_name(name)
+    if name in _BUILT_IN_SCHEDULES:
+        raise _refusal(f"'{name}'", "it is built in", "choose another name")
+    if not callable(rate):
+        raise _refusal(
+            f"'{name}'", f"expected a function of first rate, last rate and progress, found {shown(rate)}", ""
+        )
+    RATE_SCHEDULES[name] = RateSchedule(rate, flag("falls", falls))
 
 
 def register_solver(name: str, cls: type[Solver]) -> None:
@@ -123,37 +159,40 @@ def register_solver(name: str, cls: type[Solver]) -> None:
 def register_kind(cls: type[EdgeKind]) -> type[EdgeKind]:
     """Let ``NAME: {…options}`` of an edge stand for an edge kind of your own; usable as a decorator.
 
-    ``cls.name`` is the key. From then on it is part of the language: of YAML, its messages and its schema, of ``check``
-    and drawings, of engines and emitted modules. ``verify_kind`` checks that the mathematics is what it says.
-    The same class, or its definition run again, replaces what was registered before.
+    ``cls.name`` is the key. The kind is then part of the language (YAML, messages, schema), of ``check`` and drawings,
+    and of engines and emitted modules. ``verify_kind`` checks its mathematics. Registering the same class again, or its
+    definition run again, replaces it.
 
     Raises
     ------
     EpgraphError
-        If it is no class derived from ``EdgeKind``, has no name or not every method, or if the name is not one, is
-        taken, or is a key of edges.
+        If it is no class derived from ``EdgeKind``, or lacks a name or a method, or if the name is illegal, in use, or
+        a key of edges.
     """
-    given: object = cls
-    if not (isinstance(given, type) and issubclass(given, EdgeKind)):
-        hint = f"pass the class {type(given).__name__}" if isinstance(given, EdgeKind) else "derive it from ep.EdgeKind"
-        raise _refusal(shown(given), "expected a class derived from EdgeKind", hint)
+    argument: object = cls
+    if not (isinstance(argument, type) and issubclass(argument, EdgeKind)):
+        hint = (
+            f"pass the class {type(argument).__name__}"
+            if isinstance(argument, EdgeKind)
+            else "derive it from ep.EdgeKind"
+        )
+        raise _refusal(shown(argument), "expected a class derived from EdgeKind", hint)
     name = getattr(cls, "name", None)
     if not isinstance(name, str):
         hint = f'write in it: name: ClassVar[str] = "{cls.__name__.lower()}"'
-        raise _refusal(f"the class {cls.__name__}", "it has no name, the key under which it is written", hint)
+        raise _refusal(f"the class {cls.__name__}", "it has no name, its key in YAML", hint)
     _check_name(name)
     keys = {key for field, info in EdgeBase.model_fields.items() for key in (field, info.alias or field)}
     if name in keys or hasattr(EdgeBase, name):
         raise _refusal(f"'{name}'", "every edge has something of that name", "choose another name")
     if name in _BUILT_IN_KINDS:
         raise _refusal(f"'{name}'", "it is built in", "choose another name")
-    missing = sorted(getattr(cls, "__abstractmethods__", ()))
-    if missing:
-        hint = f"write {'it' if len(missing) == 1 else 'them'}; docs/edge-kinds.md has an example"
-        raise _refusal(f"'{name}'", f"the class {cls.__name__} has no {', '.join(missing)}", hint)
-    own = [key for key in vars(cls) if not key.startswith("_") and callable(getattr(cls, key))]
-    for key in own:
-        # A misspelt method of the base would silently leave the base's own in place.
+    absent = sorted(getattr(cls, "__abstractmethods__", ()))
+    if absent:
+        hint = f"write {'it' if len(absent) == 1 else 'them'}; docs/edge-kinds.md has an example"
+        raise _refusal(f"'{name}'", f"the class {cls.__name__} has no {', '.join(absent)}", hint)
+    for key in [key for key in vars(cls) if not key.startswith("_") and callable(getattr(cls, key))]:
+        # With a misspelt name the method of the base class would stay in force without a message.
         close = nearest(key, sorted(_METHODS))
         if key not in _METHODS and close.startswith("did you mean"):
             raise _refusal(f"'{name}'", f"the class {cls.__name__} has an unknown method {key}", close)
@@ -179,7 +218,7 @@ def _place(cls: type) -> str:
 
 
 _PLUGIN = "plugin "
-"""What begins the name of the module as which a plugin's file is run."""
+"""Prefix of the module name under which a plugin's file runs."""
 
 
 def run_plugin(path: Path) -> None:
@@ -195,10 +234,10 @@ def run_plugin(path: Path) -> None:
         text = read_bytes(path, MAX_BYTES)
     except FileError as error:
         raise EpgraphError(f"plugin {path} cannot be run: {error.reason}", hint, "plugin") from None
-    # The name tells what is registered by the same file again from what another file registers.
+    # The module's name tells a file that runs again from another file that registers the same name.
     module = ModuleType(f"{_PLUGIN}{path.resolve()}")
     module.__file__ = str(path)
-    # pydantic and dataclasses look there for what annotations name.
+    # pydantic and dataclasses resolve annotations there.
     sys.modules[module.__name__] = module
     try:
         exec(compile(text, str(path), "exec"), vars(module))
@@ -207,8 +246,7 @@ def run_plugin(path: Path) -> None:
     except BaseException as error:  # it is the user's own code, sys.exit included
         if _interrupted(error):
             raise
-        reason = getattr(error, "strerror", None) or _said(error)
-        # What the user's own code does is best said with its line.
+        reason = getattr(error, "strerror", None) or _error_text(error)
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == str(path)]
         where = f", in line {lines[-1]}" if lines else ""
@@ -220,45 +258,46 @@ def run_plugin(path: Path) -> None:
 
 
 def load_installed() -> None:
-    """Load what installed packages declare in the group ``epgraph.plugins``: a module, or a function to call."""
+    """Load the entry points of installed packages in the group ``epgraph.plugins``: modules, or functions to call."""
     for entry in entry_points(group=GROUP):
         try:
-            found = entry.load()
-            if callable(found):
-                found()
+            plugin = entry.load()
+            if callable(plugin):
+                plugin()
         except EpgraphError:
             raise
         except BaseException as error:
             if _interrupted(error):
                 raise
             raise EpgraphError(
-                f"plugin '{entry.name}' ({entry.value}) cannot be loaded: {_said(error)}",
-                "mend or uninstall the package that declares it",
+                f"plugin '{entry.name}' ({entry.value}) cannot be loaded: {_error_text(error)}",
+                "fix or uninstall the package that declares it",
                 "plugin",
             ) from error
 
 
 @contextmanager
 def blaming_plugins() -> Iterator[None]:
-    """Turn what a method of the user's own kind, activation or cost raises into an EpgraphError that names it.
+    """Turn an exception from a method of a user's kind, activation or cost into an EpgraphError that names it.
 
-    ``sys.exit`` is included: it would end the command as if all was well. An interrupt by the user passes.
+    ``sys.exit`` is included: it would end the command without an error. The user's interrupt passes.
     """
     try:
         yield
     except EpgraphError:
         raise
     except BaseException as error:
-        own = None if _interrupted(error) else _fault(error)
-        if own is None and isinstance(error, SystemExit):
-            own = Diagnostic(f"the program was ended by {_said(error)}", "look for sys.exit in a plugin", rule="plugin")
-        if own is None:
+        problem = None if _interrupted(error) else _plugin_error(error)
+        if problem is None and isinstance(error, SystemExit):
+            message = f"the program was ended by {_error_text(error)}"
+            problem = Diagnostic(message, "look for sys.exit in a plugin", rule="plugin")
+        if problem is None:
             raise
-        raise EpgraphError(own) from error
+        raise EpgraphError(problem) from error
 
 
 def _interrupted(error: BaseException) -> bool:
-    """Whether the user interrupted the program: a KeyboardInterrupt that no ``raise`` in the code raised."""
+    """Whether the user interrupted the program: a KeyboardInterrupt that does not come from a ``raise`` statement."""
     if not isinstance(error, KeyboardInterrupt):
         return False
     last = error.__traceback__
@@ -267,35 +306,36 @@ def _interrupted(error: BaseException) -> bool:
     return last is None or last.tb_frame.f_code.co_code[last.tb_lasti] != dis.opmap["RAISE_VARARGS"]
 
 
-def _said(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _fault(error: BaseException) -> Diagnostic | None:
-    """Return what to say of an exception that a method of the user's own kind, activation or cost raised."""
-    own: list[tuple[str, type]] = [(f"edge kind '{n}'", k) for n, k in KINDS.items() if n not in _BUILT_IN_KINDS]
-    own += [(f"activation '{n}'", type(a)) for n, a in NAMED.items() if n not in _BUILT_IN]
-    own += [(f"cost '{n}'", type(c)) for n, c in COSTS.items() if n not in _BUILT_IN]
-    own += [(f"solver '{n}'", s) for n, s in SOLVERS.items() if n not in _BUILT_IN_SOLVERS]
-    for what, cls in own:
-        place = where_raised(error, cls)
+def _plugin_error(error: BaseException) -> Diagnostic | None:
+    """Return the diagnostic of an exception from a method of a registered class, or None."""
+    classes: list[tuple[str, type]] = [(f"edge kind '{n}'", k) for n, k in KINDS.items() if n not in _BUILT_IN_KINDS]
+    classes += [(f"activation '{n}'", type(a)) for n, a in NAMED.items() if n not in _BUILT_IN]
+    classes += [(f"cost '{n}'", type(c)) for n, c in COSTS.items() if n not in _BUILT_IN]
+    classes += [(f"energy '{n}'", type(e)) for n, e in ENERGIES.items() if n not in _BUILT_IN_ENERGIES]
+    classes += [(f"solver '{n}'", s) for n, s in SOLVERS.items() if n not in _BUILT_IN_SOLVERS]
+    for what, cls in classes:
+        place = raising_method(error, cls)
         if place is not None:
-            message = f"{what}: {place.method} raises {_said(error)}"
+            message = f"{what}: {place.method} raises {_error_text(error)}"
             return Diagnostic(message, HINT, file=place.file, line=place.line, rule="plugin")
     return None
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where an exception comes from: the method that was called, and the line."""
+    """Origin of an exception: the method, its file, and the line."""
 
     method: str
     file: str
     line: int
 
 
-def where_raised(error: BaseException, cls: type) -> Place | None:
-    """Return the method of a class out of which an exception came, or whose arguments are other ones; else None."""
+def raising_method(error: BaseException, cls: type) -> Place | None:
+    """Find the method of ``cls`` that raised, or whose signature did not match the call; None if it is no method."""
     methods: dict[CodeType, str] = {}
     for name, value in vars(cls).items():
         function = getattr(value, "fget", None) or getattr(value, "__func__", value)
@@ -305,25 +345,25 @@ def where_raised(error: BaseException, cls: type) -> Place | None:
     frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
     for position, (code, _) in enumerate(frames):
         if code in methods:
-            # What it calls in the same file says more than the call.
+            # The innermost line in the same file is the most precise one.
             lines = [line for inner, line in frames[position:] if inner.co_filename == code.co_filename]
             return Place(methods[code], code.co_filename, lines[-1])
     for code, name in methods.items():
-        # Called with arguments that it does not take, a method is not entered.
+        # A call with wrong arguments does not enter the method.
         if isinstance(error, TypeError) and str(error).startswith(f"{code.co_qualname}() "):
             return Place(name, code.co_filename, code.co_firstlineno)
     return None
 
 
-def _check(name: str, value: object, kind: type, what: str) -> None:
+def _check(name: str, value: object, kind: type, what: str, built_in: frozenset[str] = _BUILT_IN) -> None:
     _check_name(name)
     if not isinstance(value, kind):
-        # A class in place of an instance is the likeliest mistake.
+        # A class in place of an instance is the most likely mistake.
         hint = f"derive its class from epgraph.{kind.__name__}"
         if isinstance(value, type) and issubclass(value, kind):
             hint = f"pass {value.__name__}()"
         raise _refusal(f"'{name}'", f"expected {what}, found {shown(value)}", hint)
-    if name in _BUILT_IN or _RESERVED.fullmatch(name):
+    if name in built_in or _RESERVED.fullmatch(name):
         raise _refusal(f"'{name}'", "it is built in", "choose another name")
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from epgraph.compiler.sweep import squared
 from epgraph.estimators.problem import Estimate, Problem
-from epgraph.linearization.differentiable_sweep import Plain, add_gradients
+from epgraph.linearization.differentiable_sweep import DifferentiableSweep, add_gradients
 from epgraph.linearization.linearize import Adjoint, Linearisation
 from epgraph.runtime.gradients import Gradients, add_gradient
 from epgraph.runtime.phases import Nudge
@@ -82,7 +82,7 @@ def differentiate_implicitly(
             moved = about.parts(right + about.curvature(weights))[name]
             add_gradient(gradients, key, moved[about.forces[name] >= level].sum().to(level.dtype))
     with torch.enable_grad():
-        attached = Plain(executor, about.plain.x, about.parameters)
+        attached = DifferentiableSweep(executor, about.plain.x, about.parameters)
         forces = attached.forces({name: s.detach() for name, s in about.states.items()})
     add_gradients(gradients, attached, list(forces.values()), [held[name] for name in forces])
     return solved
@@ -95,7 +95,7 @@ def _backpropagate(problem: Problem, steps: int, stop: float = 0.0) -> Estimate:
     load its compiler, which takes seconds.
     """
     executor, nudge, x = problem.executor, problem.nudge, problem.clamped.x
-    plain = Plain(executor, x, problem.clamped.parameters, attached=False)
+    plain = DifferentiableSweep(executor, x, problem.clamped.parameters, attached=False)
     now = {name: problem.start.pop(name).contiguous() for name in list(problem.start)}
     residuals = torch.full((len(x),), float("nan"), device=x.device)
     chunks: list[tuple[int, States]] = []
@@ -130,7 +130,7 @@ def _through(problem: Problem, count: int, states: States, adjoint: States) -> S
     leaves = {name: s.detach().requires_grad_() for name, s in states.items()}
     with torch.enable_grad():
         # The clamped input's part is computed again for each chunk, so that nothing outlives it.
-        plain = Plain(problem.executor, problem.clamped.x, problem.clamped.parameters)
+        plain = DifferentiableSweep(problem.executor, problem.clamped.x, problem.clamped.parameters)
         now = leaves
         for _ in range(count):
             now = plain.sweep(now)

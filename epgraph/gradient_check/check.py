@@ -1,6 +1,6 @@
 """What a gradient check needs: the network, its equilibrium, and each gradient once.
 
-``epgraph/gradient_check/sections.py`` makes the report of it.
+``sections`` makes the report of it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.estimators import REFERENCES
 from epgraph.estimators.reference import differentiate_implicitly
 from epgraph.gradient_check.agreement import named_by_edge
-from epgraph.graph.rules import CLAMPED
+from epgraph.graph.checks.estimators import CLAMPED
 from epgraph.language import Architecture
 from epgraph.linearization.linearize import Adjoint, Linearisation
 from epgraph.runtime.gradients import Gradients
@@ -118,8 +118,8 @@ class Check:
     @cached_property
     def settled(self) -> Relaxation:
         """The equilibrium that the free phase leads to: plain sweeps, until nothing moves or patience ends."""
-        found = self.settle(self.noiseless, self.free.states, self.tolerance)
-        return replace(found, steps=self.free.steps + found.steps)
+        settled = self.settle(self.noiseless, self.free.states, self.tolerance)
+        return replace(settled, steps=self.free.steps + settled.steps)
 
     def settle(self, engine: Engine, start: States, tolerance: float) -> Relaxation:
         """Let the free network settle from given states."""
@@ -146,10 +146,10 @@ class Check:
         """The implicit gradient, and how it was solved for."""
         target = self.engine.executor.inputs.targets(self.y, len(self.x))
         nudge = Nudge(self.engine.cost, target, self.learning.beta)
-        found: Gradients = {}
+        gradients: Gradients = {}
         steps = max(1000, self.learning.solver_steps)
-        solved = differentiate_implicitly(found, self.about, nudge, self.solver_tolerance, steps)
-        return named_by_edge(found), solved
+        solved = differentiate_implicitly(gradients, self.about, nudge, self.solver_tolerance, steps)
+        return named_by_edge(gradients), solved
 
     @property
     def unrolled_sweeps(self) -> int:
@@ -175,13 +175,13 @@ class Check:
         """
         referred = options.get("estimator", self.learning.estimator) in REFERENCES
         engine = self.noiseless if referred else self.engine
-        with engine.aside() as found, self.drawn():
+        with engine.aside() as gradients, self.drawn():
             engine.backward(self.x, self.y, **options)
         for name in self.untied:
-            feedback = found.pop(f"edges.{name}.feedback", None)
+            feedback = gradients.pop(f"edges.{name}.feedback", None)
             if feedback is not None and referred:
-                found[f"edges.{name}.weight"] = found[f"edges.{name}.weight"] + feedback
-        return named_by_edge(found)
+                gradients[f"edges.{name}.weight"] = gradients[f"edges.{name}.weight"] + feedback
+        return named_by_edge(gradients)
 
     @contextmanager
     def drawn(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""Names of edges that are given none."""
+"""Default names of edges."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 
 def numbered(edges: Iterable[tuple[str | None, str]]) -> list[str]:
-    """Names of edges, from those given and what each is called without: numbered where that is taken."""
+    """Names of edges from pairs (name or None, default name); an equal default name gets a number."""
     given = list(edges)
     taken = {name for name, _ in given if name is not None}
-    # The number that was last tried: of thousands of parallel edges each goes on from the one before.
+    # Last number per name, so that thousands of parallel edges do not start from 2 each time.
     counts: dict[str, int] = {}
     names = []
     for name, unnamed in given:

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from epgraph.activations import Identity, ReLU
 from epgraph.compiler import CompiledProgram, ProgramCache
 from epgraph.compiler.cuda_graphs import Memory
 from epgraph.compiler.runtime import rounded
@@ -305,8 +304,7 @@ class Executor:
             bounds = activation.bounds(alpha)
             if bounds is not None and not pair:
                 s.clamp_(min=bounds[0]).clamp_(max=bounds[1])
-            elif isinstance(activation, ReLU):
-                # σ of ReLUα is the projection on its range.
+            elif bounds is not None and activation.projects:
                 common, odd = s.chunk(2)
                 s.copy_(torch.cat(activation.pair(common, odd, alpha)))
 
@@ -369,6 +367,6 @@ class Executor:
     def _limits(self) -> dict[str, float]:
         """Size at which each state counts as diverged; one that has bounds cannot grow."""
         return {
-            name: DIVERGENCE_LIMIT if isinstance(state.activation, Identity) else float("inf")
+            name: DIVERGENCE_LIMIT if state.activation.linear else float("inf")
             for name, state in self.graph.states.items()
         }

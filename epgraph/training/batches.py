@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from epgraph.arguments import whole_number
 from epgraph.errors import EpgraphError
-from epgraph.training.stop import ignore_signals
+from epgraph.runs.stop import ignore_signals
 
 Batches = DataLoader[tuple[Tensor, Tensor]]
 

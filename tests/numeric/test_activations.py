@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from epgraph.activations import NAMED, Activation, Logistic, ReLU, Softclip, Tanh, activation_to_yaml, parse_activation
-from epgraph.testing.oracle import self_energy, sigma, slope
+from epgraph.testing.units import self_energy, sigma, slope
 
 FAMILIES = [Softclip(6, 12), Softclip(0.7, 5), Tanh(2, 3), Tanh(0.5), Logistic(1, 1, 0.5), Logistic(0.25, 2, -1)]
 ALL: list[tuple[Activation, float]] = [(a, 1.0) for a in (*NAMED.values(), *FAMILIES)] + [

@@ -44,7 +44,7 @@ def test_what_is_claimed_of_terms_of_one_state_is_kept(note: Callable[[str], Non
         return {**data, "learning": {"beta": rng.choice([0.1, 0.2, 0.5])}}
 
     def kinds(case: Case, engine: ep.Engine) -> dict[str, bool]:
-        return {"damped": min(case.oracle(engine)._steps.values()) < 1}
+        return {"damped": min(case.oracle(engine).steps.values()) < 1}
 
     count = keeps(fresh_seed(), draw, {"free": 30, "damped": 20, "nudged": 10}, kinds)
     note(
@@ -110,7 +110,7 @@ def test_the_step_is_the_one_that_is_proven() -> None:
     moved = engine.relax(case.x, start=start, steps=1).states["h"]
     whole = inhibited(lateral(damping=None)).relax(case.x, start=start, steps=1).states["h"]
     torch.testing.assert_close(moved, whole * 1.5 / (1 + (7.0**32 + 7) ** (1 / 32)))
-    assert Reference(case.graph, engine.state_dict())._steps["h"] < 1
+    assert Reference(case.graph, engine.state_dict()).steps["h"] < 1
 
 
 def test_check_says_where_it_damps_and_why_it_need_not() -> None:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 import epgraph as ep
 from epgraph.activations import NAMED, Activation, Logistic, ReLU, Softclip, Tanh
-from epgraph.compiler import trace
-from epgraph.testing.oracle import Reference, sigma
+from epgraph.testing.oracle import Reference
+from epgraph.testing.units import sigma
 from tests.helpers.case import ORACLE, Case, apart
 from tests.helpers.emitted import check
 from tests.helpers.networks import RING
@@ -68,7 +68,7 @@ class Loop:
         raise NotImplementedError
 
     def sigma(self, name: str, a: Tensor) -> Tensor:
-        return sigma(self.engine.graph.states[name].activation, a, self.oracle._alpha[name])
+        return sigma(self.engine.graph.states[name].activation, a, self.oracle.alphas[name])
 
     def run(self, sweeps: int, states: dict[str, Tensor] | None = None, beta: float = 0.0) -> dict[str, Tensor]:
         now = self.oracle.zeros(len(self.x)) if states is None else dict(states)
@@ -138,7 +138,7 @@ class Quantised(Loop):
         activation, bits = self.engine.graph.states[name].activation, self.dynamics.state_bits
         s = self.sigma(name, force)
         if isinstance(activation, ReLU):
-            step = self.oracle._alpha[name] / (2**bits - 1)
+            step = self.oracle.alphas[name] / (2**bits - 1)
         elif isinstance(activation, Tanh):
             step = activation.height / (2 ** (bits - 1) - 1)
         elif name == "y":
@@ -286,15 +286,15 @@ def _check_seeded(engine: ep.Engine, folder: Path, x: Tensor, y: Tensor) -> None
     ],
 )
 def test_functions_that_many_states_share_compute_the_same(
-    schedule: str, activation: Any, dynamics: dict[str, Any], cost: str, monkeypatch: pytest.MonkeyPatch
+    schedule: str, activation: Any, dynamics: dict[str, Any], cost: str
 ) -> None:
     output = {"name": "y", "classes": 3, "cost": cost}
     data = {**RING, "output": output, "defaults": {"activation": activation}, "dynamics": dynamics}
     x, y = batch()
     made = []
-    for many in (10_000, 0):
-        monkeypatch.setattr(trace, "MANY", many)
-        engine = ep.compile(ep.Architecture.model_validate(data), dtype=torch.float64, schedule=schedule)
+    for share_above in (10_000, 0):
+        architecture = ep.Architecture.model_validate(data)
+        engine = ep.compile(architecture, dtype=torch.float64, schedule=schedule, share_above=share_above)
         torch.manual_seed(0)
         free = engine.backward(x, y, free_steps=6, nudged_steps=4).free.states
         made.append([engine.energy(x, free), *(p.grad for p in engine.parameters())])

@@ -31,7 +31,7 @@ from epgraph.kinds import (
     Skip,
 )
 from epgraph.testing import verify_kind
-from epgraph.testing.oracle import mapped
+from epgraph.testing.maps import mapped
 
 GEOMETRIES = [
     Conv(kernel=kernel, stride=stride, padding=padding, pool=pool)

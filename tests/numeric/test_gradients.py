@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import epgraph as ep
-from tests.helpers.qualified import SWEEPS, Settled, aimed, cosine, error, qualified, take
+from tests.helpers.qualified import ACTIVE, KINKED, SWEEPS, aimed, cosine, error, qualified, take
 
 
 def test_centred_gradient_of_smooth_networks(note: Callable[[str], None]) -> None:
@@ -44,18 +44,10 @@ def test_one_sided_gradient_of_smooth_networks(note: Callable[[str], None]) -> N
     note(f"one-sided EP, smooth: {len(ratios)} graphs, error ratio {min(ratios):.3f} to {max(ratios):.3f}")
 
 
-def inside(network: Settled) -> float:
-    """Part of the hidden units that are strictly inside of (0, 6)."""
-    hidden = [network.free[name].flatten() for name in network.engine.graph.free[:-1]]
-    units = torch.cat(hidden) if hidden else torch.ones(1)
-    return float(((units > 0) & (units < 6)).double().mean())
-
-
 def test_centred_gradient_of_relu6_networks(note: Callable[[str], None]) -> None:
     """Cosine ≥ 0.99 at β = 0.1 where biases keep most units inside (0, 6): of networks with nine in ten there."""
     cosines = []
-    networks = (n for n in qualified(activations=["relu6"], bias=2.0, pool_max=False) if inside(n) >= 0.9)
-    for network in take(map(aimed, networks)):
+    for network in take(map(aimed, qualified(**ACTIVE))):
         cosines.append(cosine(network.gradient(0.1), network.implicit()))
     cosines.sort()
     lowest = ", ".join(f"{c:.4f}" for c in cosines[:5])
@@ -66,7 +58,7 @@ def test_centred_gradient_of_relu6_networks(note: Callable[[str], None]) -> None
 def test_kinks_cost_what_beta_lets_them(note: Callable[[str], None]) -> None:
     """Networks of a few units at their kinks: at β = 0.1 single kinks decide; at β = 1e-4 the gradient is right."""
     large, small = [], []
-    for network, _ in zip(map(aimed, qualified(activations=["relu6"])), range(40), strict=False):
+    for network, _ in zip(map(aimed, qualified(**KINKED)), range(40), strict=False):
         exact = network.implicit()
         if exact.norm() > 0:
             large.append(cosine(network.gradient(0.1), exact))

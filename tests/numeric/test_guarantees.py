@@ -15,8 +15,8 @@ from epgraph.activations import NAMED, Activation
 from epgraph.cli import run
 from epgraph.estimators import ESTIMATORS
 from epgraph.graph import SCHEDULES, guaranteed
+from epgraph.graph.checks.estimators import CLAMPED, DIFFERENTIATED
 from epgraph.graph.guarantees import ERRORS, EXACT, nudged_never_rises
-from epgraph.graph.rules import CLAMPED, DIFFERENTIATED
 from tests.helpers.case import Case
 from tests.helpers.networks import RING
 from tests.helpers.promises import fresh_seed, keeps, rises

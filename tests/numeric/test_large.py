@@ -11,7 +11,6 @@ from hypothesis import given
 from torch import fx
 
 import epgraph as ep
-from epgraph.compiler import trace
 from epgraph.compiler.export import module_text
 from epgraph.graph import SCHEDULES
 from tests.helpers.case import Case, apart
@@ -23,22 +22,20 @@ from tests.numeric.test_emitted import DRAWN
 BACKENDS = ("eager", "channels_last")
 
 
-def estimate(case: Case, schedule: str, backend: str) -> tuple[ep.Engine, Any]:
-    engine = ep.compile(case.architecture, dtype=torch.float64, schedule=schedule, backend=backend)
+def estimate(case: Case, schedule: str, backend: str, share_above: int) -> tuple[ep.Engine, Any]:
+    engine = ep.compile(
+        case.architecture, dtype=torch.float64, schedule=schedule, backend=backend, share_above=share_above
+    )
     engine.load_state_dict({**engine.state_dict(), **case.parameters})
     return engine, engine.backward(case.x, case.y, free_steps=5, nudged_steps=3, beta=0.2, tolerance=0)
 
 
-def compare(case: Case, schedule: str, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def compare(case: Case, schedule: str, backend: str) -> None:
     """Up to rounding: terms of the energy are added in another order, and memory may be laid out otherwise."""
-    with monkeypatch.context() as patch:
-        patch.setattr(trace, "MANY", 10_000)
-        expected, apiece = estimate(case, schedule, backend)
-        energy = expected.energy(case.x, apiece.free.states)
-    with monkeypatch.context() as patch:
-        patch.setattr(trace, "MANY", 0)
-        found, shared = estimate(case, schedule, backend)
-        assert apart(found.energy(case.x, shared.free.states), energy) <= 1e-12
+    expected, apiece = estimate(case, schedule, backend, 10_000)
+    energy = expected.energy(case.x, apiece.free.states)
+    found, shared = estimate(case, schedule, backend, 0)
+    assert apart(found.energy(case.x, shared.free.states), energy) <= 1e-12
     for name, state in apiece.free.states.items():
         assert apart(shared.free.states[name], state) <= 1e-12, (schedule, backend, name)
     for (name, p), q in zip(found.named_parameters(), expected.parameters(), strict=True):
@@ -49,9 +46,9 @@ def compare(case: Case, schedule: str, backend: str, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("schedule", list(SCHEDULES))
-def test_sharing_changes_nothing(schedule: str, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sharing_changes_nothing(schedule: str, backend: str) -> None:
     """Where states of a class see each other as well: they still move at once."""
-    compare(Case(repeated(3)), schedule, backend, monkeypatch)
+    compare(Case(repeated(3)), schedule, backend)
 
 
 @DRAWN
@@ -59,16 +56,12 @@ def test_sharing_changes_nothing(schedule: str, backend: str, monkeypatch: pytes
 def test_sharing_changes_nothing_on_random_networks(data: dict[str, Any]) -> None:
     case = Case(data)
     for schedule in ("coloring", "synchronous", "even_odd"):
-        with pytest.MonkeyPatch.context() as patch:
-            compare(case, schedule, "channels_last", patch)
+        compare(case, schedule, "channels_last")
 
 
 @pytest.mark.parametrize("dynamics", [{}, {"output_step": "closed_form"}, {"schedule": "even_odd"}])
-def test_emitted_module_of_a_large_network(
-    tmp_path: Path, dynamics: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trace, "MANY", 0)
-    engine = ep.compile(ep.Architecture.model_validate(repeated(3, **dynamics)), dtype=torch.float32)
+def test_emitted_module_of_a_large_network(tmp_path: Path, dynamics: dict[str, Any]) -> None:
+    engine = ep.compile(ep.Architecture.model_validate(repeated(3, **dynamics)), dtype=torch.float32, share_above=0)
     assert "the first of 3 that are alike" in module_text(engine.machine)
     check(engine, tmp_path, torch.rand(2, 1, 4, 4), torch.tensor([0, 2]), free_steps=3, nudged_steps=2)
 

@@ -17,7 +17,8 @@ from torch import Tensor
 
 import epgraph as ep
 from epgraph.cli import run
-from epgraph.compiler import BACKENDS, ProgramCache, trace
+from epgraph.compiler import BACKENDS, ProgramCache
+from epgraph.compiler.trace import SHARE_ABOVE
 from epgraph.compiler.triton_kernel import Kernel
 from epgraph.training import make_optimizer
 from tests.helpers.emitted import emitted, imported
@@ -92,13 +93,14 @@ def batch(engine: ep.Engine) -> tuple[Tensor, Tensor]:
     return torch.rand(2, *engine.graph.input.shape, generator=generator), torch.tensor([0, 1])
 
 
-def compiled(data: dict[str, Any], backend: str) -> ep.Engine:
-    return ep.compile(ep.Architecture.model_validate(data), dtype=torch.float32, backend=backend, initialised=False)
+def compiled(data: dict[str, Any], backend: str, **options: Any) -> ep.Engine:
+    architecture = ep.Architecture.model_validate(data)
+    return ep.compile(architecture, dtype=torch.float32, backend=backend, initialised=False, **options)
 
 
 def alike(data: dict[str, Any], like: ep.Engine) -> ep.Engine:
     """The network compiled, with the parameters of another one, in order."""
-    engine = compiled(data, like.backend)
+    engine = compiled(data, like.backend, share_above=like.share_above)
     engine.load_state_dict(dict(zip(engine.state_dict(), like.state_dict().values(), strict=True)))
     return engine
 
@@ -241,11 +243,10 @@ def test_the_command_writes_a_network_of_look_alikes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("topology", list(TOPOLOGIES))
-def test_shared_functions_tell_names_apart(topology: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shared_functions_tell_names_apart(topology: str) -> None:
     """Large networks call one function for all that is alike."""
-    monkeypatch.setattr(trace, "MANY", 0)
     for way in (centered, positive, *([energies] if topology != "untied" else [])):
-        plainly = compiled(TOPOLOGIES[topology], "eager")
+        plainly = compiled(TOPOLOGIES[topology], "eager", share_above=0)
         wanted = numbers(plainly, way)
         for seed in range(3):
             engine = alike(lookalike(TOPOLOGIES[topology], random.Random(seed)), plainly)
@@ -253,7 +254,7 @@ def test_shared_functions_tell_names_apart(topology: str, monkeypatch: pytest.Mo
 
 
 def test_a_large_network_of_look_alikes() -> None:
-    """More than ``MANY`` states, called h, H, h_1, H_1, …, and edges alike."""
+    """More than ``SHARE_ABOVE`` states, called h, H, h_1, H_1, …, and edges alike."""
     data = repeated(26, free_steps=2, nudged_steps=2)
     data["edges"] = [{**edge, "name": f"e{number}"} for number, edge in enumerate(data["edges"])]
 
@@ -262,7 +263,7 @@ def test_a_large_network_of_look_alikes() -> None:
 
     states = [data["input"]["name"], *data["states"], data["output"]["name"]]
     plainly = compiled(data, "channels_last")
-    assert len(plainly.graph.free) > trace.MANY
+    assert len(plainly.graph.free) > SHARE_ABOVE
     engine = alike(renamed(data, twins(states), dict(twins([e["name"] for e in data["edges"]]))), plainly)
     assert same(numbers(engine, centered), numbers(plainly, centered))
 

@@ -44,6 +44,29 @@ class Arctan(ep.Activation):
         return -((2 / math.pi) ** 2) * (math.pi / 2 * s).cos().log()
 
 
+class HardTanh(ep.Activation):
+    """σ(x) = x clipped to [−1, 1]: a projection, and so treated as ReLUα is."""
+
+    label = "hard_tanh"
+    smooth = False
+    projects = True
+    steepest = 1.0
+
+    def bounds(self, alpha: float | Tensor) -> tuple[float, float]:
+        return -1.0, 1.0
+
+    def apply_(self, x: Tensor, alpha: float | Tensor) -> Tensor:
+        return x.clamp_(-1.0, 1.0)
+
+    def self_energy(self, s: Tensor, alpha: float | Tensor) -> Tensor:
+        return 0.5 * s * s
+
+    def pair(self, p: Tensor, q: Tensor, alpha: float | Tensor) -> tuple[Tensor, Tensor]:
+        size = q.abs()
+        odd = torch.minimum((1 - p.abs() + size) * 0.5, size).clamp(0.0, 1.0)
+        return ((p + q).clamp(-1.0, 1.0) + (p - q).clamp(-1.0, 1.0)) * 0.5, odd.copysign(q)
+
+
 class Quartic(ep.Cost):
     """C = ¼ Σ (s − y)⁴."""
 
@@ -81,6 +104,30 @@ def test_own_ones_are_what_they_say() -> None:
     remarks = ep.verify_activation(Arctan())
     assert [r for r in remarks if "without a 'pair' of its own" in r]
     ep.verify_cost(Quartic())
+
+
+def test_a_box_activation_of_the_users_own_is_treated_as_relu() -> None:
+    """Over-relaxation, Anderson mixing and exact pairs need the traits, not the class."""
+    assert ep.verify_activation(HardTanh()) == ["without 'inverse' it cannot be used with dynamics.flow"]
+    ep.register_activation("hard_tanh", HardTanh())
+    x, y = batch()
+    rest = {}
+    for name, dynamics in {"plain": {}, "over": {"over_relaxation": 1.5}, "mixed": {"anderson": 4}}.items():
+        data = {**RING, "defaults": {"activation": "hard_tanh"}, "dynamics": {"schedule": "coloring", **dynamics}}
+        engine = ep.compile(ep.Architecture.model_validate(data), dtype=torch.float64)
+        relaxation = engine.relax(3 * x, steps=500, tolerance=1e-12, record=True)
+        rest[name] = relaxation.states
+        energies = torch.stack([sweep.energy for sweep in relaxation.trajectory])
+        assert (energies.diff(dim=0) <= 1e-9 * energies.abs().max()).all(), name
+        assert relaxation.states["a"].abs().max() == 1
+    for name, states in rest.items():
+        torch.testing.assert_close(states, rest["plain"], rtol=0, atol=1e-9, msg=name)
+    estimate = engine.backward(3 * x, y, beta=1e-4, free_steps=500, nudged_steps=500)
+    oracle = Reference(engine.graph, engine.state_dict())
+    exact = oracle.implicit_gradient(3 * x, torch.nn.functional.one_hot(y, 3).double(), estimate.free.states)
+    for name, parameter in engine.named_parameters():
+        assert parameter.grad is not None
+        assert error(parameter.grad, exact[name]) <= 1e-6, name
 
 
 class Falling(Arctan):
@@ -136,6 +183,26 @@ class Branching(Arctan):
         return super().apply_(x, alpha) if x.sum() > 0 else super().apply_(x.clone(), alpha)
 
 
+class NoProjection(HardTanh):
+    def bounds(self, alpha: float | Tensor) -> tuple[float, float]:
+        return -2.0, 2.0
+
+
+class NoBox(Tanh):
+    projects = True  # type: ignore[assignment]
+
+
+class WrongLevel(ReLU):
+    def excess_contrast(self, p: Tensor, q: Tensor, alpha: Tensor) -> Tensor:
+        return q
+
+
+class NoRange(ReLU):
+    @property
+    def alpha_range(self) -> tuple[float, float]:
+        return 0.0, 0.0
+
+
 class Unbounded(Tanh):
     def bounds(self, alpha: float | Tensor) -> tuple[float, float]:
         return 0.0, 1.0
@@ -152,6 +219,10 @@ class Unbounded(Tanh):
         (NotHolomorphic(), "the derivatives along both axes differ"),
         (WrongInverse(), "inverse is not σ⁻¹"),
         (Branching(), "apply_ cannot be recorded by torch.fx: TraceError"),
+        (NoProjection(), "'projects' is claimed, and σ is not the projection on [-2, 2]"),
+        (NoBox(), "'projects' is claimed, and G is not ½s²"),
+        (WrongLevel(1, 1, learn=True), "excess_contrast is not what α learns from: off by"),
+        (NoRange(1, 2), "'stored' is claimed, and 'alpha_range' does not say where α is drawn from"),
         (Unbounded(), "σ runs from -1 to 1, beyond its bounds (0.0, 1.0)"),
     ],
     ids=lambda value: type(value).__name__,

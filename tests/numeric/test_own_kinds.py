@@ -22,7 +22,7 @@ from epgraph import registry
 from epgraph.cli import run
 from epgraph.kinds import KINDS, Memory, Self
 from epgraph.language import json_schema, to_yaml
-from epgraph.testing import smaller
+from epgraph.result_shapes import smaller
 
 DOCS = (Path(__file__).parents[2] / "docs" / "edge-kinds.md").read_text(encoding="utf-8")
 
@@ -395,7 +395,7 @@ class Needy(Base):
     [
         (
             NoName,
-            "the class NoName cannot be registered: it has no name, the key under which it is written; "
+            "the class NoName cannot be registered: it has no name, its key in YAML; "
             'write in it: name: ClassVar[str] = "noname"',
         ),
         (

@@ -23,7 +23,8 @@ from torch.nn.utils.parametrize import register_parametrization
 import epgraph as ep
 from epgraph.estimators import ESTIMATORS
 from epgraph.graph import NetworkGraph, build
-from epgraph.testing.oracle import Reference, sigma
+from epgraph.testing.oracle import Reference
+from epgraph.testing.units import sigma
 from epgraph.training import make_optimizer
 from tests.helpers.bridged import SMALL, inputs, scalar, small
 from tests.helpers.qualified import Settled, error, qualified
@@ -58,11 +59,11 @@ def unrolled(oracle: Reference, x: Tensor, parameters: Mapping[str, Tensor]) -> 
     graph = oracle.graph
     states = {name: s.requires_grad_() for name, s in oracle.zeros(len(x)).items()}
     for _ in range(UNROLLED):
-        drive = oracle._phi({graph.input.name: x, **states}, graph.free, parameters).sum()
+        drive = oracle.interactions({graph.input.name: x, **states}, graph.free, parameters).sum()
         forces = torch.autograd.grad(drive, list(states.values()), create_graph=True)
         for (name, s), a in zip(states.items(), forces, strict=True):
-            moved = sigma(graph.states[name].activation, a, oracle._alpha[name])
-            states = {**states, name: s + oracle._steps[name] * (moved - s)}
+            moved = sigma(graph.states[name].activation, a, oracle.alphas[name])
+            states = {**states, name: s + oracle.steps[name] * (moved - s)}
     return states
 
 

@@ -138,8 +138,8 @@ def test_backends_and_emitted_modules_agree(tmp_path: Path, backend: str) -> Non
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"activation": "tanh"}, "reads the output 'y' off without an activation, found tanh; leave activation out"),
-        ({}, "edge 'y_h1' leaves the output 'y', which softmax_readout reads off outside.*write edges into the output"),
+        ({"activation": "tanh"}, "needs an output without activation, but 'y' has tanh; leave activation out"),
+        ({}, "edge 'y_h1' leaves the output 'y', but with softmax_readout.*write edges into the output"),
     ],
 )
 def test_what_cannot_be_read_off_is_refused(change: dict[str, Any], message: str) -> None:

@@ -9,7 +9,10 @@ import torch
 from epgraph.activations import parse_activation
 from epgraph.graph import build, make_schedule
 from epgraph.language import Architecture
-from epgraph.testing.oracle import Reference, convolve, pool, scatter, self_energy, sigma, slope
+from epgraph.testing.maps import convolve, pool, scatter
+from epgraph.testing.oracle import Reference
+from epgraph.testing.units import self_energy, sigma, slope
+from tests.helpers.decorated import decorated_graph
 from tests.helpers.topologies import random_batch, random_graph, random_parameters
 
 BOUNDED = {"activations": ["tanh", "logistic"], "pool_max": False, "max_states": 5, "gain": (0.1, 0.4)}
@@ -356,6 +359,33 @@ def test_force_against_finite_differences(seed):
     for name in graph.free:
         difference = central_difference(lambda s, n=name: reference.phi(x, {**states, n: s}).sum(), states[name], 1e-6)
         assert torch.allclose(force[name], difference, rtol=1e-6, atol=1e-6), name
+
+
+@pytest.mark.parametrize("drawn", [random_graph, decorated_graph])
+@pytest.mark.parametrize("seed", range(8))
+def test_forces_and_curvature_are_the_derivatives_of_phi(drawn, seed):
+    """By autograd through Φ as it is written down: sweeps take linear edges from a matrix."""
+    graph = drawn(seed)
+    generator = torch.Generator().manual_seed(seed)
+    reference = Reference(graph, random_parameters(graph, generator))
+    x, _ = random_batch(graph, generator, 2)
+    states = {n: s.requires_grad_() for n, s in random_states(graph).items()}
+    for _ in range(2):
+        expected = torch.autograd.grad(reference.phi(x, states).sum(), list(states.values()))
+        for (name, force), value in zip(reference.forces(x, states, graph.free).items(), expected, strict=True):
+            torch.testing.assert_close(force, value, rtol=1e-12, atol=1e-12, msg=name)
+        for weight in reference.parameters.values():  # what was tabulated is tabulated again
+            weight.mul_(0.9)
+    one = {n: s[:1].detach() for n, s in states.items()}
+    index, _, coupling = reference.curvature(x[:1], one)
+    sizes = [s.numel() for s in one.values()]
+
+    def phi(units):
+        parts = units.split(sizes)
+        return reference.phi(x[:1], {n: part.view_as(one[n]) for n, part in zip(one, parts, strict=True)}).sum()
+
+    hessian = torch.autograd.functional.hessian(phi, torch.cat([s.flatten() for s in one.values()]))
+    torch.testing.assert_close(coupling, hessian[index][:, index], rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import shutil
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -16,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 
 import epgraph as ep
 from epgraph.compiler import BACKENDS, PASSES, PLAIN, Backend, Pass, ProgramCache, register_backend
+from epgraph.compiler.passes.winograd import winograd as winograd_pass
 from epgraph.compiler.program import Program
 from epgraph.compiler.text import source
 from epgraph.compiler.winograd import add_winograd_, winograd, winograd_kernels
@@ -57,6 +59,12 @@ def plan_of(what: str | dict[str, Any], schedule: str = "even_odd") -> Plan:
     return lower(build(architecture), schedule)
 
 
+def everywhere(passes: Iterable[Pass]) -> tuple[Pass, ...]:
+    """Passes with minimal filtering on small maps of few channels too, where it does not pay."""
+    filtering = partial(winograd_pass, least_channels=0, fewest_tiles=1)
+    return tuple(replace(one, apply=filtering) if one.name == "winograd" else one for one in passes)
+
+
 def chosen(*names: str) -> tuple[Pass, ...]:
     assert set(names) <= set(NAMES)
     return tuple(one for one in PASSES if one.name in names)
@@ -64,9 +72,15 @@ def chosen(*names: str) -> tuple[Pass, ...]:
 
 def declared(*names: str) -> str:
     """Name of a backend with these passes, which is registered."""
-    backend = Backend("_".join(names), chosen(*names))
+    backend = Backend("_".join(names), everywhere(chosen(*names)))
     register_backend(backend)
     return backend.name
+
+
+def onednn() -> str:
+    """Name of the backend onednn with minimal filtering everywhere, which is registered."""
+    register_backend(replace(BACKENDS["onednn"], name="everywhere", passes=everywhere(BACKENDS["onednn"].passes)))
+    return "everywhere"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -75,17 +89,11 @@ def _backends() -> Iterator[None]:
         yield
 
 
-def traced(plan: Plan, phase: Any, *rewrites: str) -> Program:
-    backend = Backend("chosen", chosen(*rewrites, "hoist_prepared"))
+def traced(plan: Plan, phase: Any, *rewrites: str, filtered: bool = False) -> Program:
+    passes = chosen(*rewrites, "hoist_prepared")
+    backend = Backend("chosen", everywhere(passes) if filtered else passes)
     machine = ProgramCache(plan, torch.float32, cast=False, backend=backend)
     return machine.program(phase).program
-
-
-@contextmanager
-def everywhere() -> Iterator[None]:
-    """Minimal filtering on small maps of few channels too, where it does not pay."""
-    with mock.patch.multiple("epgraph.compiler.passes.winograd", WORTH=0, TILES=1):
-        yield
 
 
 def operations(program: Program) -> Counter[str]:
@@ -111,8 +119,7 @@ def test_no_rewrite_changes_the_gradient(name: str, data: dict[str, Any]) -> Non
     case = Case(data)
     for schedule in ("even_odd", "sequential"):
         expected = gradients(case, schedule, backend="eager")
-        with everywhere():
-            found = gradients(case, schedule, backend=declared(*dict.fromkeys((name, "hoist_prepared"))))
+        found = gradients(case, schedule, backend=declared(*dict.fromkeys((name, "hoist_prepared"))))
         for parameter, value in expected.items():
             assert apart(found[parameter], value) <= 1e-8, (schedule, parameter)
 
@@ -123,8 +130,7 @@ def test_all_rewrites_together_change_nothing(data: dict[str, Any]) -> None:
     case = Case(data)
     for schedule in ("coloring", "synchronous", "forward_backward"):
         expected = gradients(case, schedule, backend="eager")
-        with everywhere():
-            found = gradients(case, schedule, backend=declared(*USED, "winograd"))
+        found = gradients(case, schedule, backend=declared(*USED, "winograd"))
         for parameter, value in expected.items():
             assert apart(found[parameter], value) <= 1e-8, (schedule, parameter)
 
@@ -134,14 +140,12 @@ def test_every_option_survives_every_rewrite(schedule: str) -> None:
     """All together in float64, and packed in float32: what no rewrite knows is left alone."""
     case = Case(OPTIONS)
     expected = gradients(case, schedule, backend="eager")
-    with everywhere():
-        found = gradients(case, schedule, backend=declared(*EXACT))
+    found = gradients(case, schedule, backend=declared(*EXACT))
     for parameter, value in expected.items():
         assert apart(found[parameter], value) <= 1e-8, parameter
-    with everywhere():
-        engine = ep.compile(case.architecture, dtype=torch.float32, schedule=schedule, backend="onednn")
-        engine.load_state_dict({**engine.state_dict(), **case.parameters})
-        engine.backward(case.x.float(), case.y.float(), free_steps=6, nudged_steps=4, beta=0.2, tolerance=0)
+    engine = ep.compile(case.architecture, dtype=torch.float32, schedule=schedule, backend=onednn())
+    engine.load_state_dict({**engine.state_dict(), **case.parameters})
+    engine.backward(case.x.float(), case.y.float(), free_steps=6, nudged_steps=4, beta=0.2, tolerance=0)
     for parameter, weight in engine.named_parameters():
         assert weight.grad is not None
         assert apart(weight.grad.double(), expected[parameter]) <= 1e-4, parameter
@@ -158,8 +162,7 @@ def test_dilated_and_grouped_convolutions_are_left_as_they_are() -> None:
     plain = traced(plan, "free")
     assert of_options(plain) == 2 * 4  # four edges, both ways
     names = [name for name in NAMES if name not in ("fuse_updates", "hoist_prepared")]
-    with everywhere():
-        found = traced(plan, "free", *names)
+    found = traced(plan, "free", *names, filtered=True)
     assert of_options(found) == of_options(plain)
     counted = operations(found)
     assert counted["conv2d"] + counted["conv_transpose2d"] == of_options(plain)
@@ -170,10 +173,9 @@ def test_packed_weights_on_random_topologies(seed: int) -> None:
     """In float32, against the plain form in float64, without arg-maxes that rounding would move."""
     case = Case(random_architecture(random.Random(seed), pool_max=False, activations=["relu6", "tanh"]))
     expected = gradients(case, "coloring", backend="eager")
-    with everywhere():
-        engine = ep.compile(case.architecture, dtype=torch.float32, schedule="coloring", backend="onednn")
-        engine.load_state_dict({**engine.state_dict(), **case.parameters})
-        engine.backward(case.x.float(), case.y.float(), free_steps=6, nudged_steps=4, beta=0.2, tolerance=0)
+    engine = ep.compile(case.architecture, dtype=torch.float32, schedule="coloring", backend=onednn())
+    engine.load_state_dict({**engine.state_dict(), **case.parameters})
+    engine.backward(case.x.float(), case.y.float(), free_steps=6, nudged_steps=4, beta=0.2, tolerance=0)
     found = torch.cat([p.grad.double().flatten() for p in engine.parameters() if p.grad is not None])
     assert apart(found, torch.cat([gradient.flatten() for gradient in expected.values()])) <= 1e-4
 

@@ -18,15 +18,17 @@ from torch import Tensor
 
 import epgraph as ep
 from epgraph.activations import Identity, Logistic, Tanh
-from epgraph.compiler import trace
+from epgraph.compiler.trace import SHARE_ABOVE
 from epgraph.estimators import ESTIMATORS, Estimate, Problem
 from epgraph.estimators import microbatches as pieces
 from epgraph.gradient_check.signal import survey
 from epgraph.graph import Edge, NetworkGraph, make_schedule
-from epgraph.graph.rules import CLAMPED
+from epgraph.graph.checks.estimators import CLAMPED
 from epgraph.linearization.linearize import Linearisation
 from epgraph.runtime.phases import Nudge
-from epgraph.testing.oracle import Gradients, Reference, States, interaction, mapped
+from epgraph.testing.dynamics import States
+from epgraph.testing.maps import interaction, mapped
+from epgraph.testing.oracle import Gradients, Reference
 from tests.helpers.case import Case, apart
 from tests.helpers.networks import RING
 from tests.helpers.qualified import WANTED, Settled, cosine, error, qualified, take
@@ -104,7 +106,7 @@ def spread(values: Sequence[float]) -> str:
 def test_every_rule_is_in_the_language() -> None:
     from typing import get_args
 
-    from epgraph.language.architecture import EstimatorName
+    from epgraph.language.model import EstimatorName
 
     assert tuple(ESTIMATORS) == get_args(EstimatorName)
 
@@ -184,7 +186,9 @@ def complex_residual(network: Settled, states: States, beta: complex) -> float:
     graph, oracle = network.engine.graph, Reference(network.engine.graph, network.engine.state_dict())
     oracle.parameters = {name: p.to(torch.complex128) for name, p in oracle.parameters.items()}
     now = {name: s.to(torch.complex128).requires_grad_() for name, s in states.items()}
-    phi = oracle._phi({graph.input.name: network.x.to(torch.complex128), **now}, graph.free, oracle.parameters).sum()
+    phi = oracle.interactions(
+        {graph.input.name: network.x.to(torch.complex128), **now}, graph.free, oracle.parameters
+    ).sum()
     # For a holomorphic function torch returns the conjugate of the derivative.
     forces = [f.conj() for f in torch.autograd.grad(phi, list(now.values()), torch.ones_like(phi))]
     largest = 0.0
@@ -544,7 +548,7 @@ def untied_relax(
                     leaf = {name: now[name].detach().requires_grad_()}
                     assert y is not None
                     a = a - beta * torch.autograd.grad(oracle.cost(leaf, y).sum(), leaf[name])[0]
-                moved[name] = oracle._sigma(name, a)
+                moved[name] = oracle.activate(name, a)
             now |= moved
     return now
 
@@ -580,18 +584,15 @@ def test_untied_networks_against_the_definition(seed: int) -> None:
 
 
 @pytest.mark.parametrize("backend", ["eager", "channels_last"])
-@pytest.mark.parametrize("many", [trace.MANY, 0])
+@pytest.mark.parametrize("share_above", [SHARE_ABOVE, 0])
 @pytest.mark.parametrize("seed", range(4))
-def test_feedback_equal_to_the_weights_is_the_tied_network(
-    seed: int, many: int, backend: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_feedback_equal_to_the_weights_is_the_tied_network(seed: int, share_above: int, backend: str) -> None:
     """On every backend, also where updates that are alike share a function."""
-    monkeypatch.setattr(trace, "MANY", many)
     data = random_architecture(random.Random(200 + seed))
     tied = Case(data, seed)
     made = []
     for case in (tied, Case(untied(data), seed)):
-        engine = unequal(case, "even_odd", backend=backend)
+        engine = unequal(case, "even_odd", backend=backend, share_above=share_above)
         for edge in case.graph.edges.values():
             feedback, weight = engine.feedback(edge), engine.weight(edge)
             if feedback is not None and weight is not None:
@@ -703,12 +704,12 @@ def test_rules_in_pieces(name: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["holomorphic", "coupled_centered"])
-def test_rules_on_networks_whose_updates_share_functions(name: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rules_on_networks_whose_updates_share_functions(name: Any) -> None:
     made = []
     case = Case({**RING, "defaults": {"activation": "tanh"}})
-    for many in (trace.MANY, 0):
-        monkeypatch.setattr(trace, "MANY", many)
-        made.append(estimated(case.engine("even_odd"), case.x, case.y, {}, name, 0.2, free_steps=9, nudged_steps=5)[1])
+    for share_above in (SHARE_ABOVE, 0):
+        engine = case.engine("even_odd", share_above=share_above)
+        made.append(estimated(engine, case.x, case.y, {}, name, 0.2, free_steps=9, nudged_steps=5)[1])
     assert error(made[1], made[0]) <= 1e-12
 
 

@@ -106,7 +106,7 @@ def test_a_state_that_cannot_learn_is_a_warning() -> None:
     architecture, diagnostics = inspect(text)
     assert architecture is not None
     assert [str(d) for d in diagnostics] == [
-        "<text>:5:3: state 'dead' has no path to the output 'y', so nothing it holds can be learnt; "
+        "<text>:5:3: state 'dead' has no path to the output 'y', so it learns nothing; "
         "add an edge from it towards 'y', or remove the state"
     ]
     assert diagnostics[0].severity == "warning"
@@ -168,5 +168,5 @@ def test_an_edge_out_of_the_output_is_a_warning() -> None:
     architecture, diagnostics = inspect(GOOD + "  - {from: y, to: h1, dense: {}}\n", ["dynamics.schedule=coloring"])
     assert architecture is not None
     assert [(d.severity, d.line, d.hint) for d in diagnostics] == [
-        ("warning", 11, "an edge acts both ways; write it into the output")
+        ("warning", 11, "write it into the output; an edge acts both ways")
     ]

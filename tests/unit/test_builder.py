@@ -207,7 +207,8 @@ def other() -> ep.Network:
         (lambda n: ep.Network(input=(4, 0), classes=2), "input.shape[1]: 'shape[1]' must be ≥ 1, found 0"),
         (
             lambda n: ep.Network(input=(4,)),
-            "output: missing key 'classes'; classes: 10 for labels, or shape: [3, 32, 32] for targets of that shape",
+            "output: missing key 'classes'; write classes: 10 for labels, "
+            "or shape: [3, 32, 32] for targets of that shape",
         ),
         (lambda n: other().build(), "edges: 'edges' needs at least 1 "),
     ],
@@ -327,12 +328,12 @@ def odd() -> nx.Graph[Any]:
     ("call", "message"),
     [
         (lambda: ep.from_networkx([1]), "expected a networkx graph, found a list; e.g. networkx.path_graph(5)"),
-        (lambda: ep.from_networkx(three()), "which node is the input is not said; pass input=NODE"),
+        (lambda: ep.from_networkx(three()), "no node is named as the input; pass input=NODE"),
         (lambda: ep.from_networkx(three(), input=7, output=2), "'input' names no node: 7; known: 0, 1, 2"),
         (lambda: ep.from_networkx(three(), input=2, output=2), "input and output are one node, 2; choose two"),
         (
             lambda: ep.from_networkx(three(pos=1), input=0, output=2, shape=(4,), classes=2),
-            'unknown attributes: pos of nodes; where they are no settings, pass ignore=["pos"]',
+            'unknown attributes: pos of nodes; if they are no settings, pass ignore=["pos"]',
         ),
         (
             lambda: ep.from_networkx(three(self=1), input=0, output=2, shape=(4,), classes=2),
@@ -340,7 +341,7 @@ def odd() -> nx.Graph[Any]:
         ),
         (
             lambda: ep.from_networkx(odd(), input=0, output=1, shape=(4,), classes=2),
-            'unknown attributes: 3 of edges; where they are no settings, pass ignore=["3"]',
+            'unknown attributes: 3 of edges; if they are no settings, pass ignore=["3"]',
         ),
         (
             lambda: ep.from_networkx(three(), input=0, output=2, shape=(4,), classes=2, state={"shape": [0]}),
@@ -423,8 +424,7 @@ def test_attributes_that_are_no_settings_are_named_for_ignore() -> None:
     with pytest.raises(ep.EpgraphError) as caught:
         ep.from_networkx(club, **given)
     assert str(caught.value) == (
-        "unknown attributes: weight of edges and club of nodes; where they are no settings, pass "
-        'ignore=["weight", "club"]'
+        'unknown attributes: weight of edges and club of nodes; if they are no settings, pass ignore=["weight", "club"]'
     )
     assert len(ep.from_networkx(club, **given, ignore=["weight", "club"]).edges) == club.number_of_edges()
     for data in (club.nodes[5], club.edges[0, 1]):

@@ -12,7 +12,7 @@ import pytest
 
 import epgraph as ep
 from epgraph.cli import run
-from epgraph.cli.say import MOST, lines, say
+from epgraph.cli.diagnostics import MOST, lines, print_diagnostics
 from epgraph.errors import RULES, Diagnostic
 from epgraph.language import parse
 from epgraph.language.validate import _RULES as BY_ERROR
@@ -155,12 +155,12 @@ def test_colours_are_for_terminals(capsys: pytest.CaptureFixture[str], monkeypat
     coloured = lines(diagnostic)
     assert coloured[0] == click.style("warning", fg="yellow") + ": <text>:1:4: wrong"
     assert coloured[2] == "     |    " + click.style("^^^", fg="yellow", bold=True)
-    say([diagnostic])
+    print_diagnostics([diagnostic])
     assert capsys.readouterr().err == "warning: <text>:1:4: wrong\n   1 | a: bcd\n     |    ^^^\n"
 
 
 def test_very_many_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    say(Diagnostic(f"mistake {i}") for i in range(MOST + 1234))
+    print_diagnostics(Diagnostic(f"mistake {i}") for i in range(MOST + 1234))
     printed = capsys.readouterr().err.splitlines()
     assert len(printed) == MOST + 1
     assert printed[-1] == "… and 1,234 more; 'epgraph check --json' prints all of them"

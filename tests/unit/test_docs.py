@@ -80,7 +80,7 @@ def test_the_examples_of_the_language_load(
 def test_every_rule_is_in_the_docs() -> None:
     from typing import get_args
 
-    from epgraph.language.architecture import EstimatorName
+    from epgraph.language.model import EstimatorName
 
     assert [name for name in get_args(EstimatorName) if f"`{name}`" not in LEARNING] == []
 
@@ -125,7 +125,7 @@ def test_the_edges_of_the_language_reference_build() -> None:
 def test_the_language_reference_names_every_key() -> None:
     from epgraph.graph import SCHEDULES
     from epgraph.kinds import KINDS
-    from epgraph.language.architecture import Architecture, known_keys
+    from epgraph.language.model import Architecture, known_keys
     from epgraph.language.sugar import BlockSpec, InstanceSpec, PatternSpec, SugarSpec
     from epgraph.solvers import SOLVERS
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import epgraph as ep
 from epgraph.language import Architecture, to_yaml
-from epgraph.language.architecture import LANGUAGE
+from epgraph.language.model import LANGUAGE
 from tests.helpers.topologies import architectures
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

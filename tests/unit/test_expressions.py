@@ -63,7 +63,7 @@ def test_value(text: str, expected: object) -> None:
         (
             "$(1 + ",
             "the bracket of '$(' is not closed",
-            "end the expression with ')', and put one that holds commas in quotes",
+            "end the expression with ')', and put one with commas in quotes",
         ),
         ("$(1 +)", "'1 +' is not an expression: invalid syntax", "arithmetic as in Python, e.g. $(2 * channels)"),
         (

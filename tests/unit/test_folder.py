@@ -423,7 +423,7 @@ def test_the_hash_is_of_names_and_bytes(tmp_path: Path, monkeypatch: pytest.Monk
     path = write_directory(tmp_path / "one", files)
     archive = write_zip(tmp_path / "one.zip", {f"inside/{name}": content for name, content in files.items()})
     for most, what in ((100, "all bytes"), (4, "names and sizes, and the bytes of 1 file in 3")):
-        monkeypatch.setattr(folder_module, "MOST_FILES", most)
+        monkeypatch.setattr(folder_module, "MAX_HASHED_FILES", most)
         same = digest(path)
         assert same[1] == what
         assert same == digest(archive)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
+import pickle
 import subprocess
 import sys
 import time
@@ -201,6 +203,35 @@ training: {clip_norm: null}
     assert again == ep.load(text)
     assert again.name == "1e-4"
     assert again.training.clip_norm is None
+
+
+def test_an_architecture_has_one_graph() -> None:
+    architecture = ep.load(EXAMPLES / "digits.yaml")
+    built = ep.build(architecture)
+    assert ep.build(architecture) is built
+    assert ep.compile(architecture).graph is built
+
+
+def test_a_copy_of_an_architecture_has_a_graph_of_its_own() -> None:
+    architecture = ep.load(EXAMPLES / "digits.yaml")
+    built = ep.build(architecture)
+    renamed = architecture.model_copy(update={"name": "another"})
+    copies = [renamed, copy.copy(architecture), copy.deepcopy(architecture), pickle.loads(pickle.dumps(architecture))]
+    for other in copies:
+        assert ep.build(other) is not built
+        assert ep.build(other).architecture is other
+    assert ep.build(renamed).graph.name == "another"
+    assert ep.build(architecture) is built
+
+
+def test_states_and_edges_changed_in_place_are_built_anew() -> None:
+    architecture = chain(3)
+    assert len(ep.build(architecture).edges) == 5
+    del architecture.edges[-1]
+    assert len(ep.build(architecture).edges) == 4
+    architecture.states["alone"] = architecture.states["h0"]
+    with pytest.raises(ep.EpgraphError, match="'alone' is unreachable"):
+        ep.build(architecture)
 
 
 def test_building_is_linear_in_edges() -> None:

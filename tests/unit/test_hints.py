@@ -91,7 +91,7 @@ EDGES = {
     ),
     "a tie of two kernels": (
         "from: h, to: b, conv: {kernel: 5, padding: 2}, tie: up",
-        "give both edges states of equal channels, and kernels of one size, or leave 'tie' out",
+        "give both edges states of equal channels and kernels of equal size, or leave 'tie' out",
         "from: h, to: b, conv: {kernel: 3, padding: 1}, tie: up",
     ),
     "fc": ("from: h, to: b, fc: {}", "did you mean 'dense'?", "from: h, to: b, dense: {}"),
@@ -159,7 +159,7 @@ def test_input_and_output_are_called_by_name() -> None:
 def test_an_unknown_section_is_told_all_of_them() -> None:
     known = hint(HEAD + "qqqq: {}").removeprefix("known: ").split(", ")
     assert {"parameters", "blocks", "groups", "include"} < set(known)
-    assert len(known) == 15
+    assert len(known) == 16
 
 
 def test_an_unknown_kind_may_be_one_of_a_plugin() -> None:
@@ -228,10 +228,11 @@ def test_a_comment_behind_a_mapping() -> None:
 @pytest.mark.parametrize(
     ("section", "hint"),
     [
-        ("{schedule: cosine}", "the learning rate always falls from learning_rate to min_learning_rate along a cosine"),
-        ("{schedule: coloring}", "it belongs into 'dynamics'"),
-        ("{beta: 0.2}", "it belongs into 'learning'"),
-        ("{optimizer: adam}", "known: sgd"),
+        ("{lr_schedule: cosine}", "write schedule: cosine, linear, exponential or constant"),
+        ("{schedule: cosin}", "did you mean 'cosine'?"),
+        ("{schedule: coloring}", "it belongs in 'dynamics'"),
+        ("{beta: 0.2}", "it belongs in 'learning'"),
+        ("{optimizer: lion}", "known: sgd, adam, adamw"),
     ],
 )
 def test_keys_of_training_that_there_are_not(section: str, hint: str) -> None:

@@ -14,12 +14,12 @@ import epgraph as ep
 from epgraph.cli import run
 from epgraph.estimators import ESTIMATORS
 from epgraph.graph import inspect
-from epgraph.graph.idle import ALWAYS, READERS
-from epgraph.graph.rules import READS
+from epgraph.graph.checks.estimators import READS
+from epgraph.graph.checks.idle import ALWAYS, READERS
 from epgraph.kinds import KINDS, Conv, ConvTranspose, Memory, Skip
 from epgraph.kinds.kind import EdgeKind, Shape
 from epgraph.language import to_yaml
-from epgraph.language.architecture import (
+from epgraph.language.model import (
     BiasSpec,
     DefaultsSpec,
     DynamicsSpec,
@@ -282,7 +282,9 @@ def test_where_nothing_moves() -> None:
     text = "epgraph: 2\ninput: {shape: [4]}\noutput: {classes: 3, cost: softmax_readout}\n"
     text += "edges: [{from: x, to: y, dense: {}}]\n"
     said = warned(text, "dynamics={free_steps: 3, noise: 0.1, schedule: coloring}", "learning.beta=0.2")
-    reason = "has no effect: no state moves: softmax_readout reads the output 'y' off the input; leave it out"
+    reason = (
+        "has no effect: no state moves: with softmax_readout the output 'y' is a readout of the input; leave it out"
+    )
     assert said == [f"'{key}' {reason}" for key in ("schedule", "free_steps", "noise", "beta")]
     one = "epgraph: 2\ninput: {shape: [4]}\noutput: {classes: 3}\nedges: [{from: x, to: y, dense: {}}]\n"
     assert keys(one, "dynamics={schedule: coloring, state_bits: 4, free_steps: 3}") == ["schedule", "state_bits"]

@@ -21,7 +21,7 @@ from epgraph.lowering import lower
 NAMED = {one.name: one for one in PASSES}
 
 PAIR: dict[str, Any] = {
-    "epgraph": 1,
+    "epgraph": 2,
     "name": "pair",
     "input": {"name": "x", "shape": [2, 4, 4]},
     "output": {"name": "y", "classes": 3},

@@ -87,7 +87,7 @@ def test_what_epgraph_does_wrong_is_still_said(
     def broken(*_: object) -> None:
         raise RuntimeError("ours")
 
-    monkeypatch.setattr(sys.modules["epgraph.cli.check"], "report", broken)
+    monkeypatch.setattr("epgraph.checking.report", broken)
     assert run(["check", str(ROOT / "examples" / "digits.yaml")]) == 2
     assert "internal error: RuntimeError: ours" in capsys.readouterr().err
 
@@ -151,7 +151,7 @@ def test_a_helper_of_the_plugin_that_ends_the_program_is_named(
     assert run(["gradcheck", net, "--plugin", plugin, "--quick"]) == 1
     line = line_of(plugin, "raise SystemExit(0)")
     assert capsys.readouterr().err.startswith(
-        f"{plugin}:{line}: edge kind 'channelwise': forward raises SystemExit: 0; mend the plugin"
+        f"{plugin}:{line}: edge kind 'channelwise': forward raises SystemExit: 0; fix the plugin"
     )
 
 
@@ -204,7 +204,7 @@ def test_a_method_that_returns_something_else_is_named(
     assert run(["check", net, "--plugin", plugin]) == 1
     out, err = capsys.readouterr()
     assert f"edge kind 'channelwise': {said}" in err
-    assert "mend the plugin" in err
+    assert "fix the plugin" in err
     assert out == ""
 
 
@@ -228,7 +228,7 @@ def test_a_tensor_of_another_shape_is_named(
     assert run([command[0], net, *command[1:], "--plugin", plugin]) == 1
     out, err = capsys.readouterr()
     assert f"edge kind 'channelwise': {said.partition(' ')[0]}" in err
-    assert "mend the plugin" in err
+    assert "fix the plugin" in err
     assert out == ""
 
 

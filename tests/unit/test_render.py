@@ -18,8 +18,8 @@ import pytest
 import epgraph as ep
 from epgraph.drawing import curves, dot, render
 from epgraph.drawing.curves import read_metrics
-from epgraph.drawing.diagram import LABELLED, TINTS, count
-from epgraph.drawing.layout import SECONDS
+from epgraph.drawing.diagram import MAX_LABELED_COLUMNS, TINTS, count
+from epgraph.drawing.layout import TIMEOUT_SECONDS
 from epgraph.errors import EpgraphError, visible
 from epgraph.graph import build, load
 from epgraph.language import Architecture
@@ -332,7 +332,7 @@ def test_labels_are_left_out_where_edges_are_very_many() -> None:
     n = 22
     extra = [f"from: s{i}, to: s{j}, identity: {{}}" for i in range(n) for j in range(i + 2, n)]
     source = dot(chain(n, *extra))
-    assert sum(j - i for i in range(n) for j in range(i + 2, n)) + n + 1 > LABELLED
+    assert sum(j - i for i in range(n) for j in range(i + 2, n)) + n + 1 > MAX_LABELED_COLUMNS
     assert not any("label" in line for line in edges_of(source))
     assert "edges are too many for labels: dense double, identity dotted" in source
 
@@ -354,7 +354,7 @@ def test_unknown_suffix(tmp_path: Path) -> None:
     with pytest.raises(EpgraphError) as error:
         render(example("vgg5"), tmp_path / "net.jpeg")
     assert str(error.value) == f"{tmp_path}/net.jpeg: unknown suffix '.jpeg'; known: .svg, .png, .pdf, .dot, .gv"
-    with pytest.raises(EpgraphError, match=r"no suffix to say which format; known: \.svg"):
+    with pytest.raises(EpgraphError, match=r"the path has no suffix to name the format; known: \.svg"):
         render(example("vgg5"), tmp_path / "net")
     with pytest.raises(EpgraphError, match=r"unknown suffix '\.txt'; known: \.png, \.svg, \.pdf"):
         curves(tmp_path / "metrics.jsonl", tmp_path / "net.txt")
@@ -528,7 +528,7 @@ def test_large_networks_are_drawn_in_bounded_time(states: int, edges: int, tmp_p
     notes: list[str] = []
     started = time.monotonic()
     render(ep.load(tangle(states, edges)), tmp_path / "net.svg", report=notes.append)
-    assert time.monotonic() - started < 3 * SECONDS  # two layouts, and what else there is to do
+    assert time.monotonic() - started < 3 * TIMEOUT_SECONDS  # two layouts, and what else there is to do
     assert len(notes) == 1
     text = (tmp_path / "net.svg").read_text()
     assert text.count('class="edge"') == edges or "too many to draw" in text

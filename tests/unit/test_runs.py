@@ -21,6 +21,7 @@ import torch
 import yaml
 
 import epgraph as ep
+from epgraph.callbacks import Callback
 from epgraph.cli import run
 from epgraph.runs import RunFolder, locked
 from epgraph.runs.folder import REPLACED
@@ -134,6 +135,22 @@ def test_a_run_in_python(out: Path) -> None:
 
 
 # Going on
+
+
+@pytest.mark.parametrize("by_folder", [True, False])
+def test_a_run_from_before_a_key_of_the_language_goes_on(by_folder: bool, net: Path, out: Path) -> None:
+    """A record and a checkpoint that lack it stand for its default: runs are older than ``training.optimizer``."""
+    content, checkpoint = record(out), torch.load(out / "last.pt", weights_only=True)
+    for settings in (content["settings"], content["given"]["settings"], checkpoint["architecture"]):
+        del settings["training"]["optimizer"]
+    (out / "run.json").write_text(json.dumps(content))
+    torch.save(checkpoint, out / "last.pt")
+    file = out / "architecture.yaml"
+    assert "optimizer: sgd, " in file.read_text()
+    file.write_text(file.read_text().replace("optimizer: sgd, ", ""))
+    assert resumed(out if by_folder else net, out, "--epochs", "3") == 0
+    assert record(out)["settings"]["training"]["optimizer"] == "sgd"
+    assert record(out)["history"][1]["changed"] == {"training.epochs": [2, 3]}
 
 
 def test_the_rate_is_a_function_of_progress(net: Path, out: Path) -> None:
@@ -442,7 +459,7 @@ def test_overwrite_deletes_nothing_that_a_run_did_not_write(
     path.write_text("precious")
     before = content(out)
     assert train(net, out, "--overwrite") == 1
-    assert f"{out} holds what no run of epgraph wrote: " in capsys.readouterr().err
+    assert f"{out} holds files that no run of epgraph wrote: " in capsys.readouterr().err
     assert content(out) == before
 
 
@@ -617,7 +634,12 @@ def test_a_deleted_run_folder(net: Path, tmp_path: Path, capsys: pytest.CaptureF
     out = tmp_path / "run"
     out.mkdir()
     data = load_data("digits", shape=(1, 8, 8), classes=10, limit=100)
-    trainer = Trainer(ep.compile(net), data, Run(out, progress=False, report=lambda _: shutil.rmtree(out)))
+
+    class Deleting(Callback):
+        def epoch(self, metrics: dict[str, float]) -> None:
+            shutil.rmtree(out)
+
+    trainer = Trainer(ep.compile(net), data, Run(out, progress=False, callbacks=[Deleting()]))
     with pytest.raises(ep.EpgraphError, match=r"training stopped at .*cannot be written: No such file"):
         trainer.train()
 

@@ -35,7 +35,7 @@ edges:
 """
 
 IN_H1 = " [in block 'residual' as h1, at net.yaml:18:3; and 2 more instances]"
-NOT_CLOSED = "the bracket of '$(' is not closed; end the expression with ')', and put one that holds commas in quotes"
+NOT_CLOSED = "the bracket of '$(' is not closed; end the expression with ')', and put one with commas in quotes"
 WITH = "with: {channels: {each: $widths}}"
 
 CASES: list[tuple[str, str, list[str]]] = [
@@ -44,7 +44,7 @@ CASES: list[tuple[str, str, list[str]]] = [
     ("to: a, conv: {}", "to: a, conv: {strid: 1}", [f"14:34: unknown key 'strid'; did you mean 'stride'?{IN_H1}"]),
     ("{from: in, to: a", "{from: inn, to: a", [f"14:16: 'from' names no state: 'inn'; did you mean 'in'?{IN_H1}"]),
     ("a: {channels: $channels}", "a: {block: residual, from: in}",
-     [f"11:18: block 'residual' holds itself: residual → residual; leave one of these instances out{IN_H1}"]),
+     [f"11:18: block 'residual' contains itself: residual → residual; leave one of these instances out{IN_H1}"]),
     ("block: residual", "block: residul", ["18:14: there is no block 'residul'; did you mean 'residual'?"]),
     ("from: x, repeat", "repeat",
      ["18:3: the port 'in' of block 'residual' is bound to no state; write from: … at the instance"]),
@@ -56,19 +56,19 @@ CASES: list[tuple[str, str, list[str]]] = [
     ("repeat: 3", "repeat: 4", ["18:68: 'each' needs one value for each of 4 instances, found 3"]),
     (WITH, 'with: {channels: "$(widths[7])"}', ["18:61: the list has no entry of that number (the first is 0)"]),
     (WITH, "with: {channels: $(widths[0])}",
-     ["18:69: this is not YAML: did not find expected ',' or '}'; put an expression that holds brackets, commas or "
+     ["18:69: this is not YAML: did not find expected ',' or '}'; put an expression with brackets, commas or "
       "': ' in quotes: \"$(widths[0])\""]),
     ("from: h, to", "from: h7.b, to", ["22:12: 'from' names no state: 'h7.b'; did you mean 'h3.b'?"]),
     ("from: h, to", "from: z*, to",
      ["22:12: 'z*' matches no state; states are called e.g. h1.a, h1.b, h2.a, h2.b"]),
     ("from: h, to: y", "from: late, to: y, name: foo",
      ["22:31: one name for 3 edges: 'foo'; leave it out: each is called '<from>_<to>'"]),
-    ("[h2.*, h3.b]", "[late]", ["20:9: group 'late' holds itself: late → late; leave it out"]),
+    ("[h2.*, h3.b]", "[late]", ["20:9: group 'late' contains itself: late → late; leave it out"]),
     ("padding: 1}}", "paddin: 1}}", ["4:30: unknown key 'paddin'; did you mean 'padding'?"]),
     ("kernel: 3", 'kernel: "3"', ["4:27: 'kernel' expects an integer, found text '3'; write 3 without quotes"]),
     ("epgraph: 2", "epgraph: 1",
      ["1:10: this file is written in language version 1, and this epgraph reads version 2; "
-      "write 'epgraph: 2'; a dollar sign that begins no expression is '$$'"]),
+      "write 'epgraph: 2', and '$$' for a dollar sign that begins no expression"]),
     ("states:\n  h:", "states:\n  h2_a: {channels: 3}\n  h:",
      ["11:7: duplicate name 'h2_a': a state at net.yaml:18:3 has it; choose another name "
       "[in block 'residual' as h2, at net.yaml:19:3]"]),
@@ -86,7 +86,7 @@ CASES: list[tuple[str, str, list[str]]] = [
     ("{widths: [8, 16, 32]}", "{widths: [8, $(min(16, 20)), 32]}",
      [f"5:26: {NOT_CLOSED}"]),
     ("with: {channels: {each: $widths}}", "with: {channels: $(max(8, 16))}",
-     ["18:74: text '16))' is not a name; put an expression that holds commas in quotes"]),
+     ["18:74: text '16))' is not a name; put an expression with commas in quotes"]),
     ("a: {channels: $channels}", "a: {channels: $(max(channels}",
      [f"11:21: {NOT_CLOSED}{IN_H1}"]),
     ("a: {channels: $channels}", "a: {channels: $(2 ^ i)}",

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from epgraph.errors import MOST_COMPARED, Suggestions, nearest
+from epgraph.errors import MAX_COMPARISONS, Suggestions, nearest
 from epgraph.graph import build, inspect
 
 HEAD = "epgraph: 2\ninput: {shape: [4]}\noutput: {classes: 2}\n"
@@ -70,7 +70,7 @@ def test_ties_that_lead_into_a_circle_are_no_mistakes_of_their_own() -> None:
 
 
 def test_suggestions_end_with_the_budget() -> None:
-    known = [f"state{i}" for i in range(MOST_COMPARED // 2)]
+    known = [f"state{i}" for i in range(MAX_COMPARISONS // 2)]
     suggest = Suggestions(known)
     first = ["stat17", "sttae3", "tsate4"]
     assert [suggest(word) for word in first] == [

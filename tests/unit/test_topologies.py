@@ -9,7 +9,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 
 from epgraph.graph import build, load
-from epgraph.graph.network import examine
+from epgraph.graph.assemble import examine
 from epgraph.language import Architecture
 from tests.helpers.topologies import (
     ALWAYS,

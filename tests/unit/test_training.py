@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +133,8 @@ def test_a_folder_in_use_is_not_touched(net: Path, tmp_path: Path, capsys: pytes
     capsys.readouterr()
     assert train(net, out) == 1
     assert capsys.readouterr().err == (
-        f"the run folder {out} is in use; go on with --resume, start over with --overwrite, or name --out\n"
+        f"the run folder {out} holds a finished run; train it further with --resume and more --epochs, "
+        "start over with --overwrite, or name --out\n"
     )
     assert (out / "last.pt").read_bytes() == before
     foreign = tmp_path / "home"
@@ -294,7 +294,7 @@ def test_a_wrong_command_line(arguments: list[str], message: str, capsys: pytest
 
 
 def test_an_internal_error_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys.modules["epgraph.cli.check"], "lower", lambda *_: 1 / 0)
+    monkeypatch.setattr("epgraph.checking.lower", lambda *_: 1 / 0)
     assert run(["check", "examples/vgg5.yaml"]) == 2
     assert "internal error: ZeroDivisionError" in capsys.readouterr().err
 

@@ -99,8 +99,8 @@ CASES: dict[str, tuple[str, str, list[str]]] = {
         "tie: h1_self",
         "tie: up",
         [
-            "15:38: edge 'h2_self' cannot be tied to 'up': one is a self, the other a conv; "
-            "make both a conv, or leave 'tie' out"
+            "15:38: edge 'h2_self' cannot be tied to 'up': one has the kind self, the other conv; "
+            "make both conv, or leave 'tie' out"
         ],
     ),
     "tied to another shape": (
@@ -108,7 +108,7 @@ CASES: dict[str, tuple[str, str, list[str]]] = {
         "{from: h1, to: h2, conv: {kernel: 5, padding: 2}, tie: up}",
         [
             "16:60: edge 'h1_h2' cannot be tied to 'up': their weights are 8×8×5×5 and 8×8×3×3; "
-            "give both edges states of equal channels, and kernels of one size, or leave 'tie' out"
+            "give both edges states of equal channels and kernels of equal size, or leave 'tie' out"
         ],
     ),
     "tied in a circle": (
@@ -161,7 +161,7 @@ def test_one_unit_needs_its_diagonal() -> None:
 
 def test_a_readout_has_no_terms_of_its_own() -> None:
     text = GOOD.replace("classes: 10", "classes: 10, cost: softmax_readout").replace("{at: h3,", "{at: y,")
-    with pytest.raises(ep.EpgraphError, match="which softmax_readout reads off outside the dynamics"):
+    with pytest.raises(ep.EpgraphError, match="but with softmax_readout the output has no dynamics"):
         ep.load(text)
 
 
@@ -220,7 +220,7 @@ def test_a_state_does_not_conflict_with_itself() -> None:
     for name in SCHEDULES:
         assert all(not edge.unary for edge in make_schedule(graph, name).conflicts)
     assert make_schedule(graph, "coloring").proper
-    assert [edge.name for edge in graph.own("h1")] == ["h1_self"]
+    assert [edge.name for edge in graph.unary_edges("h1")] == ["h1_self"]
     assert "h1_self" not in {edge.name for edge in (*graph.pre("h1"), *graph.post("h1"))}
 
 

@@ -1,4 +1,4 @@
-"""Defaults that cascade: file, block, instance, and the keys of a state or an edge itself."""
+"""Cascade of defaults: the file's, then the block's, the instance's, and the keys of the state or edge."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from typing import Any
 
 from epgraph.errors import Diagnostic, Location
 from epgraph.kinds import KINDS
-from epgraph.language.architecture import DefaultsSpec, EdgeBase, StateSpec
 from epgraph.language.document import Origin, Values
+from epgraph.language.expand.expression import UNKNOWN
 from epgraph.language.expand.parts import Cascade, Frame
 from epgraph.language.expand.work import Work
+from epgraph.language.model import DefaultsSpec, EdgeBase, StateSpec
 from epgraph.language.validate import describe
 
 
 def read_defaults(
     work: Work, given: Any, at: Location, scope: dict[str, Any], frame: Frame | None, trail: tuple[str, ...] = ()
 ) -> Cascade:
-    """Read a section ``defaults``: keys of states and edges, and under the name of a kind its options."""
+    """Read a section ``defaults``: keys of states and edges, and options of a kind under its name."""
     cascade = Cascade()
     if not isinstance(given, dict):
         return cascade
@@ -35,14 +36,13 @@ def read_defaults(
                 frame,
             )
             continue
-        failures = work.failures
         value = work.resolve(value, here, scope, frame)
-        if work.failures != failures:
+        if value is UNKNOWN:
             cascade.broken.add(key)
-            continue
-        if key in KINDS:
-            cascade.kinds[key] = _options(work, key, {} if value is None else value, here, frame, trail)
-            if work.failures != failures:
+        elif key in KINDS:
+            options = {} if value is None else value
+            cascade.kinds[key] = _options(work, key, options, here, frame, trail)
+            if not isinstance(options, dict) or len(cascade.kinds[key]) != len(options):
                 cascade.broken.add(key)
         else:
             cascade.keys[key] = (value, Origin(work.source, here, trail, _given(work, frame)))
@@ -75,7 +75,7 @@ def _options(
 
 
 def add_defaults(work: Work, entry: dict[str, Any], flat: Location, frame: Frame) -> None:
-    """Give a state or an edge what the defaults of its frame say and it does not say itself."""
+    """Fill in the defaults of the frame for keys that a state or an edge does not have."""
     fields = StateSpec.model_fields if flat[0] == "states" else EdgeBase.model_fields
     for key, (value, origin) in frame.cascade.keys.items():
         if key in fields and entry.get(key) is None:

@@ -1,4 +1,4 @@
-"""Edges of the file and of instances in the flat form: names resolved, patterns written out."""
+"""Edges of the file and of instances → the flat form: resolve names, expand patterns."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from epgraph.errors import Diagnostic, Location
 from epgraph.kinds import KINDS
 from epgraph.language.document import Origin
 from epgraph.language.expand.defaults import add_defaults
+from epgraph.language.expand.expression import UNKNOWN
 from epgraph.language.expand.instances import IN, NUMBERS, find
 from epgraph.language.expand.limits import TooMuchError
 from epgraph.language.expand.parts import BROKEN, Broken, Frame, MadeEdge
@@ -29,14 +30,14 @@ _FORBIDDEN = "an edge of a block joins its own states and ports; reach out of it
 
 
 class Selected(list[str]):
-    """Flat names that a selection means.
+    """Flat names of the selected states.
 
     Attributes
     ----------
     plain
-        Whether it is one name, to which nothing else could have been added.
+        Whether the selection is a single name, not a list, a group or a pattern.
     said
-        What the frame calls each: the name that is written, or that of the state within the frame.
+        Flat name → name as written in the frame.
     """
 
     plain = False
@@ -48,14 +49,14 @@ class Selected(list[str]):
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Ends of the edges that an entry makes, in flat names; ``said`` has for each end what the frame calls them."""
+    """Flat names of the ends of an entry's edges; ``said`` maps them, for each end, to names in the frame."""
 
     ends: list[dict[str, str]]
     said: dict[str, dict[str, str]]
 
 
 def connect(work: Work, groups: dict[str, Any], frame: Frame) -> None:
-    """Make the edges of the instances in a frame, in order, and then its own."""
+    """Add the edges of the instances in a frame, in order, and then its own edges."""
     for child in frame.children:
         _bind(work, child)
         connect(work, groups, child)
@@ -69,7 +70,7 @@ def connect(work: Work, groups: dict[str, Any], frame: Frame) -> None:
 
 
 def _bind(work: Work, frame: Frame) -> None:
-    """Find out what the ports of an instance are."""
+    """Resolve the ports of an instance to states."""
     parent = frame.parent
     assert parent is not None
     bound = {IN: (frame.bindings["from"], (*frame.instance, "from"))} if frame.before is None else {}
@@ -81,10 +82,9 @@ def _bind(work: Work, frame: Frame) -> None:
     for name, (value, at) in bound.items():
         if value is None:
             continue
-        failures = work.failures
         value = work.resolve(value, at, {**parent.scope, **numbers}, parent)
         frame.ports[name] = BROKEN
-        if work.failures != failures:
+        if value is UNKNOWN:
             continue
         if not isinstance(value, str):
             found = f"'{name}' expects the name of a state, found {describe(value)}"
@@ -94,7 +94,7 @@ def _bind(work: Work, frame: Frame) -> None:
 
 
 def _meant(work: Work, frame: Frame, name: str, at: Location, key: str) -> str | Broken | None:
-    """Return the flat name of the state that a name means; reports a name that means none, and returns None."""
+    """Return the flat name of the state behind a name; report an unknown name and return None."""
     if name in frame.ports:
         port = frame.ports[name]
         if port is None:
@@ -147,19 +147,18 @@ def read_groups(work: Work, frame: Frame) -> dict[str, Any]:
         at: Location = ("groups", name)
         if name in open_groups:
             circle = " → ".join([*open_groups[open_groups.index(name) :], name])
-            work.report(Diagnostic(f"group '{name}' holds itself: {circle}", "leave it out", at, rule="recursion"))
+            work.report(Diagnostic(f"group '{name}' contains itself: {circle}", "leave it out", at, rule="recursion"))
             groups[name] = None
             return
         open_groups.append(name)
         if name in frame or name in work.ends:
             found = f"duplicate name '{name[:64]}': a state has it"
             work.report(Diagnostic(found, "choose another name for the group", at, True, rule="duplicate-name"))
-        failures = work.failures
         value = work.resolve(given[name], at, frame.scope, frame)
-        if work.failures == failures and not _is_selection(value):
-            found = f"'{name[:64]}' expects names of states, found {describe(value)}"
-            work.report(Diagnostic(found, "e.g. [h1, h2] or h*.b", at, rule="wrong-type"))
-        good = work.failures == failures
+        good = _is_selection(value)
+        if not good and value is not UNKNOWN:
+            message = f"'{name[:64]}' expects names of states, found {describe(value)}"
+            work.report(Diagnostic(message, "e.g. [h1, h2] or h*.b", at, rule="wrong-type"))
         if good:
             for part in [value] if isinstance(value, str) else value:
                 if part in given and part not in groups:
@@ -183,7 +182,7 @@ def _is_selection(value: Any) -> bool:
 def _select(
     work: Work, groups: dict[str, Any], frame: Frame, value: str | list[str], at: Location, key: str
 ) -> Selected | None:
-    """Return the flat names that a selection means, in its order and each once; None where one is wrong or broken."""
+    """Return the flat names of a selection, in order and without repetition; None if one is wrong or broken."""
     found: dict[str, str] = {}
     good, plain = True, isinstance(value, str)
     for index, text in enumerate([value] if isinstance(value, str) else value):
@@ -228,12 +227,11 @@ def _any_broken(frame: Frame) -> bool:
 
 def _edge(work: Work, groups: dict[str, Any], frame: Frame, raw: Any, at: Location) -> None:
     if not isinstance(raw, dict):
-        # What an edge must be is said by the flat form's checks.
+        # The checks of the flat form report this.
         _put(work, frame, raw, at)
         return
-    failures = work.failures
     entry = work.resolve(raw, at, frame.scope, frame)
-    if work.failures != failures or frame.cascade.broken & set(entry):
+    if entry is UNKNOWN or frame.cascade.broken & set(entry):
         return
     keys = {key: entry[key] for key in (*_ENDS, *PATTERN_KEYS) if entry.get(key) is not None}
     texts = all(_is_selection(value) for key, value in keys.items() if key != "apart")
@@ -266,7 +264,7 @@ def _edge(work: Work, groups: dict[str, Any], frame: Frame, raw: Any, at: Locati
 
 
 def _products(work: Work, groups: dict[str, Any], frame: Frame, keys: dict[str, Any], at: Location) -> _Pairs | None:
-    """Every 'from' with every 'to', or every 'at'; what is missing or too much is left to the flat form's checks."""
+    """Pair every 'from' with every 'to', or take every 'at'; checks of the flat form report wrong combinations."""
     chosen: dict[str, Selected] = {}
     failed = False
     for key in _ENDS:
@@ -287,7 +285,7 @@ def _products(work: Work, groups: dict[str, Any], frame: Frame, keys: dict[str, 
     if not plain:
         pairs = [pair for pair in pairs if len(pair) == 1 or len(set(pair.values())) > 1]
     if not pairs:
-        found_none = "the pattern makes no edge: no state is left once equal ends and exceptions are out"
+        found_none = "the pattern makes no edge: no states remain without equal ends and exceptions"
         work.report(Diagnostic(found_none, "name other states", at, rule="pattern"), frame)
         return None
     return _Pairs(pairs, {key: names.said for key, names in chosen.items()})
@@ -310,7 +308,7 @@ def _among(work: Work, groups: dict[str, Any], frame: Frame, keys: dict[str, Any
     left_out = _left_out(work, groups, frame, keys, at)
     if names is None or left_out is None:
         return None
-    # What lies outside of a block comes first, as the input does; the output comes last.
+    # States outside the block come first, as the input does; the output comes last.
     order = {name: i for i, name in enumerate((*frame.reach_flat, work.ends[1]))}
     ordered = sorted((name for name in names if name not in left_out), key=lambda name: order.get(name, -1))
     apart = keys.get("apart")
@@ -348,7 +346,7 @@ def _put(
     trail: tuple[str, ...] = (),
     said: dict[str, str] | None = None,
 ) -> None:
-    """Add an edge to the flat form; ``said`` is what the frame calls its ends."""
+    """Add an edge to the flat form; ``said`` has the names of its ends in the frame."""
     flat: Location = ("edges", len(work.edges))
     work.origins[flat] = Origin(work.source, at, (*trail, *frame.trail), frame.given)
     work.edges.append(entry)
@@ -362,6 +360,6 @@ def _put(
 
 
 def _unnamed(entry: dict[str, Any], ends: dict[str, str]) -> str:
-    """What an edge without a name is called, by the names that its ends have in the frame."""
+    """Default name of an edge, from the names of its ends in the frame."""
     kind = next((kind for kind in KINDS if kind in entry), "")
     return f"{ends['at']}_{kind}" if "at" in ends else f"{ends.get('from')}_{ends.get('to')}"

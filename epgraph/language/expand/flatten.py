@@ -1,4 +1,4 @@
-"""Sugar → flat form: parameters, blocks, groups and patterns written out, with the origin of every part."""
+"""Sugar → flat form: expand parameters, blocks, groups and patterns, and keep the origin of every part."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from epgraph.errors import Diagnostic, Location
-from epgraph.language.architecture import NAME_PATTERN, Architecture, DefaultsSpec
 from epgraph.language.document import Document, Origin
 from epgraph.language.expand.defaults import read_defaults
 from epgraph.language.expand.edges import PATTERN_KEYS, connect, read_groups
@@ -19,22 +18,23 @@ from epgraph.language.expand.parts import Cascade, Frame
 from epgraph.language.expand.ties import tie_edges
 from epgraph.language.expand.unused import unused_parameters
 from epgraph.language.expand.work import Work
+from epgraph.language.model import NAME_PATTERN, Architecture, DefaultsSpec
 from epgraph.language.validate import describe, mistakes, version_problem
 
 SECTIONS = ("include", "parameters", "blocks", "groups")
-"""Sections that are written out before a network is checked."""
+"""Sections of sugar, which the flat form does not have."""
 
 _NAME = re.compile(NAME_PATTERN)
 
 
 def expand(document: Document) -> Document:
-    """Write out the sugar of a document.
+    """Expand the sugar of a document.
 
     Returns
     -------
     Document
-        The flat form, whose places lead back to those of ``document``, with what is wrong with the sugar among its
-        ``problems``; ``document`` itself where there is no sugar in it, or where its version is not this one.
+        The flat form, with the origins of its parts in ``document`` and the mistakes in the sugar among its
+        ``problems``; ``document`` itself without sugar, or if its version is another one.
     """
     data = document.data
     if not isinstance(data, dict) or version_problem(data.get("epgraph")) or not _has_sugar(data):
@@ -57,7 +57,7 @@ def expand(document: Document) -> Document:
 
 
 def _has_sugar(data: dict[str, Any]) -> bool:
-    """Whether there are sections of sugar, instances, patterns, defaults of kinds or expressions."""
+    """Whether a file has sections of sugar, instances, patterns, defaults of kinds or expressions."""
     if any(section in data for section in SECTIONS):
         return True
     states, edges, defaults = data.get("states"), data.get("edges"), data.get("defaults")
@@ -76,7 +76,7 @@ def _has_sugar(data: dict[str, Any]) -> bool:
 
 
 def _is_pattern(end: Any, names: set[str]) -> bool:
-    """Whether the end of an edge is more than a name; a misspelt name is left to the checks of the flat form."""
+    """Whether the end of an edge is more than a name; checks of the flat form report a misspelt name."""
     return not isinstance(end, str) or (end not in names and not _NAME.fullmatch(end))
 
 
@@ -113,10 +113,9 @@ def _flat(work: Work) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in data.items():
         if key not in (*SECTIONS, "states", "edges", "defaults"):
-            failures = work.failures
             resolved = work.resolve(value, (key,), scope)
-            # A section with a broken expression is left to its defaults where it has any.
-            if work.failures == failures:
+            # A section with a broken expression is left out, so its defaults apply.
+            if resolved is not UNKNOWN:
                 flat[key] = resolved
             elif key in ("input", "output"):
                 flat[key] = _STAND_IN[key]
@@ -129,7 +128,7 @@ def _flat(work: Work) -> dict[str, Any]:
     elif defaults is not None:
         flat["defaults"] = defaults
     blocks = Blocks(work)
-    # The file's own defaults of states and edges stay what they are; only options of kinds are written out.
+    # The flat form keeps the file's defaults of states and edges. Only options of kinds are expanded.
     root = Frame("", "", (), scope, Cascade({}, cascade.kinds, cascade.broken), given=of_file)
     states, edges = data.get("states"), data.get("edges")
     if isinstance(states, dict):
@@ -139,12 +138,12 @@ def _flat(work: Work) -> dict[str, Any]:
     tie_edges(work, root)
     _unused(work, blocks, root)
     if not any(problem.severity == "error" for problem in work.problems):
-        # A misspelt use of a parameter is an error, which says more than that nothing uses it.
+        # With errors, no such warning: a misspelt use of the parameter is already an error.
         unused_parameters(work, blocks)
     flat["states"] = work.states if isinstance(states, dict) or states is None else states
     flat["edges"] = work.edges if isinstance(edges, list) or (edges is None and work.edges) else edges
     if not work.edges and work.failures:
-        # What there would be is not known, and that there is none is not to be said.
+        # Expansion failed: do not also report that there are no edges.
         flat["edges"] = _filler(flat)
     elif edges is None and not work.edges:
         del flat["edges"]
@@ -161,7 +160,7 @@ _STAND_IN = {"input": {"shape": [1]}, "output": {"classes": 1}}
 
 
 def _unused(work: Work, blocks: Blocks, root: Frame) -> None:
-    """Warn about blocks that nothing uses, and check what can be said by themselves about those without an instance."""
+    """Warn about unused blocks, and check blocks without an instance as far as possible."""
     holders: dict[str, set[str]] = {}
     for name, spec in blocks.known.items():
         for entry in spec.states.values():
@@ -199,13 +198,13 @@ def _unused(work: Work, blocks: Blocks, root: Frame) -> None:
 
 
 def without_repetitions(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
-    """Report what is wrong with a template once, however many instances have it."""
+    """Report a mistake in a block once, with the number of further instances that have it."""
     first: dict[tuple[Any, ...], int] = {}
     kept: list[Diagnostic] = []
     more: dict[int, int] = {}
     for diagnostic in diagnostics:
         if diagnostic.file is not None:
-            # What was set from outside has no line, and its location is that of each instance.
+            # A value that was set from outside has no line; its location differs between instances.
             where: Any = diagnostic.message if diagnostic.line is None else diagnostic.at
             key = (
                 diagnostic.rule,

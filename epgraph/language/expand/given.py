@@ -1,4 +1,4 @@
-"""Where the values of parameters stand, so that what is wrong with one leads to the line that says it."""
+"""Origins of parameter values, so that an error in a value names the line that gives it."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ _MOST = 4
 
 @dataclass(frozen=True)
 class Given:
-    """Places of the values that the parameters of a frame have.
+    """Origins of the parameter values of one frame.
 
     Attributes
     ----------
     places
-        Location of the value of each parameter, whose parameters that value is an expression over, and whether it is
-        the one value of all instances of a row.
+        Name of a parameter → the location of its value, the origins for parameters in that value, and whether all
+        instances of a row share the value.
     outer
-        Those of the file, where these are a block's.
+        The origins of the file's parameters, if these are a block's.
     """
 
     places: Mapping[str, tuple[Location, Given | None, bool]] = field(default_factory=dict)
     outer: Given | None = None
 
     def find(self, name: str) -> tuple[Location, Given | None, bool] | None:
-        """Return what there is about a parameter."""
+        """Return the origin of a parameter, or None."""
         return self.places.get(name) or (self.outer.find(name) if self.outer else None)
 
     def explain(self, document: Document, diagnostic: Diagnostic) -> Diagnostic:
-        """Add to what is wrong with a value the places where the parameters in it are given, or what was meant."""
+        """Add to a diagnostic the origins of the parameters in the offending value, or a hint for ``$`` expressions."""
         if diagnostic.rule not in _OF_VALUES:
             return diagnostic
         text = _written(document.data, diagnostic.at)
@@ -70,7 +70,7 @@ class Given:
 
 
 def _written(data: Any, at: Location) -> Any:
-    """Return what stands at a location, or the text around it that is evaluated."""
+    """Return the value at a location, or the expression around it."""
     for part in at:
         inside = isinstance(data, dict) and part in data
         if not inside and not (isinstance(data, list) and isinstance(part, int) and part < len(data)):

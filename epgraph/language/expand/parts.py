@@ -1,4 +1,4 @@
-"""What an expansion works on: the frames of instances, and what their names refer to."""
+"""Frames: one scope of names for the file and for each instance of a block."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from epgraph.language.expand.given import Given
 from epgraph.language.sugar import BlockSpec
 
 Value = tuple[Any, Origin]
-"""A default, and where it stands."""
+"""A default and its origin."""
 
 
 @dataclass(frozen=True)
 class Cascade:
-    """Defaults that reach a frame from the block, the instance, and what holds them.
+    """Defaults of a frame, merged from the file, the block and the instance.
 
     Attributes
     ----------
     keys, kinds
-        Those of states and edges, and options of kinds.
+        Defaults of states and edges, and options of kinds.
     broken
-        Kinds whose options are wrong, so that nothing is known about edges of that kind.
+        Kinds with invalid options: edges of such a kind are left out.
     """
 
     keys: dict[str, Value] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Cascade:
     broken: set[str] = field(default_factory=set)
 
     def under(self, later: Cascade) -> Cascade:
-        """Return these defaults with others put over them."""
+        """Return these defaults, overridden by ``later``."""
         kinds = {name: dict(options) for name, options in self.kinds.items()}
         for name, options in later.kinds.items():
             kinds[name] = {**kinds.get(name, {}), **options}
@@ -39,7 +39,7 @@ class Cascade:
 
 
 class Broken:
-    """Stands for a state or an instance that could not be made, so that nothing is said about what refers to it."""
+    """Stands for a state or an instance with a reported error, so that references to it are not reported again."""
 
 
 BROKEN = Broken()
@@ -47,16 +47,16 @@ BROKEN = Broken()
 
 @dataclass(frozen=True, slots=True)
 class MadeEdge:
-    """An edge of the flat form, as the frame that it stands in names it.
+    """An edge of the flat form, with its name in the frame.
 
     Attributes
     ----------
     index
-        Its place among the edges of the flat form.
+        Position among the edges of the flat form.
     name
-        The name that it is given, if any.
+        Its explicit name, if any.
     unnamed
-        What it is called without one, before numbers are put behind equal names.
+        Its default name, before equal names are numbered.
     """
 
     index: int
@@ -66,28 +66,28 @@ class MadeEdge:
 
 @dataclass
 class Frame:
-    """The file, or one instance of a block: the names that count inside of it.
+    """Scope of names: the file, or one instance of a block.
 
     Attributes
     ----------
     dotted, prefix
-        What stands before the names of its states, as the user says them and in the flat form.
+        Prefixes of the names of its states, in the user's notation and in the flat form.
     at
-        Where its states and edges stand.
+        Location of its states and edges.
     scope
         Values of parameters.
     members
-        States (their flat names) and instances by local name, in order; the name of a row of instances is its last.
+        Local name → flat name of a state, or an instance, in order. The name of a row means its last instance.
     reach, reach_flat
-        Every state inside, also of inner instances: dotted name within the frame → flat name, and back.
+        All states inside, inner instances included: dotted name within the frame → flat name, and back.
     edges
-        Its edges, without those of the instances in it.
+        Its own edges, without those of inner instances.
     empty
-        Rows of no instances.
+        Names of rows with no instances (``repeat: 0``).
     given
-        Where the values of its parameters stand.
+        Origins of its parameters' values.
     ports
-        Flat names of the states that the ports are; None for a port that the instance does not bind.
+        Port → flat name of its state; None for a port that the instance does not bind.
     """
 
     dotted: str
@@ -122,7 +122,7 @@ class Frame:
         return [*(self.parent.path() if self.parent else []), *([self.block] if self.block else [])]
 
     def outputs(self) -> dict[str, str]:
-        """Return the outputs of the instances inside, also of inner ones, by their dotted names within the frame."""
+        """Return the outputs of all instances inside, inner ones included, by dotted name within the frame."""
         found: dict[str, str] = {}
         level = [("", self)]
         while level:

@@ -1,4 +1,4 @@
-"""Warnings about parameters that nothing uses: often a name that is misspelt, or left from before."""
+"""Warnings about unused parameters: often a misspelt name, or one from an older version."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from epgraph.language.expand.work import Work
 
 
 def unused_parameters(work: Work, blocks: Blocks) -> None:
-    """Warn about parameters of the file and of blocks whose name stands in no expression that could mean them."""
+    """Warn about parameters of the file and of blocks that no expression mentions."""
     data = work.data
     used: set[str] = set()
     for key, section in data.items():
@@ -23,7 +23,7 @@ def unused_parameters(work: Work, blocks: Blocks) -> None:
         inside = _mentioned({key: value for key, value in block.items() if key != "parameters"})
         own: set[str] = set()
         for parameter, value in spec.parameters.items():
-            # A default sees the parameters before it, and in the place of the others those of the file.
+            # A default may use the block's parameters before it, and all parameters of the file.
             mentioned = _mentioned(value)
             used |= mentioned - own
             inside |= mentioned & own
@@ -40,7 +40,7 @@ def unused_parameters(work: Work, blocks: Blocks) -> None:
 
 def _warn(work: Work, name: str, at: Location, whose: str) -> None:
     if work.source.included(at):
-        return  # a library is made for more than one network
+        return  # a library serves several networks
     found = f"parameter '{name[:64]}' of {whose} is not used"
     hint = f"write ${name[:64]} where its value belongs, or remove it"
     work.report(Diagnostic(found, hint, at, True, severity="warning", rule="unused-parameter"))

@@ -1,4 +1,4 @@
-"""The state of one expansion: the document, what has been made of it so far, and what was found wrong."""
+"""State of one expansion: the document, the flat form so far, and the problems."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from epgraph.errors import Diagnostic, Location
-from epgraph.language.architecture import Model
 from epgraph.language.document import Document, Origin
-from epgraph.language.expand.expression import ExpressionError, UnknownError, substitute
+from epgraph.language.expand.expression import UNKNOWN, ExpressionError, UnknownError, substitute
 from epgraph.language.expand.limits import Budget, TooMuchError
 from epgraph.language.expand.parts import Frame
+from epgraph.language.model import Model
 from epgraph.language.validate import errors_of, explain
 
 Spec = TypeVar("Spec", bound=Model)
 
 
 class Work:
-    """What an expansion reads, and what it has made.
+    """Input and results of one expansion.
 
     Attributes
     ----------
     states, edges, origins
-        The flat form, and where each part of it comes from.
+        The flat form, and the origin of each part of it.
     headless
         Whether the input or the output could not be resolved.
     failures
-        Number of values that could not be resolved; what depends on one is left out.
+        Number of values that could not be resolved. Everything that depends on such a value is left out.
     """
 
     def __init__(self, source: Document) -> None:
@@ -44,14 +44,19 @@ class Work:
         self.problems: list[Diagnostic] = []
 
     def report(self, diagnostic: Diagnostic, frame: Frame | None = None) -> None:
-        """Note a mistake at a place of the source, found in a frame."""
+        """Add a diagnostic with its position in the source and the trail of its frame."""
         trail = (*diagnostic.trail, *(frame.trail if frame else ()))
         self.problems.append(self.source.locate(replace(diagnostic, trail=trail)))
         if diagnostic.severity == "error":
             self.failures += 1
 
     def resolve(self, value: Any, at: Location, scope: dict[str, Any], frame: Frame | None = None) -> Any:
-        """Return a value with its expressions evaluated; what cannot be is reported, counted and null."""
+        """Return a value with its expressions evaluated; UNKNOWN where one of them cannot be, which is reported."""
+        failures = self.failures
+        resolved = self._evaluate(value, at, scope, frame)
+        return resolved if self.failures == failures else UNKNOWN
+
+    def _evaluate(self, value: Any, at: Location, scope: dict[str, Any], frame: Frame | None) -> Any:
         if isinstance(value, str):
             if "$" not in value:
                 return value
@@ -65,9 +70,9 @@ class Work:
                 raise TooMuchError(str(error), at) from None
             return None
         if isinstance(value, dict):
-            return {key: self.resolve(entry, (*at, key), scope, frame) for key, entry in value.items()}
+            return {key: self._evaluate(entry, (*at, key), scope, frame) for key, entry in value.items()}
         if isinstance(value, list):
-            return [self.resolve(entry, (*at, i), scope, frame) for i, entry in enumerate(value)]
+            return [self._evaluate(entry, (*at, i), scope, frame) for i, entry in enumerate(value)]
         return value
 
     def check(
@@ -78,9 +83,9 @@ class Work:
         frame: Frame | None = None,
         hints: dict[str, str] | None = None,
     ) -> Spec | None:
-        """Validate a part of the sugar against its model; None, with everything that is wrong reported.
+        """Validate a part of the sugar against its model; report all mistakes and return None if there are any.
 
-        ``hints`` says where keys belong that the model does not know.
+        ``hints`` has hints for unknown keys.
         """
         try:
             return model.model_validate(value)
@@ -90,7 +95,7 @@ class Work:
             places = [tuple(part for part in details["loc"] if part not in _BRANCHES) for details in errors]
             for number, (details, inner) in enumerate(zip(errors, places, strict=True)):
                 if any(place[: len(inner)] == inner for place in (*places[:number], *_longer(places, inner))):
-                    continue  # another branch of a union, or one that came further
+                    continue  # another branch of a union; the deepest one is reported
                 found = explain({**details, "loc": (*at, *inner)})
                 if details["type"] == "extra_forbidden":
                     key = str(inner[-1])
@@ -106,4 +111,4 @@ def _longer(places: list[Location], place: Location) -> list[Location]:
 
 
 _BRANCHES = ("[key]", "constrained-int", "list[constrained-int]", "constrained-str", "list[constrained-str]")
-"""Parts of pydantic's locations that name the branch of a union and not a place of the file."""
+"""Parts of pydantic's locations that name a branch of a union, not a key of the file."""

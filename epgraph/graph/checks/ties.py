@@ -1,4 +1,4 @@
-"""Tied and frozen weights: which edge owns the weight of which, whether they can share it, and whether there is one."""
+"""Tied and frozen weights: the owner of each weight, and whether two edges can share it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from epgraph.kinds import Shape
 from epgraph.language import Architecture
 
 MOST_SHOWN = 12
-"""Edges of a circle of ties that its message names."""
+"""Largest number of edges in the message about a circle of ties."""
 
 
 def owners(architecture: Architecture, names: list[str]) -> dict[int, int]:
-    """Index of the edge that owns the weight, by the index of each edge that is tied, chains followed to their end."""
+    """Index of a tied edge → index of the edge that owns the weight, at the end of a chain of ties."""
     tied, _ = _follow(architecture, names)
     return tied
 
@@ -20,7 +20,7 @@ def owners(architecture: Architecture, names: list[str]) -> dict[int, int]:
 def check_ties(
     architecture: Architecture, names: list[str], shapes: dict[str, Shape], complete: bool
 ) -> list[Diagnostic]:
-    """Return every tie to an edge that does not exist or cannot share its weight, or whose owner is not frozen too.
+    """Report ties to unknown edges, to edges that cannot share their weight, and from frozen to other edges.
 
     Parameters
     ----------
@@ -39,8 +39,8 @@ def check_ties(
         at: Location = (*architecture.edge_location(index), "tie")
         pair = f"edge '{names[index]}' cannot be tied to '{names[owner]}'"
         if edge.kind.name != other.kind.name:
-            message = f"{pair}: one is a {edge.kind.name}, the other a {other.kind.name}"
-            found.append(Diagnostic(message, f"make both a {other.kind.name}, or leave 'tie' out", at, rule="tie"))
+            message = f"{pair}: one has the kind {edge.kind.name}, the other {other.kind.name}"
+            found.append(Diagnostic(message, f"make both {other.kind.name}, or leave 'tie' out", at, rule="tie"))
             continue
         if edge.frozen and not other.frozen:
             message = f"edge '{names[index]}' is frozen, and '{names[owner]}', whose weight it shares, is not"
@@ -53,7 +53,7 @@ def check_ties(
 def _unlike(
     architecture: Architecture, index: int, owner: int, shapes: dict[str, Shape], pair: str
 ) -> list[Diagnostic]:
-    """What keeps two edges of one kind from sharing a weight; nothing where a shape is not known."""
+    """Report why two edges of one kind cannot share a weight; nothing if a shape is unknown."""
     both = [architecture.edges[i] for i in (index, owner)]
     if not {name for edge in both for name in (edge.source, edge.target)} <= shapes.keys():
         return []
@@ -65,18 +65,18 @@ def _unlike(
         message = f"{pair}: their weights are {_text(mine)} and {_text(its)}"
         same = "states of equal shapes"
         if "kernel" in type(both[0].kind).model_fields and len(mine or ()) == 4:
-            same = "states of equal channels, and kernels of one size"
+            same = "states of equal channels and kernels of equal size"
         return [Diagnostic(message, f"give both edges {same}, or leave 'tie' out", at, rule="tie")]
     if acts_back(architecture, index) != acts_back(architecture, owner):
-        message = f"{pair}: one of the two acts back through a weight of its own, and the other does not"
+        message = f"{pair}: one of the two has a feedback weight of its own, and the other does not"
         return [Diagnostic(message, "set learning.feedback: tied, or leave 'tie' out", at, rule="tie")]
     return []
 
 
 def acts_back(architecture: Architecture, index: int) -> bool:
-    """Whether an edge acts on its source through a second weight, where it has weights."""
+    """Whether an edge, if it has a weight, acts on its source through a second one."""
     edge = architecture.edges[index]
-    # Nothing moves at the input, and a readout acts back through nudging alone, by its own weight.
+    # The input does not move, and through a readout only the nudge acts back, by the edge's own weight.
     fixed = {architecture.input.name}
     if COSTS[architecture.output.cost].readout:
         fixed.add(architecture.output.name)

@@ -14,15 +14,15 @@ MOST = 100
 COLOURS = {"error": "red", "warning": "yellow"}
 
 
-def say(diagnostics: Iterable[Diagnostic]) -> None:
+def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
     """Print diagnostics to stderr; in colour where that is a terminal."""
-    found = list(diagnostics)
-    for diagnostic in found[:MOST]:
+    rows = list(diagnostics)
+    for diagnostic in rows[:MOST]:
         for line in lines(diagnostic):
             # click takes colours out again unless it writes to a terminal.
             click.echo(line, err=True)
-    if len(found) > MOST:
-        click.echo(f"… and {len(found) - MOST:,} more; 'epgraph check --json' prints all of them", err=True)
+    if len(rows) > MOST:
+        click.echo(f"… and {len(rows) - MOST:,} more; 'epgraph check --json' prints all of them", err=True)
 
 
 def lines(diagnostic: Diagnostic) -> list[str]:
@@ -30,10 +30,10 @@ def lines(diagnostic: Diagnostic) -> list[str]:
     text = str(diagnostic)
     if diagnostic.severity == "warning":
         text = click.style("warning", fg="yellow") + f": {text}"
-    found = diagnostic.excerpt()
-    if found is None:
+    excerpt = diagnostic.excerpt()
+    if excerpt is None:
         return [text]
-    source, carets = found
+    source, carets = excerpt
     number = str(diagnostic.line)
     margin = " " * max(4, len(number))
     return [

@@ -1,25 +1,23 @@
-"""Checks that need more than one part of the file: names, ends of edges, reachability."""
+"""Names of states and edges, and the ends of edges."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-import networkx as nx
-
 from epgraph.costs import COSTS
 from epgraph.errors import Diagnostic, Location, Suggestions
 from epgraph.kinds import Conv, Lateral
 from epgraph.kinds.pixels import both
 from epgraph.language import Architecture
-from epgraph.language.architecture import NAME_PATTERN, EdgeBase
+from epgraph.language.model import NAME_PATTERN, EdgeBase
 
 _NAME = re.compile(NAME_PATTERN)
 
 
 @dataclass(frozen=True)
 class Ends:
-    """An edge whose two ends exist and, if it is not unary, differ; ``at`` is where it stands in the file."""
+    """An edge with existing ends, which differ unless it is unary; ``at`` is its location in the file."""
 
     index: int
     source: str
@@ -28,7 +26,7 @@ class Ends:
 
 
 def check_names(architecture: Architecture) -> list[Diagnostic]:
-    """Names are well formed, and no two states and no two edges share one."""
+    """Check that names are legal, and that no two states and no two edges share one."""
     found = []
     taken = {architecture.input.name: "the input"}
     if architecture.output.name in taken:
@@ -82,7 +80,7 @@ def check_names(architecture: Architecture) -> list[Diagnostic]:
 
 
 def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]]:
-    """Return the edges that join two different states or act on one, and a diagnostic for each that does not."""
+    """Return the edges with valid ends, and a diagnostic for each of the others."""
     known = [architecture.input.name, *architecture.states, architecture.output.name]
     names = set(known)
     good, found = [], []
@@ -104,8 +102,8 @@ def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]
         elif edge.source == edge.target and not missing:
             found.append(
                 Diagnostic(
-                    f"self-loop: the edge joins '{edge.source}' to itself, which makes Φ quadratic in that state "
-                    "and its update no longer the minimiser of F",
+                    f"self-loop: the edge joins '{edge.source}' to itself, so Φ is quadratic in that state "
+                    "and its update no longer minimizes F",
                     _instead_of_loop(architecture, edge, at),
                     (*at, "to"),
                     rule="self-loop",
@@ -115,9 +113,9 @@ def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]
             if edge.source == architecture.output.name:
                 found.append(
                     Diagnostic(
-                        f"the edge leaves the output '{edge.source}': its initial weights are scaled by the fan-in of "
-                        f"'{edge.target}', which is small here, and may be too large for the way back",
-                        "an edge acts both ways; write it into the output",
+                        f"the edge leaves the output '{edge.source}': its initial weights are scaled for the fan-in of "
+                        f"'{edge.target}', which is small here, and may be too large in the other direction",
+                        "write it into the output; an edge acts both ways",
                         (*at, "from"),
                         severity="warning",
                         rule="edge-from-output",
@@ -128,76 +126,24 @@ def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]
 
 
 def _instead_of_loop(architecture: Architecture, edge: EdgeBase, at: Location) -> str:
-    """What to write in place of an edge from a state to itself."""
+    """Hint for an edge from a state to itself."""
     hint = "join it to another state"
     if _no_unary(architecture, edge.source, "self"):
         return hint
     options = ""
     if isinstance(edge.kind, Conv | Lateral) and edge.kind.kernel is not None:
-        # That of 'self' is square and odd.
+        # The kernel of 'self' is square and odd.
         options = f"kernel: {max(both(edge.kind.kernel)) | 1}"
     name = architecture.written((*at, "from"), edge.source)
     return f"{hint}, or write {{at: {name}, self: {{{options}}}}} in its place"
 
 
 def _no_unary(architecture: Architecture, name: str, kind: str) -> tuple[str, str] | None:
-    """Why a term of a state's own would do nothing there, and what to do instead; None if it would."""
+    """Message and hint for a unary edge at a state where it has no effect; None elsewhere."""
     if name == architecture.input.name:
         return f"'{kind}' acts on the input '{name}', which is clamped and does not move", "put it on another state"
     cost = architecture.output.cost
     if name == architecture.output.name and COSTS[cost].readout:
-        reason = f"'{kind}' acts on the output '{name}', which {cost} reads off outside the dynamics"
+        reason = f"'{kind}' acts on the output '{name}', but with {cost} the output has no dynamics"
         return reason, "put it on another state, or use another cost"
     return None
-
-
-def check_reach(architecture: Architecture, ends: list[Ends]) -> list[Diagnostic]:
-    """Every state is joined to the input, and to the output, by a path over states that move."""
-    source, sink = architecture.input.name, architecture.output.name
-    moving: nx.Graph[str] = nx.Graph()
-    moving.add_nodes_from([*architecture.states, sink])
-    moving.add_edges_from((e.source, e.target) for e in ends if source not in (e.source, e.target))
-    fed = {e.target if e.source == source else e.source for e in ends if source in (e.source, e.target)}
-    reached: set[str] = set()
-    # Through a readout nothing flows back, and so nothing flows on.
-    through = moving.subgraph(architecture.states) if COSTS[architecture.output.cost].readout else moving
-    for component in nx.connected_components(through):
-        if component & fed:
-            reached |= component
-    if sink in fed or reached & set(moving[sink]):
-        reached.add(sink)
-    learns = nx.node_connected_component(moving, sink)
-    found = []
-    for name in architecture.states:
-        if name not in reached:
-            found.append(
-                Diagnostic(
-                    f"state '{name}' is unreachable: no path of edges joins it to the input '{source}'",
-                    f"add an edge, e.g. {{from: {source}, to: {name}, …}}, or remove the state",
-                    ("states", name),
-                    on_key=True,
-                    rule="unreachable",
-                )
-            )
-        elif name not in learns and sink in reached:
-            found.append(
-                Diagnostic(
-                    f"state '{name}' has no path to the output '{sink}', so nothing it holds can be learnt",
-                    f"add an edge from it towards '{sink}', or remove the state",
-                    ("states", name),
-                    on_key=True,
-                    severity="warning",
-                    rule="dead-end",
-                )
-            )
-    if sink not in reached:
-        found.append(
-            Diagnostic(
-                f"the output '{sink}' is not reachable from the input '{source}'",
-                f"add an edge into '{sink}' from a state that the input reaches",
-                ("output",),
-                on_key=True,
-                rule="unreachable",
-            )
-        )
-    return found

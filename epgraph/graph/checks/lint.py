@@ -1,4 +1,4 @@
-"""What is legal but doubtful in a network: warnings for a person, each with what to do about it."""
+"""Lint: warnings about legal settings that may not be intended, each with a hint."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
 from epgraph.errors import Diagnostic, Location, listed
+from epgraph.graph.checks.estimators import CLAMPED, DIFFERENTIATED
 from epgraph.graph.network import Edge, NetworkGraph
-from epgraph.graph.rules import CLAMPED, DIFFERENTIATED
 from epgraph.graph.schedule import Schedule
 from epgraph.kinds import Identity
 
 STABLE = (0.1, 0.4)
-"""Range of β that trained stably in the paper; from 0.8 on nothing was learnt, and far below training was unstable."""
+"""Range of β with stable training in the paper; from 0.8 on nothing was learnt, and far below it was unstable."""
 
 
-def doubts(graph: NetworkGraph, schedule: Schedule) -> list[Diagnostic]:
-    """Return a warning for everything in a network that is allowed, and that may not be what was meant."""
+def lint(graph: NetworkGraph, schedule: Schedule) -> list[Diagnostic]:
+    """Return the warnings about a network."""
     return [
         *_not_proper(graph, schedule),
         *_beta(graph),
@@ -37,8 +37,7 @@ def _not_proper(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnostic]
     default = "" if said else "the default "
     yield _warning(
         "not-proper",
-        f"{default}schedule {schedule.name} moves states together that share an edge ({named}), so that the energy may "
-        "rise",
+        f"{default}schedule {schedule.name} moves states together that share an edge ({named}), so the energy may rise",
         f"{'schedule: coloring' if said else 'dynamics: {schedule: coloring}'} keeps them apart",
         ("dynamics", "schedule") if said else ("edges",),
         on_key=not said,
@@ -90,7 +89,7 @@ def _edges(graph: NetworkGraph) -> Iterator[Diagnostic]:
         if twin is not edge:
             yield _warning(
                 "twin-edges",
-                f"edge '{edge.name}' computes the same as '{twin.name}': the sum of two such edges is one",
+                f"edge '{edge.name}' computes the same as '{twin.name}': together they act as one edge",
                 "remove one of them, or give them different options",
                 at,
             )
@@ -99,9 +98,9 @@ def _edges(graph: NetworkGraph) -> Iterator[Diagnostic]:
 
 
 def _adds_up(edge: Edge) -> bool:
-    """Whether the sum of two edges like this one is one like it.
+    """Whether two edges of this kind and these options act as one such edge.
 
-    Two low-rank products make a sum of twice the rank, and what is not linear in the source has no such sum.
+    Two low-rank products add up to twice the rank, and edges that are nonlinear in the source do not add up.
     """
     return edge.kind.is_linear and (edge.weight_shape is None or edge.kind.degree == 1)
 
@@ -110,7 +109,7 @@ def _zero_gain(names: list[str], at: Location) -> Diagnostic:
     weights = "weight of edge" if len(names) == 1 else "weights of edges"
     return _warning(
         "zero-gain",
-        f"gain 0 makes 0 of the initial {weights} {listed(names)}, so that no signal passes",
+        f"gain 0 makes the initial {weights} {listed(names)} zero, so no signal passes",
         "give a gain above 0, such as 0.5",
         at,
     )
@@ -135,7 +134,7 @@ def _too_few_steps(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnost
 
 
 def _arrivals(graph: NetworkGraph, schedule: Schedule, start: str) -> dict[str, int]:
-    """Sweep in which something that begins at ``start`` is first felt, by state that it reaches."""
+    """Number of the sweep in which a change at ``start`` first reaches each state."""
     turns: dict[str, list[int]] = {}
     for turn, names in enumerate(schedule.classes):
         for name in names:
@@ -146,7 +145,7 @@ def _arrivals(graph: NetworkGraph, schedule: Schedule, start: str) -> dict[str, 
         if not graph.reads_out(edge) or start == graph.output.name:
             neighbours.setdefault(edge.target, []).append(edge.source)
     length = len(schedule.classes)
-    # The nudge is felt at the output when that moves, the input from the beginning.
+    # The nudge acts when the output moves; the input acts from the beginning.
     first = turns[start][0] if start in turns else -1
     felt = {start: first}
     queue = [(first, start)]

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from epgraph.activations import Identity, ReLU
 from epgraph.errors import Diagnostic
+from epgraph.graph.checks.estimators import UPWARD
 from epgraph.graph.network import NetworkGraph
-from epgraph.graph.rules import UPWARD
 from epgraph.graph.schedule import Schedule
 
 
@@ -33,15 +32,16 @@ def solver_refusals(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnos
         yield _refusal(other, f"cannot be used together with {first}", "leave one of them out")
     yield from _no_study(graph)
     if out.activation.learnt:
-        needs = f"the level α of the output '{out.name}' cannot be learnt: what nudging adds there is not kept"
-        hint = f"use relu{out.activation.high:g}, or identity"  # type: ignore[attr-defined]
+        needs = f"the level α of the output '{out.name}' cannot be learnt: its gradient needs the force of the nudge, "
+        needs += "which is not stored"
+        hint = f"use relu{out.activation.alpha_range[1]:g}, or identity"
         yield Diagnostic(needs, hint, ("output", "activation"), rule="dynamics")
     if graph.readout:
         yield from _no_readout(graph)
     if dynamics.output_step != "closed_form":
         return
     cost = graph.architecture.output.cost
-    if cost != "squared_error" or not isinstance(out.activation, Identity):
+    if cost != "squared_error" or not out.activation.linear:
         needs = f"closed_form needs the squared error and a linear output; '{out.name}' has {cost} and"
         yield _refusal("output_step", f"{needs} {out.activation.label}", "use output_step: explicit")
     elif learning.beta >= 1 and learning.estimator not in UPWARD:
@@ -77,7 +77,7 @@ def _no_study(graph: NetworkGraph) -> Iterator[Diagnostic]:
         yield _refusal("weight_bits", "needs at least 2: one is the sign", "e.g. weight_bits: 8")
     for name in graph.dynamic:
         activation = graph.states[name].activation
-        if dynamics.flow and not isinstance(activation, ReLU | Identity) and not activation.invertible:
+        if dynamics.flow and not activation.projects and not activation.invertible:
             needs = f"needs σ⁻¹, which the activation {activation.label} of state '{name}' does not have"
             yield _refusal("flow", needs, "give it 'inverse' and 'invertible', or use over_relaxation below 1")
         bounds = activation.bounds(1.0)
@@ -92,21 +92,21 @@ def _no_study(graph: NetworkGraph) -> Iterator[Diagnostic]:
 def _no_readout(graph: NetworkGraph) -> Iterator[Diagnostic]:
     """Why the output cannot be read off outside the dynamics."""
     cost, out = graph.architecture.output.cost, graph.output
-    if not isinstance(out.activation, Identity):
+    if not out.activation.linear:
         label = out.activation.label
-        message = f"{cost} reads the output '{out.name}' off without an activation, found {label}"
+        message = f"{cost} needs an output without activation, but '{out.name}' has {label}"
         yield Diagnostic(message, "leave activation out", ("output", "activation"), rule="readout")
     for index, edge in enumerate(graph.edges.values()):
         at = ("edges", index)
         if edge.source == out.name:
-            message = f"edge '{edge.name}' leaves the output '{out.name}', which {cost} reads off outside the dynamics"
+            message = f"edge '{edge.name}' leaves the output '{out.name}', but with {cost} the output has no dynamics"
             yield Diagnostic(message, "write edges into the output", at, rule="readout")
         elif graph.reads_out(edge) and not edge.kind.is_linear:
             message = f"edge '{edge.name}' ({edge.kind.label()}) into the output '{out.name}' is not linear"
-            yield Diagnostic(message, "read the output off by dense edges", at, rule="readout")
+            yield Diagnostic(message, "use dense edges into the output", at, rule="readout")
         elif graph.reads_out(edge) and graph.states[edge.source].activation.learnt:
-            message = f"state '{edge.source}' is read off by edge '{edge.name}', and its level α cannot be learnt there"
-            yield Diagnostic(message, "what nudging adds to it is not kept; give it a fixed level", at, rule="readout")
+            message = f"state '{edge.source}' feeds the readout (edge '{edge.name}'), so its level α cannot be learnt"
+            yield Diagnostic(message, "give it a fixed level: the force of the nudge is not stored", at, rule="readout")
 
 
 def _no_over_relaxation(graph: NetworkGraph, schedule: Schedule) -> tuple[str, str] | None:
@@ -114,7 +114,7 @@ def _no_over_relaxation(graph: NetworkGraph, schedule: Schedule) -> tuple[str, s
     other = "use 'anderson: 5' instead, or leave it out"
     for name in graph.free:
         label = graph.states[name].activation.label
-        if not isinstance(graph.states[name].activation, ReLU | Identity):
+        if not graph.states[name].activation.projects:
             return f"state '{name}' has the activation {label}, where a step beyond the minimum may raise F", other
     for edge in graph.edges.values():
         if edge.unary:

@@ -1,8 +1,8 @@
-"""Keys that have no effect in a network, and a warning for each that the user wrote.
+"""Warnings about keys without effect in a network.
 
-``READERS`` declares for a key what reads it. The keys that are always read are in ``ALWAYS``. The tests hold the two to
-the models of the language, so that a new key has to be declared in one of them. The keys that an estimator reads are
-declared in ``rules.READS``, and options of edge kinds by the kinds (``EdgeKind.idle``).
+``READERS`` declares for a key when it has an effect; ``ALWAYS`` lists the keys that always have one. Tests compare both
+with the models of the language, so a new key must be declared in one of them. ``estimators.READS`` declares the keys of
+each estimator, and edge kinds declare their options (``EdgeKind.idle``).
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from epgraph.errors import Diagnostic, Location
+from epgraph.graph.checks.estimators import READS
 from epgraph.graph.network import Edge, NetworkGraph, State
-from epgraph.graph.rules import READS
 from epgraph.kinds import Unary
-from epgraph.language.architecture import BiasSpec, OutputSpec, StateSpec
-from epgraph.optimizers import OPTIMIZERS
+from epgraph.language.model import BiasSpec, OutputSpec, StateSpec
+from epgraph.optimizers import OPTIMIZERS, rate_schedule
 
 
 class Unread(NamedTuple):
-    """Why nothing reads a key, and what to do about it."""
+    """Reason why a key has no effect, and a hint."""
 
     reason: str
     hint: str = "leave it out"
 
 
 Reader = Callable[[NetworkGraph, Any, Any], Unread | None]
-"""What reads a key: it is given the network, the key's value, and the state or edge that has the key (else None).
+"""Function of the network, the key's value, and the state or edge with the key (or None).
 
-It returns None where the key is read.
+It returns None if the key has an effect.
 """
 
 
 def _estimator(key: str) -> Reader:
-    """A key that some estimators read, in phases in which a state moves."""
+    """A key of some estimators, with an effect only if a state moves."""
 
     def read(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
         name = graph.architecture.learning.estimator
@@ -51,7 +51,7 @@ def _estimator(key: str) -> Reader:
 def _nudged_steps(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
     learning = graph.architecture.learning
     if learning.estimator == "truncated" and learning.truncation is not None:
-        return Unread("estimator truncated goes back through the sweeps of learning.truncation, which is given")
+        return Unread("estimator truncated uses learning.truncation in its place")
     return _estimator("nudged_steps")(graph, value, subject)
 
 
@@ -59,7 +59,7 @@ def _moving(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
     if graph.dynamic or not value:
         return None
     cost, output = graph.architecture.output.cost, graph.output.name
-    return Unread(f"no state moves: {cost} reads the output '{output}' off the input")
+    return Unread(f"no state moves: with {cost} the output '{output}' is a readout of the input")
 
 
 def _schedule(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
@@ -69,7 +69,7 @@ def _schedule(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
 
 
 def _damping(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
-    kinds = (edge.kind for name in graph.dynamic for edge in graph.own(name))
+    kinds = (edge.kind for name in graph.dynamic for edge in graph.unary_edges(name))
     damped = any(isinstance(kind, Unary) and kind.damps for kind in kinds)
     return None if damped else Unread("no state has an edge that needs damping, as 'self' does")
 
@@ -95,8 +95,14 @@ def _learning_rate(graph: NetworkGraph, value: Any, subject: None) -> Unread | N
     return Unread("every parameter has its own learning_rate") if rates and None not in rates else None
 
 
+def _last_rate(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
+    training = graph.architecture.training
+    name, schedule = rate_schedule(training.optimizer, training.schedule)
+    return None if schedule.falls else Unread(f"{name} does not end there")
+
+
 def _optimizer(key: str) -> Reader:
-    """A key that some optimizers have an argument for."""
+    """A key that is an argument of some optimizers."""
 
     def read(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
         name = graph.architecture.training.optimizer
@@ -126,7 +132,7 @@ def _bias_fan_in(graph: NetworkGraph, value: Any, state: State) -> Unread | None
 
 
 def _weight(graph: NetworkGraph, value: Any, edge: Edge) -> Unread | None:
-    """A key of the weight: the edge has one, and it is not that of another edge."""
+    """A key of the weight: it needs an edge with its own weight."""
     if edge.weight_shape is None:
         return Unread(f"{edge.kind.name} has no weight") if value else None
     return Unread(f"its weight is that of '{edge.tied}'", f"write it at '{edge.tied}'") if edge.tied else None
@@ -151,7 +157,7 @@ def _gain(graph: NetworkGraph, value: Any, edge: Edge) -> Unread | None:
 
 
 def _takers(graph: NetworkGraph, key: str) -> Iterator[State | Edge]:
-    """States or edges that take a key of ``defaults``, because they do not say it themselves."""
+    """States or edges without the key, which take it from ``defaults``."""
     architecture = graph.architecture
     if key == "gain":
         for index, (edge, spec) in enumerate(zip(graph.edges.values(), architecture.edges, strict=True)):
@@ -164,7 +170,7 @@ def _takers(graph: NetworkGraph, key: str) -> Iterator[State | Edge]:
 
 
 def _taken(key: str, read: Reader = lambda graph, value, taker: None) -> Reader:
-    """A key of ``defaults``, or of its bias: some state or edge takes it, and ``read`` says that it has an effect."""
+    """A key of ``defaults``, or of its bias: it needs a state or edge that takes it and in which it has an effect."""
 
     def among(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
         unread = {read(graph, value, taker) for taker in _takers(graph, key)}
@@ -183,7 +189,7 @@ ALWAYS: Mapping[str, frozenset[str]] = {
         {
             "epochs",
             "batch_size",
-            "min_learning_rate",
+            "schedule",
             "optimizer",
             "clip_norm",
             "warm_start",
@@ -200,7 +206,7 @@ ALWAYS: Mapping[str, frozenset[str]] = {
     "default bias": frozenset(),
     "edge": frozenset({"source", "target", "at", "name", "tie"}),
 }
-"""Keys that always have an effect, or that are refused where they would have none."""
+"""Keys that always have an effect, or are refused."""
 
 READERS: Mapping[str, Mapping[str, Reader]] = {
     "dynamics": {
@@ -229,6 +235,7 @@ READERS: Mapping[str, Mapping[str, Reader]] = {
     },
     "training": {
         "learning_rate": _learning_rate,
+        "min_learning_rate": _last_rate,
         "momentum": _optimizer("momentum"),
         "nesterov": _optimizer("nesterov"),
         "weight_decay": _optimizer("weight_decay"),
@@ -241,11 +248,11 @@ READERS: Mapping[str, Mapping[str, Reader]] = {
     "default bias": {"gain": _taken("bias", _bias_gain), "fan_in": _taken("bias", _bias_fan_in)},
     "edge": {"gain": _gain, "learning_rate": _weight_rate, "frozen": _frozen},
 }
-"""What reads each of the other keys, by the section of the language in which it stands."""
+"""Section of the language → key → its reader."""
 
 
 class _Section(NamedTuple):
-    """Keys that stand together: where, in which section of the language, and which state or edge has them."""
+    """A group of keys: its location, its section of the language, and the state or edge that has it."""
 
     at: Location
     spec: BaseModel
@@ -255,11 +262,10 @@ class _Section(NamedTuple):
 
 
 def idle(graph: NetworkGraph) -> Iterator[Diagnostic]:
-    """Yield a warning for every key that was written and has no effect.
+    """Yield a warning for every written key without effect.
 
-    What stands in a block, or at an entry that makes several edges, is read if one of them reads it. A section that
-    lists all of its keys is a record of every setting (as in a run folder). A key that has its default there is not
-    warned of.
+    A key in a block, or in an entry for several edges, has an effect if it has one in any of them. A section with all
+    of its keys is a complete record of settings, as in a run folder: a key with its default there gives no warning.
     """
     place = graph.architecture.place
     found: list[tuple[Location, Diagnostic]] = []
@@ -274,7 +280,7 @@ def idle(graph: NetworkGraph) -> Iterator[Diagnostic]:
 
 
 def _written(graph: NetworkGraph) -> Iterator[tuple[Location, str, Unread | None]]:
-    """Yield the location of every key that was written, what to call it, and why nothing reads it."""
+    """Yield every written key: its location, its name in messages, and why it has no effect, or None."""
     by_default = graph.architecture.by_default
     for section in _sections(graph):
         fields, written = type(section.spec).model_fields, section.spec.model_fields_set

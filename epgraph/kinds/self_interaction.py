@@ -20,9 +20,9 @@ class Self(Unary):
     """Φ gains ½⟨s, W s⟩ with W symmetric: lateral weights inside one state, over all its units or as a convolution.
 
     The parameter w has the layout of a dense edge, (units, units), or of a convolution, (channels, channels, kernel,
-    kernel). W is its symmetric part, ½(w + wᵀ), or ½(w(d) + w(−d)ᵀ) at every offset d, with the diagonal (that of the
-    middle tap) left out where ``zero_diagonal`` says so. The gradient is symmetric as well, so that a symmetric w
-    stays symmetric, and weight decay, which is linear, decays W.
+    kernel). W is its symmetric part: ½(w + wᵀ), or ½(w(d) + w(−d)ᵀ) at every offset d. ``zero_diagonal`` sets the
+    diagonal (of the middle tap) to zero. The gradient is symmetric too, so a symmetric w stays symmetric. Weight decay
+    is linear, so it decays W.
     """
 
     name: ClassVar[str] = "self"
@@ -53,7 +53,7 @@ class Self(Unary):
         return "neither"
 
     def target_shape(self, source: Shape, channels: int | None) -> Shape | None:
-        """Return the state's own shape, which with a kernel has to be an image."""
+        """Return the state's own shape; a kernel needs an image."""
         if self.kernel is not None and len(source) != 3:
             raise ShapeError(
                 f"has a kernel and needs channels×height×width, but the state is {shape_text(source)}",
@@ -93,7 +93,7 @@ class Self(Unary):
         return F.conv2d(s, symmetric, padding=self.kernel // 2)
 
     def symmetric(self, w: Tensor) -> Tensor:
-        """W, the part of a weight that acts; also of a gradient by W, which makes it one by w."""
+        """W, the symmetric part of w that acts. It also maps a gradient with respect to W to one with respect to w."""
         import torch
         import torch.nn.functional as F
 
@@ -104,22 +104,23 @@ class Self(Unary):
         if not self.zero_diagonal:
             return symmetric
         middle = self.kernel // 2
-        own = torch.diag_embed(torch.diagonal(symmetric[:, :, middle, middle]))
-        return symmetric - F.pad(own[:, :, None, None], (middle,) * 4)
+        diagonal = torch.diag_embed(torch.diagonal(symmetric[:, :, middle, middle]))
+        return symmetric - F.pad(diagonal[:, :, None, None], (middle,) * 4)
 
     def weight_gradient(self, weight: Tensor, s: Tensor, t: Tensor, source: Shape) -> Tensor:
         """½ t sᵀ summed over the batch, made symmetric."""
         return self.symmetric(self._outer(s, t)) * 0.5
 
     def weight_contrast(self, weight: Tensor, s: Tensor, t: Tensor, source: Shape) -> Tensor:
-        """o cᵀ summed over the batch, made symmetric: half of the products of the base class."""
+        """o cᵀ summed over the batch, made symmetric, with half the products of the base class."""
         return self.symmetric(self._outer(s.chunk(2)[0], t.chunk(2)[1]))
 
     def concavity(self, weight: Tensor, shape: Shape) -> Tensor:
         """Return a bound of ‖W‖.
 
-        An image in a frame of zeros is part of a torus on which no kernel reaches round to it, and of that the Fourier
-        transform leaves one matrix over the channels a frequency. Taps that reach beyond the image join nothing.
+        An image with a border of zeros is part of a torus so large that no kernel wraps around to the image. On the
+        torus, the Fourier transform splits the convolution into one matrix over the channels for each frequency. Taps
+        that reach beyond the image act on no pixel and are cut off.
         """
         import torch
 
@@ -139,23 +140,23 @@ class Self(Unary):
 
 
 def spectral_bound(matrix: Tensor) -> Tensor:
-    """Return a number that no |eigenvalue| of the Hermitian matrices (…, n, n) exceeds, by at most a factor n^{1/32}.
+    """Return an upper bound of all |eigenvalues| of the Hermitian matrices (…, n, n), too large by at most n^{1/32}.
 
-    ‖W^k‖ over all entries is (Σ λ^{2k})^{1/2}; here k is 16, by squaring.
+    The Frobenius norm of W^k is (Σ λ^{2k})^{1/2}; here k is 16, by squaring.
     """
     import torch
     from torch.overrides import handle_torch_function, has_torch_function
 
     if has_torch_function((matrix,)):
         # Recorded by torch.fx as one call.
-        made: Tensor = handle_torch_function(spectral_bound, (matrix,), matrix)
-        return made
+        result: Tensor = handle_torch_function(spectral_bound, (matrix,), matrix)
+        return result
     logarithm: Tensor | float = 0.0
     part = 1.0
     for _ in range(4):
         size = torch.linalg.vector_norm(matrix, dim=(-2, -1), keepdim=True)
         size = size.clamp_min(torch.finfo(size.dtype).tiny)
-        # Brought to size 1 before every squaring, so that nothing overflows and what counts does not vanish.
+        # Scaled to norm 1 before every squaring, so that nothing overflows and the largest eigenvalue does not vanish.
         logarithm = logarithm + part * size.log()
         matrix = matrix / size
         matrix = matrix @ matrix

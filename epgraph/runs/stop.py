@@ -10,10 +10,16 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 
 
 class Stopped(Exception):  # noqa: N818 - it is no error
-    """A training was stopped by a signal, after it had written a checkpoint."""
+    """A training was stopped by a signal, after it had written a checkpoint.
 
-    def __init__(self, number: int, place: str) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name} at {place}")
+    Attributes
+    ----------
+    exit_code
+        What a shell expects of a program that the signal ended.
+    """
+
+    def __init__(self, number: int, place: str, safe: str) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name} at {place}; {safe}; go on with --resume")
         self.exit_code = 128 + number
 
 

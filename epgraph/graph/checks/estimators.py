@@ -71,10 +71,10 @@ def rule_warnings(graph: NetworkGraph) -> Iterator[Diagnostic]:
     untied = [name for name, edge in graph.edges.items() if edge.untied]
     if untied:
         yield Diagnostic(
-            f"feedback is untied (edges {listed(untied)}): the update descends no energy, so that no schedule is "
-            "proven to settle; over_relaxation above 1 and energies are refused; and what is estimated is not the "
+            f"feedback is untied (edges {listed(untied)}): the update descends no energy, so no schedule is "
+            "proven to settle; over_relaxation above 1 and energies are refused; and the estimate is not the "
             "gradient of the loss until feedback has aligned with the weights",
-            "weight decay aligns the two, which receive the same contrast; 'feedback: tied' has the guarantees",
+            "weight decay aligns the two, as both receive the same contrast; 'feedback: tied' has the guarantees",
             ("learning", "feedback"),
             severity="warning",
             rule="untied-feedback",
@@ -126,8 +126,8 @@ def _not_clamped(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
     if cost != "squared_error":
         yield _refusal(
             estimator,
-            f"it clamps the output '{graph.output.name}' towards the target, which is where the squared error is least "
-            f"and not {cost}",
+            f"it clamps the output '{graph.output.name}' to the target, which minimizes the squared error, "
+            f"but not {cost}",
             "use cost: squared_error, or learning.estimator: centered",
         )
     untied = graph.untied
@@ -155,7 +155,7 @@ def _not_smooth(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
         reason = f"dynamics.state_bits {dynamics.state_bits} rounds states, which has no derivative"
         yield _refusal(estimator, reason, "leave state_bits out, or use learning.estimator: centered")
     if dynamics.noise:
-        reason = f"dynamics.noise {dynamics.noise:g} is drawn anew in every sweep"
+        reason = f"dynamics.noise {dynamics.noise:g} draws new numbers in every sweep"
         yield _refusal(estimator, reason, "leave noise out, or use learning.estimator: centered")
 
 
