@@ -131,7 +131,8 @@ def _text(values: dict[str, Any]) -> list[str]:
         f"schedule    {schedule['name']}, {len(schedule['classes'])} classes, "
         + ("a proper colouring" if schedule["proper"] else "not a proper colouring"),
         *(
-            f"            conflict: {' and '.join(c['states'])} move together but share the edge {c['edge']}"
+            f"            conflict: {' and '.join(c['states'])} move together but "
+            + (f"share the edge {c['edge']}" if c["edge"] else "the energy couples them")
             for c in schedule["conflicts"]
         ),
         *([f"solver      {_solver(values['solver'])}"] if values["solver"] != "plain" else []),

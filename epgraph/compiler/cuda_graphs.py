@@ -146,7 +146,7 @@ class Replay:
         """Take ``steps`` sweeps, at least one, or stop once every residual is at most ``tolerance``.
 
         ``load`` puts the initial values into a memory. ``states`` are the names of the states in the residual, which
-        is checked after every ``SWEEPS_BETWEEN_LOOKS`` sweeps if there is a tolerance.
+        is checked every ``SWEEPS_BETWEEN_LOOKS`` sweeps if there is a tolerance.
 
         Returns
         -------

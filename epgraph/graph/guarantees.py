@@ -78,7 +78,7 @@ def never_rises(graph: NetworkGraph, schedule: Schedule) -> list[str]:
 
 
 def _beyond_range(graph: NetworkGraph) -> Iterator[str]:
-    """States whose range is unknown, so that a solver may extrapolate to states without an energy."""
+    """Why the states that a solver mixes may have a higher energy, or none."""
     solver = graph.architecture.dynamics.chosen_solver
     if solver.mixes:
         if not solver.descends:

@@ -292,7 +292,7 @@ def _mismatches(work: Work, spec: InstanceSpec, template: BlockSpec, at: Locatio
             yield Diagnostic(message, hint, (*at, "with", name), True, rule="block")
     for name, value in template.parameters.items():
         if value is None and name not in spec.given:
-            message = f"block '{spec.block}' has to be given a value of '{name}'"
+            message = f"block '{spec.block}' needs a value of '{name}'"
             yield Diagnostic(message, f"e.g. with: {{{name}: …}}", at, True, rule="block")
     for name in spec.ports:
         if name in template.ports:

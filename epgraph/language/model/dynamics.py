@@ -111,10 +111,10 @@ class DynamicsSpec(Model):
 
     @property
     def stepped(self) -> bool:
-        """Whether updates go part of the way, or beyond."""
+        """Whether an update is not a full step: shorter or longer."""
         return bool(self.flow) or self.chosen_solver.omega != 1
 
     @property
     def step(self) -> float:
-        """Part of the way that an update goes: ε of the flow, else ω."""
+        """Length of an update relative to a full step: ε of the flow, else ω."""
         return self.flow or self.chosen_solver.omega
