@@ -166,6 +166,8 @@ def _range(value: Any) -> tuple[float, float]:
 
 
 def _step(value: Any) -> Any:
+    if not isinstance(value, tuple | list):  # a tensor of two rows would be taken apart
+        raise TypeError
     memory, proposed = value
     return memory, None if proposed is None else _tensor(proposed)
 

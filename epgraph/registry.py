@@ -358,7 +358,7 @@ def _error_text(error: BaseException) -> str:
 
 
 def _plugin_error(error: BaseException) -> Diagnostic | None:
-    """Return the diagnostic of an exception from a method of a registered kind, activation, cost or energy, or None."""
+    """Return the diagnostic of an exception from a method of a registered class, or None."""
     classes: list[tuple[str, type]] = [(f"edge kind '{n}'", k) for n, k in KINDS.items() if n not in _BUILT_IN_KINDS]
     classes += [(f"activation '{n}'", type(a)) for n, a in NAMED.items() if n not in _BUILT_IN]
     classes += [(f"cost '{n}'", type(c)) for n, c in COSTS.items() if n not in _BUILT_IN]

@@ -13,7 +13,7 @@ class OverRelaxed(Solver):
     """Projected successive over-relaxation: s + ω(new − s), clipped to the range of σ.
 
     Where F is ½‖s‖² minus something linear in every state, on a box, that never raises F for 0 < ω < 2, and it needs a
-    fraction of the sweeps. Elsewhere ω > 1 is refused (``graph/solver.py``).
+    fraction of the sweeps. Elsewhere ω > 1 is refused (``graph/checks/dynamics.py``).
     """
 
     name = "over_relaxed"
