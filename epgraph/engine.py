@@ -24,10 +24,26 @@ from epgraph.runtime.apart import refuse_meta, unrecorded
 from epgraph.runtime.arguments import phase_steps, strength
 from epgraph.runtime.executor import Executor
 from epgraph.runtime.holders import hold_edges, hold_states, read_all
+from epgraph.runtime.memory import within_memory
 from epgraph.runtime.parameters import LOWEST_LEVEL, Parameters, hand_out
 from epgraph.runtime.programs import Programs, Settings
 from epgraph.runtime.relax import nudge_towards, relax
 from epgraph.runtime.relaxation import Relaxation
+
+
+def _few_relaxed(relax: Any, engine: Engine, x: Tensor, *, target: Tensor | None = None, **options: Any) -> None:
+    """One sweep of few examples, as ``within_memory`` measures it."""
+    few = None if target is None else target[: len(x)]
+    relax(engine, x, target=few, beta=options.get("beta"), steps=1, tolerance=0.0)
+
+
+def _few_estimated(backward: Any, engine: Engine, x: Tensor, y: Tensor, **options: Any) -> None:
+    """The gradient of few examples by one sweep a phase; by all of them where they take memory."""
+    chosen = options.get("estimator") or engine.architecture.learning.estimator
+    if not ESTIMATORS[chosen].memory_grows:
+        options["free_steps"] = 1
+    with engine.aside():
+        backward(engine, x, y[: len(x)], **{**options, "start": None, "nudged_steps": 1})
 
 
 class Engine(nn.Module):
@@ -182,6 +198,7 @@ class Engine(nn.Module):
         return self.relax(x).states[self.graph.output.name]
 
     @unrecorded
+    @within_memory(_few_relaxed)
     def relax(
         self,
         x: Tensor,
@@ -262,6 +279,7 @@ class Engine(nn.Module):
         return self.cost.value(output, inputs.targets(y, len(output)))
 
     @unrecorded
+    @within_memory(_few_estimated)
     def backward(
         self,
         /,

@@ -20,7 +20,6 @@ from epgraph.linearization.linearize import Adjoint
 from epgraph.runtime.arguments import PhaseSteps
 from epgraph.runtime.executor import Executor
 from epgraph.runtime.gradients import Gradients
-from epgraph.runtime.memory import within_memory
 from epgraph.runtime.parameters import Parameters
 from epgraph.runtime.phases import Nudge
 from epgraph.runtime.relaxation import Relaxation, States, Status
@@ -67,14 +66,9 @@ class Batch:
         Raises
         ------
         EpgraphError
-            Where memory runs out, with the size of a batch that would fit.
+            Where a registered estimator returns something else than an ``Estimate``.
         """
         executor, batch, estimator = self.executor, len(self.x), ESTIMATORS[name]
-
-        def probe(rows: int) -> None:
-            steps = replace(self.steps, free=self.steps.free if estimator.memory_grows else 1, nudged=1)
-            few = replace(self, steps=steps, gradients={})
-            estimator(few.piece(slice(rows), {}, last=True))
 
         def run(task: GradientTask) -> Estimate:
             estimate = estimator(task)
@@ -83,12 +77,9 @@ class Batch:
                 raise EpgraphError(message, "end with: return task.estimate(free, …)", "plugin")
             return estimate
 
-        def work() -> Estimate:
-            prepared: dict[str, Any] = {}
-            pieces = [slice(batch)] if estimator.whole_batch else cut(executor.graph, batch, executor.device)
-            return join([run(self.piece(rows, prepared, last=rows is pieces[-1])) for rows in pieces])
-
-        return within_memory(batch, executor.device, work, probe, executor.programs.uncaptured)
+        prepared: dict[str, Any] = {}
+        pieces = [slice(batch)] if estimator.whole_batch else cut(executor.graph, batch, executor.device)
+        return join([run(self.piece(rows, prepared, last=rows is pieces[-1])) for rows in pieces])
 
     def piece(self, rows: slice, prepared: dict[str, Any], *, last: bool) -> GradientTask:
         """Return some examples of the batch as a task; ``prepared`` is shared by those of all pieces."""
