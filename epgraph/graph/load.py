@@ -115,9 +115,9 @@ def _mistakes(diagnostics: list[Diagnostic]) -> bool:
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Keep Python from looking for garbage meanwhile: what a large file is read into stays, and is looked at often.
+    """Disable the cyclic garbage collector: all objects of a file survive.
 
-    A third of the time of ``check`` on 10,000 states.
+    To scan them again and again costs a third of the time of ``check`` on 10,000 states.
     """
     enabled = gc.isenabled()
     gc.disable()

@@ -23,8 +23,8 @@ class Origin:
     document: Document
     at: Location
     trail: tuple[str, ...] = ()
-    given: Values | None = None
-    """What the parameters that count there are."""
+    parameters: Values | None = None
+    """Where the values of the parameters that count there stand."""
 
 
 @dataclass
@@ -81,8 +81,8 @@ class Document:
         if found is not None:
             origin, depth = found
             moved = replace(diagnostic, at=(*origin.at, *at[depth:]))
-            if origin.given is not None:
-                moved = origin.given.explain(origin.document, moved)
+            if origin.parameters is not None:
+                moved = origin.parameters.explain(origin.document, moved)
             return origin.document.locate(replace(moved, trail=(*moved.trail, *origin.trail)))
         if diagnostic.on_key and at in self.keys:
             return self.point(diagnostic, self.keys[at])

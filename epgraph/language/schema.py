@@ -32,7 +32,7 @@ def json_schema() -> Schema:
             schema["properties"][name] = _open(section)
     sugar = _add_sugar(schema, definitions, edge)
     schema["properties"] |= sugar["properties"]
-    # Where there are instances, the edges may be theirs alone; where there are files, so may everything.
+    # 'edges' is optional where there are instances; with 'include', every section is.
     schema["required"] = ["epgraph"]
     schema["anyOf"] = [
         {"required": ["include"]},

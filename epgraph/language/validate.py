@@ -199,7 +199,7 @@ def explain(error: ErrorDetails) -> Diagnostic:
     at: Location = tuple(part for part in error["loc"] if part not in _TAGS)
     kind, value, ctx = error["type"], error["input"], error.get("ctx", {})
     own = kind.replace("_", "-")
-    # What a kind of edges refuses of its own options is how they go together.
+    # Validators that edge kinds bring reject combinations of options.
     rule = _RULES.get(kind, own if own in RULES else "conflicting-keys")
     if kind == "extra_forbidden":
         key = str(at[-1])

@@ -18,7 +18,7 @@ def check_reach(architecture: Architecture, ends: list[Ends]) -> list[Diagnostic
     moving.add_edges_from((e.source, e.target) for e in ends if source not in (e.source, e.target))
     fed = {e.target if e.source == source else e.source for e in ends if source in (e.source, e.target)}
     reached: set[str] = set()
-    # Through a readout nothing flows back, and so nothing flows on.
+    # A readout feeds nothing back, so it cannot connect two components.
     through = moving.subgraph(architecture.states) if COSTS[architecture.output.cost].readout else moving
     for component in nx.connected_components(through):
         if component & fed:

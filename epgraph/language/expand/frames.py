@@ -7,7 +7,7 @@ from typing import Any
 
 from epgraph.errors import Location
 from epgraph.language.document import Origin
-from epgraph.language.expand.given import Given
+from epgraph.language.expand.parameter_origins import ParameterOrigins
 from epgraph.language.sugar import BlockSpec
 
 Value = tuple[Any, Origin]
@@ -84,7 +84,7 @@ class Frame:
         Its edges, without those of the instances in it.
     empty
         Rows of no instances.
-    given
+    parameter_origins
         Where the values of its parameters stand.
     ports
         Flat names of the states that the ports are; None for a port that the instance does not bind.
@@ -109,7 +109,7 @@ class Frame:
     before: Frame | None = None
     bindings: dict[str, Any] = field(default_factory=dict)
     empty: set[str] = field(default_factory=set)
-    given: Given = field(default_factory=Given)
+    parameter_origins: ParameterOrigins = field(default_factory=ParameterOrigins)
     out: str | Broken = BROKEN
 
     @property
