@@ -101,8 +101,8 @@ def survey(
         architecture, diagnostics = validate(flat_document(source, overrides, allow_include))
         graph = None
         if architecture is not None:
-            graph, found = examine(architecture)
-            diagnostics += [architecture.locate(d) for d in found]
+            graph, problems = examine(architecture)
+            diagnostics += [architecture.locate(problem) for problem in problems]
             if graph is not None and not _mistakes(diagnostics):
                 diagnostics += check(graph, schedule)
             graph = None if _mistakes(diagnostics) else graph

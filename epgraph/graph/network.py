@@ -151,13 +151,13 @@ class NetworkGraph:
 
     def pre(self, name: str) -> list[Edge]:
         """Edges into a state: it receives A_e s^source through them. In declaration order."""
-        found = (data["edge"] for _, _, data in self.graph.in_edges(name, data=True))
-        return self._in_order(edge for edge in found if not edge.unary)
+        edges = (data["edge"] for _, _, data in self.graph.in_edges(name, data=True))
+        return self._in_order(edge for edge in edges if not edge.unary)
 
     def post(self, name: str) -> list[Edge]:
         """Edges out of a state: it receives A_eᵀ s^target through them. In declaration order."""
-        found = (data["edge"] for _, _, data in self.graph.out_edges(name, data=True))
-        return self._in_order(edge for edge in found if not edge.unary)
+        edges = (data["edge"] for _, _, data in self.graph.out_edges(name, data=True))
+        return self._in_order(edge for edge in edges if not edge.unary)
 
     def own(self, name: str) -> list[Edge]:
         """Unary edges at a state: it receives ∂φ/∂s through them. In declaration order."""
@@ -167,8 +167,8 @@ class NetworkGraph:
 
     def damped(self, name: str) -> list[Edge]:
         """Unary edges at a state that may be concave there, so that its updates are damped for their sake."""
-        wanted = self.architecture.dynamics.damping is not None
-        return [e for e in self.own(name) if isinstance(e.kind, Unary) and e.kind.damps] if wanted else []
+        damping = self.architecture.dynamics.damping is not None
+        return [e for e in self.own(name) if isinstance(e.kind, Unary) and e.kind.damps] if damping else []
 
     @cached_property
     def untied(self) -> Edge | None:
@@ -203,7 +203,4 @@ class NetworkGraph:
         return {name: i for i, name in enumerate(self.edges)}
 
     def _in_order(self, edges: Iterable[Edge]) -> list[Edge]:
-        found = list(edges)
-        if len(found) > 1:
-            found.sort(key=lambda edge: self._position[edge.name])
-        return found
+        return sorted(edges, key=lambda edge: self._position[edge.name])

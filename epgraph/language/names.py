@@ -6,20 +6,23 @@ from collections.abc import Iterable
 
 
 def numbered(edges: Iterable[tuple[str | None, str]]) -> list[str]:
-    """Names of edges, from those given and what each is called without: numbered where that is taken."""
-    given = list(edges)
-    taken = {name for name, _ in given if name is not None}
+    """Return the names of edges: each its own, or what it is called without one, with a number where that is in use.
+
+    ``edges`` are pairs of the two.
+    """
+    pairs = list(edges)
+    in_use = {name for name, _ in pairs if name is not None}
     # The number that was last tried: of thousands of parallel edges each goes on from the one before.
     counts: dict[str, int] = {}
     names = []
-    for name, unnamed in given:
-        found = name or unnamed
-        if name is None:
+    for own, unnamed in pairs:
+        name = own or unnamed
+        if own is None:
             count = counts.get(unnamed, 1)
-            while found in taken:
+            while name in in_use:
                 count += 1
-                found = f"{unnamed}_{count}"
+                name = f"{unnamed}_{count}"
             counts[unnamed] = count
-            taken.add(found)
-        names.append(found)
+            in_use.add(name)
+        names.append(name)
     return names

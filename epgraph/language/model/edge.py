@@ -104,18 +104,21 @@ class EdgeBase(Model):
 
     @model_serializer(mode="wrap")
     def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        found: dict[str, Any] = handler(self)
+        values: dict[str, Any] = handler(self)
         if self.at is not None:
             for key in _ENDS:
-                found.pop(key, None)
-        return found
+                values.pop(key, None)
+        return values
 
     @model_validator(mode="after")
-    def _kind_fits_ends(self) -> EdgeBase:
-        given = [name for name in KINDS if getattr(self, name) is not None]
-        if len(given) != 1:
-            return self
-        kind = KINDS[given[0]]
+    def _one_kind_that_fits_the_ends(self) -> EdgeBase:
+        names = [name for name in KINDS if getattr(self, name) is not None]
+        if len(names) != 1:
+            listed = " and ".join(f"'{name}'" for name in names) or "none"
+            hint = f"one of: {', '.join(KINDS)}; e.g. conv: {{kernel: 3, padding: 1}}"
+            message = "an edge holds exactly one kind, found {found}"
+            raise PydanticCustomError("edge_kind", message, {"found": listed, "hint": hint})
+        kind = KINDS[names[0]]
         if kind.unary and self.at is None:
             raise PydanticCustomError(
                 "edge_ends",
@@ -131,18 +134,6 @@ class EdgeBase(Model):
             )
         return self
 
-    @model_validator(mode="after")
-    def _exactly_one_kind(self) -> EdgeBase:
-        given = [name for name in KINDS if getattr(self, name) is not None]
-        if len(given) != 1:
-            found = " and ".join(f"'{name}'" for name in given) or "none"
-            raise PydanticCustomError(
-                "edge_kind",
-                "an edge holds exactly one kind, found {found}",
-                {"found": found, "hint": f"one of: {', '.join(KINDS)}; e.g. conv: {{kernel: 3, padding: 1}}"},
-            )
-        return self
-
     def __reduce__(self) -> tuple[Any, ...]:
         # The class is created by ``edge_spec``, and has no name by which pickle could find it.
         return read_edge, (self.model_dump(by_alias=True, exclude_unset=True),)
@@ -151,8 +142,8 @@ class EdgeBase(Model):
     def kind(self) -> EdgeKind:
         """The edge's kind with its options."""
         # Of the keys that were written, and not of all kinds: this is asked for many times.
-        given = (getattr(self, name) for name in self.model_fields_set if name in KINDS)
-        return cast(EdgeKind, next(kind for kind in given if kind is not None))
+        kinds = (getattr(self, name) for name in self.model_fields_set if name in KINDS)
+        return cast(EdgeKind, next(kind for kind in kinds if kind is not None))
 
 
 def edge_spec() -> type[EdgeBase]:
