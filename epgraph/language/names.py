@@ -1,8 +1,24 @@
-"""Names of edges that are given none."""
+"""What a name is, and the names of edges that have none of their own."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+
+from epgraph.errors import Diagnostic, Location
+from epgraph.language.model.fields import NAME_PATTERN
+
+_NAME = re.compile(NAME_PATTERN)
+
+
+def check_name(name: str, at: Location) -> Diagnostic | None:
+    """Return what is wrong with a name that is the key at a location; None where it is well formed."""
+    if _NAME.fullmatch(name):
+        return None
+    hint = "a name is a letter followed by at most 63 letters, digits or '_'"
+    if "{" in name:
+        hint += "; is there a ':' missing before '{'?"
+    return Diagnostic(f"'{name[:64]}' is not a name", hint, at, on_key=True, rule="not-a-name")
 
 
 def numbered(edges: Iterable[tuple[str | None, str]]) -> list[str]:

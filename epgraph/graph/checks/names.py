@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from epgraph.costs import COSTS
@@ -10,9 +9,8 @@ from epgraph.errors import Diagnostic, Location, Suggestions
 from epgraph.kinds import Conv, Lateral
 from epgraph.kinds.pixels import both
 from epgraph.language import Architecture
-from epgraph.language.model import NAME_PATTERN, EdgeBase
-
-_NAME = re.compile(NAME_PATTERN)
+from epgraph.language.model import EdgeBase
+from epgraph.language.names import check_name
 
 
 @dataclass(frozen=True)
@@ -41,17 +39,8 @@ def check_names(architecture: Architecture) -> list[Diagnostic]:
     owners[architecture.output.name] = "the output"
     for name in architecture.states:
         at: Location = ("states", name)
-        if not _NAME.fullmatch(name):
-            diagnostics.append(
-                Diagnostic(
-                    f"'{name[:64]}' is not a name",
-                    "a name is a letter followed by at most 63 letters, digits or '_'"
-                    + ("; is there a ':' missing before '{'?" if "{" in name else ""),
-                    at,
-                    on_key=True,
-                    rule="not-a-name",
-                )
-            )
+        if problem := check_name(name, at):
+            diagnostics.append(problem)
         elif name in owners:
             diagnostics.append(
                 Diagnostic(

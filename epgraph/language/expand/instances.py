@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import keyword
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ from epgraph.language.expand.expression import FUNCTIONS, UNKNOWN
 from epgraph.language.expand.frames import BROKEN, Broken, Cascade, Frame
 from epgraph.language.expand.limits import MAX_NESTING, TooMuchError
 from epgraph.language.expand.parameter_origins import ParameterOrigins
+from epgraph.language.names import check_name
 from epgraph.language.sugar import BlockSpec, InstanceSpec
 from epgraph.language.validate import describe
 
@@ -23,8 +23,6 @@ IN = "in"
 
 NUMBERS = ("i", "n")
 """Names that expressions have for the number of an instance, and for how many its row has."""
-
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 
 class Blocks:
@@ -50,10 +48,8 @@ class Blocks:
         given = context.data.get("blocks")
         for name, value in (given if isinstance(given, dict) else {}).items():
             at: Location = ("blocks", name)
-            if not _NAME.fullmatch(name):
-                found = f"'{name[:64]}' is not a name"
-                hint = "a name is a letter followed by at most 63 letters, digits or '_'"
-                context.report(Diagnostic(found, hint, at, True, rule="not-a-name"))
+            if problem := check_name(name, at):
+                context.report(problem)
             spec = context.check(BlockSpec, value, at)
             if spec is None:
                 self.broken.add(name)
@@ -96,9 +92,8 @@ def check_parameters(context: ExpansionContext, names: Iterable[str], at: Locati
             found = f"'{name}' is a word of expressions, and no name of a parameter"
         if found:
             context.report(Diagnostic(found, "choose another name", (*at, name), True, rule="duplicate-name"))
-        elif not _NAME.fullmatch(name):
-            hint = "a name is a letter followed by at most 63 letters, digits or '_'"
-            context.report(Diagnostic(f"'{name[:64]}' is not a name", hint, (*at, name), True, rule="not-a-name"))
+        elif problem := check_name(name, (*at, name)):
+            context.report(problem)
 
 
 def read_parameters(
@@ -125,9 +120,8 @@ def declare(context: ExpansionContext, blocks: Blocks, frame: Frame, states: dic
 
 def _free(context: ExpansionContext, frame: Frame, name: str, at: Location) -> bool:
     """Whether a name inside a block is well formed and not a port."""
-    if not _NAME.fullmatch(name):
-        hint = "a name is a letter followed by at most 63 letters, digits or '_'"
-        context.report(Diagnostic(f"'{name[:64]}' is not a name", hint, at, True, rule="not-a-name"), frame)
+    if problem := check_name(name, at):
+        context.report(problem, frame)
     elif name in frame.ports:
         found = f"duplicate name '{name}': a port of block '{frame.block}' has it"
         context.report(Diagnostic(found, "choose another name", at, True, rule="duplicate-name"), frame)
