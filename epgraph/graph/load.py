@@ -98,8 +98,8 @@ def survey(
         architecture, diagnostics = validate(flat_document(source, overrides, allow_include))
         graph = None
         if architecture is not None:
-            graph, found = examine(architecture)
-            diagnostics += [architecture.locate(d) for d in found]
+            graph, problems = examine(architecture)
+            diagnostics += [architecture.locate(problem) for problem in problems]
             if graph is not None and not _mistakes(diagnostics):
                 diagnostics += check(graph, schedule)
             graph = None if _mistakes(diagnostics) else graph
@@ -112,9 +112,9 @@ def _mistakes(diagnostics: list[Diagnostic]) -> bool:
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Disable the cyclic garbage collector: all objects of a load survive.
+    """Disable the cyclic garbage collector: all objects of a file survive.
 
-    Scanning them again and again costs a third of ``check`` at 10,000 states.
+    To scan them again and again costs a third of the time of ``check`` on 10,000 states.
     """
     enabled = gc.isenabled()
     gc.disable()

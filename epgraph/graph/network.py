@@ -157,13 +157,13 @@ class NetworkGraph:
 
     def pre(self, name: str) -> list[Edge]:
         """Edges into a state, in declaration order; the state receives A_e s^source through them."""
-        found = (data["edge"] for _, _, data in self.graph.in_edges(name, data=True))
-        return self._in_order(edge for edge in found if not edge.unary)
+        edges = (data["edge"] for _, _, data in self.graph.in_edges(name, data=True))
+        return self._in_order(edge for edge in edges if not edge.unary)
 
     def post(self, name: str) -> list[Edge]:
         """Edges out of a state, in declaration order; the state receives A_eᵀ s^target through them."""
-        found = (data["edge"] for _, _, data in self.graph.out_edges(name, data=True))
-        return self._in_order(edge for edge in found if not edge.unary)
+        edges = (data["edge"] for _, _, data in self.graph.out_edges(name, data=True))
+        return self._in_order(edge for edge in edges if not edge.unary)
 
     def unary_edges(self, name: str) -> list[Edge]:
         """Unary edges at a state, in declaration order; the state receives ∂φ/∂s through them."""
@@ -173,8 +173,8 @@ class NetworkGraph:
 
     def damped(self, name: str) -> list[Edge]:
         """Unary edges that may be concave in a state, and so need damped updates; none with ``damping: null``."""
-        wanted = self.architecture.dynamics.damping is not None
-        return [e for e in self.unary_edges(name) if isinstance(e.kind, Unary) and e.kind.damps] if wanted else []
+        damping = self.architecture.dynamics.damping is not None
+        return [e for e in self.unary_edges(name) if isinstance(e.kind, Unary) and e.kind.damps] if damping else []
 
     @cached_property
     def untied(self) -> Edge | None:
@@ -209,7 +209,4 @@ class NetworkGraph:
         return {name: i for i, name in enumerate(self.edges)}
 
     def _in_order(self, edges: Iterable[Edge]) -> list[Edge]:
-        found = list(edges)
-        if len(found) > 1:
-            found.sort(key=lambda edge: self._position[edge.name])
-        return found
+        return sorted(edges, key=lambda edge: self._position[edge.name])

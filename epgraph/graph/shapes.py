@@ -65,16 +65,16 @@ def _spread(
     heapq.heapify(ready)
     by_index = {edge.index: edge for edge in ends}
     while ready:
-        index, known = heapq.heappop(ready)
+        index, start = heapq.heappop(ready)
         edge = by_index[index]
-        forward = edge.source == known
+        forward = edge.source == start
         other = edge.target if forward else edge.source
         if other in shapes:
             continue
         kind = architecture.edges[index].kind
         try:
             rule = kind.target_shape if forward else kind.source_shape
-            shape = rule(shapes[known], channels.get(other))
+            shape = rule(shapes[start], channels.get(other))
         except ShapeError:
             continue  # reported by _misfits, where every edge is checked once
         if shape is not None and channels.get(other) in (None, shape[0]):
@@ -121,11 +121,11 @@ def _misfits(
 
 def _check_channels(kind: EdgeKind, source: Shape, channels: int | None) -> None:
     """Raise if an edge gives another number of channels than the state declares."""
-    made = kind.target_shape(source, channels)
-    if made is not None and channels not in (None, made[0]):
-        wanted = (channels, *made[1:])
-        message = f"gives {shape_text(made)} from {shape_text(source)}, but the target has channels: {channels}"
-        raise ShapeError(message, kind.suggest(source, wanted))
+    shape = kind.target_shape(source, channels)
+    if shape is not None and channels not in (None, shape[0]):
+        target = (channels, *shape[1:])
+        message = f"gives {shape_text(shape)} from {shape_text(source)}, but the target has channels: {channels}"
+        raise ShapeError(message, kind.suggest(source, target))
 
 
 def _between(edge: Ends, unary: bool) -> str:
@@ -134,7 +134,7 @@ def _between(edge: Ends, unary: bool) -> str:
 
 def _unknown(architecture: Architecture, shapes: dict[str, Shape], ends: list[Ends]) -> list[Diagnostic]:
     joined = {name for edge in ends for name in (edge.source, edge.target)}
-    found = []
+    diagnostics = []
     for name, state in architecture.states.items():
         if name in shapes or name not in joined:
             continue  # a state without edges is reported as unreachable
@@ -146,8 +146,8 @@ def _unknown(architecture: Architecture, shapes: dict[str, Shape], ends: list[En
         else:
             message = f"the height and width of state '{name}' do not follow from its edges"
             hint = f"give it shape: [{state.channels}, H, W], or [{state.channels}] for units without pixels"
-        found.append(Diagnostic(message, hint, ("states", name), on_key=True, rule="unknown-shape"))
-    return found
+        diagnostics.append(Diagnostic(message, hint, ("states", name), on_key=True, rule="unknown-shape"))
+    return diagnostics
 
 
 def _units(shape: Shape) -> int:

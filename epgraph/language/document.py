@@ -23,7 +23,7 @@ class Origin:
     document: Document
     at: Location
     trail: tuple[str, ...] = ()
-    given: Values | None = None
+    parameters: Values | None = None
     """Origins of the parameters in scope there."""
 
 
@@ -77,12 +77,12 @@ class Document:
             # A name from an assignment has no position in the file.
             if at and assigned[: len(at)] == at and not self._stands(at):
                 return diagnostic.located(place, None, None)
-        found = self._origin(at)
-        if found is not None:
-            origin, depth = found
+        nearest = self._origin(at)
+        if nearest is not None:
+            origin, depth = nearest
             moved = replace(diagnostic, at=(*origin.at, *at[depth:]))
-            if origin.given is not None:
-                moved = origin.given.explain(origin.document, moved)
+            if origin.parameters is not None:
+                moved = origin.parameters.explain(origin.document, moved)
             return origin.document.locate(replace(moved, trail=(*moved.trail, *origin.trail)))
         if diagnostic.on_key and at in self.keys:
             return self.point(diagnostic, self.keys[at])
@@ -97,8 +97,8 @@ class Document:
         """Whether a location is in this file, or in one from which this document was made."""
         if at in self.values:
             return True
-        found = self._origin(at)
-        return found is not None and found[0].document._stands((*found[0].at, *at[found[1] :]))
+        nearest = self._origin(at)
+        return nearest is not None and nearest[0].document._stands((*nearest[0].at, *at[nearest[1] :]))
 
     def _origin(self, at: Location) -> tuple[Origin, int] | None:
         """Return the origin of a location, or of the nearest enclosing one that has an origin, and its depth."""
@@ -109,8 +109,8 @@ class Document:
 
     def place(self, at: Location) -> tuple[str, Location]:
         """Return the file and the location there of a value; it is the same for all instances of a block."""
-        found = self._origin(at)
-        return (self.name, at) if found is None else found[0].document.place((*found[0].at, *at[found[1] :]))
+        nearest = self._origin(at)
+        return (self.name, at) if nearest is None else nearest[0].document.place((*nearest[0].at, *at[nearest[1] :]))
 
     def included(self, at: Location) -> bool:
         """Whether the value at a location comes from an included file."""

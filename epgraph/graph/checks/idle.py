@@ -271,15 +271,15 @@ def idle(graph: NetworkGraph) -> Iterator[Diagnostic]:
     of its keys is a complete record of settings, as in a run folder: a key with its default there gives no warning.
     """
     place = graph.architecture.place
-    found: list[tuple[Location, Diagnostic]] = []
+    warnings: list[tuple[Location, Diagnostic]] = []
     read: set[object] = set()
     for at, key, unread in _written(graph):
         if unread is None:
             read.add(place(at))
         else:
             message = f"{key} has no effect: {unread.reason}"
-            found.append((at, Diagnostic(message, unread.hint, at, severity="warning", rule="no-effect")))
-    yield from (diagnostic for at, diagnostic in found if place(at) not in read)
+            warnings.append((at, Diagnostic(message, unread.hint, at, severity="warning", rule="no-effect")))
+    yield from (diagnostic for at, diagnostic in warnings if place(at) not in read)
 
 
 def _written(graph: NetworkGraph) -> Iterator[tuple[Location, str, Unread | None]]:

@@ -48,10 +48,10 @@ def _beta(graph: NetworkGraph) -> Iterator[Diagnostic]:
     learning, (low, high) = graph.architecture.learning, STABLE
     if not ESTIMATORS[learning.estimator].nudges or low <= learning.beta <= high:
         return
-    found = "smaller ones were unstable there" if learning.beta < low else "from 0.8 on nothing was learnt there"
+    limit = "smaller ones were unstable there" if learning.beta < low else "from 0.8 on nothing was learnt there"
     yield _warning(
         "beta",
-        f"beta {learning.beta:g} is outside of {low:g} to {high:g}, where training was stable in the paper; {found}",
+        f"beta {learning.beta:g} is outside of {low:g} to {high:g}, where training was stable in the paper; {limit}",
         "e.g. beta: 0.2",
         ("learning", "beta"),
     )
@@ -167,8 +167,8 @@ def _arrivals(graph: NetworkGraph, schedule: Schedule, start: str) -> dict[str, 
 
 
 def _states(names: Iterable[str]) -> str:
-    found = list(names)
-    return f"state{'s' * (len(found) > 1)} {listed(found)}"
+    states = list(names)
+    return f"state{'s' * (len(states) > 1)} {listed(states)}"
 
 
 def _warning(rule: str, message: str, hint: str, at: Location, on_key: bool = False) -> Diagnostic:

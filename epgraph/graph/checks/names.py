@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from epgraph.costs import COSTS
@@ -10,9 +9,8 @@ from epgraph.errors import Diagnostic, Location, Suggestions
 from epgraph.kinds import Conv, Lateral
 from epgraph.kinds.pixels import both
 from epgraph.language import Architecture
-from epgraph.language.model import NAME_PATTERN, EdgeBase
-
-_NAME = re.compile(NAME_PATTERN)
+from epgraph.language.model import EdgeBase
+from epgraph.language.names import check_name
 
 
 @dataclass(frozen=True)
@@ -27,10 +25,10 @@ class Ends:
 
 def check_names(architecture: Architecture) -> list[Diagnostic]:
     """Check that names are legal, and that no two states and no two edges share one."""
-    found = []
-    taken = {architecture.input.name: "the input"}
-    if architecture.output.name in taken:
-        found.append(
+    diagnostics = []
+    owners = {architecture.input.name: "the input"}
+    if architecture.output.name in owners:
+        diagnostics.append(
             Diagnostic(
                 f"duplicate name '{architecture.output.name}': input and output share it",
                 "give one of them another name",
@@ -38,24 +36,15 @@ def check_names(architecture: Architecture) -> list[Diagnostic]:
                 rule="duplicate-name",
             )
         )
-    taken[architecture.output.name] = "the output"
+    owners[architecture.output.name] = "the output"
     for name in architecture.states:
         at: Location = ("states", name)
-        if not _NAME.fullmatch(name):
-            found.append(
+        if problem := check_name(name, at):
+            diagnostics.append(problem)
+        elif name in owners:
+            diagnostics.append(
                 Diagnostic(
-                    f"'{name[:64]}' is not a name",
-                    "a name is a letter followed by at most 63 letters, digits or '_'"
-                    + ("; is there a ':' missing before '{'?" if "{" in name else ""),
-                    at,
-                    on_key=True,
-                    rule="not-a-name",
-                )
-            )
-        elif name in taken:
-            found.append(
-                Diagnostic(
-                    f"duplicate name '{name}': {taken[name]} has it",
+                    f"duplicate name '{name}': {owners[name]} has it",
                     "choose another name",
                     at,
                     on_key=True,
@@ -67,7 +56,7 @@ def check_names(architecture: Architecture) -> list[Diagnostic]:
         if edge.name is None:
             continue
         if edge.name in first:
-            found.append(
+            diagnostics.append(
                 Diagnostic(
                     f"duplicate name '{edge.name}': edges[{first[edge.name]}] has it",
                     "choose another name, or leave it out",
@@ -76,31 +65,31 @@ def check_names(architecture: Architecture) -> list[Diagnostic]:
                 )
             )
         first.setdefault(edge.name, index)
-    return found
+    return diagnostics
 
 
 def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]]:
     """Return the edges with valid ends, and a diagnostic for each of the others."""
-    known = [architecture.input.name, *architecture.states, architecture.output.name]
-    names = set(known)
-    good, found = [], []
+    states = [architecture.input.name, *architecture.states, architecture.output.name]
+    names = set(states)
+    good, diagnostics = [], []
     roles = {"input": architecture.input.name, "output": architecture.output.name}
-    suggest = Suggestions(known, roles)
+    suggest = Suggestions(states, roles)
     for index, edge in enumerate(architecture.edges):
         at = architecture.edge_location(index)
         written = [("from", edge.source), ("to", edge.target)] if edge.at is None else [("at", edge.at)]
         missing = [(key, end) for key, end in written if end not in names]
         for key, end in missing:
             message = f"'{key}' names no state: '{end}'"
-            found.append(Diagnostic(message, suggest(end), (*at, key), rule="unknown-state"))
+            diagnostics.append(Diagnostic(message, suggest(end), (*at, key), rule="unknown-state"))
         if edge.at is not None:
             problem = None if missing else _no_unary(architecture, edge.at, edge.kind.name)
             if problem:
-                found.append(Diagnostic(*problem, (*at, "at"), rule="edge-kind"))
+                diagnostics.append(Diagnostic(*problem, (*at, "at"), rule="edge-kind"))
             elif not missing:
                 good.append(Ends(index, edge.source, edge.target, at))
         elif edge.source == edge.target and not missing:
-            found.append(
+            diagnostics.append(
                 Diagnostic(
                     f"self-loop: the edge joins '{edge.source}' to itself, so Φ is quadratic in that state "
                     "and its update no longer minimizes F",
@@ -111,7 +100,7 @@ def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]
             )
         elif not missing:
             if edge.source == architecture.output.name:
-                found.append(
+                diagnostics.append(
                     Diagnostic(
                         f"the edge leaves the output '{edge.source}': its initial weights are scaled for the fan-in of "
                         f"'{edge.target}', which is small here, and may be too large in the other direction",
@@ -122,7 +111,7 @@ def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]
                     )
                 )
             good.append(Ends(index, edge.source, edge.target, at))
-    return good, found
+    return good, diagnostics
 
 
 def _instead_of_loop(architecture: Architecture, edge: EdgeBase, at: Location) -> str:

@@ -26,10 +26,10 @@ def check_reach(architecture: Architecture, ends: list[Ends]) -> list[Diagnostic
     if sink in fed or reached & set(moving[sink]):
         reached.add(sink)
     learns = nx.node_connected_component(moving, sink)
-    found = []
+    diagnostics = []
     for name in architecture.states:
         if name not in reached:
-            found.append(
+            diagnostics.append(
                 Diagnostic(
                     f"state '{name}' is unreachable: no path of edges joins it to the input '{source}'",
                     f"add an edge, e.g. {{from: {source}, to: {name}, …}}, or remove the state",
@@ -39,7 +39,7 @@ def check_reach(architecture: Architecture, ends: list[Ends]) -> list[Diagnostic
                 )
             )
         elif name not in learns and sink in reached:
-            found.append(
+            diagnostics.append(
                 Diagnostic(
                     f"state '{name}' has no path to the output '{sink}', so it learns nothing",
                     f"add an edge from it towards '{sink}', or remove the state",
@@ -50,7 +50,7 @@ def check_reach(architecture: Architecture, ends: list[Ends]) -> list[Diagnostic
                 )
             )
     if sink not in reached:
-        found.append(
+        diagnostics.append(
             Diagnostic(
                 f"the output '{sink}' is not reachable from the input '{source}'",
                 f"add an edge into '{sink}' from a state that the input reaches",
@@ -59,4 +59,4 @@ def check_reach(architecture: Architecture, ends: list[Ends]) -> list[Diagnostic
                 rule="unreachable",
             )
         )
-    return found
+    return diagnostics

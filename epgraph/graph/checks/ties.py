@@ -31,23 +31,23 @@ def check_ties(
     complete
         Whether all edges of the file are there; otherwise one that is not may have been left out.
     """
-    tied, found = _follow(architecture, names)
+    tied, diagnostics = _follow(architecture, names)
     if not complete:
-        found = []
+        diagnostics = []
     for index, owner in tied.items():
         edge, other = architecture.edges[index], architecture.edges[owner]
         at: Location = (*architecture.edge_location(index), "tie")
         pair = f"edge '{names[index]}' cannot be tied to '{names[owner]}'"
         if edge.kind.name != other.kind.name:
             message = f"{pair}: one has the kind {edge.kind.name}, the other {other.kind.name}"
-            found.append(Diagnostic(message, f"make both {other.kind.name}, or leave 'tie' out", at, rule="tie"))
+            diagnostics.append(Diagnostic(message, f"make both {other.kind.name}, or leave 'tie' out", at, rule="tie"))
             continue
         if edge.frozen and not other.frozen:
             message = f"edge '{names[index]}' is frozen, and '{names[owner]}', whose weight it shares, is not"
             where: Location = (*architecture.edge_location(index), "frozen")
-            found.append(Diagnostic(message, f"write frozen: true at '{names[owner]}'", where, rule="tie"))
-        found += _unlike(architecture, index, owner, shapes, pair)
-    return found
+            diagnostics.append(Diagnostic(message, f"write frozen: true at '{names[owner]}'", where, rule="tie"))
+        diagnostics += _unlike(architecture, index, owner, shapes, pair)
+    return diagnostics
 
 
 def _unlike(
@@ -118,10 +118,10 @@ def _follow(architecture: Architecture, names: list[str]) -> tuple[dict[int, int
         end = None if here is None else ends[here]
         ends.update((index, end) for index in path if index not in ends)
     tied = {index: end for index in ties if (end := ends[index]) is not None}
-    found = [
+    diagnostics = [
         Diagnostic(*faults[index], (*architecture.edge_location(index), "tie"), rule="tie") for index in sorted(faults)
     ]
-    return tied, found
+    return tied, diagnostics
 
 
 def _shortened(names: list[str]) -> list[str]:

@@ -261,9 +261,6 @@ class _Evaluation:
                 found = [self._node(entry) for entry in entries]
             case ast.BinOp(left, sign, right) if type(sign) in _BINARY:
                 found = self._binary(*_BINARY[type(sign)], self._node(left), self._node(right))
-            case ast.BinOp(left, ast.BitXor(), right):
-                power = f"$({ast.unparse(left)[:30]} ** {ast.unparse(right)[:30]})"
-                raise ExpressionError("'^' is no operator of expressions", f"a power is '**': {power}")
             case ast.UnaryOp(sign, operand) if type(sign) in _UNARY:
                 found = _UNARY[type(sign)](self._node(operand))
             case ast.BoolOp(sign, parts):
@@ -283,18 +280,22 @@ class _Evaluation:
                 found = self._sequence(whole)[self._node(index)]
             case ast.Call(ast.Name(name), arguments, []) if name in FUNCTIONS:
                 found = FUNCTIONS[name](*(self._node(argument) for argument in arguments))
-            case ast.Call(ast.Name(name)):
-                raise ExpressionError(
-                    f"there is no function '{name[:64]}'", self.budget.nearest(name, FUNCTIONS, "function")
-                )
             case _:
-                raise ExpressionError(
-                    f"'{ast.unparse(node)[:60]}' is more than expressions can do",
-                    "they have arithmetic, comparison, 'x if c else y', lists and their entries, and "
-                    + ", ".join(FUNCTIONS),
-                )
+                raise self._unsupported(node)
         self.budget.step(_check(found))
         return found
+
+    def _unsupported(self, node: ast.expr) -> ExpressionError:
+        match node:
+            case ast.BinOp(left, ast.BitXor(), right):
+                power = f"$({ast.unparse(left)[:30]} ** {ast.unparse(right)[:30]})"
+                return ExpressionError("'^' is no operator of expressions", f"a power is '**': {power}")
+            case ast.Call(ast.Name(name)) if name not in FUNCTIONS:
+                hint = self.budget.nearest(name, FUNCTIONS, "function")
+                return ExpressionError(f"there is no function '{name[:64]}'", hint)
+        syntax = "arithmetic, comparison, 'x if c else y', lists and their entries"
+        message = f"'{ast.unparse(node)[:60]}' is more than expressions can do"
+        return ExpressionError(message, f"they have {syntax}, and {', '.join(FUNCTIONS)}")
 
     def _name(self, name: str) -> Any:
         if name in self.names:

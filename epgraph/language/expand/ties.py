@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from epgraph.errors import Diagnostic
 from epgraph.kinds import KINDS
-from epgraph.language.expand.parts import Frame
-from epgraph.language.expand.work import Work
+from epgraph.language.expand.context import ExpansionContext
+from epgraph.language.expand.frames import Frame
 from epgraph.language.names import numbered
 
 
-def tie_edges(work: Work, root: Frame) -> None:
+def tie_edges(context: ExpansionContext, root: Frame) -> None:
     """Replace the names in ties by those of the flat form; a tie may name an edge that is declared later."""
-    if not any(isinstance(entry, dict) and isinstance(entry.get("tie"), str) for entry in work.edges):
+    if not any(isinstance(entry, dict) and isinstance(entry.get("tie"), str) for entry in context.edges):
         return
-    flat = numbered((_text(entry, "name"), _unnamed(entry)) for entry in work.edges)
-    _Ties(work, flat).frame(root)
+    flat = numbered((_text(entry, "name"), _unnamed(entry)) for entry in context.edges)
+    _Ties(context, flat).frame(root)
 
 
 class _Ties:
-    def __init__(self, work: Work, flat: list[str]) -> None:
-        self.work = work
+    def __init__(self, context: ExpansionContext, flat: list[str]) -> None:
+        self.context = context
         self.flat = flat
         self.known = set(flat)
-        self.complete = not work.failures
+        self.complete = not context.failures
         self.local: dict[int, dict[str, str]] = {}
 
     def frame(self, frame: Frame) -> None:
         """Resolve the ties of a frame and of the instances in it."""
         for edge in frame.edges:
-            entry = self.work.edges[edge.index]
+            entry = self.context.edges[edge.index]
             if isinstance(entry.get("tie"), str):
                 wanted = entry["tie"]
                 found = self.find(frame, wanted)
@@ -69,12 +69,12 @@ class _Ties:
         """Report a name of no edge, unless an earlier mistake may have removed the edge."""
         if not self.complete:
             return
-        origin = self.work.origins[("edges", index)]
+        origin = self.context.origins[("edges", index)]
         inner = [f"{name}.…" for name, member in frame.members.items() if isinstance(member, Frame)]
         known = [*self.names(frame), *inner]
-        hint = self.work.budget.nearest(wanted, known)
+        hint = self.context.budget.nearest(wanted, known)
         found = f"'tie' names no edge: '{wanted[:64]}'"
-        self.work.report(Diagnostic(found, hint, (*origin.at, "tie"), rule="tie"), frame)
+        self.context.report(Diagnostic(found, hint, (*origin.at, "tie"), rule="tie"), frame)
 
 
 def _unnamed(entry: object) -> str:

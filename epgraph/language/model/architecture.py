@@ -128,7 +128,7 @@ class Architecture(Model):
         """Whether what stands at a location was said by the ``defaults`` of a block or a file, and not there."""
         origins = self._document.origins if self._document else {}
         # What stands in a value has the origin of the value.
-        origin = next((found for n in range(len(at), 1, -1) if (found := origins.get(at[:n])) is not None), None)
+        origin = next((origins[at[:n]] for n in range(len(at), 1, -1) if at[:n] in origins), None)
         return origin is not None and "defaults" in (origin.at[:1] + origin.at[2:3])
 
     def place(self, at: Location) -> tuple[str, Location]:
@@ -137,8 +137,8 @@ class Architecture(Model):
 
     def written(self, at: Location, otherwise: str) -> str:
         """Return the text at a location as the user wrote it: in a block, a name of the block's."""
-        found = self._document.written(at) if self._document else None
-        return found if isinstance(found, str) else otherwise
+        text = self._document.written(at) if self._document else None
+        return text if isinstance(text, str) else otherwise
 
     def __eq__(self, other: object) -> bool:
         # Where it was read from does not make a network another one.
@@ -156,19 +156,18 @@ class Architecture(Model):
         Defaults are left out. ``complete`` writes them as well: a later version with other defaults reads the same
         network. Only what has no value, and by default has none, is left out then.
         """
-        given: dict[str, Any] = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-        if not complete:
-            return given
-        found: dict[str, Any] = _without_nulls(self.model_dump(mode="json", by_alias=True), given)
-        return found
+        values: dict[str, Any] = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        if complete:
+            values = _without_nulls(self.model_dump(mode="json", by_alias=True), values)
+        return values
 
 
-def _without_nulls(value: Any, given: Any) -> Any:
-    """Drop the nulls of nested values, save those that are given."""
+def _without_nulls(value: Any, other: Any) -> Any:
+    """Drop the nulls of nested values, save those that stand in another value of the same form."""
     if isinstance(value, dict):
-        given = given if isinstance(given, dict) else {}
-        return {k: _without_nulls(v, given.get(k)) for k, v in value.items() if v is not None or k in given}
+        other = other if isinstance(other, dict) else {}
+        return {k: _without_nulls(v, other.get(k)) for k, v in value.items() if v is not None or k in other}
     if isinstance(value, list):
-        beside = given if isinstance(given, list) and len(given) == len(value) else [None] * len(value)
-        return [_without_nulls(v, g) for v, g in zip(value, beside, strict=True)]
+        others = other if isinstance(other, list) and len(other) == len(value) else [None] * len(value)
+        return [_without_nulls(v, o) for v, o in zip(value, others, strict=True)]
     return value

@@ -6,11 +6,22 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Annotated, Any, cast
 
-from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, create_model, model_serializer, model_validator
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic import (
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    PlainValidator,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    create_model,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from epgraph.kinds import KINDS, EdgeKind
-from epgraph.language.model.fields import Model, Name, NonNegativeFloat
+from epgraph.language.model.fields import Described, Model, Name, NonNegativeFloat
 
 _ENDS = ("from", "to", "source", "target")
 """Keys of the two ends of an edge, as written and as named in Python."""
@@ -93,18 +104,21 @@ class EdgeBase(Model):
 
     @model_serializer(mode="wrap")
     def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        found: dict[str, Any] = handler(self)
+        values: dict[str, Any] = handler(self)
         if self.at is not None:
             for key in _ENDS:
-                found.pop(key, None)
-        return found
+                values.pop(key, None)
+        return values
 
     @model_validator(mode="after")
-    def _kind_fits_ends(self) -> EdgeBase:
-        given = [name for name in KINDS if getattr(self, name) is not None]
-        if len(given) != 1:
-            return self
-        kind = KINDS[given[0]]
+    def _one_kind_that_fits_the_ends(self) -> EdgeBase:
+        names = [name for name in KINDS if getattr(self, name) is not None]
+        if len(names) != 1:
+            listed = " and ".join(f"'{name}'" for name in names) or "none"
+            hint = f"one of: {', '.join(KINDS)}; e.g. conv: {{kernel: 3, padding: 1}}"
+            message = "an edge holds exactly one kind, found {found}"
+            raise PydanticCustomError("edge_kind", message, {"found": listed, "hint": hint})
+        kind = KINDS[names[0]]
         if kind.unary and self.at is None:
             raise PydanticCustomError(
                 "edge_ends",
@@ -120,33 +134,16 @@ class EdgeBase(Model):
             )
         return self
 
-    @model_validator(mode="after")
-    def _exactly_one_kind(self) -> EdgeBase:
-        given = [name for name in KINDS if getattr(self, name) is not None]
-        if len(given) != 1:
-            found = " and ".join(f"'{name}'" for name in given) or "none"
-            raise PydanticCustomError(
-                "edge_kind",
-                "an edge holds exactly one kind, found {found}",
-                {"found": found, "hint": f"one of: {', '.join(KINDS)}; e.g. conv: {{kernel: 3, padding: 1}}"},
-            )
-        return self
-
     def __reduce__(self) -> tuple[Any, ...]:
-        # Made when it was needed, the class has no name that pickle could find it by.
-        return _again, (self.model_dump(by_alias=True, exclude_unset=True),)
+        # The class is created by ``edge_spec``, and has no name by which pickle could find it.
+        return read_edge, (self.model_dump(by_alias=True, exclude_unset=True),)
 
     @property
     def kind(self) -> EdgeKind:
         """The edge's kind with its options."""
         # Of the keys that were written, and not of all kinds: this is asked for many times.
-        given = (getattr(self, name) for name in self.model_fields_set if name in KINDS)
-        return cast(EdgeKind, next(kind for kind in given if kind is not None))
-
-
-def _again(data: dict[str, Any]) -> EdgeBase:
-    """Make the edge anew that was pickled as ``data``."""
-    return edge_spec().model_validate(data)
+        kinds = (getattr(self, name) for name in self.model_fields_set if name in KINDS)
+        return cast(EdgeKind, next(kind for kind in kinds if kind is not None))
 
 
 def edge_spec() -> type[EdgeBase]:
@@ -172,39 +169,28 @@ def _options(kind: type[EdgeKind]) -> dict[str, Any]:
     return {name: (field.examples or [None])[0] for name, field in required.items()}
 
 
-class _Current:
-    """Validates, dumps and describes an edge by ``edge_spec()`` as it is when that happens.
-
-    Kinds may be registered at any time, and models that hold edges are built once, at import.
-    """
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> core_schema.CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            cls._read,
-            serialization=core_schema.plain_serializer_function_ser_schema(cls._dump, info_arg=True),
-        )
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: core_schema.CoreSchema, handler: Any) -> Any:
-        made = handler.resolve_ref_schema(handler(edge_spec().__pydantic_core_schema__))
-        ends = {True: ["at"], False: ["from", "to"]}
-        return {**made, "allOf": [{"oneOf": [{"required": [name, *ends[kind.unary]]} for name, kind in KINDS.items()]}]}
-
-    @staticmethod
-    def _read(value: Any) -> EdgeBase:
-        # pydantic puts the place of the edge before the places in the errors of this.
-        return edge_spec().model_validate(value)
-
-    @staticmethod
-    def _dump(edge: EdgeBase, info: core_schema.SerializationInfo) -> dict[str, Any]:
-        return edge.model_dump(
-            mode=info.mode,
-            by_alias=bool(info.by_alias),
-            exclude_defaults=info.exclude_defaults,
-            exclude_unset=info.exclude_unset,
-            exclude_none=info.exclude_none,
-        )
+def read_edge(value: object) -> EdgeBase:
+    """Validate an edge against the kinds that there are now."""
+    # Raised inside of a larger model, pydantic puts the place of the edge before the places in the errors of this.
+    return edge_spec().model_validate(value)
 
 
-EdgeField = Annotated[EdgeBase, _Current]
+def _write_edge(edge: EdgeBase, info: SerializationInfo) -> dict[str, Any]:
+    return edge.model_dump(
+        mode=info.mode,
+        by_alias=bool(info.by_alias),
+        exclude_defaults=info.exclude_defaults,
+        exclude_unset=info.exclude_unset,
+        exclude_none=info.exclude_none,
+    )
+
+
+def _edge_schema(handler: GetJsonSchemaHandler) -> dict[str, Any]:
+    schema = handler.resolve_ref_schema(handler(edge_spec().__pydantic_core_schema__))
+    ends = {True: ["at"], False: ["from", "to"]}
+    kinds = [{"required": [name, *ends[kind.unary]]} for name, kind in KINDS.items()]
+    return {**schema, "allOf": [{"oneOf": kinds}]}
+
+
+# Kinds may be registered at any time, and models that hold edges are built once, at import.
+EdgeField = Annotated[EdgeBase, PlainValidator(read_edge), PlainSerializer(_write_edge), Described(_edge_schema)]

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    PlainValidator,
+)
 from pydantic_core import PydanticCustomError, core_schema
 
 from epgraph.activations import Activation, activation_schema, activation_to_yaml, parse_activation
@@ -59,21 +67,30 @@ Name = Annotated[
 Size = Annotated[int, Field(ge=1, le=2**24)]
 
 
-class _Described:
-    """Describes a field in JSON Schema when that is made: what is registered by then is part of it."""
+class Described:
+    """Describes a field in JSON Schema when that is made: what is registered by then is part of it.
 
-    def __init__(self, describe: Callable[[], dict[str, Any]]) -> None:
+    ``describe`` is given pydantic's handler, which turns schemas of models into JSON Schema.
+    """
+
+    def __init__(self, describe: Callable[[GetJsonSchemaHandler], dict[str, Any]]) -> None:
         self.describe = describe
 
-    def __get_pydantic_json_schema__(self, schema: core_schema.CoreSchema, handler: Any) -> dict[str, Any]:
-        return self.describe()
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return self.describe(handler)
+
+
+def _names(registered: Mapping[str, object]) -> Described:
+    return Described(lambda handler: {"type": "string", "enum": list(registered)})
 
 
 ActivationField = Annotated[
     Activation,
     PlainValidator(_activation),
     PlainSerializer(activation_to_yaml),
-    _Described(activation_schema),
+    Described(lambda handler: activation_schema()),
 ]
 ShapeField = Annotated[
     tuple[Size, ...],
@@ -81,32 +98,12 @@ ShapeField = Annotated[
     BeforeValidator(_to_tuple),
     Field(description="[channels, height, width] or [units].", examples=[[3, 32, 32]]),
 ]
-CostField = Annotated[
-    str, BeforeValidator(_one_of("cost", COSTS)), _Described(lambda: {"type": "string", "enum": list(COSTS)})
-]
-EnergyField = Annotated[
-    str, BeforeValidator(_one_of("energy", ENERGIES)), _Described(lambda: {"type": "string", "enum": list(ENERGIES)})
-]
-OptimizerField = Annotated[
-    str,
-    BeforeValidator(_one_of("optimizer", OPTIMIZERS)),
-    _Described(lambda: {"type": "string", "enum": list(OPTIMIZERS)}),
-]
-RateScheduleField = Annotated[
-    str,
-    BeforeValidator(_one_of("schedule", RATE_SCHEDULES)),
-    _Described(lambda: {"type": "string", "enum": list(RATE_SCHEDULES)}),
-]
-InitRuleField = Annotated[
-    str,
-    BeforeValidator(_one_of("rule", INITIAL)),
-    _Described(lambda: {"type": "string", "enum": list(INITIAL)}),
-]
-EstimatorField = Annotated[
-    str,
-    BeforeValidator(_one_of("estimator", ESTIMATORS)),
-    _Described(lambda: {"type": "string", "enum": list(ESTIMATORS)}),
-]
+CostField = Annotated[str, BeforeValidator(_one_of("cost", COSTS)), _names(COSTS)]
+EnergyField = Annotated[str, BeforeValidator(_one_of("energy", ENERGIES)), _names(ENERGIES)]
+EstimatorField = Annotated[str, BeforeValidator(_one_of("estimator", ESTIMATORS)), _names(ESTIMATORS)]
+InitRuleField = Annotated[str, BeforeValidator(_one_of("rule", INITIAL)), _names(INITIAL)]
+RateScheduleField = Annotated[str, BeforeValidator(_one_of("schedule", RATE_SCHEDULES)), _names(RATE_SCHEDULES)]
+OptimizerField = Annotated[str, BeforeValidator(_one_of("optimizer", OPTIMIZERS)), _names(OPTIMIZERS)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 

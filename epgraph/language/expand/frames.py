@@ -7,7 +7,7 @@ from typing import Any
 
 from epgraph.errors import Location
 from epgraph.language.document import Origin
-from epgraph.language.expand.given import Given
+from epgraph.language.expand.parameter_origins import ParameterOrigins
 from epgraph.language.sugar import BlockSpec
 
 Value = tuple[Any, Origin]
@@ -83,9 +83,9 @@ class Frame:
     edges
         Its own edges, without those of inner instances.
     empty
-        Names of rows with no instances (``repeat: 0``).
-    given
-        Origins of its parameters' values.
+        Rows of no instances.
+    parameter_origins
+        Where the values of its parameters stand.
     ports
         Port → flat name of its state; None for a port that the instance does not bind.
     """
@@ -109,7 +109,7 @@ class Frame:
     before: Frame | None = None
     bindings: dict[str, Any] = field(default_factory=dict)
     empty: set[str] = field(default_factory=set)
-    given: Given = field(default_factory=Given)
+    parameter_origins: ParameterOrigins = field(default_factory=ParameterOrigins)
     out: str | Broken = BROKEN
 
     @property

@@ -15,8 +15,8 @@ _MOST = 4
 
 
 @dataclass(frozen=True)
-class Given:
-    """Origins of the parameter values of one frame.
+class ParameterOrigins:
+    """Places of the values that the parameters of a frame have.
 
     Attributes
     ----------
@@ -27,10 +27,10 @@ class Given:
         The origins of the file's parameters, if these are a block's.
     """
 
-    places: Mapping[str, tuple[Location, Given | None, bool]] = field(default_factory=dict)
-    outer: Given | None = None
+    places: Mapping[str, tuple[Location, ParameterOrigins | None, bool]] = field(default_factory=dict)
+    outer: ParameterOrigins | None = None
 
-    def find(self, name: str) -> tuple[Location, Given | None, bool] | None:
+    def find(self, name: str) -> tuple[Location, ParameterOrigins | None, bool] | None:
         """Return the origin of a parameter, or None."""
         return self.places.get(name) or (self.outer.find(name) if self.outer else None)
 
@@ -48,7 +48,7 @@ class Given:
         if meant is not None and "found text" in diagnostic.message:
             diagnostic = replace(diagnostic, hint=f"write {meant}")
         trail: list[str] = []
-        level: list[tuple[Given | None, str]] = [(self, text)]
+        level: list[tuple[ParameterOrigins | None, str]] = [(self, text)]
         while level and len(trail) < _MOST:
             scope, text = level.pop()
             for name in sorted(names_in(text)):

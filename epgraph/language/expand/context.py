@@ -10,16 +10,16 @@ from pydantic import ValidationError
 from epgraph.errors import Diagnostic, Location
 from epgraph.language.document import Document, Origin
 from epgraph.language.expand.expression import UNKNOWN, ExpressionError, UnknownError, substitute
+from epgraph.language.expand.frames import Frame
 from epgraph.language.expand.limits import Budget, TooMuchError
-from epgraph.language.expand.parts import Frame
 from epgraph.language.model import Model
 from epgraph.language.validate import errors_of, explain
 
 Spec = TypeVar("Spec", bound=Model)
 
 
-class Work:
-    """Input and results of one expansion.
+class ExpansionContext:
+    """What one expansion reads, the flat form that it builds, and the mistakes that it finds.
 
     Attributes
     ----------
