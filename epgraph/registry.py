@@ -224,9 +224,9 @@ def load_installed() -> None:
     """Load what installed packages declare in the group ``epgraph.plugins``: a module, or a function to call."""
     for entry in entry_points(group=GROUP):
         try:
-            found = entry.load()
-            if callable(found):
-                found()
+            plugin = entry.load()
+            if callable(plugin):
+                plugin()
         except EpgraphError:
             raise
         except BaseException as error:

@@ -95,17 +95,17 @@ class RunFolder:
 
     def foreign(self) -> list[str]:
         """Names in the folder that no run writes there, sorted; a link is never ours."""
-        found = [name for name in self._names() if not self._ours(self.path / name, name)]
-        found += [
+        names = [name for name in self._names() if not self._ours(self.path / name, name)]
+        names += [
             f"{BOARD}/{entry.name}"
             for entry in self._entries(BOARD)
             if entry.is_symlink() or not entry.is_file() or not entry.name.startswith("events.out.tfevents.")
         ]
         for folder in (REPLACED, MOVING):
-            found += [
+            names += [
                 f"{folder}/{name}" for name in (RunFolder(self.path / folder).foreign() if self._has(folder) else ())
             ]
-        return sorted(found)
+        return sorted(names)
 
     def recover(self) -> None:
         """Undo a move of an old run that was cut short, and remove files that were half written."""

@@ -167,7 +167,7 @@ def _version(package: str) -> str:
 def _git_commit() -> str | None:
     """Commit of the repository around the working directory; None where there is none."""
     try:
-        found = subprocess.run(
+        done = subprocess.run(
             ["git", "rev-parse", "HEAD"],
             capture_output=True,
             text=True,
@@ -177,7 +177,7 @@ def _git_commit() -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip() or None
+    return done.stdout.strip() or None
 
 
 def _processor() -> str:

@@ -80,12 +80,12 @@ def resume(
         name = path_text(at)
         given = now_values.get(at) != file_values.get(at) or file_values.get(at) != base.get(at) or name in assigned
         if given and now_values.get(at) != run.get(at):
-            found = (run.get(at), now_values.get(at))
+            values = (run.get(at), now_values.get(at))
             if APPLIED.fullmatch(name):
-                changed[name] = found
-                _put(settings, at, found[1])
+                changed[name] = values
+                _put(settings, at, values[1])
             else:
-                refused[name] = found
+                refused[name] = values
     merged = record.options.model_dump()
     for name, value in options.items():
         if value != merged.get(name):
