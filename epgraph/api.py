@@ -200,7 +200,7 @@ def train(
     (1, ['epoch', 'learning_rate'])
     """
     own = own_examples(data)
-    given = run_options(
+    options = run_options(
         data=data if own is None else own.name,
         data_root=data_root,
         limit=limit if own is None else own.limit,
@@ -215,7 +215,7 @@ def train(
         as_source(source),
         all_overrides(overrides, schedule, epochs, seed),
         [file_path("allow_include", one) for one in several("allow_include", allow_include)],
-        given,
+        options,
         None if out is None else file_path("out", out),
         None if weights is None else file_path("weights", weights),
         flag("resume", resume),

@@ -68,14 +68,14 @@ def all_overrides(
     overrides: Sequence[str], schedule: str | None, epochs: int | None = None, seed: int | None = None
 ) -> list[str]:
     """Return overrides as assignments: those that are given, and those that have an argument of their own."""
-    found = [text("an override", one, "e.g. 'learning.beta=0.2'") for one in several("overrides", overrides)]
+    assignments = [text("an override", one, "e.g. 'learning.beta=0.2'") for one in several("overrides", overrides)]
     if schedule is not None:
-        found.append(f"dynamics.schedule={choice('schedule', schedule, SCHEDULES)}")
+        assignments.append(f"dynamics.schedule={choice('schedule', schedule, SCHEDULES)}")
     if epochs is not None:
-        found.append(f"training.epochs={whole_number('epochs', epochs, 1)}")
+        assignments.append(f"training.epochs={whole_number('epochs', epochs, 1)}")
     if seed is not None:
-        found.append(f"training.seed={whole_number('seed', seed, 0, 2**32 - 1)}")
-    return found
+        assignments.append(f"training.seed={whole_number('seed', seed, 0, 2**32 - 1)}")
+    return assignments
 
 
 _READERS: dict[str, Callable[[str, Any], Any]] = {
@@ -91,9 +91,9 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
 }
 
 
-def run_options(**given: Any) -> dict[str, Any]:
+def run_options(**options: Any) -> dict[str, Any]:
     """Return the options of a run that are given, each read once; None is: not given."""
-    return {name: _READERS[name](name, value) for name, value in given.items() if value is not None}
+    return {name: _READERS[name](name, value) for name, value in options.items() if value is not None}
 
 
 def whole(name: str, value: int | None, least: int = 1) -> int | None:

@@ -46,21 +46,21 @@ def measure(engine: Engine, x: Tensor, y: Tensor, candidates: Sequence[str] | No
     before = engine.backend
     engine.backend = "eager"
     reference = engine.relax(x, steps=SWEEPS, tolerance=0).states
-    found = []
+    timings = []
     try:
         for name in BACKENDS if candidates is None else candidates:
             reason = BACKENDS[name].unusable(engine.plan, engine.device, engine.dtype)
             if reason:
-                found.append(Timing(name, reason=reason))
+                timings.append(Timing(name, reason=reason))
                 continue
             engine.backend = name
             try:
-                found.append(_time(engine, x, y, reference))
+                timings.append(_time(engine, x, y, reference))
             except Exception as error:  # a compiler may be missing or fail in its own ways; eager never does
-                found.append(Timing(name, reason=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"))
+                timings.append(Timing(name, reason=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"))
     finally:
         engine.backend = before
-    return sorted(found, key=lambda t: t.iteration)
+    return sorted(timings, key=lambda t: t.iteration)
 
 
 def tune(
@@ -85,22 +85,22 @@ def tune(
     OSError
         Where the record cannot be written; the engine uses the fastest all the same.
     """
-    found = measure(engine, x, y, candidates)
-    if found[0].reason:
-        reasons = "; ".join(f"{timing.backend}: {timing.reason}" for timing in found)
+    timings = measure(engine, x, y, candidates)
+    if timings[0].reason:
+        reasons = "; ".join(f"{timing.backend}: {timing.reason}" for timing in timings)
         raise EpgraphError(f"no backend that was asked for can be used: {reasons}", "measure 'eager', which always can")
     where = engine.plan, engine.device, engine.dtype
     before = read(*where) if candidates is not None else None
     if before is not None and before.batch == len(x):
-        measured = {timing.backend for timing in found}
-        found += [timing for timing in before.timings if timing.backend not in measured]
-        found.sort(key=lambda t: t.iteration)
-    engine.backend = found[0].backend
+        measured = {timing.backend for timing in timings}
+        timings += [timing for timing in before.timings if timing.backend not in measured]
+        timings.sort(key=lambda t: t.iteration)
+    engine.backend = timings[0].backend
     if before is not None and before.batch != len(x):
-        return found, None
+        return timings, None
     date = datetime.now(UTC).isoformat(timespec="seconds")
-    about = {"batch": len(x), "date": date, "timings": [timing.to_dict() for timing in found]}
-    return found, record(*where, found[0].backend, about)
+    about = {"batch": len(x), "date": date, "timings": [timing.to_dict() for timing in timings]}
+    return timings, record(*where, timings[0].backend, about)
 
 
 @dataclass(frozen=True)
@@ -239,10 +239,10 @@ def _time(engine: Engine, x: Tensor, y: Tensor, reference: States) -> Timing:
     return Timing(engine.backend, iteration, once, sweep, pair_sweep, first)
 
 
-def _apart(found: Tensor, reference: Tensor) -> Tensor:
+def _apart(states: Tensor, reference: Tensor) -> Tensor:
     """Relative difference of every example, (batch,)."""
     size = reference.flatten(1).double().norm(dim=1).clamp_min(torch.finfo(torch.float32).tiny)
-    apart: Tensor = (found.double() - reference.double()).flatten(1).norm(dim=1) / size
+    apart: Tensor = (states.double() - reference.double()).flatten(1).norm(dim=1) / size
     return apart
 
 

@@ -38,6 +38,6 @@ def compile_command(network: Network, target: Target, output: Path | None, dump:
     from epgraph.compiling import compile
     from epgraph.runtime.arguments import chosen_device
 
-    chosen = {"dtype": "float32", **target.given(), "device": chosen_device(target.device)}
+    chosen = {"dtype": "float32", **target.chosen(), "device": chosen_device(target.device)}
     machine = compile(architecture, **chosen, initialised=False).machine
     write_out(machine.dump() if dump else module_text(machine), output)

@@ -34,8 +34,8 @@ def eval_command(
     result = evaluate(
         run,
         data,
-        **files.given(),
-        **machine.given(),
+        **files.chosen(),
+        **machine.chosen(),
         free_steps=free_steps,
         progress=not as_json,
         warn=print_diagnostics,

@@ -49,8 +49,8 @@ def gradcheck(
     """
     architecture = network.load()
     _check_figure(output, settings["quick"])
-    given = {**settings, **files.given(), **machine.given()}
-    result = check_gradient(architecture, **given, progress=not as_json, warn=print_diagnostics)
+    chosen = {**settings, **files.chosen(), **machine.chosen()}
+    result = check_gradient(architecture, **chosen, progress=not as_json, warn=print_diagnostics)
     # Printed first: a figure that cannot be drawn does not lose the report.
     if as_json:
         echo_json(result.to_dict())

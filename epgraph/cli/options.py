@@ -19,7 +19,7 @@ Command = Callable[..., Any]
 class Options:
     """A group of options; the class of each is a dataclass of fields that are ``shared``."""
 
-    def given(self) -> dict[str, Any]:
+    def chosen(self) -> dict[str, Any]:
         """Return the options that are on the command line, by name."""
         return {name: value for name, value in vars(self).items() if value is not None}
 

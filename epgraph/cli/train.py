@@ -54,13 +54,13 @@ def train(network: Network, files: DataLimit, machine: Training, as_json: bool, 
           --set learning.beta=0.15 --epochs 5
     """
     console = Console()
-    named = network.given()
+    named = network.chosen()
     try:
         result = train_network(
             named.pop("file"),
             **named,
-            **files.given(),
-            **machine.given(),
+            **files.chosen(),
+            **machine.chosen(),
             **settings,
             progress=not as_json,
             callbacks=[EpochLines(console, as_json)],

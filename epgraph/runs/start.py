@@ -158,7 +158,9 @@ def _going_on(request: Request, folder: RunFolder, given: Given, now: Architectu
 
 def _is_path(source: str | os.PathLike[str]) -> bool:
     """Whether it is no YAML text; see ``load``."""
-    return not isinstance(source, str) or not ("\n" in source or source.lstrip().startswith("{"))
+    return isinstance(source, os.PathLike) or (
+        isinstance(source, str) and not ("\n" in source or source.lstrip().startswith("{"))
+    )
 
 
 def _name(source: str | os.PathLike[str]) -> str:

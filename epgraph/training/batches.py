@@ -70,8 +70,8 @@ class Seeded(Dataset[tuple[Tensor, int]]):
         before = generator.get_state()
         try:
             generator.manual_seed(mixed(self._seed, self._epoch, str(index)))
-            found: tuple[Tensor, int] = self._dataset[index]
-            return found
+            pair: tuple[Tensor, int] = self._dataset[index]
+            return pair
         finally:
             generator.set_state(before)
 

@@ -136,8 +136,8 @@ def _parameters(engine: Engine) -> list[tuple[str, nn.Parameter, float | None]]:
     holders = [(f"states.{s.name}", engine.states[s.name], s.learning_rate) for s in graph.states.values()]
     for edge in graph.edges.values():
         holders.append((f"edges.{edge.name}", engine.edges[edge.name], 0.0 if edge.frozen else edge.learning_rate))
-    found: dict[nn.Parameter, tuple[str, float | None]] = {}
+    parameters: dict[nn.Parameter, tuple[str, float | None]] = {}
     for path, holder, rate in holders:
         for name, parameter in holder.named_parameters(path):
-            found.setdefault(parameter, (name, rate))
-    return [(name, parameter, rate) for parameter, (name, rate) in found.items()]
+            parameters.setdefault(parameter, (name, rate))
+    return [(name, parameter, rate) for parameter, (name, rate) in parameters.items()]

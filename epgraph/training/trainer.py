@@ -200,10 +200,10 @@ class Trainer:
             "seconds": round(time.perf_counter() - started, 3),
         }
         log.write(metrics)
-        found = troubles(self.engine, metrics, *self._seen.classes(), self._seen.states)
-        for sentence in found if not self._troubled else ():  # said again only after an epoch without
+        sentences = troubles(self.engine, metrics, *self._seen.classes(), self._seen.states)
+        for sentence in sentences if not self._troubled else ():  # said again only after an epoch without
             self.run.warn(sentence)
-        self._troubled = bool(found)
+        self._troubled = bool(sentences)
         self.epoch += 1
         self.batch = self.examples = 0
         self._mean, self._seconds = Mean(), 0.0
@@ -307,10 +307,10 @@ class Trainer:
 
     def _loaded(self, loader: Any) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches; what was trained on is saved before a fault of the data ends the training."""
-        found = fetched(loader)
+        pairs = fetched(loader)
         while True:
             try:
-                pair = next(found)
+                pair = next(pairs)
             except StopIteration:
                 return
             except Exception:

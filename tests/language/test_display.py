@@ -177,7 +177,7 @@ def test_no_example_is_warned_of_without_reason(capsys: pytest.CaptureFixture[st
 
 def test_the_table_of_rules_is_that_of_the_code() -> None:
     reference = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
-    table = reference.partition("| rule | what it is about |\n| --- | --- |\n")[2].partition("\n\n")[0]
+    table = reference.partition("| rule | meaning |\n| --- | --- |\n")[2].partition("\n\n")[0]
     assert table.splitlines() == [f"| `{rule}` | {what} |" for rule, what in RULES.items()]
 
 

@@ -226,6 +226,10 @@ def test_tune_records_what_the_command_would(net: Path, monkeypatch: pytest.Monk
 
 
 MISUSE: list[tuple[Callable[[], Any], str]] = [
+    (lambda: ep.train(None, "digits"), "expected the path of a YAML file or YAML text, found None"),  # type: ignore[arg-type]
+    (lambda: ep.train(None, resume=True), "expected the path of a YAML file or YAML text, found None"),  # type: ignore[arg-type]
+    (lambda: ep.gradcheck({}), "expected the path of a YAML file or YAML text, found a dict"),  # type: ignore[arg-type]
+    (lambda: ep.load_data(3, "digits"), "expected the path of a YAML file or YAML text, found 3"),  # type: ignore[arg-type]
     (lambda: ep.train(DIGITS, 3), "data expects a Data, found 3; or the name of a data set"),  # type: ignore[arg-type]
     (lambda: ep.train(DIGITS), "--data is missing; e.g. --data digits"),
     (lambda: ep.train(DIGITS, "digits", epochs=0), "epochs must be at least 1, found 0"),
