@@ -248,7 +248,7 @@ def test_settings_that_make_another_run(
     before = content(out)
     capsys.readouterr()
     assert resumed(net, out, *options) == 1
-    assert capsys.readouterr().err.startswith(f"{out} cannot go on: {message}; ")
+    assert capsys.readouterr().err.startswith(f"{out} cannot be resumed: {message}; ")
     assert content(out) == before
 
 
