@@ -59,9 +59,11 @@ if TYPE_CHECKING:
         register_kind,
         register_optimizer,
         register_schedule,
+        register_solver,
     )
     from epgraph.runs.stop import Stopped
     from epgraph.runtime.relaxation import Relaxation, Status
+    from epgraph.solvers import Solver
     from epgraph.testing import verify_activation, verify_cost, verify_kind
     from epgraph.training import EvaluateResult, LoadedRun, TrainResult, load_checkpoint, load_run
     from epgraph.tuning import TuneResult
@@ -104,9 +106,11 @@ _NAMES = {
         "register_kind",
         "register_optimizer",
         "register_schedule",
+        "register_solver",
     ),
     "epgraph.runs.stop": ("Stopped",),
     "epgraph.runtime.relaxation": ("Relaxation", "Status"),
+    "epgraph.solvers": ("Solver",),
     "epgraph.testing": ("verify_activation", "verify_cost", "verify_kind"),
     "epgraph.training": ("EvaluateResult", "LoadedRun", "TrainResult", "load_checkpoint", "load_run"),
     "epgraph.tuning": ("TuneResult",),
@@ -144,6 +148,7 @@ __all__ = [
     "Self",
     "ShapeError",
     "Skip",
+    "Solver",
     "Status",
     "Stopped",
     "TrainResult",
@@ -167,6 +172,7 @@ __all__ = [
     "register_kind",
     "register_optimizer",
     "register_schedule",
+    "register_solver",
     "render",
     "to_networkx",
     "to_yaml",

@@ -8,32 +8,39 @@ can be found without it.
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from epgraph.arguments import choice, flag, instance, several, text, whole_number
+from epgraph.api_arguments import (
+    DTYPES,
+    Paths,
+    Source,
+    Warn,
+    all_overrides,
+    as_architecture,
+    as_source,
+    compiled,
+    own_examples,
+    python_warnings,
+    run_options,
+    whole,
+)
+from epgraph.arguments import choice, flag, instance, several, whole_number
 from epgraph.arguments import path as file_path
 from epgraph.callbacks import Callback
 from epgraph.checking import CheckResult, examine
-from epgraph.data import Data
-from epgraph.drawing import render
 from epgraph.errors import Diagnostic, EpgraphError
-from epgraph.graph import SCHEDULES, build, load
-from epgraph.language import Architecture, to_yaml
+from epgraph.graph import SCHEDULES, load
 from epgraph.runs.start import Flags, Request, prepared
 
 if TYPE_CHECKING:
+    from epgraph.data import Data
     from epgraph.engine import Engine
     from epgraph.gradient_check.result import GradcheckResult
     from epgraph.training import EvaluateResult, TrainResult
     from epgraph.tuning import TuneResult
 
-__all__ = ["check", "evaluate", "gradcheck", "load", "load_data", "render", "train", "tune"]
-
-Source = str | os.PathLike[str] | Architecture
-Paths = Sequence[str | os.PathLike[str]]
-Warn = Callable[[Sequence[Diagnostic]], None]
+__all__ = ["check", "evaluate", "gradcheck", "load", "load_data", "train", "tune"]
 
 
 def check(
@@ -65,7 +72,7 @@ def check(
     (True, 53194)
     """
     schedule = None if schedule is None else choice("schedule", schedule, SCHEDULES)
-    return examine(_source(source), overrides, allow_include, schedule, flag("verify", verify))
+    return examine(as_source(source), overrides, allow_include, schedule, flag("verify", verify))
 
 
 def load_data(
@@ -103,7 +110,7 @@ def load_data(
     >>> len(data.train), data.shape
     (100, (1, 8, 8))
     """
-    network = _architecture(architecture)
+    network = as_architecture(architecture)
 
     from epgraph.training.data import data_for
 
@@ -192,39 +199,35 @@ def train(
     >>> result.epoch, sorted(result.metrics)[:2]
     (1, ['epoch', 'learning_rate'])
     """
-    options = {
-        "data": data.name if isinstance(data, Data) else data if data is None else text("data", data),
-        "data_root": None if data_root is None else str(file_path("data_root", data_root)),
-        "limit": data.limit if isinstance(data, Data) else _whole("limit", limit),
-        "dtype": None if dtype is None else choice("dtype", dtype, DTYPES),
-        "device": None if device is None else text("device", device, "e.g. 'cpu'"),
-        "backend": None if backend is None else text("backend", backend, "e.g. 'auto'"),
-        "threads": _whole("threads", threads),
-        "workers": _whole("workers", workers, 0),
-        "augment": None if augment is None else flag("augment", augment),
-    }
+    own = own_examples(data)
+    given = run_options(
+        data=data if own is None else own.name,
+        data_root=data_root,
+        limit=limit if own is None else own.limit,
+        dtype=dtype,
+        device=device,
+        backend=backend,
+        threads=threads,
+        workers=workers,
+        augment=augment,
+    )
     request = Request(
-        _source(source),
-        [
-            *_overrides(overrides, schedule),
-            *([] if epochs is None else [f"training.epochs={whole_number('epochs', epochs, 1)}"]),
-            *([] if seed is None else [f"training.seed={whole_number('seed', seed, 0, 2**32 - 1)}"]),
-        ],
+        as_source(source),
+        all_overrides(overrides, schedule, epochs, seed),
         [file_path("allow_include", one) for one in several("allow_include", allow_include)],
-        {name: value for name, value in options.items() if value is not None},
+        given,
         None if out is None else file_path("out", out),
         None if weights is None else file_path("weights", weights),
         flag("resume", resume),
         flag("overwrite", overwrite),
     )
-    own = [instance("an entry of callbacks", one, Callback) for one in several("callbacks", callbacks)]
+    called = [instance("an entry of callbacks", one, Callback) for one in several("callbacks", callbacks)]
     flags = Flags(flag("download", download), flag("progress", progress), flag("pictures", pictures))
     with prepared(request) as start:
         # Loading torch takes seconds; every mistake that can be found without it has been found.
         from epgraph.training.session import Session
 
-        examples = data if isinstance(data, Data) else None
-        return Session(request, start, examples, flags, own, warn or _python_warnings).train()
+        return Session(request, start, own, flags, called, warn or python_warnings).train()
 
 
 def evaluate(
@@ -269,7 +272,7 @@ def evaluate(
     >>> result.examples, 0 <= result.accuracy <= 1
     (64, True)
     """
-    steps = _whole("free_steps", free_steps)
+    steps = whole("free_steps", free_steps)
 
     from epgraph.engine import Engine
     from epgraph.runtime.arguments import chosen_device
@@ -282,10 +285,17 @@ def evaluate(
         where = chosen_device(device)
         engine = engine_from_checkpoint(load_checkpoint(network, where), device=where)
     set_threads(engine, threads)
-    if not isinstance(data, Data):
+    examples = own_examples(data)
+    if examples is None:
         try:
-            data = data_for(
-                engine.architecture, data, root=data_root, download=download, limit=limit, augment=False, check=False
+            examples = data_for(
+                engine.architecture,
+                str(data),
+                root=data_root,
+                download=download,
+                limit=limit,
+                augment=False,
+                check=False,
             )
         except EpgraphError as error:
             # The network is trained: only another data set can mend a misfit.
@@ -293,8 +303,8 @@ def evaluate(
                 Diagnostic(d.message, "choose the data that the run was trained on" if d.at else d.hint)
                 for d in error.diagnostics
             ) from None
-    (warn or _python_warnings)(data.warnings)
-    return evaluate_on(engine, data, free_steps=steps, progress=flag("progress", progress))
+    (warn or python_warnings)(examples.warnings)
+    return evaluate_on(engine, examples, free_steps=steps, progress=flag("progress", progress))
 
 
 def gradcheck(
@@ -361,18 +371,19 @@ def gradcheck(
     if isinstance(network, Engine):
         engine = network
     else:
-        architecture = _architecture(network, _overrides(overrides, schedule), allow_include)
-        engine = _compiled(architecture, device, dtype, count, checkpoint is None, threads)
+        architecture = as_architecture(network, all_overrides(overrides, schedule), allow_include)
+        engine = compiled(architecture, device, dtype, count, checkpoint is None, threads)
     if checkpoint is not None:
         load_parameters(engine, load_checkpoint(checkpoint, engine.device), str(checkpoint))
-    if data is not None and not isinstance(data, Data):
-        data = data_for(
-            engine.architecture, data, root=data_root, download=download, limit=None, augment=False, check=False
+    own = own_examples(data)
+    if data is not None and own is None:
+        own = data_for(
+            engine.architecture, str(data), root=data_root, download=download, limit=None, augment=False, check=False
         )
-        (warn or _python_warnings)(data.warnings)
+        (warn or python_warnings)(own.warnings)
     return check_gradient(
         engine,
-        data,
+        own,
         count,
         quick=quick,
         stepwise=stepwise,
@@ -418,7 +429,7 @@ def tune(
     >>> result.backend, result.batch
     ('eager', 4)
     """
-    size = _whole("batch", batch)
+    size = whole("batch", batch)
     dtype = choice("dtype", dtype, DTYPES)
     from epgraph.compiler import BACKENDS
     from epgraph.engine import Engine
@@ -428,54 +439,6 @@ def tune(
     if isinstance(network, Engine):
         engine = network
     else:
-        architecture = _architecture(network, _overrides(overrides, schedule), allow_include)
-        engine = _compiled(architecture, device, dtype, size or architecture.training.batch_size, False, threads)
+        architecture = as_architecture(network, all_overrides(overrides, schedule), allow_include)
+        engine = compiled(architecture, device, dtype, size or architecture.training.batch_size, False, threads)
     return tune_on_noise(engine, size, names or None)
-
-
-DTYPES = ("float32", "float64", "bfloat16", "float16")
-"""Precisions of states and parameters, by name."""
-
-
-def _compiled(
-    architecture: Architecture, device: str | None, dtype: str, batch: int, initialised: bool, threads: int | None
-) -> Engine:
-    """Compile a network whose gradient for a batch fits into memory."""
-    import torch
-
-    from epgraph.compiling import compile
-    from epgraph.runtime.arguments import chosen_device
-    from epgraph.runtime.memory import refuse_too_large
-    from epgraph.training import set_threads
-
-    where = chosen_device(device)
-    refuse_too_large(build(architecture), where, getattr(torch, dtype), copies=2, batch=batch)
-    engine = compile(architecture, device=where, dtype=dtype, initialised=initialised)
-    set_threads(engine, threads)
-    return engine
-
-
-def _source(network: Source) -> str | os.PathLike[str]:
-    """Return a network as ``load`` takes it."""
-    return to_yaml(network, complete=True) if isinstance(network, Architecture) else network
-
-
-def _architecture(network: Source, overrides: Sequence[str] = (), allow_include: Paths = ()) -> Architecture:
-    """Return an architecture, which keeps its places in the file where nothing is overridden."""
-    if isinstance(network, Architecture) and not overrides:
-        return network
-    return load(_source(network), overrides, allow_include)
-
-
-def _overrides(overrides: Sequence[str], schedule: str | None) -> list[str]:
-    chosen = [] if schedule is None else [f"dynamics.schedule={choice('schedule', schedule, SCHEDULES)}"]
-    return [*several("overrides", overrides), *chosen]
-
-
-def _whole(name: str, value: int | None, least: int = 1) -> int | None:
-    return None if value is None else whole_number(name, value, least)
-
-
-def _python_warnings(diagnostics: Sequence[Diagnostic]) -> None:
-    for diagnostic in diagnostics:
-        warnings.warn(str(diagnostic), stacklevel=3)

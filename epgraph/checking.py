@@ -131,9 +131,11 @@ def _text(values: dict[str, Any]) -> list[str]:
         f"schedule    {schedule['name']}, {len(schedule['classes'])} classes, "
         + ("a proper colouring" if schedule["proper"] else "not a proper colouring"),
         *(
-            f"            conflict: {' and '.join(c['states'])} move together but share the edge {c['edge']}"
+            f"            conflict: {' and '.join(c['states'])} move together but "
+            + (f"share the edge {c['edge']}" if c["edge"] else "the energy couples them")
             for c in schedule["conflicts"]
         ),
+        *([f"solver      {_solver(values['solver'])}"] if values["solver"] != "plain" else []),
         *(f"{'' if i else 'guarantees':<12}{sentence}" for i, sentence in enumerate(values["guarantees"])),
         f"parameters  {values['parameters']:,}" + (f", and {values['frozen']:,} frozen" if "frozen" in values else ""),
         f"MACs/sweep  {values['macs_per_sweep']:,} per example (the clamped input's part is computed once per batch)",
@@ -144,6 +146,14 @@ def _text(values: dict[str, Any]) -> list[str]:
         lines.append(f"{'' if i else 'verified':<12}{kind['label']}, {edges_of}: what it says, checked on {on}")
         lines += [f"{'':<12}  {remark}" for remark in kind["remarks"]]
     return lines
+
+
+def _solver(solver: str | dict[str, dict[str, Any]]) -> str:
+    """Write a solver with its options: ``anderson (memory 5)``."""
+    if isinstance(solver, str):
+        return solver
+    ((name, options),) = solver.items()
+    return f"{name} ({', '.join(f'{key} {value}' for key, value in options.items())})"
 
 
 def _weight(edge: dict[str, Any]) -> str:

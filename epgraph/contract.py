@@ -165,6 +165,11 @@ def _range(value: Any) -> tuple[float, float]:
     return low, high
 
 
+def _step(value: Any) -> Any:
+    memory, proposed = value
+    return memory, None if proposed is None else _tensor(proposed)
+
+
 WHOLE: Rule = ("a whole number, 0 or more", _whole)
 SHAPE: Rule = ("a tuple of whole numbers above 0, or None", _shape_or_none)
 NUMBER: Rule = ("a finite number, 0 or more", _number)
@@ -204,3 +209,12 @@ COST: dict[str, Rule] = {
     "gradient_pair": TENSORS,
 }
 """Methods and attributes of a cost."""
+
+SOLVER: dict[str, Rule] = {
+    "mixes": FLAG,
+    "title": TEXT,
+    "omega": NUMBER,
+    "step": ("what to remember, and a tensor or None", _step),
+    "accept": TENSOR,
+}
+"""Methods and attributes of a solver."""

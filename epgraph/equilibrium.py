@@ -229,7 +229,7 @@ class Equilibrium(nn.Module):
         fits = self.warm_start and self.training and all(len(s) == len(x) for s in self._last.values())
         start = executor.inputs.start(x, self._last if fits else None)
         clamped = executor.clamp(x, parameters)
-        found = executor.run(clamped, start, self.free_steps, self.tolerance, own=True)
+        found = executor.run(clamped, start, self.free_steps, self.tolerance, donate=True)
         self.relaxation = replace(found, states={})
         if self.warm_start and self.training:
             self._last = found.states

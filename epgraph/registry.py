@@ -17,7 +17,7 @@ from typing import Any
 from epgraph.activations import NAMED, Activation
 from epgraph.activations.language import FAMILIES
 from epgraph.arguments import flag, shown, text
-from epgraph.contract import ACTIVATION, COST, HINT, KIND, hold
+from epgraph.contract import ACTIVATION, COST, HINT, KIND, SOLVER, hold
 from epgraph.costs import COSTS, Cost
 from epgraph.energies import ENERGIES, Energy
 from epgraph.errors import Diagnostic, EpgraphError, nearest
@@ -26,6 +26,7 @@ from epgraph.kinds import KINDS, EdgeKind
 from epgraph.language.model import NAME_PATTERN, EdgeBase
 from epgraph.optimizers import OPTIMIZERS, Optimizer
 from epgraph.rates import RATE_SCHEDULES, Rate, RateSchedule
+from epgraph.solvers import SOLVERS, Solver
 
 GROUP = "epgraph.plugins"
 """Group of entry points in installed packages that the command line loads."""
@@ -40,6 +41,7 @@ _BUILT_IN_ENERGIES = frozenset(ENERGIES)
 _BUILT_IN_KINDS = frozenset(KINDS)
 _BUILT_IN_OPTIMIZERS = frozenset(OPTIMIZERS)
 _BUILT_IN_SCHEDULES = frozenset(RATE_SCHEDULES)
+_BUILT_IN_SOLVERS = frozenset(SOLVERS)
 
 
 def register_activation(name: str, activation: Activation) -> None:
@@ -127,6 +129,31 @@ def register_schedule(name: str, rate: Rate, *, falls: bool = True) -> None:
             f"'{name}'", f"expected a function of first rate, last rate and progress, found {shown(rate)}", ""
         )
     RATE_SCHEDULES[name] = RateSchedule(rate, flag("falls", falls))
+
+
+def register_solver(name: str, cls: type[Solver]) -> None:
+    """Let ``dynamics: {solver: name}`` or ``{solver: {name: options}}`` stand for a solver of your own.
+
+    Its fields are the options. ``cls.name`` becomes the name; a name registered before is replaced.
+
+    Raises
+    ------
+    EpgraphError
+        If ``cls`` is no class derived from ``Solver`` or has another name already, or if the name is built in or not a
+        name.
+    """
+    _check_name(name)
+    solver: object = cls
+    if not (isinstance(solver, type) and issubclass(solver, Solver)):
+        hint = f"pass the class {type(solver).__name__}" if isinstance(solver, Solver) else "derive it from ep.Solver"
+        raise _refusal(f"'{name}'", f"expected a class derived from Solver, found {shown(solver)}", hint)
+    if name in _BUILT_IN_SOLVERS:
+        raise _refusal(f"'{name}'", "it is built in", "choose another name")
+    if vars(cls).get("name", name) != name:
+        raise _refusal(f"'{name}'", f"the class {cls.__name__} has the name '{cls.name}'", "derive a class from it")
+    hold(cls, SOLVER, f"solver '{name}'")
+    cls.name = name
+    SOLVERS[name] = cls
 
 
 def register_kind(cls: type[EdgeKind]) -> type[EdgeKind]:
@@ -289,6 +316,7 @@ def _plugin_error(error: BaseException) -> Diagnostic | None:
     classes += [(f"activation '{n}'", type(a)) for n, a in NAMED.items() if n not in _BUILT_IN]
     classes += [(f"cost '{n}'", type(c)) for n, c in COSTS.items() if n not in _BUILT_IN]
     classes += [(f"energy '{n}'", type(e)) for n, e in ENERGIES.items() if n not in _BUILT_IN_ENERGIES]
+    classes += [(f"solver '{n}'", s) for n, s in SOLVERS.items() if n not in _BUILT_IN_SOLVERS]
     for what, cls in classes:
         place = raising_method(error, cls)
         if place is not None:

@@ -13,8 +13,6 @@ from epgraph.cli.diagnostics import print_diagnostics
 from epgraph.cli.groups import DataFiles, Machine, Network
 from epgraph.cli.options import json_option, options, plugin_option
 from epgraph.cli.output import check_output, echo, echo_json
-from epgraph.drawing.curves import FORMATS
-from epgraph.drawing.formats import suffix
 from epgraph.errors import EpgraphError
 
 
@@ -68,6 +66,9 @@ def _check_figure(output: Path | None, quick: bool) -> None:
     """Refuse a figure that cannot be written, before the gradients are computed."""
     if output is None:
         return
+    from epgraph.drawing.curves import FORMATS
+    from epgraph.drawing.formats import suffix
+
     suffix(output, FORMATS)
     if quick:
         what = "how the gradient varies with beta and the sweeps"

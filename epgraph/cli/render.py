@@ -10,7 +10,6 @@ from epgraph.cli.diagnostics import print_diagnostics
 from epgraph.cli.groups import Network
 from epgraph.cli.options import options, plugin_option
 from epgraph.cli.output import check_output, echo
-from epgraph.drawing import render as draw
 from epgraph.errors import Diagnostic
 
 
@@ -31,6 +30,8 @@ def render(network: Network, output: Path) -> None:
     Example:
       epgraph render examples/hopfield_resnet13.yaml -o net.svg
     """
+    from epgraph.drawing import render as draw
+
     architecture = network.load()
     check_output(output)
     echo(str(draw(architecture, output, report=lambda note: print_diagnostics([Diagnostic(note, severity="warning")]))))

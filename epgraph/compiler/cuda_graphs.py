@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from epgraph.compiler.program import CompiledProgram
-from epgraph.compiler.runtime import run, watched
+from epgraph.compiler.sweep import SWEEPS_BETWEEN_LOOKS, run, run_with_residual
 from epgraph.errors import EpgraphError
 
 CHUNK = 10
@@ -140,14 +140,13 @@ class Replay:
         states: Sequence[str],
         steps: int,
         *,
-        every: int,
         tolerance: float,
         pair: bool,
     ) -> tuple[dict[str, Any], Tensor, int]:
         """Take ``steps`` sweeps, at least one, or stop once every residual is at most ``tolerance``.
 
         ``load`` puts the initial values into a memory. ``states`` are the names of the states in the residual, which
-        is checked after every ``every`` sweeps if there is a tolerance.
+        is checked every ``SWEEPS_BETWEEN_LOOKS`` sweeps if there is a tolerance.
 
         Returns
         -------
@@ -155,7 +154,7 @@ class Replay:
             All values after the last sweep, the residuals (batch,), and the number of sweeps. The next run overwrites
             all of them.
         """
-        chunks = _chunks(steps, every, tolerance > 0)
+        chunks = _chunks(steps, tolerated=tolerance > 0)
         moving = self._load(program, load)
         like = moving[states[0]]
         rows = len(like) // (2 if pair else 1)
@@ -209,9 +208,9 @@ class Replay:
             self._graphs.clear()
 
 
-def _chunks(steps: int, every: int, tolerated: bool) -> list[tuple[int, bool]]:
+def _chunks(steps: int, *, tolerated: bool) -> list[tuple[int, bool]]:
     """Sweeps of each graph, and whether it ends with the residual, as the last one always does."""
-    size = every if tolerated else CHUNK
+    size = SWEEPS_BETWEEN_LOOKS if tolerated else CHUNK
     whole = (steps - 1) // size
     return [*[(size, tolerated)] * whole, (steps - whole * size, True)]
 
@@ -230,7 +229,7 @@ def _work(
         moving = dict(static)
         for left in reversed(range(count)):
             if left == 0 and residuals is not None:
-                residuals.copy_(watched(program.sweep, moving, states, pair=pair))
+                residuals.copy_(run_with_residual(program.sweep, moving, states, pair=pair))
             else:
                 run(program.sweep, moving)
         for name, place in static.items():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import fx
 
-from epgraph.compiler.runtime import Step
+from epgraph.compiler.sweep import Step
 
 Key = tuple[str | int, ...]
 """Parts that identify a function or a program; a user's name is one part."""

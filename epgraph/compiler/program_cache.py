@@ -14,7 +14,7 @@ from epgraph.compiler.cuda_graphs import Capture, Replay
 from epgraph.compiler.names import ORDER, Names
 from epgraph.compiler.passes import stages
 from epgraph.compiler.program import CompiledProgram, Function, Program, calls
-from epgraph.compiler.runtime import Step
+from epgraph.compiler.sweep import Step
 from epgraph.compiler.text import listing, load
 from epgraph.compiler.trace import SHARE_ABOVE, PhaseName, Tracer
 from epgraph.compiler.verify import verify, verify_calls

@@ -59,7 +59,7 @@ class Problem:
 
     def settle(self) -> Relaxation:
         """Take the free phase, and let a readout learn from where it ended; ``start`` is used up."""
-        free = self.executor.run(self.clamped, self.start, self.free_steps, self.tolerance, own=True)
+        free = self.executor.run(self.clamped, self.start, self.free_steps, self.tolerance, donate=True)
         if self.executor.graph.readout:
             for name, gradient in self.executor.contrasts.local(self.clamped, free.states, self.nudge):
                 add_gradient(self.gradients, name, gradient)
@@ -76,7 +76,14 @@ class Problem:
     def nudged(self, nudge: Nudge, free: Relaxation, *, keep: bool = True, pair: bool = False) -> Relaxation:
         """Take a nudged phase from the free state; ``keep``: the free states are left as they are."""
         return self.executor.run(
-            self.clamped, free.states, self.nudged_steps, self.tolerance, nudge, pair=pair, own=not keep, lent=not keep
+            self.clamped,
+            free.states,
+            self.nudged_steps,
+            self.tolerance,
+            nudge,
+            pair=pair,
+            donate=not keep,
+            borrow=not keep,
         )
 
     def held(self, output: Tensor, free: Relaxation) -> Relaxation:
@@ -85,7 +92,7 @@ class Problem:
         states = {**free.states, name: output}
         if len(states) == 1:
             return replace(free, states=states)  # nothing else moves
-        return self.executor.run(self.clamped, states, self.nudged_steps, self.tolerance, hold=True)
+        return self.executor.run(self.clamped, states, self.nudged_steps, self.tolerance, clamp_output=True)
 
     def energies(self, free: Relaxation) -> Tensor | None:
         """F at the free equilibrium, (batch,), where it is wanted."""

@@ -8,7 +8,7 @@ from math import ceil, sqrt
 import torch
 from torch import Tensor
 
-from epgraph.compiler import runtime
+from epgraph.compiler.sweep import squared
 from epgraph.estimators.problem import Estimate, Problem
 from epgraph.linearization.differentiable_sweep import DifferentiableSweep, add_gradients
 from epgraph.linearization.linearize import Adjoint, Linearisation
@@ -35,7 +35,7 @@ def truncated(problem: Problem) -> Estimate:
     """
     last = min(problem.executor.architecture.learning.truncation or problem.nudged_steps, problem.free_steps)
     before = problem.executor.run(
-        problem.clamped, problem.start, problem.free_steps - last, problem.tolerance, own=True
+        problem.clamped, problem.start, problem.free_steps - last, problem.tolerance, donate=True
     )
     found = _backpropagate(replace(problem, start=before.states), last)
     return replace(found, free=replace(found.free, steps=before.steps + found.free.steps))
@@ -48,7 +48,7 @@ def implicit(problem: Problem) -> Estimate:
     which the estimate reports); then the gradient is ∂/∂θ ⟨λ, ∂Φ/∂s⟩ with λ held. Exact at an equilibrium only.
     """
     executor, nudge = problem.executor, problem.nudge
-    free = executor.run(problem.clamped, problem.start, problem.free_steps, problem.tolerance, own=True)
+    free = executor.run(problem.clamped, problem.start, problem.free_steps, problem.tolerance, donate=True)
     energies = problem.energies(free)
     learning = executor.architecture.learning
     about = Linearisation(executor, problem.clamped.x, free.states, problem.clamped.parameters)
@@ -144,7 +144,7 @@ def _through(problem: Problem, count: int, states: States, adjoint: States) -> S
 def _residuals(before: States, after: States) -> Tensor:
     """‖S(s) − s‖/‖S(s)‖ per example over a sweep S, (batch,)."""
     change, size = (
-        runtime.squared(torch.cat([s.flatten(1) for s in states], 1)).sqrt()
+        squared(torch.cat([s.flatten(1) for s in states], 1)).sqrt()
         for states in ([after[name] - before[name] for name in after], after.values())
     )
     return change / size.clamp_min(torch.finfo(size.dtype).tiny)

@@ -1,6 +1,6 @@
 """What a gradient check needs: the network, its equilibrium, and each gradient once.
 
-``epgraph/gradient_check/sections.py`` makes the report of it.
+``sections`` makes the report of it.
 """
 
 from __future__ import annotations
@@ -72,12 +72,14 @@ class Check:
     def _refuse(self) -> None:
         """Raise where nothing is left to compare with."""
         locate = self.engine.architecture.locate
-        if self.untied and self.dynamics.anderson:
+        key = self.dynamics.solver_key
+        if self.untied and self.dynamics.chosen_solver.mixes:
             message = (
                 f"there is no reference gradient: edge '{self.untied[0]}' has a feedback weight of its own, which "
-                "rules out implicit differentiation, and dynamics.anderson rules out unrolled backpropagation"
+                f"rules out implicit differentiation, and dynamics.{key.key} rules out unrolled backpropagation"
             )
-            raise EpgraphError(locate(Diagnostic(message, "--set dynamics.anderson=0", at=("dynamics", "anderson"))))
+            hint = f"--set dynamics.{key.key}={key.plain}"
+            raise EpgraphError(locate(Diagnostic(message, hint, at=("dynamics", key.key))))
         if self.untied and self.steps:
             message = (
                 f"the step-by-step match of EP with backpropagation needs an energy, and edge '{self.untied[0]}' has a "
@@ -116,8 +118,8 @@ class Check:
     @cached_property
     def settled(self) -> Relaxation:
         """The equilibrium that the free phase leads to: plain sweeps, until nothing moves or patience ends."""
-        found = self.settle(self.noiseless, self.free.states, self.tolerance)
-        return replace(found, steps=self.free.steps + found.steps)
+        settled = self.settle(self.noiseless, self.free.states, self.tolerance)
+        return replace(settled, steps=self.free.steps + settled.steps)
 
     def settle(self, engine: Engine, start: States, tolerance: float) -> Relaxation:
         """Let the free network settle from given states."""
@@ -144,10 +146,10 @@ class Check:
         """The implicit gradient, and how it was solved for."""
         target = self.engine.executor.inputs.targets(self.y, len(self.x))
         nudge = Nudge(self.engine.cost, target, self.learning.beta)
-        found: Gradients = {}
+        gradients: Gradients = {}
         steps = max(1000, self.learning.solver_steps)
-        solved = differentiate_implicitly(found, self.about, nudge, self.solver_tolerance, steps)
-        return named_by_edge(found), solved
+        solved = differentiate_implicitly(gradients, self.about, nudge, self.solver_tolerance, steps)
+        return named_by_edge(gradients), solved
 
     @property
     def unrolled_sweeps(self) -> int:
@@ -173,13 +175,13 @@ class Check:
         """
         referred = options.get("estimator", self.learning.estimator) in REFERENCES
         engine = self.noiseless if referred else self.engine
-        with engine.aside() as found, self.drawn():
+        with engine.aside() as gradients, self.drawn():
             engine.backward(self.x, self.y, **options)
         for name in self.untied:
-            feedback = found.pop(f"edges.{name}.feedback", None)
+            feedback = gradients.pop(f"edges.{name}.feedback", None)
             if feedback is not None and referred:
-                found[f"edges.{name}.weight"] = found[f"edges.{name}.weight"] + feedback
-        return named_by_edge(found)
+                gradients[f"edges.{name}.weight"] = gradients[f"edges.{name}.weight"] + feedback
+        return named_by_edge(gradients)
 
     @contextmanager
     def drawn(self) -> Iterator[None]:

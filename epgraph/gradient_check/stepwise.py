@@ -91,7 +91,7 @@ class _Back:
     def step(self) -> Gradients:
         """Return ∇_t, and go back to the sweep before."""
         moved = [name for name, s in self.moved.items() if s.requires_grad]
-        found = torch.autograd.grad(
+        gradients = torch.autograd.grad(
             [self.moved[name] for name in moved],
             [*self.parameters.values(), *self.states.values()],
             [self.delta[name] for name in moved],
@@ -99,5 +99,5 @@ class _Back:
             materialize_grads=True,
         )
         count = len(self.parameters)
-        self.delta = dict(zip(self.states, found[count:], strict=True))
-        return dict(zip(self.parameters, found[:count], strict=True))
+        self.delta = dict(zip(self.states, gradients[count:], strict=True))
+        return dict(zip(self.parameters, gradients[:count], strict=True))

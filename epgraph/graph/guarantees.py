@@ -78,13 +78,16 @@ def never_rises(graph: NetworkGraph, schedule: Schedule) -> list[str]:
 
 
 def _beyond_range(graph: NetworkGraph) -> Iterator[str]:
-    """States whose range is unknown, so that Anderson acceleration may extrapolate to states without an energy."""
-    if graph.architecture.dynamics.anderson:
+    """Why the states that a solver mixes may have a higher energy, or none."""
+    solver = graph.architecture.dynamics.chosen_solver
+    if solver.mixes:
+        if not solver.descends:
+            yield f"{solver.title} may use states of higher energy"
         states = (graph.states[name] for name in graph.dynamic)
         unknown = [s for s in states if s.activation.bounds(1.0) is None and not s.activation.projects]
         if unknown:
             where = f"{unknown[0].activation.label} at {listed([s.name for s in unknown])}"
-            yield f"Anderson acceleration may leave the range of {where}, which is not known"
+            yield f"{solver.title} may leave the range of {where}, which is not known"
 
 
 def _not_convex(graph: NetworkGraph) -> Iterator[str]:
@@ -118,8 +121,9 @@ def nudged_never_rises(graph: NetworkGraph, schedule: Schedule) -> list[str]:
     if graph.readout:
         return [f"{cost} is nudged by explicit steps through the edges of its readout"]
     reasons = never_rises(graph, schedule)
-    if architecture.dynamics.anderson:
-        reasons.append("Anderson acceleration watches the energy in the free phase alone")
+    solver = architecture.dynamics.chosen_solver
+    if solver.mixes:
+        reasons.append(f"{solver.title} watches the energy in the free phase alone")
     closed = architecture.dynamics.output_step == "closed_form"
     curvature = {"squared_error": 1.0, "cross_entropy": 0.5}.get(cost)
     if not activation.projects or curvature is None:

@@ -397,7 +397,7 @@ def _example(at: Location) -> str:
 
 
 def _without(data: dict[str, Any], errors: list[ErrorDetails]) -> tuple[dict[str, Any], set[int]]:
-    """Copy the data without faulty parts: unknown keys, settings of states, whole edges (returned by index)."""
+    """Copy the data without faulty parts: unknown keys, settings of states, whole edges. Return the indices, too."""
     rest = copy.deepcopy(data)
     bad_edges: set[int] = set()
     for error in errors:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from epgraph.compiler.runtime import run
+from epgraph.compiler.sweep import run
 from epgraph.runtime.executor import Executor
 from epgraph.runtime.gradients import Gradients, add_gradient
 from epgraph.runtime.parameters import Parameters

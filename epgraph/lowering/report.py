@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from epgraph.graph import guaranteed
+from epgraph.language.solvers import solver_to_yaml
 from epgraph.lowering.plan import Plan
 
 
@@ -13,8 +14,8 @@ def report(plan: Plan) -> dict[str, Any]:
 
     ``macs`` of an edge counts one application of A_e to one example. ``macs_per_sweep`` excludes the clamped input's
     contributions, which are computed once per batch. ``colour`` is the index in ``schedule.classes`` of the class in
-    which a state (first) moves; null for the clamped input. ``guarantees`` are sentences. A unary edge has its state as
-    ``from`` and ``to``. Optional keys: ``tied_to``, the edge whose weight an edge shares; ``frozen`` of an edge; and
+    which a state (first) moves; null for the clamped input. ``solver`` is in the form of ``dynamics.solver``.
+    ``guarantees`` are sentences. A unary edge has its state as ``from`` and ``to``. Optional keys: ``tied_to``, the edge whose weight an edge shares; ``frozen`` of an edge; and
     the number of ``frozen`` weights, which ``parameters`` excludes.
     """
     graph, schedule = plan.graph, plan.schedule
@@ -58,6 +59,7 @@ def report(plan: Plan) -> dict[str, Any]:
                 *({"edge": None, "states": [*pair]} for pair in schedule.unjoined),
             ],
         },
+        "solver": solver_to_yaml(graph.architecture.dynamics.chosen_solver, complete=True),
         "guarantees": guaranteed(graph, schedule),
         "parameters": graph.parameters(),
         **({"frozen": graph.frozen()} if graph.frozen() else {}),

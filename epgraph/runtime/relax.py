@@ -42,7 +42,7 @@ def relax(
     def work() -> Relaxation:
         clamped = executor.clamp(x, parameters)
         states = executor.inputs.start(x, start)
-        return executor.run(clamped, states, steps, tolerance, nudge, record=record, own=True)
+        return executor.run(clamped, states, steps, tolerance, nudge, record=record, donate=True)
 
     relaxation = within_memory(len(x), executor.device, work, probe, executor.programs.uncaptured)
     if relaxation.diverged:

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import epgraph as ep
 from epgraph.compiler import BACKENDS
-from epgraph.compiler.runtime import run
+from epgraph.compiler.sweep import run
 from epgraph.graph import SCHEDULES, make_schedule
 from tests.helpers.case import ORACLE, SWEEPS, Case, apart
 from tests.helpers.topologies import architectures, coverage

@@ -226,7 +226,7 @@ def test_tune_records_what_the_command_would(net: Path, monkeypatch: pytest.Monk
 
 
 MISUSE: list[tuple[Callable[[], Any], str]] = [
-    (lambda: ep.train(DIGITS, 3), "data expects text, found 3"),  # type: ignore[arg-type]
+    (lambda: ep.train(DIGITS, 3), "data expects a Data, found 3; or the name of a data set"),  # type: ignore[arg-type]
     (lambda: ep.train(DIGITS), "--data is missing; e.g. --data digits"),
     (lambda: ep.train(DIGITS, "digits", epochs=0), "epochs must be at least 1, found 0"),
     (lambda: ep.train(DIGITS, "digits", seed=-1), "seed must be from 0 to 4294967295, found -1"),

@@ -127,6 +127,7 @@ def test_the_language_reference_names_every_key() -> None:
     from epgraph.kinds import KINDS
     from epgraph.language.model import Architecture, known_keys
     from epgraph.language.sugar import BlockSpec, InstanceSpec, PatternSpec, SugarSpec
+    from epgraph.solvers import SOLVERS
 
     keys = [*Architecture.model_fields, *SCHEDULES, *KINDS]
     for section in ("input", "output", "defaults", "dynamics", "learning", "training"):
@@ -135,6 +136,7 @@ def test_the_language_reference_names_every_key() -> None:
     for model in (SugarSpec, BlockSpec, InstanceSpec, PatternSpec):
         keys += [field.alias or name for name, field in model.model_fields.items()]
     keys += [option for kind in KINDS.values() for option in kind.model_fields]
+    keys += [*SOLVERS, *(option for solver in SOLVERS.values() for option in solver.model_fields)]
     assert [key for key in keys if f"`{key}" not in LANGUAGE] == []
 
 

@@ -14,7 +14,8 @@ import epgraph as ep
 from epgraph.cli import run
 from epgraph.gradient_check.agreement import agree, compare, named_by_edge
 from epgraph.gradient_check.check import Check
-from epgraph.gradient_check.sections import SECTIONS, Report, gradcheck
+from epgraph.gradient_check.pipeline import make_report
+from epgraph.gradient_check.sections import SECTIONS, Report
 from epgraph.gradient_check.verdict import percent, verdict
 from epgraph.graph import load
 from epgraph.testing.oracle import Reference
@@ -53,7 +54,7 @@ def check(*overrides: str, text: str = SMOOTH, **options: Any) -> tuple[ep.Engin
     y = torch.randint(engine.graph.output.units, (4,), generator=generator)
     if engine.architecture.output.classes is None:
         y = torch.randn(4, *engine.graph.output.shape, generator=generator, dtype=torch.float64)
-    return engine, gradcheck(Check(engine, x, y, **options))
+    return engine, make_report(Check(engine, x, y, **options))
 
 
 def said(report: Report) -> str:
@@ -160,7 +161,7 @@ def bistable(beta: float) -> Report:
         engine.edges["x_h"].weight.fill_(0.1)
         engine.edges["h_y"].weight.fill_(1.3)
     x = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
-    return gradcheck(Check(engine, x, torch.tensor([[-1.0], [1.0]], dtype=torch.float64)))
+    return make_report(Check(engine, x, torch.tensor([[-1.0], [1.0]], dtype=torch.float64)))
 
 
 def test_another_basin_isnamed_by_edge() -> None:
@@ -179,7 +180,7 @@ def test_a_saddle_and_minres_arenamed_by_edge() -> None:
         for parameter in engine.parameters():
             parameter.zero_()
         engine.edges["h_y"].weight.fill_(2.0)
-    report = gradcheck(Check(engine, torch.zeros(2, 1), torch.ones(2, 1)))
+    report = make_report(Check(engine, torch.zeros(2, 1), torch.ones(2, 1)))
     assert report["curvature"]["largest"] == pytest.approx(2.0)
     assert report["curvature"]["smallest"] == pytest.approx(-2.0)
     assert report["curvature"]["indefinite"] == 2
@@ -236,7 +237,7 @@ def untied(aligned: bool, *overrides: str) -> Report:
                     parameter.copy_(engine.get_parameter(name.replace("feedback", "weight")))
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(4, 6, generator=generator, dtype=torch.float64)
-    return gradcheck(Check(engine, x, torch.randint(3, (4,), generator=generator)))
+    return make_report(Check(engine, x, torch.randint(3, (4,), generator=generator)))
 
 
 def test_untied_feedback_is_held_to_unrolled_backpropagation_alone() -> None:
@@ -406,7 +407,7 @@ def test_the_commands_mistakes(
     assert "no parameter that could learn" in capsys.readouterr().err
     assert "unknown suffix '.txt'" in message("-o", str(tmp_path / "a.txt"))
     with monkeypatch.context() as patched:
-        patched.setattr("epgraph.gradient_check.sections.gradcheck", lambda check: pytest.fail("computed first"))
+        patched.setattr("epgraph.gradient_check.pipeline.make_report", lambda check: pytest.fail("computed first"))
         assert "--quick leaves out what --output draws" in message("--quick", "-o", str(tmp_path / "a.png"))
     assert "there is no checkpoint" in message("--checkpoint", str(tmp_path))
     assert "net.yaml:3:" in message("--data", "digits")  # which has images

@@ -25,6 +25,7 @@ ORDER = (
     "augmentation",
     "kinds",
     "energies",
+    "solvers",
     "contract",
     "language",
     "registry",
@@ -49,6 +50,7 @@ ORDER = (
     "callbacks",
     "training",
     "gradient_check",
+    "api_arguments",
     "api",
     "cli",
 )
@@ -57,7 +59,7 @@ ALLOWED["drawing"] = {*ORDER[: ORDER.index("lowering") + 1], "drawing"}
 ALLOWED["data"] = {"source", "errors", "files", "arguments", "augmentation", "data"}
 ALLOWED["runs"] = {*ORDER[: ORDER.index("testing")], "runs"}
 ALLOWED["callbacks"] = {"callbacks"}
-for name in ("training", "gradient_check", "api", "cli"):
+for name in ("training", "gradient_check", "cli"):
     ALLOWED[name] |= {"drawing"}
 for name in ORDER[ORDER.index("lowering") :]:  # what makes networks is for users, and beside what compiles them
     ALLOWED[name] -= {"builder", "topologies"} if name != "cli" else set()

@@ -1,7 +1,7 @@
 """Dynamics beside plain sweeps, and which networks can use them.
 
-Solvers: over-relaxation, Anderson, the output in closed form. For studies of hardware: gradient flow, noise, quantised
-states and weights.
+What solvers ask of a network (``solvers/``), and the output in closed form. For studies of hardware: gradient flow,
+noise, quantised states and weights.
 
 Over-relaxation by ω takes s + ω(sum − s), clipped to the range of σ (projected SOR). Where F is ½‖s‖² minus something
 linear in every state, on a box, that never raises F for 0 < ω < 2, and it needs a fraction of the sweeps. Elsewhere
@@ -21,12 +21,15 @@ from epgraph.graph.schedule import Schedule
 def solver_refusals(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnostic]:
     """Yield why the network cannot use what its ``dynamics`` ask for, and the alternative."""
     dynamics, learning, out = graph.architecture.dynamics, graph.architecture.learning, graph.output
-    omega = dynamics.over_relaxation
-    reason = _no_over_relaxation(graph, schedule) if omega > 1 else None
-    if reason:
-        yield _refusal("over_relaxation", f"{omega:g} cannot be used: {reason[0]}", reason[1])
-    if dynamics.anderson and omega != 1:
-        yield _refusal("anderson", "cannot be used together with over_relaxation", "leave one of them out")
+    solver, key = dynamics.chosen_solver, dynamics.solver_key
+    reasons = list(solver.refusals(graph, schedule))
+    beyond = _no_over_relaxation(graph, schedule) if solver.omega > 1 else None
+    for reason, hint in [*reasons, *([beyond] if beyond else [])]:
+        yield _refusal(key.key, f"{key.value} cannot be used: {reason}", hint)
+    keys = {"solver": dynamics.solver, "over_relaxation": dynamics.over_relaxation != 1, "anderson": dynamics.anderson}
+    first, *others = [name for name, value in keys.items() if value] or [""]
+    for other in others:
+        yield _refusal(other, f"cannot be used together with {first}", "leave one of them out")
     yield from _no_study(graph)
     if out.activation.learnt:
         needs = f"the level α of the output '{out.name}' cannot be learnt: its gradient needs the force of the nudge, "
@@ -49,14 +52,15 @@ def solver_refusals(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnos
 def _no_study(graph: NetworkGraph) -> Iterator[Diagnostic]:
     """What gradient flow, noise or quantised states and weights cannot be used with."""
     dynamics = graph.architecture.dynamics
-    used = {"over_relaxation": dynamics.over_relaxation != 1, "anderson": dynamics.anderson > 0}
-    solvers = [key for key, on in used.items() if on]
-    without = "leave one of them out"
+    solver, without = dynamics.chosen_solver, "leave one of them out"
+    key = dynamics.solver_key.key
+    name = f"solver {solver.name}" if key == "solver" else key
+    solvers = [name] if solver.mixes or solver.omega != 1 else []
     if dynamics.flow and solvers:
         yield _refusal("flow", f"cannot be used together with {solvers[0]}", without)
-    if dynamics.noise and dynamics.anderson:
+    if dynamics.noise and solver.mixes:
         yield _refusal(
-            "noise", "cannot be used together with anderson, which would mix the noise of many sweeps", without
+            "noise", f"cannot be used together with {name}, which would mix the noise of many sweeps", without
         )
     if dynamics.noise and dynamics.tolerance:
         needs = f"{dynamics.noise:g} keeps the residual above any tolerance, found {dynamics.tolerance:g}"

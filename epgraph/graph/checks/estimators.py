@@ -60,9 +60,10 @@ def rule_refusals(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
         yield from _no_hessian(graph)
     if estimator in DIFFERENTIATED or estimator == "holomorphic":
         yield from _not_smooth(graph, estimator)
-    if estimator == "unrolled" and graph.architecture.dynamics.anderson:
-        reason = "it cannot go back through Anderson acceleration (dynamics.anderson)"
-        yield _refusal(estimator, reason, "leave dynamics.anderson out, or use estimator: truncated or implicit")
+    solver, key = graph.architecture.dynamics.chosen_solver, graph.architecture.dynamics.solver_key.key
+    if estimator == "unrolled" and solver.mixes:
+        reason = f"it cannot go back through {solver.title} (dynamics.{key})"
+        yield _refusal(estimator, reason, f"leave dynamics.{key} out, or use estimator: truncated or implicit")
 
 
 def rule_warnings(graph: NetworkGraph) -> Iterator[Diagnostic]:
@@ -110,9 +111,13 @@ def _not_holomorphic(graph: NetworkGraph) -> Iterator[Diagnostic]:
             f"the cost {cost} of output '{graph.output.name}' has no holomorphic continuation",
             "use cost: squared_error or cross_entropy, or learning.estimator: centered",
         )
-    if graph.architecture.dynamics.anderson:
+    dynamics = graph.architecture.dynamics
+    if dynamics.chosen_solver.mixes:
+        key = dynamics.solver_key
         yield _refusal(
-            "holomorphic", "dynamics.anderson mixes real states, and these are complex", "set dynamics.anderson to 0"
+            "holomorphic",
+            f"dynamics.{key.key} mixes real states, and these are complex",
+            f"set dynamics.{key.key} to {key.plain}",
         )
 
 

@@ -214,6 +214,7 @@ READERS: Mapping[str, Mapping[str, Reader]] = {
         "free_steps": _moving,
         "nudged_steps": _nudged_steps,
         "tolerance": _moving,
+        "solver": _moving,
         "over_relaxation": _moving,
         "anderson": _moving,
         "output_step": _estimator("output_step"),

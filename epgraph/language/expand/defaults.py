@@ -7,6 +7,7 @@ from typing import Any
 from epgraph.errors import Diagnostic, Location
 from epgraph.kinds import KINDS
 from epgraph.language.document import Origin, Values
+from epgraph.language.expand.expression import UNKNOWN
 from epgraph.language.expand.parts import Cascade, Frame
 from epgraph.language.expand.work import Work
 from epgraph.language.model import DefaultsSpec, EdgeBase, StateSpec
@@ -35,14 +36,13 @@ def read_defaults(
                 frame,
             )
             continue
-        failures = work.failures
         value = work.resolve(value, here, scope, frame)
-        if work.failures != failures:
+        if value is UNKNOWN:
             cascade.broken.add(key)
-            continue
-        if key in KINDS:
-            cascade.kinds[key] = _options(work, key, {} if value is None else value, here, frame, trail)
-            if work.failures != failures:
+        elif key in KINDS:
+            options = {} if value is None else value
+            cascade.kinds[key] = _options(work, key, options, here, frame, trail)
+            if not isinstance(options, dict) or len(cascade.kinds[key]) != len(options):
                 cascade.broken.add(key)
         else:
             cascade.keys[key] = (value, Origin(work.source, here, trail, _given(work, frame)))

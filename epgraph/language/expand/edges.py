@@ -13,6 +13,7 @@ from epgraph.errors import Diagnostic, Location
 from epgraph.kinds import KINDS
 from epgraph.language.document import Origin
 from epgraph.language.expand.defaults import add_defaults
+from epgraph.language.expand.expression import UNKNOWN
 from epgraph.language.expand.instances import IN, NUMBERS, find
 from epgraph.language.expand.limits import TooMuchError
 from epgraph.language.expand.parts import BROKEN, Broken, Frame, MadeEdge
@@ -81,10 +82,9 @@ def _bind(work: Work, frame: Frame) -> None:
     for name, (value, at) in bound.items():
         if value is None:
             continue
-        failures = work.failures
         value = work.resolve(value, at, {**parent.scope, **numbers}, parent)
         frame.ports[name] = BROKEN
-        if work.failures != failures:
+        if value is UNKNOWN:
             continue
         if not isinstance(value, str):
             found = f"'{name}' expects the name of a state, found {describe(value)}"
@@ -154,12 +154,11 @@ def read_groups(work: Work, frame: Frame) -> dict[str, Any]:
         if name in frame or name in work.ends:
             found = f"duplicate name '{name[:64]}': a state has it"
             work.report(Diagnostic(found, "choose another name for the group", at, True, rule="duplicate-name"))
-        failures = work.failures
         value = work.resolve(given[name], at, frame.scope, frame)
-        if work.failures == failures and not _is_selection(value):
-            found = f"'{name[:64]}' expects names of states, found {describe(value)}"
-            work.report(Diagnostic(found, "e.g. [h1, h2] or h*.b", at, rule="wrong-type"))
-        good = work.failures == failures
+        good = _is_selection(value)
+        if not good and value is not UNKNOWN:
+            message = f"'{name[:64]}' expects names of states, found {describe(value)}"
+            work.report(Diagnostic(message, "e.g. [h1, h2] or h*.b", at, rule="wrong-type"))
         if good:
             for part in [value] if isinstance(value, str) else value:
                 if part in given and part not in groups:
@@ -231,9 +230,8 @@ def _edge(work: Work, groups: dict[str, Any], frame: Frame, raw: Any, at: Locati
         # The checks of the flat form report this.
         _put(work, frame, raw, at)
         return
-    failures = work.failures
     entry = work.resolve(raw, at, frame.scope, frame)
-    if work.failures != failures or frame.cascade.broken & set(entry):
+    if entry is UNKNOWN or frame.cascade.broken & set(entry):
         return
     keys = {key: entry[key] for key in (*_ENDS, *PATTERN_KEYS) if entry.get(key) is not None}
     texts = all(_is_selection(value) for key, value in keys.items() if key != "apart")

@@ -113,10 +113,9 @@ def _flat(work: Work) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in data.items():
         if key not in (*SECTIONS, "states", "edges", "defaults"):
-            failures = work.failures
             resolved = work.resolve(value, (key,), scope)
             # A section with a broken expression is left out, so its defaults apply.
-            if work.failures == failures:
+            if resolved is not UNKNOWN:
                 flat[key] = resolved
             elif key in ("input", "output"):
                 flat[key] = _STAND_IN[key]

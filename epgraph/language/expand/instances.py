@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from epgraph.errors import Diagnostic, Location
@@ -105,9 +105,7 @@ def read_parameters(
     """Evaluate parameters in order, each over those before it, and return the scope with them."""
     scope = dict(scope)
     for name, value in given.items():
-        failures = work.failures
-        found = work.resolve(value, (*at, name), scope, frame)
-        scope[name] = found if work.failures == failures else UNKNOWN
+        scope[name] = work.resolve(value, (*at, name), scope, frame)
     return scope
 
 
@@ -142,21 +140,19 @@ def _state(work: Work, frame: Frame, name: str, entry: Any, at: Location) -> Non
     if name in frame.members or flat in work.states:
         _taken(work, frame, name, flat, at)
         return
-    failures = work.failures
     if frame.spec is not None:
         work.budget.make()
     resolved = work.resolve(entry, at, frame.scope, frame)
-    good = work.failures == failures
     if len(flat) > 64 and frame.spec is not None:
         found = f"the name '{flat[:64]}…' is longer than 64 characters"
         work.report(
             Diagnostic(found, "shorten the names of the state and of the instance", at, True, rule="not-a-name"), frame
         )
     # A state with broken keys still exists for the edges that refer to it.
-    work.states[flat] = state = resolved if good else {}
+    work.states[flat] = state = {} if resolved is UNKNOWN else resolved
     where: Location = ("states", flat)
     work.origins[where] = Origin(work.source, at, frame.trail, frame.given)
-    if isinstance(state, dict) and good:
+    if isinstance(resolved, dict):
         add_defaults(work, state, where, frame)
     frame.members[name] = flat
     reached: Frame | None = frame
@@ -178,74 +174,33 @@ def _taken(work: Work, frame: Frame, name: str, flat: str, at: Location) -> None
 
 
 def _instances(work: Work, blocks: Blocks, frame: Frame, name: str, entry: dict[str, Any], at: Location) -> None:
-    outer = {key: value for key, value in entry.items() if key in ("block", "repeat", "join")}
-    failures = work.failures
-    plain = work.resolve(outer, at, frame.scope, frame)
     frame.members.setdefault(name, BROKEN)
-    if work.failures != failures:
-        if isinstance(entry["block"], str) and entry["block"] in blocks.known:
-            blocks.used.add(entry["block"])
-        else:
-            blocks.unknown = True
+    spec = _instance_spec(work, blocks, frame, entry, at)
+    if spec is None:
         return
-    block = plain["block"]
-    template = blocks.known.get(block) if isinstance(block, str) else None
-    hints = {
-        name: f"it is a parameter: write with: {{{name}: …}}" for name in (template.parameters if template else ())
-    }
-    spec = work.check(InstanceSpec, {**_null(entry), **plain}, at, frame, hints)
-    if isinstance(block, str) and block not in blocks.known:
-        if block not in blocks.broken:
-            blocks.unknown = True
-            known = [*blocks.known, *sorted(blocks.broken)]
-            hint = work.budget.nearest(block, known, "block") if known else "declare it under 'blocks'"
-            work.report(Diagnostic(f"there is no block '{block[:64]}'", hint, (*at, "block"), rule="block"), frame)
+    template = blocks.known[spec.block]
+    problems = list(_mismatches(work, spec, template, at)) or _recursion(frame, spec.block, at)
+    for problem in problems:
+        work.report(problem, frame)
+    if problems:
         return
-    if isinstance(block, str):
-        # Even if the instance is wrong, the block counts as used.
-        blocks.used.add(block)
-    if spec is None or template is None:
-        return
-    if not _given(work, frame, spec, template, entry, at):
-        return
-    path = frame.path()
-    if spec.block in path:
-        circle = " → ".join([*path[path.index(spec.block) :], spec.block])
-        found = f"block '{spec.block}' contains itself: {circle}"
-        work.report(Diagnostic(found, "leave one of these instances out", (*at, "block"), rule="recursion"), frame)
-        return
-    if len(path) >= MAX_NESTING:
-        raise TooMuchError(f"blocks inside one another, deeper than {MAX_NESTING} levels", at)
-    where = work.source.locate(Diagnostic("", at=at, on_key=True))
-    place = f"{where.file}:{where.line}:{where.column}" if where.line else str(where.file)
     count = 1 if spec.repeat is None else spec.repeat
     if count == 0:
         del frame.members[name]
         frame.empty.add(name)
+    where = work.source.locate(Diagnostic("", at=at, on_key=True))
+    place = f"{where.file}:{where.line}:{where.column}" if where.line else str(where.file)
     before: Frame | None = None
     for number in range(1, count + 1):
         own = f"{name}{number}" if spec.repeat else name
         if spec.repeat and own in frame.members:
             _taken(work, frame, own, frame.prefix + own, at)
             continue
+        child = _child(frame, own, spec, template, at, place)
+        child.before = before
         # An instance without repeat keeps the numbers of the row around it.
-        numbers = {"i": number, "n": count} if spec.repeat or frame.parent is None else {}
-        dotted = f"{frame.dotted}.{own}" if frame.dotted else own
-        child = Frame(
-            dotted=dotted,
-            prefix=f"{frame.prefix}{own}{spec.join}",
-            at=("blocks", spec.block),
-            scope={**frame.scope, **numbers},
-            cascade=Cascade(),
-            parent=frame,
-            block=spec.block,
-            spec=template,
-            instance=at,
-            trail=(f"in block '{spec.block}' as {dotted}, at {place}", *frame.trail),
-            ports=dict.fromkeys((IN, *template.ports)),
-            before=before,
-            bindings={"from": spec.source, "ports": spec.ports},
-        )
+        if spec.repeat or frame.parent is None:
+            child.scope |= {"i": number, "n": count}
         blocks.made.add(spec.block)
         _open(work, child, spec, template, number, count)
         try:
@@ -260,43 +215,100 @@ def _instances(work: Work, blocks: Blocks, frame: Frame, name: str, entry: dict[
         before = child if template.states else None
 
 
+def _instance_spec(
+    work: Work, blocks: Blocks, frame: Frame, entry: dict[str, Any], at: Location
+) -> InstanceSpec | None:
+    """Return the instances that an entry declares, of a block that is well formed; None where either is wrong.
+
+    The block counts as used also where its instance is wrong.
+    """
+    outer = {key: value for key, value in entry.items() if key in ("block", "repeat", "join")}
+    resolved = work.resolve(outer, at, frame.scope, frame)
+    if resolved is UNKNOWN:
+        if isinstance(entry["block"], str) and entry["block"] in blocks.known:
+            blocks.used.add(entry["block"])
+        else:
+            blocks.unknown = True
+        return None
+    block = resolved["block"]
+    template = blocks.known.get(block) if isinstance(block, str) else None
+    parameters = template.parameters if template else ()
+    hints = {name: f"it is a parameter: write with: {{{name}: …}}" for name in parameters}
+    spec = work.check(InstanceSpec, {**_null(entry), **resolved}, at, frame, hints)
+    if template is not None:
+        blocks.used.add(block)
+        return spec
+    if isinstance(block, str) and block not in blocks.broken:
+        blocks.unknown = True
+        names = [*blocks.known, *sorted(blocks.broken)]
+        hint = work.budget.nearest(block, names, "block") if names else "declare it under 'blocks'"
+        work.report(Diagnostic(f"there is no block '{block[:64]}'", hint, (*at, "block"), rule="block"), frame)
+    return None
+
+
+def _recursion(frame: Frame, block: str, at: Location) -> list[Diagnostic]:
+    """Return what is wrong with an instance of a block inside the blocks around it."""
+    path = frame.path()
+    if block in path:
+        circle = " → ".join([*path[path.index(block) :], block])
+        message = f"block '{block}' contains itself: {circle}"
+        return [Diagnostic(message, "leave one of these instances out", (*at, "block"), rule="recursion")]
+    if len(path) >= MAX_NESTING:
+        raise TooMuchError(f"blocks inside one another, deeper than {MAX_NESTING} levels", at)
+    return []
+
+
+def _child(frame: Frame, own: str, spec: InstanceSpec, template: BlockSpec, at: Location, place: str) -> Frame:
+    """Return the frame of one instance, empty; ``place`` is where the file declares it."""
+    dotted = f"{frame.dotted}.{own}" if frame.dotted else own
+    return Frame(
+        dotted=dotted,
+        prefix=f"{frame.prefix}{own}{spec.join}",
+        at=("blocks", spec.block),
+        scope=dict(frame.scope),
+        cascade=Cascade(),
+        parent=frame,
+        block=spec.block,
+        spec=template,
+        instance=at,
+        trail=(f"in block '{spec.block}' as {dotted}, at {place}", *frame.trail),
+        ports=dict.fromkeys((IN, *template.ports)),
+        bindings={"from": spec.source, "ports": spec.ports},
+    )
+
+
 def _null(entry: dict[str, Any]) -> dict[str, Any]:
     # An empty `with:` means `with: {}`.
     empty = ("with", "ports", "defaults")
     return {key: {} if value is None and key in empty else value for key, value in entry.items()}
 
 
-def _given(
-    work: Work, frame: Frame, spec: InstanceSpec, template: BlockSpec, entry: dict[str, Any], at: Location
-) -> bool:
-    """Whether an instance gives only parameters and ports of its block, and all that have no default."""
-    failures = work.failures
+def _mismatches(work: Work, spec: InstanceSpec, template: BlockSpec, at: Location) -> Iterator[Diagnostic]:
+    """Yield parameters and ports of an instance that its block does not have, values that are missing or too many."""
     for name in spec.given:
         if name not in template.parameters:
             hint = work.budget.nearest(name, template.parameters) if template.parameters else "it has none"
-            found = f"block '{spec.block}' has no parameter '{name[:64]}'"
-            work.report(Diagnostic(found, hint, (*at, "with", name), True, rule="block"), frame)
+            message = f"block '{spec.block}' has no parameter '{name[:64]}'"
+            yield Diagnostic(message, hint, (*at, "with", name), True, rule="block")
     for name, value in template.parameters.items():
         if value is None and name not in spec.given:
-            found = f"block '{spec.block}' needs a value of '{name}'"
-            work.report(Diagnostic(found, f"e.g. with: {{{name}: …}}", at, True, rule="block"), frame)
+            message = f"block '{spec.block}' needs a value of '{name}'"
+            yield Diagnostic(message, f"e.g. with: {{{name}: …}}", at, True, rule="block")
     for name in spec.ports:
-        if name not in template.ports:
-            known = (
-                work.budget.nearest(name, template.ports) if template.ports else "it has 'in' alone, which 'from' binds"
-            )
-            found = f"block '{spec.block}' has no port '{name[:64]}'"
-            hint = known
-            if name == IN:
-                found, hint = f"the port '{IN}' is bound by 'from'", "use from in place of ports: {in: …}"
-            work.report(Diagnostic(found, hint, (*at, "ports", name), True, rule="block"), frame)
+        if name in template.ports:
+            continue
+        message, hint = f"block '{spec.block}' has no port '{name[:64]}'", "it has 'in' alone, which 'from' binds"
+        if name == IN:
+            message, hint = f"the port '{IN}' is bound by 'from'", "use from in place of ports: {in: …}"
+        elif template.ports:
+            hint = work.budget.nearest(name, template.ports)
+        yield Diagnostic(message, hint, (*at, "ports", name), True, rule="block")
     count = 1 if spec.repeat is None else spec.repeat
     for name, value in spec.given.items():
         each = _each(value)
         if isinstance(each, list) and len(each) != count:
-            found = f"'each' needs one value for each of {count} instances, found {len(each)}"
-            work.report(Diagnostic(found, "", (*at, "with", name, "each"), rule="wrong-length"), frame)
-    return work.failures == failures
+            message = f"'each' needs one value for each of {count} instances, found {len(each)}"
+            yield Diagnostic(message, "", (*at, "with", name, "each"), rule="wrong-length")
 
 
 def _each(value: Any) -> Any:
@@ -307,26 +319,7 @@ def _open(work: Work, child: Frame, spec: InstanceSpec, template: BlockSpec, num
     """Give an instance its parameters and defaults."""
     outer, frame = child.scope, child.parent
     assert frame is not None
-    values: dict[str, Any] = {}
-    for name, value in spec.given.items():
-        at = (*child.instance, "with", name)
-        failures = work.failures
-        each = _each(value)
-        if each is not None:
-            at = (*at, "each")
-            if isinstance(each, list):
-                value, at = each[number - 1], (*at, number - 1)
-            else:
-                value = work.resolve(each, at, outer, frame)
-                if work.failures == failures and not (isinstance(value, list) and len(value) == count):
-                    size = str(len(value)) if isinstance(value, list) else describe(value)
-                    found = f"'each' needs one value for each of {count} instances, found {size}"
-                    work.report(Diagnostic(found, "", at, rule="wrong-length"), frame)
-                value = value[number - 1] if work.failures == failures else None
-                values[name] = value if work.failures == failures else UNKNOWN
-                continue
-        found_value = work.resolve(value, at, outer, frame)
-        values[name] = found_value if work.failures == failures else UNKNOWN
+    values = {name: _value(work, child, name, value, number, count) for name, value in spec.given.items()}
     numbers: dict[str, Any] = {name: outer[name] for name in NUMBERS if name in outer}
     given = {k: v for k, v in template.parameters.items() if k not in values}
     # A block can use the file's parameters and its own, not those of a block around it.
@@ -341,6 +334,26 @@ def _open(work: Work, child: Frame, spec: InstanceSpec, template: BlockSpec, num
     of_block = read_defaults(work, template.defaults, (*child.at, "defaults"), scope, child, child.trail)
     of_instance = read_defaults(work, spec.defaults, (*child.instance, "defaults"), outer, frame, frame.trail)
     child.cascade = frame.cascade.under(of_block).under(of_instance)
+
+
+def _value(work: Work, child: Frame, name: str, value: Any, number: int, count: int) -> Any:
+    """Return the value that the entry of an instance gives to a parameter; UNKNOWN where it is wrong."""
+    at: Location = (*child.instance, "with", name)
+    each = _each(value)
+    if each is None:
+        return work.resolve(value, at, child.scope, child.parent)
+    at = (*at, "each")
+    if isinstance(each, list):
+        return work.resolve(each[number - 1], (*at, number - 1), child.scope, child.parent)
+    values = work.resolve(each, at, child.scope, child.parent)
+    if values is UNKNOWN:
+        return UNKNOWN
+    if isinstance(values, list) and len(values) == count:
+        return values[number - 1]
+    size = str(len(values)) if isinstance(values, list) else describe(values)
+    message = f"'each' needs one value for each of {count} instances, found {size}"
+    work.report(Diagnostic(message, "", at, rule="wrong-length"), child.parent)
+    return UNKNOWN
 
 
 def _places(child: Frame, spec: InstanceSpec, template: BlockSpec, number: int) -> Given:
@@ -379,16 +392,14 @@ def _output(work: Work, frame: Frame, template: BlockSpec) -> None:
         found = frame.members.get(list(template.states)[-1], BROKEN)
     else:
         at = (*frame.at, "out")
-        failures = work.failures
-        wanted = str(work.resolve(template.out, at, frame.scope, frame))
-        if work.failures != failures:
+        out = work.resolve(template.out, at, frame.scope, frame)
+        if out is UNKNOWN:
             return
-        found = find(frame, wanted)
+        found = find(frame, str(out))
         if found is None:
-            unknown = f"'out' names no state of the block: '{wanted[:64]}'"
-            work.report(
-                Diagnostic(unknown, work.budget.nearest(wanted, frame.members), at, rule="unknown-state"), frame
-            )
+            message = f"'out' names no state of the block: '{str(out)[:64]}'"
+            hint = work.budget.nearest(str(out), frame.members)
+            work.report(Diagnostic(message, hint, at, rule="unknown-state"), frame)
             return
     frame.out = found.out if isinstance(found, Frame) else found
 

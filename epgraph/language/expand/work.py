@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from epgraph.errors import Diagnostic, Location
 from epgraph.language.document import Document, Origin
-from epgraph.language.expand.expression import ExpressionError, UnknownError, substitute
+from epgraph.language.expand.expression import UNKNOWN, ExpressionError, UnknownError, substitute
 from epgraph.language.expand.limits import Budget, TooMuchError
 from epgraph.language.expand.parts import Frame
 from epgraph.language.model import Model
@@ -51,7 +51,12 @@ class Work:
             self.failures += 1
 
     def resolve(self, value: Any, at: Location, scope: dict[str, Any], frame: Frame | None = None) -> Any:
-        """Evaluate the expressions in a value. A failing one is reported, counted, and replaced by None."""
+        """Return a value with its expressions evaluated; UNKNOWN where one of them cannot be, which is reported."""
+        failures = self.failures
+        resolved = self._evaluate(value, at, scope, frame)
+        return resolved if self.failures == failures else UNKNOWN
+
+    def _evaluate(self, value: Any, at: Location, scope: dict[str, Any], frame: Frame | None) -> Any:
         if isinstance(value, str):
             if "$" not in value:
                 return value
@@ -65,9 +70,9 @@ class Work:
                 raise TooMuchError(str(error), at) from None
             return None
         if isinstance(value, dict):
-            return {key: self.resolve(entry, (*at, key), scope, frame) for key, entry in value.items()}
+            return {key: self._evaluate(entry, (*at, key), scope, frame) for key, entry in value.items()}
         if isinstance(value, list):
-            return [self.resolve(entry, (*at, i), scope, frame) for i, entry in enumerate(value)]
+            return [self._evaluate(entry, (*at, i), scope, frame) for i, entry in enumerate(value)]
         return value
 
     def check(

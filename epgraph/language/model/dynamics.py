@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
 from epgraph.language.model.fields import Model, NonNegativeFloat
+from epgraph.language.solvers import SolverField
+from epgraph.solvers import Solver
+from epgraph.solvers.anderson import Anderson
+from epgraph.solvers.over_relaxed import OverRelaxed
+from epgraph.solvers.plain import Plain
 
 ScheduleName = Literal["synchronous", "even_odd", "coloring", "sequential", "forward_backward"]
+
+
+class SolverKey(NamedTuple):
+    """A key of ``dynamics``, the value it has, and the one with which it asks for plain sweeps, as texts."""
+
+    key: str
+    value: str
+    plain: str
 
 
 class DynamicsSpec(Model):
@@ -28,6 +41,12 @@ class DynamicsSpec(Model):
     )
     tolerance: NonNegativeFloat = Field(
         default=0.0, description="Stop when the relative residual is at most this; 0 runs all steps.", examples=[1e-4]
+    )
+    solver: SolverField | None = Field(
+        default=None,
+        description="What turns sweeps into an equilibrium, by name, or {name: options}; left out, what 'anderson' or "
+        "'over_relaxation' says, else plain sweeps.",
+        examples=["plain", {"anderson": 5}, {"over_relaxed": 1.5}],
     )
     over_relaxation: Annotated[float, Field(gt=0, lt=2)] = Field(
         default=1.0,
@@ -73,11 +92,29 @@ class DynamicsSpec(Model):
     )
 
     @property
+    def solver_key(self) -> SolverKey:
+        """The key that says which solver is used: ``solver``, or one of the two of earlier versions."""
+        if self.solver is not None:
+            return SolverKey("solver", self.solver.name, "plain")
+        if self.anderson:
+            return SolverKey("anderson", str(self.anderson), "0")
+        return SolverKey("over_relaxation", f"{self.over_relaxation:g}", "1")
+
+    @property
+    def chosen_solver(self) -> Solver:
+        """The solver that is used, whichever key says it."""
+        if self.solver is not None:
+            return self.solver
+        if self.anderson:
+            return Anderson(memory=self.anderson)
+        return Plain() if self.over_relaxation == 1 else OverRelaxed(factor=self.over_relaxation)
+
+    @property
     def stepped(self) -> bool:
         """Whether an update is not a full step: shorter or longer."""
-        return bool(self.flow) or self.over_relaxation != 1
+        return bool(self.flow) or self.chosen_solver.omega != 1
 
     @property
     def step(self) -> float:
         """Length of an update relative to a full step: ε of the flow, else ω."""
-        return self.flow or self.over_relaxation
+        return self.flow or self.chosen_solver.omega

@@ -12,6 +12,8 @@ from epgraph.kinds import KINDS
 from epgraph.language.model.architecture import Architecture
 from epgraph.language.model.edge import edge_spec
 from epgraph.language.model.network import BiasSpec, StateSpec
+from epgraph.language.solvers import solver_spec
+from epgraph.solvers import SOLVERS
 
 
 def known_keys(at: Location) -> list[str]:
@@ -39,6 +41,10 @@ def _model_at(at: Location) -> Any:
             model = edge_spec()
         elif part in KINDS:
             model = KINDS[str(part)]
+        elif part == "solver":
+            model = solver_spec()
+        elif part in SOLVERS:
+            model = SOLVERS[str(part)]
         elif model is Architecture and part == "states":
             model = dict
         elif model is dict:
