@@ -1,4 +1,4 @@
-"""Optimizers by the name under which ``training.optimizer`` has them. No torch.
+"""Optimizers by their names in ``training.optimizer``. Loads no torch.
 
 To add one, add a row to ``OPTIMIZERS``; ``epgraph.register_optimizer`` adds one from outside.
 """
@@ -15,23 +15,23 @@ from epgraph.rates import RATE_SCHEDULES, Rate, RateSchedule
 
 @dataclass(frozen=True)
 class Optimizer:
-    """How ``training.optimizer: NAME`` follows the gradient.
+    """An optimizer, ``training.optimizer: NAME``.
 
     Attributes
     ----------
     build
-        A class of ``torch.optim``, the name of one, or a function that takes what such a class takes.
-        Those of ``training.momentum``, ``nesterov`` and ``weight_decay`` that it has an argument for are passed to it.
+        A class of ``torch.optim``, its name, or a function with the arguments of such a class. It receives
+        ``training.momentum``, ``nesterov`` and ``weight_decay`` if it has arguments of these names.
     options
-        Further arguments of it, which stand above those of ``training``.
+        Further arguments, which override those of ``training``.
     schedule
-        How the learning rate changes where ``training.schedule`` does not say; None is ``cosine``.
+        Default schedule of the learning rate; None is ``cosine``.
     keys
-        Those of ``training.momentum``, ``nesterov`` and ``weight_decay`` that it has an argument for; None looks at the
-        arguments of ``build``.
+        Names among ``training.momentum``, ``nesterov`` and ``weight_decay`` that it accepts; None: those in the
+        signature of ``build``.
     state
-        Names of the tensors that it keeps for each parameter, which have the shape of the parameter, and ``step``, a
-        count; None where they are not known. A checkpoint with another one is refused.
+        Names of its tensors for each parameter, of the shape of the parameter, and ``step``, a count; None if unknown.
+        A checkpoint with another name is refused.
     """
 
     build: str | Callable[..., Any]
@@ -60,7 +60,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
 
 
 def rate_schedule(optimizer: str, schedule: str | None) -> tuple[str, RateSchedule]:
-    """Return how the learning rate changes, and what to call that.
+    """Return the schedule of the learning rate, and its name for messages.
 
     Parameters
     ----------

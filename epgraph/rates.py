@@ -1,7 +1,7 @@
-"""Schedules of the learning rate by the name under which ``training.schedule`` has them. No torch.
+"""Schedules of the learning rate by their names in ``training.schedule``. Loads no torch.
 
-A schedule is a function of the part of the training that is done, and not of steps: a run that goes on with more epochs
-is stretched, and nothing of it is in a checkpoint. To add one, add a row to ``RATE_SCHEDULES``;
+A schedule is a function of the fraction of the training that is done, and not of steps. So a run that is resumed with
+more epochs is stretched, and a checkpoint has no state of the schedule. To add one, add a row to ``RATE_SCHEDULES``;
 ``epgraph.register_schedule`` adds one from outside.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 Rate = Callable[[float, float, float], float]
-"""(first rate η₀, last rate η₁, progress p) → present rate η; p is the part of the training that is done, 0 to 1."""
+"""(first rate η₀, last rate η₁, progress p) → rate η; p is the fraction of the training that is done, 0 to 1."""
 
 
 def cosine(first: float, last: float, progress: float) -> float:
@@ -37,14 +37,14 @@ def constant(first: float, last: float, progress: float) -> float:
 
 @dataclass(frozen=True)
 class RateSchedule:
-    """How the learning rate of ``training.schedule: NAME`` changes.
+    """Schedule of the learning rate, ``training.schedule: NAME``.
 
     Attributes
     ----------
     rate
         The rate as a function of first rate, last rate and progress.
     falls
-        Whether it ends at ``training.min_learning_rate``; where it does not, that key has no effect.
+        Whether it ends at ``training.min_learning_rate``; else that key has no effect.
     """
 
     rate: Rate

@@ -1,7 +1,7 @@
-"""Energies: what a network minimises, and so how its states move and what its weights learn. No torch at import.
+"""Energies: the function that a network minimizes, which gives the updates of states and the gradients of weights.
 
-To add one: a class in a file beside this one and its name in ``ENERGIES``, or a class of the user's own, given to
-``epgraph.register_energy``.
+To add one, write a class in a file beside this one and add it to ``ENERGIES``, or pass a class of your own to
+``epgraph.register_energy``. Loads no torch at import.
 """
 
 from __future__ import annotations

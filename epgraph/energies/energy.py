@@ -1,4 +1,4 @@
-"""What every energy provides: whom a state's update reads, the update, F itself, and its gradients."""
+"""Base class of energies: coupled states, updates, F, and its gradients."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 
 class Energy(ABC):
-    """An energy F(s, θ), and the sweeps that relax to where it is stationary.
+    """An energy F(s, θ), and the sweeps that relax to a stationary point of it.
 
-    The methods of the first part are asked about a network, and run without torch; those of the second record emitted
-    code. All functions of a phase are recorded with the same methods: where ``at.pair`` says so, states are pairs.
+    The methods of the first part describe a network, without torch. Those of the second part are traced to emitted
+    code. The same methods serve all phases: if ``at.pair`` is true, states are pairs.
     """
 
     descends: ClassVar[bool] = False
-    """Whether F is Σ G(s) − Φ with G′ = σ⁻¹, Φ is what the kinds of edges declare, and σ is applied to ∂Φ/∂s. The
-    theorems of ``graph/guarantees.py`` hold for nothing else."""
+    """Whether F = Σ G(s) − Φ with G′ = σ⁻¹, Φ is the one that edge kinds declare, and σ is applied to ∂Φ/∂s. Only then
+    the theorems of ``graph/guarantees.py`` hold."""
 
     alike: ClassVar[bool] = False
-    """Whether what this records for a state reads no more than the state and the terms of its update, and for an edge
-    no more than its ends. In a large network states and edges that are alike then share a function."""
+    """Whether the code of a state reads only that state and the terms of its update, and the code of an edge only its
+    ends. Then equal states and edges of a large network share a function."""
 
     def terms(self, graph: Wiring, state: str) -> tuple[tuple[Link, Direction], ...]:
-        """Edges that the update of a state applies, and which way: here all incident ones."""
+        """Edges in the update of a state, with their directions; by default all incident ones."""
         return (
             *((edge, "forward") for edge in graph.pre(state)),
             *((edge, "adjoint") for edge in graph.post(state)),
@@ -37,9 +37,9 @@ class Energy(ABC):
         )
 
     def interactions(self, graph: Wiring) -> Iterator[tuple[str, str]]:
-        """Pairs of states of which one's update reads the other: two that must not move together.
+        """Pairs of states that must not move together, because the update of one reads the other.
 
-        They are the edges of the graph that ``coloring`` colours. Here they are those of the network.
+        They are the edges of the graph that ``coloring`` colors; by default those of the network.
         """
         for edge in graph.edges.values():
             if not edge.unary and not graph.reads_out(edge):
@@ -50,15 +50,15 @@ class Energy(ABC):
         yield from ()
 
     def guarantees(self, graph: Wiring) -> list[str]:
-        """Sentences on the free phase, the nudged phases and the rest, for one that does not ``descend``."""
+        """Sentences about the free phase, the nudged phases and the equilibrium, for an energy without ``descends``."""
         return ["free phase: nothing is claimed of F", "nudged phases: nothing is claimed of F ± βC"]
 
     @abstractmethod
     def drive(self, at: Symbols, state: Node) -> Tensor:
-        """What σ is applied to, without nudge, at the present states."""
+        """Argument of σ at the present states, without the nudge."""
 
     def update(self, at: Symbols, state: Node) -> Tensor:
-        """New value of a state: here σ of the nudged drive, a part of the way where the dynamics ask for it."""
+        """New value of a state: by default σ of the nudged drive, or a partial step towards it."""
         old = at.state(state.name)
         summed = at.nudged(state, self.drive(at, state))
         level = at.level(state)
@@ -74,21 +74,21 @@ class Energy(ABC):
             new = at.lerp(old, new, step)
         damping = at.damping(state)
         if damping is not None:
-            # Φ may be concave along the step: it goes only as far as F is sure to fall (graph/guarantees.py).
+            # Φ may be concave along the step. The damped step is so short that F falls (graph/guarantees.py).
             new = at.lerp(old, new, damping)
         return at.rounded(state, new, level)
 
     def written(self, state: str, terms: list[str]) -> str:
-        """Equation of the drive, given those of its terms, for the comments of emitted code."""
+        """Equation of the drive from those of its terms, for comments in emitted code."""
         return " + ".join(terms or ["0"])
 
     @abstractmethod
     def edge_energy(self, at: Symbols, edge: Link) -> None:
-        """Add what an edge contributes to F = Σ G − Φ, if anything, at plain states."""
+        """Add the contribution of an edge to F = Σ G − Φ, at states that are no pairs."""
 
     @abstractmethod
     def state_energy(self, at: Symbols, state: Node) -> None:
-        """Add what a state that moves contributes to F = Σ G − Φ, if anything, at plain states."""
+        """Add the contribution of a state that moves to F = Σ G − Φ, at states that are no pairs."""
 
     @abstractmethod
     def edge_gradient(self, at: Symbols, edge: Link) -> Tensor:

@@ -1,7 +1,6 @@
 """The Hopfield energy F = Σ Gₙ(sⁿ) − Φ with Gₙ′ = σ⁻¹ and Φ = Σ ⟨s^j, A_e s^i⟩ + Σ ⟨b, s⟩ (Eq. 7 to 11 of the paper).
 
-Φ is bilinear, so with s± = c ± o the contrast of an edge is c⊗o + o⊗c: one weight gradient, and no difference of nearly
-equal products.
+Φ is bilinear. So with s± = c ± o the contrast of an edge is c⊗o + o⊗c: one weight gradient, without cancellation.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Hopfield(Energy):
-    """F = Σ G(s) − Φ; every update is s ← σ(∂Φ/∂s), the minimiser of F where Φ is linear in s."""
+    """F = Σ G(s) − Φ; every update is s ← σ(∂Φ/∂s), the minimizer of F if Φ is linear in s."""
 
     descends: ClassVar[bool] = True
     alike: ClassVar[bool] = True
@@ -50,7 +49,7 @@ class Hopfield(Energy):
         assert weight is not None
         source, target = at.state(edge.source), at.state(edge.target)
         kind, shape, states = edge.kind, at.shape(edge.source), at.graph.states
-        # The clamped input has no odd part: half of the products vanish where the edge is linear.
+        # The clamped input has no odd part. So half of the products vanish for a linear edge.
         linear = kind.is_linear and at.once
         if states[edge.source].clamped and linear:
             return kind.weight_gradient(weight, source.chunk(2)[0], target.chunk(2)[1], shape)
@@ -63,12 +62,12 @@ class Hopfield(Energy):
         return 0.5 * (plus - kind.weight_gradient(weight, c - o, d - r, shape))
 
     def bias_gradient(self, at: Symbols, state: Node) -> Tensor:
-        """Half of the difference of the states."""
+        """Half of the difference of the two nudged states, summed over batch and pixels."""
         odd = at.state(state.name).chunk(2)[1]
         return odd.sum(dim=[0, *range(2, 1 + len(state.shape))])
 
     def level_gradient(self, at: Symbols, state: Node) -> Tensor:
-        """−∂F/∂α = Σ (a − α)₊, with a the pre-activation, whose sum is taken once more for it."""
+        """−∂F/∂α = Σ (a − α)₊, with the pre-activation a, which is computed again for it."""
         activation, level = state.activation, at.level(state)
         assert not isinstance(level, float)
         p, q = self.drive(at, state).chunk(2)

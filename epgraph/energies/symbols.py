@@ -1,7 +1,7 @@
-"""What an energy is written in: the network that it is asked about, and the symbols that it records a function with.
+"""Vocabulary of energies: the network that an energy describes, and the symbols with which it writes a function.
 
-The compiler implements ``Symbols``. What looks like a tensor there is a stand-in that torch.fx records: use torch
-operations, and do not branch on values.
+The compiler implements ``Symbols``. Tensors there are torch.fx proxies: use torch operations, and do not branch on
+values.
 """
 
 from __future__ import annotations
@@ -52,15 +52,15 @@ class Link(Protocol):
 
     @property
     def source(self) -> str:
-        """Name of the state that A_e is applied to."""
+        """Name of the state to which A_e is applied."""
 
     @property
     def target(self) -> str:
-        """Name of the state that A_e reaches."""
+        """Name of the state that receives A_e s."""
 
     @property
     def kind(self) -> EdgeKind:
-        """A_e, A_eᵀ and their derivatives by the weight."""
+        """A_e, A_eᵀ and their derivatives with respect to the weight."""
 
     @property
     def weight_shape(self) -> Shape | None:
@@ -68,11 +68,11 @@ class Link(Protocol):
 
     @property
     def owner(self) -> str:
-        """Name of the edge that the weight belongs to."""
+        """Name of the edge that owns the weight."""
 
     @property
     def untied(self) -> bool:
-        """Whether it acts on its source through a weight of its own."""
+        """Whether it acts on its source through a second weight."""
 
     @property
     def unary(self) -> bool:
@@ -108,17 +108,17 @@ class Wiring(Protocol):
 
 
 class Symbols(Protocol):
-    """A function that is being recorded.
+    """A function during its recording.
 
     Attributes
     ----------
     graph
         The network.
     pair
-        Whether every state is a pair: below one another, the mean (s⁺ + s⁻)/2 and half of the difference (s⁺ − s⁻)/2
-        of the two nudged phases.
+        Whether every state is a pair: the common part (s⁺ + s⁻)/2 stacked on the odd part (s⁺ − s⁻)/2 of the two nudged
+        phases.
     once
-        Whether a gradient is contrasted on pairs as they are; False takes the difference of two gradients.
+        Whether a contrast is computed from pairs in one call; else it is the difference of two gradients.
     """
 
     @property
@@ -144,25 +144,25 @@ class Symbols(Protocol):
         """Level α of ReLUα; 0 elsewhere."""
 
     def forward(self, edge: Link, s: Tensor | None = None) -> Tensor:
-        """A_e s; the state of the source where s is left out."""
+        """A_e s; by default s is the state of the source."""
 
     def adjoint(self, edge: Link, t: Tensor | None = None) -> Tensor:
-        """A_eᵀ t, through the feedback weight where there is one; the state of the target where t is left out."""
+        """A_eᵀ t, through the feedback weight if there is one; by default t is the state of the target."""
 
     def sum(self, name: str, direction: Direction | None = None) -> Tensor:
-        """Σ of what acts on a state now: A_e s, A_eᵀ s and ∂φ/∂s of the terms of its update, its bias included.
+        """Sum of the terms of a state's update: A_e s, A_eᵀ s and ∂φ/∂s, and the bias.
 
-        ``direction`` takes the terms of one direction alone.
+        ``direction`` restricts it to terms of one direction.
         """
 
     def nudged(self, state: Node, summed: Tensor) -> Tensor:
-        """Add −β ∂C/∂s, or another force, where the phase has one for this state."""
+        """Add −β ∂C/∂s, or another force, if the phase has one for this state."""
 
     def noisy(self, state: Node, summed: Tensor) -> Tensor:
         """Add ``dynamics.noise``."""
 
     def activated(self, state: Node, summed: Tensor, level: float | Tensor) -> Tensor:
-        """σ, which may write into what it is given."""
+        """σ; it may write into its argument."""
 
     def inverse(self, state: Node, s: Tensor, level: float | Tensor) -> Tensor:
         """σ⁻¹."""
@@ -171,14 +171,14 @@ class Symbols(Protocol):
         """Round to ``dynamics.state_bits``."""
 
     def step(self, state: Node) -> Tensor | None:
-        """Part ω or ε of the way that the update of a state goes; None where it goes all the way."""
+        """Length ω or ε of the update of a state, relative to a full step; None for a full step."""
 
     @property
     def flows(self) -> bool:
-        """Whether that part is ε of ``dynamics.flow``, a step of u = σ⁻¹(s)."""
+        """Whether that length is ε of ``dynamics.flow``, a step of u = σ⁻¹(s)."""
 
     def damping(self, state: Node) -> Tensor | None:
-        """Part of the way that an update goes at most, for its edges to itself; None where there is no such bound."""
+        """Length of the damped update of a state with unary edges, relative to a full step; None without damping."""
 
     def lerp(self, start: Tensor, end: Tensor, step: Tensor) -> Tensor:
         """Start + step · (end − start)."""
@@ -187,4 +187,4 @@ class Symbols(Protocol):
         """⟨a, b⟩ per example, (batch,)."""
 
     def add(self, name: Literal["phi", "own"], value: Tensor) -> None:
-        """Add to the Φ or to the Σ G of F = Σ G − Φ, per example, (batch,)."""
+        """Add a value, (batch,), to Φ (``phi``) or to Σ G (``own``) of F = Σ G − Φ."""

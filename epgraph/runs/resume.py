@@ -114,12 +114,14 @@ def refusals(folder: Path, refused: Changes, most: int = 10) -> list[Diagnostic]
     """Return messages with both values for the first ``most`` settings that must not change within a run."""
     hint = "leave it as it is in the run, or start another run with --out or --overwrite"
     messages = [
-        Diagnostic(f"{folder} cannot go on: {name} is {_text(before)} in the run and {_text(after)} now", hint)
+        Diagnostic(f"{folder} cannot be resumed: {name} is {_text(before)} in the run and {_text(after)} now", hint)
         for name, (before, after) in list(refused.items())[:most]
     ]
     more = len(refused) - most
     return (
-        [*messages, Diagnostic(f"{folder} cannot go on: {more} more settings differ", hint)] if more > 0 else messages
+        [*messages, Diagnostic(f"{folder} cannot be resumed: {more} more settings differ", hint)]
+        if more > 0
+        else messages
     )
 
 

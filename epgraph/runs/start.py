@@ -1,4 +1,4 @@
-"""What ``ep.train`` is asked for, and what follows for the run: its folder, its settings, new or going on. No torch."""
+"""Start of a run: from the arguments of ``ep.train`` to a folder and settings, new or resumed. Loads no torch."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ DEFAULTS: Mapping[str, Any] = {
     "workers": None,
     "augment": True,
 }
-"""Options of a new run that are left out; None is chosen by the machine and the data."""
+"""Default options of a new run; None depends on the machine and the data."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a training is asked for.
+    """Arguments of a training.
 
     Attributes
     ----------
     source
-        A network file, YAML text, or a run folder to go on with.
+        A network file, YAML text, or a run folder to resume.
     overrides, allow_include
         As for ``load``.
     options
-        Those of ``epgraph.runs.record.Options`` that are given, by name.
+        Options of ``epgraph.runs.record.Options`` that are given, by name.
     out
-        The run folder; None derives it from the names of network and data.
+        The run folder; None: derived from the names of network and data.
     weights
-        Run folder or checkpoint whose weights a new run starts from.
+        Run folder or checkpoint with the initial weights of a new run.
     resume, overwrite
-        Go on with the run in the folder; replace it.
+        Whether to resume the run in the folder, or to replace it.
     """
 
     source: str | os.PathLike[str]
@@ -68,14 +68,14 @@ class Request:
 
     @property
     def chosen(self) -> dict[str, Any]:
-        """All options: those that are given, and the defaults of the others."""
+        """All options, with defaults for those that are not given."""
         options = {**DEFAULTS, **self.options}
         return options | {"data_root": str(Path(options["data_root"]).absolute())}
 
 
 @dataclass(frozen=True)
 class Flags:
-    """What a training does beside learning: download data, show progress bars, draw pictures."""
+    """Side effects of a training: download data, show progress bars, draw pictures."""
 
     download: bool = False
     progress: bool = False
@@ -84,20 +84,20 @@ class Flags:
 
 @dataclass(frozen=True)
 class Start:
-    """A training whose settings are decided.
+    """A training with its final settings.
 
     Attributes
     ----------
     options
-        All of ``epgraph.runs.record.Options``; None where the machine and the data are to choose.
+        All of ``epgraph.runs.record.Options``; None: depends on the machine and the data.
     changed
-        Settings that differ from those of the run that goes on: name → (before, now).
+        Changed settings of a resumed run: name → (before, now).
     given
-        The network file without what was overridden, for the record.
+        The network file without overrides, for the record.
     before
-        The record of the run that goes on; None for a new one.
+        The record of the resumed run; None for a new one.
     diagnostics
-        What is doubtful in the network.
+        Warnings about the network.
     """
 
     folder: RunFolder
@@ -111,12 +111,12 @@ class Start:
 
 @contextmanager
 def prepared(request: Request) -> Iterator[Start]:
-    """Decide what is trained where, and hold the lock of the run folder meanwhile.
+    """Decide the settings and the folder of a training, and hold the folder's lock in this context.
 
     Raises
     ------
     EpgraphError
-        Where the network has mistakes, the folder cannot be taken, or what is asked for is not what its run is.
+        If the network has mistakes, the folder cannot be used, or a setting must not change within the run.
     """
     if request.resume:
         _expect_run(request.source)
@@ -130,18 +130,18 @@ def prepared(request: Request) -> Iterator[Start]:
         folder.recover()
         given = Given(file=_name(request.source), settings=_file_alone(request, architecture))
         if request.resume and folder.has_checkpoint:
-            yield _going_on(request, folder, given, architecture)
+            yield _resumed(request, folder, given, architecture)
         else:
             yield Start(folder, architecture, request.chosen, given, diagnostics=diagnostics)
 
 
-def _going_on(request: Request, folder: RunFolder, given: Given, now: Architecture) -> Start:
+def _resumed(request: Request, folder: RunFolder, given: Given, now: Architecture) -> Start:
     before = Record.read(folder.path)
     if _is_path(request.source) and Path(request.source).resolve() in (
         folder.path.resolve(),
         (folder / "architecture.yaml").resolve(),
     ):
-        # The run's own copy of its settings is the file that was edited, if one was.
+        # The run's copy of its settings is the network file: any edit was made there.
         before = before.model_copy(update={"given": Given(file=before.given.file, settings=before.settings)})
     chosen = request.chosen
     merged = resume(
@@ -157,7 +157,7 @@ def _going_on(request: Request, folder: RunFolder, given: Given, now: Architectu
 
 
 def _is_path(source: str | os.PathLike[str]) -> bool:
-    """Whether it is no YAML text; see ``load``."""
+    """Whether a source is a path, not YAML text; see ``load``."""
     return isinstance(source, os.PathLike) or (
         isinstance(source, str) and not ("\n" in source or source.lstrip().startswith("{"))
     )
@@ -168,7 +168,7 @@ def _name(source: str | os.PathLike[str]) -> str:
 
 
 def _expect_run(source: str | os.PathLike[str]) -> None:
-    """Refuse a path to go on from that is neither a file nor a run folder."""
+    """Refuse to resume from a path that is neither a file nor a run folder."""
     if not _is_path(source):
         return
     hint = "give the run folder that 'epgraph train' left, or the network file"
@@ -204,15 +204,15 @@ def _check_new(request: Request, folder: RunFolder) -> None:
             "train it further with --resume and more --epochs, start over with --overwrite, or name --out",
         )
     raise EpgraphError(
-        f"the run folder {folder.path} is in use", "go on with --resume, start over with --overwrite, or name --out"
+        f"the run folder {folder.path} is in use", "continue with --resume, start over with --overwrite, or name --out"
     )
 
 
 def _file_alone(request: Request, architecture: Architecture) -> dict[str, Any]:
-    """Settings of the network file without what is overridden."""
+    """Settings of the network file without overrides."""
     if request.overrides:
         try:
             return load(request.source, (), request.allow_include).to_dict(complete=True)
         except EpgraphError:
-            pass  # it is a network only with the overrides
+            pass  # the file is valid only with the overrides
     return architecture.to_dict(complete=True)

@@ -15,11 +15,11 @@ class Stopped(Exception):  # noqa: N818 - it is no error
     Attributes
     ----------
     exit_code
-        What a shell expects of a program that the signal ended.
+        Exit code by which a shell recognizes the signal.
     """
 
     def __init__(self, number: int, place: str, safe: str) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name} at {place}; {safe}; go on with --resume")
+        super().__init__(f"stopped by {signal.Signals(number).name} at {place}; {safe}; continue with --resume")
         self.exit_code = 128 + number
 
 
@@ -53,6 +53,6 @@ class StopSignals:
 
 
 def ignore_signals() -> None:
-    """Ignore them in a process that loads data: the training ends it, after its checkpoint."""
+    """Ignore the signals in a process that loads data: the training ends it after the checkpoint."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -1,7 +1,7 @@
-"""Solvers: one file a solver, all of them in ``SOLVERS``. This package loads no torch.
+"""Solvers: one file for each, all of them in ``SOLVERS``. Loads no torch at import.
 
-What a solver does to a whole sweep is here. What is part of one update stays a key of ``dynamics`` of its own and goes
-with every solver that it does not exclude: ``output_step``, ``damping``, ``flow``, ``noise``, ``state_bits``.
+A solver acts on whole sweeps. Parts of one update are separate keys of ``dynamics``, which combine with every solver
+that they do not exclude: ``output_step``, ``damping``, ``flow``, ``noise``, ``state_bits``.
 """
 
 from importlib import import_module
@@ -15,6 +15,6 @@ SOLVERS: dict[str, type[Solver]] = {
     for cls in vars(import_module(module.name)).values()
     if isinstance(cls, type) and issubclass(cls, Solver) and cls.__module__ == module.name and cls is not Solver
 }
-"""Every solver of the language by the key under which it is written: the classes of the files of this package."""
+"""Every solver by its key in YAML: the classes in the files of this package."""
 
 __all__ = ["SOLVERS", "Solver"]

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 REGULARIZATION = 1e-10
-"""Relative size of what is added to the normal equations, which turn singular as the differences become parallel."""
+"""Relative regularization of the normal equations, which become singular as the differences become parallel."""
 
 GROWTH = 1.0
-"""Where the residual grows by more than this factor from one sweep to the next, history is forgotten."""
+"""Largest growth of the residual from one sweep to the next; beyond it, history is dropped."""
 
 
 class History(NamedTuple):
@@ -27,11 +27,11 @@ class History(NamedTuple):
 
 
 class Anderson(Solver):
-    """Type-II Anderson mixing of sweeps: the combination of the last results that would cancel their residuals.
+    """Type-II Anderson mixing: the combination of the last sweeps whose residuals cancel best.
 
-    Mixing is done per example. An example whose residual grew forgets its history and takes the plain sweep; so does
-    one whose energy the mixed state would raise, because the fixed point that mixing finds need not be a minimum
-    (docs/references.md, note 3).
+    Each example is mixed separately. If the residual of an example grows, its history is dropped and it takes the plain
+    sweep. It also takes the plain sweep if mixing would raise its energy, because the fixed point of mixing need not be
+    a minimum (docs/references.md, note 3).
     """
 
     name = "anderson"
@@ -47,7 +47,7 @@ class Anderson(Solver):
         return "Anderson acceleration"
 
     def init(self) -> History:
-        """No history."""
+        """Return an empty history."""
         return History([], [], None)
 
     def step(self, memory: History, before: Tensor, after: Tensor) -> tuple[History, Tensor | None]:
@@ -59,7 +59,7 @@ class Anderson(Solver):
         images, residuals, last = memory
         if last is not None:
             grew = (size > GROWTH * last)[:, None]
-            # A difference of zero takes no part in the mixing.
+            # A difference of zero has no effect on the mixture.
             images = [torch.where(grew, after, old) for old in images]
             residuals = [torch.where(grew, residual, old) for old in residuals]
         mixed = _mixed(after, residual, images, residuals) if images else None
@@ -68,10 +68,9 @@ class Anderson(Solver):
 
 
 def _mixed(after: Tensor, residual: Tensor, images: list[Tensor], residuals: list[Tensor]) -> Tensor:
-    """The combination of past results, of weights that sum to 1, whose residuals cancel best; (rows, units).
+    """Combine past results with weights that sum to 1, such that their residuals cancel best, (rows, units).
 
-    Where there is nothing to mix (a part that has not moved yet), the singular system gives numbers that are not
-    finite, and the plain sweep is taken.
+    For a row that has not moved yet the system is singular. Its result is not finite, and the plain sweep is taken.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Over-relaxation: every update steps beyond its new value, or less than all the way."""
+"""Over-relaxation: every update steps beyond its new value, or not as far."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from epgraph.solvers.solver import Solver
 class OverRelaxed(Solver):
     """Projected successive over-relaxation: s + ω(new − s), clipped to the range of σ.
 
-    Where F is ½‖s‖² minus something linear in every state, on a box, that never raises F for 0 < ω < 2, and it needs a
-    fraction of the sweeps. Elsewhere ω > 1 is refused (``graph/checks/dynamics.py``).
+    If F is ½‖s‖² minus a function that is linear in each state, on a box, it never raises F for 0 < ω < 2, and it needs
+    a fraction of the sweeps. Elsewhere ω > 1 is refused (``graph/checks/dynamics.py``).
     """
 
     name = "over_relaxed"

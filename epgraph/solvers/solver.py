@@ -1,12 +1,12 @@
-"""What every solver provides: it turns sweeps into an equilibrium.
+"""Base class of solvers, which turn sweeps into an equilibrium.
 
-A sweep S updates every state once. An equilibrium is a fixed point s = S(s). A solver may do two things to get there
-in fewer sweeps: give every update a factor ω (``omega``), or propose other states between two sweeps (``mixes``). As
-in optimistix (Rader et al. 2024, arXiv 2402.09983), a solver holds options, and what it remembers of a relaxation is a
-value of its own, which ``init`` makes and ``step`` replaces. The loop over sweeps is in ``compiler.sweep``.
+A sweep S updates every state once. An equilibrium is a fixed point s = S(s). A solver can save sweeps in two ways: by a
+factor ω of every update (``omega``), or by proposing other states between two sweeps (``mixes``). As in optimistix
+(Rader et al. 2024, arXiv 2402.09983), a solver object holds options only. Its memory of a relaxation is a separate
+value: ``init`` returns the first one, and ``step`` the next one. ``compiler.sweep`` has the loop over sweeps.
 
-To add a solver: write one file beside this one, with a class that has a ``name``; ``epgraph.register_solver`` adds one
-from outside. Import torch inside of methods: checking and drawing load none.
+To add a solver, write one file beside this one, with a class that has a ``name``; ``epgraph.register_solver`` adds one
+from outside. Import torch inside methods: checking and drawing load no torch.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class Solver(BaseModel):
-    """Base of all solvers. Its fields are the options that the user writes; this class itself is plain sweeps.
+    """Base of all solvers, and plain sweeps by itself. Its fields are the options that the user writes.
 
     Attributes
     ----------
     name
-        Key under which ``dynamics.solver`` has it.
+        Key in ``dynamics.solver``.
     mixes
-        Whether ``step`` proposes states. Then sweeps are not captured as CUDA graphs and not unrolled by
+        Whether ``step`` proposes states. Then sweeps are neither captured as CUDA graphs nor unrolled by
         backpropagation, and complex states and noise are refused.
     """
 
@@ -40,51 +40,51 @@ class Solver(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _first_option(cls, value: Any) -> Any:
-        # `anderson: 5` is its first option; `anderson:` has the defaults.
+        # `anderson: 5` gives the first option; `anderson:` means the defaults.
         if value is None:
             return {}
         return value if isinstance(value, dict | cls) or not cls.model_fields else {next(iter(cls.model_fields)): value}
 
     @property
     def title(self) -> str:
-        """What messages call the solver."""
+        """Name of the solver in messages."""
         return self.name
 
     @property
     def omega(self) -> float:
-        """Factor ω by which every update steps towards its new value: s + ω(new − s). 1 takes the new value."""
+        """Factor ω of every update: s + ω(new − s); 1 is a full step."""
         return 1.0
 
     def refusals(self, network: Any, schedule: Any) -> Iterator[tuple[str, str]]:
-        """Yield why a network (``NetworkGraph``) cannot use the solver under a schedule, and what to do instead.
+        """Yield (reason, hint) if a network (``NetworkGraph``) cannot use the solver under a schedule.
 
-        What follows from ``omega`` and ``mixes`` is refused anyway. Loads no torch.
+        Consequences of ``omega`` and ``mixes`` are refused without this. It must not load torch.
         """
         yield from ()
 
     def init(self) -> Any:
-        """Return what the solver remembers before the first sweep."""
+        """Return the solver's memory before the first sweep."""
         return None
 
     def step(self, memory: Any, before: Tensor, after: Tensor) -> tuple[Any, Tensor | None]:
-        """Return what to remember, and the states that the next sweep is to start from; None takes ``after``.
+        """Return the new memory, and the states from which the next sweep starts; None: from ``after``.
 
         Parameters
         ----------
         before, after
-            All states that move, s and S(s), (rows, units), at least in float32. A row is one example; of the pairs of
-            nudged states one row is the common part of an example and another its odd part.
+            All states that move, s and S(s), (rows, units), at least in float32. A row is one example. Of a pair of
+            nudged states, one row is the common part of an example and another row its odd part.
         """
         return memory, None
 
     def accept(self, proposed: Tensor, swept: Tensor) -> Tensor:
-        """Which proposals are used, (batch,), by their energy F and that of the plain sweep, (batch,) each.
+        """Return which proposals to use, (batch,), from their energies F and those of the plain sweep, (batch,) each.
 
-        Asked in the free phase, where there is an energy. A solver with another rule is not promised to descend.
+        It is called in the free phase if there is an energy. With another rule, no descent is guaranteed.
         """
         return proposed <= swept
 
     @property
     def descends(self) -> bool:
-        """Whether no proposal that has a higher energy than the plain sweep is used."""
+        """Whether a proposal is used only if its energy is at most that of the plain sweep."""
         return type(self).accept is Solver.accept

@@ -101,7 +101,7 @@ class JsonLines:
         return row
 
 
-_HINT = "mend the line or take it out, or move the file away; nothing was changed"
+_HINT = "fix or remove the line, or move the file away; nothing was changed"
 
 
 class EpochLog:

@@ -248,7 +248,7 @@ def test_settings_that_make_another_run(
     before = content(out)
     capsys.readouterr()
     assert resumed(net, out, *options) == 1
-    assert capsys.readouterr().err.startswith(f"{out} cannot go on: {message}; ")
+    assert capsys.readouterr().err.startswith(f"{out} cannot be resumed: {message}; ")
     assert content(out) == before
 
 
@@ -297,7 +297,7 @@ def test_a_signal_leaves_a_run_that_goes_on_to_the_bit(
         assert train(net, cut) == 128 + number
     epoch, batch = divmod(batches - 1, 4)
     place = f"epoch {epoch + 1}, batch {batch + 1}"
-    assert f"stopped by {number.name} at {place}; {cut / 'last.pt'} holds {place}; go on" in capsys.readouterr().err
+    assert f"stopped by {number.name} at {place}; {cut / 'last.pt'} holds {place}; continue" in capsys.readouterr().err
     checkpoint = load_checkpoint(cut)
     assert (checkpoint["epoch"], checkpoint["batch"]) == (epoch, batch + 1)
     assert resumed(net, cut) == 0

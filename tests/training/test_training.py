@@ -164,7 +164,7 @@ def test_another_network_cannot_be_resumed(net: Path, tmp_path: Path, capsys: py
     assert train(net, out) == 0
     capsys.readouterr()
     assert train(net, out, "--resume", "--set", "states.h1.channels=5") == 1
-    assert f"{out} cannot go on: states.h1.channels is 4 in the run and 5 now; leave it" in capsys.readouterr().err
+    assert f"{out} cannot be resumed: states.h1.channels is 4 in the run and 5 now; leave it" in capsys.readouterr().err
 
 
 DIVERGING = """\
