@@ -11,6 +11,8 @@ from torch import fx
 
 import epgraph as ep
 from epgraph.compiler import BACKENDS, PASSES, Backend, Pass, ProgramCache
+from epgraph.compiler.effects import WRITES
+from epgraph.compiler.helpers import HELPERS
 from epgraph.compiler.passes import check_order, stages
 from epgraph.compiler.program import Function, Program
 from epgraph.compiler.text import load, source
@@ -163,3 +165,48 @@ def test_built_in_backends_stay() -> None:
             ep.register_backend(Backend(name, ()))
     with pytest.raises(ep.EpgraphError, match="expected a Backend, found str"):
         ep.register_backend("mine")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("role", "allowed"), [("state", True), ("weight", False)])
+def test_only_states_are_written_into(tracer: Tracer, role: str, allowed: bool) -> None:
+    def scaled(given: Program, tracer: Tracer) -> Program:
+        graph = fx.Graph()
+        value = graph.placeholder(tracer.names(role, "h" if role == "state" else "up"))
+        graph.output((graph.call_method("mul_", (value, 2.0)),))
+        return replace(given, sweep=(replace(given.sweep[0], graph=graph),))
+
+    made = stages(program(tracer, torch.conv2d), tracer, (Pass("scaled", scaled),))
+    if allowed:
+        assert len(list(made)) == 2
+        return
+    with pytest.raises(ep.EpgraphError, match="'only': it writes into 'w_up', which is only to be read"):
+        list(made)
+
+
+def test_nothing_reads_what_was_overwritten(tracer: Tracer) -> None:
+    def doubled(given: Program, tracer: Tracer) -> Program:
+        graph = fx.Graph()
+        value = graph.placeholder(tracer.names("state", "h"))
+        graph.call_method("mul_", (value, 2.0))
+        graph.output((graph.call_method("neg", (value,)),))
+        return replace(given, sweep=(replace(given.sweep[0], graph=graph),))
+
+    with pytest.raises(ep.EpgraphError, match="'only': it reads 's_h' after 'mul_' has overwritten it"):
+        list(stages(program(tracer, torch.conv2d), tracer, (Pass("doubled", doubled),)))
+
+
+def test_results_have_the_shapes_of_their_states(tracer: Tracer) -> None:
+    traced = tracer.program("free")
+    assert [name for name, _ in stages(traced, tracer, ())] == ["trace"]
+    graph = fx.Graph()
+    value = graph.placeholder(tracer.names("state", "h"))
+    graph.output((graph.call_method("flatten", (value, 2)),))
+    wrong = Function("wrong", graph, (tracer.names("state", "h"),))
+    with pytest.raises(ep.EpgraphError, match=r"'wrong': its result 's_h' has the shape \(3, 16\), and should"):
+        list(stages(replace(traced, sweep=(wrong,)), tracer, ()))
+
+
+def test_helpers_that_write_say_so() -> None:
+    """A name that ends in one underscore promises a write, as torch's does."""
+    for name, helper in HELPERS.items():
+        assert not name.endswith("_") or helper in WRITES

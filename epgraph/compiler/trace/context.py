@@ -114,8 +114,9 @@ class Context:
         example = self.examples[name]
         if not isinstance(example, Tensor):
             return example
-        batched = self.names.role(name) in BATCHED
-        return torch.zeros((rows, *example.shape[1:]) if batched else example.shape, dtype=example.dtype)
+        shape = (rows, *example.shape[1:]) if self.names.role(name) in BATCHED else example.shape
+        # Without examples nothing is computed, and one number stands for all of a weight's.
+        return torch.zeros(shape, dtype=example.dtype) if rows else torch.zeros((), dtype=example.dtype).expand(shape)
 
     @cached_property
     def examples(self) -> dict[str, Any]:
