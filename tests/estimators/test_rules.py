@@ -737,7 +737,7 @@ MAX = {"from": "a", "to": "b", "conv": {"kernel": 2, "pool": "max"}}
         (
             "contrastive",
             {"output": {"name": "y", "classes": 3, "cost": "cross_entropy"}},
-            "it clamps the output 'y' towards the target.*not cross_entropy; use cost: squared_error",
+            "it clamps the output 'y' to the target.*not cross_entropy; use cost: squared_error",
         ),
         (
             "coupled_positive",

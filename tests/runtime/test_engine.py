@@ -150,7 +150,8 @@ class Convolutions(TorchDispatchMode):
         self.count: Counter[int] = Counter()
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if function is torch.ops.aten.convolution.default:
+        # Passes ask for shapes with empty batches, which is no work.
+        if function is torch.ops.aten.convolution.default and len(args[0]):
             self.count[args[0].shape[1]] += 1
         return function(*args, **(kwargs or {}))
 
@@ -180,7 +181,7 @@ def test_memory_does_not_grow_with_sweeps(backend: str, monkeypatch: pytest.Monk
         made.update({id(v): weakref.ref(v) for v in values.values() if isinstance(v, Tensor)})
         alive.append(sum(reference() is not None for reference in made.values()))
 
-    monkeypatch.setattr("epgraph.runtime.executor.run", counted)
+    monkeypatch.setattr("epgraph.compiler.sweep.run", counted)
     x = torch.rand(2, 1, 8, 8)
     engine.relax(x, steps=30)
     assert len(alive) >= 30
