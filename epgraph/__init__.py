@@ -52,10 +52,13 @@ if TYPE_CHECKING:
         Skip,
     )
     from epgraph.language import Architecture, to_yaml
+    from epgraph.learning_rules import Estimator
     from epgraph.registry import (
         register_activation,
         register_cost,
         register_energy,
+        register_estimator,
+        register_initialization,
         register_kind,
         register_optimizer,
         register_schedule,
@@ -99,10 +102,13 @@ _NAMES = {
         "Skip",
     ),
     "epgraph.language": ("Architecture", "to_yaml"),
+    "epgraph.learning_rules": ("Estimator",),
     "epgraph.registry": (
         "register_activation",
         "register_cost",
         "register_energy",
+        "register_estimator",
+        "register_initialization",
         "register_kind",
         "register_optimizer",
         "register_schedule",
@@ -136,6 +142,7 @@ __all__ = [
     "EpgraphError",
     "Equilibrium",
     "Estimate",
+    "Estimator",
     "EvaluateResult",
     "GradcheckResult",
     "Identity",
@@ -169,6 +176,8 @@ __all__ = [
     "register_cost",
     "register_dataset",
     "register_energy",
+    "register_estimator",
+    "register_initialization",
     "register_kind",
     "register_optimizer",
     "register_schedule",

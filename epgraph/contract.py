@@ -166,6 +166,8 @@ def _range(value: Any) -> tuple[float, float]:
 
 
 def _step(value: Any) -> Any:
+    if not isinstance(value, tuple | list):  # a tensor of two rows would be taken apart
+        raise TypeError
     memory, proposed = value
     return memory, None if proposed is None else _tensor(proposed)
 
@@ -173,6 +175,7 @@ def _step(value: Any) -> Any:
 WHOLE: Rule = ("a whole number, 0 or more", _whole)
 SHAPE: Rule = ("a tuple of whole numbers above 0, or None", _shape_or_none)
 NUMBER: Rule = ("a finite number, 0 or more", _number)
+NUMBER_OR_NONE: Rule = ("a finite number, 0 or more, or None", _number_or_none)
 FLAG: Rule = ("True or False", _flag)
 TEXT: Rule = ("text", _text)
 END: Rule = (" or ".join(repr(end) for end in get_args(End)), _end)
@@ -195,7 +198,7 @@ KIND: dict[str, Rule] = {
 ACTIVATION: dict[str, Rule] = {
     "label": TEXT,
     **dict.fromkeys(("projects", "smooth", "holomorphic", "stored", "learnt", "invertible"), FLAG),
-    "steepest": ("a finite number, 0 or more, or None", _number_or_none),
+    "steepest": NUMBER_OR_NONE,
     "bounds": ("two numbers, or None", _two_or_none),
     "alpha_range": ("two finite numbers, 0 or more, the smaller one first", _range),
     **dict.fromkeys(("apply_", "derivative", "self_energy", "inverse", "excess_contrast"), TENSOR),
@@ -204,9 +207,10 @@ ACTIVATION: dict[str, Rule] = {
 """Methods and attributes of an activation."""
 
 COST: dict[str, Rule] = {
-    **dict.fromkeys(("readout", "holomorphic"), FLAG),
+    **dict.fromkeys(("readout", "holomorphic", "quadratic", "least_at_target"), FLAG),
     **dict.fromkeys(("value", "gradient", "holomorphic_gradient"), TENSOR),
     "gradient_pair": TENSORS,
+    "curvature": NUMBER_OR_NONE,
 }
 """Methods and attributes of a cost."""
 

@@ -17,8 +17,8 @@ from epgraph.errors import EpgraphError
 from epgraph.estimators import ESTIMATORS, Estimate
 from epgraph.estimators.microbatches import Batch
 from epgraph.graph import Edge, check_rule
-from epgraph.initialization import INITIAL
-from epgraph.language.model import EstimatorName
+from epgraph.initialization import initial_parameters
+from epgraph.learning_rules import estimator_options
 from epgraph.lowering import Plan
 from epgraph.runtime.apart import refuse_meta, unrecorded
 from epgraph.runtime.arguments import phase_steps, strength
@@ -90,7 +90,7 @@ class Engine(nn.Module):
         # are. Parameters keep the digits that small updates need; half precision is for the states.
         for name, precision in (("_like", dtype), ("_kept", torch.promote_types(dtype, torch.float32))):
             self.register_buffer(name, torch.empty(0, device=device, dtype=precision), persistent=False)
-        initial = INITIAL[self.architecture.init.rule if initialised else "published"](self.graph, seed, None)
+        initial = initial_parameters(self.architecture.init.rule if initialised else "published", self.graph, seed)
         self.edges = hold_edges(self.graph, initial, self._kept)
         self.states = hold_states(self.graph, initial, self._kept)
 
@@ -152,7 +152,7 @@ class Engine(nn.Module):
         """Draw all parameters anew by the rule of ``init``, with signals measured on inputs x in place of noise."""
         seed = self.seed if seed is None else whole_number("seed", seed, 0, 2**32 - 1)
         x = self.executor.inputs.check_input(x)
-        drawn = INITIAL[self.architecture.init.rule](self.graph, seed, x)
+        drawn = initial_parameters(self.architecture.init.rule, self.graph, seed, x)
         for name, value in self.state_dict().items():
             if name not in drawn:
                 raise EpgraphError(
@@ -264,10 +264,11 @@ class Engine(nn.Module):
     @unrecorded
     def backward(
         self,
+        /,
         x: Tensor,
         y: Tensor,
         *,
-        estimator: EstimatorName | None = None,
+        estimator: str | None = None,
         beta: float | None = None,
         points: int | None = None,
         continual_rate: float | None = None,
@@ -277,6 +278,7 @@ class Engine(nn.Module):
         tolerance: float | None = None,
         keep: bool = True,
         energy: bool = False,
+        **options: Any,
     ) -> Estimate:
         """Estimate the gradient of the batch's mean loss and add it to every parameter's ``.grad``.
 
@@ -307,6 +309,10 @@ class Engine(nn.Module):
         energy
             Compute F at the free equilibrium as well (about half a sweep); left out where feedback is untied.
 
+        options
+            Further options of the estimator: ``truncation``, ``solver_tolerance``, ``solver_steps``, or those that a
+            registered one declares.
+
         Returns
         -------
         Estimate
@@ -323,9 +329,8 @@ class Engine(nn.Module):
         if name != learning.estimator:
             check_rule(self.graph, name)
         beta = strength("beta", learning.beta if beta is None else beta, self.dtype)
-        points = learning.points if points is None else whole_number("points", points, 2, 1024)
-        rate = continual_rate
-        rate = learning.continual_rate if rate is None else number("continual_rate", rate, least=0)
+        given = {"points": points, "continual_rate": continual_rate, **options}
+        chosen = estimator_options(name, learning, {key: value for key, value in given.items() if value is not None})
         steps = phase_steps(self.architecture.dynamics, free_steps, nudged_steps, tolerance)
         keep, energy = flag("keep", keep), flag("energy", energy) and self.graph.untied is None
         executor.inputs.refuse_gradients(x=x, y=y)
@@ -342,10 +347,9 @@ class Engine(nn.Module):
             start,
             beta,
             steps,
-            keep=keep,
+            retain_states=keep,
             energy=energy,
-            points=points,
-            rate=rate,
+            options=chosen,
         )
         estimate = batch.estimate(name)
         if estimate.diverged:

@@ -6,13 +6,13 @@ import dis
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from epgraph.activations import NAMED, Activation
 from epgraph.activations.language import FAMILIES
@@ -22,8 +22,10 @@ from epgraph.costs import COSTS, Cost
 from epgraph.energies import ENERGIES, Energy
 from epgraph.errors import Diagnostic, EpgraphError, nearest
 from epgraph.files import FileError, read_bytes
+from epgraph.init_rules import INITIAL, Initialization
 from epgraph.kinds import KINDS, EdgeKind
 from epgraph.language.model import NAME_PATTERN, EdgeBase
+from epgraph.learning_rules import ESTIMATORS, OPTIONS, Estimator
 from epgraph.optimizers import OPTIMIZERS, Optimizer
 from epgraph.rates import RATE_SCHEDULES, Rate, RateSchedule
 from epgraph.solvers import SOLVERS, Solver
@@ -42,6 +44,8 @@ _BUILT_IN_KINDS = frozenset(KINDS)
 _BUILT_IN_OPTIMIZERS = frozenset(OPTIMIZERS)
 _BUILT_IN_SCHEDULES = frozenset(RATE_SCHEDULES)
 _BUILT_IN_SOLVERS = frozenset(SOLVERS)
+_BUILT_IN_ESTIMATORS = frozenset(ESTIMATORS)
+_BUILT_IN_INITIAL = frozenset(INITIAL)
 
 
 def register_activation(name: str, activation: Activation) -> None:
@@ -154,6 +158,49 @@ def register_solver(name: str, cls: type[Solver]) -> None:
     hold(cls, SOLVER, f"solver '{name}'")
     cls.name = name
     SOLVERS[name] = cls
+
+
+def register_estimator(name: str, estimator: Estimator | Callable[[Any], Any], **traits: Any) -> None:
+    """Let ``learning: {estimator: name}`` stand for an estimator of your own.
+
+    A name registered before is replaced.
+
+    Parameters
+    ----------
+    estimator
+        An ``Estimator``, or the function ``GradientTask → Estimate`` that it computes by, with its traits as further
+        arguments: ``register_estimator("mine", function, error="O(β⁴)")``.
+
+    Raises
+    ------
+    EpgraphError
+        If it is neither, a trait is unknown, an option has a name that is taken, or the name is built in or not a name.
+    """
+    estimator = _with_traits(name, estimator, Estimator, _BUILT_IN_ESTIMATORS, "a GradientTask", traits)
+    if taken := sorted(OPTIONS.keys() & estimator.options.keys()):
+        raise _refusal(f"'{name}'", f"its option '{taken[0]}' is a key of learning", "name it in 'reads' instead")
+    ESTIMATORS[name] = estimator
+
+
+def register_initialization(
+    name: str, draw: Initialization | Callable[[Any, int, Any], Mapping[str, Any]], **traits: bool
+) -> None:
+    """Let ``init: name`` stand for a rule of your own that draws the initial parameters.
+
+    A name registered before is replaced. Parameters that the rule leaves out are drawn as published.
+
+    Parameters
+    ----------
+    draw
+        A function (graph, seed, x) → tensors by their names in the ``state_dict`` of an engine, where x is a batch of
+        inputs or None; or an ``Initialization``. Its traits may follow: ``measures=True``.
+
+    Raises
+    ------
+    EpgraphError
+        If it cannot be called, a trait is unknown, or the name is built in or not a name.
+    """
+    INITIAL[name] = _with_traits(name, draw, Initialization, _BUILT_IN_INITIAL, "(graph, seed, x)", traits)
 
 
 def register_kind(cls: type[EdgeKind]) -> type[EdgeKind]:
@@ -311,12 +358,18 @@ def _error_text(error: BaseException) -> str:
 
 
 def _plugin_error(error: BaseException) -> Diagnostic | None:
-    """Return the diagnostic of an exception from a method of a registered kind, activation, cost or energy, or None."""
+    """Return the diagnostic of an exception from a method of a registered class, or None."""
     classes: list[tuple[str, type]] = [(f"edge kind '{n}'", k) for n, k in KINDS.items() if n not in _BUILT_IN_KINDS]
     classes += [(f"activation '{n}'", type(a)) for n, a in NAMED.items() if n not in _BUILT_IN]
     classes += [(f"cost '{n}'", type(c)) for n, c in COSTS.items() if n not in _BUILT_IN]
     classes += [(f"energy '{n}'", type(e)) for n, e in ENERGIES.items() if n not in _BUILT_IN_ENERGIES]
     classes += [(f"solver '{n}'", s) for n, s in SOLVERS.items() if n not in _BUILT_IN_SOLVERS]
+    functions = {name: rule.function for name, rule in ESTIMATORS.items() if name not in _BUILT_IN_ESTIMATORS}
+    classes += [
+        (f"estimator '{name}'", type(name, (), {function.__name__: function}))
+        for name, function in functions.items()
+        if isinstance(function, FunctionType)
+    ]
     for what, cls in classes:
         place = raising_method(error, cls)
         if place is not None:
@@ -353,6 +406,31 @@ def raising_method(error: BaseException, cls: type) -> Place | None:
         if isinstance(error, TypeError) and str(error).startswith(f"{code.co_qualname}() "):
             return Place(name, code.co_filename, code.co_firstlineno)
     return None
+
+
+Declared = TypeVar("Declared", Estimator, Initialization)
+
+
+def _with_traits(
+    name: str,
+    function: object,
+    declared: type[Declared],
+    built_in: frozenset[str],
+    takes: str,
+    traits: Mapping[str, Any],
+) -> Declared:
+    """Return a function together with the traits that it is registered with."""
+    _check_name(name)
+    if name in built_in:
+        raise _refusal(f"'{name}'", "it is built in", "choose another name")
+    if not callable(function):
+        raise _refusal(
+            f"'{name}'", f"expected a function of {takes}, found {shown(function)}", "pass the function itself"
+        )
+    known = [trait.name for trait in fields(declared)]
+    for key in traits.keys() - set(known):
+        raise _refusal(f"'{name}'", f"an {declared.__name__} has no trait '{key}'", nearest(key, known))
+    return replace(function if isinstance(function, declared) else declared(function), **traits)
 
 
 def _check(name: str, value: object, kind: type, what: str, built_in: frozenset[str] = _BUILT_IN) -> None:

@@ -17,11 +17,10 @@ from torch import Tensor
 from epgraph.compiling import compile
 from epgraph.engine import Engine
 from epgraph.errors import Diagnostic, EpgraphError
-from epgraph.estimators import REFERENCES
-from epgraph.estimators.reference import differentiate_implicitly
 from epgraph.gradient_check.agreement import named_by_edge
-from epgraph.graph.checks.estimators import CLAMPED
 from epgraph.language import Architecture
+from epgraph.learning_rules import ESTIMATORS
+from epgraph.linearization.implicit import differentiate_implicitly, loss_force
 from epgraph.linearization.linearize import Adjoint, Linearisation
 from epgraph.runtime.gradients import Gradients
 from epgraph.runtime.phases import Nudge
@@ -61,13 +60,14 @@ class Check:
         if not any(parameter.requires_grad for parameter in self.engine.parameters()):
             raise EpgraphError("the network has no parameter that could learn: there is no gradient to check")
         self.learning, self.dynamics = architecture.learning, architecture.dynamics
+        self.rule = ESTIMATORS[self.learning.estimator]
         self.untied = [name for name, edge in self.engine.graph.edges.items() if edge.untied and not edge.tied]
-        self.clamped = self.learning.estimator in CLAMPED
+        self.clamped = self.rule.clamps_output
         self._refuse()
         self.x = self.engine.executor.inputs.check_input(self.x)
         fine = self.engine.dtype == torch.float64
         self.tolerance, self.solver_tolerance = (1e-8, 1e-10) if fine else (1e-5, 1e-5)
-        self.nudging = "centered" if self.learning.estimator in REFERENCES else self.learning.estimator
+        self.nudging = "centered" if self.rule.differentiates else self.learning.estimator
 
     def _refuse(self) -> None:
         """Raise where nothing is left to compare with."""
@@ -148,7 +148,9 @@ class Check:
         nudge = Nudge(self.engine.cost, target, self.learning.beta)
         gradients: Gradients = {}
         steps = max(1000, self.learning.solver_steps)
-        solved = differentiate_implicitly(gradients, self.about, nudge, self.solver_tolerance, steps)
+        solved, _ = differentiate_implicitly(
+            gradients, self.about, loss_force(self.about, nudge), self.solver_tolerance, steps
+        )
         return named_by_edge(gradients), solved
 
     @property
@@ -173,7 +175,7 @@ class Check:
         Of an edge with a feedback weight: EP's contrast, which both weights receive, or what a reference gradient says
         for the two moved together, the sum of their derivatives. They are equal once the two weights are.
         """
-        referred = options.get("estimator", self.learning.estimator) in REFERENCES
+        referred = ESTIMATORS[options.get("estimator", self.learning.estimator)].differentiates
         engine = self.noiseless if referred else self.engine
         with engine.aside() as gradients, self.drawn():
             engine.backward(self.x, self.y, **options)

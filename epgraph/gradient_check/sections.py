@@ -17,6 +17,7 @@ from epgraph.gradient_check.agreement import Agreement, agree, compare, flat
 from epgraph.gradient_check.check import Check
 from epgraph.gradient_check.signal import coupling_norm, spread
 from epgraph.gradient_check.stepwise import stepwise
+from epgraph.learning_rules import ESTIMATORS
 from epgraph.runtime.relaxation import Relaxation, States, Status
 
 Report = dict[str, Any]
@@ -136,12 +137,11 @@ def _basin(check: Check) -> Report:
 
 def _moved(check: Check) -> dict[str, Relaxation]:
     """The phases that the estimator contrasts with the free one; ±β for those without such."""
-    start, rule = check.free.states, check.learning.estimator
+    start = check.free.states
     if check.clamped:
         with check.engine.aside():
             seen = check.engine.backward(check.x, check.y, start=start, free_steps=0)
-        names = {"contrastive": ["target"], "coupled_negative": ["negative"]}.get(rule, ["positive", "negative"])
-        return dict(zip(names, seen.nudged, strict=False))
+        return dict(zip(check.rule.phases, seen.nudged, strict=False))
     moved = {}
     for sign, name in ((1, "positive"), (-1, "negative")):
         with check.drawn():
@@ -166,7 +166,7 @@ def _agreement(check: Check) -> Report:
 
 def _beta(check: Check) -> list[Report] | None:
     """How the gradient of a nudged phase changes with β, if it has one."""
-    if check.quick or check.nudging == "contrastive":
+    if check.quick or "beta" not in ESTIMATORS[check.nudging].reads:
         return None
     rows = []
     for beta in _betas(check):
@@ -253,7 +253,8 @@ def tasks(check: Check) -> int:
     varied = (
         0
         if check.quick
-        else (check.nudging != "contrastive") * len(_betas(check)) + len(_times(check.dynamics.nudged_steps, NUDGED))
+        else ("beta" in ESTIMATORS[check.nudging].reads) * len(_betas(check))
+        + len(_times(check.dynamics.nudged_steps, NUDGED))
     )
     varied += 0 if check.quick else len(_times(check.dynamics.free_steps, FREE))
     return 4 + varied + bool(check.steps)

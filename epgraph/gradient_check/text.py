@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from epgraph.learning_rules import ESTIMATORS
+
 Report = dict[str, Any]
 
 
@@ -20,7 +22,7 @@ def text(report: Report) -> list[str]:
 def _network(report: Report) -> list[str]:
     part = report["network"]
     what = part["data"] or "noise (no --data)"
-    beta = "" if part["nudging"] == "contrastive" else f"beta {part['beta']:g}, "
+    beta = "" if "beta" not in ESTIMATORS[part["nudging"]].reads else f"beta {part['beta']:g}, "
     kept = "" if part["follows"] == "the loss" else f"; its gradient is that of {part['follows']}"
     lines = [
         f"{part['name']}: '{part['estimator']}', {beta}{part['free_steps']} free and "

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from epgraph.graph.checks.lint import STABLE
+from epgraph.learning_rules import ESTIMATORS
 
 Report = Mapping[str, Any]
 
@@ -42,12 +43,11 @@ def verdict(report: Report) -> dict[str, Any]:
     network = report["network"]
     error, cosine = whole["error"], whole["cosine"] or 0.0
     how = f"'{network['estimator']}'"
-    if network["estimator"] not in REFERENCES:
+    rule = ESTIMATORS[network["estimator"]]
+    if not rule.differentiates:
         how += f" at beta = {network['beta']:g} with {network['nudged_steps']} nudged sweeps"
-    how += {
-        "continual": f" and continual_rate = {network['continual_rate']:g}",
-        "holomorphic": f" and {network['points']} points",
-    }.get(network["estimator"], "")
+    how += f" and continual_rate = {network['continual_rate']:g}" if "continual_rate" in rule.reads else ""
+    how += f" and {network['points']} points" if "points" in rule.reads else ""
     against = f" ({reference})"
     if network["follows"] != "the loss":
         return {"level": "own", "lines": [*_own(report, reference, cosine), *_curvature(report)]}
@@ -79,8 +79,6 @@ PHASES = {
     "target": "clamped to the target",
 }
 """How the states of a section ``basin`` were moved."""
-
-REFERENCES = ("implicit", "unrolled", "truncated")
 
 
 def percent(share: float) -> str:

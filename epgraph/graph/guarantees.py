@@ -28,26 +28,9 @@ from collections.abc import Iterator
 
 from epgraph.costs import COSTS
 from epgraph.errors import listed
-from epgraph.graph.checks.estimators import CLAMPED, DIFFERENTIATED
 from epgraph.graph.network import Edge, NetworkGraph, State
 from epgraph.graph.schedule import Schedule
-
-ERRORS = {
-    "centered": "O(β²)",
-    "positive": "O(β)",
-    "negative": "O(β)",
-    "random_sign": "O(β)",
-    "continual": "O(β) and one that grows with continual_rate",
-    "holomorphic": "O(β^N) with N points",
-}
-"""Order of the error of each rule that nudges, for settled phases without kinks."""
-
-EXACT = {
-    "implicit": "at rest that of the loss, as exactly as solver_tolerance says, where no unit stands at a kink",
-    "unrolled": "that of the loss after free_steps sweeps, at rest or not",
-    "truncated": "that of the loss after free_steps sweeps, as far as it goes through the last of them",
-}
-"""Gradient of each rule that differentiates."""
+from epgraph.learning_rules import ESTIMATORS
 
 
 def guaranteed(graph: NetworkGraph, schedule: Schedule) -> list[str]:
@@ -125,7 +108,7 @@ def nudged_never_rises(graph: NetworkGraph, schedule: Schedule) -> list[str]:
     if solver.mixes:
         reasons.append(f"{solver.title} watches the energy in the free phase alone")
     closed = architecture.dynamics.output_step == "closed_form"
-    curvature = {"squared_error": 1.0, "cross_entropy": 0.5}.get(cost)
+    curvature = COSTS[cost].curvature
     if not activation.projects or curvature is None:
         reasons.append(f"the explicit step of the output ({activation.label}, {cost}) may overshoot")
     elif not closed:
@@ -188,13 +171,14 @@ def _rest(graph: NetworkGraph) -> str:
 
 def _gradient(graph: NetworkGraph) -> Iterator[str]:
     dynamics = graph.architecture.dynamics
-    rule = graph.architecture.learning.estimator
+    name = graph.architecture.learning.estimator
+    rule = ESTIMATORS[name]
     if _untied(graph):
         yield "gradient: not that of the loss until feedback has aligned with the weights"
-    elif rule in CLAMPED:
-        yield f"gradient: that of the contrast of {rule}, a difference of energies, and not that of the loss"
-    elif rule in DIFFERENTIATED:
-        yield f"gradient: {EXACT[rule]}"
+    elif rule.clamps_output:
+        yield f"gradient: that of the contrast of {name}, a difference of energies, and not that of the loss"
+    elif rule.differentiates:
+        yield f"gradient: {rule.error or 'as estimator ' + name + ' differentiates it'}"
     elif dynamics.state_bits:
         yield "gradient: a nudge that moves a state by less than half a step leaves it where it is"
     else:
@@ -202,7 +186,7 @@ def _gradient(graph: NetworkGraph) -> Iterator[str]:
         pooled = [edge.name for edge in _pooled(graph)]
         parts = [f"kinks of {listed(kinked)}"] * bool(kinked) + [f"arg-maxes of {listed(pooled)}"] * bool(pooled)
         crossed = f", and of what β drives across {' and '.join(parts)}" if parts else ""
-        yield f"gradient: at rest that of the loss, with an error of {ERRORS[rule]}{crossed}"
+        yield f"gradient: at rest that of the loss, with an error of {rule.error or 'unknown order'}{crossed}"
     if dynamics.weight_bits:
         yield "gradient: that of the rounded weights, which the float weights follow (straight-through)"
     if dynamics.noise:

@@ -5,7 +5,7 @@ options that the user writes in YAML, and its methods are the mathematics of A_e
 
 To add a kind, write one file beside this one and add its class to ``KINDS`` (``kinds/__init__.py``).
 Import torch inside the methods that need it: then checking and drawing load no torch. The
-tests in ``tests/numeric/test_edges.py`` compare the new kind's adjoint and gradient with autograd.
+tests in ``tests/kinds/test_edges.py`` compare the new kind's adjoint and gradient with autograd.
 """
 
 from __future__ import annotations

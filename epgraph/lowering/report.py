@@ -14,10 +14,10 @@ def report(plan: Plan) -> dict[str, Any]:
 
     ``macs`` of an edge counts one application of A_e to one example. ``macs_per_sweep`` excludes the clamped input's
     contributions, which are computed once per batch. ``colour`` is the index in ``schedule.classes`` of the class in
-    which a state (first) moves; null for the clamped input. ``solver`` is in the form of ``dynamics.solver``.
-    ``guarantees`` are sentences. A unary edge has its state as ``from`` and ``to``. Optional keys: ``tied_to``, the
-    edge whose weight an edge shares; ``frozen`` of an edge; and the number of ``frozen`` weights, which ``parameters``
-    excludes.
+    which a state (first) moves; null for the clamped input. ``solver`` is what ``dynamics.solver`` has, whichever
+    key names it. ``guarantees`` are sentences. A unary edge has its state as ``from`` and ``to``. Optional keys:
+    ``tied_to``, the edge whose weight an edge shares; ``frozen`` of an edge; and the number of ``frozen`` weights,
+    which ``parameters`` excludes.
     """
     graph, schedule = plan.graph, plan.schedule
     colour: dict[str, int] = {}

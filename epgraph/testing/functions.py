@@ -212,8 +212,31 @@ def _cost_problems(cost: Cost, units: int) -> Iterator[str]:
         apart = (common + sign * odd - cost.gradient(s + sign * o, y)).abs()
         if bool((apart > 1e-10 * (1 + gradient.abs())).any()):
             yield f"gradient_pair is not the gradient at c {'+−'[sign < 0]} o: off by {float(apart.max()):.2g}"
+    yield from _claims_of_cost(cost, s, y)
     yield from recorded(lambda t: cost.gradient(t, t), "gradient", type(cost))
     yield from recorded(lambda t: cost.gradient_pair(t, t, t), "gradient_pair", type(cost))
+
+
+def _claims_of_cost(cost: Cost, s: Tensor, y: Tensor) -> Iterator[str]:
+    """What a cost claims of its shape."""
+    import torch
+
+    if cost.quadratic and bool((cost.value(s.clone(), y) - 0.5 * (s - y).square().sum(1)).abs().max() > 1e-10):
+        yield "'quadratic' is claimed, and value is not ½‖s − y‖²"
+    if cost.least_at_target and bool(cost.gradient(y.clone(), y).abs().max() > 1e-9):
+        yield "'least_at_target' is claimed, and at s = y the gradient is not 0"
+    if cost.curvature is None:
+        return
+    label = torch.eye(s.shape[1], dtype=s.dtype)[:1]
+    for point in 3 * s:
+        with torch.enable_grad():
+            at = point.clone().requires_grad_()
+            forces = cost.gradient(at[None], label)[0]
+            rows = [torch.autograd.grad(force, at, retain_graph=True, materialize_grads=True)[0] for force in forces]
+        largest = float(torch.linalg.eigvalsh(torch.stack(rows)).max())
+        if largest > cost.curvature + 1e-9:
+            yield f"'curvature' is at most {cost.curvature:g}, found {largest:.4g}"
+            return
 
 
 def _derivative(function: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:

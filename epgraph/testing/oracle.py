@@ -80,15 +80,26 @@ class Reference(Dynamics):
             ``negative``: −(1/β)[∂Φ/∂θ(s*) − ∂Φ/∂θ(s^−β)].
         """
         free = self.relax(x, classes, free_steps)
-        upper = 0.0 if estimator == "negative" else beta
-        lower = 0.0 if estimator == "positive" else -beta
-        ends = [
-            self.parameter_gradient(x, self.relax(x, classes, nudged_steps, free, y, b) if b else free)
-            for b in (upper, lower)
-        ]
-        scale = -1 / ((upper - lower) * x.shape[0])
-        found = {name: scale * (ends[0][name] - ends[1][name]) for name in self.parameters}
-        return found | self._local_gradient(x, y, free)
+        unneeded = {"centered": 0, "positive": -1, "negative": 1}[estimator]
+        signs = [sign for sign in (1, -1) if sign != unneeded]
+        nudged = {sign: self.relax(x, classes, nudged_steps, free, y, sign * beta) for sign in signs}
+        return self.estimate(x, y, free, nudged, beta, estimator)
+
+    def estimate(
+        self,
+        x: Tensor,
+        y: Tensor,
+        free: Mapping[str, Tensor],
+        nudged: Mapping[int, Mapping[str, Tensor]],
+        beta: float,
+        estimator: Estimator = "centered",
+    ) -> Gradients:
+        """``ep_gradient`` of phases that are there already: the free one, and those nudged by ±β, by the sign of β."""
+        upper = free if estimator == "negative" else nudged[1]
+        lower = free if estimator == "positive" else nudged[-1]
+        scale = -1 / ((2 if estimator == "centered" else 1) * beta * x.shape[0])
+        ends = [self.parameter_gradient(x, states) for states in (upper, lower)]
+        return {n: scale * (ends[0][n] - ends[1][n]) for n in self.parameters} | self._local_gradient(x, y, free)
 
     def implicit_gradient(self, x: Tensor, y: Tensor, states: Mapping[str, Tensor]) -> Gradients:
         """Return the exact gradient of the batch mean of the loss: s = σ(∂Φ/∂s) differentiated implicitly.

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from epgraph.costs import COSTS
 from epgraph.errors import Diagnostic
-from epgraph.graph.checks.estimators import UPWARD
 from epgraph.graph.network import NetworkGraph
 from epgraph.graph.schedule import Schedule
+from epgraph.learning_rules import ESTIMATORS
 
 
 def solver_refusals(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnostic]:
@@ -41,10 +42,10 @@ def solver_refusals(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnos
     if dynamics.output_step != "closed_form":
         return
     cost = graph.architecture.output.cost
-    if cost != "squared_error" or not out.activation.linear:
+    if not COSTS[cost].quadratic or not out.activation.linear:
         needs = f"closed_form needs the squared error and a linear output; '{out.name}' has {cost} and"
         yield _refusal("output_step", f"{needs} {out.activation.label}", "use output_step: explicit")
-    elif learning.beta >= 1 and learning.estimator not in UPWARD:
+    elif learning.beta >= 1 and not ESTIMATORS[learning.estimator].only_positive:
         needs = f"closed_form needs beta below 1, found {learning.beta:g}: nudged by −β the output has no equilibrium"
         yield _refusal("output_step", needs, "lower learning.beta")
 

@@ -12,35 +12,7 @@ from collections.abc import Iterator
 from epgraph.costs import COSTS
 from epgraph.errors import Diagnostic, EpgraphError, listed
 from epgraph.graph.network import NetworkGraph
-
-CLAMPED = frozenset({"contrastive", "coupled_positive", "coupled_negative", "coupled_centered"})
-"""Estimators that clamp the output instead of nudging it."""
-
-DIFFERENTIATED = frozenset({"unrolled", "truncated", "implicit"})
-"""Estimators that differentiate a sweep or the forces, and nudge nothing."""
-
-UPWARD = CLAMPED | DIFFERENTIATED | {"positive", "continual"}
-"""Estimators that never nudge by −β or by a complex β, whose fixed points need |β| < 1."""
-
-_NUDGED = frozenset({"nudged_steps", "output_step", "beta"})
-_COUPLED = frozenset({"nudged_steps", "beta"})
-
-READS: dict[str, frozenset[str]] = {
-    "centered": _NUDGED,
-    "positive": _NUDGED,
-    "negative": _NUDGED,
-    "random_sign": _NUDGED,
-    "continual": _NUDGED | {"continual_rate"},
-    "holomorphic": _NUDGED | {"points"},
-    "contrastive": frozenset({"nudged_steps"}),
-    "coupled_positive": _COUPLED,
-    "coupled_negative": _COUPLED,
-    "coupled_centered": _COUPLED,
-    "unrolled": frozenset(),
-    "truncated": frozenset({"nudged_steps", "truncation"}),
-    "implicit": frozenset({"solver_tolerance", "solver_steps"}),
-}
-"""Keys of ``learning`` and ``dynamics`` that each estimator reads, beside those that all of them read."""
+from epgraph.learning_rules import ESTIMATORS
 
 
 def check_rule(graph: NetworkGraph, estimator: str) -> None:
@@ -52,16 +24,17 @@ def check_rule(graph: NetworkGraph, estimator: str) -> None:
 
 def rule_refusals(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
     """Yield why the network cannot use an estimator: the state or edge in the way, and the alternative."""
-    if estimator == "holomorphic":
-        yield from _not_holomorphic(graph)
-    if estimator in CLAMPED:
+    rule = ESTIMATORS[estimator]
+    if rule.complex_states:
+        yield from _not_holomorphic(graph, estimator)
+    if rule.clamps_output:
         yield from _not_clamped(graph, estimator)
-    if estimator == "implicit":
-        yield from _no_hessian(graph)
-    if estimator in DIFFERENTIATED or estimator == "holomorphic":
+    if rule.needs_symmetric:
+        yield from _no_energy(graph, estimator)
+    if rule.differentiates or rule.complex_states:
         yield from _not_smooth(graph, estimator)
     solver, key = graph.architecture.dynamics.chosen_solver, graph.architecture.dynamics.solver_key.key
-    if estimator == "unrolled" and solver.mixes:
+    if rule.plain_sweeps and solver.mixes:
         reason = f"it cannot go back through {solver.title} (dynamics.{key})"
         yield _refusal(estimator, reason, f"leave dynamics.{key} out, or use estimator: truncated or implicit")
 
@@ -81,12 +54,12 @@ def rule_warnings(graph: NetworkGraph) -> Iterator[Diagnostic]:
         )
 
 
-def _not_holomorphic(graph: NetworkGraph) -> Iterator[Diagnostic]:
+def _not_holomorphic(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
     states = (graph.states[name] for name in graph.free)
     state = next((s for s in states if not s.activation.holomorphic), None)
     if state is not None:
         yield _refusal(
-            "holomorphic",
+            estimator,
             f"state '{state.name}' has the activation {state.activation.label}, which has no holomorphic continuation",
             "use tanh or logistic, or learning.estimator: centered",
         )
@@ -99,7 +72,7 @@ def _not_holomorphic(graph: NetworkGraph) -> Iterator[Diagnostic]:
         else:
             reason, hint = "takes a maximum, which complex numbers do not have", "use pool: average or a stride"
         yield _refusal(
-            "holomorphic",
+            estimator,
             f"edge '{edge.name}' ({edge.kind.label()}) {reason}",
             f"{hint}, or learning.estimator: centered",
         )
@@ -107,7 +80,7 @@ def _not_holomorphic(graph: NetworkGraph) -> Iterator[Diagnostic]:
     cost = graph.architecture.output.cost
     if not COSTS[cost].holomorphic:
         yield _refusal(
-            "holomorphic",
+            estimator,
             f"the cost {cost} of output '{graph.output.name}' has no holomorphic continuation",
             "use cost: squared_error or cross_entropy, or learning.estimator: centered",
         )
@@ -115,7 +88,7 @@ def _not_holomorphic(graph: NetworkGraph) -> Iterator[Diagnostic]:
     if dynamics.chosen_solver.mixes:
         key = dynamics.solver_key
         yield _refusal(
-            "holomorphic",
+            estimator,
             f"dynamics.{key.key} mixes real states, and these are complex",
             f"set dynamics.{key.key} to {key.plain}",
         )
@@ -123,30 +96,25 @@ def _not_holomorphic(graph: NetworkGraph) -> Iterator[Diagnostic]:
 
 def _not_clamped(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
     cost = graph.architecture.output.cost
-    if cost != "squared_error":
+    if not COSTS[cost].least_at_target:
         yield _refusal(
             estimator,
             f"it clamps the output '{graph.output.name}' to the target, which minimizes the squared error, "
             f"but not {cost}",
             "use cost: squared_error, or learning.estimator: centered",
         )
-    untied = graph.untied
-    if untied is not None:
-        yield _refusal(
-            estimator,
-            f"it contrasts energies, and there is none where edge '{untied.name}' has a feedback weight of its own",
-            "use learning.feedback: tied, or learning.estimator: centered",
-        )
 
 
-def _no_hessian(graph: NetworkGraph) -> Iterator[Diagnostic]:
+def _no_energy(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
     untied = graph.untied
-    if untied is not None:
-        yield _refusal(
-            "implicit",
-            f"F has no Hessian where edge '{untied.name}' has a feedback weight of its own",
-            "use learning.feedback: tied, or learning.estimator: unrolled",
-        )
+    if untied is None:
+        return
+    where = f"where edge '{untied.name}' has a feedback weight of its own"
+    if ESTIMATORS[estimator].differentiates:
+        reason, other = f"F has no Hessian {where}", "unrolled"
+    else:
+        reason, other = f"it contrasts energies, and there is none {where}", "centered"
+    yield _refusal(estimator, reason, f"use learning.feedback: tied, or learning.estimator: {other}")
 
 
 def _not_smooth(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:

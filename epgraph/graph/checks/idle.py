@@ -1,8 +1,8 @@
 """Warnings about keys without effect in a network.
 
 ``READERS`` declares for a key when it has an effect; ``ALWAYS`` lists the keys that always have one. Tests compare both
-with the models of the language, so a new key must be declared in one of them. ``estimators.READS`` declares the keys of
-each estimator, and edge kinds declare their options (``EdgeKind.idle``).
+with the models of the language, so a new key must be declared in one of them. ``ESTIMATORS`` declares the keys of each
+estimator, and edge kinds declare their options (``EdgeKind.idle``).
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from epgraph.errors import Diagnostic, Location
-from epgraph.graph.checks.estimators import READS
 from epgraph.graph.network import Edge, NetworkGraph, State
+from epgraph.init_rules import INITIAL
 from epgraph.kinds import Unary
 from epgraph.language.model import BiasSpec, OutputSpec, StateSpec
+from epgraph.learning_rules import ESTIMATORS
 from epgraph.optimizers import OPTIMIZERS, rate_schedule
 
 
@@ -39,9 +40,9 @@ def _estimator(key: str) -> Reader:
 
     def read(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
         name = graph.architecture.learning.estimator
-        if key in READS[name]:
+        if key in ESTIMATORS[name].reads:
             return _moving(graph, value, subject)
-        others = [other for other, keys in READS.items() if key in keys]
+        others = [other for other, rule in ESTIMATORS.items() if key in rule.reads]
         use = f", or use estimator: {others[0]}" if len(others) == 1 else ""
         return Unread(f"estimator {name} does not use it", f"leave it out{use}")
 
@@ -50,8 +51,8 @@ def _estimator(key: str) -> Reader:
 
 def _nudged_steps(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
     learning = graph.architecture.learning
-    if learning.estimator == "truncated" and learning.truncation is not None:
-        return Unread("estimator truncated uses learning.truncation in its place")
+    if "truncation" in ESTIMATORS[learning.estimator].reads and learning.truncation is not None:
+        return Unread(f"estimator {learning.estimator} uses learning.truncation in its place")
     return _estimator("nudged_steps")(graph, value, subject)
 
 
@@ -112,9 +113,10 @@ def _optimizer(key: str) -> Reader:
 
 
 def _norm(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
-    if graph.architecture.init.rule == "graph_aware":
+    rule = graph.architecture.init.rule
+    if INITIAL[rule].reads_norm:
         return None
-    return Unread("init.rule published does not use it", "leave it out, or use rule: graph_aware")
+    return Unread(f"init.rule {rule} does not use it", "leave it out, or use rule: graph_aware")
 
 
 def _bias_rate(graph: NetworkGraph, value: Any, state: State) -> Unread | None:
@@ -122,8 +124,9 @@ def _bias_rate(graph: NetworkGraph, value: Any, state: State) -> Unread | None:
 
 
 def _bias_gain(graph: NetworkGraph, value: Any, state: State) -> Unread | None:
-    if graph.architecture.init.rule == "graph_aware" and state.name in graph.dynamic:
-        return Unread("init: graph_aware sets the biases")
+    rule = graph.architecture.init.rule
+    if INITIAL[rule].sets_biases and state.name in graph.dynamic:
+        return Unread(f"init: {rule} sets the biases")
     return None
 
 
@@ -149,10 +152,10 @@ def _weight_rate(graph: NetworkGraph, value: Any, edge: Edge) -> Unread | None:
 
 def _gain(graph: NetworkGraph, value: Any, edge: Edge) -> Unread | None:
     unread = _weight(graph, True, edge)
-    aware = graph.architecture.init.rule == "graph_aware" and value
+    rule = graph.architecture.init.rule
     # A weight that an edge inside shares has its size from there.
-    if unread is None and aware and edge.name in graph.driven:
-        return Unread("init: graph_aware scales the edges of the input by the signal that they carry")
+    if unread is None and INITIAL[rule].scales_inputs and value and edge.name in graph.driven:
+        return Unread(f"init: {rule} scales the edges of the input by the signal that they carry")
     return unread
 
 

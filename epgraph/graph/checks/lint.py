@@ -7,10 +7,10 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
 from epgraph.errors import Diagnostic, Location, listed
-from epgraph.graph.checks.estimators import CLAMPED, DIFFERENTIATED
 from epgraph.graph.network import Edge, NetworkGraph
 from epgraph.graph.schedule import Schedule
 from epgraph.kinds import Identity
+from epgraph.learning_rules import ESTIMATORS
 
 STABLE = (0.1, 0.4)
 """Range of β with stable training in the paper; from 0.8 on nothing was learnt, and far below it was unstable."""
@@ -46,7 +46,7 @@ def _not_proper(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnostic]
 
 def _beta(graph: NetworkGraph) -> Iterator[Diagnostic]:
     learning, (low, high) = graph.architecture.learning, STABLE
-    if learning.estimator in CLAMPED | DIFFERENTIATED or low <= learning.beta <= high:
+    if not ESTIMATORS[learning.estimator].nudges or low <= learning.beta <= high:
         return
     found = "smaller ones were unstable there" if learning.beta < low else "from 0.8 on nothing was learnt there"
     yield _warning(
@@ -118,7 +118,7 @@ def _zero_gain(names: list[str], at: Location) -> Diagnostic:
 def _too_few_steps(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnostic]:
     architecture = graph.architecture
     phases = [("free_steps", graph.input.name, "the input")]
-    if architecture.learning.estimator not in DIFFERENTIATED:
+    if not ESTIMATORS[architecture.learning.estimator].differentiates:
         phases.append(("nudged_steps", graph.output.name, "the nudge"))
     for key, start, what in phases:
         steps = getattr(architecture.dynamics, key)

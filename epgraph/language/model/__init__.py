@@ -10,7 +10,7 @@ from epgraph.language.model.edge import EdgeBase, edge_spec, one_end
 from epgraph.language.model.fields import MAX_UNITS, NAME_PATTERN, Model, Name, ShapeField, Size
 from epgraph.language.model.initialization import InitSpec
 from epgraph.language.model.keys import field_at, known_keys
-from epgraph.language.model.learning import EstimatorName, LearningSpec
+from epgraph.language.model.learning import LearningSpec
 from epgraph.language.model.network import BiasSpec, DefaultsSpec, InputSpec, OutputSpec, StateSpec
 from epgraph.language.model.training import TrainingSpec
 
@@ -23,7 +23,6 @@ __all__ = [
     "DefaultsSpec",
     "DynamicsSpec",
     "EdgeBase",
-    "EstimatorName",
     "InitSpec",
     "InputSpec",
     "LearningSpec",

@@ -11,6 +11,8 @@ from pydantic_core import PydanticCustomError, core_schema
 from epgraph.activations import Activation, activation_schema, activation_to_yaml, parse_activation
 from epgraph.costs import COSTS
 from epgraph.energies import ENERGIES
+from epgraph.init_rules import INITIAL
+from epgraph.learning_rules import ESTIMATORS
 from epgraph.optimizers import OPTIMIZERS
 from epgraph.rates import RATE_SCHEDULES
 
@@ -94,6 +96,16 @@ RateScheduleField = Annotated[
     str,
     BeforeValidator(_one_of("schedule", RATE_SCHEDULES)),
     _Described(lambda: {"type": "string", "enum": list(RATE_SCHEDULES)}),
+]
+InitRuleField = Annotated[
+    str,
+    BeforeValidator(_one_of("rule", INITIAL)),
+    _Described(lambda: {"type": "string", "enum": list(INITIAL)}),
+]
+EstimatorField = Annotated[
+    str,
+    BeforeValidator(_one_of("estimator", ESTIMATORS)),
+    _Described(lambda: {"type": "string", "enum": list(ESTIMATORS)}),
 ]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]

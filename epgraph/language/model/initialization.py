@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from epgraph.language.model.fields import Model
+from epgraph.language.model.fields import InitRuleField, Model
 
 
 class InitSpec(Model):
     """How parameters are drawn before training."""
 
-    rule: Literal["published", "graph_aware"] = Field(
+    rule: InitRuleField = Field(
         default="published",
         description="published: uniform, scaled by the gains; graph_aware: from the graph, so that the network settles "
         "and the signal reaches every state.",
@@ -30,6 +30,6 @@ def _init(value: object) -> object:
 
 InitField = Annotated[
     InitSpec,
-    BeforeValidator(_init, json_schema_input_type=InitSpec | Literal["published", "graph_aware"]),
+    BeforeValidator(_init, json_schema_input_type=InitSpec | InitRuleField),
     Field(description="The rule by name, or {rule, norm}.", examples=["graph_aware"]),
 ]

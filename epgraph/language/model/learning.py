@@ -6,29 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from epgraph.language.model.fields import Model, NonNegativeFloat, PositiveFloat
-
-EstimatorName = Literal[
-    "centered",
-    "positive",
-    "negative",
-    "random_sign",
-    "continual",
-    "holomorphic",
-    "contrastive",
-    "coupled_positive",
-    "coupled_negative",
-    "coupled_centered",
-    "unrolled",
-    "truncated",
-    "implicit",
-]
+from epgraph.language.model.fields import EstimatorField, Model, NonNegativeFloat, PositiveFloat
 
 
 class LearningSpec(Model):
     """How the gradient is estimated."""
 
-    estimator: EstimatorName = Field(
+    estimator: EstimatorField = Field(
         default="centered",
         description="EP with ±β (Eq. 5), with +β, with −β (Eq. 4) or with a random sign per batch; continual, with "
         "parameters that move during the nudged phase; holomorphic, with complex β; contrastive and coupled learning, "
