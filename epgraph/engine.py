@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from math import inf
 from typing import Any
 
 import torch
@@ -84,6 +85,7 @@ class Engine(nn.Module):
         cuda_graphs: bool = True,
         initialised: bool = True,
         share_above: int = SHARE_ABOVE,
+        batches: float = inf,
     ) -> None:
         super().__init__()
         instance("Engine", plan, Plan, "epgraph.compile makes engines of architectures and files")
@@ -94,8 +96,7 @@ class Engine(nn.Module):
         self.doubled = doubled
         self.cuda_graphs = cuda_graphs
         self.share_above = share_above
-        self.batches = float("inf")
-        """Number of batches to come, if it is known: ``auto`` spreads what a backend takes to start over them."""
+        self.batches = batches
         self._executor: Executor | None = None
         self.graph = plan.graph
         self.architecture = plan.graph.architecture

@@ -165,9 +165,13 @@ class Session:
         # Weights, gradients and momentum.
         refuse_too_large(build(architecture), options["device"], dtype, copies=3, batch=batch)
         engine = compile(
-            architecture, device=options["device"], dtype=dtype, backend=options["backend"], initialised=False
+            architecture,
+            device=options["device"],
+            dtype=dtype,
+            backend=options["backend"],
+            initialised=False,
+            batches=self.training.epochs * math.ceil(len(data.train) / batch),
         )
-        engine.batches = self.training.epochs * math.ceil(len(data.train) / batch)
         options["threads"] = set_threads(engine, options["threads"])
         if options["workers"] is None:
             options["workers"] = default_workers(data.train)
@@ -177,7 +181,7 @@ class Session:
             initialise(engine, data.train)
         else:
             load_parameters(engine, checkpoint, str(path))
-        options["backend"] = engine.machine.backend.name  # refused here if it cannot be used
+        options["backend"] = engine.machine.backend.name
         return engine, checkpoint if before is not None else None
 
     def _record(self, data: Data, trainer: Trainer) -> Record:
