@@ -12,7 +12,7 @@ from epgraph.errors import Diagnostic, EpgraphError, visible
 from epgraph.graph import NetworkGraph, survey
 from epgraph.language import raise_for
 from epgraph.lowering import lower, report
-from epgraph.registry import blaming_plugins
+from epgraph.plugins import blaming_plugins
 from epgraph.result_shapes import smaller
 from epgraph.testing import verify_kind
 

@@ -1,27 +1,20 @@
-"""Registration of a user's own activations, costs, edge kinds and the like, and the plugins that call it."""
+"""Registration of a user's own members of every axis: activations, costs, edge kinds, energies and the like."""
 
 from __future__ import annotations
 
-import dis
 import re
-import sys
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
-from importlib.metadata import entry_points
-from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from types import FunctionType
 from typing import Any, TypeVar
 
 from epgraph.activations import NAMED, Activation
 from epgraph.activations.language import FAMILIES
 from epgraph.arguments import flag, shown, text
-from epgraph.contract import ACTIVATION, COST, HINT, KIND, SOLVER, hold
+from epgraph.contract import ACTIVATION, COST, KIND, SOLVER, hold
 from epgraph.costs import COSTS, Cost
 from epgraph.energies import ENERGIES, Energy
-from epgraph.errors import Diagnostic, EpgraphError, nearest
-from epgraph.files import FileError, read_bytes
+from epgraph.errors import EpgraphError, nearest
 from epgraph.init_rules import INITIAL, Initialization
 from epgraph.kinds import KINDS, EdgeKind
 from epgraph.language.model import NAME_PATTERN, EdgeBase
@@ -29,12 +22,6 @@ from epgraph.learning_rules import ESTIMATORS, OPTIONS, Estimator
 from epgraph.optimizers import OPTIMIZERS, Optimizer
 from epgraph.rates import RATE_SCHEDULES, Rate, RateSchedule
 from epgraph.solvers import SOLVERS, Solver
-
-GROUP = "epgraph.plugins"
-"""Group of entry points in installed packages that the command line loads."""
-
-MAX_BYTES = 8 * 2**20
-"""Largest size of a plugin's file."""
 
 _NAME = re.compile(NAME_PATTERN)
 _RESERVED = re.compile(r"relu[0-9.]*")
@@ -261,104 +248,15 @@ def _origin(cls: type) -> tuple[str, str]:
 
 
 def _place(cls: type) -> str:
-    return cls.__module__.removeprefix(_PLUGIN)
+    return cls.__module__.removeprefix(PLUGIN_MODULE)
 
 
-_PLUGIN = "plugin "
+PLUGIN_MODULE = "plugin "
 """Prefix of the module name under which a plugin's file runs."""
 
 
-def run_plugin(path: Path) -> None:
-    """Run a Python file that registers activations, costs and edge kinds.
-
-    Raises
-    ------
-    EpgraphError
-        If it cannot be read, or fails.
-    """
-    hint = "it is Python that calls epgraph.register_kind, register_activation or register_cost"
-    try:
-        text = read_bytes(path, MAX_BYTES)
-    except FileError as error:
-        raise EpgraphError(f"plugin {path} cannot be run: {error.reason}", hint, "plugin") from None
-    # The module's name tells a file that runs again from another file that registers the same name.
-    module = ModuleType(f"{_PLUGIN}{path.resolve()}")
-    module.__file__ = str(path)
-    # pydantic and dataclasses resolve annotations there.
-    sys.modules[module.__name__] = module
-    try:
-        exec(compile(text, str(path), "exec"), vars(module))
-    except EpgraphError:
-        raise
-    except BaseException as error:  # it is the user's own code, sys.exit included
-        if _interrupted(error):
-            raise
-        reason = getattr(error, "strerror", None) or _error_text(error)
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if frame.filename == str(path)]
-        where = f", in line {lines[-1]}" if lines else ""
-        raise EpgraphError(
-            f"plugin {path} cannot be run: {reason}{where}",
-            hint,
-            "plugin",
-        ) from error
-
-
-def load_installed() -> None:
-    """Load the entry points of installed packages in the group ``epgraph.plugins``: modules, or functions to call."""
-    for entry in entry_points(group=GROUP):
-        try:
-            plugin = entry.load()
-            if callable(plugin):
-                plugin()
-        except EpgraphError:
-            raise
-        except BaseException as error:
-            if _interrupted(error):
-                raise
-            raise EpgraphError(
-                f"plugin '{entry.name}' ({entry.value}) cannot be loaded: {_error_text(error)}",
-                "fix or uninstall the package that declares it",
-                "plugin",
-            ) from error
-
-
-@contextmanager
-def blaming_plugins() -> Iterator[None]:
-    """Turn an exception from a method of a user's kind, activation or cost into an EpgraphError that names it.
-
-    ``sys.exit`` is included: it would end the command without an error. The user's interrupt passes.
-    """
-    try:
-        yield
-    except EpgraphError:
-        raise
-    except BaseException as error:
-        problem = None if _interrupted(error) else _plugin_error(error)
-        if problem is None and isinstance(error, SystemExit):
-            message = f"the program was ended by {_error_text(error)}"
-            problem = Diagnostic(message, "look for sys.exit in a plugin", rule="plugin")
-        if problem is None:
-            raise
-        raise EpgraphError(problem) from error
-
-
-def _interrupted(error: BaseException) -> bool:
-    """Whether the user interrupted the program: a KeyboardInterrupt that does not come from a ``raise`` statement."""
-    if not isinstance(error, KeyboardInterrupt):
-        return False
-    last = error.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
-    return last is None or last.tb_frame.f_code.co_code[last.tb_lasti] != dis.opmap["RAISE_VARARGS"]
-
-
-def _error_text(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-def _plugin_error(error: BaseException) -> Diagnostic | None:
-    """Return the diagnostic of an exception from a method of a registered class, or None."""
+def own_classes() -> list[tuple[str, type]]:
+    """Return every registered class that is not built in, and what messages call it."""
     classes: list[tuple[str, type]] = [(f"edge kind '{n}'", k) for n, k in KINDS.items() if n not in _BUILT_IN_KINDS]
     classes += [(f"activation '{n}'", type(a)) for n, a in NAMED.items() if n not in _BUILT_IN]
     classes += [(f"cost '{n}'", type(c)) for n, c in COSTS.items() if n not in _BUILT_IN]
@@ -370,42 +268,7 @@ def _plugin_error(error: BaseException) -> Diagnostic | None:
         for name, function in functions.items()
         if isinstance(function, FunctionType)
     ]
-    for what, cls in classes:
-        place = raising_method(error, cls)
-        if place is not None:
-            message = f"{what}: {place.method} raises {_error_text(error)}"
-            return Diagnostic(message, HINT, file=place.file, line=place.line, rule="plugin")
-    return None
-
-
-@dataclass(frozen=True)
-class Place:
-    """Origin of an exception: the method, its file, and the line."""
-
-    method: str
-    file: str
-    line: int
-
-
-def raising_method(error: BaseException, cls: type) -> Place | None:
-    """Find the method of ``cls`` that raised, or whose signature did not match the call; None if it is no method."""
-    methods: dict[CodeType, str] = {}
-    for name, value in vars(cls).items():
-        function = getattr(value, "fget", None) or getattr(value, "__func__", value)
-        function = getattr(function, "held", function)
-        if isinstance(function, FunctionType):
-            methods[function.__code__] = name
-    frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    for position, (code, _) in enumerate(frames):
-        if code in methods:
-            # The innermost line in the same file is the most precise one.
-            lines = [line for inner, line in frames[position:] if inner.co_filename == code.co_filename]
-            return Place(methods[code], code.co_filename, lines[-1])
-    for code, name in methods.items():
-        # A call with wrong arguments does not enter the method.
-        if isinstance(error, TypeError) and str(error).startswith(f"{code.co_qualname}() "):
-            return Place(name, code.co_filename, code.co_firstlineno)
-    return None
+    return classes
 
 
 Declared = TypeVar("Declared", Estimator, Initialization)

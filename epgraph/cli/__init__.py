@@ -16,7 +16,7 @@ from epgraph.cli.diagnostics import print_diagnostics
 from epgraph.cli.output import echo
 from epgraph.errors import EpgraphError
 from epgraph.files import remembering_inputs
-from epgraph.registry import load_installed
+from epgraph.plugins import load_installed
 
 __all__ = ["app", "main", "run"]
 

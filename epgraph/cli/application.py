@@ -18,7 +18,7 @@ from epgraph.cli.render import render
 from epgraph.cli.schema import schema
 from epgraph.cli.train import train
 from epgraph.cli.tune import tune
-from epgraph.registry import blaming_plugins
+from epgraph.plugins import blaming_plugins
 
 COMMANDS = (new, check, expand, render, train, eval_command, gradcheck, compile_command, tune, schema)
 

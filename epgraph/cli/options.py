@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from epgraph.registry import run_plugin
+from epgraph.plugins import run_plugin
 
 Command = Callable[..., Any]
 

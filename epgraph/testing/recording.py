@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.kinds import shape_text
-from epgraph.registry import raising_method
+from epgraph.plugins import raising_method
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 import epgraph as ep
-from epgraph import registry
+from epgraph import plugins
 from epgraph.activations import NAMED, Activation, Logistic, ReLU, Softclip, Tanh
 from epgraph.cli import run
 from epgraph.costs import COSTS
@@ -397,11 +397,11 @@ def test_plugins_on_the_command_line(
 
 
 def test_installed_packages_bring_theirs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    entries = [EntryPoint("mine", "tests.activations.test_own:bring", registry.GROUP)]
-    monkeypatch.setattr(registry, "entry_points", lambda group: entries)
-    registry.load_installed()
+    entries = [EntryPoint("mine", "tests.activations.test_own:bring", plugins.GROUP)]
+    monkeypatch.setattr(plugins, "entry_points", lambda group: entries)
+    plugins.load_installed()
     assert isinstance(NAMED["brought"], Arctan)
-    entries[0] = EntryPoint("absent", "tests.activations.test_own:absent", registry.GROUP)
+    entries[0] = EntryPoint("absent", "tests.activations.test_own:absent", plugins.GROUP)
     assert run(["schema"]) == 1
     assert (
         "plugin 'absent' (tests.activations.test_own:absent) cannot be loaded: AttributeError"

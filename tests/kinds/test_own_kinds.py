@@ -18,7 +18,7 @@ import torch
 import yaml
 
 import epgraph as ep
-from epgraph import registry
+from epgraph import plugins
 from epgraph.cli import run
 from epgraph.kinds import KINDS, Memory, Self
 from epgraph.language import json_schema, to_yaml
@@ -115,7 +115,7 @@ def test_the_example_runs_everywhere(folder: Path, capsys: pytest.CaptureFixture
 
 def test_a_sweep_is_the_equations(folder: Path) -> None:
     """One sequential sweep from zeros beside the sums written down by hand."""
-    registry.run_plugin(Path("channelwise.py"))
+    plugins.run_plugin(Path("channelwise.py"))
     text = (
         block("yaml")
         .replace("coloring", "sequential")
@@ -142,8 +142,8 @@ def test_a_sweep_is_the_equations(folder: Path) -> None:
 
 def test_an_entry_point_brings_a_kind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(folder))
-    entries = [EntryPoint("mine", "channelwise", registry.GROUP)]
-    monkeypatch.setattr(registry, "entry_points", lambda group: entries)
+    entries = [EntryPoint("mine", "channelwise", plugins.GROUP)]
+    monkeypatch.setattr(plugins, "entry_points", lambda group: entries)
     assert run(["check", "net.yaml"]) == 0
     assert run(["check", "net.yaml"]) == 0  # loaded again by every command
     sys.modules.pop("channelwise")

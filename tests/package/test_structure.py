@@ -34,6 +34,7 @@ ORDER = (
     "contract",
     "language",
     "registry",
+    "plugins",
     "result_shapes",
     "graph",
     "testing",
