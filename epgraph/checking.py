@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -153,7 +154,7 @@ def _solver(solver: str | dict[str, dict[str, Any]]) -> str:
     if isinstance(solver, str):
         return solver
     ((name, options),) = solver.items()
-    return f"{name} ({', '.join(f'{key} {value}' for key, value in options.items())})"
+    return f"{name} ({', '.join(f'{key} {json.dumps(value)}' for key, value in options.items())})"
 
 
 def _weight(edge: dict[str, Any]) -> str:

@@ -28,8 +28,9 @@ class Solver(BaseModel):
     name
         Key in ``dynamics.solver``.
     mixes
-        Whether ``step`` proposes states. Then sweeps are neither captured as CUDA graphs nor unrolled by
-        backpropagation, and complex states and noise are refused.
+        Whether ``step`` proposes states. Then sweeps are neither captured as CUDA graphs, nor unrolled by
+        backpropagation, nor written by ``epgraph compile``; and complex states, ``noise``, ``flow`` and ``state_bits``
+        are refused.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)

@@ -12,6 +12,7 @@ import epgraph as ep
 from epgraph.graph import SCHEDULES
 from epgraph.graph.guarantees import guaranteed, never_rises
 from epgraph.kinds import KINDS, Conv, Pool
+from epgraph.solvers import SOLVERS
 from epgraph.testing.oracle import Reference
 from tests.helpers.case import Case
 from tests.helpers.decorated import decorated
@@ -23,7 +24,7 @@ DYNAMICS: tuple[dict[str, Any], ...] = (
     {},
     {"over_relaxation": 0.5},
     {"flow": 0.4},
-    {"anderson": 3},
+    *({"solver": name} for name, solver in SOLVERS.items() if solver.mixes),
     {"weight_bits": 4},
     {"output_step": "closed_form"},
     {"damping": 1.99},

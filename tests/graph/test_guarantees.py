@@ -16,6 +16,7 @@ from epgraph.cli import run
 from epgraph.estimators import ESTIMATORS
 from epgraph.graph import SCHEDULES, guaranteed
 from epgraph.graph.guarantees import nudged_never_rises
+from epgraph.solvers import SOLVERS
 from tests.helpers.case import Case
 from tests.helpers.networks import RING
 from tests.helpers.promises import EVERY, fresh_seed, keeps, rises
@@ -25,7 +26,7 @@ DYNAMICS: tuple[dict[str, Any], ...] = (
     {},
     {"over_relaxation": 0.5},
     {"flow": 0.4},
-    {"anderson": 3},
+    *({"solver": name} for name, solver in SOLVERS.items() if solver.mixes),
     {"weight_bits": 4},
     {"output_step": "closed_form"},
     {"over_relaxation": 1.5},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from pydantic.fields import FieldInfo
@@ -30,7 +31,7 @@ def field_at(at: Location) -> FieldInfo | None:
 
 def _model_at(at: Location) -> Any:
     model: Any = Architecture
-    for part in at:
+    for before, part in pairwise((None, *at)):
         if model is None or isinstance(part, int):
             continue
         if part == "bias":
@@ -43,7 +44,7 @@ def _model_at(at: Location) -> Any:
             model = KINDS[str(part)]
         elif part == "solver":
             model = solver_spec()
-        elif part in SOLVERS:
+        elif before == "solver" and part in SOLVERS:
             model = SOLVERS[str(part)]
         elif model is Architecture and part == "states":
             model = dict
