@@ -33,7 +33,7 @@ class Activation(ABC):
 
     @property
     def smooth(self) -> bool:
-        """Whether σ has no kink, so that the centred gradient has a clean O(β²) error."""
+        """Whether σ has no kink: σ′ is continuous. Then the centered gradient has a clean O(β²) error."""
         return True
 
     @property

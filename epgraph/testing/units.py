@@ -30,7 +30,14 @@ def sigma(activation: Activation, a: Tensor, alpha: float) -> Tensor:
     if isinstance(activation, Softclip):
         k, zero = activation.sharpness, torch.zeros_like(a)
         return (torch.logaddexp(k * a, zero) - torch.logaddexp(k * (a - activation.alpha), zero)) / k
-    return activation.apply_(a.clone(), alpha)
+    return _of_the_user(activation).apply_(a.clone(), alpha)
+
+
+def _of_the_user(activation: Activation) -> Activation:
+    """Refuse an activation of epgraph without a formula here: it would be compared with itself."""
+    if type(activation).__module__.startswith("epgraph."):
+        raise NotImplementedError(f"the oracle has no formula of {activation.label}: write it in testing/units.py")
+    return activation
 
 
 def slope(activation: Activation, a: Tensor, alpha: float) -> Tensor:
@@ -51,7 +58,7 @@ def slope(activation: Activation, a: Tensor, alpha: float) -> Tensor:
         return math.sinh(k * activation.alpha / 2) / (2 * low.cosh() * high.cosh())
     with torch.enable_grad():
         point = a.detach().clone().requires_grad_()
-        (found,) = torch.autograd.grad(activation.apply_(point.clone(), alpha).sum(), point)
+        (found,) = torch.autograd.grad(_of_the_user(activation).apply_(point.clone(), alpha).sum(), point)
     return found
 
 
@@ -59,7 +66,10 @@ def steepest(activation: Activation) -> float:
     """max σ′, which is that in the middle of σ; of ReLUα and the identity 1."""
     if isinstance(activation, Tanh | Logistic):
         return activation.slope
-    return 1.0
+    if isinstance(activation, ReLU | Identity | Softclip):
+        return 1.0
+    declared = _of_the_user(activation).steepest
+    return 1.0 if declared is None else declared
 
 
 def self_energy(activation: Activation, s: Tensor, alpha: float = 0.0) -> Tensor:
@@ -77,7 +87,7 @@ def self_energy(activation: Activation, s: Tensor, alpha: float = 0.0) -> Tensor
         k = activation.sharpness
         ends = dilogarithm((-k * s).exp()) + dilogarithm((-k * (activation.alpha - s)).exp())
         return s**2 / 2 + ends / k**2
-    return activation.self_energy(s, alpha)
+    return _of_the_user(activation).self_energy(s, alpha)
 
 
 def dilogarithm(z: Tensor) -> Tensor:

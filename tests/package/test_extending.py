@@ -59,7 +59,7 @@ training: {epochs: 1, batch_size: 20, learning_rate: 0.01, augment: none}
 """
 
 USES: dict[str, tuple[str, ...]] = {
-    "softsign": ("--set", "defaults.activation=softsign"),
+    "algebraic": ("--set", "defaults.activation=algebraic"),
     "logcosh": ("--set", "output.cost=logcosh"),
     "errors": (),
     "heavy_ball": ("--set", "dynamics.solver=heavy_ball"),
@@ -113,9 +113,9 @@ def test_an_example_trains_as_a_plugin(name: str, tmp_path: Path, monkeypatch: p
 
 
 def test_the_classes_are_what_they_say() -> None:
-    load("softsign")
+    load("algebraic")
     load("logcosh")
-    ep.verify_activation(NAMED["softsign"])
+    ep.verify_activation(NAMED["algebraic"])
     ep.verify_cost(COSTS["logcosh"])
 
 
