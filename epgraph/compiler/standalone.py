@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from epgraph.compiler.runtime import rounded
-from epgraph.compiler.sweep import Step, as_pair, computed, prepare, relax_, run
+from epgraph.compiler.sweep import Step, as_pair, prepare, relax_, run
 
 
 class Phase(NamedTuple):
@@ -189,7 +189,10 @@ class Engine:
         return {STATES[name][0]: s for name, s in states.items()}
 
     def _call(self, name: str, values: Mapping[str, Any]) -> dict[str, Tensor]:
-        return dict(computed(FUNCTIONS[name], {**self.weights, **values}))
+        # A function of a large network may go on with what one before it has returned.
+        every = {**self.weights, **values}
+        run(FUNCTIONS[name], every)
+        return {result: every[result] for _, _, results in FUNCTIONS[name] for result in results}
 
 
 def self_check(batch: int = 4, seed: int = 0) -> None:
