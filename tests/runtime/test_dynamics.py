@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from torch import Tensor
 
 import epgraph as ep
@@ -150,8 +150,14 @@ class Quantised(Loop):
 @settings(ORACLE, max_examples=8)
 @given(data=architectures(activations=[a for a in EVERY if a != "identity"], output_activation="identity"))
 def test_quantised_states_follow_the_loop(data: dict[str, Any]) -> None:
-    """In both nudged phases too, though they are carried as a pair."""
+    """In both nudged phases too, though they are carried as a pair.
+
+    Without max pooling of what moves: values on a grid are often equal, and c + o rounds, so that in a pair the
+    maximum may be taken from another one of them than in the loop (docs/language.md, Other dynamics).
+    """
     case = case_with(data, state_bits=7)
+    edges, states = case.graph.edges.values(), case.graph.states
+    assume(all(e.kind.is_linear or e.unary or states[e.source].clamped for e in edges))
     Quantised(case.engine("coloring"), case.x, case.y).assert_followed()
 
 
