@@ -178,13 +178,15 @@ def test_gradients_follow_the_oracle(data: dict[str, Any]) -> None:
         classes = make_schedule(case.graph, "coloring").classes
         expected = oracle.ep_gradient(case.x, case.y, classes, 12, 6, 0.2, estimator=estimator)
         contrasted = oracle.parameter_gradient(case.x, oracle.relax(case.x, classes, 12))
+        # A sum of zero in one of them may be one of rounding in the other, of the size of the network's other products.
+        largest = max(float(product.norm()) for product in contrasted.values())
         for name, parameter in engine.named_parameters():
             owner = case.graph.edges.get(name.removeprefix("edges.").removesuffix(".weight"))
             if owner is not None and owner.frozen:
                 assert parameter.grad is None
                 continue
             assert parameter.grad is not None
-            bar = 1e-8 * expected[name].norm() + 1e-14 / 0.2 * contrasted[name].norm()
+            bar = 1e-8 * expected[name].norm() + 1e-14 / 0.2 * largest
             assert (parameter.grad - expected[name]).norm() <= bar, (estimator, name)
 
 
