@@ -18,9 +18,9 @@ demo: setup
 	$(BIN)/epgraph train examples/digits.yaml --data digits --out runs/demo --overwrite
 	@echo "Look at runs/demo: network.svg, curves.png, metrics.jsonl, last.pt"
 
-# A process a core, and each file in one of them: files share what is slow to draw.
+# A process a core. Each takes files in a row, which share what is slow to draw, and then what others have left.
 test: setup
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

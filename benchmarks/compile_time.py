@@ -116,7 +116,7 @@ def measure(what: str, backend: str) -> dict[str, Any]:
     # An engine from a plan, as ``epgraph.compile`` makes it: parameters are drawn.
     engine = ep.Engine(plan, seed=architecture.training.seed, backend=backend)
     result["engine_seconds"] = watch.read()
-    relaxed = architecture.dynamics.over_relaxation != 1
+    relaxed = architecture.dynamics.stepped
     engine.machine.program("free", relaxed=relaxed)
     engine.machine.functions("constants")
     result["free_seconds"] = watch.read()

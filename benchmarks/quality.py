@@ -178,7 +178,7 @@ class Subject:
         for count in counts:
             found = engine.relax(self.x, start=states, steps=count - taken, tolerance=0)
             yield count, found.states, bool(found.diverged)
-            if not engine.architecture.dynamics.anderson:  # whose history does not outlive a relaxation
+            if not engine.architecture.dynamics.chosen_solver.mixes:  # whose history does not outlive a relaxation
                 states, taken = found.states, count
 
     def nudged(
@@ -192,7 +192,7 @@ class Subject:
         for count in counts:
             found = engine.executor.run(clamped, states, count - taken, tolerance, nudge, pair=True)
             yield count, found
-            if not engine.architecture.dynamics.anderson:
+            if not engine.architecture.dynamics.chosen_solver.mixes:
                 states, taken = found.states, count
 
     def gradient(self, engine: Engine, pair: dict[str, Tensor]) -> dict[str, Tensor]:

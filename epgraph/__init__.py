@@ -5,8 +5,9 @@
     architecture = ep.load("examples/digits.yaml")
     engine = ep.compile(architecture)
     relaxation = engine.relax(x)
-    engine.backward(x, y)          # fills .grad; any torch.optim optimiser does the rest
+    engine.backward(x, y)          # fills .grad; any torch.optim optimizer does the rest
     ep.render(architecture, "net.svg")
+    ep.train(architecture, "digits", out="runs/digits")
 
 torch is imported when something that needs it is first used, so that checking and drawing stay instant.
 """
@@ -22,83 +23,149 @@ from epgraph.version import __version__
 if TYPE_CHECKING:
     from epgraph import topologies as topologies
     from epgraph.activations import Activation
+    from epgraph.api import check, evaluate, gradcheck, load_data, train, tune
     from epgraph.builder import Network, from_networkx, to_networkx
+    from epgraph.callbacks import Callback
+    from epgraph.checking import CheckResult
     from epgraph.compiler import register_backend
     from epgraph.compiling import compile
     from epgraph.costs import Cost
-    from epgraph.data import register_dataset
+    from epgraph.data import Data, register_dataset
     from epgraph.drawing import render
+    from epgraph.energies import Energy
     from epgraph.engine import Engine
     from epgraph.equilibrium import Equilibrium
     from epgraph.estimators import Estimate
+    from epgraph.gradient_check import GradcheckResult
     from epgraph.graph import build, load
-    from epgraph.kinds import EdgeKind, ShapeError
+    from epgraph.kinds import (
+        Conv,
+        ConvTranspose,
+        Dense,
+        EdgeKind,
+        Identity,
+        Lateral,
+        Memory,
+        Pool,
+        Self,
+        ShapeError,
+        Skip,
+    )
     from epgraph.language import Architecture, to_yaml
-    from epgraph.registry import register_activation, register_cost, register_kind, register_optimizer
+    from epgraph.learning_rules import Estimator
+    from epgraph.registry import (
+        register_activation,
+        register_cost,
+        register_energy,
+        register_estimator,
+        register_initialization,
+        register_kind,
+        register_optimizer,
+        register_schedule,
+        register_solver,
+    )
+    from epgraph.runs.stop import Stopped
     from epgraph.runtime.relaxation import Relaxation, Status
+    from epgraph.solvers import Solver
     from epgraph.testing import verify_activation, verify_cost, verify_kind
-    from epgraph.training import load_run
+    from epgraph.training import EvaluateResult, LoadedRun, TrainResult, load_checkpoint, load_run
+    from epgraph.tuning import TuneResult
 
-_HOME = {
-    "Activation": "epgraph.activations",
-    "Architecture": "epgraph.language",
-    "Cost": "epgraph.costs",
-    "EdgeKind": "epgraph.kinds",
-    "Engine": "epgraph.engine",
-    "Equilibrium": "epgraph.equilibrium",
-    "Estimate": "epgraph.estimators",
-    "Network": "epgraph.builder",
-    "Relaxation": "epgraph.runtime.relaxation",
-    "ShapeError": "epgraph.kinds",
-    "Status": "epgraph.runtime.relaxation",
-    "build": "epgraph.graph",
-    "compile": "epgraph.compiling",
-    "from_networkx": "epgraph.builder",
-    "load": "epgraph.graph",
-    "load_run": "epgraph.training",
-    "register_activation": "epgraph.registry",
-    "register_backend": "epgraph.compiler",
-    "register_cost": "epgraph.registry",
-    "register_dataset": "epgraph.data",
-    "register_kind": "epgraph.registry",
-    "register_optimizer": "epgraph.registry",
-    "render": "epgraph.drawing",
-    "to_networkx": "epgraph.builder",
-    "to_yaml": "epgraph.language",
-    "verify_activation": "epgraph.testing",
-    "verify_cost": "epgraph.testing",
-    "verify_kind": "epgraph.testing",
+_NAMES = {
+    "epgraph.activations": "Activation",
+    "epgraph.api": "check evaluate gradcheck load_data train tune",
+    "epgraph.builder": "Network from_networkx to_networkx",
+    "epgraph.callbacks": "Callback",
+    "epgraph.checking": "CheckResult",
+    "epgraph.compiler": "register_backend",
+    "epgraph.compiling": "compile",
+    "epgraph.costs": "Cost",
+    "epgraph.data": "Data register_dataset",
+    "epgraph.drawing": "render",
+    "epgraph.energies": "Energy",
+    "epgraph.engine": "Engine",
+    "epgraph.equilibrium": "Equilibrium",
+    "epgraph.estimators": "Estimate",
+    "epgraph.gradient_check": "GradcheckResult",
+    "epgraph.graph": "build load",
+    "epgraph.kinds": "Conv ConvTranspose Dense EdgeKind Identity Lateral Memory Pool Self ShapeError Skip",
+    "epgraph.language": "Architecture to_yaml",
+    "epgraph.learning_rules": "Estimator",
+    "epgraph.registry": "register_activation register_cost register_energy register_estimator register_initialization "
+    "register_kind register_optimizer register_schedule register_solver",
+    "epgraph.runs.stop": "Stopped",
+    "epgraph.runtime.relaxation": "Relaxation Status",
+    "epgraph.solvers": "Solver",
+    "epgraph.testing": "verify_activation verify_cost verify_kind",
+    "epgraph.training": "EvaluateResult LoadedRun TrainResult load_checkpoint load_run",
+    "epgraph.tuning": "TuneResult",
 }
+"""Public names by the module that has them."""
+
+_HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
     "Activation",
     "Architecture",
+    "Callback",
+    "CheckResult",
+    "Conv",
+    "ConvTranspose",
     "Cost",
+    "Data",
+    "Dense",
     "Diagnostic",
     "EdgeKind",
+    "Energy",
     "Engine",
     "EpgraphError",
     "Equilibrium",
     "Estimate",
+    "Estimator",
+    "EvaluateResult",
+    "GradcheckResult",
+    "Identity",
+    "Lateral",
+    "LoadedRun",
+    "Memory",
     "Network",
+    "Pool",
     "Relaxation",
+    "Self",
     "ShapeError",
+    "Skip",
+    "Solver",
     "Status",
+    "Stopped",
+    "TrainResult",
+    "TuneResult",
     "__version__",
     "build",
+    "check",
     "compile",
+    "evaluate",
     "from_networkx",
+    "gradcheck",
     "load",
+    "load_checkpoint",
+    "load_data",
     "load_run",
     "register_activation",
     "register_backend",
     "register_cost",
     "register_dataset",
+    "register_energy",
+    "register_estimator",
+    "register_initialization",
     "register_kind",
     "register_optimizer",
+    "register_schedule",
+    "register_solver",
     "render",
     "to_networkx",
     "to_yaml",
+    "train",
+    "tune",
     "verify_activation",
     "verify_cost",
     "verify_kind",
@@ -112,7 +179,7 @@ def __getattr__(name: str) -> Any:
     elif name in _HOME:
         value = getattr(import_module(_HOME[name]), name)
     else:
-        # The class of every edge kind, as ep.Conv: they are the ones that there are, and may become more.
+        # A kind of the user's own, as ep.Channelwise; more may be registered at any time.
         value = {kind.__name__: kind for kind in import_module("epgraph.kinds").KINDS.values()}.get(name)
         if value is None:
             raise AttributeError(f"module 'epgraph' has no attribute '{name}'")

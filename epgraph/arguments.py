@@ -1,7 +1,7 @@
-"""What public functions take: every argument is read once, where it comes in, or refused by its name.
+"""Checks of the arguments of public functions: each is read once, at the entry, or refused by name.
 
-Numbers of NumPy and of torch (of no dimension) count as Python's. A bool is no number, text is no list of names, and
-neither NaN nor infinity is a value.
+A NumPy or torch scalar counts as a Python number. A bool is no number, text is no list of names, and NaN and infinity
+are refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 def whole_number(name: str, value: object, least: int, most: int | None = None) -> int:
     """Return a whole number from ``least`` to ``most``."""
-    if type(value) is not int:  # the common case at no cost
+    if type(value) is not int:  # the common case, without further checks
         value = unboxed(value)
         if isinstance(value, bool) or not isinstance(value, Integral):
             hint = ""
@@ -35,7 +35,7 @@ def whole_number(name: str, value: object, least: int, most: int | None = None) 
 
 
 def number(name: str, value: object, *, positive: bool = False, least: float = -math.inf) -> float:
-    """Return a finite number: a ``positive`` one, or one of at least ``least``."""
+    """Return a finite number, ``positive`` or at least ``least``."""
     if type(value) is not float:
         value = unboxed(value)
         if isinstance(value, bool) or not isinstance(value, Real):
@@ -55,20 +55,20 @@ def number(name: str, value: object, *, positive: bool = False, least: float = -
 
 
 def flag(name: str, value: object) -> bool:
-    """Return True or False, and no other value that Python takes for one of them."""
+    """Return True or False; other truthy values are refused."""
     value = unboxed(value)
     if not isinstance(value, bool):
         raise refused(f"{name} expects True or False, found {shown(value)}")
     return value
 
 
-def choice(name: str, value: object, known: Iterable[str]) -> str:
-    """Return one of the words that are known."""
+def choice(name: str, value: object, names: Iterable[str]) -> str:
+    """Return one of ``names``."""
     if not isinstance(value, str):
-        raise refused(f"{name} expects a name, found {shown(value)}", nearest("", list(known)))
-    known = list(known)
-    if value not in known:
-        raise EpgraphError(f"unknown {name} '{value[:64]}'", nearest(value, known), "unknown-value")
+        raise refused(f"{name} expects a name, found {shown(value)}", nearest("", list(names)))
+    names = list(names)
+    if value not in names:
+        raise EpgraphError(f"unknown {name} '{value[:64]}'", nearest(value, names), "unknown-value")
     return value
 
 
@@ -90,13 +90,13 @@ def text(name: str, value: object, hint: str = "") -> str:
 def instance(name: str, value: T, kind: type, hint: str = "") -> T:
     """Return an instance of a class."""
     if not isinstance(value, kind):
-        made = "a mapping" if kind is Mapping else f"{_article(kind.__name__)} {kind.__name__}"
-        raise refused(f"{name} expects {made}, found {shown(value)}", hint)
+        expected = "a mapping" if kind is Mapping else f"{_article(kind.__name__)} {kind.__name__}"
+        raise refused(f"{name} expects {expected}, found {shown(value)}", hint)
     return value
 
 
 def path(name: str, value: object) -> Path:
-    """Return the path that text or a path-like object stands for."""
+    """Return the path of text or a path-like object."""
     if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):
         hint = "decode it: os.fsdecode" if isinstance(value, bytes) else "text or a pathlib.Path"
         raise refused(f"{name} expects a path, found {shown(value)}", hint)
@@ -104,27 +104,27 @@ def path(name: str, value: object) -> Path:
 
 
 def unboxed(value: Any) -> Any:
-    """Return the Python number in a number of NumPy or of torch; anything else as it is."""
+    """Convert a NumPy or torch scalar to a Python number; return anything else unchanged."""
     if getattr(value, "ndim", None) != 0 or getattr(value, "requires_grad", False):
         return value
     try:
         return value.item()
-    except (AttributeError, RuntimeError):  # on torch's meta device a number has no value
+    except (AttributeError, RuntimeError):  # a scalar on torch's meta device has no value
         return value
 
 
 def shown(value: object) -> str:
-    """Name a value in a message: a short one as Python writes it, any other by what it is."""
+    """Describe a value for a message: a short one as Python writes it, any other by its type."""
     if value is None or isinstance(value, bool | int | float | complex):
-        written = repr(value)
-        return written if len(written) <= 40 else f"{written[:20]}… ({len(written)} digits)"
+        text = repr(value)
+        return text if len(text) <= 40 else f"{text[:20]}… ({len(text)} digits)"
     if isinstance(value, str):
         return f"text '{value[:40]}{'…' if len(value) > 40 else ''}'"
     if isinstance(value, type):
         return f"the class {value.__name__}"
     kind = type(value).__name__
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
-    # Of a nested tensor torch cannot say the shape.
+    # A nested tensor has no shape.
     if isinstance(shape, Sequence) and dtype is not None:
         kind = f"NumPy {kind}" if type(value).__module__ == "numpy" else kind
         return f"a {kind} of shape {tuple(shape)} and {str(dtype).removeprefix('torch.')}"

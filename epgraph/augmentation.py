@@ -1,4 +1,4 @@
-"""Random changes of training images: what ``training.augment`` says, and what the preparation of data does."""
+"""Random changes of training images: the options of ``training.augment``, which the preparation of data applies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 
 class Augmentation(BaseModel):
-    """Random changes of training images, in this order: flip, RandAugment, crop. What is left out is not done."""
+    """Random changes of training images, in this order: flip, RandAugment, crop. By default there are none."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -39,7 +39,7 @@ class Augmentation(BaseModel):
         return self
 
     def facts(self) -> dict[str, Any]:
-        """Return what is done, as numbers by name; empty where nothing is."""
+        """Return the active changes, as numbers by name."""
         names = ["flip", "randaugment", *(["magnitude"] if self.randaugment else []), "crop"]
         return {name: value for name in names if (value := getattr(self, name)) or name == "magnitude"}
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from math import inf
 
 import torch
 
 from epgraph.activations import NAMED
-from epgraph.arguments import choice, flag, several, whole_number
+from epgraph.arguments import choice, flag, number, several, whole_number
 from epgraph.compiler import BACKENDS, pass_names
+from epgraph.compiler.trace import SHARE_ABOVE
 from epgraph.contract import HINT, is_own
 from epgraph.costs import COSTS
 from epgraph.engine import Engine
@@ -17,10 +19,10 @@ from epgraph.errors import Diagnostic, EpgraphError, Location
 from epgraph.graph import SCHEDULES, NetworkGraph, checked
 from epgraph.language import Architecture
 from epgraph.lowering import lower
+from epgraph.result_shapes import activation_shapes, cost_shapes, shape_problems
 from epgraph.runtime.apart import apart
 from epgraph.runtime.arguments import place, precision
 from epgraph.runtime.memory import refuse_too_large
-from epgraph.testing import activation_shapes, cost_shapes, shape_problems
 
 
 def compile(
@@ -35,8 +37,13 @@ def compile(
     doubled: bool = True,
     cuda_graphs: bool = True,
     initialised: bool = True,
+    share_above: int = SHARE_ABOVE,
+    batches: float = inf,
 ) -> Engine:
-    """Compile an architecture into an engine.
+    """Compile an architecture into an engine: draw its parameters, choose its backend, emit the free phase.
+
+    Other phases are emitted when they are first needed, and all are emitted again where the engine moves to another
+    device or precision.
 
     Parameters
     ----------
@@ -51,8 +58,7 @@ def compile(
         Seed of the initial parameters, from 0 to 2³² − 1; left out, ``training.seed``.
     backend
         How sweeps run: ``auto``, ``eager``, ``channels_last``, ``triton``, ``onednn`` or ``inductor``
-        (``epgraph.compiler.BACKENDS``). Whether it can be used is found out by the first sweep, on the device and in
-        the precision that the engine has then.
+        (``epgraph.compiler.BACKENDS``). One that cannot be used on the device and in the precision is refused.
     without
         Passes of the backend to leave out (``epgraph.compiler.PASSES``), to measure what each is worth.
     doubled
@@ -63,6 +69,11 @@ def compile(
     initialised
         Whether to draw parameters by the rule of ``init``. False is for those that are loaded or initialised on data
         next: ``graph_aware`` relaxes the network to find them, which takes a while on a large one.
+    share_above
+        Number of states above which states and edges that are alike share an emitted function, so that its text, and
+        the time to write it, do not grow with the network.
+    batches
+        Number of batches to come, if it is known: ``auto`` spreads over them what a backend takes to start.
 
     Raises
     ------
@@ -77,6 +88,8 @@ def compile(
     left_out = frozenset(choice("rewrite", name, pass_names()) for name in several("without", without))
     doubled, cuda_graphs = flag("doubled", doubled), flag("cuda_graphs", cuda_graphs)
     initialised = flag("initialised", initialised)
+    share_above = whole_number("share_above", share_above, 0)
+    batches = inf if batches == inf else number("batches", batches, positive=True)
     dtype = None if dtype is None else precision(dtype)
     device = None if device is None else place(device)
     if architecture.dynamics.noise and not doubled:
@@ -89,7 +102,7 @@ def compile(
     _check_shapes(plan.graph)
     try:
         with apart("cpu"):
-            return Engine(
+            engine = Engine(
                 plan,
                 seed=seed,
                 device=device,
@@ -99,7 +112,12 @@ def compile(
                 doubled=doubled,
                 cuda_graphs=cuda_graphs,
                 initialised=initialised,
+                share_above=share_above,
+                batches=batches,
             )
+            if engine.device.type != "meta":  # where nothing runs
+                engine.executor.program("free")
+            return engine
     except RuntimeError as error:
         # A device that is there may have no memory left all the same.
         if device is None or device.type == "cpu":

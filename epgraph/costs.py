@@ -26,6 +26,15 @@ class Cost(ABC):
     holomorphic: ClassVar[bool] = False
     """Whether ``holomorphic_gradient`` continues ∂C/∂s to complex s."""
 
+    quadratic: ClassVar[bool] = False
+    """Whether it is ½‖s − y‖², for which a nudged linear output has a closed form."""
+
+    least_at_target: ClassVar[bool] = False
+    """Whether C is least at s = y, so that clamping the output to y is a nudge without end."""
+
+    curvature: ClassVar[float | None] = None
+    """Bound on the eigenvalues of ∂²C/∂s² for one-hot y, which says how large β may be; None where it is not known."""
+
     @abstractmethod
     def value(self, s: Tensor, y: Tensor) -> Tensor:
         """C(s, y) of shape (batch,)."""
@@ -50,6 +59,9 @@ class SquaredError(Cost):
     """C = ½‖s − y‖²."""
 
     holomorphic = True
+    quadratic = True
+    least_at_target = True
+    curvature = 1.0
 
     def value(self, s: Tensor, y: Tensor) -> Tensor:
         """½‖s − y‖² per example."""
@@ -68,6 +80,7 @@ class CrossEntropy(Cost):
     """C = −Σ y log softmax(s), with the softmax over the units, or the channels of an image."""
 
     holomorphic = True
+    curvature: ClassVar[float | None] = 0.5
 
     def value(self, s: Tensor, y: Tensor) -> Tensor:
         """Return the cross-entropy per example, in nats."""
@@ -95,6 +108,7 @@ class SoftmaxReadout(CrossEntropy):
 
     readout = True
     holomorphic = False
+    curvature = None
 
 
 COSTS: dict[str, Cost] = {

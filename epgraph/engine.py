@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from math import inf
 from typing import Any
 
 import torch
@@ -11,22 +12,39 @@ from torch import Tensor, nn
 
 from epgraph.arguments import choice, flag, instance, number, whole_number
 from epgraph.compiler import ProgramCache
+from epgraph.compiler.trace import SHARE_ABOVE
 from epgraph.costs import COSTS
 from epgraph.errors import EpgraphError
 from epgraph.estimators import ESTIMATORS, Estimate
 from epgraph.estimators.microbatches import Batch
 from epgraph.graph import Edge, check_rule
-from epgraph.initialization import INITIAL
-from epgraph.language.architecture import EstimatorName
+from epgraph.initialization import initial_parameters
+from epgraph.learning_rules import estimator_options
 from epgraph.lowering import Plan
 from epgraph.runtime.apart import refuse_meta, unrecorded
 from epgraph.runtime.arguments import phase_steps, strength
 from epgraph.runtime.executor import Executor
 from epgraph.runtime.holders import hold_edges, hold_states, read_all
+from epgraph.runtime.memory import within_memory
 from epgraph.runtime.parameters import LOWEST_LEVEL, Parameters, hand_out
 from epgraph.runtime.programs import Programs, Settings
 from epgraph.runtime.relax import nudge_towards, relax
 from epgraph.runtime.relaxation import Relaxation
+
+
+def _few_relaxed(relax: Any, engine: Engine, x: Tensor, *, target: Tensor | None = None, **options: Any) -> None:
+    """One sweep of few examples, as ``within_memory`` measures it."""
+    few = None if target is None else target[: len(x)]
+    relax(engine, x, target=few, beta=options.get("beta"), steps=1, tolerance=0.0)
+
+
+def _few_estimated(backward: Any, engine: Engine, x: Tensor, y: Tensor, **options: Any) -> None:
+    """The gradient of few examples by one sweep a phase; by all of them where they take memory."""
+    chosen = options.get("estimator") or engine.architecture.learning.estimator
+    if not ESTIMATORS[chosen].memory_grows:
+        options["free_steps"] = 1
+    with engine.aside():
+        backward(engine, x, y[: len(x)], **{**options, "start": None, "nudged_steps": 1})
 
 
 class Engine(nn.Module):
@@ -66,6 +84,8 @@ class Engine(nn.Module):
         doubled: bool = True,
         cuda_graphs: bool = True,
         initialised: bool = True,
+        share_above: int = SHARE_ABOVE,
+        batches: float = inf,
     ) -> None:
         super().__init__()
         instance("Engine", plan, Plan, "epgraph.compile makes engines of architectures and files")
@@ -75,8 +95,8 @@ class Engine(nn.Module):
         self.without = without
         self.doubled = doubled
         self.cuda_graphs = cuda_graphs
-        self.batches = float("inf")
-        """Number of batches to come, if it is known: ``auto`` spreads what a backend takes to start over them."""
+        self.share_above = share_above
+        self.batches = batches
         self._executor: Executor | None = None
         self.graph = plan.graph
         self.architecture = plan.graph.architecture
@@ -87,7 +107,7 @@ class Engine(nn.Module):
         # are. Parameters keep the digits that small updates need; half precision is for the states.
         for name, precision in (("_like", dtype), ("_kept", torch.promote_types(dtype, torch.float32))):
             self.register_buffer(name, torch.empty(0, device=device, dtype=precision), persistent=False)
-        initial = INITIAL[self.architecture.init.rule if initialised else "published"](self.graph, seed, None)
+        initial = initial_parameters(self.architecture.init.rule if initialised else "published", self.graph, seed)
         self.edges = hold_edges(self.graph, initial, self._kept)
         self.states = hold_states(self.graph, initial, self._kept)
 
@@ -120,6 +140,7 @@ class Engine(nn.Module):
             self.without,
             self.cuda_graphs,
             self.batches,
+            self.share_above,
         )
         executor = self._executor
         if executor is None or executor.programs.settings != settings:
@@ -148,7 +169,7 @@ class Engine(nn.Module):
         """Draw all parameters anew by the rule of ``init``, with signals measured on inputs x in place of noise."""
         seed = self.seed if seed is None else whole_number("seed", seed, 0, 2**32 - 1)
         x = self.executor.inputs.check_input(x)
-        drawn = INITIAL[self.architecture.init.rule](self.graph, seed, x)
+        drawn = initial_parameters(self.architecture.init.rule, self.graph, seed, x)
         for name, value in self.state_dict().items():
             if name not in drawn:
                 raise EpgraphError(
@@ -178,6 +199,7 @@ class Engine(nn.Module):
         return self.relax(x).states[self.graph.output.name]
 
     @unrecorded
+    @within_memory(_few_relaxed)
     def relax(
         self,
         x: Tensor,
@@ -258,12 +280,14 @@ class Engine(nn.Module):
         return self.cost.value(output, inputs.targets(y, len(output)))
 
     @unrecorded
+    @within_memory(_few_estimated)
     def backward(
         self,
+        /,
         x: Tensor,
         y: Tensor,
         *,
-        estimator: EstimatorName | None = None,
+        estimator: str | None = None,
         beta: float | None = None,
         points: int | None = None,
         continual_rate: float | None = None,
@@ -273,6 +297,7 @@ class Engine(nn.Module):
         tolerance: float | None = None,
         keep: bool = True,
         energy: bool = False,
+        **options: Any,
     ) -> Estimate:
         """Estimate the gradient of the batch's mean loss and add it to every parameter's ``.grad``.
 
@@ -303,6 +328,10 @@ class Engine(nn.Module):
         energy
             Compute F at the free equilibrium as well (about half a sweep); left out where feedback is untied.
 
+        options
+            Further options of the estimator: ``truncation``, ``solver_tolerance``, ``solver_steps``, or those that a
+            registered one declares.
+
         Returns
         -------
         Estimate
@@ -319,9 +348,8 @@ class Engine(nn.Module):
         if name != learning.estimator:
             check_rule(self.graph, name)
         beta = strength("beta", learning.beta if beta is None else beta, self.dtype)
-        points = learning.points if points is None else whole_number("points", points, 2, 1024)
-        rate = continual_rate
-        rate = learning.continual_rate if rate is None else number("continual_rate", rate, least=0)
+        given = {"points": points, "continual_rate": continual_rate, **options}
+        chosen = estimator_options(name, learning, {key: value for key, value in given.items() if value is not None})
         steps = phase_steps(self.architecture.dynamics, free_steps, nudged_steps, tolerance)
         keep, energy = flag("keep", keep), flag("energy", energy) and self.graph.untied is None
         executor.inputs.refuse_gradients(x=x, y=y)
@@ -338,10 +366,9 @@ class Engine(nn.Module):
             start,
             beta,
             steps,
-            keep=keep,
+            retain_states=keep,
             energy=energy,
-            points=points,
-            rate=rate,
+            options=chosen,
         )
         estimate = batch.estimate(name)
         if estimate.diverged:

@@ -13,9 +13,9 @@ nudges nothing: it solves for the adjoint λ of v and differentiates ⟨λ, ∂�
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 import torch
@@ -24,121 +24,96 @@ from torch import Tensor, nn
 from epgraph.arguments import flag, instance, several, text
 from epgraph.engine import Engine
 from epgraph.errors import EpgraphError, nearest
+from epgraph.estimators import Estimate, GradientTask
 from epgraph.graph import check_rule
-from epgraph.linearization.differentiable_sweep import Plain, add_gradients
+from epgraph.learning_rules import ESTIMATORS, estimator_options
+from epgraph.linearization.implicit import differentiate_implicitly
 from epgraph.linearization.linearize import Adjoint, Linearisation
 from epgraph.runtime.apart import apart
 from epgraph.runtime.arguments import phase_steps, strength
 from epgraph.runtime.executor import Executor
-from epgraph.runtime.gradients import Gradients
+from epgraph.runtime.gradients import add_gradient
 from epgraph.runtime.parameters import Parameters
-from epgraph.runtime.phases import Pull, make_pair, per_example
+from epgraph.runtime.phases import Pull, per_example
 from epgraph.runtime.relaxation import Clamped, Relaxation, States
 
 
 @dataclass(frozen=True)
 class Equilibrated:
-    """What a backward pass starts from: the free equilibrium, and how the phases are run.
+    """What a backward pass starts from.
 
     Attributes
     ----------
     clamped, free
-        The clamped input with the parameters, of which those are trained whose gradient is wanted; and the free states,
-        which are not to be written into.
-    beta
-        Strength of the nudge, positive.
+        The clamped input with the parameters, and the free equilibrium, which is not to be written into.
     """
 
     executor: Executor
     clamped: Clamped
-    free: States
-    beta: float
-    nudged_steps: int
-    tolerance: float
-
-    def pulled(self, forces: States, beta: float, *, pair: bool = False) -> States:
-        """Relax from the free states under −β · force; with ``pair`` under both signs."""
-        pull = Pull(forces, beta)
-        return self.executor.run(self.clamped, self.free, self.nudged_steps, self.tolerance, pull, pair=pair).states
+    free: Relaxation
 
 
 @dataclass(frozen=True)
-class Cotangent:
-    """What autograd hands back, ∂L/∂s.
+class CotangentTask(GradientTask):
+    """The gradient of Σ ‖v‖ ⟨v̂, s⟩ at a free equilibrium that is there already.
 
     Attributes
     ----------
-    directions, sizes
-        ∂L/∂s of each example divided by its norm over all states, and that norm, (batch,).
+    nudge
+        The linear cost of the directions v̂ = ∂L/∂s divided by its norm over all states, for each example.
+    free
+        The free equilibrium.
+    sizes
+        That norm, (batch,).
     by_input
-        Whether the gradient by the input is wanted.
+        The gradient by the input as a list of what adds up to it, where it is wanted.
     """
 
-    directions: States
-    sizes: Tensor
-    by_input: bool
+    nudge: Pull  # type: ignore[assignment]
+    free: Relaxation = field(kw_only=True)
+    sizes: Tensor = field(kw_only=True)
+    by_input: list[Tensor] | None = field(kw_only=True)
 
+    def emit_pair(self) -> None:
+        """Emit nothing: the free phase is over."""
 
-@dataclass(frozen=True)
-class Found:
-    """∂L/∂θ by the name of the parameter, ∂L/∂x where it was wanted, and how an adjoint system was solved."""
+    def free_phase(self, *, local: bool = True) -> Relaxation:
+        """Return the free equilibrium."""
+        return self.free
 
-    parameters: Gradients
-    by_input: Tensor | None = None
-    adjoint: Adjoint | None = None
+    def contrast(
+        self, pairs: States, scale: float, *, x: Tensor | None = None, wanted: Collection[str] | None = None
+    ) -> None:
+        """Add the contrasts by the parameters and by the input, each example times ‖v‖."""
+        weights = scale * self.sizes
+        for name, gradient in self.executor.contrasts.by_parameters(self.clamped, pairs, weights, wanted):
+            add_gradient(self.gradients, name, gradient)
+        if self.by_input is not None:
+            by_input = self.executor.contrasts.by_input(self.clamped, pairs)
+            self.by_input.append(by_input.mul_(per_example(weights, by_input)))
 
+    def differentiate_implicitly(self, free: Relaxation, tolerance: float, steps: int) -> Adjoint:
+        """Solve H λ = v̂ with the Hessian H of F, and take the derivatives of ‖v‖ ⟨λ, ∂Φ/∂s⟩ with λ held."""
+        x = self.clamped.x
+        about = Linearisation(self.executor, x, free.states, self.clamped.parameters)
+        solved, by_x = differentiate_implicitly(
+            self.gradients,
+            about,
+            dict(self.nudge.forces),
+            tolerance,
+            steps,
+            sizes=self.sizes,
+            x=None if self.by_input is None else x,
+        )
+        if self.by_input is not None and by_x is not None:
+            self.by_input.append(by_x)
+        return solved
 
-Rule = Callable[[Equilibrated, Cotangent], Found]
-
-
-def centered(at: Equilibrated, cotangent: Cotangent) -> Found:
-    """Contrast +β and −β, error O(β²)."""
-    return _contrast(at, cotangent, at.pulled(cotangent.directions, at.beta, pair=True), -1.0 / at.beta)
-
-
-def positive(at: Equilibrated, cotangent: Cotangent) -> Found:
-    """Contrast +β and the free states, error O(β)."""
-    return _one_sided(at, cotangent, at.beta)
-
-
-def negative(at: Equilibrated, cotangent: Cotangent) -> Found:
-    """Contrast the free states and −β, error O(β)."""
-    return _one_sided(at, cotangent, -at.beta)
-
-
-def implicit(at: Equilibrated, cotangent: Cotangent) -> Found:
-    """Solve H λ = ∂L/∂s with the Hessian H of F, and take the derivatives of ⟨λ, ∂Φ/∂s⟩ with λ held: exact at rest."""
-    learning, parameters = at.executor.architecture.learning, at.clamped.parameters
-    about = Linearisation(at.executor, at.clamped.x, at.free, parameters)
-    right = about.flat(cotangent.directions)
-    weights, solved = about.adjoint(right, learning.solver_tolerance, learning.solver_steps)
-    held = about.parts(weights * cotangent.sizes[:, None].to(weights))
-    with torch.enable_grad():
-        x = at.clamped.x.detach().requires_grad_(cotangent.by_input)
-        plain = Plain(at.executor, x.to(about.plain.x.dtype), parameters)
-        forces = plain.forces({name: s.detach() for name, s in about.states.items()})
-    found: Gradients = {}
-    inputs = [x] if cotangent.by_input else []
-    by_inputs = add_gradients(found, plain, list(forces.values()), [held[name] for name in forces], inputs)
-    return Found(found, by_inputs[0] if by_inputs else None, solved)
-
-
-def _one_sided(at: Equilibrated, cotangent: Cotangent, beta: float) -> Found:
-    nudged = at.pulled(cotangent.directions, beta)
-    return _contrast(at, cotangent, {name: make_pair(s, at.free[name]) for name, s in nudged.items()}, -2.0 / beta)
-
-
-def _contrast(at: Equilibrated, cotangent: Cotangent, pairs: States, factor: float) -> Found:
-    weights = factor * cotangent.sizes
-    found = dict(at.executor.contrasts.by_parameters(at.clamped, pairs, weights))
-    if not cotangent.by_input:
-        return Found(found)
-    by_input = at.executor.contrasts.by_input(at.clamped, pairs)
-    return Found(found, by_input.mul_(per_example(weights, by_input)))
-
-
-RULES: dict[str, Rule] = {rule.__name__: rule for rule in (centered, positive, negative, implicit)}
-"""Every estimator that the bridge knows, by name."""
+    def estimate(self, free: Relaxation, *nudged: Relaxation, energies: Tensor | None = None) -> Estimate:
+        """Put together what was seen; the loss is the linear one."""
+        parts = [(force * free.states[name]).flatten(1).sum(1) for name, force in self.nudge.forces.items()]
+        output = free.states[self.executor.graph.output.name]
+        return Estimate(self.sizes * sum(parts), output, free, nudged, energies)
 
 
 class Equilibrium(nn.Module):
@@ -186,9 +161,10 @@ class Equilibrium(nn.Module):
         self.engine = engine = instance("engine", engine, Engine, "epgraph.compile makes one")
         learning, dynamics = engine.architecture.learning, engine.architecture.dynamics
         self.estimator = learning.estimator if estimator is None else text("estimator", estimator)
-        if self.estimator not in RULES:
+        usable = [name for name, rule in ESTIMATORS.items() if rule.any_cost]
+        if self.estimator not in usable:
             raise EpgraphError(
-                f"estimator '{self.estimator}' cannot run inside autograd", nearest(self.estimator, list(RULES))
+                f"estimator '{self.estimator}' cannot run inside autograd", nearest(self.estimator, usable)
             )
         check_rule(engine.graph, self.estimator)
         refuse(engine)
@@ -229,11 +205,31 @@ class Equilibrium(nn.Module):
         fits = self.warm_start and self.training and all(len(s) == len(x) for s in self._last.values())
         start = executor.inputs.start(x, self._last if fits else None)
         clamped = executor.clamp(x, parameters)
-        found = executor.run(clamped, start, self.free_steps, self.tolerance, own=True)
+        found = executor.run(clamped, start, self.free_steps, self.tolerance, donate=True)
         self.relaxation = replace(found, states={})
         if self.warm_start and self.training:
             self._last = found.states
-        return Equilibrated(executor, clamped, found.states, self.beta, self.nudged_steps, self.tolerance)
+        return Equilibrated(executor, clamped, found)
+
+    def _differentiate(self, at: Equilibrated, directions: States, sizes: Tensor, *, by_input: bool) -> CotangentTask:
+        """Run the estimator for a cotangent; the gradients are in the task that is returned."""
+        task = CotangentTask(
+            at.executor,
+            at.clamped,
+            Pull(directions, self.beta),
+            {},
+            0,
+            self.nudged_steps,
+            self.tolerance,
+            {},
+            options=estimator_options(self.estimator, self.engine.architecture.learning, {}),
+            last=False,
+            free=at.free,
+            sizes=sizes,
+            by_input=[] if by_input else None,
+        )
+        self.adjoint = ESTIMATORS[self.estimator](task).adjoint
+        return task
 
 
 @dataclass
@@ -253,7 +249,7 @@ class _Call:
         held = {name: value.detach() for name, value in zip(self.parameters, values, strict=True)}
         with _exact(x):
             self.at = self.module._settle(x, Parameters(held, frozenset()))
-        return {name: self.at.free[name] for name in self.names}
+        return {name: self.at.free.states[name] for name in self.names}
 
     def gradients(self, x: Tensor, cotangents: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor]:
         """∂L/∂x (on the device and in the precision of x) and ∂L/∂θ where they are wanted, in this order."""
@@ -264,10 +260,9 @@ class _Call:
         at = replace(self.at, clamped=replace(self.at.clamped, parameters=parameters))
         with torch.no_grad(), _exact(at.clamped.x):
             directions, sizes = _normalised(dict(zip(self.names, cotangents, strict=True)))
-            found = RULES[self.module.estimator](at, Cotangent(directions, sizes, by_input))
-        self.module.adjoint = found.adjoint
-        first = [] if found.by_input is None else [found.by_input.to(x)]
-        return [*first, *(found.parameters[name] for name in trained)]
+            task = self.module._differentiate(at, directions, sizes, by_input=by_input)
+            first = [] if task.by_input is None else [torch.stack(task.by_input).sum(0).to(x)]
+        return [*first, *(task.gradients[name] for name in trained)]
 
 
 class _Function(torch.autograd.Function):

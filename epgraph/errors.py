@@ -1,4 +1,4 @@
-"""The one error type that a user sees, and the diagnostics it carries."""
+"""``EpgraphError``, the only error type for users, and the diagnostics that it carries."""
 
 from __future__ import annotations
 
@@ -11,68 +11,68 @@ from typing import Any, Literal
 from epgraph.source import Mark, Source
 
 Location = tuple[str | int, ...]
-"""Where in the declaration something stands: the keys and list positions that lead to it."""
+"""Position in the declaration: the keys and list indices that lead to a value."""
 
 RULES: dict[str, str] = {
     "file": "the file cannot be read, is too large, or is not UTF-8 text",
-    "yaml": "the text is not YAML, or uses what the language does not have: tags, several documents",
+    "yaml": "the text is not YAML, or uses features that the language does not have: tags, several documents",
     "too-large": "too many values, levels or digits",
     "alias": "an alias without an anchor, or inside of itself",
     "duplicate-name": "two keys, states, edges, or a state and the input or output, share a name",
     "version": "a version of the language that this epgraph does not read",
     "unknown-key": "a key that the language does not have there",
-    "missing-key": "a key that has to be there",
+    "missing-key": "a required key is missing",
     "wrong-type": "a value of another type: text for a number, a list for a mapping",
-    "unknown-value": "a word that is none of those that are possible there",
+    "unknown-value": "a word that is none of the possible values",
     "out-of-range": "a number beyond its bounds, or not finite",
     "wrong-length": "a list or a text with too few or too many entries",
-    "not-a-name": "a name that is more than letters, digits and '_'",
+    "not-a-name": "a name with other characters than letters, digits and '_'",
     "conflicting-keys": "keys that exclude each other, or that need each other",
-    "activation": "an activation, or an option of one, that there is not",
-    "edge-kind": "an edge with no kind, with several, or with one that does not act there",
+    "activation": "an unknown activation, or an unknown option of one",
+    "edge-kind": "an edge without a kind, with several, or with one that cannot act there",
     "edge-ends": "an edge whose ends do not fit its kind: 'from' and 'to', or 'at' for kinds that act on one state",
     "unknown-state": "an end of an edge that names no state",
     "self-loop": "an edge from a state to itself",
     "shape-mismatch": "an edge that does not map the shape of one end to that of the other",
     "unknown-shape": "a state whose shape does not follow from its edges",
     "unreachable": "a state, or the output, that no path joins to the input",
-    "tie": "a weight that cannot be shared, or that is frozen where another says it",
+    "tie": "a weight that cannot be shared, or a frozen weight whose owner is not frozen",
     "dynamics": "dynamics that this network cannot use",
     "estimator": "an estimator that this network cannot use",
     "learning-rate": "a learning rate that would rise while training",
     "readout": "a readout that this network cannot have",
-    "verify": "an activation, a cost or an edge kind that is not what it says",
+    "verify": "an activation, a cost or an edge kind whose mathematics is wrong",
     "plugin": "a plugin that cannot be run, or a name that cannot be registered",
     "data": "data that do not fit the network",
     "expression": "an expression that cannot be evaluated",
-    "block": "an instance of a block that there is not, or that lacks what the block needs",
-    "recursion": "a block, a group or a file that holds itself",
-    "pattern": "a pattern of edges that matches nothing, or that cannot be",
+    "block": "an instance of an unknown block, or without a parameter or port that the block needs",
+    "recursion": "a block, a group or a file that contains itself",
+    "pattern": "a pattern of edges that is invalid, or that matches nothing",
     "include": "a file that cannot be included",
-    "unused-block": "warning: a block that the network has no instance of",
-    "unused-parameter": "warning: a parameter that nothing uses",
-    "override": "an assignment (--set) that leads nowhere",
+    "unused-block": "warning: a block without an instance",
+    "unused-parameter": "warning: an unused parameter",
+    "override": "an assignment (--set) to a key that does not exist",
     "dead-end": "warning: a state without a path to the output learns nothing",
     "edge-from-output": "warning: an edge out of the output is initialised for the wrong direction",
     "untied-feedback": "warning: without an energy nothing is guaranteed",
     "not-proper": "warning: the schedule moves states together that share an edge",
     "dropped-pixels": "warning: a stride or a pooling leaves out rows or columns of its source",
     "beta": "warning: β is outside of what the paper found stable",
-    "zero-gain": "warning: weights that are all zero at first",
-    "no-effect": "warning: a key that changes nothing here",
+    "zero-gain": "warning: weights that start at zero",
+    "no-effect": "warning: a key without effect in this network",
     "too-few-steps": "warning: a phase is too short for the input, or the nudge, to reach a state",
     "twin-edges": "warning: two edges that compute the same",
     "other": "anything else",
 }
-"""Every kind of mistake by its name: ``rule`` of a diagnostic."""
+"""Every kind of mistake: the ``rule`` of a diagnostic, and what it means."""
 
 
 def visible(text: str) -> str:
-    r"""Return a text on one line, with what does not print written as ``\n``, ``\x1b`` or ``\u202e``.
+    r"""Return a text on one line, with unprintable characters written as ``\n``, ``\x1b`` or ``\u202e``.
 
-    Names and paths come from files of others. Line breaks could forge messages, escapes command the terminal, and
-    marks of direction show a text in another order than it has. Whatever leaves the program for a person goes through
-    this function; JSON and YAML have escapes of their own.
+    Names and paths come from files of others. A line break could forge a message, an escape sequence could control the
+    terminal, and a direction mark could reorder the text. So all output for people goes through this function. JSON and
+    YAML have their own escapes.
     """
     if text.isprintable():
         return text
@@ -81,28 +81,28 @@ def visible(text: str) -> str:
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """One thing that is wrong (or doubtful) in what the user wrote.
+    """One mistake, or one warning, about what the user wrote.
 
     Attributes
     ----------
     message
-        What is wrong and what was expected, in one line.
+        The mistake and the expectation, in one line.
     hint
-        What to do about it; it works when followed. May be empty.
+        A correction that works when followed. May be empty.
     at
         Path of keys to the offending value, e.g. ``("edges", 3, "conv", "kernel")``.
     on_key
-        Whether the key itself is at fault (an unknown name) rather than its value.
+        Whether the key itself is at fault (an unknown name) and not its value.
     file, line, column
-        Position in the source, 1-based; ``None`` where the network was built in Python.
+        Position in the source, 1-based; None for a network that was built in Python.
     rule
-        Name of this kind of mistake, one of ``RULES``; it stays the same when messages are reworded.
+        Kind of mistake, one of ``RULES``; it stays the same when messages are reworded.
     end
-        Line and column behind the last character of the offending text, where they are known.
+        Line and column after the last character of the offending text, if known.
     source
-        The text of the file, for an excerpt.
+        Text of the file, for an excerpt.
     trail
-        How the network came to what stands there, innermost first: instances of blocks, and files that include it.
+        Origin of the offending text, innermost first: instances of blocks, and files that include it.
     """
 
     message: str
@@ -138,7 +138,7 @@ class Diagnostic:
         return replace(self, file=file, line=line, column=column, end=end, source=source)
 
     def span(self) -> str:
-        """Return the offending text, as far as it stands in one line; empty without a source."""
+        """Return the offending text, or its first line; empty without a source."""
         if self.source is None or self.line is None or self.column is None or self.end is None:
             return ""
         line, column = self.end
@@ -152,7 +152,7 @@ class Diagnostic:
         return (line, carets) if line else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for editors; ``end_line`` and ``end_column`` point behind the offending text."""
+        """Return plain values for editors; ``end_line`` and ``end_column`` point after the offending text."""
         end_line, end_column = self.end or (None, None)
         return {
             "severity": self.severity,
@@ -171,9 +171,9 @@ class Diagnostic:
 
 
 class EpgraphError(Exception):
-    """What the user gave cannot be used; every mistake found is in ``diagnostics``.
+    """The user's input cannot be used; ``diagnostics`` has all mistakes.
 
-    The command line prints the diagnostics and exits with 1. ``str(error)`` is the same text.
+    The command line prints them and exits with 1. ``str(error)`` is the same text.
     """
 
     def __init__(self, problem: str | Diagnostic | Iterable[Diagnostic], hint: str = "", rule: str = "other") -> None:
@@ -184,7 +184,7 @@ class EpgraphError(Exception):
 
 
 def path_text(at: Location) -> str:
-    """Write a location the way one would say it: ``edges[3].conv.kernel``."""
+    """Write a location as ``edges[3].conv.kernel``."""
     text = ""
     for part in at:
         text += f"[{part}]" if isinstance(part, int) else (f".{part}" if text else str(part))
@@ -192,41 +192,41 @@ def path_text(at: Location) -> str:
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:
-    """Write the first names of a list, and how many more there are."""
+    """Write the first names of a list, and the number of the others."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
 
-MOST_COMPARED = 30_000
-"""Names that are compared in search of those that misspelt ones may mean; takes a fraction of a second."""
+MAX_COMPARISONS = 30_000
+"""Largest number of names to compare with misspelt words: a fraction of a second."""
 
 
 class Suggestions:
-    """``nearest`` for any number of words that may mean one of the same names.
+    """``nearest`` for many words and one list of names, in bounded time.
 
-    ``meanings`` are words whose meaning is clear. Any other word is looked up once, and when ``MOST_COMPARED`` names
-    have been compared no other is: thousands of mistakes in thousands of names would take minutes.
+    ``meanings`` maps words to the names that they certainly mean. Any other word is compared once, until
+    ``MAX_COMPARISONS`` names were compared: thousands of mistakes in thousands of names would take minutes.
     """
 
-    def __init__(self, known: Sequence[str], meanings: Mapping[str, str] = MappingProxyType({})) -> None:
-        self._known = known
-        self._hints = {word: f"did you mean '{meant}'?" for word, meant in meanings.items()}
-        self._left = MOST_COMPARED
+    def __init__(self, names: Sequence[str], meanings: Mapping[str, str] = MappingProxyType({})) -> None:
+        self._names = names
+        self._hints = {word: f"did you mean '{name}'?" for word, name in meanings.items()}
+        self._budget = MAX_COMPARISONS
 
     def __call__(self, word: str) -> str:
-        """Return the hint of ``nearest``, or beyond the budget the first names that there are."""
+        """Return the hint of ``nearest``; beyond the budget, list the first names."""
         if word not in self._hints:
-            compared = self._known[: self._left]
-            self._left -= len(compared)
+            compared = self._names[: self._budget]
+            self._budget -= len(compared)
             close = _closest(word, compared)
-            self._hints[word] = f"did you mean '{close}'?" if close else _known(self._known)
+            self._hints[word] = f"did you mean '{close}'?" if close else _listing(self._names)
         return self._hints[word]
 
 
-def nearest(word: str, known: Sequence[str], most: int = 12) -> str:
-    """Return a hint that names the known word nearest to ``word``, or lists the first of those that there are."""
-    close = _closest(word, known)
-    return f"did you mean '{close}'?" if close else _known(known, most)
+def nearest(word: str, names: Sequence[str], most: int = 12) -> str:
+    """Return a hint with the name closest to ``word``, or else a list of the first names."""
+    close = _closest(word, names)
+    return f"did you mean '{close}'?" if close else _listing(names, most)
 
 
 SYNONYMS = {
@@ -241,17 +241,17 @@ SYNONYMS = {
     "fc": "dense",
     "linear": "dense",
 }
-"""What other software calls something that has another name here."""
+"""Names in other software → names here."""
 
 
-def _closest(word: str, known: Sequence[str]) -> str | None:
-    if SYNONYMS.get(word) in known:
+def _closest(word: str, names: Sequence[str]) -> str | None:
+    if SYNONYMS.get(word) in names:
         return SYNONYMS[word]
-    # A very long "word" is no misspelling, and difflib is quadratic in it.
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6) if len(word) <= 64 else []
+    # A very long word is no misspelling, and difflib takes quadratic time.
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6) if len(word) <= 64 else []
     return close[0] if close else None
 
 
-def _known(known: Sequence[str], most: int = 12) -> str:
-    shown = ", ".join(known[:most]) + (", …" if len(known) > most else "")
-    return f"known: {shown}" if known else ""
+def _listing(names: Sequence[str], most: int = 12) -> str:
+    first = ", ".join(names[:most]) + (", …" if len(names) > most else "")
+    return f"known: {first}" if names else ""

@@ -1,7 +1,7 @@
-"""Files that the user names: what is read and written, so that nothing hangs and nothing is lost.
+"""Read and write files that the user names, without hanging and without losing data.
 
-Only regular files are read, and every read has a bound: a pipe that nobody writes to would block for ever, and a device
-such as ``/dev/zero`` never ends. A file is written whole or not at all, and never over a file that was read.
+Only regular files are read, and every read has a bound: a pipe without a writer would block for ever, and a device such
+as ``/dev/zero`` never ends. A file is written completely or not at all, and never over an input file.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISBLK, "a disk"),
 )
 
-_MOST_INPUTS = 10_000
-"""Inputs that are remembered. Networks and plugins are read before data, whose images may be millions."""
+_MAX_INPUTS = 10_000
+"""Largest number of inputs to remember. Networks and plugins come first; data may have millions of images."""
 
 _inputs: ContextVar[dict[tuple[int, int], str] | None] = ContextVar("inputs", default=None)
-"""What has been read within ``remembering_inputs``: device and number of each file, and its path."""
+"""Files that were read within ``remembering_inputs``: (device, inode) → path."""
 
-_PIECE = 2**20
-"""Bytes that are read at once, so that a large limit takes no memory by itself."""
+_CHUNK_BYTES = 2**20
+"""Bytes per read, so that a large limit allocates no memory by itself."""
 
 _SAVE_FIRST = "save what comes from a pipe or a device to a file first"
 
 
 class FileError(EpgraphError):
-    """A file that cannot be read; ``reason`` says why without naming it."""
+    """A file that cannot be read; ``reason`` says why, without the path."""
 
     def __init__(self, problem: Diagnostic, reason: str) -> None:
         super().__init__(problem)
@@ -45,14 +45,14 @@ class FileError(EpgraphError):
 
 
 def read_bytes(path: str | os.PathLike[str], limit: int, hint: str = "", rule: str = "file") -> bytes:
-    """Return the content of a regular file, or of one that a link leads to.
+    """Return the content of a regular file, or of the regular file behind a link.
 
     Parameters
     ----------
     limit
-        Most bytes that the file may have.
+        Largest size in bytes.
     hint
-        What to do where the file is missing or cannot be read, e.g. ``"give the path of a YAML file"``.
+        Advice if the file is missing or cannot be read, e.g. ``"give the path of a YAML file"``.
     rule
         Kind of mistake, one of ``errors.RULES``.
 
@@ -64,7 +64,7 @@ def read_bytes(path: str | os.PathLike[str], limit: int, hint: str = "", rule: s
     content = bytearray()
     with open_regular(path, hint, rule) as file:
         try:
-            while len(content) <= limit and (part := file.read(min(_PIECE, limit + 1 - len(content)))):
+            while len(content) <= limit and (part := file.read(min(_CHUNK_BYTES, limit + 1 - len(content)))):
                 content += part
         except OSError as error:
             raise _unreadable(path, _reason(error), hint, rule) from None
@@ -74,29 +74,29 @@ def read_bytes(path: str | os.PathLike[str], limit: int, hint: str = "", rule: s
 
 
 def open_regular(path: str | os.PathLike[str], hint: str = "", rule: str = "file") -> BinaryIO:
-    """Open a regular file for reading bytes; as ``read_bytes`` for what is none. The caller bounds what it reads."""
+    """Open a regular file for reading bytes; errors as ``read_bytes``. The caller must bound its reads."""
     try:
-        # Looked at before it is opened, since opening alone may set a device in motion …
+        # Check before opening, because opening a device may start it …
         _demand_regular(path, os.stat(path).st_mode, hint, rule)
-        # … and again once it is open, since another file may have taken its place. O_NONBLOCK: a pipe would wait.
+        # … and again after opening, because the file may have been replaced. O_NONBLOCK: opening a pipe would wait.
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         descriptor = os.open(path, flags)
         try:
             status = os.fstat(descriptor)
             _demand_regular(path, status.st_mode, hint, rule)
             inputs = _inputs.get()
-            if inputs is not None and len(inputs) < _MOST_INPUTS:
+            if inputs is not None and len(inputs) < _MAX_INPUTS:
                 inputs.setdefault((status.st_dev, status.st_ino), os.fspath(path))
             return os.fdopen(descriptor, "rb")
         except BaseException:
             os.close(descriptor)
             raise
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL or half of a character in it
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL or a lone surrogate
         raise _unreadable(path, _reason(error), hint, rule) from None
 
 
 def regular_file(path: str | os.PathLike[str], hint: str = "", rule: str = "file") -> None:
-    """Raise FileError, as ``read_bytes`` does, where there is no regular file; nothing is opened."""
+    """Raise FileError, as ``read_bytes``, unless there is a regular file; it is not opened."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as error:
@@ -106,7 +106,7 @@ def regular_file(path: str | os.PathLike[str], hint: str = "", rule: str = "file
 
 @contextmanager
 def remembering_inputs() -> Iterator[None]:
-    """Remember every file that is opened meanwhile; ``check_writable`` refuses to write over them."""
+    """Remember all files that are opened in this context: ``check_writable`` refuses to overwrite them."""
     token = _inputs.set({})
     try:
         yield
@@ -115,13 +115,13 @@ def remembering_inputs() -> Iterator[None]:
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Refuse a path that no file should be written to.
+    """Refuse a path to which no file should be written.
 
     Raises
     ------
     EpgraphError
-        If it is empty, a directory, a link to a file, a disk or a socket; or, by whatever path or link, a file that was
-        read within ``remembering_inputs``.
+        If it is empty, a directory, a link to a file, a disk or a socket, or a file that was read within
+        ``remembering_inputs``, under any path or link.
     """
     try:
         if not os.path.lexists(path):
@@ -142,21 +142,21 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
-    """Write a file, making its directories, and return its path; what stood there before stays on failure.
+    """Write a file, create its directories, and return its path; on failure an old file stays as it is.
 
     Raises
     ------
     EpgraphError
-        Where the file cannot be written; as ``check_writable``.
+        If the file cannot be written; as ``check_writable``.
     """
     check_writable(path)
     path = Path(path)
-    # Beside its destination, so that the last step is a rename within one file system.
+    # In the same directory, so that the last step is a rename within one file system.
     partial = path.with_name(f".{os.getpid()}.{path.name[:60]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_file():
-            path.write_bytes(content)  # a terminal or a pipe, which a file must not take the place of
+            path.write_bytes(content)  # a terminal or a pipe, which must not be replaced by a file
             return path
         try:
             partial.unlink(missing_ok=True)
@@ -169,7 +169,7 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
             partial.unlink(missing_ok=True)
     except (OSError, ValueError) as error:
         reason = _reason(error)
-        if isinstance(error, FileExistsError):  # which is how making a directory finds a file in its place
+        if isinstance(error, FileExistsError):  # mkdir found a file
             reason = f"{path.parent} is not a directory"
         raise _unwritable(path, reason) from None
     return path

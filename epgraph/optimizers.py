@@ -1,4 +1,4 @@
-"""Optimizers by the name under which ``training.optimizer`` has them, and how their learning rates fall. No torch.
+"""Optimizers by their names in ``training.optimizer``. Loads no torch.
 
 To add one, add a row to ``OPTIMIZERS``; ``epgraph.register_optimizer`` adds one from outside.
 """
@@ -6,49 +6,69 @@ To add one, add a row to ``OPTIMIZERS``; ``epgraph.register_optimizer`` adds one
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-RateSchedule = Callable[[float, float, float], float]
-"""(first rate, last rate, progress) → present rate; progress is the part of the training that is done, 0 to 1."""
-
-
-def cosine(first: float, last: float, progress: float) -> float:
-    """Return η(p) = η₁ + ½ (η₀ − η₁) (1 + cos πp): Loshchilov and Hutter (arXiv 1608.03983), Eq. 5."""
-    return last + 0.5 * (first - last) * (1.0 + math.cos(math.pi * progress))
+from epgraph.rates import RATE_SCHEDULES, Rate, RateSchedule
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """How ``training.optimizer: NAME`` follows the gradient.
+    """An optimizer, ``training.optimizer: NAME``.
 
     Attributes
     ----------
     build
-        A class of ``torch.optim``, the name of one, or a function that takes what such a class takes.
-        Those of ``training.momentum``, ``nesterov`` and ``weight_decay`` that it has an argument for are passed to it.
+        A class of ``torch.optim``, its name, or a function with the arguments of such a class. It receives
+        ``training.momentum``, ``nesterov`` and ``weight_decay`` if it has arguments of these names.
     options
-        Further arguments of it, which stand above those of ``training``.
+        Further arguments, which override those of ``training``.
     schedule
-        How the learning rate falls.
+        Default schedule of the learning rate; None is ``cosine``.
+    keys
+        Names among ``training.momentum``, ``nesterov`` and ``weight_decay`` that it accepts; None: those in the
+        signature of ``build``.
     state
-        Names of the tensors that it keeps for each parameter, which have the shape of the parameter; None where they
-        are not known. A checkpoint with another one is refused.
+        Names of its tensors for each parameter, of the shape of the parameter, and ``step``, a count; None if unknown.
+        A checkpoint with another name is refused.
     """
 
     build: str | Callable[..., Any]
     options: Mapping[str, Any] = field(default_factory=dict)
-    schedule: RateSchedule = cosine
+    schedule: Rate | None = None
+    keys: frozenset[str] | None = None
     state: frozenset[str] | None = None
 
     def accepts(self, key: str) -> bool:
-        """Whether it has an argument for a key of ``training``; what is built in has all of them."""
-        return isinstance(self.build, str) or key in inspect.signature(self.build).parameters
+        """Whether it has an argument for a key of ``training``."""
+        if self.keys is not None:
+            return key in self.keys
+        return not isinstance(self.build, str) and key in inspect.signature(self.build).parameters
 
+
+_ADAM: dict[str, Any] = {"keys": frozenset({"weight_decay"}), "state": frozenset({"step", "exp_avg", "exp_avg_sq"})}
 
 OPTIMIZERS: dict[str, Optimizer] = {
-    "sgd": Optimizer("SGD", state=frozenset({"momentum_buffer"})),
+    "sgd": Optimizer(
+        "SGD", keys=frozenset({"momentum", "nesterov", "weight_decay"}), state=frozenset({"momentum_buffer"})
+    ),
+    "adam": Optimizer("Adam", **_ADAM),
+    "adamw": Optimizer("AdamW", **_ADAM),
 }
 """Every optimizer by its name."""
+
+
+def rate_schedule(optimizer: str, schedule: str | None) -> tuple[str, RateSchedule]:
+    """Return the schedule of the learning rate, and its name for messages.
+
+    Parameters
+    ----------
+    optimizer, schedule
+        ``training.optimizer`` and ``training.schedule``.
+    """
+    own = OPTIMIZERS[optimizer].schedule
+    if schedule is None and own is not None:
+        return f"the schedule of optimizer {optimizer}", RateSchedule(own)
+    name = schedule or "cosine"
+    return f"the {name} schedule", RATE_SCHEDULES[name]

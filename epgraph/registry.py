@@ -1,52 +1,49 @@
-"""Activations, costs, edge kinds and optimizers of the user's own, and the files that bring them."""
+"""Registration of a user's own members of every axis: activations, costs, edge kinds, energies and the like."""
 
 from __future__ import annotations
 
-import dis
 import re
-import sys
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.metadata import entry_points
-from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from types import FunctionType
+from typing import Any, TypeVar
 
 from epgraph.activations import NAMED, Activation
 from epgraph.activations.language import FAMILIES
-from epgraph.arguments import shown, text
-from epgraph.contract import ACTIVATION, COST, HINT, KIND, hold
+from epgraph.arguments import flag, shown, text
+from epgraph.contract import ACTIVATION, COST, KIND, SOLVER, hold
 from epgraph.costs import COSTS, Cost
-from epgraph.errors import Diagnostic, EpgraphError, nearest
-from epgraph.files import FileError, read_bytes
+from epgraph.energies import ENERGIES, Energy
+from epgraph.errors import EpgraphError, nearest
+from epgraph.init_rules import INITIAL, Initialization
 from epgraph.kinds import KINDS, EdgeKind
-from epgraph.language.architecture import NAME_PATTERN, EdgeBase
-from epgraph.optimizers import OPTIMIZERS, Optimizer, RateSchedule, cosine
-
-GROUP = "epgraph.plugins"
-"""Entry points of installed packages that the command line loads."""
-
-MAX_BYTES = 8 * 2**20
-"""What the file of a plugin may have at most."""
+from epgraph.language.model import NAME_PATTERN, EdgeBase
+from epgraph.learning_rules import ESTIMATORS, OPTIONS, Estimator
+from epgraph.optimizers import OPTIMIZERS, Optimizer
+from epgraph.rates import RATE_SCHEDULES, Rate, RateSchedule
+from epgraph.solvers import SOLVERS, Solver
 
 _NAME = re.compile(NAME_PATTERN)
 _RESERVED = re.compile(r"relu[0-9.]*")
 _BUILT_IN = frozenset({*NAMED, *FAMILIES, *COSTS})
+_BUILT_IN_ENERGIES = frozenset(ENERGIES)
 _BUILT_IN_KINDS = frozenset(KINDS)
 _BUILT_IN_OPTIMIZERS = frozenset(OPTIMIZERS)
+_BUILT_IN_SCHEDULES = frozenset(RATE_SCHEDULES)
+_BUILT_IN_SOLVERS = frozenset(SOLVERS)
+_BUILT_IN_ESTIMATORS = frozenset(ESTIMATORS)
+_BUILT_IN_INITIAL = frozenset(INITIAL)
 
 
 def register_activation(name: str, activation: Activation) -> None:
     """Let ``activation: name`` in YAML stand for an activation of your own.
 
-    A name registered before is replaced. ``verify_activation`` checks what the activation claims.
+    A name registered before is replaced. ``verify_activation`` checks the activation's mathematics.
 
     Raises
     ------
     EpgraphError
-        If it is no ``Activation``, or the name is built in or not a name.
+        If it is no ``Activation``, or the name is built in or illegal.
     """
     _check(name, activation, Activation, "an activation")
     hold(type(activation), ACTIVATION, f"activation '{name}'")
@@ -60,73 +57,176 @@ def register_cost(name: str, cost: Cost) -> None:
     COSTS[name] = cost
 
 
-def register_optimizer(
-    name: str, build: Callable[..., Any], *, schedule: RateSchedule = cosine, **options: Any
-) -> None:
-    """Let ``training: {optimizer: name}`` stand for an optimizer: ``ep.register_optimizer("adam", torch.optim.Adam)``.
+def register_energy(name: str, energy: Energy) -> None:
+    """Let ``energy: name`` stand for an energy of your own; as ``register_activation``."""
+    _check(name, energy, Energy, "an energy", _BUILT_IN_ENERGIES)
+    ENERGIES[name] = energy
+
+
+def register_optimizer(name: str, build: Callable[..., Any], *, schedule: Rate | None = None, **options: Any) -> None:
+    """Let ``training: {optimizer: name}`` stand for an optimizer: ``build``, e.g. ``torch.optim.RAdam``.
 
     A name registered before is replaced.
 
     Parameters
     ----------
     build
-        A class of ``torch.optim`` whose ``step`` needs no closure, or a function that takes groups of parameters and
-        returns such an optimizer. Those of ``training.momentum``, ``nesterov`` and ``weight_decay`` that it has an
-        argument for are passed to it.
+        A class of ``torch.optim`` whose ``step`` needs no closure, or a function from groups of parameters to such an
+        optimizer. It receives ``training.momentum``, ``nesterov`` and ``weight_decay`` if it has arguments of these
+        names.
     schedule
-        How the learning rate falls: a function of the first rate, the last rate (``training.min_learning_rate``) and
-        the part of the training that is done, 0 to 1. Left out, a cosine.
+        The learning rate where ``training.schedule`` does not say how it changes, as for ``register_schedule``. By
+        default a cosine.
     options
         Further arguments of ``build``, e.g. ``betas=(0.9, 0.99)``.
 
     Raises
     ------
     EpgraphError
-        If ``build`` or ``schedule`` cannot be called, or the name is built in or not a name.
+        If ``build`` or ``schedule`` is not callable, or the name is built in or illegal.
     """
     _check_name(name)
     if name in _BUILT_IN_OPTIMIZERS:
         raise _refusal(f"'{name}'", "it is built in", "choose another name")
     for value, what in ((build, "a class of torch.optim"), (schedule, "a function for its schedule")):
-        if not callable(value):
+        if not callable(value) and (value is not None or what == "a class of torch.optim"):
             raise _refusal(f"'{name}'", f"expected {what}, found {shown(value)}", "")
     OPTIMIZERS[name] = Optimizer(build, options, schedule)
+
+
+def register_schedule(name: str, rate: Rate, *, falls: bool = True) -> None:
+    """Let ``training: {schedule: name}`` stand for a schedule of the learning rate.
+
+    A name registered before is replaced.
+
+    Parameters
+    ----------
+    rate
+        A function of the first rate, the last rate (``training.min_learning_rate``) and the part of the training that
+        is done, 0 to 1. It is asked at the start of every epoch, for each first rate of a state or edge.
+    falls
+        Whether it ends at the last rate. Then a first rate below that is refused.
+
+    Raises
+    ------
+    EpgraphError
+        If ``rate`` cannot be called, or the name is built in or not a name.
+    """
+    _check_name(name)
+    if name in _BUILT_IN_SCHEDULES:
+        raise _refusal(f"'{name}'", "it is built in", "choose another name")
+    if not callable(rate):
+        raise _refusal(
+            f"'{name}'", f"expected a function of first rate, last rate and progress, found {shown(rate)}", ""
+        )
+    RATE_SCHEDULES[name] = RateSchedule(rate, flag("falls", falls))
+
+
+def register_solver(name: str, cls: type[Solver]) -> None:
+    """Let ``dynamics: {solver: name}`` or ``{solver: {name: options}}`` stand for a solver of your own.
+
+    Its fields are the options. ``cls.name`` becomes the name; a name registered before is replaced.
+
+    Raises
+    ------
+    EpgraphError
+        If ``cls`` is no class derived from ``Solver`` or has another name already, or if the name is built in or not a
+        name.
+    """
+    _check_name(name)
+    solver: object = cls
+    if not (isinstance(solver, type) and issubclass(solver, Solver)):
+        hint = f"pass the class {type(solver).__name__}" if isinstance(solver, Solver) else "derive it from ep.Solver"
+        raise _refusal(f"'{name}'", f"expected a class derived from Solver, found {shown(solver)}", hint)
+    if name in _BUILT_IN_SOLVERS:
+        raise _refusal(f"'{name}'", "it is built in", "choose another name")
+    if vars(cls).get("name", name) != name:
+        raise _refusal(f"'{name}'", f"the class {cls.__name__} has the name '{cls.name}'", "derive a class from it")
+    hold(cls, SOLVER, f"solver '{name}'")
+    cls.name = name
+    SOLVERS[name] = cls
+
+
+def register_estimator(name: str, estimator: Estimator | Callable[[Any], Any], **traits: Any) -> None:
+    """Let ``learning: {estimator: name}`` stand for an estimator of your own.
+
+    A name registered before is replaced.
+
+    Parameters
+    ----------
+    estimator
+        An ``Estimator``, or the function ``GradientTask → Estimate`` that it computes by, with its traits as further
+        arguments: ``register_estimator("mine", function, error="O(β⁴)")``.
+
+    Raises
+    ------
+    EpgraphError
+        If it is neither, a trait is unknown, an option has a name that is taken, or the name is built in or not a name.
+    """
+    estimator = _with_traits(name, estimator, Estimator, _BUILT_IN_ESTIMATORS, "a GradientTask", traits)
+    if taken := sorted(OPTIONS.keys() & estimator.options.keys()):
+        raise _refusal(f"'{name}'", f"its option '{taken[0]}' is a key of learning", "name it in 'reads' instead")
+    ESTIMATORS[name] = estimator
+
+
+def register_initialization(
+    name: str, draw: Initialization | Callable[[Any, int, Any], Mapping[str, Any]], **traits: bool
+) -> None:
+    """Let ``init: name`` stand for a rule of your own that draws the initial parameters.
+
+    A name registered before is replaced. Parameters that the rule leaves out are drawn as published.
+
+    Parameters
+    ----------
+    draw
+        A function (graph, seed, x) → tensors by their names in the ``state_dict`` of an engine, where x is a batch of
+        inputs or None; or an ``Initialization``. Its traits may follow: ``measures=True``.
+
+    Raises
+    ------
+    EpgraphError
+        If it cannot be called, a trait is unknown, or the name is built in or not a name.
+    """
+    INITIAL[name] = _with_traits(name, draw, Initialization, _BUILT_IN_INITIAL, "(graph, seed, x)", traits)
 
 
 def register_kind(cls: type[EdgeKind]) -> type[EdgeKind]:
     """Let ``NAME: {…options}`` of an edge stand for an edge kind of your own; usable as a decorator.
 
-    ``cls.name`` is the key. From then on it is part of the language: of YAML, its messages and its schema, of ``check``
-    and drawings, of engines and emitted modules. ``verify_kind`` checks that the mathematics is what it says.
-    The same class, or its definition run again, replaces what was registered before.
+    ``cls.name`` is the key. The kind is then part of the language (YAML, messages, schema), of ``check`` and drawings,
+    and of engines and emitted modules. ``verify_kind`` checks its mathematics. Registering the same class again, or its
+    definition run again, replaces it.
 
     Raises
     ------
     EpgraphError
-        If it is no class derived from ``EdgeKind``, has no name or not every method, or if the name is not one, is
-        taken, or is a key of edges.
+        If it is no class derived from ``EdgeKind``, or lacks a name or a method, or if the name is illegal, in use, or
+        a key of edges.
     """
-    given: object = cls
-    if not (isinstance(given, type) and issubclass(given, EdgeKind)):
-        hint = f"pass the class {type(given).__name__}" if isinstance(given, EdgeKind) else "derive it from ep.EdgeKind"
-        raise _refusal(shown(given), "expected a class derived from EdgeKind", hint)
+    argument: object = cls
+    if not (isinstance(argument, type) and issubclass(argument, EdgeKind)):
+        hint = (
+            f"pass the class {type(argument).__name__}"
+            if isinstance(argument, EdgeKind)
+            else "derive it from ep.EdgeKind"
+        )
+        raise _refusal(shown(argument), "expected a class derived from EdgeKind", hint)
     name = getattr(cls, "name", None)
     if not isinstance(name, str):
         hint = f'write in it: name: ClassVar[str] = "{cls.__name__.lower()}"'
-        raise _refusal(f"the class {cls.__name__}", "it has no name, the key under which it is written", hint)
+        raise _refusal(f"the class {cls.__name__}", "it has no name, its key in YAML", hint)
     _check_name(name)
     keys = {key for field, info in EdgeBase.model_fields.items() for key in (field, info.alias or field)}
     if name in keys or hasattr(EdgeBase, name):
         raise _refusal(f"'{name}'", "every edge has something of that name", "choose another name")
     if name in _BUILT_IN_KINDS:
         raise _refusal(f"'{name}'", "it is built in", "choose another name")
-    missing = sorted(getattr(cls, "__abstractmethods__", ()))
-    if missing:
-        hint = f"write {'it' if len(missing) == 1 else 'them'}; docs/edge-kinds.md has an example"
-        raise _refusal(f"'{name}'", f"the class {cls.__name__} has no {', '.join(missing)}", hint)
-    own = [key for key in vars(cls) if not key.startswith("_") and callable(getattr(cls, key))]
-    for key in own:
-        # A misspelt method of the base would silently leave the base's own in place.
+    absent = sorted(getattr(cls, "__abstractmethods__", ()))
+    if absent:
+        hint = f"write {'it' if len(absent) == 1 else 'them'}; docs/edge-kinds.md has an example"
+        raise _refusal(f"'{name}'", f"the class {cls.__name__} has no {', '.join(absent)}", hint)
+    for key in [key for key in vars(cls) if not key.startswith("_") and callable(getattr(cls, key))]:
+        # With a misspelt name the method of the base class would stay in force without a message.
         close = nearest(key, sorted(_METHODS))
         if key not in _METHODS and close.startswith("did you mean"):
             raise _refusal(f"'{name}'", f"the class {cls.__name__} has an unknown method {key}", close)
@@ -148,154 +248,63 @@ def _origin(cls: type) -> tuple[str, str]:
 
 
 def _place(cls: type) -> str:
-    return cls.__module__.removeprefix(_PLUGIN)
+    return cls.__module__.removeprefix(PLUGIN_MODULE)
 
 
-_PLUGIN = "plugin "
-"""What begins the name of the module as which a plugin's file is run."""
+PLUGIN_MODULE = "plugin "
+"""Prefix of the module name under which a plugin's file runs."""
 
 
-def run_plugin(path: Path) -> None:
-    """Run a Python file that registers activations, costs and edge kinds.
-
-    Raises
-    ------
-    EpgraphError
-        If it cannot be read, or fails.
-    """
-    hint = "it is Python that calls epgraph.register_kind, register_activation or register_cost"
-    try:
-        text = read_bytes(path, MAX_BYTES)
-    except FileError as error:
-        raise EpgraphError(f"plugin {path} cannot be run: {error.reason}", hint, "plugin") from None
-    # The name tells what is registered by the same file again from what another file registers.
-    module = ModuleType(f"{_PLUGIN}{path.resolve()}")
-    module.__file__ = str(path)
-    # pydantic and dataclasses look there for what annotations name.
-    sys.modules[module.__name__] = module
-    try:
-        exec(compile(text, str(path), "exec"), vars(module))
-    except EpgraphError:
-        raise
-    except BaseException as error:  # it is the user's own code, sys.exit included
-        if _interrupted(error):
-            raise
-        reason = getattr(error, "strerror", None) or _said(error)
-        # What the user's own code does is best said with its line.
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if frame.filename == str(path)]
-        where = f", in line {lines[-1]}" if lines else ""
-        raise EpgraphError(
-            f"plugin {path} cannot be run: {reason}{where}",
-            hint,
-            "plugin",
-        ) from error
+def own_classes() -> list[tuple[str, type]]:
+    """Return every registered class that is not built in, and what messages call it."""
+    classes: list[tuple[str, type]] = [(f"edge kind '{n}'", k) for n, k in KINDS.items() if n not in _BUILT_IN_KINDS]
+    classes += [(f"activation '{n}'", type(a)) for n, a in NAMED.items() if n not in _BUILT_IN]
+    classes += [(f"cost '{n}'", type(c)) for n, c in COSTS.items() if n not in _BUILT_IN]
+    classes += [(f"energy '{n}'", type(e)) for n, e in ENERGIES.items() if n not in _BUILT_IN_ENERGIES]
+    classes += [(f"solver '{n}'", s) for n, s in SOLVERS.items() if n not in _BUILT_IN_SOLVERS]
+    functions = {name: rule.function for name, rule in ESTIMATORS.items() if name not in _BUILT_IN_ESTIMATORS}
+    classes += [
+        (f"estimator '{name}'", type(name, (), {function.__name__: function}))
+        for name, function in functions.items()
+        if isinstance(function, FunctionType)
+    ]
+    return classes
 
 
-def load_installed() -> None:
-    """Load what installed packages declare in the group ``epgraph.plugins``: a module, or a function to call."""
-    for entry in entry_points(group=GROUP):
-        try:
-            found = entry.load()
-            if callable(found):
-                found()
-        except EpgraphError:
-            raise
-        except BaseException as error:
-            if _interrupted(error):
-                raise
-            raise EpgraphError(
-                f"plugin '{entry.name}' ({entry.value}) cannot be loaded: {_said(error)}",
-                "mend or uninstall the package that declares it",
-                "plugin",
-            ) from error
+Declared = TypeVar("Declared", Estimator, Initialization)
 
 
-@contextmanager
-def blaming_plugins() -> Iterator[None]:
-    """Turn what a method of the user's own kind, activation or cost raises into an EpgraphError that names it.
-
-    ``sys.exit`` is included: it would end the command as if all was well. An interrupt by the user passes.
-    """
-    try:
-        yield
-    except EpgraphError:
-        raise
-    except BaseException as error:
-        own = None if _interrupted(error) else _fault(error)
-        if own is None and isinstance(error, SystemExit):
-            own = Diagnostic(f"the program was ended by {_said(error)}", "look for sys.exit in a plugin", rule="plugin")
-        if own is None:
-            raise
-        raise EpgraphError(own) from error
-
-
-def _interrupted(error: BaseException) -> bool:
-    """Whether the user interrupted the program: a KeyboardInterrupt that no ``raise`` in the code raised."""
-    if not isinstance(error, KeyboardInterrupt):
-        return False
-    last = error.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
-    return last is None or last.tb_frame.f_code.co_code[last.tb_lasti] != dis.opmap["RAISE_VARARGS"]
+def _with_traits(
+    name: str,
+    function: object,
+    declared: type[Declared],
+    built_in: frozenset[str],
+    takes: str,
+    traits: Mapping[str, Any],
+) -> Declared:
+    """Return a function together with the traits that it is registered with."""
+    _check_name(name)
+    if name in built_in:
+        raise _refusal(f"'{name}'", "it is built in", "choose another name")
+    if not callable(function):
+        raise _refusal(
+            f"'{name}'", f"expected a function of {takes}, found {shown(function)}", "pass the function itself"
+        )
+    known = [trait.name for trait in fields(declared)]
+    for key in traits.keys() - set(known):
+        raise _refusal(f"'{name}'", f"an {declared.__name__} has no trait '{key}'", nearest(key, known))
+    return replace(function if isinstance(function, declared) else declared(function), **traits)
 
 
-def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-def _fault(error: BaseException) -> Diagnostic | None:
-    """Return what to say of an exception that a method of the user's own kind, activation or cost raised."""
-    own: list[tuple[str, type]] = [(f"edge kind '{n}'", k) for n, k in KINDS.items() if n not in _BUILT_IN_KINDS]
-    own += [(f"activation '{n}'", type(a)) for n, a in NAMED.items() if n not in _BUILT_IN]
-    own += [(f"cost '{n}'", type(c)) for n, c in COSTS.items() if n not in _BUILT_IN]
-    for what, cls in own:
-        place = where_raised(error, cls)
-        if place is not None:
-            message = f"{what}: {place.method} raises {_said(error)}"
-            return Diagnostic(message, HINT, file=place.file, line=place.line, rule="plugin")
-    return None
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where an exception comes from: the method that was called, and the line."""
-
-    method: str
-    file: str
-    line: int
-
-
-def where_raised(error: BaseException, cls: type) -> Place | None:
-    """Return the method of a class out of which an exception came, or whose arguments are other ones; else None."""
-    methods: dict[CodeType, str] = {}
-    for name, value in vars(cls).items():
-        function = getattr(value, "fget", None) or getattr(value, "__func__", value)
-        function = getattr(function, "held", function)
-        if isinstance(function, FunctionType):
-            methods[function.__code__] = name
-    frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    for position, (code, _) in enumerate(frames):
-        if code in methods:
-            # What it calls in the same file says more than the call.
-            lines = [line for inner, line in frames[position:] if inner.co_filename == code.co_filename]
-            return Place(methods[code], code.co_filename, lines[-1])
-    for code, name in methods.items():
-        # Called with arguments that it does not take, a method is not entered.
-        if isinstance(error, TypeError) and str(error).startswith(f"{code.co_qualname}() "):
-            return Place(name, code.co_filename, code.co_firstlineno)
-    return None
-
-
-def _check(name: str, value: object, kind: type, what: str) -> None:
+def _check(name: str, value: object, kind: type, what: str, built_in: frozenset[str] = _BUILT_IN) -> None:
     _check_name(name)
     if not isinstance(value, kind):
-        # A class in place of an instance is the likeliest mistake.
+        # A class in place of an instance is the most likely mistake.
         hint = f"derive its class from epgraph.{kind.__name__}"
         if isinstance(value, type) and issubclass(value, kind):
             hint = f"pass {value.__name__}()"
         raise _refusal(f"'{name}'", f"expected {what}, found {shown(value)}", hint)
-    if name in _BUILT_IN or _RESERVED.fullmatch(name):
+    if name in built_in or _RESERVED.fullmatch(name):
         raise _refusal(f"'{name}'", "it is built in", "choose another name")
 
 

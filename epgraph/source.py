@@ -1,4 +1,4 @@
-"""The text of a file by its lines, and the excerpt that shows where in it something stands."""
+"""The text of a file by lines, and excerpts that mark a position."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Mark = tuple[int, int]
 """Line and column, both 1-based; columns count characters."""
 
 WIDTH = 100
-"""Columns of source that an excerpt shows; a longer line is cut around what it points at."""
+"""Columns of an excerpt; a longer line is cut around the marked text."""
 
 _BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _TAB = 4
@@ -24,29 +24,29 @@ class Source:
 
     def line(self, number: int) -> str:
         """Return a line without its break; empty beyond the end."""
-        # Diagnostics come in the order of the file, so that one walk serves all of them and no index is kept.
+        # Diagnostics come in the order of the file: one walk serves them all, without an index.
         at, offset = self._reached if self._reached[0] <= number else (1, 0)
         while at < number:
-            found = _BREAK.search(self.text, offset)
-            if found is None:
+            line_break = _BREAK.search(self.text, offset)
+            if line_break is None:
                 return ""
-            at, offset = at + 1, found.end()
+            at, offset = at + 1, line_break.end()
         self._reached = (at, offset)
-        found = _BREAK.search(self.text, offset)
-        return self.text[offset : found.start() if found else len(self.text)]
+        line_break = _BREAK.search(self.text, offset)
+        return self.text[offset : line_break.start() if line_break else len(self.text)]
 
     def mark(self, offset: int) -> Mark:
         """Return the line and column of the character at an offset."""
         line, begin = 1, 0
-        for found in _BREAK.finditer(self.text, 0, offset):
-            line, begin = line + 1, found.end()
+        for line_break in _BREAK.finditer(self.text, 0, offset):
+            line, begin = line + 1, line_break.end()
         return line, offset - begin + 1
 
     def excerpt(self, start: Mark, end: Mark | None = None, width: int = WIDTH) -> tuple[str, str]:
-        """Return a line of the text, and a line of carets under what begins at ``start`` and ends before ``end``.
+        """Return a line of the text, and a line of carets under the characters from ``start`` to before ``end``.
 
-        A text that goes on in the next line is underlined to the end of its first. Tabs become spaces, characters that
-        do not print become ``�``, and wide ones are underlined in both of their columns.
+        Of several lines the first is underlined. A tab becomes spaces, an unprintable character becomes ``�``, and a
+        wide character is underlined in both of its columns.
         """
         line = self.line(start[0])
         first = min(start[1] - 1, len(line))
@@ -54,28 +54,28 @@ class Source:
         if end is None:
             last = first + 1
         last = max(last, first + 1)
-        # Cut before widths are looked up: a line may have megabytes.
+        # Cut first, look up widths later: a line may have megabytes.
         least = max(0, first - width // 3) if len(line) > width else 0
         if first < width // 2 and last <= width:
             least = 0
         most = min(len(line), least + width)
-        shown, carets = ("…", " ") if least else ("", "")
+        text_line, carets = ("…", " ") if least else ("", "")
         for index in range(least, most):
             text, columns = _shown(line[index])
-            if len(shown) + len(text) > width + 1 and index > first:
+            if len(text_line) + len(text) > width + 1 and index > first:
                 most = index
                 break
-            shown += text
+            text_line += text
             carets += ("^" if first <= index < last else " ") * columns
         if first >= most:
             carets += "^"
         if most < len(line):
-            shown += "…"
-        return shown.rstrip(), carets.rstrip()
+            text_line += "…"
+        return text_line.rstrip(), carets.rstrip()
 
 
 def _shown(character: str) -> tuple[str, int]:
-    """A character as it is shown, and the columns that it takes."""
+    """A character as an excerpt shows it, and its width in columns."""
     if character == "\t":
         return " " * _TAB, _TAB
     if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me"):

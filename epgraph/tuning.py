@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,21 +46,21 @@ def measure(engine: Engine, x: Tensor, y: Tensor, candidates: Sequence[str] | No
     before = engine.backend
     engine.backend = "eager"
     reference = engine.relax(x, steps=SWEEPS, tolerance=0).states
-    found = []
+    timings = []
     try:
         for name in BACKENDS if candidates is None else candidates:
             reason = BACKENDS[name].unusable(engine.plan, engine.device, engine.dtype)
             if reason:
-                found.append(Timing(name, reason=reason))
+                timings.append(Timing(name, reason=reason))
                 continue
             engine.backend = name
             try:
-                found.append(_time(engine, x, y, reference))
+                timings.append(_time(engine, x, y, reference))
             except Exception as error:  # a compiler may be missing or fail in its own ways; eager never does
-                found.append(Timing(name, reason=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"))
+                timings.append(Timing(name, reason=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"))
     finally:
         engine.backend = before
-    return sorted(found, key=lambda t: t.iteration)
+    return sorted(timings, key=lambda t: t.iteration)
 
 
 def tune(
@@ -83,22 +85,106 @@ def tune(
     OSError
         Where the record cannot be written; the engine uses the fastest all the same.
     """
-    found = measure(engine, x, y, candidates)
-    if found[0].reason:
-        reasons = "; ".join(f"{timing.backend}: {timing.reason}" for timing in found)
+    timings = measure(engine, x, y, candidates)
+    if timings[0].reason:
+        reasons = "; ".join(f"{timing.backend}: {timing.reason}" for timing in timings)
         raise EpgraphError(f"no backend that was asked for can be used: {reasons}", "measure 'eager', which always can")
     where = engine.plan, engine.device, engine.dtype
     before = read(*where) if candidates is not None else None
     if before is not None and before.batch == len(x):
-        measured = {timing.backend for timing in found}
-        found += [timing for timing in before.timings if timing.backend not in measured]
-        found.sort(key=lambda t: t.iteration)
-    engine.backend = found[0].backend
+        measured = {timing.backend for timing in timings}
+        timings += [timing for timing in before.timings if timing.backend not in measured]
+        timings.sort(key=lambda t: t.iteration)
+    engine.backend = timings[0].backend
     if before is not None and before.batch != len(x):
-        return found, None
+        return timings, None
     date = datetime.now(UTC).isoformat(timespec="seconds")
-    about = {"batch": len(x), "date": date, "timings": [timing.to_dict() for timing in found]}
-    return found, record(*where, found[0].backend, about)
+    about = {"batch": len(x), "date": date, "timings": [timing.to_dict() for timing in timings]}
+    return timings, record(*where, timings[0].backend, about)
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """What ``ep.tune`` returns.
+
+    Attributes
+    ----------
+    engine
+        The network, which uses the fastest backend.
+    batch
+        Examples in a batch.
+    timings
+        Those measured and those that stay on record, fastest first; seconds.
+    record
+        File of the record; None where one of another batch size was left as it is.
+    """
+
+    engine: Engine
+    batch: int
+    timings: tuple[Timing, ...]
+    record: Path | None
+
+    @property
+    def backend(self) -> str:
+        """The fastest backend."""
+        return self.timings[0].backend
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return backend, batch, record and timings as plain values, ready for JSON."""
+        return {
+            "batch": self.batch,
+            "backend": self.backend,
+            "record": None if self.record is None else str(self.record),
+            "timings": [timing.to_dict() for timing in self.timings],
+        }
+
+    def lines(self) -> list[str]:
+        """Return a table of the timings, and what follows from them."""
+        dynamics, dtype = self.engine.architecture.dynamics, str(self.engine.dtype).removeprefix("torch.")
+        heads = ("iteration", "free sweep", "nudged pair", "per batch", "to start")
+        lines = [
+            f"batch {self.batch}, {dtype} on {self.engine.device}; an iteration has {dynamics.free_steps} free and "
+            f"{dynamics.nudged_steps} nudged sweeps; seconds",
+            "",
+            f"{'backend':<15}" + "".join(f"{head:>13}" for head in heads),
+        ]
+        for t in self.timings:
+            figures = (t.iteration, t.sweep, t.pair_sweep, t.once, t.first)
+            lines.append(f"{t.backend:<15}" + (t.reason or "".join(f"{seconds:>13.4f}" for seconds in figures)))
+        if self.record is None:
+            stays = "the record holds another batch size and stays: leave --backend out to measure all for this one"
+            return [*lines, "", stays]
+        lines += ["", f"{self.backend} is on record: {self.record}"]
+        sooner = break_even(self.timings)
+        if sooner is not None:
+            other, batches = sooner
+            lines.append(
+                f"it takes {self.timings[0].first:.1f} s to start, and {other.backend} {other.first:.1f} s: below "
+                f"{batches:,.0f} batches {other.backend} takes less, and is what 'auto' takes for a training that short"
+            )
+        return lines
+
+
+def tune_on_noise(engine: Engine, batch: int | None = None, candidates: Sequence[str] | None = None) -> TuneResult:
+    """Tune on a batch of random inputs and labels, ``training.batch_size`` of them where ``batch`` is left out.
+
+    Raises
+    ------
+    EpgraphError
+        As ``tune``; and where the record cannot be written.
+    """
+    training, graph = engine.architecture.training, engine.graph
+    size = training.batch_size if batch is None else batch
+    generator = torch.Generator().manual_seed(training.seed)
+    x = torch.rand((size, *graph.input.shape), generator=generator)
+    y = torch.randint(graph.output.units, (size,), generator=generator)
+    try:
+        timings, path = tune(engine, x, y, candidates)
+    except OSError as error:
+        raise EpgraphError(
+            f"the choice cannot be recorded: {error}", "set XDG_CACHE_HOME to a folder that can be written"
+        ) from None
+    return TuneResult(engine, size, tuple(timings), path)
 
 
 def break_even(timings: Sequence[Timing]) -> tuple[Timing, float] | None:
@@ -153,10 +239,10 @@ def _time(engine: Engine, x: Tensor, y: Tensor, reference: States) -> Timing:
     return Timing(engine.backend, iteration, once, sweep, pair_sweep, first)
 
 
-def _apart(found: Tensor, reference: Tensor) -> Tensor:
+def _apart(states: Tensor, reference: Tensor) -> Tensor:
     """Relative difference of every example, (batch,)."""
     size = reference.flatten(1).double().norm(dim=1).clamp_min(torch.finfo(torch.float32).tiny)
-    apart: Tensor = (found.double() - reference.double()).flatten(1).norm(dim=1) / size
+    apart: Tensor = (states.double() - reference.double()).flatten(1).norm(dim=1) / size
     return apart
 
 

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.helpers.tally"]
+
 GOLDEN = Path(__file__).parent / "golden"
 
 

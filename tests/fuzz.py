@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from epgraph.cli import run
-from epgraph.cli.say import lines
+from epgraph.cli.diagnostics import lines
 from epgraph.errors import RULES, EpgraphError
 from epgraph.graph import inspect
 from epgraph.language import parse, to_yaml

@@ -33,7 +33,7 @@ class Activation(ABC):
 
     @property
     def smooth(self) -> bool:
-        """Whether σ has no kink, so that the centred gradient has a clean O(β²) error."""
+        """Whether σ has no kink: σ′ is continuous. Then the centered gradient has a clean O(β²) error."""
         return True
 
     @property
@@ -42,13 +42,31 @@ class Activation(ABC):
         return False
 
     @property
+    def projects(self) -> bool:
+        """Whether σ is the projection on its range, so that G = ½s² inside; without ``bounds`` σ is the identity.
+
+        F is then ½‖s‖² − Φ on a box, and a step beyond its minimiser is clipped to the box (projected SOR).
+        """
+        return False
+
+    @property
+    def linear(self) -> bool:
+        """Whether σ(x) = x: the projection on a range without ends."""
+        return self.projects and self.bounds(1.0) is None
+
+    @property
+    def alpha_range(self) -> tuple[float, float]:
+        """Range that α is drawn from, with equal ends where it is a number; (0, 0) where σ has no level."""
+        return 0.0, 0.0
+
+    @property
     def stored(self) -> bool:
         """Whether α is kept with the parameters: drawn at compile time, or learnt."""
         return False
 
     @property
     def learnt(self) -> bool:
-        """Whether α is a parameter that learning moves."""
+        """Whether α is a parameter that learning moves, which takes ``excess_contrast``."""
         return False
 
     @property
@@ -96,6 +114,10 @@ class Activation(ABC):
         """
         plus, minus = self.apply_(p + q, alpha), self.apply_(p - q, alpha)
         return (plus + minus) * 0.5, (plus - minus) * 0.5
+
+    def excess_contrast(self, p: Tensor, q: Tensor, alpha: Tensor) -> Tensor:
+        """½ ∂/∂α [G*(p+q) − G*(p−q)] per unit, with G*(a) = aσ(a) − G(σ(a)): what a learnt α learns from."""
+        raise NotImplementedError
 
     def inverse(self, s: Tensor, alpha: float | Tensor) -> Tensor:
         """σ⁻¹(s), finite at the ends of the range: they count as the numbers next to them."""

@@ -13,17 +13,15 @@ from epgraph.activations.sigmoid import Logistic, Tanh
 from epgraph.activations.softclip import STEEPEST, Softclip
 from epgraph.errors import nearest
 
+FAMILIES: dict[str, type[Any]] = {"tanh": Tanh, "logistic": Logistic, "softclip": Softclip}
+"""Activations with options, ``{tanh: {height: 2}}``: dataclasses, whose fields are the options."""
+
 NAMED: dict[str, Activation] = {
     "identity": Identity(),
-    "tanh": Tanh(),
-    "logistic": Logistic(),
-    "softclip": Softclip(),
+    **{name: family() for name, family in FAMILIES.items()},
     "hard_sigmoid": ReLU(1.0, 1.0),
 }
 """Activations that go by a bare name; ``relu6``, ``relu1``, ``relu2.5``, … are read as ReLUα."""
-
-FAMILIES: dict[str, type[Tanh | Logistic | Softclip]] = {"tanh": Tanh, "logistic": Logistic, "softclip": Softclip}
-"""Activations that take options: ``{tanh: {height: 2}}``."""
 
 _RELU = re.compile(r"relu([0-9]+(?:\.[0-9]+)?)")
 _POSITIVE = {"type": "number", "exclusiveMinimum": 0}
@@ -50,10 +48,11 @@ def activation_schema() -> dict[str, Any]:
     for name, family in FAMILIES.items():
         options = {f.name: {"type": "number"} if f.name in _SIGNED else _POSITIVE for f in fields(family)}
         families.append(_mapping({name: _mapping(options)}, required=name))
+    written = [f"{{{name}: {{{', '.join(f.name for f in fields(family))}}}}}" for name, family in FAMILIES.items()]
     return {
-        "description": "Activation σ: relu6, relu1 (= hard_sigmoid), relu<α>, identity, tanh, logistic, softclip; "
+        "description": f"Activation σ: relu6, relu1 (= hard_sigmoid), relu<α>, identity, {', '.join(FAMILIES)}; "
         "{relu: α}, or {relu: [low, high]} to draw α once per state at random, with learn: true to learn it from "
-        "there; or {tanh: {slope, height}}, {logistic: {slope, height, center}}, {softclip: {alpha, sharpness}}.",
+        f"there; or {', '.join(written)}.",
         "examples": ["relu6", "tanh", {"relu": [1, 10]}, {"relu": 6, "learn": True}, {"softclip": {"sharpness": 8}}],
         "anyOf": [
             {"type": "string", "enum": ["relu6", "relu1", *NAMED]},
@@ -142,7 +141,7 @@ def _member(name: str, options: object) -> Activation:
         if not _is_number(number) or not math.isfinite(number) or (number <= 0 and key not in _SIGNED):
             wanted = "a finite number" if key in _SIGNED else "a finite number above 0"
             raise ValueError(f"'{key}' of {name} expects {wanted}; e.g. {{{name}: {{{key}: 2}}}}")
-    made = family(**{key: float(number) for key, number in options.items()})
+    made: Activation = family(**{key: float(number) for key, number in options.items()})
     if isinstance(made, Softclip) and made.alpha * made.sharpness > STEEPEST:
         raise ValueError(
             f"alpha · sharpness of softclip is {made.alpha * made.sharpness:g} and may be at most {STEEPEST:g}; "

@@ -50,6 +50,16 @@ class ReLU(Activation):
         return False
 
     @property
+    def projects(self) -> bool:
+        """True: on the box [0, α]."""
+        return True
+
+    @property
+    def alpha_range(self) -> tuple[float, float]:
+        """[low, high]."""
+        return self.low, self.high
+
+    @property
     def steepest(self) -> float:
         """1, inside the box."""
         return 1.0
@@ -107,6 +117,11 @@ class Identity(Activation):
     def label(self) -> str:
         """``identity``."""
         return "identity"
+
+    @property
+    def projects(self) -> bool:
+        """True: on the real line."""
+        return True
 
     @property
     def steepest(self) -> float:

@@ -12,10 +12,10 @@ import networkx as nx
 from epgraph.arguments import instance, refused, several, shown, text
 from epgraph.builder.network import End, Network, as_written
 from epgraph.errors import Diagnostic, EpgraphError, nearest
-from epgraph.graph.network import edge_names
+from epgraph.graph.assemble import edge_names
 from epgraph.kinds import KINDS, EdgeKind
 from epgraph.language import Architecture
-from epgraph.language.architecture import NAME_PATTERN, known_keys
+from epgraph.language.model import NAME_PATTERN, known_keys
 from epgraph.language.validate import describe, raise_for
 
 _LONGEST = 64
@@ -41,24 +41,24 @@ def from_networkx(
     """Read a graph of any of networkx's four classes as a network.
 
     Attributes of nodes are the settings of states as in YAML (``channels``, ``shape``, ``activation``, …; of the input
-    and the output theirs); ``name`` is the state's name. Attributes of edges are the keys of edges, with the kind
-    either as in YAML, ``conv={"kernel": 3}``, or flat, ``kind="conv", kernel=3``. Attributes of the graph are its
-    name and sections (``dynamics``, …).
+    and the output theirs); ``name`` is the state's name. Attributes of edges are the keys of edges. The kind is written
+    as in YAML, ``conv={"kernel": 3}``, or flat, ``kind="conv", kernel=3``. Attributes of the graph are its name and
+    sections (``dynamics``, …).
 
-    Nodes become states in the graph's order, and their names legal and unique: 3 is ``n3``, ``"a b"`` is ``a_b``. Edges
-    of an undirected graph lead away from the input, from the nearer end to the farther one (between equally near ones,
-    in the order of nodes), and always out of the input and into the output. An integer ``order`` at edges says in which
-    order they are declared; without one it is networkx's own.
+    Nodes become states in the graph's order. Their names become legal and unique: 3 is ``n3``, ``"a b"`` is ``a_b``.
+    Edges of an undirected graph point away from the input: from the nearer end to the farther one, or in the order of
+    nodes where both are equally near. They always point out of the input and into the output. An integer attribute
+    ``order`` of edges is their order of declaration; without it, networkx's order holds.
 
     Parameters
     ----------
     input, output
-        The nodes that are clamped and nudged; left out, the graph's attributes ``input`` and ``output`` name them.
+        The clamped node and the nudged node. By default the graph's attributes ``input`` and ``output`` name them.
     shape, classes
-        Shape of the input and number of classes, where the nodes do not say it.
+        Shape of the input and number of classes, where the nodes have no such attribute.
     state, edge
-        Settings of states and of edges that say nothing themselves, e.g. ``state={"channels": 16}`` and
-        ``edge=Conv(kernel=3, padding=1)``. Left out, edges are dense.
+        Default settings of states and of edges, e.g. ``state={"channels": 16}`` and
+        ``edge=Conv(kernel=3, padding=1)``. Without a kind, edges are dense.
     ignore
         Attributes that are no settings, such as ``pos`` or ``weight``.
     sections
@@ -67,7 +67,7 @@ def from_networkx(
     Raises
     ------
     EpgraphError
-        Where it is no graph, a node is missing, or what it says is no network; the message names the state or edge.
+        If ``graph`` is no graph, a node is missing, or the network is invalid; the message names the state or edge.
     """
     if not isinstance(graph, nx.Graph):
         raise refused(f"expected a networkx graph, found {shown(graph)}", "e.g. networkx.path_graph(5)")
@@ -90,12 +90,12 @@ def from_networkx(
     raise_for(problems)
     attributes = dict(graph.graph)
     title = attributes.pop("name", None) or "network" if name is None else text("name", name)
-    # Whatever else a graph carries, as read from a file of some format, is not the language's.
-    known = set(known_keys(())) - {"epgraph", "name", "input", "output", "states", "edges"}
-    sections = {key: value for key, value in attributes.items() if key in known} | sections
-    # A set has no order, and text is no list of sizes; ``Network`` says what a shape is.
-    given: object = list(shape) if isinstance(shape, Sequence) and not isinstance(shape, str | bytes) else shape
-    clamped = ({} if shape is None else {"shape": given}) | nodes[source]
+    # A graph that was read from a file may have further attributes. They are no sections of the language.
+    keys = set(known_keys(())) - {"epgraph", "name", "input", "output", "states", "edges"}
+    sections = {key: value for key, value in attributes.items() if key in keys} | sections
+    # A set has no order and text is no list of sizes: ``Network`` refuses both.
+    sizes: object = list(shape) if isinstance(shape, Sequence) and not isinstance(shape, str | bytes) else shape
+    clamped = ({} if shape is None else {"shape": sizes}) | nodes[source]
     nudged = ({} if classes is None or "shape" in nodes[sink] else {"classes": classes}) | nodes[sink]
     net = Network(
         str(title),
@@ -123,20 +123,20 @@ def _add_edges(
     kinds = {key: value for key, value in defaults.items() if key in KINDS} or {"dense": {}}
     rest = {key: value for key, value in defaults.items() if key not in KINDS}
     for one, two, settings in edges:
-        kept = {str(key): value for key, value in settings.items() if str(key) not in ignored}
-        if isinstance(kept.get("order"), int):
-            del kept["order"]
-        written = rest | _spelled_out(kept, f"{names[one]}→{names[two]}")
-        kind = next((KINDS[key] for key in written if key in KINDS), None)
-        written = written if kind else kinds | written
-        net.edge(*((ends[one],) if one == two else (ends[one], ends[two])), **written)
+        attributes = {str(key): value for key, value in settings.items() if str(key) not in ignored}
+        if isinstance(attributes.get("order"), int):
+            del attributes["order"]
+        keys = rest | _spelled_out(attributes, f"{names[one]}→{names[two]}")
+        kind = next((KINDS[key] for key in keys if key in KINDS), None)
+        keys = keys if kind else kinds | keys
+        net.edge(*((ends[one],) if one == two else (ends[one], ends[two])), **keys)
 
 
 def to_networkx(architecture: Architecture) -> nx.MultiDiGraph[str]:
     """Write an architecture as a graph that ``from_networkx`` reads back as an equal one.
 
-    Nodes and edges (keyed by name) carry what their states and edges say, the graph carries name, sections, and which
-    nodes are ``input`` and ``output``. A kind that acts on one state is a loop at it.
+    Nodes and edges (keyed by name) have the settings of states and edges as attributes. The graph has the name, the
+    sections, and the names of the ``input`` and ``output`` nodes. A unary kind becomes a self-loop.
     """
     data = instance("to_networkx", architecture, Architecture, "load it with ep.load, or build() it").to_dict()
     ends = {key: getattr(architecture, key).name for key in ("input", "output")}
@@ -148,45 +148,44 @@ def to_networkx(architecture: Architecture) -> nx.MultiDiGraph[str]:
     graph.add_node(ends["output"], **{key: value for key, value in data["output"].items() if key != "name"})
     for order, (key, settings) in enumerate(zip(edge_names(architecture), data["edges"], strict=True)):
         source, target = (settings.get(end, settings.get("at")) for end in ("from", "to"))
-        kept = {key: value for key, value in settings.items() if key not in ("from", "to", "at")}
+        attributes = {key: value for key, value in settings.items() if key not in ("from", "to", "at")}
         graph.add_edge(source, target, key=key)
-        graph.edges[source, target, key].update(kept, order=order)  # not as keywords: a kind may be called 'self'
+        # update() and not keywords: a kind may be called 'self'.
+        graph.edges[source, target, key].update(attributes, order=order)
     return graph
 
 
-def _node(graph: nx.Graph[Any], role: str, given: Hashable) -> Hashable:
-    node = graph.graph.get(role) if given is None else given
+def _node(graph: nx.Graph[Any], role: str, argument: Hashable) -> Hashable:
+    node = graph.graph.get(role) if argument is None else argument
     if node is None:
-        raise EpgraphError(f"which node is the {role} is not said", f"pass {role}=NODE", "missing-key")
+        raise EpgraphError(f"no node is named as the {role}", f"pass {role}=NODE", "missing-key")
     if node not in graph:
-        known = [str(n) for n in graph]
-        raise EpgraphError(f"'{role}' names no node: {describe(node)}", nearest(str(node), known), "unknown-state")
+        nodes = [str(n) for n in graph]
+        raise EpgraphError(f"'{role}' names no node: {describe(node)}", nearest(str(node), nodes), "unknown-state")
     return node
 
 
 def _legal_names(graph: nx.Graph[Any], preferred: Mapping[Hashable, str]) -> dict[Hashable, str]:
-    """Name every node, each differently; names that are legal as they are come first, and stay."""
-    wanted: dict[Hashable, str] = {}
+    """Give every node a legal and unique name; a name that is legal already stays."""
+    labels: dict[Hashable, str] = {}
     for node, data in graph.nodes.items():
         text = str(data.get("name", node))
         if not isinstance(node, str) and "name" not in data:
             text = preferred.get(node, text)
-        wanted[node] = text
+        labels[node] = text
     legal = re.compile(NAME_PATTERN)
     names: dict[Hashable, str] = {}
-    taken: set[str] = set()
-    for node in sorted(wanted, key=lambda n: legal.fullmatch(wanted[n]) is None):
-        base = (
-            re.sub(r"[^A-Za-z0-9]+", "_", wanted[node]).strip("_")
-            if not legal.fullmatch(wanted[node])
-            else wanted[node]
-        )
+    used: set[str] = set()
+    for node in sorted(labels, key=lambda n: legal.fullmatch(labels[n]) is None):
+        base = labels[node]
+        if not legal.fullmatch(base):
+            base = re.sub(r"[^A-Za-z0-9]+", "_", base).strip("_")
         base = base if base[:1].isalpha() else f"n{base}"
         name, count = base[:_LONGEST], 1
-        while name in taken:
+        while name in used:
             count += 1
             name = f"{base[: _LONGEST - 1 - len(str(count))]}_{count}"
-        taken.add(name)
+        used.add(name)
         names[node] = name
     return names
 
@@ -197,28 +196,28 @@ def _no_settings(
     edges: Sequence[Mapping[str, Any]],
     ignored: Collection[str],
 ) -> list[Diagnostic]:
-    """Attributes that are no settings, and do not look like one: what ``ignore`` is for."""
-    found: dict[str, dict[str, None]] = {"edges": {}, "nodes": {}}
+    """Report attributes that are no settings and resemble none; ``ignore`` is meant for them."""
+    unknown_keys: dict[str, dict[str, None]] = {"edges": {}, "nodes": {}}
     for settings in edges:
         kind = settings.get("kind")
         options = KINDS[kind].model_fields if isinstance(kind, str) and kind in KINDS else {}
-        _collect(found["edges"], settings, [*known_keys(("edges", 0)), "kind", "order", *options], ignored)
+        _collect(unknown_keys["edges"], settings, [*known_keys(("edges", 0)), "kind", "order", *options], ignored)
     for node, settings in nodes.items():
         at = (roles[node],) if node in roles else ("states", "")
-        _collect(found["nodes"], settings, known_keys(at), ignored)
-    unknown = [key for keys in found.values() for key in keys]
+        _collect(unknown_keys["nodes"], settings, known_keys(at), ignored)
+    unknown = [key for keys in unknown_keys.values() for key in keys]
     if not unknown:
         return []
-    where = " and ".join(f"{', '.join(keys)} of {what}" for what, keys in found.items() if keys)
-    hint = f"where they are no settings, pass ignore=[{', '.join(json.dumps(key) for key in dict.fromkeys(unknown))}]"
+    where = " and ".join(f"{', '.join(keys)} of {what}" for what, keys in unknown_keys.items() if keys)
+    hint = f"if they are no settings, pass ignore=[{', '.join(json.dumps(key) for key in dict.fromkeys(unknown))}]"
     return [Diagnostic(f"unknown attributes: {where}", hint, rule="unknown-key")]
 
 
-def _collect(found: dict[str, None], settings: Mapping[Any, Any], known: list[str], ignored: Collection[str]) -> None:
+def _collect(unknown: dict[str, None], settings: Mapping[Any, Any], legal: list[str], ignored: Collection[str]) -> None:
     for key in map(str, settings):
-        # A misspelt setting is said where it is read, with the one that was meant.
-        if key not in (*known, *ignored, *found) and not nearest(key, known).startswith("did you mean"):
-            found[key] = None
+        # A misspelt setting is reported later, where it is read, with the correct spelling.
+        if key not in (*legal, *ignored, *unknown) and not nearest(key, legal).startswith("did you mean"):
+            unknown[key] = None
 
 
 def _loops(
@@ -226,18 +225,17 @@ def _loops(
     edges: Sequence[tuple[Hashable, Hashable, Mapping[str, Any]]],
     default: EdgeKind | Mapping[str, Any] | None,
 ) -> list[Diagnostic]:
-    """Loops of a kind that joins two states; one that acts on one is written ``at`` it."""
-    found = []
+    """Report self-loops of a kind that joins two states; a unary kind is allowed."""
+    problems = []
     for one, two, settings in edges:
-        own = {key for key in (*settings, settings.get("kind")) if key in KINDS} or KINDS.keys() & _edge_defaults(
-            default
-        ).keys()
-        if one == two and not any(KINDS[kind].unary for kind in own):
+        kinds = {key for key in (*settings, settings.get("kind")) if key in KINDS}
+        kinds = kinds or KINDS.keys() & _edge_defaults(default).keys()
+        if one == two and not any(KINDS[kind].unary for kind in kinds):
             message = f"self-loop: the edge joins '{names[one]}' to itself, and its kind joins two states"
             hint = 'give it kind="self", or remove it: graph.remove_edges_from(list(networkx.selfloop_edges(graph)))'
             at = ("edges", f"{names[one]}→{names[one]}", "to")
-            found.append(Diagnostic(message, hint, at, rule="self-loop"))
-    return found
+            problems.append(Diagnostic(message, hint, at, rule="self-loop"))
+    return problems
 
 
 def _edge_defaults(edge: EdgeKind | Mapping[str, Any] | None) -> dict[str, Any]:
@@ -255,7 +253,7 @@ def _spelled_out(settings: Mapping[str, Any], label: str) -> dict[str, Any]:
 def _oriented(
     graph: nx.Graph[Any], source: Hashable, sink: Hashable
 ) -> Iterator[tuple[Hashable, Hashable, dict[str, Any]]]:
-    """Edges with the direction in which they are declared, in order of declaration."""
+    """Edges in their direction and order of declaration."""
     edges = list(graph.edges(data=True))
     places = [data.get("order") for _, _, data in edges]
     last = len(edges)
@@ -269,7 +267,7 @@ def _oriented(
     place = {node: i for i, node in enumerate(graph)}
     distance = nx.single_source_shortest_path_length(graph, source)
     for one, two, settings in edges:
-        # The input is nearest to itself; the output may be anywhere, and is farthest by definition.
+        # The input has distance 0. The output counts as farthest, wherever it is.
         def farness(node: Hashable) -> tuple[bool, int, int]:
             return (node == sink, distance.get(node, len(place)), place[node])
 

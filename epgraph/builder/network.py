@@ -12,10 +12,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from epgraph.arguments import instance, shown, unboxed
 from epgraph.errors import Diagnostic, EpgraphError, Location, nearest
 from epgraph.graph import check
-from epgraph.graph.network import examine
+from epgraph.graph.assemble import examine
 from epgraph.kinds import KINDS, EdgeKind
 from epgraph.language import Architecture
-from epgraph.language.architecture import LANGUAGE, known_keys
+from epgraph.language.model import LANGUAGE, known_keys
 from epgraph.language.validate import describe, errors_of, explain, raise_for
 
 
@@ -35,20 +35,20 @@ End = StateReference | str
 
 
 class Network:
-    """A network in the making; ``build`` checks it whole, and each call what it is given.
+    """Builder of a network. Each call checks its arguments; ``build`` checks the whole network.
 
-    There is a method for every edge kind, named as in YAML: ``net.conv(a, b, kernel=3, gain=0.8)`` is
-    ``{from: a, to: b, conv: {kernel: 3}, gain: 0.8}``, and a kind that acts on one state takes one. Kinds of
-    the user's own have theirs as soon as they are registered.
+    Every edge kind is a method, named as in YAML: ``net.conv(a, b, kernel=3, gain=0.8)`` is
+    ``{from: a, to: b, conv: {kernel: 3}, gain: 0.8}``. A unary kind takes one state. A user's own kind becomes a
+    method when it is registered.
 
     Parameters
     ----------
     name
-        What to call the network.
+        Name of the network.
     input
         Shape of the input, (channels, height, width) or (units,); or the settings of ``input`` in YAML.
     classes
-        Number of classes; or give ``output``.
+        Number of classes; ``output`` may say it instead.
     output
         The settings of ``output`` in YAML.
     activation, gain, bias
@@ -59,7 +59,7 @@ class Network:
     Raises
     ------
     EpgraphError
-        Where a setting is none of the language; the message begins with the path of keys to it.
+        If a setting is not part of the language; the message begins with the path of keys to it.
     """
 
     def __init__(
@@ -76,9 +76,9 @@ class Network:
     ) -> None:
         for key, adds in (("states", "state(…)"), ("edges", "edge(…), conv(…), …")):
             if key in sections:
-                raise EpgraphError(f"{key} are no section of a Network", f"add them one by one: {adds}", "unknown-key")
+                raise EpgraphError(f"'{key}' is no section of a Network", f"add them one by one: {adds}", "unknown-key")
         defaults = {"activation": activation, "gain": gain, "bias": bias}
-        given = {
+        data = {
             "epgraph": LANGUAGE,
             "name": name,
             "input": input if isinstance(input, Mapping) else {"shape": input},
@@ -89,17 +89,17 @@ class Network:
             },
             **sections,
         }
-        self._data: dict[str, Any] = {key: plain(value) for key, value in given.items()}
+        self._data: dict[str, Any] = {key: plain(value) for key, value in data.items()}
         if classes is not None:
             self._data["output"]["classes"] = plain(classes)
-        known = known_keys(())
+        keys = known_keys(())
         problems = [
-            Diagnostic(f"unknown section '{key}'", nearest(key, known), (key,), rule="unknown-key")
+            Diagnostic(f"unknown section '{key}'", nearest(key, keys), (key,), rule="unknown-key")
             for key in sections
-            if key not in known
+            if key not in keys
         ]
         for key in self._data:
-            problems += [] if key not in known else _mistakes(key, self._data[key])
+            problems += [] if key not in keys else _mistakes(key, self._data[key])
         raise_for(problems)
         self._states: dict[str, dict[str, Any]] = {}
         self._edges: list[dict[str, Any]] = []
@@ -110,32 +110,33 @@ class Network:
     def state(self, /, name: str | None = None, **settings: Any) -> StateReference:
         """Add a hidden state; the settings are those of YAML, e.g. ``channels=16`` or ``shape=(64,)``.
 
-        Without a name it is called h1, h2, …, the first that is free.
+        Without a name, the state gets the first unused one of h1, h2, ….
 
         Raises
         ------
         EpgraphError
-            Where the name is taken or is none, or a setting is none of the language.
+            If the name is used already or illegal, or a setting is not part of the language.
         """
-        given: object = name
-        if not isinstance(given, str | None):
+        argument: object = name
+        if not isinstance(argument, str | None):
             hint = "pass a name, and settings by name: e.g. state('h1', channels=16)"
-            raise EpgraphError(f"a state's name is text, found {describe(given)}", hint, "wrong-type")
-        taken = {self.input.name: "the input", self.output.name: "the output", **dict.fromkeys(self._states, "a state")}
+            raise EpgraphError(f"a state's name is text, found {describe(argument)}", hint, "wrong-type")
+        owners = {self.input.name: "the input", self.output.name: "the output"}
+        owners |= dict.fromkeys(self._states, "a state")
         if name is None:
-            name = next(free for i in range(1, len(taken) + 2) if (free := f"h{i}") not in taken)
-        if name in taken:
+            name = next(unused for i in range(1, len(owners) + 2) if (unused := f"h{i}") not in owners)
+        if name in owners:
             raise EpgraphError(
                 Diagnostic(
-                    f"duplicate name '{name}': {taken[name]} has it",
+                    f"duplicate name '{name}': {owners[name]} has it",
                     "choose another name",
                     ("states", name),
                     rule="duplicate-name",
                 )
             )
-        written = plain(settings)
-        raise_for(_mistakes("states", {name: written}))
-        self._states[name] = written
+        values = plain(settings)
+        raise_for(_mistakes("states", {name: values}))
+        self._states[name] = values
         return StateReference(name, self)
 
     # A kind may be called 'self', and an option of one 'kind'.
@@ -151,23 +152,23 @@ class Network:
         Parameters
         ----------
         ends
-            The states ``from`` and ``to``, or the one ``at`` which a kind acts; a kind may stand behind them.
+            The states ``from`` and ``to``, or the one state ``at``, and after them, if you like, the kind.
         kind
             An instance of an edge kind, or as in YAML ``{"conv": {"kernel": 3}}``, or its name.
         settings
-            The other keys of an edge, as in YAML: ``gain``, ``name``, ``learning_rate``, …; and the options of a kind
-            that is given by its name.
+            The other keys of an edge, as in YAML: ``gain``, ``name``, ``learning_rate``, …. Where ``kind`` is a name,
+            its options too.
 
         Raises
         ------
         EpgraphError
-            Where an end is a state of another network, or a setting is none of the language.
+            If an end is a state of another network, or a setting is not part of the language.
         """
         behind = next((end for end in ends if isinstance(end, EdgeKind | Mapping)), None)
         self._add(ends, behind if kind is None else kind, settings)
 
     def _of_kind(self, kind: str, /, *ends: End, **settings: Any) -> None:
-        """Add an edge of a kind; what is no key of edges is an option of the kind."""
+        """Add an edge of a kind; settings that are no keys of edges are options of the kind."""
         self._add(ends, kind, settings)
 
     def _add(self, ends: Sequence[object], kind: object, settings: Mapping[str, Any]) -> None:
@@ -182,10 +183,10 @@ class Network:
                     rule="edge-ends",
                 )
             )
-        written: dict[str, Any] = dict(zip(("at",) if len(names) == 1 else ("from", "to"), names, strict=True))
-        written |= as_written(kind, settings, label)
-        raise_for(_mistakes("edges", [written], [label]))
-        self._edges.append(written)
+        edge: dict[str, Any] = dict(zip(("at",) if len(names) == 1 else ("from", "to"), names, strict=True))
+        edge |= as_written(kind, settings, label)
+        raise_for(_mistakes("edges", [edge], [label]))
+        self._edges.append(edge)
         self._labels.append(label)
 
     def __getattr__(self, kind: str) -> Callable[..., None]:
@@ -197,12 +198,12 @@ class Network:
         return sorted({*super().__dir__(), *KINDS})
 
     def build(self) -> Architecture:
-        """Check the network whole, as ``load`` does a file, and return its architecture.
+        """Check the whole network, as ``load`` checks a file, and return its architecture.
 
         Raises
         ------
         EpgraphError
-            With the mistakes that ``load`` finds: ends of edges, shapes, reachability, and dynamics or an estimator
+            With all mistakes that ``load`` reports: ends of edges, shapes, reachability, and dynamics or an estimator
             that the network cannot use. Each names its state or edge.
         """
         data = {**self._data, "states": self._states, "edges": self._edges}
@@ -210,9 +211,9 @@ class Network:
             architecture = Architecture.model_validate({key: value for key, value in data.items() if value != {}})
         except ValidationError as error:
             raise EpgraphError(_named(explain(detail), self._labels) for detail in errors_of(error)) from None
-        graph, found = examine(architecture)
-        found += [] if graph is None else check(graph)
-        raise_for([_named(diagnostic, self._labels) for diagnostic in found])
+        graph, problems = examine(architecture)
+        problems += [] if graph is None else check(graph)
+        raise_for([_named(diagnostic, self._labels) for diagnostic in problems])
         return architecture
 
     def _name(self, end: object) -> str:
@@ -239,17 +240,17 @@ class Network:
 
 
 def as_written(kind: object, settings: Mapping[str, Any], label: str) -> dict[str, Any]:
-    """Return an edge's kind and settings as they are written in YAML.
+    """Return an edge's kind and settings as keys of YAML.
 
-    Where ``kind`` is a name, what is no key of edges is an option of it. ``label`` says which edge it is.
+    Where ``kind`` is a name, settings that are no keys of edges are its options. ``label`` names the edge in messages.
     """
-    written = plain(settings)
+    values = plain(settings)
     if kind is None:
-        return dict(written)
+        return dict(values)
     if isinstance(kind, EdgeKind):
-        return {kind.name: plain(kind), **written}
+        return {kind.name: plain(kind), **values}
     if isinstance(kind, Mapping):
-        return {**plain(kind), **written}
+        return {**plain(kind), **values}
     if not isinstance(kind, str) or kind not in KINDS:
         hint = nearest(str(kind), list(KINDS))
         if isinstance(kind, type) and issubclass(kind, EdgeKind):
@@ -257,32 +258,32 @@ def as_written(kind: object, settings: Mapping[str, Any], label: str) -> dict[st
         at = ("edges", label, "kind")
         raise EpgraphError(Diagnostic(f"unknown kind of edge, {describe(kind)}", hint, at, rule="edge-kind"))
     keys = set(known_keys(("edges", 0))) - set(KINDS)
-    options = {key: value for key, value in written.items() if key not in keys}
-    return {kind: options, **{key: value for key, value in written.items() if key in keys}}
+    options = {key: value for key, value in values.items() if key not in keys}
+    return {kind: options, **{key: value for key, value in values.items() if key in keys}}
 
 
 def plain(value: Any) -> Any:
-    """Return a value as YAML would give it: models as mappings, tuples and arrays as lists, numbers as Python's."""
+    """Convert a value to what YAML holds: models to mappings, tuples and arrays to lists, numbers to Python's."""
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     if isinstance(value, Mapping):
         return {key: plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple | range):
         return [plain(entry) for entry in value]
-    # An array, as NumPy's own functions return shapes.
+    # NumPy's functions return shapes as arrays.
     return value.tolist() if getattr(value, "ndim", 0) and hasattr(value, "tolist") else unboxed(value)
 
 
 @lru_cache(maxsize=64)
 def _reader(section: str) -> TypeAdapter[Any]:
     field = Architecture.model_fields[section]
-    # With what the field says beside its type: that a rule of ``init`` may be given by name, say.
+    # The field's metadata belongs to its type: e.g. a rule of ``init`` may be given by name.
     annotated: Any = Annotated[field.annotation, field, *field.metadata]
     return TypeAdapter(annotated)
 
 
 def _mistakes(section: str, value: object, labels: Sequence[str] = ()) -> list[Diagnostic]:
-    """What the language refuses in one section of an architecture, or in part of it."""
+    """Diagnostics of the language for one section of an architecture, or for part of it."""
     try:
         _reader(section).validate_python(value, strict=True)
     except ValidationError as error:
@@ -294,7 +295,7 @@ def _mistakes(section: str, value: object, labels: Sequence[str] = ()) -> list[D
 
 
 def _named(diagnostic: Diagnostic, labels: Sequence[str]) -> Diagnostic:
-    """Say which edge a diagnostic is about by its name: there is no file in which to count."""
+    """Replace an edge's index in a diagnostic by its name: without a file, an index means nothing."""
     at: Location = diagnostic.at
     if len(at) > 1 and at[0] == "edges" and isinstance(at[1], int):
         at = ("edges", labels[at[1]], *at[2:])

@@ -6,44 +6,18 @@ from pathlib import Path
 
 import click
 
-from epgraph.cli.options import (
-    allow_include_option,
-    backend_option,
-    device_option,
-    dtype_option,
-    file_argument,
-    pick_device,
-    plugin_option,
-    schedule_option,
-    set_option,
-    settings,
-)
+from epgraph.cli.groups import Network, Target
+from epgraph.cli.options import options, plugin_option
 from epgraph.cli.output import check_output, write_out
-from epgraph.graph import load
 
 
 @click.command(name="compile")
 @plugin_option
-@file_argument
-@allow_include_option
+@options(network=Network)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; left out, print it.")
 @click.option("--dump", is_flag=True, help="Print the sweeps after each pass of the compiler instead of the module.")
-@backend_option
-@schedule_option
-@set_option
-@device_option
-@dtype_option
-def compile_command(
-    file: Path,
-    allow_include: tuple[Path, ...],
-    output: Path | None,
-    dump: bool,
-    backend: str,
-    schedule: str | None,
-    overrides: tuple[str, ...],
-    device: str | None,
-    dtype: str,
-) -> None:
+@options(target=Target)
+def compile_command(network: Network, target: Target, output: Path | None, dump: bool) -> None:
     """Write a network as a Python module that runs with torch alone.
 
     It holds every update as plain PyTorch under its equation, and computes what epgraph's engine computes: bit by bit
@@ -57,20 +31,13 @@ def compile_command(
       epgraph compile examples/vgg5.yaml -o engine.py --backend onednn --device cpu
       epgraph compile examples/vgg5.yaml --backend onednn --dump
     """
-    architecture = load(file, settings(overrides, schedule), allow_include)
+    architecture = network.load()
     check_output(output)
-
-    import torch
 
     from epgraph.compiler.export import module_text
     from epgraph.compiling import compile
+    from epgraph.runtime.arguments import chosen_device
 
-    made = compile(
-        architecture,
-        device=pick_device(device),
-        dtype=getattr(torch, dtype),
-        backend=backend,
-        initialised=False,
-    )
-    text = made.machine.dump() if dump else module_text(made.machine)
-    write_out(text, output)
+    chosen = {"dtype": "float32", **target.chosen(), "device": chosen_device(target.device)}
+    machine = compile(architecture, **chosen, initialised=False).machine
+    write_out(machine.dump() if dump else module_text(machine), output)

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
+from epgraph.cli.diagnostics import print_diagnostics
 from epgraph.cli.output import echo
-from epgraph.cli.say import say
 from epgraph.errors import Diagnostic
 
 
@@ -20,25 +20,21 @@ class Console:
     """
 
     def __init__(self) -> None:
-        self._warned: set[str] = set()
+        self._warned: set[Diagnostic] = set()
 
     def out(self, text: str) -> None:
         """Print a line to standard output."""
         self._print(lambda: echo(text), err=False)
 
-    def warn(self, text: str) -> None:
-        """Print a warning to standard error, each once."""
-        if text not in self._warned:
-            self._warned.add(text)
-            self.say([Diagnostic(text, severity="warning")])
+    def warn(self, diagnostics: Iterable[Diagnostic]) -> None:
+        """Print diagnostics to standard error, each once."""
+        new = [d for d in diagnostics if d not in self._warned]
+        self._warned.update(new)
+        self._print(lambda: print_diagnostics(new), err=True)
 
     def err(self, text: str) -> None:
         """Print a line to standard error."""
         self._print(lambda: echo(text, err=True), err=True)
-
-    def say(self, diagnostics: Iterable[Diagnostic]) -> None:
-        """Print diagnostics to standard error."""
-        self._print(lambda: say(diagnostics), err=True)
 
     def _print(self, write: Callable[[], None], *, err: bool) -> None:
         try:
@@ -50,7 +46,8 @@ class Console:
             _close(2 if err else 1)
             if not err:
                 reason = getattr(error, "strerror", None) or str(error)
-                self.warn(f"standard output cannot be written any more: {reason}; the work goes on")
+                lost = f"standard output cannot be written any more: {reason}; the work goes on"
+                self.warn([Diagnostic(lost, severity="warning")])
 
 
 def _close(descriptor: int) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from epgraph.cli.options import allow_include_option, file_argument, plugin_option, set_option
+from epgraph.cli.groups import File
+from epgraph.cli.options import options, plugin_option
 from epgraph.cli.output import check_output, echo_json, write_out
 from epgraph.graph import inspect
 from epgraph.language import origins, raise_for, to_yaml
@@ -14,14 +15,10 @@ from epgraph.language import origins, raise_for, to_yaml
 
 @click.command()
 @plugin_option
-@file_argument
-@allow_include_option
-@set_option
+@options(network=File)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; left out, print it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: the architecture and the origins.")
-def expand(
-    file: Path, allow_include: tuple[Path, ...], overrides: tuple[str, ...], output: Path | None, as_json: bool
-) -> None:
+def expand(network: File, output: Path | None, as_json: bool) -> None:
     """Write out blocks, parameters, groups and patterns: one state and one edge a line, and where each comes from.
 
     What is written loads as the same network.
@@ -31,7 +28,7 @@ def expand(
       epgraph expand examples/hopfield_resnet13.yaml
       epgraph expand examples/hopfield_resnet13.yaml -o flat.yaml
     """
-    architecture, diagnostics = inspect(file, overrides, allow_include)
+    architecture, diagnostics = inspect(network.file, network.overrides, network.allow_include)
     raise_for(diagnostics)
     check_output(output)
     assert architecture is not None
@@ -39,7 +36,7 @@ def expand(
     if as_json:
         states = {str(at[-1]): note for at, note in notes.items() if at[0] == "states"}
         edges = [note for at, note in notes.items() if at[0] == "edges"]
-        found = {"architecture": architecture.to_dict(), "origins": {"states": states, "edges": edges}}
-        echo_json(found, output)
+        origin = {"states": states, "edges": edges}
+        echo_json({"architecture": architecture.to_dict(), "origins": origin}, output)
     else:
-        write_out(to_yaml(architecture, f"Written out by 'epgraph expand {file}'.", notes), output)
+        write_out(to_yaml(architecture, f"Written out by 'epgraph expand {network.file}'.", notes), output)

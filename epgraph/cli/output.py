@@ -1,4 +1,4 @@
-"""What a command prints and writes. No other file of the command line prints, but ``say`` for diagnostics."""
+"""What a command prints and writes. No other file of the command line prints, but ``diagnostics``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def echo_json(value: Any, output: Path | None = None) -> None:
     """Print a value as one line of JSON, or write it to a file; with escapes for what does not print."""
     text = json.dumps(value, ensure_ascii=False)
     write_out(
-        _OTHER.sub(lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], text) + "\n",
+        _OTHER.sub(lambda match: match[0] if match[0].isprintable() else json.dumps(match[0])[1:-1], text) + "\n",
         output,
     )
 

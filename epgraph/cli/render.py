@@ -6,24 +6,16 @@ from pathlib import Path
 
 import click
 
-from epgraph.cli.options import (
-    allow_include_option,
-    file_argument,
-    plugin_option,
-    schedule_option,
-    set_option,
-    settings,
-)
+from epgraph.cli.diagnostics import print_diagnostics
+from epgraph.cli.groups import Network
+from epgraph.cli.options import options, plugin_option
 from epgraph.cli.output import check_output, echo
-from epgraph.cli.say import say
 from epgraph.errors import Diagnostic
-from epgraph.graph import load
 
 
 @click.command()
 @plugin_option
-@file_argument
-@allow_include_option
+@options(network=Network)
 @click.option(
     "-o",
     "--output",
@@ -31,11 +23,7 @@ from epgraph.graph import load
     required=True,
     help="Picture to write; .svg, .png, .pdf or .dot.",
 )
-@schedule_option
-@set_option
-def render(
-    file: Path, allow_include: tuple[Path, ...], output: Path, schedule: str | None, overrides: tuple[str, ...]
-) -> None:
+def render(network: Network, output: Path) -> None:
     """Draw a network: states by colour class, edges by kind.
 
     \b
@@ -44,6 +32,6 @@ def render(
     """
     from epgraph.drawing import render as draw
 
-    architecture = load(file, settings(overrides, schedule), allow_include)
+    architecture = network.load()
     check_output(output)
-    echo(str(draw(architecture, output, report=lambda note: say([Diagnostic(note, severity="warning")]))))
+    echo(str(draw(architecture, output, report=lambda note: print_diagnostics([Diagnostic(note, severity="warning")]))))

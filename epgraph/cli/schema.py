@@ -8,8 +8,12 @@ from pathlib import Path
 import click
 
 from epgraph.cli.options import plugin_option
-from epgraph.cli.output import write_out
+from epgraph.cli.output import check_output, write_out
+from epgraph.errors import EpgraphError
 from epgraph.language import json_schema
+
+MAX_BYTES = 1 << 24
+"""What a schema may have at most; ours has less than a megabyte."""
 
 
 @click.command()
@@ -23,4 +27,19 @@ def schema(output: Path | None) -> None:
       epgraph schema -o schemas/architecture.schema.json
       epgraph schema --plugin my_kinds.py -o my.schema.json
     """
-    write_out(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n", output)
+    content = json_schema()
+    check_output(output)
+    if output is not None and output.is_file() and not _is_schema(output, content["title"]):
+        raise EpgraphError(f"{output}: exists and is no schema of epgraph", "name another file, or delete it")
+    write_out(json.dumps(content, indent=2, ensure_ascii=False) + "\n", output)
+
+
+def _is_schema(path: Path, title: str) -> bool:
+    """Whether a file is empty, or holds what this command wrote."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES)
+        content = json.loads(text or b"{}")
+    except (OSError, ValueError, RecursionError):
+        return False
+    return not text or (isinstance(content, dict) and content.get("title") == title and "$schema" in content)

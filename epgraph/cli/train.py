@@ -6,39 +6,27 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
-from epgraph.cli.options import (
-    allow_include_option,
-    backend_option,
-    data_options,
-    device_option,
-    dtype_option,
-    file_argument,
-    plugin_option,
-    schedule_option,
-    set_option,
-    threads_option,
-)
-from epgraph.cli.training import Training
+from epgraph.api import train as train_network
+from epgraph.cli.console import Console
+from epgraph.cli.data_option import data_option
+from epgraph.cli.groups import DataLimit, Network, Training
+from epgraph.cli.options import options, plugin_option
+from epgraph.cli.progress import EpochLines, result_lines
+from epgraph.runs.stop import Stopped
 
 
 @click.command()
 @plugin_option
-@file_argument
-@allow_include_option
-@data_options(required=False)
+@options(network=Network)
+@data_option()
+@options(files=DataLimit)
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; left out, runs/NAME-DATA.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Override training.epochs.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Override training.seed.")
-@schedule_option
-@set_option
-@device_option
-@dtype_option
-@backend_option
-@threads_option
+@options(machine=Training)
 @click.option("--workers", type=click.IntRange(0, 64), help="Processes that load data; left out, chosen by size.")
-@click.option("--augment/--no-augment", default=True, help="Augment training images as the data set's recipe says.")
+@click.option("--augment/--no-augment", default=None, help="Augment training images as the data set's recipe says.")
 @click.option(
     "--from", "weights", type=click.Path(path_type=Path), help="Start from the weights of a run or a .pt file."
 )
@@ -46,8 +34,7 @@ from epgraph.cli.training import Training
 @click.option("--resume", is_flag=True, help="Go on from the run folder's last checkpoint, if there is one.")
 @click.option("--pictures/--no-pictures", default=True, help="Draw network.svg and curves.png.")
 @click.option("--json", "as_json", is_flag=True, help="Print the metrics of each epoch as JSON lines.")
-@click.pass_context
-def train(context: click.Context, /, file: Path, **options: Any) -> int:
+def train(network: Network, files: DataLimit, machine: Training, as_json: bool, **settings: Any) -> int:
     """Train a network by equilibrium propagation.
 
     The run folder receives run.json (every setting, versions, data, history), architecture.yaml (complete),
@@ -66,5 +53,23 @@ def train(context: click.Context, /, file: Path, **options: Any) -> int:
       epgraph train examples/vgg5.yaml --data fashion-mnist --set 'input.shape=[1, 32, 32]' \\
           --set learning.beta=0.15 --epochs 5
     """
-    given = {name for name in options if context.get_parameter_source(name) == ParameterSource.COMMANDLINE}
-    return Training(file, options, given).run()
+    console = Console()
+    named = network.chosen()
+    try:
+        result = train_network(
+            named.pop("file"),
+            **named,
+            **files.chosen(),
+            **machine.chosen(),
+            **settings,
+            progress=not as_json,
+            callbacks=[EpochLines(console, as_json)],
+            warn=console.warn,
+        )
+    except Stopped as stopped:
+        console.err(f"epgraph: {stopped}")
+        return stopped.exit_code
+    if not as_json:
+        for line in result_lines(result):
+            console.out(line)
+    return 0

@@ -1,8 +1,8 @@
-"""CUDA graphs: chunks of sweeps, captured once and replayed with no word from the host in between.
+"""CUDA graphs: chunks of sweeps that are captured once and replayed without the host.
 
-A graph reads and writes the addresses that it was captured with. Everything that a sweep takes is therefore copied into
-memory that stays where it is (``Static``): parameters, what is computed once per batch, targets and states. Numbers of
-Python (β, ω) are part of the graph, so that each of their values has a graph of its own.
+A graph reads and writes the addresses of its capture. So all inputs of a sweep (parameters, constants of the batch,
+targets, states) are copied to fixed addresses (``Static``). Python numbers (β, ω) are part of the graph: each value
+has its own graph.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ import torch
 from torch import Tensor
 
 from epgraph.compiler.program import CompiledProgram
-from epgraph.compiler.runtime import run, watched
+from epgraph.compiler.sweep import SWEEPS_BETWEEN_LOOKS, run, run_with_residual
 from epgraph.errors import EpgraphError
 
 CHUNK = 10
-"""Sweeps in one graph where no tolerance asks for a look at the residual: a launch then costs next to nothing."""
+"""Sweeps per graph without a tolerance, enough to make the cost of a launch negligible."""
 
 KEPT = 12
-"""Graphs that are kept: free and paired phase, chunk and remainder, of three sizes of batch."""
+"""Number of graphs in the cache: free and paired phase, chunk and remainder, for three batch sizes."""
 
 
 class Memory:
-    """Memory of one relaxation: new each time."""
+    """Buffers of one relaxation, allocated anew each time."""
 
     def empty(self, name: str, shape: Sequence[int], like: Tensor, layout: torch.memory_format) -> Tensor:
-        """Memory for the value ``name``, with the dtype and the device of ``like``."""
+        """Buffer for the value ``name``, with the dtype and the device of ``like``."""
         return torch.empty(tuple(shape), dtype=like.dtype, device=like.device, memory_format=layout)
 
     def hold(self, name: str, value: Tensor) -> Tensor:
-        """Keep what a sweep only reads."""
+        """Keep a value that sweeps only read."""
         return value
 
 
 class Static(Memory):
-    """The same memory whenever a name is asked for. Small batches, and a pair's first half, use the start of it.
+    """Buffers at fixed addresses, one per name. A small batch, or the first half of a pair, uses the start of it.
 
-    ``forget`` is called before memory moves: graphs that use it must not be replayed any more.
+    ``forget`` is called before a buffer moves: graphs that use it must not be replayed any more.
     """
 
     def __init__(self, forget: Callable[[], None]) -> None:
@@ -49,12 +49,12 @@ class Static(Memory):
         self._flat: dict[tuple[str, torch.dtype], Tensor] = {}
 
     def empty(self, name: str, shape: Sequence[int], like: Tensor, layout: torch.memory_format) -> Tensor:
-        """Memory for the value ``name``, uninitialised where it is new."""
+        """Buffer for the value ``name``, uninitialized if it is new."""
         form = torch.empty(tuple(shape), dtype=like.dtype, device="meta", memory_format=layout)
         return self._place(name, form, like.device)
 
     def hold(self, name: str, value: Tensor) -> Tensor:
-        """Copy of a value, always at the same address."""
+        """Copy a value to its fixed address."""
         return self._place(name, torch.empty_like(value, device="meta"), value.device).copy_(value)
 
     def _place(self, name: str, form: Tensor, device: torch.device) -> Tensor:
@@ -72,15 +72,15 @@ class Graph(Protocol):
     """Captured work."""
 
     def replay(self) -> None:
-        """Do the work again, on the same memory."""
+        """Run the captured work again, on the same buffers."""
 
 
 Capture = Callable[[Callable[[], None], Graph | None], Graph]
-"""Captures work; may share the working memory of another graph, which never runs at the same time."""
+"""Captures work. It may share scratch memory with another graph that never runs at the same time."""
 
 
 class CudaGraph:
-    """Work captured as a CUDA graph, after a run that lets libraries choose kernels and reserve what they need."""
+    """Work captured as a CUDA graph, after a warm-up run in which libraries choose kernels and allocate workspaces."""
 
     def __init__(self, work: Callable[[], None], beside: Graph | None, device: torch.device) -> None:
         self.device = device
@@ -92,8 +92,8 @@ class CudaGraph:
             with torch.cuda.stream(side):
                 work()
             torch.cuda.current_stream().wait_stream(side)
-            # What the first run needed is given back first, or it would be reserved twice (``graph`` sees to it).
-            # Threads that pin memory for a data loader may go on meanwhile.
+            # ``graph`` first releases the memory of the warm-up run, which would else be allocated twice.
+            # thread_local: threads of a data loader that pin memory may continue.
             with torch.cuda.graph(self.graph, pool=pool, stream=side, capture_error_mode="thread_local"):
                 work()
 
@@ -104,14 +104,14 @@ class CudaGraph:
 
 
 def capture_for(device: torch.device) -> Capture | None:
-    """How work is captured on a device; None where there are no graphs."""
+    """Return the function that captures work on a device; None for a device without graphs."""
     if device.type != "cuda":
         return None
     return lambda work, beside: CudaGraph(work, beside, device)
 
 
 class Replay:
-    """Sweeps of one set of programs as replayed graphs.
+    """Runs the sweeps of one set of programs as replayed graphs.
 
     Parameters
     ----------
@@ -125,12 +125,12 @@ class Replay:
         self._memory = Static(self._drop)
 
     def forget(self) -> None:
-        """Give all graphs and all memory back."""
+        """Free all graphs and buffers."""
         self._drop()
         self._memory = Static(self._drop)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Replay:
-        # A graph belongs to the memory that it was captured with, and that is not copied.
+        # A graph belongs to the buffers of its capture, which are not copied.
         return Replay(self.capture)
 
     def run(
@@ -140,17 +140,21 @@ class Replay:
         states: Sequence[str],
         steps: int,
         *,
-        every: int,
         tolerance: float,
         pair: bool,
     ) -> tuple[dict[str, Any], Tensor, int]:
         """Take ``steps`` sweeps, at least one, or stop once every residual is at most ``tolerance``.
 
-        ``load`` puts what the sweeps start from into a memory; ``states`` are the names of those whose change is the
-        residual, looked at ``every`` so many sweeps where there is a tolerance. Returned are all values after the last
-        sweep, the residuals (batch,), and the number of sweeps. All of it is overwritten by the next run.
+        ``load`` puts the initial values into a memory. ``states`` are the names of the states in the residual, which
+        is checked every ``SWEEPS_BETWEEN_LOOKS`` sweeps if there is a tolerance.
+
+        Returns
+        -------
+        tuple
+            All values after the last sweep, the residuals (batch,), and the number of sweeps. The next run overwrites
+            all of them.
         """
-        chunks = _chunks(steps, every, tolerance > 0)
+        chunks = _chunks(steps, tolerated=tolerance > 0)
         moving = self._load(program, load)
         like = moving[states[0]]
         rows = len(like) // (2 if pair else 1)
@@ -166,7 +170,7 @@ class Replay:
                 captured = True
             self._graphs.move_to_end(key)
         if captured:
-            # Capturing took sweeps to warm up.
+            # The warm-up sweeps of the capture changed the states.
             moving = self._load(program, load)
         taken = 0
         for key, (count, look) in zip(keys, chunks, strict=True):
@@ -204,9 +208,9 @@ class Replay:
             self._graphs.clear()
 
 
-def _chunks(steps: int, every: int, tolerated: bool) -> list[tuple[int, bool]]:
-    """Sweeps in each graph, and whether it computes the residual at its end: the last one always does."""
-    size = every if tolerated else CHUNK
+def _chunks(steps: int, *, tolerated: bool) -> list[tuple[int, bool]]:
+    """Sweeps of each graph, and whether it ends with the residual, as the last one always does."""
+    size = SWEEPS_BETWEEN_LOOKS if tolerated else CHUNK
     whole = (steps - 1) // size
     return [*[(size, tolerated)] * whole, (steps - whole * size, True)]
 
@@ -219,17 +223,17 @@ def _work(
     residuals: Tensor | None,
     pair: bool,
 ) -> Callable[[], None]:
-    """Sweeps from static memory to static memory."""
+    """Return the work of one graph: sweeps from static buffers to static buffers."""
 
     def work() -> None:
         moving = dict(static)
         for left in reversed(range(count)):
             if left == 0 and residuals is not None:
-                residuals.copy_(watched(program.sweep, moving, states, pair=pair))
+                residuals.copy_(run_with_residual(program.sweep, moving, states, pair=pair))
             else:
                 run(program.sweep, moving)
         for name, place in static.items():
-            # What a rewrite updates in place is there already.
+            # A value that a pass updates in place is there already.
             if moving[name] is not place:
                 place.copy_(moving[name])
 
@@ -237,14 +241,14 @@ def _work(
 
 
 def _form(values: dict[str, Any]) -> tuple[Any, ...]:
-    """What a graph depends on besides the contents of memory."""
+    """Shapes, strides and numbers on which a graph depends."""
     return tuple(
         (name, *((v.shape, v.stride(), v.dtype) if isinstance(v, Tensor) else (v,))) for name, v in values.items()
     )
 
 
 def _precision() -> tuple[Any, ...]:
-    """Settings of torch that choose kernels: a graph keeps those that it was captured with."""
+    """Settings of torch that choose kernels; a graph keeps the kernels of its capture."""
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     return (
         matmul.fp32_precision,
@@ -257,6 +261,6 @@ def _precision() -> tuple[Any, ...]:
 
 
 def _wait() -> None:
-    """Wait for graphs that still run, before they are let go."""
+    """Wait for running graphs before they are freed."""
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import textwrap
 from collections.abc import Iterable
+from types import ModuleType
 
 import torch
 
-from epgraph.compiler import runtime, standalone, winograd
+from epgraph.compiler import runtime, standalone, sweep, winograd
 from epgraph.compiler.helpers import HELPERS, namespace
 from epgraph.compiler.program import CompiledProgram, Function, calls
 from epgraph.compiler.program_cache import ProgramCache
@@ -45,7 +46,7 @@ their odd part (s⁺−s⁻)/2.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -68,8 +69,8 @@ def module_text(machine: ProgramCache) -> str:
     Raises
     ------
     EpgraphError
-        Where the network asks for Anderson acceleration or untied feedback, or the backend for Triton: the module has
-        none of them.
+        Where the network asks for a solver that mixes states or for untied feedback, or the backend for Triton: the
+        module has none of them.
     """
     dynamics = machine.tracer.graph.architecture.dynamics
     untied = next((edge for edge in machine.tracer.graph.edges.values() if edge.untied), None)
@@ -79,10 +80,11 @@ def module_text(machine: ProgramCache) -> str:
             "its own",
             "set learning.feedback: tied, or use the engine of epgraph.compile",
         )
-    if dynamics.anderson:
+    if dynamics.chosen_solver.mixes:
+        key = dynamics.solver_key
         raise EpgraphError(
-            f"an emitted module has no Anderson acceleration, and dynamics.anderson is {dynamics.anderson}",
-            "set dynamics.anderson to 0 for plain sweeps, or use the engine of epgraph.compile",
+            f"an emitted module has no {dynamics.chosen_solver.title}, and dynamics.{key.key} is {key.value}",
+            f"set dynamics.{key.key} to {key.plain} for plain sweeps, or use the engine of epgraph.compile",
         )
     if not machine.backend.exportable:
         raise EpgraphError(
@@ -122,8 +124,8 @@ def module_text(machine: ProgramCache) -> str:
         inspect.getsource(standalone.Phase),
         _tables(machine, phases, functions, parameters),
         _title("The engine"),
+        _body(sweep),
         inspect.getsource(standalone.Engine),
-        inspect.getsource(standalone._paired),
         inspect.getsource(standalone.self_check),
         'if __name__ == "__main__":\n    self_check()',
     ]
@@ -155,10 +157,15 @@ def _title(text: str) -> str:
     return f"# ---- {text} " + "-" * (112 - len(text))
 
 
+def _body(module: ModuleType) -> str:
+    """Source of a module without its imports, which the header has."""
+    return inspect.getsource(module).partition("\nfrom torch import Tensor\n")[2]
+
+
 def _helpers(written: str) -> list[str]:
     """Source of ``runtime``, without what the header has already, and of other helpers where they are called."""
     whole = [runtime, *([winograd] if "winograd_kernels(" in written else [])]
-    texts = [inspect.getsource(module).partition("\nfrom torch import Tensor\n")[2] for module in whole]
+    texts = [_body(module) for module in whole]
     own = {runtime.__name__, winograd.__name__}
     others = [f for f in HELPERS.values() if f.__module__ not in own and f"{f.__name__}(" in written]
     return [*texts, *(inspect.getsource(function) for function in others)]
@@ -200,7 +207,6 @@ def _tables(
         f"FREE_STEPS, NUDGED_STEPS = {dynamics.free_steps}, {dynamics.nudged_steps}",
         f"TOLERANCE, BETA, OMEGA = {dynamics.tolerance!r}, {learning.beta!r}, {dynamics.step!r}",
         f"WEIGHT_BITS = {dynamics.weight_bits}  # to which the weights that relax are rounded; 0: not at all",
-        f"CHECK_EVERY = {standalone.CHECK_EVERY}  # sweeps between two looks at the residual",
         "",
         "# Name → name in the functions, and shape of one example.",
         *_table("STATES", ((name, repr(row)) for name, row in states.items())),

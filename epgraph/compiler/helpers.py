@@ -12,7 +12,7 @@ from epgraph.compiler.triton_kernel import launch
 from epgraph.compiler.winograd import add_winograd_, winograd, winograd_kernels
 from epgraph.kinds.convolution import correlate
 from epgraph.kinds.memory import softmax_pair
-from epgraph.kinds.own import spectral_bound
+from epgraph.kinds.self_interaction import spectral_bound
 
 HELPERS: dict[str, Callable[..., Any]] = {
     f.__name__: f

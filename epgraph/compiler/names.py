@@ -1,7 +1,7 @@
-"""Identifiers of emitted code: the user's own names with a prefix for the role of the value, no two values alike.
+"""Identifiers of emitted code: the user's names with a prefix for the role of the value, each unique.
 
-torch.fx is not asked for names. It writes them in lower case and numbers them, so that the states ``Y`` and ``y``, or
-``hA`` and ``h_a``, would have one name.
+torch.fx's own names are not used. It lowers their case and numbers them: the states ``Y`` and ``y``, or ``hA`` and
+``h_a``, would share a name.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ROLES = {
     "carried": "k",
     "scratch": "t",
 }
-"""Prefix of every role of a value. A function has none."""
+"""Role of a value → prefix of its identifier. Functions have no prefix."""
 
 SHARED = {
     "y": "target",
@@ -36,33 +36,33 @@ SHARED = {
     "energy": "result",
     "output": "result",
 }
-"""Values that a network has once, by their identifiers, and their roles. No name of the user's gives one of these."""
+"""Identifiers and roles of the values that exist once per network. No user's name maps to one of them."""
 
 PARAMETERS = frozenset({"weight", "feedback", "bias", "alpha"})
 """Roles of parameters."""
 
 BATCHED = frozenset({"state", "next", "force", "carried"})
-"""Roles of values that have a row for every example."""
+"""Roles of values with one row per example."""
 
 ORDER = tuple(dict.fromkeys((*ROLES, *SHARED.values())))
 """Roles in the order in which a sweep takes its arguments."""
 
 RESERVED = frozenset({*keyword.kwlist, *dir(builtins), *namespace()})
-"""What no value may be called: emitted code needs these names for themselves."""
+"""Names that emitted code uses with their own meaning, so no value may have them."""
 
 
 _FOREIGN = re.compile("[^0-9A-Za-z_]")
 
 
 class Scope:
-    """Identifiers that are in use at one place: in one function, or among the values of one network."""
+    """Identifiers in use in one scope: in one function, or among the values of one network."""
 
     def __init__(self, taken: set[str] | frozenset[str] = frozenset()) -> None:
         self._taken = set(taken)
         self._counts: dict[str, int] = {}
 
     def take(self, wanted: str) -> str:
-        """Return an identifier that was not in use, and is from now on: ``wanted`` where that is possible."""
+        """Return an unused identifier and mark it as used: ``wanted`` itself if possible."""
         base = _FOREIGN.sub("_", wanted)
         if not base or base[0].isdigit():
             base = f"_{base}"
@@ -75,7 +75,7 @@ class Scope:
 
 
 class Names:
-    """Gives every value and every function of a network an identifier, the same wherever it is asked for."""
+    """Maps every value and function of a network to one identifier."""
 
     def __init__(self) -> None:
         self._given: dict[tuple[str | int, ...], str] = {}
@@ -83,10 +83,10 @@ class Names:
         self._scope = Scope(frozenset(SHARED))
 
     def __call__(self, role: str, *name: str | int) -> str:
-        """Identifier of what has a name in a role, e.g. ``s_h1a`` for ("state", "h1a").
+        """Identifier of a role and a name, e.g. ``s_h1a`` for ("state", "h1a").
 
-        A name may have several parts. What differs in a part has another identifier, even where the parts in a row read
-        the same.
+        A name may have several parts. Names that differ in any part have different identifiers, even if their parts
+        joined give the same text.
         """
         key = (role, *name)
         if key not in self._given:
@@ -94,16 +94,16 @@ class Names:
         return self._given[key]
 
     def fresh(self, role: str, name: str) -> str:
-        """Identifier that nothing else has, even for the same name."""
+        """New identifier, different from all others, even for the same name."""
         prefix = f"{ROLES[role]}_" if role in ROLES else ""
         made = self._scope.take(f"{prefix}{name}")
         self._meaning[made] = role, name
         return made
 
     def role(self, identifier: str) -> str | None:
-        """Role of a value; None for an identifier that was not given by this."""
+        """Role of a value; None for an unknown identifier."""
         return self._meaning.get(identifier, (None, ""))[0]
 
     def name(self, identifier: str) -> str:
-        """Name that an identifier was given for."""
+        """Name behind an identifier."""
         return self._meaning[identifier][1]

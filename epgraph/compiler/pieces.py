@@ -1,4 +1,4 @@
-"""Pieces of functions, and which of them share one: what is alike is recorded once, however large the network."""
+"""Fragments of functions. Equal fragments share one function, so a large network has few functions."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from epgraph.compiler.recorder import Recorder
 
 @dataclass(frozen=True)
 class Piece:
-    """Part of what a function computes: a state's update, an edge's gradient, …
+    """A fragment of a function: a state's update, an edge's gradient, …
 
     Attributes
     ----------
     function
-        The function that it is part of, or what the key of one for all that are alike begins with.
+        Key of the function that contains it, or prefix of the key of a shared function.
     place
-        Position of that function among those that are called.
+        Position of the call.
     record
-        Records it, and adds its results to those of the function so far.
+        Records the fragment, and adds its results to those of the function.
     note
-        Equation for it.
+        Its equation.
     names
-        Every value that it reads or returns, by name.
+        Names of all values that it reads or returns.
     like
-        All that decides what is computed, save the names: pieces with equal ``like`` are called with their own
-        ``names`` in place of the first one's. None for a piece that stays in ``function``.
+        Everything that decides the computation, except names. Fragments with equal ``like`` share one function, called
+        with the ``names`` of each. None for a fragment that stays in ``function``.
     """
 
     function: Key
@@ -41,7 +41,7 @@ class Piece:
 
 
 def functions(pieces: Iterable[Piece], names: Names) -> tuple[Function, ...]:
-    """Record pieces: those that are alike once, and of the others each function once."""
+    """Record fragments: equal ones once, and each of the other functions once."""
     groups: dict[Hashable, list[Piece]] = {}
     for piece in pieces:
         key = (piece.function,) if piece.like is None else (piece.like, _pattern(piece.names))
@@ -70,6 +70,6 @@ def _function(group: list[Piece], number: int, names: Names) -> Function:
 
 
 def _pattern(names: tuple[str, ...]) -> tuple[int, ...]:
-    """Which names are the same: two edges from one state are not alike to two from different ones."""
+    """Pattern of repeated names: two edges from one state differ from two edges from two states."""
     numbers: dict[str, int] = {}
     return tuple(numbers.setdefault(name, len(numbers)) for name in names)

@@ -1,4 +1,4 @@
-"""Programs: a sweep as torch.fx graphs, one function a colour class, and what is computed once per batch."""
+"""Programs: a sweep as torch.fx graphs, one function per class, and the functions that run once per batch."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 from torch import fx
 
-from epgraph.compiler.runtime import Step
+from epgraph.compiler.sweep import Step
 
 Key = tuple[str | int, ...]
-"""What identifies a function or a program, in parts; a name of the user's is a part of its own."""
+"""Parts that identify a function or a program; a user's name is one part."""
 
 
 class Passed:
-    """What emitted code passes to a helper by its identifier: the activation of a pair, or a kernel."""
+    """An object that emitted code passes to a helper by its identifier: the activation of a pair, or a kernel."""
 
     identifier: str
 
@@ -24,30 +24,30 @@ class Passed:
 
 @dataclass(frozen=True)
 class Call:
-    """A call of a function: when, and with which values in place of those that the function is written with.
+    """A call of a function: its position, and its values in place of those in the function's text.
 
     Attributes
     ----------
     place
-        Calls are made in the order of their places.
+        Position among all calls.
     names
-        Name in the function → name of the value; a name that is not in it stands for itself.
+        Name in the function → name of the value. A missing name stands for itself.
     """
 
     place: int = 0
     names: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Names of the values in place of those of the function."""
+        """Translate names in the function to names of values."""
         return tuple(map(self.names.get, names, names)) if self.names else tuple(names)
 
 
 @dataclass(frozen=True)
 class Function:
-    """A function to be emitted: placeholders of ``graph`` are values by name, in order, as are its results.
+    """A function to emit: the placeholders of ``graph`` are its arguments, by name and in order, as are ``results``.
 
-    ``notes`` are the equations that it computes, one a line. In a large network it is called for everything that is
-    alike, and written with the names of the first.
+    ``notes`` are its equations, one per line. In a large network one function serves all equal updates: its text has
+    the names of the first, and ``calls`` lists them all.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Function:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """Names of the values that it takes."""
+        """Names of the arguments."""
         return tuple(str(node.target) for node in self.graph.nodes if node.op == "placeholder")
 
 
@@ -69,16 +69,15 @@ class Program:
     Attributes
     ----------
     key
-        The phase, then what tells this program from others of the phase: its functions are named after it.
+        The phase, and the options that distinguish programs of one phase. Functions are named after it.
     sweep
-        One function a colour class; in a large network one for all updates that are alike.
+        One function per class; in a large network one for all equal updates.
     prepare
-        What depends on parameters alone, computed once per batch: packed, flipped or merged weights.
+        Values of parameters alone, computed once per batch: packed, flipped or merged weights.
     warm
-        What a sweep hands to the next one (arg-maxes that are reused), computed from the states that the first sweep
-        starts from; None where nothing is.
+        Values that a sweep passes to the next one (arg-max indices), computed from the initial states; or None.
     scratch
-        Working memory that updates share: name → name of the state whose shape it has.
+        Buffers that updates share: name → name of the state with the same shape.
     channels_last
         Memory layout of the states.
     """
@@ -92,12 +91,12 @@ class Program:
 
     @property
     def parts(self) -> tuple[tuple[Function, ...], ...]:
-        """What is called once per batch, before the first sweep, and in every sweep."""
+        """Functions called once per batch, before the first sweep, and in every sweep."""
         return self.prepare, (self.warm,) if self.warm else (), self.sweep
 
     @property
     def functions(self) -> tuple[Function, ...]:
-        """All functions, in the order in which they are called."""
+        """All functions, in the order of their calls."""
         return tuple(function for part in self.parts for function in part)
 
 
@@ -112,11 +111,11 @@ class CompiledProgram:
 
 
 Named = tuple[Function, tuple[str, ...], tuple[str, ...]]
-"""A function with the values that it is called with, and those that it returns."""
+"""A function, the names of its arguments in a call, and the names of its results."""
 
 
 def calls(functions: Sequence[Function]) -> list[Named]:
-    """All calls of functions, in the order in which they are made."""
+    """All calls of functions, in order."""
     found: list[tuple[int, Named]] = []
     for function in functions:
         arguments = function.arguments

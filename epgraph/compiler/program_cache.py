@@ -1,4 +1,4 @@
-"""The programs of a plan, traced and rewritten for a backend when they are first needed, and then kept."""
+"""Cache of a plan's programs: each is traced, passed through the backend's passes and loaded at its first use."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from epgraph.compiler.cuda_graphs import Capture, Replay
 from epgraph.compiler.names import ORDER, Names
 from epgraph.compiler.passes import stages
 from epgraph.compiler.program import CompiledProgram, Function, Program, calls
-from epgraph.compiler.runtime import Step
+from epgraph.compiler.sweep import Step
 from epgraph.compiler.text import listing, load
-from epgraph.compiler.trace import PhaseName, Tracer
+from epgraph.compiler.trace import SHARE_ABOVE, PhaseName, Tracer
 from epgraph.compiler.verify import verify, verify_calls
 from epgraph.lowering import Plan
 
@@ -27,13 +27,13 @@ class ProgramCache:
     Parameters
     ----------
     dtype, cast
-        Precision of the states, and whether parameters come in another.
+        Precision of the states, and whether parameters have another one.
     backend
-        How to run: the passes that every program goes through.
+        The passes that every program goes through, and how to run it.
     capture
-        How sweeps are captured as graphs; None runs them one by one.
-    strict
-        Whether autograd is to take σ′ = 0 at the kinks of σ (see ``Tracer``).
+        Function that captures sweeps as a CUDA graph; None runs them one by one.
+    strict, share_above
+        Whether autograd takes σ′ = 0 at the kinks of σ, and when functions are shared (see ``Context``).
     """
 
     def __init__(
@@ -45,8 +45,9 @@ class ProgramCache:
         backend: Backend,
         capture: Capture | None = None,
         strict: bool = False,
+        share_above: int = SHARE_ABOVE,
     ) -> None:
-        self.tracer = Tracer(plan, dtype, cast=cast, by_class=backend.by_class, strict=strict)
+        self.tracer = Tracer(plan, dtype, cast=cast, by_class=backend.by_class, strict=strict, share_above=share_above)
         self.backend = backend
         self.replay = Replay(capture) if capture and backend.capturable else None
         self.steps: dict[tuple[Any, ...], tuple[Step, ...]] = {}
@@ -59,7 +60,7 @@ class ProgramCache:
             *_, (_, program) = self.stages(phase, relaxed=relaxed, pulled=pulled)
             for function in program.functions:
                 _order(function, self.tracer.names)
-            # What runs once per batch is not worth compiling.
+            # torch.compile does not pay for functions that run once per batch.
             often = program.functions[len(program.prepare) :] if self.backend.compiled else ()
             prepare, warm, sweep = self._steps(*program.parts, compiled={function.name for function in often})
             self._programs[key] = CompiledProgram(program, prepare, warm, sweep)
@@ -69,12 +70,12 @@ class ProgramCache:
     def stages(
         self, phase: PhaseName, *, relaxed: bool = False, pulled: tuple[str, ...] = ()
     ) -> Iterator[tuple[str, Program]]:
-        """Yield the sweep of a phase as it is traced, and after every pass, with the name of what made it."""
+        """Yield (name, sweep) of a phase: as traced, and after each pass, under the name of the pass."""
         traced = self.tracer.program(phase, relaxed=relaxed, pulled=pulled)
         return stages(traced, self.tracer, self.backend.passes)
 
     def dump(self, phases: Sequence[PhaseName] = ("free", "pair")) -> str:
-        """Text of the sweeps as they are traced, and after every pass, under the name of what made it."""
+        """Text of the sweeps as traced, and after each pass, under the name of the pass."""
         relaxed = self.tracer.dynamics.stepped
         parts = []
         for phase in phases:
@@ -86,7 +87,7 @@ class ProgramCache:
         return "\n".join(parts)
 
     def functions(self, name: str, **options: Any) -> tuple[Step, ...]:
-        """What else the tracer records, ready to be called: constants, energy, forces, gradient or readout."""
+        """Steps of the tracer's method ``name``: constants, energy, forces, gradient or readout."""
         key = (name, *options.values())
         if key not in self.steps:
             functions = getattr(self.tracer, name)(**options)
@@ -96,7 +97,7 @@ class ProgramCache:
         return self.steps[key]
 
     def _steps(self, *parts: tuple[Function, ...], compiled: Collection[str] = ()) -> tuple[tuple[Step, ...], ...]:
-        """Check and load functions; those of a part are called before those of the next."""
+        """Verify and load functions; each part is called before the next."""
         made = [calls(part) for part in parts]
         verify_calls(made, self.tracer.names)
         loaded = load(function for part in parts for function in part)
@@ -113,6 +114,6 @@ def _order(function: Function, names: Names) -> None:
 
 
 def _give_back() -> None:
-    """Give the system what emission has freed: it finds shapes on weights of full size, which glibc would keep."""
+    """malloc_trim: return the pages that shape inference allocated for full-size weights; glibc would keep them."""
     with suppress(OSError, AttributeError, TypeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)

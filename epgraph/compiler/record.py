@@ -1,4 +1,4 @@
-"""Recorded choices: which backend measured fastest for a network on this machine; ``auto`` takes it."""
+"""Records of ``epgraph tune``: the fastest backend for a network on this machine, which ``auto`` uses."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from epgraph.lowering import Plan
 from epgraph.version import __version__
 
 MAX_BYTES = 2**20
-"""What a record may have at most; it takes a few thousand bytes."""
+"""Largest size of a record; usually it has a few thousand bytes."""
 
 
 def folder() -> Path:
-    """Where choices are kept: ``$XDG_CACHE_HOME/epgraph/backends``, by default below ``~/.cache``."""
+    """Folder of the records: ``$XDG_CACHE_HOME/epgraph/backends``, by default below ``~/.cache``."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "epgraph" / "backends"
 
@@ -42,7 +42,7 @@ def device_name(device: torch.device) -> str:
 
 
 def circumstances(plan: Plan, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
-    """What a choice depends on: the network, and what runs it. Another of any of these is another choice."""
+    """Key of a record: the network, the machine and the versions."""
     architecture = plan.graph.architecture.to_dict()
     for key in ("name", "training", "learning"):
         architecture.pop(key, None)
@@ -59,19 +59,19 @@ def circumstances(plan: Plan, device: torch.device, dtype: torch.dtype) -> dict[
 
 @dataclass(frozen=True)
 class Timing:
-    """What one backend was measured to take, in seconds.
+    """Measured times of one backend, in seconds.
 
     Attributes
     ----------
     iteration
-        One training iteration at the architecture's own numbers of sweeps: what is done once per batch, the free and
-        the nudged sweeps. Infinite where the backend cannot be used.
+        One training iteration at the architecture's own numbers of sweeps: the work once per batch, the free sweeps
+        and the nudged sweeps. Infinite if the backend cannot be used.
     once, sweep, pair_sweep
-        Its parts: packing and the like, one free sweep, one sweep of the pair of nudged phases.
+        Its parts: the work once per batch, one free sweep, one sweep of the pair of nudged phases.
     first
-        Until the first sweeps were done: emission, and compilation where there is one.
+        Start, until the first sweeps are done: emission, and compilation if the backend compiles.
     reason
-        Why it cannot be used; empty if it can.
+        Why the backend cannot be used; empty if it can.
     """
 
     backend: str
@@ -83,16 +83,16 @@ class Timing:
     reason: str = ""
 
     def seconds(self, batches: float) -> float:
-        """Time of so many iterations, with the start; for infinitely many, of one of them without it."""
+        """Time of ``batches`` iterations with the start; if that is infinite, of one iteration without the start."""
         return self.iteration if math.isinf(batches) else self.first + batches * self.iteration
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values that ``from_dict`` takes back; JSON has no infinity."""
+        """Return plain values for ``from_dict``, without infinities, which JSON does not have."""
         return {key: value for key, value in asdict(self).items() if value != math.inf}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Timing:
-        """Read what ``to_dict`` returned. ValueError or TypeError where it is something else."""
+        """Read the values of ``to_dict``. Raises ValueError or TypeError for anything else."""
         words = ("backend", "reason")
         values: dict[str, Any] = {k: str(v) if k in words else float(v) for k, v in data.items()}
         return cls(**values)
@@ -100,7 +100,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Record:
-    """What is on record for a network on this machine: the fastest backend, and the timings of a batch size."""
+    """Record of a network on this machine: the fastest backend, and the timings for a batch size."""
 
     backend: str
     batch: int
@@ -108,7 +108,7 @@ class Record:
 
 
 def read(plan: Plan, device: torch.device, dtype: torch.dtype) -> Record | None:
-    """Return what is on record; None where there is nothing.
+    """Return the record of a network, or None.
 
     Raises
     ------
@@ -125,15 +125,15 @@ def read(plan: Plan, device: torch.device, dtype: torch.dtype) -> Record | None:
         timings = tuple(Timing.from_dict(timing) for timing in data.get("timings", ()))
         return Record(BACKENDS[data["backend"]].name, int(data.get("batch", 0)), timings)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        # Going on would run another backend than the one that was chosen, and nobody would know.
+        # Ignoring it would silently run another backend than the one that was chosen.
         raise EpgraphError(f"{path}: the record of 'epgraph tune' is damaged", hint, "file") from None
 
 
 def recorded(plan: Plan, device: torch.device, dtype: torch.dtype, batches: float = math.inf) -> str | None:
-    """Name of the backend that was measured to take the least time; None where nothing usable is on record.
+    """Name of the fastest recorded backend that is usable; None without one.
 
-    ``batches`` is the number of iterations over which the start of a backend is spread. Without it the start does not
-    count.
+    ``batches`` is the number of iterations to come: the start of a backend counts once for all of them. By default the
+    start does not count.
 
     Raises
     ------
@@ -149,11 +149,11 @@ def recorded(plan: Plan, device: torch.device, dtype: torch.dtype, batches: floa
 
 
 def record(plan: Plan, device: torch.device, dtype: torch.dtype, backend: str, measured: dict[str, Any]) -> Path:
-    """Keep a choice, with the measurement that led to it. ``OSError`` where the folder cannot be written."""
+    """Write the record of a choice and its measurement. Raises OSError if the folder cannot be written."""
     about = circumstances(plan, device, dtype)
     path = _path(about)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Written aside, so that a run that reads meanwhile never sees half a record.
+    # Written to a partial file first: a run that reads at the same time never sees half a record.
     partial = path.with_suffix(f".{os.getpid()}")
     partial.write_text(json.dumps({**about, "backend": backend, **measured}, indent=1) + "\n", encoding="utf-8")
     os.replace(partial, path)

@@ -1,4 +1,4 @@
-"""Writing down, as a torch.fx graph, what ordinary torch code does with stand-ins for tensors."""
+"""Record torch code as a torch.fx graph, by running it on proxies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from epgraph.compiler.program import Call, Function
 
 
 class Recorder:
-    """A graph in the making: its arguments are made when first asked for."""
+    """Records one graph; an argument is created at its first use."""
 
     def __init__(self) -> None:
         self.graph = fx.Graph()
@@ -22,9 +22,9 @@ class Recorder:
         self._last: fx.Node | None = None
 
     def argument(self, name: str) -> Tensor:
-        """Stand-in for a value; to type checkers it is the tensor that it stands for."""
+        """Proxy of a value, typed as the tensor that it stands for."""
         if name not in self._arguments:
-            # Arguments come first, in the order in which they were asked for.
+            # Arguments come first, in the order of their first use.
             place = self._last.next if self._last else next(iter(self.graph.nodes), None)
             with self.graph.inserting_before(place) if place else nullcontext():
                 self._last = self.graph.placeholder(name)
@@ -32,20 +32,20 @@ class Recorder:
         return self.proxy(self._arguments[name])
 
     def result(self, results: dict[str, Any], name: str) -> Tensor:
-        """A result of the function so far, or of the functions before it."""
+        """A result of this function, or else of an earlier one, which becomes an argument."""
         found: Tensor = results[name] if name in results else self.argument(name)
         return found
 
     def proxy(self, node: fx.Node) -> Tensor:
-        """Stand-in for what a node computes."""
+        """Proxy of a node's value."""
         return cast(Tensor, fx.Proxy(node, self._tracer))
 
     @contextmanager
     def about(self, subject: str) -> Iterator[None]:
-        """Name what is recorded meanwhile after an edge or a state."""
+        """Label the nodes recorded in this context with the name of an edge or a state."""
         last = self.graph._root.prev
         yield
-        # From the last node that there was to the end; arguments are put in front of both.
+        # All nodes after the last one of before. Arguments are inserted in front of it.
         node = last.next
         while node is not self.graph._root:
             node.meta.setdefault("about", subject)
@@ -53,7 +53,7 @@ class Recorder:
 
     @staticmethod
     def node(value: Tensor) -> fx.Node:
-        """Node behind a stand-in."""
+        """Node of a proxy."""
         return cast(fx.Proxy, value).node
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -142,53 +142,3 @@ def _place(whole: Tensor, number: int) -> Tensor:
 def _layout(t: Tensor) -> torch.memory_format:
     last = t.is_contiguous(memory_format=torch.channels_last)
     return torch.channels_last if last else torch.contiguous_format
-
-
-Step = tuple[Callable[..., tuple[Tensor, ...]], Sequence[str], Sequence[str]]
-"""An emitted function, the names of its arguments and those of its results."""
-
-
-def run(steps: Sequence[Step], values: dict[str, Any]) -> None:
-    """Take every step once: a sweep, where the steps are the colour classes. Results replace what they are named."""
-    for function, arguments, results in steps:
-        values.update(zip(results, function(*[values[name] for name in arguments]), strict=True))
-
-
-def watched(steps: Sequence[Step], values: dict[str, Any], states: Collection[str], *, pair: bool) -> Tensor:
-    """Take every step once, and return ‖Δs‖/‖s‖ over the states named, per example; (batch,).
-
-    For a pair it is the larger of the relative changes of the two parts. The odd part is small, and it is the
-    gradient: measured against the whole state its change would always look settled. An odd part at the rounding
-    error of the common one counts as settled.
-    """
-    updates = [(name, i) for i, (_, _, results) in enumerate(steps) for name in results if name in states]
-    last = dict(updates)
-    first = dict(reversed(updates))
-    # A copy lives from its state's first update to its last: copies of all would need as much memory as the states.
-    old: dict[str, Tensor] = {}
-    changes: list[Tensor] = []
-    for i, step in enumerate(steps):
-        results = step[2]
-        old.update({name: values[name].clone() for name in results if first.get(name) == i})
-        run((step,), values)
-        changes += [squared(old.pop(name).sub_(values[name])) for name in results if last.get(name) == i]
-    after = [values[name] for name in last]
-    change = torch.stack(changes).sum(0).sqrt()
-    size = torch.stack([squared(s) for s in after]).sum(0).sqrt()
-    tiny = torch.finfo(size.dtype).tiny
-    if not pair:
-        return change / size.clamp_min(tiny)
-    common_change, odd_change = change.chunk(2)
-    common, odd = size.chunk(2)
-    eps = torch.finfo(after[0].dtype).eps
-    return torch.maximum(
-        common_change / common.clamp_min(tiny),
-        odd_change / torch.maximum(odd, common * eps).clamp_min(tiny),
-    )
-
-
-def squared(t: Tensor) -> Tensor:
-    """‖t‖² per example, at least in float32."""
-    wide = torch.promote_types(t.dtype, torch.float32)
-    norm: Tensor = torch.linalg.vector_norm(t, dim=tuple(range(1, t.ndim)), dtype=wide)
-    return norm.square()

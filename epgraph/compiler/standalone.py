@@ -1,6 +1,7 @@
-"""What every emitted module ends with. ``module.py`` copies the source below and puts the tables of a network first.
+"""What every emitted module ends with. ``export.py`` copies the source below and puts the tables of a network first.
 
-Needs torch and ``runtime`` alone. The tables are empty here and stand for those that ``module.py`` writes.
+Needs torch, ``runtime`` and ``sweep`` alone: its sweeps are those of the executor. The tables are empty here and stand
+for those that ``export.py`` writes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from epgraph.compiler.runtime import Step, rounded, run, watched
+from epgraph.compiler.runtime import rounded
+from epgraph.compiler.sweep import Step, as_pair, prepare, relax_, run
 
 
 class Phase(NamedTuple):
@@ -38,7 +40,6 @@ MEMORY_FORMAT = torch.contiguous_format
 FREE_STEPS = NUDGED_STEPS = 0
 TOLERANCE, BETA, OMEGA = 0.0, 0.0, 1.0
 WEIGHT_BITS = 0
-CHECK_EVERY = 5
 
 
 class Engine:
@@ -104,9 +105,9 @@ class Engine:
         nudge = {"y": self._targets(target, len(x)), "beta": beta}
         # Parameters of a readout follow the cost's own gradient at the free states.
         local = self._call("local", {**clamped, **self._named(states), **nudge})
-        pairs = {name: torch.cat((s, torch.zeros_like(s))) for name, s in states.items()}
+        pairs = {name: as_pair(s) for name, s in states.items()}
         pairs = self._run("pair", clamped, pairs, nudged_steps, tolerance, nudge)
-        pairs[INPUT] = _paired(clamped[STATES[INPUT][0]])
+        pairs[INPUT] = as_pair(clamped[STATES[INPUT][0]])
         values = self._call("gradient", {**clamped, **self._named(pairs)})
         scale = -1.0 / (beta * len(x))
         found = {name: g.to(PARAMETER_DTYPE).mul_(1.0 / len(x)) for name, g in local.items()}
@@ -135,25 +136,17 @@ class Engine:
         tolerance: float,
         nudge: Mapping[str, Any] | None = None,
     ) -> dict[str, Tensor]:
-        phase = PHASES[name]
-        if not all(name in clamped for _, _, results in phase.prepare for name in results):
-            run(phase.prepare, clamped)
+        phase, pair = PHASES[name], name == "pair"
+        prepare(phase.prepare, clamped, clamped)
         moving = {**clamped, "omega": OMEGA, **(nudge or {})}
         for state, s in states.items():
             # Sweeps write into states: they get memory of their own.
             moving[STATES[state][0]] = s.clone(memory_format=MEMORY_FORMAT if s.ndim == 4 else torch.contiguous_format)
         for scratch, like in phase.scratch.items():
             moving[scratch] = torch.empty_like(moving[STATES[like][0]])
-        if name == "pair":
-            moving[STATES[INPUT][0]] = _paired(moving[STATES[INPUT][0]])
-        arguments = {STATES[state][0] for state in states}
-        run(phase.warm, moving)
-        for taken in range(1, steps + 1):
-            look = tolerance > 0 and (taken == steps or taken % CHECK_EVERY == 0)
-            if not look:
-                run(phase.sweep, moving)
-            elif bool((watched(phase.sweep, moving, arguments, pair=name == "pair") <= tolerance).all()):
-                break
+        if pair:
+            moving[STATES[INPUT][0]] = as_pair(moving[STATES[INPUT][0]])
+        relax_(phase.warm, phase.sweep, moving, [STATES[state][0] for state in states], steps, tolerance, pair=pair)
         return {state: moving[STATES[state][0]] for state in states}
 
     def _clamp(self, x: Tensor) -> dict[str, Any]:
@@ -196,14 +189,10 @@ class Engine:
         return {STATES[name][0]: s for name, s in states.items()}
 
     def _call(self, name: str, values: Mapping[str, Any]) -> dict[str, Tensor]:
-        known = {**self.weights, **values}
-        run(FUNCTIONS[name], known)
-        return {result: known[result] for _, _, results in FUNCTIONS[name] for result in results}
-
-
-def _paired(x: Tensor) -> Tensor:
-    """Common and odd part of what both nudged phases share."""
-    return torch.cat((x, torch.zeros_like(x)))
+        # A function of a large network may go on with what one before it has returned.
+        every = {**self.weights, **values}
+        run(FUNCTIONS[name], every)
+        return {result: every[result] for _, _, results in FUNCTIONS[name] for result in results}
 
 
 def self_check(batch: int = 4, seed: int = 0) -> None:

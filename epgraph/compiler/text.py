@@ -1,4 +1,4 @@
-"""The Python text of recorded functions: what the engine runs, and what an emitted module contains."""
+"""Python text of recorded functions, which the engine runs and an emitted module contains."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ LOCAL = {
     "getattr": "part",
     "getitem": "part",
 }
-"""What the results of operations are called; others are called after the operation."""
+"""Names for the results of operations; other results are named after their operation."""
 
 OPERATORS: dict[Any, str] = {
     operator.add: "{} + {}",
@@ -84,13 +84,13 @@ OPERATORS: dict[Any, str] = {
 }
 
 Written = Mapping[fx.Node, str]
-"""Names of the values of a function so far."""
+"""Names of the values written so far."""
 
 
 def source(function: Function) -> str:
-    """Python text of a function; it needs ``namespace()`` and what it passes on.
+    """Python text of a function, to run with the names of ``namespace()`` and of its ``Passed`` objects.
 
-    An argument keeps its name. Every other value gets one that nothing else in the function has.
+    An argument keeps its name. Every other value gets a name that is unique in the function.
     """
     scope = Scope({*function.arguments, *(passed.identifier for passed in _passed((function,)))})
     written: dict[fx.Node, str] = {}
@@ -105,14 +105,14 @@ def source(function: Function) -> str:
         else:
             expression = _expression(node, written)
             written[node] = scope.take(_wanted(node))
-            # Memory is given back as soon as it can be.
+            # Free each value after its last use.
             freed = "".join(f"{written[value]} = " for value in unneeded[node])
             lines.append(f"    {written[node]} = {expression}" + (f";  {freed}None" if freed else ""))
     return "\n".join(lines) + "\n"
 
 
 def load(functions: Iterable[Function]) -> dict[str, Callable[..., Any]]:
-    """Make functions callable: the very text that an emitted module contains."""
+    """Compile functions from the same text that an emitted module contains."""
     functions = tuple(functions)
     passed = _passed(functions)
     names = namespace() | {one.identifier: one for one in passed}
@@ -125,7 +125,7 @@ def load(functions: Iterable[Function]) -> dict[str, Callable[..., Any]]:
 
 
 def listing(program: Program) -> str:
-    """Python text of all functions of a program, in the order in which they are called; to be read, not run."""
+    """Python text of all functions of a program in the order of their calls, to read and not to run."""
     return "\n\n".join(source(function) for function in program.functions)
 
 
@@ -140,7 +140,7 @@ def _passed(functions: Iterable[Function]) -> list[Passed]:
 
 
 def _last_uses(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
-    """For every node the values that nothing needs after it; itself, where nothing needs it at all."""
+    """For every node, the values whose last use it is, and itself if it is unused."""
     seen: set[fx.Node] = set()
     found: dict[fx.Node, list[fx.Node]] = {}
     for node in reversed(graph.nodes):
@@ -151,13 +151,13 @@ def _last_uses(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
 
 
 def _wanted(node: fx.Node) -> str:
-    """What a value should be called: its operation, and the edge or the state that it is about."""
+    """Preferred name of a value: its operation, and the edge or state that it belongs to."""
     operation = _operation(node)
     return "_".join(filter(None, (LOCAL.get(operation, operation.strip("_")), node.meta.get("about"))))
 
 
 def _operation(node: fx.Node) -> str:
-    # An operation of torch.ops has its overload behind a dot.
+    # The name of an operation of torch.ops ends with a dot and its overload.
     return str(getattr(node.target, "__name__", node.target)).split(".")[0]
 
 
@@ -216,7 +216,7 @@ def _value(value: Any, written: Written) -> str:
 
 @cache
 def _path(function: Callable[..., Any]) -> str:
-    """How emitted code names a function of torch, of ``HELPERS``, or of Python itself."""
+    """Name in emitted code of a function of torch, of ``HELPERS``, or of Python's builtins."""
     name = str(getattr(function, "__name__", function))
     if HELPERS.get(name) is function or getattr(builtins, name, None) is function:
         return name

@@ -1,4 +1,4 @@
-"""Generated Triton kernels: loaded from their text, given blocks that suit the device, and launched."""
+"""Load generated Triton kernels from their text, choose block sizes, and launch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from epgraph.compiler.triton_source import Update, kernel_text
 
 @dataclass(frozen=True)
 class Blocks:
-    """Pixels, channels and input channels of a program, and how many warps and stages it gets."""
+    """Pixels, channels and input channels of a program, and its numbers of warps and stages."""
 
     m: int
     n: int
@@ -33,22 +33,22 @@ CANDIDATES = (
     Blocks(128, 128, 32, 8, 3),
     Blocks(64, 128, 64, 4, 3),
 )
-"""What is tried on a CUDA device, once per kernel and batch size."""
+"""Block sizes to try on a CUDA device, once per kernel and batch size."""
 
 INTERPRETED = Blocks(256, 16, 16, 4, 1)
-"""For the interpreter, whose time goes by the number of programs."""
+"""Block sizes for the interpreter, whose time grows with the number of programs."""
 
 TRIALS = 10
-"""Launches that are timed together."""
+"""Launches in one timing."""
 
 
 def interpreted() -> bool:
-    """Whether Triton was told to run its kernels in Python."""
+    """Whether Triton runs its kernels in Python (TRITON_INTERPRET=1)."""
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def unavailable(device: torch.device, dtype: torch.dtype) -> str:
-    """Return why no Triton kernel can run there; empty if one can."""
+    """Return why no Triton kernel can run on a device; empty if one can."""
     if find_spec("triton") is None:
         return "triton is not installed"
     if device.type != "cuda" and not interpreted():
@@ -79,9 +79,9 @@ class Kernel(Passed):
         sources: Sequence[Tensor],
         weights: Sequence[Tensor],
     ) -> Tensor:
-        """Compute the new ``state``, (batch, *shape), into ``out``; into new memory where that is None."""
+        """Compute the new ``state``, (batch, *shape), into ``out``, or into a new tensor if that is None."""
         out = torch.empty_like(state) if out is None else out
-        if out.numel() == 0:  # an empty batch, which rewrites find shapes with
+        if out.numel() == 0:  # an empty batch, with which passes infer shapes
             return out
         rows = len(state) // (2 if self.update.pair else 1)
         given = [out, *[constant] * self.update.constant, *[state] * self.update.relaxed, *rest, *sources]
@@ -97,7 +97,7 @@ class Kernel(Passed):
         return out
 
     def _strides(self, name: str, tensor: Tensor | None, rows: int) -> tuple[int, int, int, int]:
-        """Strides of examples, rows, columns and channels; zero where a constant is broadcast."""
+        """Strides of examples, rows, columns and channels; zero along broadcast axes."""
         assert tensor is not None
         if name == "constant":
             vector = tensor.ndim == 2
@@ -127,7 +127,7 @@ class Kernel(Passed):
             )
 
     def _choose(self, launch: Callable[[Blocks, Tensor], None], out: Tensor) -> Blocks:
-        """Fastest blocks for a batch size, timed into memory of their own: a relaxed update reads what it writes."""
+        """Fastest blocks for a batch size. Timing writes to a separate tensor, as a relaxed update reads its output."""
         if interpreted():
             return INTERPRETED
         into = torch.empty_like(out)
@@ -141,7 +141,7 @@ def launch(kernel: Kernel, *arguments: Any) -> Tensor:
 
 
 def _seconds(work: Callable[[], None]) -> float:
-    """Device time of ``TRIALS`` calls; infinite where the kernel does not fit the device."""
+    """Device time of ``TRIALS`` calls; infinite if the kernel does not fit the device."""
     try:
         work()
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
@@ -157,7 +157,7 @@ def _seconds(work: Callable[[], None]) -> float:
 
 
 def _load(name: str, text: str) -> Any:
-    """Make the kernel; Triton reads its source through ``linecache``, where it is put under a name of its own."""
+    """Compile the kernel's Python text. Triton reads the source through ``linecache``, under a unique file name."""
     import triton
     import triton.language as tl
 

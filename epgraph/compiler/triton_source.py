@@ -1,11 +1,11 @@
 """Text of a Triton kernel that computes one state's whole update in one launch.
 
-The update s ← σ(c + Σ A s + Σ Aᵀ t) is one implicit matrix product: its rows are the pixels of the state, its columns
-the channels, and what is summed over is every input channel of every tap of every incident edge. All edges add to one
-tile in registers; constant, over-relaxation and clipping follow there, and the new state is stored once.
+The update s ← σ(c + Σ A s + Σ Aᵀ t) is one implicit matrix product. Its rows are the pixels of the state, its columns
+the channels; the sum is over all input channels of all taps of all incident edges. All edges add to one tile in
+registers. Constant, over-relaxation and clipping follow there, and the new state is stored once.
 
-A transposed convolution of stride S reaches a pixel n through the taps k with n + padding − k divisible by S. Pixels
-are therefore dealt to programs by their phase (y mod S, x mod S), and a program loops over the taps of its phase alone.
+A transposed convolution of stride S reaches a pixel n through the taps k with n + padding − k divisible by S. So a
+program handles pixels of one phase (y mod S, x mod S), and loops over the taps of that phase only.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ class Term:
 
 @dataclass(frozen=True)
 class Update:
-    """What a kernel computes.
+    """Description of a kernel.
 
     Attributes
     ----------
     name, state
-        Name of the kernel, and of the state.
+        Names of the kernel and of the state.
     channels, size
         Shape of the state; a vector is one pixel.
     constant, rest
-        Whether a constant is added, and how many tensors that something else has computed.
+        Whether a constant is added, and the number of other tensors to add.
     relaxed
-        Whether the sum is s + ω(sum − s).
+        Whether over-relaxation replaces the sum by s + ω(sum − s).
     alpha
-        Clipping level of ReLUα: a number, ``"tensor"`` for one that is drawn, None where nothing is clipped.
+        Clip level of ReLUα: a number, ``"tensor"`` for one per unit, None without clipping.
     pair
-        Whether the state is a common part stacked on an odd one: two tiles then, and constants are common.
+        Whether the state is a common part stacked on an odd one: two tiles, and the constant adds to the common part.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Update:
 
     @property
     def tensors(self) -> tuple[str, ...]:
-        """Names of the strided tensors that the kernel takes, the one that it writes first."""
+        """Names of the strided tensors of the kernel; the first is its output."""
         return (
             "out",
             *["constant"] * self.constant,
@@ -155,7 +155,7 @@ def _accumulate(update: Update, number: int, term: Term) -> list[str]:
             f"first_i, first_j = (phase_y + {up}) % {down}, (phase_x + {left}) % {across}",
             f"count_i, count_j = ({tall + down - 1} - first_i) // {down}, ({wide + across - 1} - first_j) // {across}",
         ]
-        # Each division is exact: these taps are the ones of the phase.
+        # Each division is exact for the taps of this phase.
         place = [
             f"i, j = first_i + {down} * (tap // count_j), first_j + {across} * (tap % count_j)",
             f"at_y, at_x = (y + {up} - i) // {down}, (x + {left} - j) // {across}",
@@ -192,7 +192,7 @@ def _accumulate(update: Update, number: int, term: Term) -> list[str]:
 
 
 def _finish(update: Update) -> list[str]:
-    """What follows the sum: constants, over-relaxation, clipping, and storing the state."""
+    """Lines after the sum: constants, over-relaxation, clipping, and the store."""
 
     def load(tensor: str, part: str) -> str:
         return f"tl.load({_place(tensor, part)}, mask=wanted, other=0.0).to(tl.float32)"
@@ -220,20 +220,20 @@ def _equation(update: Update) -> str:
 
 
 def _place(tensor: str, part: str) -> str:
-    # Odd parts stand behind the common parts of all examples.
+    # The odd parts of all examples follow the common parts.
     example = "(n + batch)" if part == "odd" else "n"
     pixel = f"({example} * {tensor}_n + y * {tensor}_y + x * {tensor}_x)"
     return f"{tensor} + {pixel}[:, None] + (c * {tensor}_c)[None, :]"
 
 
 def _clip(value: str, level: str) -> str:
-    # A state that is not a number has to stay visible.
+    # NaN must stay visible.
     kept = "propagate_nan=tl.PropagateNan.ALL"
     return f"tl.minimum(tl.maximum({value}, 0.0, {kept}), {level}, {kept})"
 
 
 def _clip_pair(level: str) -> list[str]:
-    """Common and odd part of σ(p+q), σ(p−q): see ``ReLU.pair``; no two nearly equal numbers are subtracted."""
+    """Common and odd part of σ(p+q), σ(p−q), without cancellation; see ``ReLU.pair``."""
     return [
         f"level = {level}",
         "size = tl.abs(odd)",

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from torch import fx
 
+from epgraph.compiler.effects import memory_of
 from epgraph.compiler.names import RESERVED, Names
 from epgraph.compiler.program import Function, Named
 from epgraph.errors import EpgraphError
@@ -42,6 +43,31 @@ def verify(function: Function) -> None:
     _distinct(function, "results", function.results)
     if not isinstance(returned, tuple) or len(returned) != len(function.results):
         _refuse(function, f"it does not return a value for each of {', '.join(function.results)}")
+
+
+def verify_effects(function: Function, names: Names) -> None:
+    """Check what a function writes into.
+
+    Raises
+    ------
+    EpgraphError
+        Where it writes into a parameter, or into what is computed once per batch, and where a value is read after it
+        was overwritten: what is there then has the name of the operation that wrote it.
+    """
+    writers: dict[fx.Node, fx.Node] = {}
+    for node in function.graph.nodes:
+        for value in node.all_input_nodes:
+            if value in writers:
+                _refuse(function, f"it reads '{value.name}' after '{writers[value].name}' has overwritten it")
+        memory = memory_of(node)
+        if isinstance(memory, fx.Node):
+            writers[memory] = node
+            if memory.op == "placeholder" and names.role(str(memory.target)) not in _WRITABLE:
+                _refuse(function, f"it writes into '{memory.target}', which is only to be read")
+
+
+_WRITABLE = frozenset({"state", "next", "scratch", None})
+"""Roles of arguments that may be written into; None: what the network has no name for."""
 
 
 def verify_calls(parts: Sequence[Sequence[Named]], names: Names) -> None:
@@ -133,7 +159,7 @@ def verify_text(text: str, function: Function, known: Collection[str]) -> ast.Mo
 def verify_apart(names: Iterable[str]) -> None:
     """Check that no two functions, or a function and what it may call, have one name; raise EpgraphError otherwise."""
     if twice := _twice(names):
-        raise EpgraphError(f"emitted code defines {', '.join(twice)} twice", _HINT)
+        raise EpgraphError(f"emitted code defines {', '.join(twice)} twice", HINT)
 
 
 def verify_module(text: str) -> str:
@@ -151,7 +177,7 @@ def verify_module(text: str) -> str:
     return text
 
 
-_HINT = "this is a fault of epgraph, not of the network; please report it with the network's file"
+HINT = "this is a fault of epgraph, not of the network; please report it with the network's file"
 
 
 def _check_name(function: Function, name: str) -> None:
@@ -179,4 +205,4 @@ def _twice(names: Iterable[str]) -> list[str]:
 
 
 def _refuse(function: Function, problem: str) -> NoReturn:
-    raise EpgraphError(f"emitted function '{function.name}': {problem}", _HINT)
+    raise EpgraphError(f"emitted function '{function.name}': {problem}", HINT)

@@ -1,8 +1,8 @@
 """Winograd's minimal filtering F(4×4, 3×3) in plain torch; emitted modules that use it carry a copy of this text.
 
-A map is cut into 4×4 tiles, each with its border a window d of 6×6. The convolution with a 3×3 kernel is Aᵀ[(G w Gᵀ) ⊙
-(Bᵀ d B)]A: 36 products a tile and pair of channels in place of 144 (A. Lavin and S. Gray, arXiv 1509.09308). Those of
-all tiles are 36 matrix products, written as one convolution of 36 groups with kernels of one pixel.
+An image is cut into 4×4 tiles; a tile with its border is a 6×6 window d. The convolution with a 3×3 kernel w is
+Aᵀ[(G w Gᵀ) ⊙ (Bᵀ d B)]A: 36 products per tile and pair of channels, not 144 (A. Lavin and S. Gray, arXiv 1509.09308).
+For all tiles together these are 36 matrix products, computed as one 1×1 convolution of 36 groups.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch import Tensor
 TILE, WINDOW = 4, 6
 
 TILES = 64
-"""Tiles that are multiplied at a time, zeros if need be: they stay in the cache, and for fewer oneDNN may fall back on
-a loop that takes a hundred times as long with weights that are packed for more."""
+"""Tiles per multiplication, filled up with zeros. This number stays in the cache. With fewer tiles than the weights
+were packed for, oneDNN may use a loop that is a hundred times slower."""
 
 _B = (
     (4.0, 0.0, -5.0, 0.0, 1.0, 0.0),
@@ -44,7 +44,7 @@ _A = (
 
 @lru_cache
 def _twice(rows: tuple[tuple[float, ...], ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Matrix that transforms the rows and the columns of a flattened tile."""
+    """Matrix that transforms both the rows and the columns of a flattened tile."""
     one = torch.tensor(rows, dtype=torch.float64)
     return torch.kron(one, one).to(device, dtype)
 
@@ -64,7 +64,7 @@ def winograd(s: Tensor, kernels: Tensor) -> Tensor:
 
 
 def add_winograd_(summed: Tensor, s: Tensor, kernels: Tensor) -> Tensor:
-    """Add ``winograd(s, kernels)`` to a sum, a few examples at a time."""
+    """Add ``winograd(s, kernels)`` to ``summed`` in place, a few examples at a time."""
     batch, channels, height, width = s.shape
     down, across = height // TILE, width // TILE
     forth, back = (_twice(rows, s.dtype, s.device) for rows in (_B, _A))
@@ -81,7 +81,7 @@ def add_winograd_(summed: Tensor, s: Tensor, kernels: Tensor) -> Tensor:
 
 
 def _products(tiles: Tensor, kernels: Tensor) -> Tensor:
-    """(tiles, 36, channels given) → (tiles, 36, channels wanted)."""
+    """(tiles, 36, input channels) → (tiles, 36, output channels)."""
     count = len(tiles)
     if count < TILES:
         tiles = torch.nn.functional.pad(tiles, (0, 0, 0, 0, 0, TILES - count))

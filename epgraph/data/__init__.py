@@ -1,4 +1,4 @@
-"""Data sets by name, each with the augmentation of the published results."""
+"""Data sets by name, each prepared as in the published results."""
 
 from epgraph.data.registry import DATA_SETS, register_dataset
 from epgraph.data.sets import Data, data_set_names, load_data

@@ -16,15 +16,15 @@ def _read(name: str, class_name: str, root: Path, download: bool) -> Pictures:
     make = torchvision_class(class_name)
     folder = root.joinpath(make.base_folder)
 
-    def missing() -> list[str]:
+    def absent() -> list[str]:
         files = [file for file, _ in make.train_list + make.test_list] + [make.meta["filename"]]
         return [file for file in files if not (folder / file).is_file()]
 
-    make_available(Files(name, class_name, folder, missing), root, download=download)
+    make_available(Files(name, class_name, folder, absent), root, download=download)
     try:
         with old_pickles():
             train, test = make(root, train=True), make(root, train=False)
-    # torchvision compares checksums before it unpickles, and says so with a RuntimeError.
+    # torchvision compares checksums before it unpickles, and raises RuntimeError where they differ.
     except (RuntimeError, OSError) as error:
         raise EpgraphError(f"the files of {name} in {folder} are damaged", START_AGAIN) from error
     return array_pictures((train.data, train.targets), (test.data, test.targets), train.classes)
@@ -36,7 +36,7 @@ DATA_SETS = {
             (3, 32, 32),
             10,
             (0.4914, 0.4822, 0.4465),
-            # Three times the deviation of the pixels, as in the official code.
+            # Three times the standard deviation of the pixels, as in the official code.
             (3 * 0.2023, 3 * 0.1994, 3 * 0.2010),
             Augmentation(flip=0.5, randaugment=3, crop=4),
         ),

@@ -1,4 +1,4 @@
-"""Files that torchvision knows how to download: whether they are there, and bringing them."""
+"""Check for the files of torchvision's data sets, and download them."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ START_AGAIN = "remove that folder, then pass --download or put the files there a
 
 @dataclass(frozen=True)
 class Files:
-    """The files of the data set ``name``: torchvision's class, where they are, and which of them are missing."""
+    """The files of the data set ``name``: torchvision's class, their folder, and a function that lists missing ones."""
 
     name: str
     class_name: str
     folder: Path
-    missing: Callable[[], list[str]]
+    absent: Callable[[], list[str]]
 
     def lacking(self) -> str:
         """Return what is missing, in words, or an empty string."""
         if not self.folder.is_dir():
             return "there is no such folder"
-        missing = self.missing()
-        return f"no {', '.join(missing)}" if missing else ""
+        names = self.absent()
+        return f"no {', '.join(names)}" if names else ""
 
 
 def make_available(files: Files, root: Path, *, download: bool) -> None:
-    """Download the files where some are missing and that is allowed.
+    """Download the files if some are missing and ``download`` allows it.
 
     Raises
     ------
     EpgraphError
-        When files are missing, or the download fails.
+        If files are missing, or the download fails.
     """
     if download and files.lacking():
         _download(files, root)
@@ -56,18 +56,18 @@ def _where_from(files: Files, root: Path) -> str:
 
 
 def _download(files: Files, root: Path) -> None:
-    """Download beside the final place and move whole files there: a broken run leaves no half of one."""
+    """Download to a temporary folder and move complete files: an aborted run leaves no partial file."""
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as temporary, old_pickles():
             torchvision_class(files.class_name)(temporary, download=True)
             for file in sorted(Path(temporary).rglob("*")):
-                # The archives have been unpacked.
+                # torchvision has unpacked the archives.
                 if file.is_file() and file.suffix != ".gz":
                     target = root / file.relative_to(temporary)
                     target.parent.mkdir(parents=True, exist_ok=True)
                     os.replace(file, target)
-    # URLError is an OSError; torchvision adds RuntimeError when every mirror failed or a checksum is wrong.
+    # URLError is an OSError. torchvision raises RuntimeError if every mirror failed or a checksum is wrong.
     except (OSError, RuntimeError, HTTPException) as error:
         raise EpgraphError(
             f"{files.name} cannot be downloaded into {root}: {' '.join(str(error).split())}",
@@ -77,7 +77,7 @@ def _download(files: Files, root: Path) -> None:
 
 @contextmanager
 def old_pickles() -> Iterator[None]:
-    """Silence numpy 2.4.0 to 2.4.4 about how the pickles of CIFAR, from Python 2, write a dtype."""
+    """Silence the warning of numpy 2.4.0 to 2.4.4 about a dtype in CIFAR's pickles, which Python 2 wrote."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"dtype\(\): align should be")
         yield

@@ -1,4 +1,4 @@
-"""Images with labels as a torch data set, and the choice of a balanced part of them."""
+"""Images with labels as a torch data set, and the choice of a balanced subset."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class ArrayImages:
-    """Images held in memory, (N, H, W) or (N, H, W, 3); bytes are handed out as PIL images, fractions as arrays."""
+    """Images in memory, (N, H, W) or (N, H, W, 3). An item is a PIL image if pixels are bytes, else an array."""
 
     array: np.ndarray[Any, np.dtype[np.uint8 | np.float32]]
 
@@ -31,7 +31,7 @@ class ArrayImages:
 
 
 class Examples(Dataset[tuple[Tensor, int]]):
-    """Pairs of a float32 example and its label; ``order`` says which images, and in what order."""
+    """Pairs of a float32 example and its label; ``order`` lists the positions of the images."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Examples(Dataset[tuple[Tensor, int]]):
         return len(self.order)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        # An IndexError past the end is what stops a plain `for` over the data set.
+        # A `for` loop over the data set stops at this line's IndexError.
         position = self.order[index]
         return self.transform(self.images[position]), int(self.labels[position])
 
@@ -57,15 +57,15 @@ class Examples(Dataset[tuple[Tensor, int]]):
 def balanced(labels: Sequence[int], limit: int) -> list[int]:
     """Return ``limit`` positions, always the same, with the classes as even as the labels allow.
 
-    The positions are shuffled; then the first of every class come first, the second of every class next,
-    and so on. A smaller limit therefore chooses a part of what a larger one does.
+    The positions are shuffled. The first of every class come first, then the second of every class, and so on. So a
+    smaller limit chooses a subset of a larger one.
     """
-    # RandomState, unlike Generator and torch, promises the same stream in every version.
+    # RandomState, unlike Generator and torch, guarantees the same stream in every version.
     shuffled = np.random.RandomState(0).permutation(len(labels)).tolist()
-    seen: Counter[int] = Counter()
+    counts: Counter[int] = Counter()
     turn = {}
     for position in shuffled:
         label = int(labels[position])
-        turn[position] = seen[label]
-        seen[label] += 1
+        turn[position] = counts[label]
+        counts[label] += 1
     return sorted(shuffled, key=turn.__getitem__)[:limit]

@@ -1,4 +1,4 @@
-"""Images in class folders: which there are, what is wrong with how they are arranged, and reading one."""
+"""Images in class folders: list them, check their arrangement, read one."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ Classes = dict[str, list[tuple[str, ...]]]
 
 Result = TypeVar("Result")
 
-MOST_FILES, MOST_BYTES = 100_000, 2**30
-"""What of a folder is read to identify it: all of it up to this size, else about this much."""
+MAX_HASHED_FILES, MAX_HASHED_BYTES = 100_000, 2**30
+"""Up to this size a folder is hashed whole; of a larger one about this much is hashed."""
 
 
 @dataclass(frozen=True)
 class Folder:
     """A folder of images: ``train`` and ``test`` are the files and the position of each one's class.
 
-    Classes are the folders in ``train/``, in the order of the code points of their names: ``10`` stands before ``2``.
+    Classes are the folders in ``train/``, ordered by the code points of their names: ``10`` comes before ``2``.
     """
 
     source: Source
@@ -49,27 +49,27 @@ class Folder:
         return (1 if image.mode == "L" else 3, image.height, image.width)
 
     def sha256(self) -> tuple[str, str]:
-        """Return a hash of the images of both parts, and what it was taken of.
+        """Return a hash of the images of both parts, and a description of what it covers.
 
-        It is taken of the paths and sizes of all files, and of the bytes of all of them. Where there are more than
-        ``MOST_FILES``, or they have more than ``MOST_BYTES``, it is taken of the bytes of evenly spaced ones.
+        It covers the paths and sizes of all files, and their bytes. With more than ``MAX_HASHED_FILES`` files or
+        ``MAX_HASHED_BYTES`` bytes, it covers the bytes of evenly spaced files only.
         """
         files = [*self.train[0], *self.test[0]]
         sizes = [_naming(self.source, file, self.source.size) for file in files]
-        step = max(1, math.ceil(len(files) / MOST_FILES), math.ceil(sum(sizes) / MOST_BYTES))
-        found = hashlib.sha256()
+        step = max(1, math.ceil(len(files) / MAX_HASHED_FILES), math.ceil(sum(sizes) / MAX_HASHED_BYTES))
+        digest = hashlib.sha256()
         for file, size in zip(files, sizes, strict=True):
-            found.update(f"{file}\0{size}\0".encode(errors="surrogateescape"))
-        chosen = files[::step]
-        # Not in threads: they wait for each other where files are small, and for the disk where they are large.
-        for file in progress(chosen, len(chosen), "identify the data"):
-            found.update(hashlib.sha256(_naming(self.source, file, self.source.read)).digest())
-        return found.hexdigest(), "all bytes" if step == 1 else f"names and sizes, and the bytes of 1 file in {step}"
+            digest.update(f"{file}\0{size}\0".encode(errors="surrogateescape"))
+        sample = files[::step]
+        # Not in threads: with small files they wait for each other, with large ones for the disk.
+        for file in progress(sample, len(sample), "identify the data"):
+            digest.update(hashlib.sha256(_naming(self.source, file, self.source.read)).digest())
+        return digest.hexdigest(), "all bytes" if step == 1 else f"names and sizes, and the bytes of 1 file in {step}"
 
 
 @dataclass(frozen=True)
 class FileImages:
-    """Images decoded when they are asked for, with ``shape`` (C, H, W)."""
+    """Images of ``shape`` (C, H, W), each decoded on access."""
 
     source: Source
     files: Sequence[str]
@@ -84,7 +84,7 @@ class FileImages:
         if image.mode != mode:
             image = image.convert(mode)
         if image.size != (width, height):
-            # PIL filters over the whole area when it shrinks: this is bilinear with antialiasing.
+            # When PIL shrinks an image, it filters over the whole area: this is bilinear with antialiasing.
             image = image.resize((width, height), Image.Resampling.BILINEAR)
         return image
 
@@ -94,10 +94,10 @@ class FileImages:
         Raises
         ------
         ImageError
-            When some cannot be decoded; it names all of them.
+            If some cannot be decoded; it names all of them.
         """
-        found = in_threads(self._fault, [self.files[i] for i in positions], "check the test images")
-        faults = [fault for fault in found if fault is not None]
+        diagnostics = in_threads(self._fault, [self.files[i] for i in positions], "check the test images")
+        faults = [fault for fault in diagnostics if fault is not None]
         if faults:
             raise ImageError(tuple(faults))
 
@@ -112,13 +112,13 @@ class FileImages:
 def open_folder(path: Path) -> Folder:
     """List a directory or zip archive with ``train/<class>/`` and ``test/<class>/``; no image is decoded.
 
-    Images may stand deeper: ``train/<class>/<any>/*.png`` are images of the class too.
+    Images may be in subfolders: ``train/<class>/<any>/*.png`` are images of the class too.
 
     Raises
     ------
     EpgraphError
-        When there is nothing at ``path``, a part or its images are missing, or ``test/`` has images of a class
-        without training images.
+        If nothing is at ``path``, a part or its images are missing, or ``test/`` has images of a class without
+        training images.
     """
     files: dict[str, Classes] = {}
     left_out = []
@@ -153,16 +153,16 @@ def open_folder(path: Path) -> Folder:
             )
     classes = tuple(sorted(train))
     doubts = tuple(_doubts(path, left_out, train, test))
-    return Folder(source, classes, _labelled(train, classes), _labelled(test, classes), doubts)
+    return Folder(source, classes, _labeled(train, classes), _labeled(test, classes), doubts)
 
 
-def _labelled(images: Classes, classes: Sequence[str]) -> tuple[list[str], list[int]]:
+def _labeled(images: Classes, classes: Sequence[str]) -> tuple[list[str], list[int]]:
     pairs = [(label, path) for label, name in enumerate(classes) for path in sorted(images.get(name, ()))]
     return ["/".join(path) for _, path in pairs], [label for label, _ in pairs]
 
 
 def _doubts(path: Path, left_out: list[str], train: Classes, test: Classes) -> Iterator[Diagnostic]:
-    """What is said of a folder that can be used."""
+    """Yield warnings about a folder that can be used."""
     if left_out:
         count = f"{len(left_out):,} files in {path} are" if len(left_out) > 1 else f"1 file in {path} is"
         yield _warning(f"{count} left out: {listed(left_out)}", f"in the folder of a class, {READ}")
@@ -187,19 +187,19 @@ def read_image(source: Source, file: str) -> Image:
     Raises
     ------
     ImageError
-        When the file cannot be read, or its content cannot be decoded.
+        If the file cannot be read, or its content cannot be decoded.
     """
     return _naming(source, file, lambda file: decode(source.read(file)))
 
 
 def _naming(source: Source, file: str, act: Callable[[str], Result]) -> Result:
-    """Return what ``act`` makes of a file; whatever it raises becomes an ImageError that names the file."""
+    """Return ``act(file)``; any exception becomes an ImageError that names the file."""
     try:
         return act(file)
     except MemoryError:
         problem = f"there is not enough memory to read the image {source.where(file)}"
         raise ImageError(problem, "use fewer --workers, or a smaller image") from None
-    # Decoders meet damaged bytes with all sorts of exceptions, and each means that this file is at fault.
+    # Decoders raise all sorts of exceptions at damaged bytes. Each means that this file is at fault.
     except Exception as error:
         reason = error.reason if isinstance(error, FileError) else getattr(error, "strerror", None) or str(error)
         reason = reason or type(error).__name__

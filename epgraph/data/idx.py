@@ -1,4 +1,4 @@
-"""Reading IDX, the file format of MNIST and its kin, compressed or not, without writing anything."""
+"""Read IDX, the file format of MNIST and its variants, compressed or not, without unpacking to disk."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 UNSIGNED_BYTE = 0x08
 MAX_BYTES = 2**30
-"""More than any set in this format has; reading allocates what the header declares."""
+"""Largest array that is read, beyond any set in this format: reading allocates what the header declares."""
 
 
 def find_idx(folder: Path, stem: str) -> Path | None:
-    """Return the path of an IDX file, preferring the one that needs no decompression."""
+    """Return the path of an IDX file, or of its compressed form if only that exists."""
     return next((p for p in (folder / stem, folder / f"{stem}.gz") if p.is_file()), None)
 
 
 def read_idx(path: Path, dimensions: int) -> Bytes:
-    """Return the unsigned bytes of an IDX file as an array with this many dimensions.
+    """Return the unsigned bytes of an IDX file as an array with this number of dimensions.
 
     Raises
     ------
     EpgraphError
-        When the file is cut short, damaged or something else.
+        If the file is incomplete, damaged or in another format.
     """
     import numpy as np
 
@@ -51,14 +51,14 @@ def read_idx(path: Path, dimensions: int) -> Bytes:
             raise ValueError("it is cut short")
     except FileError as error:
         raise _unreadable(path, error.reason) from None
-    # gzip reports damage by any of the first three.
+    # gzip reports damage by any of the first three types.
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise _unreadable(path, str(error)) from error
     return np.frombuffer(content, dtype=np.uint8).reshape(shape)
 
 
-def read_labelled(folder: Path, part: str, classes: int) -> tuple[Bytes, Bytes]:
-    """Return images (N, H, W) and labels (N,) of the part ``train`` or ``t10k``, found by ``find_idx``."""
+def read_labeled(folder: Path, part: str, classes: int) -> tuple[Bytes, Bytes]:
+    """Return images (N, H, W) and labels (N,) of the part ``train`` or ``t10k``; both files must exist."""
     images_at = find_idx(folder, f"{part}-images-idx3-ubyte")
     labels_at = find_idx(folder, f"{part}-labels-idx1-ubyte")
     assert images_at is not None, "the caller has looked"

@@ -1,4 +1,4 @@
-"""One image file → 8-bit pixels, grey or RGB; or the reason why not."""
+"""One image file → 8-bit pixels, gray or RGB; or the reason why not."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ EXTENSIONS = (
     *(".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
     *(".ppm", ".pgm", ".pbm", ".pnm"),
 )
-# Only these decoders see the bytes, whatever the name says.
+# Only these decoders read the bytes, whatever the file's suffix is.
 DECODERS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 MAX_PIXELS = 2**26
 """Larger images are refused: a file of a few bytes can declare any size, and decoding allocates it."""
 BACKGROUND = (255, 255, 255)
-"""What transparent pixels show: white, as a page does."""
+"""Color behind transparent pixels: white."""
 
 _PHOTOMETRIC, _BLACK_IS_ZERO = 262, 1
 _SAMPLE_FORMAT, _UNSIGNED = 339, 1
 
 
 class ImageError(EpgraphError):
-    """An image file that cannot be used; it survives the way from a DataLoader's worker.
+    """An image file that cannot be used; it keeps its message on the way from a DataLoader's worker.
 
-    A DataLoader raises a worker's exception again with the worker's traceback for its only argument. The last
-    line of it is the message, and the only line that is of use to whoever has to replace the image.
+    A DataLoader raises a worker's exception again, with the worker's traceback as its only argument. The last line of
+    that is the message, and the only line that helps to replace the image.
     """
 
     def __init__(self, problem: str | Diagnostic | tuple[Diagnostic, ...], hint: str = "") -> None:
@@ -45,26 +45,26 @@ class ImageError(EpgraphError):
 
 def unreadable(path: Path, reason: str) -> ImageError:
     """Return the error for an image file that cannot be used."""
-    # One line, whatever the file is called: see ImageError.
+    # One line, whatever the file's name is: see ImageError.
     return ImageError(" ".join(f"the image {path} cannot be read: {reason}".split()), "replace or remove it")
 
 
 def is_image(name: str) -> bool:
-    """Whether a file is read as an image, by its name."""
+    """Whether a file's suffix is one of an image."""
     return name.lower().endswith(EXTENSIONS)
 
 
 def decode(content: bytes) -> Image:
-    """Return the image in a file as 8-bit pixels, of mode ``L`` (grey) or ``RGB``.
+    """Return the image in a file as 8-bit pixels, of mode ``L`` (gray) or ``RGB``.
 
-    Of an animation it is the first frame. It is turned as its EXIF data say. Transparent pixels show ``BACKGROUND``.
-    Of values with 16 bits the upper 8 are kept.
+    An animation gives its first frame. The orientation in the EXIF data is applied. Transparent pixels show
+    ``BACKGROUND``. 16-bit values keep their upper 8 bits.
 
     Raises
     ------
     ValueError
-        With the reason, where the file is no image or has values that would not be read right. Decoders raise other
-        exceptions for damaged files.
+        With the reason, if the file is no image or Pillow would misread its values. Decoders raise other exceptions
+        for damaged files.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -85,7 +85,7 @@ def decode(content: bytes) -> Image:
 
 
 def _refuse_unusual(image: Image, content: bytes) -> None:
-    """Refuse what Pillow opens and reads wrongly; called before the pixels are decoded."""
+    """Refuse files that Pillow opens but misreads; called before the pixels are decoded."""
     if image.format == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
         if any(kind != _UNSIGNED for kind in tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))):
@@ -98,7 +98,7 @@ def _refuse_unusual(image: Image, content: bytes) -> None:
     elif image.format == "PNG" and content[24] == 16 and "transparency" in image.info:
         raise ValueError("it has 16 bits and one colour that is transparent")
     wide = image.mode.startswith(("I", "F")) and not image.mode.startswith("I;16")
-    # Of the formats above only PGM hands out 16 bits as integers.
+    # Of the formats above, only PGM gives 16-bit values as integers.
     if wide and (image.format, image.mode) != ("PPM", "I"):
         raise ValueError("it has more than 16 bits a channel")
 
@@ -109,7 +109,7 @@ def _raw_mode(image: Image) -> str:
 
 
 def _turned(image: Image) -> Image:
-    """Turn and mirror an image as its EXIF data say; where they cannot be read, they say nothing."""
+    """Rotate and mirror an image by its EXIF orientation; unreadable EXIF data are ignored."""
     from PIL.ExifTags import Base
     from PIL.Image import Transpose
 
@@ -129,7 +129,7 @@ def _turned(image: Image) -> Image:
 
 
 def _to_eight_bits(image: Image) -> Image:
-    """Keep the upper 8 of 16 grey bits, as Pillow does with 16 bits of colour; its own conversion would clip them."""
+    """Keep the upper 8 of 16 gray bits, as Pillow does for 16-bit color; its own conversion of gray would clip."""
     import numpy as np
     from PIL import Image as Pillow
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from epgraph.augmentation import Augmentation
 from epgraph.data.download import START_AGAIN, Files, make_available, torchvision_class
-from epgraph.data.idx import find_idx, read_labelled
+from epgraph.data.idx import find_idx, read_labeled
 from epgraph.data.pictures import DataSet, Pictures, array_pictures
 from epgraph.data.recipes import Recipe
 from epgraph.errors import EpgraphError
@@ -18,13 +18,13 @@ _FILES = tuple(f"{part}-{kind}" for part in ("train", "t10k") for kind in ("imag
 def _read(name: str, class_name: str, recipe: Recipe, root: Path, download: bool) -> Pictures:
     folder = root / class_name / "raw"
 
-    def missing() -> list[str]:
+    def absent() -> list[str]:
         return [stem for stem in _FILES if find_idx(folder, stem) is None]
 
-    make_available(Files(name, class_name, folder, missing), root, download=download)
+    make_available(Files(name, class_name, folder, absent), root, download=download)
     parts = []
     for part in ("train", "t10k"):
-        images, labels = read_labelled(folder, part, recipe.classes)
+        images, labels = read_labeled(folder, part, recipe.classes)
         if (1, *images.shape[1:]) != recipe.shape:
             raise EpgraphError(
                 f"{folder} holds images of {images.shape[1]}x{images.shape[2]} pixels, which is not {name}",
@@ -40,7 +40,7 @@ def _data_set(name: str, class_name: str, recipe: Recipe) -> DataSet:
 
 
 DATA_SETS = {
-    # No flip: a mirrored digit is another sign.
+    # No flip: a mirrored digit is no digit.
     "mnist": _data_set("mnist", "MNIST", Recipe((1, 28, 28), 10, (0.1307,), (0.3081,), Augmentation(crop=2), pad=2)),
     "fashion-mnist": _data_set(
         "fashion-mnist",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Pictures:
     """Images and labels of both parts of a data set, before any preparation.
 
-    ``sha256`` returns a hash of them, and of what it was taken; ``warnings`` is what is doubtful in them.
+    ``sha256`` returns their hash and a description of what it covers.
     """
 
     train: tuple[Images, Sequence[int]]
@@ -31,10 +31,10 @@ class Pictures:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set that has a name: how its images become examples, and a function that reads them.
+    """A data set with a name: the recipe that turns images into examples, and the function that reads them.
 
-    ``read`` takes the folder of ``--data-root``, and whether files may be downloaded into it. It raises EpgraphError
-    when files are missing or damaged.
+    ``read`` takes the folder of ``--data-root`` and whether it may download files into it. It raises EpgraphError
+    if files are missing or damaged.
     """
 
     recipe: Recipe
@@ -44,7 +44,7 @@ class DataSet:
 def array_pictures(
     train: tuple[Any, Sequence[int]], test: tuple[Any, Sequence[int]], classes: Sequence[str]
 ) -> Pictures:
-    """Return pictures that are held in memory.
+    """Return pictures in memory.
 
     Parameters
     ----------

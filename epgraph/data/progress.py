@@ -1,4 +1,4 @@
-"""Going through many files: with a progress bar where it takes more than a second, and in threads where that helps."""
+"""Iterate over many files: with a progress bar after a second, and in threads if that helps."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-PATIENCE = 1.0
-"""Seconds after which a progress bar shows."""
+BAR_DELAY_SECONDS = 1.0
+"""Seconds until a progress bar appears."""
 
 
 def progress(items: Iterable[Item], count: int, what: str) -> Iterable[Item]:
-    """Return the items again, with a progress bar on a terminal while they are gone through."""
+    """Iterate over the items, with a progress bar on a terminal."""
     from tqdm import tqdm
 
-    # Without a standard error stream there is nowhere to show it; None disables it where that is no terminal.
+    # Without a standard error stream the bar must be disabled. None disables it where the stream is no terminal.
     hidden = True if sys.stderr is None else None
-    return tqdm(items, total=count, desc=what, unit="image", delay=PATIENCE, leave=False, disable=hidden)
+    return tqdm(items, total=count, desc=what, unit="image", delay=BAR_DELAY_SECONDS, leave=False, disable=hidden)
 
 
 def in_threads(function: Callable[[Item], Result], items: Sequence[Item], what: str) -> Iterator[Result]:
@@ -30,5 +30,5 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item], what: 
     try:
         yield from progress(pool.map(function, items), len(items), what)
     finally:
-        # After an error or an interrupt nobody waits for the rest.
+        # After an error or an interrupt, drop the remaining items.
         pool.shutdown(cancel_futures=True)

@@ -18,7 +18,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the images of a data set become examples.
+    """Preparation of a data set: how an image becomes an example.
 
     Attributes
     ----------
@@ -27,11 +27,11 @@ class Recipe:
     mean, std
         Per channel, of pixels in [0, 1]; empty for no normalization.
     augmentation
-        What is published for the training images. There a crop may come before a flip; that has the same distribution.
+        Published augmentation of the training images. It may crop before it flips: the distribution is the same.
     pad
-        Zeros that may be put around the image: where the input is that much larger, they are.
+        Zeros on each side of the image, added where the network's input is that much larger.
     bytes
-        Whether pixels are stored as bytes, and not as fractions.
+        Whether pixels are stored as bytes, or else as fractions.
     """
 
     shape: Shape
@@ -44,27 +44,27 @@ class Recipe:
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
-        """Shapes in which the examples can be had, the stored one first."""
+        """Possible shapes of the examples, the stored one first."""
         c, h, w = self.shape
         return (self.shape, (c, h + 2 * self.pad, w + 2 * self.pad)) if self.pad else (self.shape,)
 
     def normalization(self) -> tuple[list[float], list[float]]:
-        """Return mean and deviation of every channel: 0 and 1 where pixels stay as they are."""
+        """Return mean and standard deviation of every channel; 0 and 1 without normalization."""
         channels = self.shape[0]
         return list(self.mean or (0.0,) * channels), list(self.std or (1.0,) * channels)
 
 
 def folder_recipe(shape: Shape, classes: int) -> Recipe:
-    """Return the recipe of a folder of images that are brought to ``shape``, (C, H, W).
+    """Return the recipe of a folder of images that are converted to ``shape``, (C, H, W).
 
-    They are not augmented: nobody knows whether a mirrored image of theirs still shows the same.
+    It has no augmentation: a mirrored image may belong to another class.
     """
     half = (0.5,) * shape[0]
     return Recipe(shape, classes, half, half)
 
 
 def image_shape(recipe: Recipe, shape: Shape) -> Shape | None:
-    """Return the (C, H, W) that fits an input of ``shape``, or ``None``; a flat input fits by its length."""
+    """Return the (C, H, W) that fits an input of ``shape``, or None; a flat input fits if its length does."""
     for candidate in recipe.shapes:
         if shape in (candidate, (prod(candidate),)):
             return candidate
@@ -72,11 +72,11 @@ def image_shape(recipe: Recipe, shape: Shape) -> Shape | None:
 
 
 def misfits(name: str, recipe: Recipe, shape: Shape, classes: int) -> list[Diagnostic]:
-    """Return what keeps the data set from being shown to a network with this input and output."""
-    found = []
+    """Return the reasons why a network with this input and output cannot use the data set."""
+    problems = []
     if image_shape(recipe, shape) is None:
         options = [(prod(s),) if len(shape) == 1 else s for s in recipe.shapes]
-        found.append(
+        problems.append(
             Diagnostic(
                 f"{name} has examples of shape {list(recipe.shape)}, but the network's input is {list(shape)}",
                 "write input: " + " or ".join(f"{{shape: {list(option)}}}" for option in options),
@@ -84,22 +84,22 @@ def misfits(name: str, recipe: Recipe, shape: Shape, classes: int) -> list[Diagn
             )
         )
     if recipe.classes != classes:
-        found.append(
+        problems.append(
             Diagnostic(
                 f"{name} has {recipe.classes} classes, but the network's output has {classes}",
                 f"write output: {{classes: {recipe.classes}}}",
                 at=("output", "classes"),
             )
         )
-    return found
+    return problems
 
 
 def cannot_augment(name: str, recipe: Recipe, augmentation: Augmentation) -> list[Diagnostic]:
-    """Return what keeps the images of a data set from being augmented so."""
-    found = []
+    """Return the reasons why the images of a data set cannot have this augmentation."""
+    problems = []
     sides = recipe.shape[1:]
     if augmentation.crop >= min(sides):
-        found.append(
+        problems.append(
             Diagnostic(
                 f"'crop' is {augmentation.crop}, and the images of {name} have {sides[0]}×{sides[1]} pixels: "
                 "a crop could show nothing of them",
@@ -109,7 +109,7 @@ def cannot_augment(name: str, recipe: Recipe, augmentation: Augmentation) -> lis
             )
         )
     if augmentation.randaugment and not recipe.bytes:
-        found.append(
+        problems.append(
             Diagnostic(
                 f"RandAugment works on images of bytes, and the pixels of {name} are fractions",
                 "remove randaugment; flip and crop can be used",
@@ -117,7 +117,7 @@ def cannot_augment(name: str, recipe: Recipe, augmentation: Augmentation) -> lis
                 rule="data",
             )
         )
-    return found
+    return problems
 
 
 def make_transform(recipe: Recipe, shape: Shape, augmentation: Augmentation) -> Callable[[Any], Tensor]:
@@ -139,7 +139,7 @@ def make_transform(recipe: Recipe, shape: Shape, augmentation: Augmentation) -> 
         steps.append(transforms.RandAugment(augmentation.randaugment, augmentation.magnitude))
     if augmentation.crop:
         steps.append(transforms.RandomCrop(list(image[1:]), padding=augmentation.crop, padding_mode="edge"))
-    # Bytes are changed as they are, which is faster; fractions only as tensors.
+    # Images of bytes are augmented before ToTensor, which is faster. Fractions can only be augmented as tensors.
     steps.insert(len(steps) if recipe.bytes else 0, transforms.ToTensor())
     if recipe.mean:
         steps.append(transforms.Normalize(recipe.mean, recipe.std))

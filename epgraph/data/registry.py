@@ -19,7 +19,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 
 DATA_SETS: dict[str, DataSet] = {**digits.DATA_SETS, **mnist.DATA_SETS, **cifar.DATA_SETS}
-"""Every data set that has a name, the built-in ones first."""
+"""Every data set with a name, the built-in ones first."""
 
 _BUILT_IN = frozenset(DATA_SETS)
 
@@ -40,24 +40,24 @@ def register_dataset(
     Parameters
     ----------
     read
-        A function of the data root and of whether it may download. It returns ``(x, y), (x_test, y_test)``: NumPy
-        arrays of images, (N, H, W) or (N, H, W, 3), and of labels, whole numbers.
+        Function of the data root and of whether it may download. It returns ``(x, y), (x_test, y_test)``: NumPy
+        arrays of images, (N, H, W) or (N, H, W, 3), and of whole-number labels, (N,).
     shape
         (C, H, W) of an image.
     classes
         Their number, or their names.
     mean, std
-        Of the pixels in [0, 1], one a channel; both left out, pixels stay as they are.
+        Mean and standard deviation of pixels in [0, 1], one per channel; without them pixels are not normalized.
     augmentation
-        Random changes of the training images where the network's file says ``augment: published``.
+        Random changes of the training images, used where the network's file says ``augment: published``.
     bytes
-        Whether pixels are stored as bytes (uint8), and not as fractions (float32).
+        Whether pixels are stored as bytes (uint8), or else as fractions (float32).
 
     Raises
     ------
     EpgraphError
-        If the name is built in or not a name, or an argument is none of these. When the data set is loaded: if ``read``
-        fails, or returns something else.
+        If the name is built in or illegal, or an argument is invalid. Later, when the data set is loaded: if ``read``
+        fails or returns something else.
     """
     name = text("the name to register", name, "e.g. 'birds'")
     if not _NAME.fullmatch(name):
@@ -94,7 +94,7 @@ def _read(
     root: Path,
     download: bool,
 ) -> Pictures:
-    """Call the user's function, and hold what it returns to what was registered."""
+    """Call the user's function, and check that its result has the registered shape, type and labels."""
     import numpy as np
 
     try:

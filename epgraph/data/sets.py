@@ -1,4 +1,4 @@
-"""From the name of a data set to training and test examples that fit a network."""
+"""Name of a data set → training and test examples that fit a network."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FOLDER = "folder:"
 
 
 def data_set_names() -> tuple[str, ...]:
-    """Return what may be given as the name of a data set."""
+    """Return the possible names of a data set."""
     return (*DATA_SETS, FOLDER + "PATH")
 
 
@@ -44,16 +44,15 @@ class Data:
     classes
         Names of the classes; a label is a position in them.
     recipe
-        How an image becomes an example, apart from augmentation; None where that is not known.
+        Preparation of an image, apart from augmentation; None if unknown.
     augmentation
         Random changes of the training examples.
     limit
-        Most examples of each part that were asked for.
+        Requested maximum of examples of each part.
     identify
-        Returns a hash of the images and labels as they are stored, and what of them it was taken; None where nothing is
-        known to identify them.
+        Returns a hash of the stored images and labels, and a description of what it covers; None if unknown.
     warnings
-        What is doubtful in the data.
+        Warnings about the data.
     """
 
     name: str
@@ -74,17 +73,16 @@ class Data:
         return 0 if recipe is None or image_shape(recipe, self.shape) == recipe.shape else recipe.pad
 
     def facts(self) -> dict[str, Any]:
-        """Return what the examples are and how they were prepared, as plain values for JSON.
+        """Describe the examples and their preparation, as plain values for JSON.
 
-        ``sha256`` identifies the images and labels of both parts as they are stored, whatever the limit, the shape and
-        the augmentation; ``sha256_of`` says what of them it was taken. An example is (pixel − ``mean``) / ``std``, with
-        pixels from 0 to 1 and ``pad`` zeros on each side. What is not known is None. This takes as long as reading the
-        stored files does.
+        ``sha256`` identifies the stored images and labels of both parts, whatever the limit, the shape and the
+        augmentation; ``sha256_of`` describes what it covers. An example is (pixel − ``mean``) / ``std``, with pixels
+        from 0 to 1 and ``pad`` zeros on each side. Unknown values are None. This reads all stored files.
 
         Raises
         ------
         ImageError
-            When a file of a folder cannot be read.
+            If a file of a folder cannot be read.
         """
         digest, what = self.identify() if self.identify else (None, None)
         mean, std = self.recipe.normalization() if self.recipe else (None, None)
@@ -104,7 +102,7 @@ class Data:
         }
 
     def sentence(self) -> str:
-        """Return what the examples are and how they were prepared, in one line for a person."""
+        """Describe the examples and their preparation in one line for a person."""
         limit = f" (limit {self.limit:,})" if self.limit is not None else ""
         classes = f"{len(self.classes)} classes ({listed(self.classes)})" if len(self.classes) > 1 else "1 class"
         parts = [
@@ -136,35 +134,35 @@ def load_data(
     limit: int | None = None,
     check: bool = True,
 ) -> Data:
-    """Load a data set for a network, prepared as in the published results; ``docs/data.md`` says how.
+    """Load a data set for a network, prepared as in the published results (docs/data.md).
 
-    Augmentation draws from torch's global generator only, so a seeded ``DataLoader`` repeats itself.
+    Augmentation uses torch's global generator only, so a seeded ``DataLoader`` is reproducible.
 
     Parameters
     ----------
     name
-        ``digits``, ``mnist``, ``fashion-mnist``, ``cifar10``, ``cifar100``, a name that was registered, or
+        ``digits``, ``mnist``, ``fashion-mnist``, ``cifar10``, ``cifar100``, a registered name, or
         ``folder:PATH`` for a directory or zip archive with ``train/<class>/`` and ``test/<class>/``.
     shape
         Shape of the network's input, (C, H, W); or (N,) with the same number of values, for flat examples.
-        The images of a folder are converted and resized to it; where it is flat, to the size of the first.
+        Images of a folder are converted and resized to it, or to the size of the first one if it is flat.
     classes
         Number of the network's outputs.
     root
-        Where the files are, in torchvision's layout. Only a download writes there.
+        Folder of the files, in torchvision's layout. Only a download writes there.
     augment
-        Random changes of the training examples: those published for the data set (none for a folder), none, or the
-        ones given. Test examples are never changed.
+        True: the augmentation published for the data set (none for a folder). False: none. Or an ``Augmentation``.
+        Test examples are never augmented.
     limit
-        Use this many training examples and at most as many test examples, a fixed choice with even classes.
+        Maximum of training examples and of test examples: a fixed choice with even classes.
     check
-        Whether every test image of a folder is decoded once, to find damaged ones now and not after an epoch.
+        Whether to decode every test image of a folder once, to report damaged ones before the first epoch.
 
     Raises
     ------
     EpgraphError
-        When the name is unknown, the data set does not fit the network or the augmentation, or its files are missing
-        or damaged. A training image of a folder is decoded, and so found to be damaged, when it is first used.
+        If the name is unknown, the data set does not fit the network or the augmentation, or files are missing or
+        damaged. A training image of a folder is first decoded when it is first used.
     """
     name = text("name", name, f"one of: {', '.join(data_set_names())}")
     shape = tuple(whole_number("a size of the shape", size, 1) for size in several("shape", shape))
@@ -228,5 +226,5 @@ def _numbers(values: Sequence[float]) -> str:
 
 
 def _unicode(text: str) -> str:
-    """Write bytes of a file name that are no UTF-8 as escapes."""
+    """Write bytes of a file name that are not UTF-8 as escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

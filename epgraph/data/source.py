@@ -1,4 +1,4 @@
-"""Where the files of a folder of images lie: a directory, or a zip archive that is read in place."""
+"""Sources of image files: a directory, or a zip archive that is read in place."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ TOO_LARGE = f"it is larger than {MAX_BYTES // 2**20} MiB"
 
 @dataclass(frozen=True)
 class Entry:
-    """What stands below ``train/`` or ``test/``, by the names on the way to it, that of the part first.
+    """An entry below ``train/`` or ``test/``; ``path`` are the names on the way to it, beginning with the part.
 
-    ``kind`` is ``other`` for what is neither a folder nor a regular file: a pipe, a device, a link to nothing.
+    ``kind`` is ``other`` for anything but a folder or a regular file: a pipe, a device, a broken link.
     """
 
     path: tuple[str, ...]
@@ -32,21 +32,21 @@ class Entry:
 
 
 class Source(Protocol):
-    """Files of both parts, by their paths from the folder that has ``train`` and ``test``."""
+    """Files of both parts, by their paths relative to the folder that has ``train`` and ``test``."""
 
     path: Path
 
     def entries(self) -> Iterator[Entry]:
-        """List ``train``, ``test`` and all that is in them, except what is hidden."""
+        """List ``train``, ``test`` and everything in them that is not hidden."""
 
     def where(self, file: str) -> Path:
-        """Return where a file lies, for messages."""
+        """Return the path of a file, for messages."""
 
     def size(self, file: str) -> int:
-        """Return the number of its bytes."""
+        """Return the size in bytes."""
 
     def read(self, file: str) -> bytes:
-        """Return its content."""
+        """Return the content."""
 
 
 def open_source(path: Path) -> Source:
@@ -55,7 +55,7 @@ def open_source(path: Path) -> Source:
     Raises
     ------
     EpgraphError
-        When there is nothing at ``path``, or it is no archive.
+        If nothing is at ``path``, or it is no archive.
     """
     if not os.path.exists(path):
         raise EpgraphError(f"there is no folder or archive {path}", "give a directory or a .zip after 'folder:'")
@@ -72,19 +72,19 @@ class DirectorySource:
             self._base = path / inside[0] if len(inside) == 1 else path
 
     def entries(self) -> Iterator[Entry]:
-        """List ``train``, ``test`` and all that is in them; links are followed, but within a class no folder twice."""
+        """List ``train``, ``test`` and everything in them; links are followed, each folder once per class."""
         for part in PARTS:
             if (self._base / part).is_dir():
                 yield Entry((part,), "folder")
                 yield from self._inside(part)
 
     def _inside(self, part: str) -> Iterator[Entry]:
-        seen: set[tuple[str, int, int]] = set()
+        visited: set[tuple[str, int, int]] = set()
         pending: list[tuple[str, ...]] = [(part,)]
         while pending:
             path = pending.pop()
-            with os.scandir(self._base.joinpath(*path)) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
+            with os.scandir(self._base.joinpath(*path)) as scan:
+                entries = sorted(scan, key=lambda entry: entry.name)
             for entry in entries:
                 if _hidden(entry.name):
                     continue
@@ -94,32 +94,32 @@ class DirectorySource:
                     continue
                 yield Entry(inner, "folder")
                 status = entry.stat()
-                # A link may lead to a folder that it stands in.
+                # A link may point to a folder that contains it.
                 folder = (inner[1], status.st_dev, status.st_ino)
-                if folder not in seen:
-                    seen.add(folder)
+                if folder not in visited:
+                    visited.add(folder)
                     pending.append(inner)
 
     def where(self, file: str) -> Path:
-        """Return where a file lies."""
+        """Return the path of a file."""
         return self._base / file
 
     def size(self, file: str) -> int:
-        """Return the number of its bytes."""
+        """Return the size in bytes."""
         return self.where(file).stat().st_size
 
     def read(self, file: str) -> bytes:
-        """Return its content."""
+        """Return the content."""
         return read_bytes(self.where(file), MAX_BYTES)
 
 
 class ZipSource:
-    """A zip archive, never unpacked to disk; each process reads it through a handle of its own.
+    """A zip archive, never unpacked to disk; each process has its own handle.
 
     Raises
     ------
     EpgraphError
-        When it is no archive, or an image in it is too large, encrypted or compressed in an unusual way.
+        If it is no archive, or an image in it is too large, encrypted or compressed in an unusual way.
     """
 
     def __init__(self, path: Path) -> None:
@@ -129,20 +129,20 @@ class ZipSource:
         try:
             with open_regular(path, "give a directory or a .zip") as opened, zipfile.ZipFile(opened) as archive:
                 members = archive.infolist()
-        # ValueError is how a name in no known encoding shows.
+        # ValueError: a name in an unknown encoding.
         except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
             raise EpgraphError(f"{path} is not a zip archive: {error}", "give a directory or a .zip") from error
-        found: dict[tuple[str, ...], zipfile.ZipInfo] = {}
+        members_by_path: dict[tuple[str, ...], zipfile.ZipInfo] = {}
         for member in members:
             names = tuple(name for name in member.filename.split("/") if name not in ("", "."))
-            # Paths that climb are no images of ours either; '..' begins with a dot.
+            # This also leaves out paths with '..', which begins with a dot.
             if names and not any(map(_hidden, names)):
-                found[names] = member  # an archive may hold two members of one name; the last is the one that counts
-        tops = {names[0] for names, member in found.items() if len(names) > 1 or member.is_dir()}
+                members_by_path[names] = member  # of two members with one name the last counts
+        tops = {names[0] for names, member in members_by_path.items() if len(names) > 1 or member.is_dir()}
         enclosed = len(tops) == 1 and not tops & set(PARTS)
         self._members: dict[str, str] = {}
         self._folders: set[tuple[str, ...]] = set()
-        for names, member in found.items():
+        for names, member in members_by_path.items():
             inner = names[1:] if enclosed else names
             if not inner or inner[0] not in PARTS:
                 continue
@@ -153,27 +153,27 @@ class ZipSource:
                     _refuse_unusual(member, path)
 
     def entries(self) -> Iterator[Entry]:
-        """List ``train``, ``test`` and all that is in them."""
+        """List ``train``, ``test`` and everything in them."""
         yield from (Entry(path, "folder") for path in self._folders)
         yield from (Entry(tuple(file.split("/")), "file") for file in self._members)
 
     def where(self, file: str) -> Path:
-        """Return where a file lies."""
+        """Return the path of a file."""
         return self.path / self._members[file]
 
     def size(self, file: str) -> int:
-        """Return the number of its bytes, as the archive declares it."""
+        """Return the size in bytes that the archive declares."""
         with self._lock:
             return self._archive().getinfo(self._members[file]).file_size
 
     def read(self, file: str) -> bytes:
-        """Return its content."""
-        # ZipFile.read would decompress everything before it looks at the declared size.
+        """Return the content."""
+        # ZipFile.read decompresses everything before it compares the declared size.
         with self._lock, self._archive().open(self._members[file]) as member:
             return member.read(MAX_BYTES)
 
     def _archive(self) -> zipfile.ZipFile:
-        # A handle inherited by fork shares its position with the parent's.
+        # After a fork, parent and child would share the position of one handle.
         if self._opened is None or self._opened[0] != os.getpid():
             self._opened = (os.getpid(), zipfile.ZipFile(open_regular(self.path)))
         return self._opened[1]
@@ -186,7 +186,7 @@ class ZipSource:
 
 
 def _hidden(name: str) -> bool:
-    """Whether a file or folder is passed over without a word: hidden ones, and what macOS adds."""
+    """Whether a file or folder is skipped silently: hidden ones, and those that macOS adds."""
     return name.startswith(".") or name == "__MACOSX"
 
 
@@ -194,7 +194,7 @@ def _refuse_unusual(member: zipfile.ZipInfo, archive: Path) -> None:
     where = archive / member.filename
     if member.file_size > MAX_BYTES:
         raise unreadable(where, TOO_LARGE)
-    # The other methods decompress without a bound, whatever size is declared.
+    # The other methods decompress without a bound, whatever the declared size is.
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise unreadable(where, "it is neither stored nor deflated")
     if member.flag_bits & 1:

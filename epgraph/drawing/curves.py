@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 FORMATS = ("png", "svg", "pdf")
 """Suffixes that ``curves`` writes."""
 
-MARKED = 40
-"""Most epochs whose points are marked one by one; beyond that the line alone is clearer."""
+MAX_MARKED_EPOCHS = 40
+"""Largest number of epochs for which each point has a marker; beyond it the line alone is clearer."""
 
 
 class Series(NamedTuple):
@@ -34,7 +34,7 @@ class Series(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """One set of axes. ``scale`` multiplies what the metrics hold."""
+    """One set of axes. ``scale`` multiplies the values of the metrics file."""
 
     title: str
     unit: str
@@ -77,10 +77,10 @@ PANELS = (
 
 
 MAX_BYTES = 2**28
-"""What a metrics file may have at most: half a million epochs."""
+"""Largest size of a metrics file: half a million epochs."""
 
-LATEST = 1e9
-"""Epochs from here on are no numbers of epochs."""
+MAX_EPOCH = 1e9
+"""Larger numbers of an epoch are taken for damage."""
 
 
 def curves(metrics: str | os.PathLike[str], path: str | os.PathLike[str]) -> Path:
@@ -89,21 +89,20 @@ def curves(metrics: str | os.PathLike[str], path: str | os.PathLike[str]) -> Pat
     Parameters
     ----------
     metrics
-        JSON lines as the trainer writes them, an object an epoch. What is missing is left out of the plot; a
-        line that was cut short is passed over, and of an epoch that was run again the last counts.
+        JSON lines as the trainer writes them, one object per epoch. A missing value is a gap in the plot, an
+        incomplete line is skipped, and of a repeated epoch the last record counts.
     path
-        File to write; the suffix says how: ``.png``, ``.svg`` or ``.pdf``.
+        File to write; its suffix is the format: ``.png``, ``.svg`` or ``.pdf``.
 
     Returns
     -------
     Path
-        The file written.
+        ``path``.
 
     Raises
     ------
     EpgraphError
-        Where the metrics cannot be read or hold no epoch, the suffix is unknown, or ``path`` cannot be
-        written.
+        If the metrics cannot be read or hold no epoch, the suffix is unknown, or ``path`` cannot be written.
     """
     path = Path(path)
     format = suffix(path, FORMATS)
@@ -113,7 +112,7 @@ def curves(metrics: str | os.PathLike[str], path: str | os.PathLike[str]) -> Pat
 
     from matplotlib.figure import Figure
 
-    # A figure of its own, not pyplot's: nothing is left behind in global state and no display is needed.
+    # Not through pyplot, which keeps global state and may need a display.
     figure = Figure(figsize=(12, 3.8), layout="constrained")
     for axes, panel in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
         _draw(axes, panel, epochs)
@@ -128,18 +127,18 @@ def read_metrics(path: Path) -> dict[int, dict[str, Any]]:
     Raises
     ------
     EpgraphError
-        Where the file cannot be read.
+        If the file cannot be read.
     """
     text = read_bytes(path, MAX_BYTES, "give the metrics.jsonl of a run").decode(errors="replace")
     records: dict[int, dict[str, Any]] = {}
     for line in text.splitlines():
-        # A run killed while it writes leaves half a line, which is mid-file once the run is resumed.
+        # A killed run may leave half a line, which is in the middle of the file once the run resumes.
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
             continue
         epoch = _number(record.get("epoch")) if isinstance(record, dict) else math.nan
-        if abs(epoch) < LATEST:
+        if abs(epoch) < MAX_EPOCH:
             records[int(epoch)] = record
     return dict(sorted(records.items()))
 
@@ -147,21 +146,21 @@ def read_metrics(path: Path) -> dict[int, dict[str, Any]]:
 def _draw(axes: Axes, panel: Panel, epochs: dict[int, dict[str, Any]]) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    drawn: list[float] = []
+    plotted: list[float] = []
     for series in panel.series:
         values = [panel.scale * _number(record.get(series.key)) for record in epochs.values()]
         finite = [value for value in values if math.isfinite(value)]
         if not finite:
             continue
-        drawn += finite
+        plotted += finite
         axes.plot(
             list(epochs),
             values,
             label=series.label,
             color=series.color,
             linestyle=series.style,
-            # A value between two gaps has no line to show it.
-            marker=series.marker if min(len(epochs), len(finite)) <= MARKED else None,
+            # A value between two gaps is no line: only a marker shows it.
+            marker=series.marker if min(len(epochs), len(finite)) <= MAX_MARKED_EPOCHS else None,
             markersize=4,
             linewidth=1.6,
         )
@@ -169,15 +168,15 @@ def _draw(axes: Axes, panel: Panel, epochs: dict[int, dict[str, Any]]) -> None:
     axes.set_xlabel("epoch")
     axes.set_ylabel(panel.unit)
     axes.spines[["top", "right"]].set_visible(False)
-    if not drawn:
+    if not plotted:
         axes.set(xticks=[], yticks=[])
         axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", va="center", color="#555555")
         return
-    if panel.log and max(drawn) > 0:
-        # A network that settles completely has a residual of 0, which a logarithm can only leave out.
+    if panel.log and max(plotted) > 0:
+        # At an exact equilibrium the residual is 0, which a logarithmic axis leaves out.
         axes.set_yscale("log", nonpositive="mask")
     else:
-        axes.set_ylim(0, 1.08 * max(drawn) or 1)
+        axes.set_ylim(0, 1.08 * max(plotted) or 1)
     first, last = min(epochs), max(epochs)
     pad = max(0.5, 0.02 * (last - first))
     axes.set_xlim(first - pad, last + pad)
@@ -188,7 +187,7 @@ def _draw(axes: Axes, panel: Panel, epochs: dict[int, dict[str, Any]]) -> None:
 
 
 def _number(value: object) -> float:
-    """Return a number, or NaN, which leaves a gap, for anything else."""
+    """Return a number, or NaN for anything else: a gap in the plot."""
     try:
         return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
     except OverflowError:  # an integer of hundreds of digits

@@ -1,4 +1,4 @@
-"""The network as a diagram: states as boxes coloured by update class, edges styled by kind."""
+"""The network as a diagram: states as boxes colored by update class, edges styled by kind."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ from epgraph.lowering import Plan, lower
 FORMATS = ("svg", "png", "pdf", "dot", "gv")
 """Suffixes that ``render`` writes."""
 
-# DejaVu Sans and Verdana are equally wide, so labels fit their boxes also where an SVG is viewed with
-# another font than it was laid out with.
+# DejaVu Sans and Verdana have equal widths, so labels fit their boxes even if the viewer of an SVG lacks the font
+# of the layout.
 FONT = "DejaVu Sans,Verdana,sans-serif"
 INK = "#1a1a1a"
 GREY = "#555555"
 ALARM = "#b3261e"
 
-# Tints of the colour-blind-safe palette of Okabe and Ito; the first three, which most networks need,
-# differ in lightness too, and every box says its class besides.
+# Tints of the color-blind-safe palette of Okabe and Ito. The first three, enough for most networks, differ in
+# lightness too. Every box also names its class.
 TINTS = ("#d3e9f8", "#f3c26b", "#6fbfa3", "#f6eea0", "#e3b4d0", "#8dbbe0", "#f0b48f", "#c9c9c9")
 
-# Columns that the edges cross in all, above which labels on them are left out: nobody could tell whose they
-# are, and dot needs minutes to place them.
-LABELLED = 1500
+# Edges have labels up to this sum of the columns that they cross. Above it labels cannot be matched to edges, and dot
+# needs minutes to place them.
+MAX_LABELED_COLUMNS = 1500
 
-# Columns above which they are laid out as rows, from the top down: a page is as wide as it is, and scrolls downwards.
-WIDE = 14
+# From this number of columns on the diagram runs from top to bottom: a page scrolls downwards, not sideways.
+MIN_VERTICAL_COLUMNS = 14
 
 
 @dataclass(frozen=True)
 class Stroke:
-    """How the edges of a kind are drawn. Kinds differ in their line, not in its colour alone."""
+    """Line style of the edges of a kind. Kinds differ in more than color."""
 
     style: str
     color: str
@@ -56,7 +56,7 @@ class Stroke:
 
     @property
     def label(self) -> str:
-        """The line in a word or two."""
+        """The line style in one or two words."""
         lines = ("", "double", "triple")[self.lines - 1]
         return lines if lines and self.style == "solid" else f"{lines} {self.style}".strip()
 
@@ -73,7 +73,7 @@ STROKES = {
     "memory": Stroke("dashed", "#7a3b8f", 1.6),
 }
 OTHER = Stroke("bold", "#7a3b8f", 2.4)
-"""For kinds that are not listed in ``STROKES``; their labels name them."""
+"""Line style of kinds that are not in ``STROKES``; their labels name them."""
 
 _UNITS = ("", "k", "M", "G", "T", "P", "E")
 
@@ -84,14 +84,14 @@ def dot(architecture: Architecture | str | os.PathLike[str], schedule: str | Non
     Parameters
     ----------
     architecture
-        What ``load`` returns, or a path or YAML text to load.
+        An architecture, or a path or YAML text to load.
     schedule
-        Update schedule to show (a key of ``SCHEDULES``); left out, the architecture's own.
+        Update schedule to show (a key of ``SCHEDULES``); by default the architecture's own.
 
     Raises
     ------
     EpgraphError
-        Where the network has mistakes or the schedule is unknown.
+        If the network has mistakes or the schedule is unknown.
     """
     import graphviz
 
@@ -103,14 +103,14 @@ def dot(architecture: Architecture | str | os.PathLike[str], schedule: str | Non
     conflicts = {edge.name for edge in plan.schedule.conflicts}
     flipped, column = _columns(graph)
     spans = {edge.name: abs(column[edge.target] - column[edge.source]) for edge in graph.edges.values()}
-    labelled = sum(spans.values()) <= LABELLED
+    labeled = sum(spans.values()) <= MAX_LABELED_COLUMNS
 
     picture = graphviz.Digraph("network")
-    # Labels make room between the columns; without them the arrows need it.
-    nodesep, ranksep = ("0.3", "0.18") if labelled else ("0.1", "0.5")
-    long = max(column.values()) >= WIDE
+    # Labels widen the gap between columns. Without labels the arrows need a wider one.
+    nodesep, ranksep = ("0.3", "0.18") if labeled else ("0.1", "0.5")
+    long = max(column.values()) >= MIN_VERTICAL_COLUMNS
     picture.attr(rankdir="TB" if long else "LR", nodesep=nodesep, ranksep=ranksep, pad="0.2")
-    picture.attr(label=_caption(plan, labelled), labelloc="t" if long else "b", labeljust="l")
+    picture.attr(label=_caption(plan, labeled), labelloc="t" if long else "b", labeljust="l")
     picture.attr(fontname=FONT, fontsize="12", fontcolor=INK)
     picture.attr("node", fontname=FONT, fontsize="13", fontcolor=INK, color=INK, margin="0.08,0.06")
     picture.attr("edge", fontname=FONT, fontsize="11", fontcolor=INK, arrowsize="0.8")
@@ -118,14 +118,14 @@ def dot(architecture: Architecture | str | os.PathLike[str], schedule: str | Non
         picture.node(state.name, **_box(state, moves, graph))
     for edge in graph.edges.values():
         line = _line(edge, edge.name in conflicts, edge.name in flipped)
-        if labelled:
+        if labeled:
             line["label"] = _label(edge, edge.name in conflicts, spacing=5 if long else 2)
-        # States in neighbouring columns are pulled into line; an edge over more columns bends around them.
+        # A heavy edge keeps states of neighboring columns in line; an edge over more columns bends around them.
         line["weight"] = "100" if spans[edge.name] == 1 else "1"
-        left, right = (edge.target, edge.source) if edge.name in flipped else (edge.source, edge.target)
-        picture.edge(left, right, **line)
+        tail, head = (edge.target, edge.source) if edge.name in flipped else (edge.source, edge.target)
+        picture.edge(tail, head, **line)
     if any(place >= column[graph.output.name] for name, place in column.items() if name != graph.output.name):
-        # A network may go on beyond the state that is read; what comes out stands at the end none the less.
+        # Some states lie beyond the output. The output is drawn last all the same.
         with picture.subgraph() as last:
             last.attr(rank="max")
             last.node(graph.output.name)
@@ -139,27 +139,27 @@ def render(
     *,
     report: Callable[[str], None] = warnings.warn,
 ) -> Path:
-    """Draw the network to a file; the suffix says how: ``.svg``, ``.png``, ``.pdf``, ``.dot`` or ``.gv``.
+    """Draw the network to a file; its suffix is the format: ``.svg``, ``.png``, ``.pdf``, ``.dot`` or ``.gv``.
 
     Parameters
     ----------
     path
-        File to write; directories on the way are made.
+        File to write; missing directories are created.
     architecture, schedule
         As for ``dot``.
     report
-        Called with a sentence where the network is too large for the full layout, which may take ``layout.SECONDS``,
-        and a simpler one was drawn. Left out, Python's warnings say it.
+        Called with a sentence if the full layout took longer than ``layout.TIMEOUT_SECONDS`` and a simpler one was
+        drawn; by default ``warnings.warn``.
 
     Returns
     -------
     Path
-        The file written.
+        ``path``.
 
     Raises
     ------
     EpgraphError
-        As for ``dot``; where the suffix is unknown or the file cannot be written.
+        As for ``dot``, and if the suffix is unknown or the file cannot be written.
     """
     path = file_path("path", path)
     format = suffix(path, FORMATS)
@@ -173,7 +173,7 @@ def render(
 
 
 def _moves(schedule: Schedule) -> dict[str, list[int]]:
-    """Numbers of the classes that a state moves in: one, but for ``forward_backward``."""
+    """Numbers of the classes in which each state moves: one, except under ``forward_backward``."""
     moves: dict[str, list[int]] = {}
     for number, states in enumerate(schedule.classes, 1):
         for state in states:
@@ -188,8 +188,8 @@ def _tint(number: int) -> str:
 def _columns(graph: NetworkGraph) -> tuple[set[str], dict[str, int]]:
     """Return the edges to lay out against their direction, and the column of every state.
 
-    Directions are only notation, since the interaction is symmetric. They are followed where they lead from
-    the input to every state without a cycle; elsewhere the order of declaration says what is left and right.
+    The interaction is symmetric, so a direction is only notation. Where the directions lead from the input to every
+    state without a cycle, columns follow them. Otherwise columns follow the order of declaration.
     """
     directed = nx.DiGraph(graph.graph)
     directed.remove_edges_from([(name, name) for name in graph.states])
@@ -216,7 +216,7 @@ def _columns(graph: NetworkGraph) -> tuple[set[str], dict[str, int]]:
 def _box(state: State, moves: dict[str, list[int]], graph: NetworkGraph) -> dict[str, str]:
     rows = [f"<B>{_text(state.name)}</B>", shape_text(state.shape)]
     if state.clamped:
-        # A store of data, without the colour of a class: nothing moves it.
+        # Drawn as a store of data without the color of a class: a clamped state does not move.
         label = _rows([*rows, _small("clamped")], spacing=1)
         return {"shape": "cylinder", "style": "filled", "fillcolor": "white", "label": label}
     numbers = moves[state.name]
@@ -232,14 +232,14 @@ def _box(state: State, moves: dict[str, list[int]], graph: NetworkGraph) -> dict
 
 def _line(edge: Edge, conflict: bool, flipped: bool) -> dict[str, str]:
     stroke = STROKES.get(edge.kind.name, OTHER)
-    # A full head where A_e arrives and a hollow one where its transpose does: a plain arrow would hide that
-    # the interaction is symmetric, and none at all which way 'from' and 'to' apply A_e.
+    # A full head at the target of A_e, a hollow head at the target of its transpose. A plain arrow would hide that the
+    # interaction is symmetric; no arrow would hide the direction of A_e.
     head, tail = ("onormal", "normal") if flipped else ("normal", "onormal")
     return {
         "style": stroke.style,
         "color": ":".join([ALARM if conflict else stroke.color] * stroke.lines),
         "penwidth": f"{stroke.width:g}",
-        # A state acts on itself in no direction.
+        # A unary edge has no direction.
         "dir": "none" if edge.unary else "both",
         "arrowhead": head,
         "arrowtail": tail,
@@ -248,9 +248,8 @@ def _line(edge: Edge, conflict: bool, flipped: bool) -> dict[str, str]:
 
 def _label(edge: Edge, conflict: bool, spacing: int) -> str:
     rows = [_text(part) for part in edge.kind.label().split(", ")]
-    if (
-        edge.name != f"{edge.source}_{edge.kind.name if edge.unary else edge.target}"
-    ):  # which is what it is called where the user says nothing
+    default_name = f"{edge.source}_{edge.kind.name if edge.unary else edge.target}"
+    if edge.name != default_name:
         rows.insert(0, f"<B>{_text(edge.name)}</B>")
     if edge.parameters:
         rows.append(_colored(GREY, count(edge.parameters) + ", frozen" * edge.frozen))
@@ -261,18 +260,18 @@ def _label(edge: Edge, conflict: bool, spacing: int) -> str:
     return _rows(rows, spacing)
 
 
-def _caption(plan: Plan, labelled: bool) -> str:
+def _caption(plan: Plan, labeled: bool) -> str:
     graph = plan.graph
     title = "<BR/>".join(_text(line) for line in textwrap.wrap(visible(graph.architecture.name), 48))
     size = f"{graph.parameters():,} parameters"
-    if labelled:
+    if labeled:
         size += f" ({_colored(GREY, 'in grey')}: weights of an edge)"
     rows = [
         f'<FONT POINT-SIZE="16"><B>{title or "network"}</B></FONT>',
         f"{size} · {count(plan.macs_per_sweep())} MACs per sweep",
         _order(plan.schedule),
     ]
-    if not labelled:
+    if not labeled:
         kinds = dict.fromkeys(edge.kind.name for edge in graph.edges.values())
         lines = ", ".join(f"{_text(kind)} {STROKES.get(kind, OTHER).label}" for kind in kinds)
         rows.append(f"edges are too many for labels: {lines}")
@@ -286,10 +285,10 @@ def _order(schedule: Schedule) -> str:
     if not schedule.proper:
         joins = "edge joins" if k == 1 else "edges join"
         verdict = _colored(ALARM, f"not proper: {k} {joins} states that move together (red)")
-    shown = sorted({numbers[0] for numbers in _moves(schedule).values()})
+    classes = sorted({numbers[0] for numbers in _moves(schedule).values()})
     swatches = "".join(
         f'<TD BGCOLOR="{_tint(number)}" BORDER="1" WIDTH="24" HEIGHT="18">{number}</TD>'
-        for number in (shown if len(shown) <= len(TINTS) else ())
+        for number in (classes if len(classes) <= len(TINTS) else ())
     )
     name = f"schedule {schedule.name}, {n} class{'es' * (n != 1)}"
     return (
@@ -306,8 +305,8 @@ def count(n: int) -> str:
 
 
 def _text(text: str) -> str:
-    # Graphviz looks for escapes even here: it writes the graph's name for \G, and one backslash for two. It does not
-    # look across tags.
+    # Graphviz expands escapes even in HTML labels: \G is the graph's name, and two backslashes are one. A tag between
+    # them prevents it.
     return escape(visible(text)).replace("\\", "<FONT>\\</FONT>")
 
 
@@ -320,6 +319,6 @@ def _small(text: str) -> str:
 
 
 def _rows(rows: list[str], spacing: int = 2, cell: str = "TD") -> str:
-    """One row under the other; a table, because lines that are merely broken stand too close."""
+    """Put rows below each other, in a table: plain line breaks are too close."""
     cells = "".join(f"<TR><{cell}>{row}</TD></TR>" for row in rows)
     return f'<<TABLE BORDER="0" CELLBORDER="0" CELLPADDING="0" CELLSPACING="{spacing}">{cells}</TABLE>>'

@@ -31,10 +31,10 @@ _CONFIG = """<?xml version="1.0"?>
 def bundled_fonts() -> Iterator[None]:
     """Let fontconfig find the DejaVu fonts that matplotlib ships, beside those of the system.
 
-    Without any font pango draws boxes for letters; a bare container has none. fontconfig reads its
-    configuration once, when the first text is measured. One that the user names is left alone.
+    A bare container has no fonts, and pango then draws boxes for letters. fontconfig reads its configuration once,
+    when the first text is measured. A configuration of the user's own is not changed.
     """
-    matplotlib = find_spec("matplotlib")  # finds it without importing it
+    matplotlib = find_spec("matplotlib")  # locates it without importing it
     if "FONTCONFIG_FILE" in os.environ or matplotlib is None or matplotlib.origin is None:
         yield
         return

@@ -8,16 +8,16 @@ from pathlib import Path
 from epgraph.errors import EpgraphError
 
 
-def suffix(path: Path, known: Sequence[str]) -> str:
+def suffix(path: Path, formats: Sequence[str]) -> str:
     """Return the format that a path's suffix names, in lower case and without the dot.
 
     Raises
     ------
     EpgraphError
-        Where the suffix is none of ``known``.
+        If the suffix is not one of ``formats``.
     """
-    found = path.suffix.lower().removeprefix(".")
-    if found not in known:
-        problem = f"unknown suffix '{path.suffix}'" if path.suffix else "no suffix to say which format"
-        raise EpgraphError(f"{path}: {problem}", f"known: {', '.join('.' + name for name in known)}")
-    return found
+    format = path.suffix.lower().removeprefix(".")
+    if format not in formats:
+        problem = f"unknown suffix '{path.suffix}'" if path.suffix else "the path has no suffix to name the format"
+        raise EpgraphError(f"{path}: {problem}", f"known: {', '.join('.' + name for name in formats)}")
+    return format

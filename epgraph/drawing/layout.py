@@ -1,4 +1,4 @@
-"""From DOT to a picture in bounded time: the full layout, else a simpler one, else a note."""
+"""DOT → picture in bounded time: the full layout, else a simpler one, else a note."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import sys
 from epgraph.drawing.fonts import bundled_fonts
 from epgraph.errors import EpgraphError
 
-SECONDS = 5.0
+TIMEOUT_SECONDS = 5.0
 """Longest time for one layout. Graphviz takes minutes to route a few hundred edges, and cannot be interrupted."""
 
-SMALL = 100
-"""Lines of DOT, about one a state and one an edge, up to which a layout takes no noticeable time here."""
+MAX_INSTANT_LINES = 100
+"""Lines of DOT (about one per state and edge) up to which the full layout is fast enough to run without a timeout."""
 
 _SIMPLE = {
     "splines": "line",
@@ -46,29 +46,32 @@ def layout(source: str, format: str, size: int) -> tuple[bytes, str]:
     format
         ``svg``, ``png`` or ``pdf``.
     size
-        Number of its states and edges, about.
+        Approximate number of states and edges.
 
     Returns
     -------
     tuple
-        The picture, and what was done in place of the full layout; empty where that was done.
+        The picture, and a sentence if it is not the full layout; else empty.
 
     Raises
     ------
     EpgraphError
-        Where the program ``dot`` is there and cannot draw this format.
+        If the program ``dot`` is installed and cannot draw this format.
     """
-    if size <= SMALL:
+    if size <= MAX_INSTANT_LINES:
         return _full(source, format), ""
     with bundled_fonts():
         for program, note in (("dot", ""), ("sfdp", "with straight edges and without labels of edges")):
             options = [f"{key}={value}" for key, value in _SIMPLE.items()]
             command = [sys.executable, "-c", _CHILD, format, program, *options]
             try:
-                done = subprocess.run(command, input=source.encode(), capture_output=True, timeout=SECONDS, check=True)
+                process = subprocess.run(
+                    command, input=source.encode(), capture_output=True, timeout=TIMEOUT_SECONDS, check=True
+                )
             except (subprocess.SubprocessError, OSError):
                 continue
-            return done.stdout, f"the full layout took more than {SECONDS:g} s; it is drawn {note}" if note else ""
+            late = f"the full layout took more than {TIMEOUT_SECONDS:g} s; the network is drawn {note}"
+            return process.stdout, late if note else ""
     text = f"{size:,} states and edges are too many to draw; 'epgraph check' lists them"
     return _full(f'graph {{ note [shape=plaintext, fontname="DejaVu Sans", label="{text}"] }}', format), text
 
@@ -80,7 +83,7 @@ def _full(source: str, format: str) -> bytes:
         try:
             return bytes(graphviz.Source(source).pipe(format=format))
         except graphviz.CalledProcessError as error:
-            # E.g. a Graphviz built without cairo, which knows no PDF.
+            # E.g. a Graphviz that was built without cairo has no PDF output.
             reason = error.stderr.decode(errors="replace").strip() if error.stderr else str(error)
             raise EpgraphError(f"the program 'dot' cannot draw {format}: {reason}", "write a .dot file") from None
     import pygraphviz

@@ -9,54 +9,53 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from epgraph.estimators.problem import Estimate, Problem
-from epgraph.runtime.phases import make_pair
+from epgraph.estimators.task import Estimate, GradientTask
 from epgraph.runtime.relaxation import Relaxation
 
 
-def contrastive(problem: Problem) -> Estimate:
+def contrastive(task: GradientTask) -> Estimate:
     """Contrastive learning: the gradient of F(s^y) − F(s*), with s^y relaxed under an output that is the target (no β).
 
     It is zero where the free output is the target.
     """
-    free = problem.settle()
-    energies = problem.energies(free)
-    clamped = problem.held(problem.nudge.target, free)
-    return _contrast(problem, free, clamped, free, (clamped,), 1.0, energies)
+    free = task.free_phase()
+    energies = task.energies(free)
+    clamped = task.clamped_phase(task.nudge.target, free)
+    return _contrast(task, free, clamped, free, (clamped,), 1.0, energies)
 
 
-def coupled_positive(problem: Problem) -> Estimate:
+def coupled_positive(task: GradientTask) -> Estimate:
     """Coupled learning: the gradient of [F(s⁺) − F(s*)]/β, with the output of s⁺ clamped to (1−β)s* + βy."""
-    free = problem.settle()
-    energies = problem.energies(free)
-    towards = problem.held(_moved(problem, free, 1), free)
-    return _contrast(problem, free, towards, free, (towards,), 1 / problem.nudge.beta, energies)
+    free = task.free_phase()
+    energies = task.energies(free)
+    towards = task.clamped_phase(_moved(task, free, 1), free)
+    return _contrast(task, free, towards, free, (towards,), 1 / task.nudge.beta, energies)
 
 
-def coupled_negative(problem: Problem) -> Estimate:
+def coupled_negative(task: GradientTask) -> Estimate:
     """Coupled learning: the gradient of [F(s*) − F(s⁻)]/β, with the output of s⁻ clamped to (1+β)s* − βy."""
-    free = problem.settle()
-    energies = problem.energies(free)
-    away = problem.held(_moved(problem, free, -1), free)
-    return _contrast(problem, free, free, away, (away,), 1 / problem.nudge.beta, energies)
+    free = task.free_phase()
+    energies = task.energies(free)
+    away = task.clamped_phase(_moved(task, free, -1), free)
+    return _contrast(task, free, free, away, (away,), 1 / task.nudge.beta, energies)
 
 
-def coupled_centered(problem: Problem) -> Estimate:
+def coupled_centered(task: GradientTask) -> Estimate:
     """Coupled learning: the gradient of [F(s⁺) − F(s⁻)]/2β, with outputs as in the two one-sided rules."""
-    free = problem.settle()
-    energies = problem.energies(free)
-    towards, away = (problem.held(_moved(problem, free, sign), free) for sign in (1, -1))
-    return _contrast(problem, free, towards, away, (towards, away), 0.5 / problem.nudge.beta, energies)
+    free = task.free_phase()
+    energies = task.energies(free)
+    towards, away = (task.clamped_phase(_moved(task, free, sign), free) for sign in (1, -1))
+    return _contrast(task, free, towards, away, (towards, away), 0.5 / task.nudge.beta, energies)
 
 
-def _moved(problem: Problem, free: Relaxation, sign: int) -> Tensor:
+def _moved(task: GradientTask, free: Relaxation, sign: int) -> Tensor:
     """Return the free output moved by ±β of the way to the target."""
-    output = free.states[problem.executor.graph.output.name]
-    return output + sign * problem.nudge.beta * (problem.nudge.target - output)
+    output = free.states[task.executor.graph.output.name]
+    return output + sign * task.nudge.beta * (task.nudge.target - output)
 
 
 def _contrast(
-    problem: Problem,
+    task: GradientTask,
     free: Relaxation,
     upper: Relaxation,
     lower: Relaxation,
@@ -65,6 +64,5 @@ def _contrast(
     energies: Tensor | None,
 ) -> Estimate:
     """Add ``scale`` · ∂/∂θ[F(upper) − F(lower)], averaged over the batch: of F only −Φ depends on θ."""
-    pairs = {name: make_pair(s, lower.states[name]) for name, s in upper.states.items()}
-    problem.contrast(pairs, -2 * scale / problem.nudge.examples)
-    return problem.estimate(free, *clamped, energies=energies)
+    task.add_difference(upper, lower, -scale / task.nudge.examples)
+    return task.estimate(free, *clamped, energies=energies)

@@ -8,21 +8,21 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from epgraph.estimators.problem import Estimate, Problem
+from epgraph.estimators.task import Estimate, GradientTask
 from epgraph.runtime.relaxation import Relaxation, States
 
 
-def holomorphic(problem: Problem) -> Estimate:
+def holomorphic(task: GradientTask) -> Estimate:
     """Holomorphic EP (Laborieux & Zenke 2022), with the signs of Eq. 6 put right: error O(|β|^N).
 
     With β_k = |β|e^{2πik/N}, k = 0 … N − 1, the gradient is −(1/N|β|) Σ_k ∂Φ/∂θ(s^{β_k}) e^{−2πik/N}. Φ is bilinear,
     without conjugation, and the states are complex; all points start from the free state and relax as one batch.
     Those of conjugate β have conjugate states, so that ⌊N/2⌋ + 1 of them are computed. N = 2 is centred EP.
     """
-    executor, nudge, count = problem.executor, problem.nudge, problem.points
-    free = problem.settle()
-    energies = problem.energies(free)
-    batch = len(problem.clamped.x)
+    executor, nudge, count = task.executor, task.nudge, task.options["points"]
+    free = task.free_phase()
+    energies = task.energies(free)
+    batch = len(task.clamped.x)
     computed = count // 2 + 1
     angles = torch.arange(computed, dtype=torch.float64) * (2 * math.pi / count)
     turns = torch.polar(torch.ones_like(angles), angles)
@@ -30,26 +30,26 @@ def holomorphic(problem: Problem) -> Estimate:
     turns[0] = 1
     if count % 2 == 0:
         turns[-1] = -1
-    clamped = executor.continued(problem.clamped, computed)
+    clamped = executor.continued(task.clamped, computed)
     dtype = clamped.machine.tracer.dtype
     turns = turns.to(nudge.target.device, dtype)
     turned = turns.repeat_interleave(batch).view(-1, *(1,) * (nudge.target.ndim - 1))
     points = replace(nudge, target=_copies(nudge.target, computed), turns=turned)
     start = {name: _copies(s.to(dtype), computed) for name, s in free.states.items()}
-    circle = executor.run(clamped, start, problem.nudged_steps, problem.tolerance, points, own=True)
+    circle = executor.run(clamped, start, task.nudged_steps, task.tolerance, points, donate=True)
     # Points off the real axis stand for their conjugates as well.
     twins = torch.tensor([1.0 if k in (0, count - k) else 2.0 for k in range(computed)]).to(turns)
     weights = (twins * turns.conj()).repeat_interleave(batch)
     real, imaginary = _pairs(circle.states, free.states, weights, computed)
-    x = problem.clamped.x
+    x = task.clamped.x
     scale = -2 * nudge.scale / count
-    problem.contrast(real, scale, x=_copies(x, computed))
+    task.contrast(real, scale, x=_copies(x, computed))
     moving = [
         f"edges.{e.owner}.weight" for e in executor.graph.edges.values() if executor.graph.input.name not in e.ends
     ]
-    problem.contrast(imaginary, scale, x=_copies(torch.zeros_like(x), computed), wanted=moving)
-    found = [_point(circle, k, batch) for k in range(computed if problem.keep else 1)]
-    return problem.estimate(free, *found, energies=energies)
+    task.contrast(imaginary, scale, x=_copies(torch.zeros_like(x), computed), wanted=moving)
+    found = [_point(circle, k, batch) for k in range(computed if task.retain_states else 1)]
+    return task.estimate(free, *found, energies=energies)
 
 
 def _pairs(circle: States, free: States, weights: Tensor, copies: int) -> tuple[States, States]:

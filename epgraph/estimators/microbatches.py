@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import ceil, prod
@@ -11,13 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from epgraph.estimators import ESTIMATORS, UNROLLING, WHOLE, Estimate, Problem
+from epgraph.arguments import shown
+from epgraph.errors import EpgraphError
+from epgraph.estimators.task import Estimate, GradientTask
 from epgraph.graph import NetworkGraph
+from epgraph.learning_rules import ESTIMATORS
 from epgraph.linearization.linearize import Adjoint
 from epgraph.runtime.arguments import PhaseSteps
 from epgraph.runtime.executor import Executor
 from epgraph.runtime.gradients import Gradients
-from epgraph.runtime.memory import within_memory
 from epgraph.runtime.parameters import Parameters
 from epgraph.runtime.phases import Nudge
 from epgraph.runtime.relaxation import Relaxation, States, Status
@@ -31,7 +33,7 @@ ROWS = 16
 
 @dataclass
 class Batch:
-    """A whole batch whose gradient is wanted; what is not said here is as in ``Problem``.
+    """A whole batch whose gradient is wanted; what is not said here is as in ``GradientTask``.
 
     Attributes
     ----------
@@ -52,39 +54,37 @@ class Batch:
     start: States
     beta: float
     steps: PhaseSteps
-    keep: bool
+    retain_states: bool
     energy: bool
-    points: int
-    rate: float
+    options: Mapping[str, Any]
     gradients: Gradients = field(default_factory=dict)
     drawn: dict[str, float] = field(default_factory=dict)
 
-    def estimate(self, estimator: str) -> Estimate:
+    def estimate(self, name: str) -> Estimate:
         """Add what an estimator finds to ``gradients``, piece by piece.
 
         Raises
         ------
         EpgraphError
-            Where memory runs out, with the size of a batch that would fit.
+            Where a registered estimator returns something else than an ``Estimate``.
         """
-        executor, batch = self.executor, len(self.x)
+        executor, batch, estimator = self.executor, len(self.x), ESTIMATORS[name]
 
-        def probe(rows: int) -> None:
-            steps = replace(self.steps, free=self.steps.free if estimator in UNROLLING else 1, nudged=1)
-            few = replace(self, steps=steps, gradients={})
-            ESTIMATORS[estimator](few.piece(slice(rows), {}, last=True))
+        def run(task: GradientTask) -> Estimate:
+            estimate = estimator(task)
+            if not isinstance(estimate, Estimate):
+                message = f"estimator '{name}' returns {shown(estimate)}: expected an Estimate"
+                raise EpgraphError(message, "end with: return task.estimate(free, …)", "plugin")
+            return estimate
 
-        def work() -> Estimate:
-            prepared: dict[str, Any] = {}
-            pieces = [slice(batch)] if estimator in WHOLE else cut(executor.graph, batch, executor.device)
-            return join([ESTIMATORS[estimator](self.piece(rows, prepared, last=rows is pieces[-1])) for rows in pieces])
+        prepared: dict[str, Any] = {}
+        pieces = [slice(batch)] if estimator.whole_batch else cut(executor.graph, batch, executor.device)
+        return join([run(self.piece(rows, prepared, last=rows is pieces[-1])) for rows in pieces])
 
-        return within_memory(batch, executor.device, work, probe, executor.programs.uncaptured)
-
-    def piece(self, rows: slice, prepared: dict[str, Any], *, last: bool) -> Problem:
-        """Return some examples of the batch as a problem; ``prepared`` is shared by those of all pieces."""
+    def piece(self, rows: slice, prepared: dict[str, Any], *, last: bool) -> GradientTask:
+        """Return some examples of the batch as a task; ``prepared`` is shared by those of all pieces."""
         clamped = self.executor.clamp(self.x[rows], self.parameters, prepared)
-        return Problem(
+        return GradientTask(
             self.executor,
             clamped,
             Nudge(self.executor.cost, self.target[rows], self.beta, len(self.x)),
@@ -93,10 +93,9 @@ class Batch:
             self.steps.nudged,
             self.steps.tolerance,
             self.gradients,
-            keep=self.keep,
+            retain_states=self.retain_states,
             energy=self.energy,
-            points=self.points,
-            rate=self.rate,
+            options=self.options,
             drawn=self.drawn,
             last=last,
         )

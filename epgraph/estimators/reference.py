@@ -8,95 +8,55 @@ from math import ceil, sqrt
 import torch
 from torch import Tensor
 
-from epgraph.compiler import runtime
-from epgraph.estimators.problem import Estimate, Problem
-from epgraph.linearization.differentiable_sweep import Plain, add_gradients
-from epgraph.linearization.linearize import Adjoint, Linearisation
-from epgraph.runtime.gradients import Gradients, add_gradient
-from epgraph.runtime.phases import Nudge
+from epgraph.compiler.sweep import squared
+from epgraph.estimators.task import Estimate, GradientTask
+from epgraph.linearization.differentiable_sweep import DifferentiableSweep, add_gradients
 from epgraph.runtime.relaxation import States
 
 
-def unrolled(problem: Problem) -> Estimate:
+def unrolled(task: GradientTask) -> Estimate:
     """Backpropagation through the whole free phase, from the states that it starts from.
 
     The exact gradient of the loss after T = ``free_steps`` sweeps, whether they have settled or not. States are kept
     once in √T sweeps: memory is that of 2√T sweeps, time that of two free phases and a way back. With a tolerance
     the residual is looked at as often.
     """
-    return _backpropagate(problem, problem.free_steps, stop=problem.tolerance)
+    return _backpropagate(task, task.free_steps, stop=task.tolerance)
 
 
-def truncated(problem: Problem) -> Estimate:
+def truncated(task: GradientTask) -> Estimate:
     """Backpropagation through the last sweeps of the free phase: ``learning.truncation``, else ``nudged_steps``.
 
     At the equilibrium it is what EP with as many nudged sweeps tends to for β → 0, if all states move at once (Ernoult
     et al. 2019; ``stepwise``). The sweeps before them run as the engine runs them.
     """
-    last = min(problem.executor.architecture.learning.truncation or problem.nudged_steps, problem.free_steps)
-    before = problem.executor.run(
-        problem.clamped, problem.start, problem.free_steps - last, problem.tolerance, own=True
-    )
-    found = _backpropagate(replace(problem, start=before.states), last)
+    last = min(task.options["truncation"] or task.nudged_steps, task.free_steps)
+    before = task.executor.run(task.clamped, task.start, task.free_steps - last, task.tolerance, donate=True)
+    found = _backpropagate(replace(task, start=before.states), last)
     return replace(found, free=replace(found.free, steps=before.steps + found.free.steps))
 
 
-def implicit(problem: Problem) -> Estimate:
+def implicit(task: GradientTask) -> Estimate:
     """Implicit differentiation of s = σ(∂Φ/∂s) at the free equilibrium: the gradient that EP estimates.
 
     H λ = ∂C/∂s with the Hessian H of F over the active units, by conjugate gradients (by MINRES where H is indefinite,
     which the estimate reports); then the gradient is ∂/∂θ ⟨λ, ∂Φ/∂s⟩ with λ held. Exact at an equilibrium only.
     """
-    executor, nudge = problem.executor, problem.nudge
-    free = executor.run(problem.clamped, problem.start, problem.free_steps, problem.tolerance, own=True)
-    energies = problem.energies(free)
-    learning = executor.architecture.learning
-    about = Linearisation(executor, problem.clamped.x, free.states, problem.clamped.parameters)
-    solved = differentiate_implicitly(problem.gradients, about, nudge, learning.solver_tolerance, learning.solver_steps)
-    return replace(problem.estimate(free, energies=energies), adjoint=solved)
+    free = task.free_phase(local=False)
+    energies = task.energies(free)
+    solved = task.differentiate_implicitly(free, task.options["solver_tolerance"], task.options["solver_steps"])
+    return replace(task.estimate(free, energies=energies), adjoint=solved)
 
 
-def differentiate_implicitly(
-    gradients: Gradients, about: Linearisation, nudge: Nudge, tolerance: float, steps: int
-) -> Adjoint:
-    """Add the implicit gradient at the states of ``about``; tolerance and steps as for its ``adjoint``."""
-    executor = about.executor
-    output, readout = executor.graph.output.name, executor.graph.readout
-    with torch.enable_grad():
-        # What a readout reads off the states, else the output state.
-        reached = (about.forces if readout else about.states)[output].detach().requires_grad_()
-        loss = nudge.cost.value(reached, nudge.target.to(reached)).sum() / nudge.examples
-        (pull,) = torch.autograd.grad(loss, reached)
-    right = about.flat({output: pull})
-    if readout:
-        right = about.curvature(right)
-    weights, solved = about.adjoint(right, tolerance, steps)
-    held = about.parts(weights)
-    if readout:
-        held[output] = pull
-    for name in [state.name for state in executor.graph.states.values() if state.activation.learnt]:
-        key = f"states.{name}.alpha"
-        if key in about.parameters.trained:
-            # Units at α move with it, and the others with them: the envelope theorem, once more.
-            level = about.parameters.values[key]
-            moved = about.parts(right + about.curvature(weights))[name]
-            add_gradient(gradients, key, moved[about.forces[name] >= level].sum().to(level.dtype))
-    with torch.enable_grad():
-        attached = Plain(executor, about.plain.x, about.parameters)
-        forces = attached.forces({name: s.detach() for name, s in about.states.items()})
-    add_gradients(gradients, attached, list(forces.values()), [held[name] for name in forces])
-    return solved
-
-
-def _backpropagate(problem: Problem, steps: int, stop: float = 0.0) -> Estimate:
-    """Take ``steps`` sweeps from ``problem.start``, or fewer where the residual falls to ``stop``, and go back.
+def _backpropagate(task: GradientTask, steps: int, stop: float = 0.0) -> Estimate:
+    """Take ``steps`` sweeps from ``task.start``, or fewer where the residual falls to ``stop``, and go back.
 
     What the chunks start from is kept, and each is taken again on the way back. By hand, because torch's checkpoints
     load its compiler, which takes seconds.
     """
-    executor, nudge, x = problem.executor, problem.nudge, problem.clamped.x
-    plain = Plain(executor, x, problem.clamped.parameters, attached=False)
-    now = {name: problem.start.pop(name).contiguous() for name in list(problem.start)}
+    executor, nudge, x = task.executor, task.nudge, task.clamped.x
+    plain = DifferentiableSweep(executor, x, task.clamped.parameters, attached=False)
+    now = {name: task.start.pop(name).contiguous() for name in list(task.start)}
     residuals = torch.full((len(x),), float("nan"), device=x.device)
     chunks: list[tuple[int, States]] = []
     taken, chunk = 0, chunk_length(steps)
@@ -115,9 +75,9 @@ def _backpropagate(problem: Problem, steps: int, stop: float = 0.0) -> Estimate:
         (pull,) = torch.autograd.grad(loss, reached)
     adjoint = {name: pull if name == output else torch.zeros_like(s) for name, s in now.items()}
     while chunks:
-        adjoint = _through(problem, *chunks.pop(), adjoint)
-    settled = executor.ended(now, taken, residuals, problem.tolerance)
-    return problem.estimate(settled, energies=problem.energies(settled))
+        adjoint = _through(task, *chunks.pop(), adjoint)
+    settled = executor.ended(now, taken, residuals, task.tolerance)
+    return task.estimate(settled, energies=task.energies(settled))
 
 
 def chunk_length(steps: int) -> int:
@@ -125,18 +85,18 @@ def chunk_length(steps: int) -> int:
     return max(1, ceil(sqrt(steps)))
 
 
-def _through(problem: Problem, count: int, states: States, adjoint: States) -> States:
+def _through(task: GradientTask, count: int, states: States, adjoint: States) -> States:
     """Go back through ``count`` sweeps from ``states``; returns the adjoint there."""
     leaves = {name: s.detach().requires_grad_() for name, s in states.items()}
     with torch.enable_grad():
         # The clamped input's part is computed again for each chunk, so that nothing outlives it.
-        plain = Plain(problem.executor, problem.clamped.x, problem.clamped.parameters)
+        plain = DifferentiableSweep(task.executor, task.clamped.x, task.clamped.parameters)
         now = leaves
         for _ in range(count):
             now = plain.sweep(now)
     names = list(now)
     results, weights, inputs = ([each[name] for name in names] for each in (now, adjoint, leaves))
-    found = add_gradients(problem.gradients, plain, results, weights, inputs)
+    found = add_gradients(task.gradients, plain, results, weights, inputs)
     return dict(zip(names, found, strict=True))
 
 
@@ -144,7 +104,7 @@ def _through(problem: Problem, count: int, states: States, adjoint: States) -> S
 def _residuals(before: States, after: States) -> Tensor:
     """‖S(s) − s‖/‖S(s)‖ per example over a sweep S, (batch,)."""
     change, size = (
-        runtime.squared(torch.cat([s.flatten(1) for s in states], 1)).sqrt()
+        squared(torch.cat([s.flatten(1) for s in states], 1)).sqrt()
         for states in ([after[name] - before[name] for name in after], after.values())
     )
     return change / size.clamp_min(torch.finfo(size.dtype).tiny)

@@ -26,29 +26,29 @@ class Agreement:
     signs: float | None
 
 
-def agree(found: Tensor, exact: Tensor) -> Agreement:
+def agree(estimate: Tensor, exact: Tensor) -> Agreement:
     """Compare a gradient with the one that it should be; any equal shapes."""
-    found, exact = found.flatten().double(), exact.flatten().double()
-    size, other = float(exact.norm()), float(found.norm())
+    estimate, exact = estimate.flatten().double(), exact.flatten().double()
+    size, other = float(exact.norm()), float(estimate.norm())
     if not size > 0:
         return Agreement(None, None, None)
     there = exact.abs() > NEGLIGIBLE * exact.abs().max()
     return Agreement(
-        float(found @ exact) / (size * other) if other > 0 else None,
-        float((found - exact).norm()) / size,
-        float((found.sign() == exact.sign())[there].double().mean()),
+        float(estimate @ exact) / (size * other) if other > 0 else None,
+        float((estimate - exact).norm()) / size,
+        float((estimate.sign() == exact.sign())[there].double().mean()),
     )
 
 
-def compare(found: Gradients, exact: Gradients) -> dict[str, Agreement]:
+def compare(estimate: Gradients, exact: Gradients) -> dict[str, Agreement]:
     """Compare the gradients of all parameters, and under ``all`` all of them at once."""
-    each = {name: agree(found[name], exact[name]) for name in exact}
-    return {**each, "all": agree(flat({name: found[name] for name in exact}), flat(exact))}
+    each = {name: agree(estimate[name], exact[name]) for name in exact}
+    return {**each, "all": agree(flat({name: estimate[name] for name in exact}), flat(exact))}
 
 
-def named_by_edge(found: Gradients) -> Gradients:
+def named_by_edge(estimate: Gradients) -> Gradients:
     """Gradients by the name of the edge, or 'bias of' the state."""
-    return {_label(name): gradient for name, gradient in found.items()}
+    return {_label(name): gradient for name, gradient in estimate.items()}
 
 
 def _label(parameter: str) -> str:

@@ -1,6 +1,6 @@
 """What a gradient check needs: the network, its equilibrium, and each gradient once.
 
-``epgraph/gradient_check/sections.py`` makes the report of it.
+``sections`` makes the report of it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from torch import Tensor
 from epgraph.compiling import compile
 from epgraph.engine import Engine
 from epgraph.errors import Diagnostic, EpgraphError
-from epgraph.estimators import REFERENCES
-from epgraph.estimators.reference import differentiate_implicitly
 from epgraph.gradient_check.agreement import named_by_edge
-from epgraph.graph.rules import CLAMPED
 from epgraph.language import Architecture
+from epgraph.learning_rules import ESTIMATORS
+from epgraph.linearization.implicit import differentiate_implicitly, loss_force
 from epgraph.linearization.linearize import Adjoint, Linearisation
 from epgraph.runtime.gradients import Gradients
 from epgraph.runtime.phases import Nudge
@@ -61,23 +60,26 @@ class Check:
         if not any(parameter.requires_grad for parameter in self.engine.parameters()):
             raise EpgraphError("the network has no parameter that could learn: there is no gradient to check")
         self.learning, self.dynamics = architecture.learning, architecture.dynamics
+        self.rule = ESTIMATORS[self.learning.estimator]
         self.untied = [name for name, edge in self.engine.graph.edges.items() if edge.untied and not edge.tied]
-        self.clamped = self.learning.estimator in CLAMPED
+        self.clamped = self.rule.clamps_output
         self._refuse()
         self.x = self.engine.executor.inputs.check_input(self.x)
         fine = self.engine.dtype == torch.float64
         self.tolerance, self.solver_tolerance = (1e-8, 1e-10) if fine else (1e-5, 1e-5)
-        self.nudging = "centered" if self.learning.estimator in REFERENCES else self.learning.estimator
+        self.nudging = "centered" if self.rule.differentiates else self.learning.estimator
 
     def _refuse(self) -> None:
         """Raise where nothing is left to compare with."""
         locate = self.engine.architecture.locate
-        if self.untied and self.dynamics.anderson:
+        key = self.dynamics.solver_key
+        if self.untied and self.dynamics.chosen_solver.mixes:
             message = (
                 f"there is no reference gradient: edge '{self.untied[0]}' has a feedback weight of its own, which "
-                "rules out implicit differentiation, and dynamics.anderson rules out unrolled backpropagation"
+                f"rules out implicit differentiation, and dynamics.{key.key} rules out unrolled backpropagation"
             )
-            raise EpgraphError(locate(Diagnostic(message, "--set dynamics.anderson=0", at=("dynamics", "anderson"))))
+            hint = f"--set dynamics.{key.key}={key.plain}"
+            raise EpgraphError(locate(Diagnostic(message, hint, at=("dynamics", key.key))))
         if self.untied and self.steps:
             message = (
                 f"the step-by-step match of EP with backpropagation needs an energy, and edge '{self.untied[0]}' has a "
@@ -116,8 +118,8 @@ class Check:
     @cached_property
     def settled(self) -> Relaxation:
         """The equilibrium that the free phase leads to: plain sweeps, until nothing moves or patience ends."""
-        found = self.settle(self.noiseless, self.free.states, self.tolerance)
-        return replace(found, steps=self.free.steps + found.steps)
+        settled = self.settle(self.noiseless, self.free.states, self.tolerance)
+        return replace(settled, steps=self.free.steps + settled.steps)
 
     def settle(self, engine: Engine, start: States, tolerance: float) -> Relaxation:
         """Let the free network settle from given states."""
@@ -144,10 +146,12 @@ class Check:
         """The implicit gradient, and how it was solved for."""
         target = self.engine.executor.inputs.targets(self.y, len(self.x))
         nudge = Nudge(self.engine.cost, target, self.learning.beta)
-        found: Gradients = {}
+        gradients: Gradients = {}
         steps = max(1000, self.learning.solver_steps)
-        solved = differentiate_implicitly(found, self.about, nudge, self.solver_tolerance, steps)
-        return named_by_edge(found), solved
+        solved, _ = differentiate_implicitly(
+            gradients, self.about, loss_force(self.about, nudge), self.solver_tolerance, steps
+        )
+        return named_by_edge(gradients), solved
 
     @property
     def unrolled_sweeps(self) -> int:
@@ -171,15 +175,15 @@ class Check:
         Of an edge with a feedback weight: EP's contrast, which both weights receive, or what a reference gradient says
         for the two moved together, the sum of their derivatives. They are equal once the two weights are.
         """
-        referred = options.get("estimator", self.learning.estimator) in REFERENCES
+        referred = ESTIMATORS[options.get("estimator", self.learning.estimator)].differentiates
         engine = self.noiseless if referred else self.engine
-        with engine.aside() as found, self.drawn():
+        with engine.aside() as gradients, self.drawn():
             engine.backward(self.x, self.y, **options)
         for name in self.untied:
-            feedback = found.pop(f"edges.{name}.feedback", None)
+            feedback = gradients.pop(f"edges.{name}.feedback", None)
             if feedback is not None and referred:
-                found[f"edges.{name}.weight"] = found[f"edges.{name}.weight"] + feedback
-        return named_by_edge(found)
+                gradients[f"edges.{name}.weight"] = gradients[f"edges.{name}.weight"] + feedback
+        return named_by_edge(gradients)
 
     @contextmanager
     def drawn(self) -> Iterator[None]:

@@ -1,7 +1,7 @@
-"""The report of a gradient check: an estimator held to backpropagation and to implicit differentiation.
+"""The sections of a gradient check: an estimator held to backpropagation and to implicit differentiation.
 
-``gradcheck`` makes a report of plain values, section by section. To add a section: a function ``Check -> values`` in
-``SECTIONS``, and its text in ``epgraph/gradient_check/text.py``.
+Each is plain values. To add one: a function ``Check -> values`` in ``SECTIONS``, and its text in
+``epgraph/gradient_check/text.py``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from epgraph.gradient_check.agreement import Agreement, agree, compare, flat
 from epgraph.gradient_check.check import Check
 from epgraph.gradient_check.signal import coupling_norm, spread
 from epgraph.gradient_check.stepwise import stepwise
-from epgraph.gradient_check.verdict import verdict
+from epgraph.learning_rules import ESTIMATORS
 from epgraph.runtime.relaxation import Relaxation, States, Status
 
 Report = dict[str, Any]
@@ -34,30 +34,6 @@ FREE = (1 / 4, 1 / 2, 1.0, 2.0)
 
 RETURNED = 0.01
 """Nudged states have fallen back once this part of their way from s* is left."""
-
-
-def gradcheck(check: Check) -> Report:
-    """Make the report: every section in order, and last of all the verdict."""
-    report: Report = {}
-    for name, section in SECTIONS.items():
-        found = section(check)
-        if found is not None:
-            report[name] = found
-        if name == "equilibrium" and report[name]["diverged"]:
-            break
-    report["verdict"] = verdict(report)
-    return report
-
-
-def tasks(check: Check) -> int:
-    """How often ``tick`` will be called."""
-    varied = (
-        0
-        if check.quick
-        else (check.nudging != "contrastive") * len(_betas(check)) + len(_times(check.dynamics.nudged_steps, NUDGED))
-    )
-    varied += 0 if check.quick else len(_times(check.dynamics.free_steps, FREE))
-    return 4 + varied + bool(check.steps)
 
 
 def _network(check: Check) -> Report:
@@ -143,47 +119,46 @@ def _curvature(check: Check) -> Report | None:
 def _basin(check: Check) -> Report:
     """Whether s^{±β}, or states whose output was clamped, relaxed free again fall back to s*."""
     check.tick("same basin")
-    found: Report = {}
+    basin: Report = {}
     for name, nudged in _moved(check).items():
         back = check.settle(check.noiseless, nudged.states, check.tolerance)
         away, left = (_distances(r.states, check.settled.states) for r in (nudged, back))
         returned = left <= RETURNED * away + 10 * check.tolerance
         still = (back.residuals > check.tolerance) | (check.settled.residuals > check.tolerance)
-        found[name] = {
+        basin[name] = {
             "displacement": float(away.max()),
             "left": float(left.max()),
             "returned": int(returned.sum()),
             "elsewhere": int((~returned & ~still).sum()),
             "undecided": int((~returned & still).sum()),
         }
-    return found
+    return basin
 
 
 def _moved(check: Check) -> dict[str, Relaxation]:
     """The phases that the estimator contrasts with the free one; ±β for those without such."""
-    start, rule = check.free.states, check.learning.estimator
+    start = check.free.states
     if check.clamped:
         with check.engine.aside():
             seen = check.engine.backward(check.x, check.y, start=start, free_steps=0)
-        names = {"contrastive": ["target"], "coupled_negative": ["negative"]}.get(rule, ["positive", "negative"])
-        return dict(zip(names, seen.nudged, strict=False))
-    found = {}
+        return dict(zip(check.rule.phases, seen.nudged, strict=False))
+    moved = {}
     for sign, name in ((1, "positive"), (-1, "negative")):
         with check.drawn():
-            found[name] = check.engine.relax(
+            moved[name] = check.engine.relax(
                 check.x,
                 start=start,
                 steps=check.dynamics.nudged_steps,
                 target=check.y,
                 beta=sign * check.learning.beta,
             )
-    return found
+    return moved
 
 
 def _agreement(check: Check) -> Report:
     check.tick("gradients")
     pairs = {f"estimator_{check.reference}": (check.estimated, check.exact)}
-    if not check.dynamics.anderson and not check.untied:
+    if not check.dynamics.chosen_solver.mixes and not check.untied:
         pairs["estimator_unrolled"] = (check.estimated, check.unrolled)
         pairs["unrolled_implicit"] = (check.unrolled, check.exact)
     return {name: _values(compare(*pair)) for name, pair in pairs.items()}
@@ -191,13 +166,13 @@ def _agreement(check: Check) -> Report:
 
 def _beta(check: Check) -> list[Report] | None:
     """How the gradient of a nudged phase changes with β, if it has one."""
-    if check.quick or check.nudging == "contrastive":
+    if check.quick or "beta" not in ESTIMATORS[check.nudging].reads:
         return None
     rows = []
     for beta in _betas(check):
         check.tick(f"beta {beta:.3g}")
-        found = check.gradient(estimator=check.nudging, beta=beta, start=check.free.states, free_steps=0)
-        rows.append({"beta": beta, "estimator": _values(compare(found, check.exact))})
+        estimate = check.gradient(estimator=check.nudging, beta=beta, start=check.free.states, free_steps=0)
+        rows.append({"beta": beta, "estimator": _values(compare(estimate, check.exact))})
     return rows
 
 
@@ -209,11 +184,11 @@ def _nudged(check: Check) -> list[Report] | None:
     for steps in _times(check.dynamics.nudged_steps, NUDGED):
         check.tick(f"{steps} nudged sweeps")
         options: dict[str, Any] = {"start": check.free.states, "nudged_steps": steps}
-        found = check.gradient(estimator=check.nudging, **options, free_steps=0)
+        estimate = check.gradient(estimator=check.nudging, **options, free_steps=0)
         back = check.gradient(estimator="truncated", **options, free_steps=steps, tolerance=0.0)
         exact = check.exact
         rows.append(
-            {"steps": steps, "estimator": _values(compare(found, exact)), "truncated": _values(compare(back, exact))}
+            {"steps": steps, "estimator": _values(compare(estimate, exact)), "truncated": _values(compare(back, exact))}
         )
     return rows
 
@@ -230,7 +205,7 @@ def _free(check: Check) -> list[Report] | None:
             "residual": check.noiseless.relax(check.x, steps=steps, tolerance=0.0).residual,
             "estimator": _values(compare(check.gradient(free_steps=steps), check.exact)),
         }
-        if not check.dynamics.anderson:
+        if not check.dynamics.chosen_solver.mixes:
             unrolled = check.gradient(estimator="unrolled", free_steps=steps, tolerance=0.0)
             row["unrolled"] = _values(compare(unrolled, check.exact))
         rows.append(row)
@@ -259,18 +234,30 @@ def _stepwise(check: Check) -> Report | None:
     kinks = [
         s.activation.label for s in map(engine.graph.states.get, engine.graph.free) if s and not s.activation.smooth
     ]
-    found: Report = {"beta": STEPWISE_BETA, "residual": still.residual, "steps": [], "kinks": sorted(set(kinks))}
+    values: Report = {"beta": STEPWISE_BETA, "residual": still.residual, "steps": [], "kinks": sorted(set(kinks))}
     for key, runs in (("sum_error", engine), ("own_schedule_sum_error", check.noiseless)):
         ep, bptt = torch.zeros((), dtype=engine.dtype), torch.zeros((), dtype=engine.dtype)
         for t, step in enumerate(stepwise(runs, check.x, check.y, still.states, beta=STEPWISE_BETA, steps=check.steps)):
             # A readout learns from the free state alone, and a level from the forces, which are a sweep ahead.
             shared = [n for n in step.ep if n in step.bptt and not n.endswith(".alpha")]
             mine, theirs = (flat({n: part[n] for n in shared}).cpu() for part in (step.ep, step.bptt))
-            if runs is engine and len(found["steps"]) == t:
-                found["steps"].append({"step": t, "size": float(theirs.norm()), "error": agree(mine, theirs).error})
+            if runs is engine and len(values["steps"]) == t:
+                values["steps"].append({"step": t, "size": float(theirs.norm()), "error": agree(mine, theirs).error})
             ep, bptt = ep + mine, bptt + theirs
-        found[key] = agree(ep, bptt).error
-    return found
+        values[key] = agree(ep, bptt).error
+    return values
+
+
+def tasks(check: Check) -> int:
+    """Return how often ``tick`` will be called."""
+    varied = (
+        0
+        if check.quick
+        else ("beta" in ESTIMATORS[check.nudging].reads) * len(_betas(check))
+        + len(_times(check.dynamics.nudged_steps, NUDGED))
+    )
+    varied += 0 if check.quick else len(_times(check.dynamics.free_steps, FREE))
+    return 4 + varied + bool(check.steps)
 
 
 SECTIONS: dict[str, Callable[[Check], Any]] = {

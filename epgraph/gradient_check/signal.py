@@ -76,9 +76,9 @@ def survey(engine: Engine, x: Tensor, *, sweeps: int = 60, spectrum: int = 8) ->
     residuals: list[float] = []
     diverged: tuple[str, ...] = ()
     for _ in range(sweeps):
-        found = engine.relax(x, start=states, steps=1, tolerance=0.0)
-        states, diverged = found.states, found.diverged
-        residuals.append(float(found.residuals.median()))
+        relaxation = engine.relax(x, start=states, steps=1, tolerance=0.0)
+        states, diverged = relaxation.states, relaxation.diverged
+        residuals.append(float(relaxation.residuals.median()))
         if diverged:
             break
     few = {name: s[:spectrum] for name, s in states.items()}

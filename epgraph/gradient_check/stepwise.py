@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from epgraph.linearization.differentiable_sweep import Plain
+from epgraph.linearization.differentiable_sweep import DifferentiableSweep
 from epgraph.runtime.gradients import Gradients
 from epgraph.runtime.phases import Nudge, make_pair
 from epgraph.runtime.relaxation import Clamped
@@ -79,7 +79,7 @@ class _Back:
     def __init__(self, engine: Engine, clamped: Clamped, free: Mapping[str, Tensor], nudge: Nudge) -> None:
         names = engine.graph.free
         with torch.enable_grad():
-            plain = Plain(engine.executor, clamped.x, clamped.parameters)
+            plain = DifferentiableSweep(engine.executor, clamped.x, clamped.parameters)
             self.parameters = plain.leaves
             self.states = {name: free[name].detach().contiguous().requires_grad_() for name in names}
             self.moved = plain.sweep(self.states)
@@ -91,7 +91,7 @@ class _Back:
     def step(self) -> Gradients:
         """Return ∇_t, and go back to the sweep before."""
         moved = [name for name, s in self.moved.items() if s.requires_grad]
-        found = torch.autograd.grad(
+        gradients = torch.autograd.grad(
             [self.moved[name] for name in moved],
             [*self.parameters.values(), *self.states.values()],
             [self.delta[name] for name in moved],
@@ -99,5 +99,5 @@ class _Back:
             materialize_grads=True,
         )
         count = len(self.parameters)
-        self.delta = dict(zip(self.states, found[count:], strict=True))
-        return dict(zip(self.parameters, found[:count], strict=True))
+        self.delta = dict(zip(self.states, gradients[count:], strict=True))
+        return dict(zip(self.parameters, gradients[:count], strict=True))

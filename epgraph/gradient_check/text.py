@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from epgraph.learning_rules import ESTIMATORS
+
 Report = dict[str, Any]
 
 
@@ -18,73 +20,73 @@ def text(report: Report) -> list[str]:
 
 
 def _network(report: Report) -> list[str]:
-    found = report["network"]
-    what = found["data"] or "noise (no --data)"
-    beta = "" if found["nudging"] == "contrastive" else f"beta {found['beta']:g}, "
-    kept = "" if found["follows"] == "the loss" else f"; its gradient is that of {found['follows']}"
+    part = report["network"]
+    what = part["data"] or "noise (no --data)"
+    beta = "" if "beta" not in ESTIMATORS[part["nudging"]].reads else f"beta {part['beta']:g}, "
+    kept = "" if part["follows"] == "the loss" else f"; its gradient is that of {part['follows']}"
     lines = [
-        f"{found['name']}: '{found['estimator']}', {beta}{found['free_steps']} free and "
-        f"{found['nudged_steps']} nudged sweeps, {found['schedule']}{kept}",
-        f"{found['examples']} examples of {what}, weights: {found['weights']}, {found['dtype']} on {found['device']}",
+        f"{part['name']}: '{part['estimator']}', {beta}{part['free_steps']} free and "
+        f"{part['nudged_steps']} nudged sweeps, {part['schedule']}{kept}",
+        f"{part['examples']} examples of {what}, weights: {part['weights']}, {part['dtype']} on {part['device']}",
     ]
-    quiet = [f"dynamics.{key} {found[key]:g}" for key in ("noise", "state_bits") if found[key]]
+    quiet = [f"dynamics.{key} {part[key]:g}" for key in ("noise", "state_bits") if part[key]]
     if quiet:
         lines.append(f"estimated with {' and '.join(quiet)}; the references are those of the network without")
-    if found["weight_bits"]:
-        lines.append(f"weights rounded to {found['weight_bits']} bits; their gradients are taken straight through that")
+    if part["weight_bits"]:
+        lines.append(f"weights rounded to {part['weight_bits']} bits; their gradients are taken straight through that")
     return lines
 
 
 def _equilibrium(report: Report) -> list[str]:
-    found, steps = report["equilibrium"], report["network"]["free_steps"]
-    if found["diverged"]:
-        return [f"equilibrium  the states diverge: {', '.join(found['diverged'])}"]
-    ended = "settles" if found["settled"] else "has not settled"
+    part, steps = report["equilibrium"], report["network"]["free_steps"]
+    if part["diverged"]:
+        return [f"equilibrium  the states diverge: {', '.join(part['diverged'])}"]
+    ended = "settles" if part["settled"] else "has not settled"
     return [
-        f"equilibrium  after {steps} free sweeps: residual {found['residual']:.1e}, {found['distance']:.1e} away from "
+        f"equilibrium  after {steps} free sweeps: residual {part['residual']:.1e}, {part['distance']:.1e} away from "
         "where it goes",
-        f"             {ended} after {found['settled_steps']} sweeps (residual {found['settled_residual']:.1e})",
+        f"             {ended} after {part['settled_steps']} sweeps (residual {part['settled_residual']:.1e})",
     ]
 
 
 def _curvature(report: Report) -> list[str]:
-    found, count = report["curvature"], report["network"]["examples"]
+    part, count = report["curvature"], report["network"]["examples"]
     # An update that goes part of the way, or beyond, has the eigenvalues 1 − ε + ελ.
     step = report["network"]["step"]
     factor = "|λ|" if step == 1 else f"|1 − {step:g}(1 − λ)|"
-    coloured = "settle here" if found["largest"] < 1 else "do not settle here"
-    sizes = max(abs(1 - step * (1 - found[end])) for end in ("largest", "smallest"))
+    coloured = "settle here" if part["largest"] < 1 else "do not settle here"
+    sizes = max(abs(1 - step * (1 - part[end])) for end in ("largest", "smallest"))
     synchronous = "settle" if sizes < 1 else "do not"
     lines = [
-        f"curvature    eigenvalues of the linearised update on active units: largest {found['largest']:.4f}, smallest "
-        f"{found['smallest']:.4f}",
+        f"curvature    eigenvalues of the linearised update on active units: largest {part['largest']:.4f}, smallest "
+        f"{part['smallest']:.4f}",
         f"             coloured sweeps (largest < 1) {coloured}, synchronous ones (all {factor} < 1) {synchronous}",
-        f"             norm of the coupling of all units {found['norm']:.4f}: below 1 it settles wherever it starts",
+        f"             norm of the coupling of all units {part['norm']:.4f}: below 1 it settles wherever it starts",
     ]
-    how = f"{found['products']} products with the Hessian, residual {found['adjoint_residual']:.1e}"
-    if found["indefinite"]:
-        how += f"; negative curvature on {found['indefinite']} of {count} examples: MINRES"
+    how = f"{part['products']} products with the Hessian, residual {part['adjoint_residual']:.1e}"
+    if part["indefinite"]:
+        how += f"; negative curvature on {part['indefinite']} of {count} examples: MINRES"
     return [*lines, f"             implicit differentiation: {how}"]
 
 
 def _feedback(report: Report) -> list[str]:
-    found = report["feedback"]
-    cosines = ", ".join(f"{name} {_number(cosine, '.3f')}" for name, cosine in found.items())
+    part = report["feedback"]
+    cosines = ", ".join(f"{name} {_number(cosine, '.3f')}" for name, cosine in part.items())
     return [f"feedback     {report['network']['why']}", f"             cosine of weight and feedback weight: {cosines}"]
 
 
 def _basin(report: Report) -> list[str]:
     lines: list[str] = []
-    for name, found in report["basin"].items():
+    for name, part in report["basin"].items():
         clamped = report["network"]["follows"] != "the loss"
         towards = {"positive": "towards", "negative": "away from"}.get(name, "to")
         sign = {"positive": "+", "negative": "−"}.get(name, "")
         moved = f"clamping the output {towards} the target" if clamped else f"{sign}beta"
         again = "set free" if clamped else "at beta = 0"
-        rest = ", ".join(f"{found[key]} {key}" for key in ("elsewhere", "undecided") if found[key])
+        rest = ", ".join(f"{part[key]} {key}" for key in ("elsewhere", "undecided") if part[key])
         lines.append(
-            f"{'same basin' if not lines else '':<13}{moved} moves the states by {found['displacement']:.1e}; "
-            f"{again} {found['returned']} of {report['network']['examples']} fall back{f' ({rest})' if rest else ''}"
+            f"{'same basin' if not lines else '':<13}{moved} moves the states by {part['displacement']:.1e}; "
+            f"{again} {part['returned']} of {report['network']['examples']} fall back{f' ({rest})' if rest else ''}"
         )
     return lines
 
@@ -135,15 +137,15 @@ def _rows(key: str, head: str, columns: Sequence[str]) -> Callable[[Report], lis
     """A table of how the gradient of all parameters changes with one setting, against the reference gradient."""
 
     def write(report: Report) -> list[str]:
-        found: list[dict[str, Any]] = report[key]
-        there = [column for column in columns if column in found[0]]
+        part: list[dict[str, Any]] = report[key]
+        there = [column for column in columns if column in part[0]]
         own = report["network"]["nudging" if key != "free_steps" else "estimator"]
         heads = [own if column == "estimator" else column for column in there]
         heads = [f"{name} – {report['network']['reference']}" for name in heads]
         lines = _heads(heads, f"{head:<14}", " " * 14)
         setting = "beta" if key == "beta" else "steps"
         now = report["network"][key]
-        for row in found:
+        for row in part:
             mark = " ←" if row[setting] == now else ""
             cells = [f"{_cells(row[column]['all']):<{len(h)}}" for h, column in zip(heads, there, strict=True)]
             lines.append(f"{row[setting]:<14.4g}{'  '.join(cells).rstrip()}{mark}")
@@ -153,28 +155,28 @@ def _rows(key: str, head: str, columns: Sequence[str]) -> Callable[[Report], lis
 
 
 def _saturation(report: Report) -> list[str]:
-    found = report["saturation"]
-    width = max(len("state"), *map(len, found))
+    part = report["saturation"]
+    width = max(len("state"), *map(len, part))
     head = f"{'state':<{width}}{'low':>9}{'high':>9}{'active':>9}{'signal':>10}"
     lines = [f"{head}   share of units at the ends of σ, and between; deviation over the inputs"]
-    for name, shares in found.items():
+    for name, shares in part.items():
         line = f"{name:<{width}}{shares['low']:>9.1%}{shares['high']:>9.1%}{shares['active']:>9.1%}"
         lines.append(f"{line}{shares['signal']:>10.1e}")
     return lines
 
 
 def _stepwise(report: Report) -> list[str]:
-    found = report["stepwise"]
+    part = report["stepwise"]
     lines = [
-        f"step by step  'centered', synchronous, beta {found['beta']:g}, residual {found['residual']:.1e}: what the",
+        f"step by step  'centered', synchronous, beta {part['beta']:g}, residual {part['residual']:.1e}: what the",
         "              nth nudged sweep adds to the gradient, against what backpropagation through the nth last adds",
         f"{'sweep':<8}{'size':>10}{'error':>10}",
     ]
-    lines += [f"{row['step'] + 1:<8}{row['size']:>10.1e}{_number(row['error'], '.1e'):>10}" for row in found["steps"]]
-    shown = [_number(found[key], ".1e") for key in ("sum_error", "own_schedule_sum_error")]
+    lines += [f"{row['step'] + 1:<8}{row['size']:>10.1e}{_number(row['error'], '.1e'):>10}" for row in part["steps"]]
+    shown = [_number(part[key], ".1e") for key in ("sum_error", "own_schedule_sum_error")]
     lines.append(f"sums over all sweeps: {shown[0]} apart; under {report['network']['schedule']} {shown[1]}")
-    if found["kinks"]:
-        lines.append(f"σ has kinks ({', '.join(found['kinks'])}): the match is exact only while no unit crosses one")
+    if part["kinks"]:
+        lines.append(f"σ has kinks ({', '.join(part['kinks'])}): the match is exact only while no unit crosses one")
     return lines
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from epgraph.graph.doubts import STABLE
+from epgraph.graph.checks.lint import STABLE
+from epgraph.learning_rules import ESTIMATORS
 
 Report = Mapping[str, Any]
 
@@ -42,12 +43,11 @@ def verdict(report: Report) -> dict[str, Any]:
     network = report["network"]
     error, cosine = whole["error"], whole["cosine"] or 0.0
     how = f"'{network['estimator']}'"
-    if network["estimator"] not in REFERENCES:
+    rule = ESTIMATORS[network["estimator"]]
+    if not rule.differentiates:
         how += f" at beta = {network['beta']:g} with {network['nudged_steps']} nudged sweeps"
-    how += {
-        "continual": f" and continual_rate = {network['continual_rate']:g}",
-        "holomorphic": f" and {network['points']} points",
-    }.get(network["estimator"], "")
+    how += f" and continual_rate = {network['continual_rate']:g}" if "continual_rate" in rule.reads else ""
+    how += f" and {network['points']} points" if "points" in rule.reads else ""
     against = f" ({reference})"
     if network["follows"] != "the loss":
         return {"level": "own", "lines": [*_own(report, reference, cosine), *_curvature(report)]}
@@ -79,8 +79,6 @@ PHASES = {
     "target": "clamped to the target",
 }
 """How the states of a section ``basin`` were moved."""
-
-REFERENCES = ("implicit", "unrolled", "truncated")
 
 
 def percent(share: float) -> str:
@@ -146,22 +144,22 @@ def _whole_key(report: Report) -> str:
 
 
 def _settling(report: Report) -> Iterator[str]:
-    found, steps = report["equilibrium"], report["network"]["free_steps"]
-    if not found["settled"]:
+    part, steps = report["equilibrium"], report["network"]["free_steps"]
+    if not part["settled"]:
         yield (
-            f"the network has not settled in {found['settled_steps']} sweeps (residual "
-            f"{found['settled_residual']:.1e}): EP's theory starts from an equilibrium"
+            f"the network has not settled in {part['settled_steps']} sweeps (residual "
+            f"{part['settled_residual']:.1e}): EP's theory starts from an equilibrium"
             + (", and implicit differentiation is exact at one only" * (not report["network"]["untied"]))
         )
-    elif found["distance"] > FINE and (report["network"]["noise"] or report["network"]["state_bits"]):
-        yield f"the free states are {percent(found['distance'])} away from the equilibrium of the network without"
-    elif found["distance"] > FINE:
+    elif part["distance"] > FINE and (report["network"]["noise"] or report["network"]["state_bits"]):
+        yield f"the free states are {percent(part['distance'])} away from the equilibrium of the network without"
+    elif part["distance"] > FINE:
         yield (
-            f"after {steps} free sweeps the states are still {percent(found['distance'])} away from the equilibrium, "
-            f"which takes {found['settled_steps']}"
+            f"after {steps} free sweeps the states are still {percent(part['distance'])} away from the equilibrium, "
+            f"which takes {part['settled_steps']}"
         )
     rows = {row["steps"]: _error(row["estimator"]) for row in report.get("free_steps", [])}
-    if not found["settled"] or steps not in rows or report["network"]["follows"] != "the loss":
+    if not part["settled"] or steps not in rows or report["network"]["follows"] != "the loss":
         return
     most, now = max(rows), rows[steps]
     best = rows[most]
@@ -215,10 +213,10 @@ def _beta(report: Report) -> Iterator[str]:
 
 def _basin(report: Report) -> Iterator[str]:
     count = report["network"]["examples"]
-    for name, found in report["basin"].items():
-        if found["elsewhere"]:
+    for name, phase in report["basin"].items():
+        if phase["elsewhere"]:
             yield (
-                f"{PHASES[name]}, {found['elsewhere']} of {count} examples end in another equilibrium"
+                f"{PHASES[name]}, {phase['elsewhere']} of {count} examples end in another equilibrium"
                 + ": a smaller beta would keep them" * (name != "target")
             )
 
@@ -246,24 +244,24 @@ def _dead(report: Report) -> Iterator[str]:
 def _curvature(report: Report) -> Iterator[str]:
     if "curvature" not in report:
         return
-    found, count = report["curvature"], report["network"]["examples"]
-    if found["largest"] >= 1:
+    part, count = report["curvature"], report["network"]["examples"]
+    if part["largest"] >= 1:
         yield (
-            f"the largest eigenvalue of the linearised update is {found['largest']:.4f}: the states are no minimum of "
+            f"the largest eigenvalue of the linearised update is {part['largest']:.4f}: the states are no minimum of "
             "F, and even coloured sweeps leave them"
         )
-    elif found["smallest"] <= 1 - 2 / report["network"]["step"] and report["network"]["schedule"] == "synchronous":
+    elif part["smallest"] <= 1 - 2 / report["network"]["step"] and report["network"]["schedule"] == "synchronous":
         yield (
-            f"the smallest eigenvalue of the linearised update is {found['smallest']:.4f}: synchronous sweeps "
+            f"the smallest eigenvalue of the linearised update is {part['smallest']:.4f}: synchronous sweeps "
             "oscillate; use schedule: coloring"
         )
-    if found["indefinite"]:
+    if part["indefinite"]:
         yield (
-            f"on {found['indefinite']} of {count} examples conjugate gradients met negative curvature and MINRES "
+            f"on {part['indefinite']} of {count} examples conjugate gradients met negative curvature and MINRES "
             "solved the system"
         )
 
 
 def _error(agreements: Report) -> float:
-    found = agreements["all"]["error"]
-    return float("inf") if found is None else float(found)
+    error = agreements["all"]["error"]
+    return float("inf") if error is None else float(error)

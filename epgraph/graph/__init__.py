@@ -1,10 +1,11 @@
 """The network as a graph on networkx: shapes, neighbours, schedules, checks."""
 
-from epgraph.graph.findings import check
+from epgraph.graph.assemble import build
+from epgraph.graph.checks import check, mistakes
+from epgraph.graph.checks.estimators import check_rule
 from epgraph.graph.guarantees import guaranteed
 from epgraph.graph.load import checked, declared, inspect, load, no_collection, read, survey
-from epgraph.graph.network import Edge, NetworkGraph, State, build
-from epgraph.graph.rules import check_rule
+from epgraph.graph.network import Edge, NetworkGraph, State
 from epgraph.graph.schedule import SCHEDULES, Schedule, make_schedule
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "inspect",
     "load",
     "make_schedule",
+    "mistakes",
     "no_collection",
     "read",
     "survey",

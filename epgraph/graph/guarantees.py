@@ -1,69 +1,50 @@
-"""What is guaranteed for a network as it is declared, and why: sentences for a person.
+"""Guarantees of a declared network, with reasons, as sentences for a person.
 
-F = Σ Gₙ(sⁿ) − Φ. If no two states that move together share an edge, F falls into a sum over them, and of each it is
-F(s) = G(s) − Φ(s), the others fixed. Every kind of edge declares what Φ is at each of its ends (``edges.kind.End``).
+F = Σ Gₙ(sⁿ) − Φ. If no two states that move together share an edge, F is a sum over these states. Each contributes
+F(s) = G(s) − Φ(s), with the others fixed. Every edge kind declares the convexity of Φ at each end (``kinds.kind.End``).
 
-*Linear*: s⁺ = σ(∂Φ/∂s) is the minimiser of F, because G is convex with G′ = σ⁻¹.
+*Linear*: s⁺ = σ(∂Φ/∂s) is the minimizer of F, because G is convex with G′ = σ⁻¹.
 
-*Convex*: Φ(s⁺) ≥ Φ(s) + ⟨g, s⁺ − s⟩ with g = ∂Φ(s)/∂s, while s⁺ = σ(g) minimises G − ⟨g, ·⟩. Together
-F(s⁺) ≤ G(s⁺) − ⟨g, s⁺⟩ + ⟨g, s⟩ − Φ(s) ≤ G(s) − ⟨g, s⟩ + ⟨g, s⟩ − Φ(s) = F(s): the concave–convex step minimises a
-tangent that lies above F and touches it where the state is. A max-pooled edge is convex in its source where the
-target is nowhere negative; a memory is convex.
+*Convex*: Φ(s⁺) ≥ Φ(s) + ⟨g, s⁺ − s⟩ with g = ∂Φ(s)/∂s, and s⁺ = σ(g) minimizes G − ⟨g, ·⟩. Together
+F(s⁺) ≤ G(s⁺) − ⟨g, s⁺⟩ + ⟨g, s⟩ − Φ(s) ≤ G(s) − ⟨g, s⟩ + ⟨g, s⟩ − Φ(s) = F(s): the concave–convex step minimizes a
+tangent that lies above F and touches it at s. A max-pooled edge is convex in its source if no unit of the target is
+negative; a memory is convex.
 
 *Neither*, with ∂²Φ/∂s² ≥ −κ, as of an indefinite ``self``: the update is damped, s⁺ = s + ωd with d = σ(g) − s. With m
-the largest slope of σ, G is strongly convex by 1/m, so that G(σ(g)) − G(s) − ⟨g, d⟩ ≤ −‖d‖²/2m, and
+the largest slope of σ, G is strongly convex by 1/m. So G(σ(g)) − G(s) − ⟨g, d⟩ ≤ −‖d‖²/2m, and
 G(s + ωd) ≤ (1 − ω) G(s) + ω G(σ(g)) − ω(1 − ω)‖d‖²/2m for ω ≤ 1. From Φ(s + ωd) ≥ Φ(s) + ω⟨g, d⟩ − ω²κ‖d‖²/2 follows
 
     F(s⁺) − F(s) ≤ −(ω/2m) ‖d‖² [2 − ω(1 + mκ)],
 
-which is not positive for ω ≤ min(1, 2/(1 + mκ)). The engine takes ω = min(1, c/(1 + mκ)) with c < 2 (``damping``) and a
-bound κ ≥ ‖W‖ computed from the weights once per batch. c = 1.5 leaves three quarters of the best decrease that this
-proves, and ω = 1 up to mκ = ½. A step that goes less far for another reason (``flow``, ``over_relaxation`` below 1) has
-a larger such gain, and is damped on top of it.
+which is not positive for ω ≤ min(1, 2/(1 + mκ)). The engine uses ω = min(1, c/(1 + mκ)) with c < 2 (``damping``) and a
+bound κ ≥ ‖W‖ that is computed from the weights once per batch. c = 1.5 keeps three quarters of the best decrease that
+this proves, and ω = 1 up to mκ = ½. A step that is shorter for another reason (``flow``, ``over_relaxation`` below 1)
+decreases F more, and is damped in addition.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from epgraph.activations import Identity, ReLU
 from epgraph.costs import COSTS
 from epgraph.errors import listed
 from epgraph.graph.network import Edge, NetworkGraph, State
-from epgraph.graph.rules import CLAMPED, DIFFERENTIATED
 from epgraph.graph.schedule import Schedule
-
-ERRORS = {
-    "centered": "O(β²)",
-    "positive": "O(β)",
-    "negative": "O(β)",
-    "random_sign": "O(β)",
-    "continual": "O(β) and one that grows with continual_rate",
-    "holomorphic": "O(β^N) with N points",
-}
-"""Error of the rules that nudge, where all phases have settled and nothing has a kink."""
-
-EXACT = {
-    "implicit": "at rest that of the loss, as exactly as solver_tolerance says, where no unit stands at a kink",
-    "unrolled": "that of the loss after free_steps sweeps, at rest or not",
-    "truncated": "that of the loss after free_steps sweeps, as far as it goes through the last of them",
-}
-"""What the rules that differentiate give."""
+from epgraph.learning_rules import ESTIMATORS
 
 
 def guaranteed(graph: NetworkGraph, schedule: Schedule) -> list[str]:
-    """Say which guarantees hold for a network under a schedule."""
-    return [
-        _free(graph, schedule),
-        _nudged(graph, schedule),
-        _rest(graph),
-        *_gradient(graph),
-        _holomorphic(graph),
-    ]
+    """Return the guarantees of a network under a schedule, as sentences."""
+    motion = [_free(graph, schedule), _nudged(graph, schedule), _rest(graph)]
+    if not graph.energy.descends:
+        motion = graph.energy.guarantees(graph)
+    return [*motion, *_gradient(graph), _holomorphic(graph)]
 
 
 def never_rises(graph: NetworkGraph, schedule: Schedule) -> list[str]:
     """Reasons why F may rise in the free phase; empty where it never does."""
+    if not graph.energy.descends:
+        return [f"nothing is claimed of energy {graph.architecture.energy}"]
     dynamics = graph.architecture.dynamics
     reasons = []
     untied = _untied(graph)
@@ -80,23 +61,26 @@ def never_rises(graph: NetworkGraph, schedule: Schedule) -> list[str]:
 
 
 def _beyond_range(graph: NetworkGraph) -> Iterator[str]:
-    """States of which no one knows whether what Anderson acceleration extrapolates to has an energy."""
-    if graph.architecture.dynamics.anderson:
+    """Why the states that a solver mixes may have a higher energy, or none."""
+    solver = graph.architecture.dynamics.chosen_solver
+    if solver.mixes:
+        if not solver.descends:
+            yield f"{solver.title} may use states of higher energy"
         states = (graph.states[name] for name in graph.dynamic)
-        unknown = [s for s in states if s.activation.bounds(1.0) is None and not isinstance(s.activation, Identity)]
+        unknown = [s for s in states if s.activation.bounds(1.0) is None and not s.activation.projects]
         if unknown:
             where = f"{unknown[0].activation.label} at {listed([s.name for s in unknown])}"
-            yield f"Anderson acceleration may leave the range of {where}, which is not known"
+            yield f"{solver.title} may leave the range of {where}, which is not known"
 
 
 def _not_convex(graph: NetworkGraph) -> Iterator[str]:
-    """Ends at which Φ is neither linear nor convex, and where no damping makes up for it."""
+    """Ends at which Φ is neither linear nor convex and the update is not damped."""
     negative, neither, steep = [], [], []
     for edge in graph.edges.values():
         ends = [(edge.source, edge.target, edge.kind.source_end)]
         ends += [] if edge.unary else [(edge.target, edge.source, edge.kind.target_end)]
         for name, other, end in ends:
-            # Only what moves is updated, and what is read off outside the dynamics stands in no F.
+            # Only states that move are updated, and a readout is no part of F.
             if graph.states[name].clamped or graph.reads_out(edge):
                 continue
             if end == "convex where the other end is ≥ 0" and not _positive(graph.states[other]):
@@ -114,29 +98,30 @@ def _not_convex(graph: NetworkGraph) -> Iterator[str]:
 
 
 def nudged_never_rises(graph: NetworkGraph, schedule: Schedule) -> list[str]:
-    """Reasons why F ± βC may rise in the phases nudged by ±β; empty where it never does."""
+    """Reasons why F ± βC may rise in the phases nudged by ±β; empty if it never does."""
     architecture, activation = graph.architecture, graph.output.activation
     cost, beta = architecture.output.cost, architecture.learning.beta
     if graph.readout:
         return [f"{cost} is nudged by explicit steps through the edges of its readout"]
     reasons = never_rises(graph, schedule)
-    if architecture.dynamics.anderson:
-        reasons.append("Anderson acceleration watches the energy in the free phase alone")
+    solver = architecture.dynamics.chosen_solver
+    if solver.mixes:
+        reasons.append(f"{solver.title} watches the energy in the free phase alone")
     closed = architecture.dynamics.output_step == "closed_form"
-    curvature = {"squared_error": 1.0, "cross_entropy": 0.5}.get(cost)
-    if not isinstance(activation, ReLU | Identity) or curvature is None:
+    curvature = COSTS[cost].curvature
+    if not activation.projects or curvature is None:
         reasons.append(f"the explicit step of the output ({activation.label}, {cost}) may overshoot")
     elif not closed:
-        # A gradient step of length ω on ½‖s‖² − ⟨p, s⟩ ± βC: it descends while ω times the curvature is at most 2.
+        # A gradient step of length ω on ½‖s‖² − ⟨p, s⟩ ± βC descends while ω times the curvature is at most 2.
         most = (2 / architecture.dynamics.step - 1) / curvature
         damping = architecture.dynamics.damping
         if damping is not None and graph.damped(graph.output.name):
-            # C adds to the curvature that ω = min(1, c/(1 + κ)) is made for: ω(1 + κ + β C″) ≤ 2 for every κ ≥ 0.
+            # C adds to the curvature in ω = min(1, c/(1 + κ)): ω(1 + κ + β C″) ≤ 2 must hold for every κ ≥ 0.
             most = min(most, (2 - damping) / curvature)
         if beta > most:
             reasons.append(f"the explicit step of the output overshoots for β = {beta:g}, above {most:g}")
     elif architecture.dynamics.damping is not None and graph.damped(graph.output.name):
-        # Nudged by −β the strong convexity of G is 1 − β: ω(1 + κ/(1 − β)) ≤ 2 for every κ ≥ 0.
+        # With −β the strong convexity of G is 1 − β: ω(1 + κ/(1 − β)) ≤ 2 must hold for every κ ≥ 0.
         most = 1 - architecture.dynamics.damping / 2
         if beta > most:
             reasons.append(f"the damped step of the output overshoots for β = {beta:g}, above {most:g}")
@@ -186,13 +171,14 @@ def _rest(graph: NetworkGraph) -> str:
 
 def _gradient(graph: NetworkGraph) -> Iterator[str]:
     dynamics = graph.architecture.dynamics
-    rule = graph.architecture.learning.estimator
+    name = graph.architecture.learning.estimator
+    rule = ESTIMATORS[name]
     if _untied(graph):
         yield "gradient: not that of the loss until feedback has aligned with the weights"
-    elif rule in CLAMPED:
-        yield f"gradient: that of the contrast of {rule}, a difference of energies, and not that of the loss"
-    elif rule in DIFFERENTIATED:
-        yield f"gradient: {EXACT[rule]}"
+    elif rule.clamps_output:
+        yield f"gradient: that of the contrast of {name}, a difference of energies, and not that of the loss"
+    elif rule.differentiates:
+        yield f"gradient: {rule.error or 'as estimator ' + name + ' differentiates it'}"
     elif dynamics.state_bits:
         yield "gradient: a nudge that moves a state by less than half a step leaves it where it is"
     else:
@@ -200,7 +186,7 @@ def _gradient(graph: NetworkGraph) -> Iterator[str]:
         pooled = [edge.name for edge in _pooled(graph)]
         parts = [f"kinks of {listed(kinked)}"] * bool(kinked) + [f"arg-maxes of {listed(pooled)}"] * bool(pooled)
         crossed = f", and of what β drives across {' and '.join(parts)}" if parts else ""
-        yield f"gradient: at rest that of the loss, with an error of {ERRORS[rule]}{crossed}"
+        yield f"gradient: at rest that of the loss, with an error of {rule.error or 'unknown order'}{crossed}"
     if dynamics.weight_bits:
         yield "gradient: that of the rounded weights, which the float weights follow (straight-through)"
     if dynamics.noise:

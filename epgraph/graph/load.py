@@ -1,4 +1,4 @@
-"""From a file or text to a checked architecture, with all of its mistakes in one go."""
+"""File or text → checked architecture, or all mistakes at once."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from pathlib import Path
 from epgraph.arguments import refused, several, shown, text
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.files import read_bytes
-from epgraph.graph.findings import check
-from epgraph.graph.network import NetworkGraph, build, examine
+from epgraph.graph.assemble import build, examine
+from epgraph.graph.checks import check, mistakes
+from epgraph.graph.network import NetworkGraph
 from epgraph.language import Architecture, expand, include, override, parse, raise_for, validate, without_repetitions
-from epgraph.language.document import MAX_BYTES, Document
+from epgraph.language.document import Document
+from epgraph.language.reader import MAX_BYTES
 
 RUN_FILE = "architecture.yaml"
 """File of a run folder that holds its network."""
@@ -28,19 +30,19 @@ def load(source: str | os.PathLike[str], overrides: Sequence[str] = (), allow_in
     Parameters
     ----------
     source
-        The path of a YAML file, or of a run folder for its ``architecture.yaml``; or YAML text, recognised by holding a
-        line break or beginning with ``{``.
+        Path of a YAML file, or of a run folder (for its ``architecture.yaml``), or YAML text. A string is text if it
+        has a line break or begins with ``{``.
     overrides
         A list of assignments such as ``"learning.beta=0.2"``, applied before validation.
     allow_include
-        Folders whose files may be included, besides the folder of the file (of text: the current folder). Links are
-        followed first.
+        Folders whose files may be included, besides the folder of the file (for text: the current folder), after links
+        are resolved.
 
     Raises
     ------
     EpgraphError
-        With the mistakes in the file: syntax, unknown keys, types, ends of edges, shapes, reachability, and dynamics or
-        an estimator that the network cannot use. What depends on data or on a device is found when those are there.
+        With all mistakes in the file: syntax, unknown keys, types, ends of edges, shapes, reachability, and dynamics or
+        an estimator that the network cannot use. Checks that need data or a device come later.
     """
     architecture, diagnostics = inspect(source, overrides, allow_include)
     raise_for(diagnostics)
@@ -60,12 +62,12 @@ def checked(source: Architecture | str | os.PathLike[str], schedule: str | None 
         assert graph is not None
         return graph
     graph = build(source)
-    raise_for(check(graph, schedule))
+    raise_for(mistakes(graph, schedule))
     return graph
 
 
 def declared(architecture: object) -> Architecture:
-    """Return an architecture: the one that is given, or what a path or YAML text declares."""
+    """Return an architecture as it is, or load it from a path or YAML text."""
     if isinstance(architecture, Architecture):
         return architecture
     _refuse_builder(architecture)
@@ -80,10 +82,7 @@ def _refuse_builder(source: object) -> None:
 def inspect(
     source: str | os.PathLike[str], overrides: Sequence[str] = (), allow_include: Folders = ()
 ) -> tuple[Architecture | None, list[Diagnostic]]:
-    """Like ``load``, but return the diagnostics, warnings included, instead of raising them.
-
-    A file that is no YAML at all still raises, since nothing else can be said about it.
-    """
+    """Like ``load``, but return the diagnostics, warnings included, and raise only if the file is no YAML."""
     _, architecture, diagnostics = survey(source, overrides, allow_include)
     return architecture, diagnostics
 
@@ -94,13 +93,13 @@ def survey(
     allow_include: Folders = (),
     schedule: str | None = None,
 ) -> tuple[NetworkGraph | None, Architecture | None, list[Diagnostic]]:
-    """Like ``inspect``, with the graph, None where there are errors; ``schedule`` overrides ``dynamics.schedule``."""
+    """Like ``inspect``, with the graph (None with errors); ``schedule`` overrides ``dynamics.schedule``."""
     with no_collection():
         architecture, diagnostics = validate(flat_document(source, overrides, allow_include))
         graph = None
         if architecture is not None:
-            graph, found = examine(architecture)
-            diagnostics += [architecture.locate(d) for d in found]
+            graph, problems = examine(architecture)
+            diagnostics += [architecture.locate(problem) for problem in problems]
             if graph is not None and not _mistakes(diagnostics):
                 diagnostics += check(graph, schedule)
             graph = None if _mistakes(diagnostics) else graph
@@ -113,9 +112,9 @@ def _mistakes(diagnostics: list[Diagnostic]) -> bool:
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Keep Python from looking for garbage meanwhile: what a large file is read into stays, and is looked at often.
+    """Disable the cyclic garbage collector: all objects of a file survive.
 
-    A third of the time of ``check`` on 10,000 states.
+    To scan them again and again costs a third of the time of ``check`` on 10,000 states.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -129,7 +128,7 @@ def no_collection() -> Iterator[None]:
 def flat_document(
     source: str | os.PathLike[str], overrides: Sequence[str] = (), allow_include: Folders = ()
 ) -> Document:
-    """Read a file, what it includes and the overrides, and write out its blocks, parameters and patterns."""
+    """Read a file and its includes, apply the overrides, and expand blocks, parameters and patterns."""
     hint = "e.g. 'learning.beta=0.2'"
     assignments = [text("an override", assignment, hint) for assignment in several("overrides", overrides)]
     document = include(parse(*read(source)), allow_include)
@@ -138,7 +137,7 @@ def flat_document(
 
 
 def read(source: str | os.PathLike[str]) -> tuple[str | bytes, str]:
-    """Return the text of a file, or the text given, and what to call it."""
+    """Return YAML text and its name: of a file, or ``source`` itself."""
     if isinstance(source, str) and ("\n" in source or source.lstrip().startswith("{") or not source):
         return source, "<text>"
     if not isinstance(source, str | os.PathLike):
@@ -152,7 +151,7 @@ def read(source: str | os.PathLike[str]) -> tuple[str | bytes, str]:
 
 
 def _instead(source: object) -> str:
-    """Hint for what is neither a path nor text."""
+    """Hint for a source that is neither a path nor text."""
     if isinstance(source, Mapping):
         return "turn it into text: json.dumps(…) writes YAML"
     if isinstance(source, bytes):

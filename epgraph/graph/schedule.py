@@ -1,8 +1,8 @@
-"""Update schedules: which states move together, in which order, and whether that is a proper colouring.
+"""Update schedules: which states move together, in which order, and whether that is a proper coloring.
 
-With no edge inside a class, F is a sum over the states that move together, so that each of them can be updated as if it
-moved alone; ``guarantees`` says when F then never rises. The paper's even/odd rule has that property on chains, but not
-where a skip joins two states of equal parity (docs/references.md, note 1); ``conflicts`` names every such edge.
+Without an edge inside a class, F is a sum over the states that move together, so each of them can be updated as if it
+moved alone; ``guarantees`` says when F then never rises. The paper's even/odd rule is proper on chains, but not if a
+skip joins two states of equal parity (docs/references.md, note 1). ``conflicts`` names every such edge.
 """
 
 from __future__ import annotations
@@ -24,36 +24,52 @@ class Schedule:
     Attributes
     ----------
     conflicts
-        Edges between two states of one class, in declaration order; empty where the classes are proper.
+        Edges between two states of one class, in declaration order; empty if the classes are proper.
+    unjoined
+        Pairs of states of one class that no edge joins, although the update of one reads the other. Some energies have
+        such pairs.
     """
 
     name: str
     classes: Classes
     conflicts: tuple[Edge, ...]
+    unjoined: tuple[tuple[str, str], ...] = ()
 
     @property
     def proper(self) -> bool:
-        """Whether no two states that move together share an edge."""
-        return not self.conflicts
+        """Whether no update reads another state of its class."""
+        return not self.conflicts and not self.unjoined
 
 
 def make_schedule(graph: NetworkGraph, name: str) -> Schedule:
     """Return the schedule ``name`` (a key of ``SCHEDULES``) for a graph. Linear in its edges.
 
-    An output that is a readout comes last, in a class of its own: it is always that of the states as they are.
+    A readout comes last, in its own class, so that it always matches the states.
     """
     classes = SCHEDULES[name](graph)
     if graph.readout:
         classes = (*(c for c in classes if c), (graph.output.name,))
-    together = {frozenset(c): c for c in classes}
+    distinct = {frozenset(c): c for c in classes}
     member: dict[str, set[int]] = {}
-    for number, states in enumerate(together.values()):
+    for number, states in enumerate(distinct.values()):
         for state in states:
             member.setdefault(state, set()).add(number)
-    # What a state does to itself is no conflict: it moves from where it is.
-    between = (e for e in graph.edges.values() if not e.unary)
-    conflicts = tuple(e for e in between if member.get(e.source, set()) & member.get(e.target, set()))
-    return Schedule(name, classes, conflicts)
+
+    def share_a_class(one: str, other: str) -> bool:
+        return bool(member.get(one, set()) & member.get(other, set()))
+
+    # A unary edge is no conflict: the update reads the state's old value anyway.
+    between = [e for e in graph.edges.values() if not e.unary]
+    conflicts = tuple(e for e in between if share_a_class(e.source, e.target))
+    joined = {e.ends for e in between}
+    unjoined = tuple(p for p in _interactions(graph) if frozenset(p) not in joined and share_a_class(*p))
+    return Schedule(name, classes, conflicts, unjoined)
+
+
+def _interactions(graph: NetworkGraph) -> Iterator[tuple[str, str]]:
+    """Pairs of states that move and that the energy couples."""
+    clamped = graph.input.name
+    return (pair for pair in graph.energy.interactions(graph) if clamped not in pair)
 
 
 def synchronous(graph: NetworkGraph) -> Classes:
@@ -67,29 +83,24 @@ def even_odd(graph: NetworkGraph) -> Classes:
 
 
 def coloring(graph: NetworkGraph) -> Classes:
-    """A proper colouring: greedy, along a breadth-first search from the first state declared.
+    """A proper coloring of the coupled states: greedy, breadth first from the first declared state.
 
-    Needs two colours on every bipartite graph (any chain) and is linear in edges.
+    It needs two colors on every bipartite graph (any chain), and time linear in the number of edges.
     """
     moving: nx.Graph[str] = nx.Graph()
     moving.add_nodes_from(graph.dynamic)
-    clamped = graph.input.name
-    moving.add_edges_from(
-        (e.source, e.target)
-        for e in graph.edges.values()
-        if clamped not in e.ends and not e.unary and not graph.reads_out(e)
-    )
+    moving.add_edges_from(_interactions(graph))
 
     def breadth_first(g: nx.Graph[str], _colors: dict[str, int]) -> Iterator[str]:
-        # networkx's own strategy starts from an arbitrary element of a set, which varies between runs.
+        # networkx's own strategy starts from an arbitrary element of a set, which differs between runs.
         seen: set[str] = set()
         for start in g:
             if start not in seen:
                 seen.add(start)
                 yield start
-                for _, found in nx.bfs_edges(g, start):
-                    seen.add(found)
-                    yield found
+                for _, name in nx.bfs_edges(g, start):
+                    seen.add(name)
+                    yield name
 
     color = nx.greedy_color(moving, strategy=breadth_first)
     classes: dict[int, list[str]] = {}
@@ -104,11 +115,11 @@ def sequential(graph: NetworkGraph) -> Classes:
 
 
 def forward_backward(graph: NetworkGraph) -> Classes:
-    """One state after the other, from the first to the last and back; inner states move twice a sweep."""
+    """One state after the other, from the first to the last and back; inner states move twice per sweep."""
     return tuple((name,) for name in (*graph.dynamic, *graph.dynamic[-2::-1]))
 
 
 SCHEDULES: dict[str, Callable[[NetworkGraph], Classes]] = {
     rule.__name__: rule for rule in (synchronous, even_odd, coloring, sequential, forward_backward)
 }
-"""Every schedule by the name under which it is written in YAML."""
+"""Every schedule by its name in YAML."""

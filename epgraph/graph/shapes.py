@@ -1,37 +1,36 @@
-"""Shape inference: sizes spread along the edges, and both ends of every edge are checked."""
+"""Shape inference: propagate shapes along the edges, and check both ends of every edge."""
 
 from __future__ import annotations
 
 import heapq
 
 from epgraph.errors import Diagnostic
-from epgraph.graph.checks import Ends
+from epgraph.graph.checks.names import Ends
 from epgraph.kinds import EdgeKind, Shape, ShapeError, shape_text
 from epgraph.language import Architecture
-from epgraph.language.architecture import MAX_UNITS
+from epgraph.language.model import MAX_UNITS
 
 
 def infer_shapes(
     architecture: Architecture, ends: list[Ends], complete: bool = True
 ) -> tuple[dict[str, Shape], list[Diagnostic]]:
-    """Infer the shape of every state, in E log E for E edges.
+    """Infer the shape of every state, in time E log E for E edges.
 
-    Known shapes (input, output, states with ``shape``) spread along the edges, in their direction wherever
-    the kind has a rule and against it where only one source size is possible. The first edge in the order of
-    the file that fixes a shape wins; every other edge of the state is then checked against it. A state whose
-    shape nothing fixes is a mistake only where the list of edges is ``complete``.
+    Known shapes (input, output, states with ``shape``) propagate along the edges: forwards if the kind has a rule,
+    backwards if only one source shape is possible. The first edge in file order that fixes a shape wins; all other
+    edges of the state are checked against it. A state without a shape is a mistake only if the edges are ``complete``.
 
     Returns
     -------
     shapes
-        Shape by state, of those that could be inferred.
+        State → inferred shape.
     diagnostics
-        Every edge that does not fit, and every state whose shape nothing fixes.
+        Every edge that does not fit, and every state without a shape.
     """
     channels: dict[str, int | None] = {name: state.channels for name, state in architecture.states.items()}
     shapes, fixed_by = _spread(architecture, ends, channels)
     problems = _misfits(architecture, ends, channels, shapes, fixed_by)
-    # A state behind a broken edge has no shape because of that edge, and is not a mistake of its own.
+    # A state without a shape behind a faulty edge is no further mistake.
     if complete and not problems:
         problems += _unknown(architecture, shapes, ends)
     problems += [
@@ -50,7 +49,7 @@ def infer_shapes(
 def _spread(
     architecture: Architecture, ends: list[Ends], channels: dict[str, int | None]
 ) -> tuple[dict[str, Shape], dict[str, str]]:
-    """Return the shapes that follow from those written down, and the edge that fixed each, as ``a→b``."""
+    """Return the shapes that follow from the declared ones, and for each the edge that fixed it, as ``a→b``."""
     shapes: dict[str, Shape] = {architecture.input.name: architecture.input.shape}
     shapes |= {name: s.shape for name, s in architecture.states.items() if s.shape is not None}
     shapes[architecture.output.name] = architecture.output.units
@@ -66,16 +65,16 @@ def _spread(
     heapq.heapify(ready)
     by_index = {edge.index: edge for edge in ends}
     while ready:
-        index, known = heapq.heappop(ready)
+        index, start = heapq.heappop(ready)
         edge = by_index[index]
-        forward = edge.source == known
+        forward = edge.source == start
         other = edge.target if forward else edge.source
         if other in shapes:
             continue
         kind = architecture.edges[index].kind
         try:
             rule = kind.target_shape if forward else kind.source_shape
-            shape = rule(shapes[known], channels.get(other))
+            shape = rule(shapes[start], channels.get(other))
         except ShapeError:
             continue  # reported by _misfits, where every edge is checked once
         if shape is not None and channels.get(other) in (None, shape[0]):
@@ -121,12 +120,12 @@ def _misfits(
 
 
 def _check_channels(kind: EdgeKind, source: Shape, channels: int | None) -> None:
-    """Raise if an edge gives a state, of which the channels alone are known, others."""
-    made = kind.target_shape(source, channels)
-    if made is not None and channels not in (None, made[0]):
-        wanted = (channels, *made[1:])
-        message = f"gives {shape_text(made)} from {shape_text(source)}, but the target has channels: {channels}"
-        raise ShapeError(message, kind.suggest(source, wanted))
+    """Raise if an edge gives another number of channels than the state declares."""
+    shape = kind.target_shape(source, channels)
+    if shape is not None and channels not in (None, shape[0]):
+        target = (channels, *shape[1:])
+        message = f"gives {shape_text(shape)} from {shape_text(source)}, but the target has channels: {channels}"
+        raise ShapeError(message, kind.suggest(source, target))
 
 
 def _between(edge: Ends, unary: bool) -> str:
@@ -135,7 +134,7 @@ def _between(edge: Ends, unary: bool) -> str:
 
 def _unknown(architecture: Architecture, shapes: dict[str, Shape], ends: list[Ends]) -> list[Diagnostic]:
     joined = {name for edge in ends for name in (edge.source, edge.target)}
-    found = []
+    diagnostics = []
     for name, state in architecture.states.items():
         if name in shapes or name not in joined:
             continue  # a state without edges is reported as unreachable
@@ -147,8 +146,8 @@ def _unknown(architecture: Architecture, shapes: dict[str, Shape], ends: list[En
         else:
             message = f"the height and width of state '{name}' do not follow from its edges"
             hint = f"give it shape: [{state.channels}, H, W], or [{state.channels}] for units without pixels"
-        found.append(Diagnostic(message, hint, ("states", name), on_key=True, rule="unknown-shape"))
-    return found
+        diagnostics.append(Diagnostic(message, hint, ("states", name), on_key=True, rule="unknown-shape"))
+    return diagnostics
 
 
 def _units(shape: Shape) -> int:

@@ -28,7 +28,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from epgraph.activations import Identity, ReLU
 from epgraph.graph import Edge, NetworkGraph, State, make_schedule
 from epgraph.initialization.draw import Parameters, stream, uniform
 from epgraph.initialization.published import published
@@ -225,7 +224,7 @@ class _Network:
         for edge in self.graph.post(state.name):
             if edge.target in now:
                 summed += self.adjoint(edge, now[edge.target], now[state.name])
-        for edge in self.graph.own(state.name):
+        for edge in self.graph.unary_edges(state.name):
             summed += self.forward(edge, now[state.name])
         bias = f"states.{state.name}.bias"
         if bias in self.parameters:
@@ -237,18 +236,24 @@ class _Network:
         return state.activation.apply_(summed, self._alpha(state))
 
     def _mean(self, state: State, spread: Tensor) -> float:
-        """Mean that the sums of a state should have: inside the box of ReLUα, else where σ is steepest."""
-        if isinstance(state.activation, ReLU):
+        """Mean that the sums of a state should have: inside a box [0, h], else where σ is steepest."""
+        if self._box(state) is not None:
             # At least a deviation away from the kink, and no further than the middle.
             least = max(self._part(state), float(spread.square().mean().sqrt()))
             return min(least, float(state.activation.middle(self._alpha(state))))
         classes = self.graph.architecture.output.classes
-        if state.role == "output" and isinstance(state.activation, Identity) and classes:
+        if state.role == "output" and state.activation.linear and classes:
             return 1.0 / classes
         return float(state.activation.middle(self._alpha(state)))
 
     def _part(self, state: State) -> float:
-        return PART * float(self._alpha(state)) if isinstance(state.activation, ReLU) else 1.0
+        box = self._box(state)
+        return 1.0 if box is None else PART * float(box)
+
+    def _box(self, state: State) -> float | Tensor | None:
+        """Upper end h of the range where σ is the projection on [0, h], as ReLUα is; else None."""
+        bounds = state.activation.bounds(self._alpha(state))
+        return bounds[1] if state.activation.projects and bounds is not None and bounds[0] == 0 else None
 
     def _drive(self, edge: Edge, name: str) -> Tensor:
         if edge.target == name:
@@ -282,10 +287,7 @@ class _Network:
         return self.parameters[names[-1 if back else 0]] if names else None
 
     def _alpha(self, state: State) -> float | Tensor:
-        drawn = self.parameters.get(f"states.{state.name}.alpha")
-        if drawn is not None:
-            return drawn
-        return state.activation.high if isinstance(state.activation, ReLU) else 0.0
+        return self.parameters.get(f"states.{state.name}.alpha", state.activation.alpha_range[1])
 
 
 def _signal(t: Tensor) -> float:

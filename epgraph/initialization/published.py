@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from epgraph.activations import ReLU
 from epgraph.graph import NetworkGraph
 from epgraph.initialization.draw import Parameters, uniform
 
@@ -28,8 +27,8 @@ def levels(graph: NetworkGraph, seed: int) -> Parameters:
     """Clipping levels α that are drawn, uniformly in their bounds, or learnt."""
     found = {}
     for state in graph.states.values():
-        if isinstance(state.activation, ReLU) and state.activation.stored:
-            low, high = state.activation.low, state.activation.high
+        if state.activation.stored:
+            low, high = state.activation.alpha_range
             name = f"states.{state.name}.alpha"
             found[name] = low + (high - low) * 0.5 * (uniform((), 1.0, seed, name) + 1)
     return found

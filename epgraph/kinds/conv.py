@@ -76,10 +76,10 @@ class Conv(Convolution):
 
     @property
     def geometry(self) -> Geometry:
-        """The options as written, with rows and columns apart."""
-        made = Geometry(both(self.kernel), both(self.stride), dilation=both(self.dilation), pool=self.pool)
-        tall, wide = made.extent
-        return made._replace(padding=(tall // 2, wide // 2) if self.padding == "same" else both(self.padding))
+        """The options, with rows and columns separate."""
+        geometry = Geometry(both(self.kernel), both(self.stride), dilation=both(self.dilation), pool=self.pool)
+        tall, wide = geometry.extent
+        return geometry._replace(padding=(tall // 2, wide // 2) if self.padding == "same" else both(self.padding))
 
     @property
     def grouped(self) -> int | Literal["depthwise"]:
@@ -88,7 +88,7 @@ class Conv(Convolution):
 
     def _changed(self, near: Geometry) -> list[str]:
         changed = super()._changed(near)
-        # Other strides, kernels and dilations would mean another padding, or none, where that is 'same'.
+        # 'same' stands for another padding, or is refused, once another option changes.
         return changed if self.padding != "same" or "padding" in changed else [*changed, "padding"]
 
     def label(self) -> str:

@@ -104,20 +104,20 @@ class ConvTranspose(EdgeKind):
         return None if channels is None else (channels, *size)
 
     def idle(self, source: Shape, target: Shape) -> Mapping[str, str]:
-        """A stride where the source has one pixel, and the dilation of a kernel of one pixel."""
-        # With output_padding, which is smaller than the stride, the stride is what allows it.
+        """The stride where the source has one pixel, and the dilation of a kernel of one pixel."""
+        # output_padding must be smaller than the stride, so a stride beside it has an effect.
         stride = {} if any(both(self.output_padding)) else idle_stride(self.geometry, source[1:])
         return {**stride, **idle_dilation(self.geometry)}
 
     def source_shape(self, target: Shape, channels: int | None) -> Shape | None:
-        """Return the source's shape, which options and target leave no choice."""
+        """Return the source's shape, which options and target determine."""
         channels = target[0] if self.groups == "depthwise" and channels is None else channels
         if len(target) != 3 or channels is None:
             return None
-        made = self.geometry.before_pooling(target[1:])
-        if min(made) < 1 or self._pixels((channels, *made), self.geometry, both(self.output_padding)) != target[1:]:
+        pixels = self.geometry.before_pooling(target[1:])
+        if min(pixels) < 1 or self._pixels((channels, *pixels), self.geometry, both(self.output_padding)) != target[1:]:
             return None
-        return (channels, *made)
+        return (channels, *pixels)
 
     def suggest(self, source: Shape, target: Shape) -> str:
         """Name the nearest output padding, stride and padding that map ``source`` to ``target``."""
@@ -134,12 +134,15 @@ class ConvTranspose(EdgeKind):
         return "no stride and padding fits; change the shape of one of the two states"
 
     def _fitted(self, source: Shape, target: Shape, g: Geometry, *, cut: bool) -> str:
-        """Options, beside the stride of ``g``, that give the target; ``cut``: with another padding too. Empty: none."""
+        """Write the options that give the target at the stride of ``g``; empty where there are none.
+
+        ``cut``: the padding may change too.
+        """
         plain = self._pixels(source, g._replace(padding=(0, 0)), (0, 0))
         sides = []
-        for made, n, padding, stride in zip(plain, target[1:], g.padding, g.stride, strict=True):
-            padding = max(0, -((n - made) // 2)) if cut else padding
-            sides.append((padding, n - made + 2 * padding))
+        for size, n, padding, stride in zip(plain, target[1:], g.padding, g.stride, strict=True):
+            padding = max(0, -((n - size) // 2)) if cut else padding
+            sides.append((padding, n - size + 2 * padding))
             if not 0 <= sides[-1][1] < stride:
                 return ""
         (up, below), (left, right) = sides
@@ -172,10 +175,10 @@ class ConvTranspose(EdgeKind):
         return (source[0] // groups,) * groups
 
     def fan_in(self, source: Shape, target: Shape) -> int:
-        """Source units that feed a target unit, on average: a step apart, taps reach different units."""
+        """Source units that feed a target unit, on average: taps one stride apart reach different units."""
         down, across = both(self.stride)
-        given = source[0] // number_of(self.groups, source[0])
-        return max(1, round(given * self.geometry.taps / (down * across)))
+        channels = source[0] // number_of(self.groups, source[0])
+        return max(1, round(channels * self.geometry.taps / (down * across)))
 
     def macs(self, source: Shape, target: Shape) -> int:
         """One kernel per pixel of the source."""

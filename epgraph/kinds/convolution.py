@@ -1,4 +1,4 @@
-"""What the convolutional edge kinds share: the map P(w ⋆ s), its adjoint and its gradient (Eq. 7, 8)."""
+"""Base of the convolutional edge kinds: the map P(w ⋆ s), its adjoint and its weight gradient (Eq. 7, 8)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ POOL = 2
 """Side and stride of the window that is pooled after a convolution."""
 
 STRIDES, FAR_STRIDES, DILATIONS = range(1, 9), range(1, 65), range(2, 9)
-"""What hints try: strides, strides of an edge that was written the wrong way round, and dilations."""
+"""Values that hints try: strides, strides of an edge written in the wrong direction, and dilations."""
 
 
 class Geometry(NamedTuple):
@@ -56,18 +56,21 @@ class Geometry(NamedTuple):
 
     def pixels(self, pixels: Shape) -> Pair:
         """Height and width after convolution and pooling, from those before."""
-        made = self.before_pooling(pixels)
-        return self.pooling.pooled(made) if self.pooling else made
+        size = self.before_pooling(pixels)
+        return self.pooling.pooled(size) if self.pooling else size
 
     def maps(self, source: Shape, target: Shape) -> bool:
         """Whether the pixels of ``source`` become those of ``target``."""
         return self.pixels(source[1:]) == target[1:]
 
     def padded(self, source: Shape, target: Shape) -> Geometry | None:
-        """Return the same with the least padding, below the kernel's extent, that maps the pixels; None without one."""
+        """Return this geometry with the smallest padding that maps the pixels, or None without one.
+
+        The padding is smaller than the kernel's extent.
+        """
         sides = []
         for n, m, extent, stride in zip(source[1:], target[1:], self.extent, self.stride, strict=True):
-            # Before pooling there are `least` pixels, up to one fewer than would fill another window.
+            # The map before pooling has at least `least` and at most `most` pixels: one more would fill another window.
             least, most = (POOL * m, POOL * m + POOL - 1) if self.pool else (m, m)
             low = max(0, -(-(stride * (least - 1) + extent - n) // 2))
             high = min(extent - 1, (stride * most - 1 + extent - n) // 2)
@@ -80,7 +83,10 @@ class Geometry(NamedTuple):
         return self._replace(padding=(shared, shared) if one else (low, left))
 
     def further(self, groups: int) -> dict[str, Any]:
-        """Dilation and groups for torch, where they are not 1: no rewrite knows them, so others must not have them."""
+        """Dilation and groups as arguments of torch, left out where they are 1.
+
+        A compiler pass matches a call by its arguments, and no pass handles these two.
+        """
         dilated = {"dilation": short(self.dilation)} if self.dilation != (1, 1) else {}
         return dilated | ({"groups": groups} if groups != 1 else {})
 
@@ -94,17 +100,17 @@ def convolve(s: Tensor, weight: Tensor, geometry: Geometry, groups: int) -> Tens
 
 
 def transposed(t: Tensor, weight: Tensor, geometry: Geometry, groups: int, pixels: Shape) -> Tensor:
-    """Adjoint of ``convolve``, with so many ``pixels`` (height, width): w̃ ⋆ t."""
+    """Adjoint of ``convolve``, w̃ ⋆ t; ``pixels`` is the height and width of the result."""
     import torch.nn.functional as F
 
-    # Rows at the far edge that no kernel position reaches get a zero: output_padding restores them.
-    missing = [
+    # No kernel position reaches the last rows and columns. output_padding adds them as zeros.
+    unreached = [
         (n + 2 * padding - extent) % stride
         for n, padding, extent, stride in zip(pixels, geometry.padding, geometry.extent, geometry.stride, strict=True)
     ]
     stride, padding = short(geometry.stride), short(geometry.padding)
     further = geometry.further(groups)
-    return F.conv_transpose2d(t, weight, stride=stride, padding=padding, output_padding=missing, **further)
+    return F.conv_transpose2d(t, weight, stride=stride, padding=padding, output_padding=unreached, **further)
 
 
 def gradient(s: Tensor, t: Tensor, geometry: Geometry, groups: int) -> Tensor:
@@ -114,13 +120,13 @@ def gradient(s: Tensor, t: Tensor, geometry: Geometry, groups: int) -> Tensor:
 
 
 def idle_stride(geometry: Geometry, positions: tuple[int, ...]) -> dict[str, str]:
-    """Why the stride has no effect where a kernel has so many positions at stride 1; empty where it has one."""
+    """Why the stride has no effect, from the kernel's positions at stride 1; empty where it has an effect."""
     stepped = [n for n, stride in zip(positions, geometry.stride, strict=True) if stride > 1]
     return {"stride": "the kernel has one position only"} if stepped and max(stepped) == 1 else {}
 
 
 def idle_dilation(geometry: Geometry) -> dict[str, str]:
-    """Why the dilation has no effect where the kernel is of one pixel; empty where it has one."""
+    """Why the dilation has no effect; empty where it has one."""
     spread = [n for n, dilation in zip(geometry.kernel, geometry.dilation, strict=True) if dilation > 1]
     return {"dilation": "the kernel has one pixel"} if spread and max(spread) == 1 else {}
 
@@ -139,19 +145,20 @@ class Convolution(EdgeKind):
 
     @property
     def grouped(self) -> int | Literal["depthwise"]:
-        """Groups of channels that are convolved apart from each other, or ``depthwise``: each channel is."""
+        """Number of groups of channels, each convolved by itself, or ``depthwise``: one group a channel."""
         return 1
 
     @property
     def is_linear(self) -> bool:
-        """Whether the edge is linear in its source: always, but for max pooling."""
+        """Whether the edge is linear in its source: it is, except with max pooling."""
         return self.geometry.pool != "max"
 
     @property
     def source_end(self) -> End:
-        """Linear; under max pooling Φ is a sum of maxima of linear functions, each times a unit of the target.
+        """Linear without max pooling.
 
-        Where that unit is negative the term is concave, so that it is convex where the target is nowhere negative.
+        With it, Φ is a sum of maxima of linear functions, each times a unit of the target. A term is concave where
+        its unit is negative. So Φ is convex where no unit of the target is negative.
         """
         return "linear" if self.is_linear else "convex where the other end is ≥ 0"
 
@@ -171,7 +178,7 @@ class Convolution(EdgeKind):
         return None if channels is None else (channels, *size)
 
     def source_shape(self, target: Shape, channels: int | None) -> Shape | None:
-        """Return the only source size that gives ``target``: known where nothing is strided or pooled."""
+        """Return the only source shape that gives ``target``; it is unique without stride and pooling."""
         g = self.geometry
         channels = target[0] if self.grouped == "depthwise" and channels is None else channels
         if len(target) != 3 or channels is None or g.stride != (1, 1) or g.pool is not None:
@@ -184,7 +191,7 @@ class Convolution(EdgeKind):
         if len(target) != 3:
             return "use 'dense: {}' to reach a state that is not an image"
         g = self.geometry
-        for near in _neighbours(g, source, target):
+        for near in _neighbors(g, source, target):
             if near.maps(source, target):
                 return options_text({key: getattr(near, key) for key in self._changed(near)}) + " would fit"
         return self.suggest_swap(source, target) or (
@@ -192,13 +199,13 @@ class Convolution(EdgeKind):
         )
 
     def dropped(self, source: Shape) -> str:
-        """Rows and columns that no kernel position, or no window of the pooling, reaches.
+        """Rows and columns that no kernel position, or no pooling window, reaches.
 
-        A kernel of one pixel samples its source by intent, and what it steps over is not counted.
+        A kernel of one pixel subsamples on purpose: the pixels that it steps over are not reported.
         """
         g = self.geometry
-        made = g.before_pooling(source[1:])
-        for axis, n, before in zip(("rows", "columns"), source[1:], made, strict=True):
+        positions = g.before_pooling(source[1:])
+        for axis, n, before in zip(("rows", "columns"), source[1:], positions, strict=True):
             i = axis == "columns"
             beyond = (n + 2 * g.padding[i] - g.extent[i]) % g.stride[i] - g.padding[i]
             if g.kernel[i] > 1 and g.stride[i] > g.extent[i]:
@@ -206,8 +213,8 @@ class Convolution(EdgeKind):
             if beyond > 0 and g.kernel[i] > 1:
                 return f"its stride leaves out the last {_count(beyond, axis)} of {n}"
             if g.pooling and before % g.pooling.size[i]:
-                left = before % g.pooling.size[i]
-                return f"its pooling leaves out the last {_count(left, axis)} of {before}"
+                remainder = before % g.pooling.size[i]
+                return f"its pooling leaves out the last {_count(remainder, axis)} of {before}"
         return ""
 
     def idle(self, source: Shape, target: Shape) -> Mapping[str, str]:
@@ -221,7 +228,7 @@ class Convolution(EdgeKind):
         return [key for key in Geometry._fields if getattr(near, key) != getattr(self.geometry, key)]
 
     def suggest_swap(self, source: Shape, target: Shape) -> str:
-        """Return the hint for an edge that was written from the smaller state to the larger; empty if it was not."""
+        """Return the hint for an edge written from the smaller state to the larger; empty where it is not."""
         for stride in FAR_STRIDES:
             if self.geometry._replace(stride=(stride, stride)).maps(target, source):
                 return f"write it from the larger state, with stride: {stride}; an edge acts both ways"
@@ -254,7 +261,7 @@ class Convolution(EdgeKind):
     def adjoint_untied(
         self, weight: Tensor | None, feedback: Tensor, t: Tensor, s: Tensor | None, source: Shape
     ) -> Tensor:
-        """Return the same with the transposed convolution by ``feedback``."""
+        """As ``adjoint``, with the transposed convolution by ``feedback``."""
         return self._transposed(feedback, self._unpooled(weight, t, s, source), source)
 
     def weight_gradient(self, weight: Tensor, s: Tensor, t: Tensor, source: Shape) -> Tensor:
@@ -275,21 +282,21 @@ class Convolution(EdgeKind):
     def adjoint_untied_pair(
         self, weight: Tensor | None, feedback: Tensor, t: Tensor, s: Tensor | None, source: Shape
     ) -> Tensor:
-        """Return the same with the transposed convolution by ``feedback``."""
+        """As ``adjoint_pair``, with the transposed convolution by ``feedback``."""
         if self.is_linear:
             return self.adjoint_untied(weight, feedback, t, s, source)
         return self._transposed(feedback, self._unpooled_pair(weight, t, s, source), source)
 
     def weight_contrast(self, weight: Tensor, s: Tensor, t: Tensor, source: Shape) -> Tensor:
-        """As in the base class, with t unpooled at each sign's own arg-max first."""
+        """As in the base class, after t was unpooled at each sign's own arg-max."""
         if self.is_linear:
             return super().weight_contrast(weight, s, t, source)
         t = self._unpooled_pair(weight, t, s, source)
-        # Common meets odd whichever of the two is turned round, and s is the smaller.
+        # The halves of either factor may be swapped. The smaller factor is s.
         return gradient(swap_halves(s), t, self.geometry, number_of(self.grouped, source[0]))
 
     def _conv(self, weight: Tensor | None, s: Tensor, channels: int) -> Tensor:
-        """w ⋆ s; a depthwise convolution has as many ``channels`` at both ends."""
+        """w ⋆ s; a depthwise convolution has the same number of ``channels`` at both ends."""
         assert weight is not None
         return convolve(s, weight, self.geometry, number_of(self.grouped, channels))
 
@@ -309,7 +316,7 @@ class Convolution(EdgeKind):
         return pooling.adjoint_pair(t, self._chooses(weight, s, source), self.geometry.before_pooling(source[1:]))
 
     def _chooses(self, weight: Tensor | None, s: Tensor | None, source: Shape) -> Tensor | None:
-        """The map that the windows choose from, where they do choose."""
+        """The map in which max-pooling windows choose; None for a linear edge."""
         if self.is_linear:
             return None
         assert s is not None
@@ -321,12 +328,12 @@ def _count(number: int, axis: str) -> str:
 
 
 def number_of(grouped: int | Literal["depthwise"], channels: int) -> int:
-    """Number of groups of so many channels."""
+    """Number of groups for a number of channels."""
     return channels if grouped == "depthwise" else grouped
 
 
 def check_groups(grouped: int | Literal["depthwise"], source: int, target: int | None) -> None:
-    """Raise ShapeError unless groups divide the channels of source and target (None: they are not known)."""
+    """Raise ShapeError unless the groups divide the channels of source and target (None: not known)."""
     if grouped == "depthwise":
         if target is not None and target != source:
             groups = source if target % source == 0 else gcd(source, target)
@@ -344,16 +351,16 @@ def check_groups(grouped: int | Literal["depthwise"], source: int, target: int |
             )
 
 
-def _nearest(wanted: int, channels: int) -> list[int]:
-    """Nearest divisors of a number of channels: the largest up to what was wanted and the smallest above, if any."""
+def _nearest(groups: int, channels: int) -> list[int]:
+    """Nearest divisors of ``channels``: the largest one up to ``groups`` and the smallest one above, if any."""
     divisors = [n for n in range(1, int(channels**0.5) + 1) if channels % n == 0]
     divisors += [channels // n for n in reversed(divisors) if n * n != channels]
-    below = [n for n in divisors if n <= wanted]
-    return below[-1:] + [n for n in divisors if n > wanted][:1]
+    below = [n for n in divisors if n <= groups]
+    return below[-1:] + [n for n in divisors if n > groups][:1]
 
 
-def _neighbours(g: Geometry, source: Shape, target: Shape) -> Iterator[Geometry]:
-    """Geometries that a user may have meant, the likeliest first."""
+def _neighbors(g: Geometry, source: Shape, target: Shape) -> Iterator[Geometry]:
+    """Geometries that the user may have intended, the most likely first."""
     yield from (g._replace(stride=both(n)) for n in STRIDES)
     padded = g.padded(source, target)
     if padded:
@@ -365,7 +372,7 @@ def _neighbours(g: Geometry, source: Shape, target: Shape) -> Iterator[Geometry]
             yield padded
     yield from (g._replace(stride=(n, m)) for n in STRIDES for m in STRIDES)
     yield from (g._replace(dilation=both(n)) for n in (1, *DILATIONS))
-    # The kernel that the sizes ask for, with what is written beside it.
+    # The kernel that the sizes need, with the other options as they are.
     (rows, columns), (down, across) = g.before_pooling(source[1:]), g.dilation
     if g.pool is None:
         excess = (rows - target[1]) * g.stride[0], (columns - target[2]) * g.stride[1]
@@ -393,8 +400,8 @@ def correlate(
 ) -> Tensor:
     """∂⟨t, w ⋆ s⟩/∂w, (target channels, source channels a group, *kernel): one matrix product a tap of the kernel.
 
-    Not torch's own weight gradient: with channels last that corrupts the heap for a 1×1 kernel with stride 2 on 3
-    channels (oneDNN in torch 2.14.1), and it is slower than this on all edges of Hopfield-ResNet13.
+    torch's own weight gradient is not used. With channels last it corrupts the heap for a 1×1 kernel with stride 2 on
+    3 channels (oneDNN in torch 2.14.1), and it is slower on all edges of Hopfield-ResNet13.
     """
     import torch
     import torch.nn.functional as F
@@ -403,8 +410,8 @@ def correlate(
     if has_torch_function((s, t)):
         # Recorded by torch.fx as one call.
         further: tuple[Any, ...] = () if dilation == groups == 1 else (dilation, groups)
-        made: Tensor = handle_torch_function(correlate, (s, t), s, t, kernel, stride, padding, *further)
-        return made
+        result: Tensor = handle_torch_function(correlate, (s, t), s, t, kernel, stride, padding, *further)
+        return result
     (tall, wide), (down, across), (up, left), (apart, aside) = (
         (n, n) if isinstance(n, int) else n for n in (kernel, stride, padding, dilation)
     )
@@ -412,15 +419,15 @@ def correlate(
     flat = t.permute(1, 0, 2, 3).reshape(t.shape[1], -1) if t.is_contiguous() else t.permute(0, 2, 3, 1).flatten(0, 2).T
     flat = flat.view(groups, -1, flat.shape[1])
     s = F.pad(s, (left, left, up, up))
-    given = s.shape[1] // groups
-    gradient = s.new_empty(tall, wide, t.shape[1], given)
+    group_channels = s.shape[1] // groups
+    gradient = s.new_empty(tall, wide, t.shape[1], group_channels)
     for i in range(tall):
         for j in range(wide):
             y, x = apart * i, aside * j
-            seen = s[:, :, y : y + down * (rows - 1) + 1 : down, x : x + across * (columns - 1) + 1 : across]
-            seen = seen.permute(0, 2, 3, 1).reshape(-1, groups, given).transpose(0, 1)
+            window = s[:, :, y : y + down * (rows - 1) + 1 : down, x : x + across * (columns - 1) + 1 : across]
+            window = window.permute(0, 2, 3, 1).reshape(-1, groups, group_channels).transpose(0, 1)
             if groups == 1:
-                torch.mm(flat[0], seen[0], out=gradient[i, j])
+                torch.mm(flat[0], window[0], out=gradient[i, j])
             else:
-                torch.bmm(flat, seen, out=gradient[i, j].view(groups, -1, given))
+                torch.bmm(flat, window, out=gradient[i, j].view(groups, -1, group_channels))
     return gradient.permute(2, 3, 0, 1)

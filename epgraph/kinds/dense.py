@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Dense(EdgeKind):
     """Matrix w of shape (target units, source units) on flattened states: Φ gains s^jᵀ w s^i.
 
-    With a rank r the matrix is U Vᵀ, and the weight is U of shape (target units, r) above V of shape (source units, r).
+    With a rank r the matrix is U Vᵀ. The weight is then U, (target units, r), above V, (source units, r).
     """
 
     name: ClassVar[str] = "dense"
@@ -29,11 +29,11 @@ class Dense(EdgeKind):
     )
 
     def target_shape(self, source: Shape, channels: int | None) -> Shape | None:
-        """Free: a dense edge reaches any shape."""
+        """Return None: a dense edge reaches any shape."""
         return None
 
     def check(self, source: Shape, target: Shape) -> None:
-        """Raise ShapeError where a rank is no restriction."""
+        """Raise ShapeError where the rank exceeds that of a full matrix."""
         units = min(prod(source), prod(target))
         if self.rank is not None and self.rank > units:
             raise ShapeError(
@@ -52,21 +52,21 @@ class Dense(EdgeKind):
         return prod(source)
 
     def weight_bound(self, gain: float, source: Shape, target: Shape) -> float:
-        """Bound b of the weights, chosen so that entries of the matrix have the same variance at every rank.
+        """Bound b of the weights, such that entries of the matrix have the same variance at every rank.
 
-        Entries of U Vᵀ are sums of r products of two numbers uniform in ±b, with variance r (b²/3)²; those of the full
-        matrix are uniform in ±g with g = gain/√fan_in, with variance g²/3. So b⁴ = 3 g²/r.
+        An entry of U Vᵀ is a sum of r products of two numbers uniform in ±b: its variance is r (b²/3)². An entry of the
+        full matrix is uniform in ±g, g = gain/√fan_in: its variance is g²/3. So b⁴ = 3 g²/r.
         """
         bound = super().weight_bound(gain, source, target)
         return bound if self.rank is None else (3 * bound**2 / self.rank) ** 0.25
 
     def weight_blocks(self, source: Shape, target: Shape) -> tuple[int, ...]:
-        """U and V are matrices of their own."""
+        """U and V are separate matrices."""
         return (prod(target),) if self.rank is None else (prod(target), prod(source))
 
     @property
     def degree(self) -> int:
-        """2 where the weight is two factors."""
+        """2 where the matrix is a product of two."""
         return 1 if self.rank is None else 2
 
     def macs(self, source: Shape, target: Shape) -> int:

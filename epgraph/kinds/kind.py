@@ -1,11 +1,11 @@
-"""What every edge kind provides: options, shape rule, linear map, adjoint, weight gradient, cost.
+"""Base class of edge kinds: options, shape rule, forward map, adjoint, weight gradient, number of operations.
 
 An edge e = (i, j, w) adds ⟨s^j, A_e s^i⟩ to Φ. A kind is a frozen pydantic model: its fields are the
 options that the user writes in YAML, and its methods are the mathematics of A_e.
 
-To add a kind: write one file beside this one and name its class in ``KINDS`` (``kinds/__init__.py``).
-Import torch inside the methods that need it, so that checking and drawing stay instant; the
-tests in ``tests/numeric/test_edges.py`` then hold the new kind to its adjoint and its gradient.
+To add a kind, write one file beside this one and add its class to ``KINDS`` (``kinds/__init__.py``).
+Import torch inside the methods that need it: then checking and drawing load no torch. The
+tests in ``tests/kinds/test_edges.py`` compare the new kind's adjoint and gradient with autograd.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Shape = tuple[int, ...]
 """Shape of one example, without the batch: ``(channels, height, width)`` or ``(units,)``."""
 
 End = Literal["linear", "convex", "convex where the other end is ≥ 0", "neither"]
-"""What Φ is in the state at one end of an edge, the others fixed. It decides what an update may do to F
+"""Φ as a function of the state at one end of an edge, all other states fixed. It decides whether an update can raise F
 (``graph/guarantees.py``)."""
 
 Positive = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -38,7 +38,7 @@ NonNegative = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
 class ShapeError(Exception):
-    """An edge cannot join the two shapes it was given."""
+    """An edge cannot join these two shapes."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -52,32 +52,32 @@ def shape_text(shape: Shape) -> str:
 
 
 class _Made(ModelMetaclass):
-    """Makes kinds: what pydantic refuses of their options is said as an ``EpgraphError``.
+    """Metaclass that turns pydantic's errors about options into an ``EpgraphError``.
 
-    A kind in a file does not come this way: pydantic makes it, and says where in the file a mistake stands.
+    It acts on a call from Python only. A kind in a file is built by pydantic, and its errors carry positions.
     """
 
     def __call__(self, /, *arguments: object, **options: object) -> Any:
-        name, known = self.__name__, list(getattr(self, "model_fields", {}))
+        name, fields = self.__name__, list(getattr(self, "model_fields", {}))
         if arguments:
             raise EpgraphError(f"{name} takes its options by name, found {shown(arguments[0])}", rule="wrong-type")
         try:
             return super().__call__(**{key: _plain(value) for key, value in options.items()})
         except ValidationError as error:
-            raise EpgraphError(_mistake(name, known, detail) for detail in error.errors(include_url=False)) from None
+            raise EpgraphError(_mistake(name, fields, detail) for detail in error.errors(include_url=False)) from None
 
 
 def _plain(value: object) -> object:
-    """An option with Python's numbers in the place of NumPy's."""
+    """Convert NumPy's numbers in an option to Python's."""
     return tuple(map(unboxed, value)) if isinstance(value, tuple) else unboxed(value)
 
 
-def _mistake(name: str, known: list[str], error: ErrorDetails) -> Diagnostic:
+def _mistake(name: str, fields: list[str], error: ErrorDetails) -> Diagnostic:
     option = str(error["loc"][0]) if error["loc"] else ""
     if error["type"] == "missing":
         return Diagnostic(f"{name} needs the option '{option}'", f"e.g. {name}({option}=…)", rule="missing-key")
     if error["type"] == "extra_forbidden":
-        return Diagnostic(f"{name} has no option '{option}'", nearest(option, known), rule="unknown-key")
+        return Diagnostic(f"{name} has no option '{option}'", nearest(option, fields), rule="unknown-key")
     message, hint = error["msg"][:1].lower() + error["msg"][1:], str(error.get("ctx", {}).get("hint", ""))
     if not option:
         return Diagnostic(f"{name}: {message}", hint, rule="conflicting-keys")
@@ -87,16 +87,15 @@ def _mistake(name: str, known: list[str], error: ErrorDetails) -> Diagnostic:
 class EdgeKind(BaseModel, ABC, metaclass=_Made):
     """Base of all edge kinds; see the module's docstring for how to add one.
 
-    A class is called with its options by name, ``Conv(kernel=3)``; one that it has not, or cannot use, is an
-    ``EpgraphError``.
+    Options are passed by name, ``Conv(kernel=3)``. An unknown option or a wrong value raises ``EpgraphError``.
 
     Shapes in the methods below: the source state s is ``(batch, *source)``, the target state t is
     ``(batch, *target)``. A *pair* is the common part (s⁺+s⁻)/2 stacked on the odd part (s⁺−s⁻)/2 of
     two oppositely nudged states, ``(2·batch, *shape)``. Every method returns a new tensor that the
     caller may write into.
 
-    The compiler records the methods with torch.fx, which calls them with stand-ins for tensors: use torch
-    operations, take sizes from the shapes that are passed in (never from ``s.shape``), and do not branch on values.
+    The compiler traces the methods with torch.fx proxies. Use torch operations, take sizes from the shapes that are
+    passed in (never from ``s.shape``), and do not branch on values.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
@@ -115,20 +114,20 @@ class EdgeKind(BaseModel, ABC, metaclass=_Made):
 
     @property
     def source_end(self) -> End:
-        """What Φ is in the source state; a kind that is not linear there and can say more overrides this."""
+        """Φ as a function of the source state; override this for a nonlinear kind that is convex."""
         return "linear" if self.is_linear else "neither"
 
     @property
     def target_end(self) -> End:
-        """What Φ is in the target state: linear in every ⟨s^j, A_e s^i⟩."""
+        """Φ as a function of the target state: ⟨s^j, A_e s^i⟩ is linear in s^j."""
         return "linear"
 
     @abstractmethod
     def target_shape(self, source: Shape, channels: int | None) -> Shape | None:
-        """Shape of A_e s for a source of shape ``source``, or None where it is free (dense).
+        """Shape of A_e s for a source of shape ``source``, or None where any shape is possible (dense).
 
-        ``channels`` is the target's number of channels if it is known, else None.
-        Raises ShapeError where the source cannot be used.
+        ``channels`` is the target's number of channels, or None where it is not known.
+        Raises ShapeError where the kind cannot use the source.
         """
 
     def source_shape(self, target: Shape, channels: int | None) -> Shape | None:
@@ -137,23 +136,23 @@ class EdgeKind(BaseModel, ABC, metaclass=_Made):
 
     def check(self, source: Shape, target: Shape) -> None:
         """Raise ShapeError unless this edge maps ``source`` to ``target``."""
-        made = self.target_shape(source, target[0])
-        if made is not None and made != target:
+        result = self.target_shape(source, target[0])
+        if result is not None and result != target:
             raise ShapeError(
-                f"gives {shape_text(made)} from {shape_text(source)}, but the target is {shape_text(target)}",
+                f"gives {shape_text(result)} from {shape_text(source)}, but the target is {shape_text(target)}",
                 self.suggest(source, target),
             )
 
     def suggest(self, source: Shape, target: Shape) -> str:
-        """Return options that would map ``source`` to ``target``, as a hint; empty if none is known."""
+        """Return options that would map ``source`` to ``target``, as a hint; empty without any."""
         return ""
 
     def dropped(self, source: Shape) -> str:
-        """Say which part of the source no unit of the target sees, such as rows beyond the last stride; else empty."""
+        """Name the part of the source that no target unit sees, such as rows beyond the last stride; else empty."""
         return ""
 
     def idle(self, source: Shape, target: Shape) -> Mapping[str, str]:
-        """Options that have no effect between these shapes, and why, such as the dilation of a kernel of one pixel."""
+        """Options without effect between these shapes, each with the reason: the dilation of a kernel of one pixel."""
         return {}
 
     @abstractmethod
@@ -161,7 +160,7 @@ class EdgeKind(BaseModel, ABC, metaclass=_Made):
         """Shape of the weight in torch's layout (OIHW, or (out, in)), or None without weights."""
 
     def fan_in(self, source: Shape, target: Shape) -> int:
-        """Number of source units that feed one target unit; sets the scale of the initial weights."""
+        """Number of source units that feed one target unit; it sets the scale of the initial weights."""
         shape = self.weight_shape(source, target)
         if shape is None:
             return 0
@@ -175,16 +174,16 @@ class EdgeKind(BaseModel, ABC, metaclass=_Made):
         return float(gain / max(1, self.fan_in(source, target)) ** 0.5)
 
     def weight_blocks(self, source: Shape, target: Shape) -> tuple[int, ...]:
-        """Rows of the weight's matrices, which stand one below the other; one matrix unless a kind says otherwise.
+        """Rows of each matrix in the weight, which stand one below the other; one matrix by default.
 
-        Channels of different groups do not meet, so that an isometry is one in each block.
+        Groups share no channels, so an isometric weight is isometric in each block.
         """
         shape = self.weight_shape(source, target)
         return () if shape is None else shape[:1]
 
     @property
     def degree(self) -> int:
-        """Degree of A_e in the weight: twice the weight is 2ᵈ times A_e."""
+        """Degree d of A_e in the weight: twice the weight gives 2ᵈ times A_e."""
         return 1
 
     @abstractmethod
@@ -209,7 +208,7 @@ class EdgeKind(BaseModel, ABC, metaclass=_Made):
     def adjoint_untied(
         self, weight: Tensor | None, feedback: Tensor, t: Tensor, s: Tensor | None, source: Shape
     ) -> Tensor:
-        """As ``adjoint`` through another weight. ``weight`` decides what the source chooses, such as an arg-max."""
+        """As ``adjoint``, through the weight ``feedback``. The source's arg-max still uses ``weight``."""
         return self.adjoint(feedback, t, s, source)
 
     @abstractmethod

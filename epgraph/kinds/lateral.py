@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Lateral(EdgeKind):
-    """Edge between two states of one shape: a convolution that keeps the shape, or without a kernel a square matrix."""
+    """Edge between two states of one shape: a convolution that keeps the shape, or a square matrix without a kernel."""
 
     name: ClassVar[str] = "lateral"
 
@@ -43,7 +43,7 @@ class Lateral(EdgeKind):
 
     @property
     def map(self) -> Conv | Dense:
-        """The kind that does the work."""
+        """The kind that this one delegates to."""
         return Dense() if self.kernel is None else Conv(kernel=self.kernel, padding="same")
 
     def target_shape(self, source: Shape, channels: int | None) -> Shape | None:
@@ -75,11 +75,11 @@ class Lateral(EdgeKind):
         return self.map.weight_shape(source, target)
 
     def fan_in(self, source: Shape, target: Shape) -> int:
-        """Weights of a target unit."""
+        """Number of weights of a target unit."""
         return self.map.fan_in(source, target)
 
     def macs(self, source: Shape, target: Shape) -> int:
-        """Those of the convolution, or of the matrix."""
+        """As of the convolution, or of the matrix."""
         return self.map.macs(source, target)
 
     def label(self) -> str:

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Memory(Unary):
-    """Φ gains (1/b) log Σ_μ exp(b M_μ·s): the state is drawn to a softmax mixture of the patterns, the rows of M.
+    """Φ gains (1/b) log Σ_μ exp(b M_μ·s): the state moves towards a softmax mixture of the patterns, the rows of M.
 
-    On a linear state with nothing else the update is s ← Mᵀ softmax(b M s), their update and one head of attention.
-    A log-sum-exp is convex, so that no update raises F.
+    For a linear state without other edges the update is s ← Mᵀ softmax(b M s): Ramsauer's update, one attention head.
+    A log-sum-exp is convex, so no update raises F.
     """
 
     name: ClassVar[str] = "memory"
@@ -41,7 +41,7 @@ class Memory(Unary):
         return "convex"
 
     def target_shape(self, source: Shape, channels: int | None) -> Shape | None:
-        """Return the state's own shape, which has to have pixels where patterns are those of a pixel."""
+        """Return the state's own shape; ``per_pixel`` needs an image."""
         if self.per_pixel and len(source) != 3:
             raise ShapeError(
                 f"per pixel needs channels×height×width, but the state is {shape_text(source)}",
@@ -50,7 +50,7 @@ class Memory(Unary):
         return source
 
     def idle(self, source: Shape, target: Shape) -> Mapping[str, str]:
-        """The sharpness of one pattern, and patterns of a pixel where there is one pixel."""
+        """The sharpness with one pattern, and ``per_pixel`` with one pixel."""
         one = {"sharpness": "there is one pattern only"} if self.patterns == 1 else {}
         alone = self.per_pixel and prod(source[1:]) == 1
         return {**one, "per_pixel": "the state has one pixel only"} if alone else one
@@ -60,7 +60,7 @@ class Memory(Unary):
         return (self.patterns, source[0] if self.per_pixel else prod(source))
 
     def macs(self, source: Shape, target: Shape) -> int:
-        """Two per weight, to the patterns and back, for every pixel where patterns are those of a pixel."""
+        """Two per weight, to the patterns and back; with ``per_pixel``, for every pixel."""
         return 2 * self.patterns * prod(source)
 
     def label(self) -> str:
@@ -94,7 +94,7 @@ class Memory(Unary):
         return torch.softmax(self._similarity(weight, self._rows(s)), 1).T @ self._rows(t)
 
     def weight_contrast(self, weight: Tensor, s: Tensor, t: Tensor, source: Shape) -> Tensor:
-        """½[p⁺ (t⁺)ᵀ − p⁻ (t⁻)ᵀ] = p_c t_oᵀ + p_o t_cᵀ with the pair p of softmax(b M s±): nothing is subtracted."""
+        """½[p⁺ (t⁺)ᵀ − p⁻ (t⁻)ᵀ] = p_c t_oᵀ + p_o t_cᵀ with the pair p of softmax(b M s±), without cancellation."""
         import torch
 
         common, odd = softmax_pair(self._similarity(weight, self._rows(s))).chunk(2)
@@ -105,41 +105,41 @@ class Memory(Unary):
         return prod(shape[1:]) if self.per_pixel else 1
 
     def _rows(self, s: Tensor) -> Tensor:
-        """What is compared with the patterns, (rows, units or channels): an example, or a pixel of one."""
+        """Vectors to compare with the patterns, (rows, units or channels): one per example, or one per pixel."""
         return s.flatten(2).transpose(1, 2).flatten(0, 1) if self.per_pixel else s.flatten(1)
 
     def _similarity(self, weight: Tensor, rows: Tensor) -> Tensor:
         return (rows @ weight.T) * self.sharpness
 
-    def _mixed(self, weight: Tensor, chosen: Tensor, shape: Shape) -> Tensor:
-        """Mᵀ p, with the shape of the state."""
-        made = chosen @ weight
+    def _mixed(self, weight: Tensor, weights: Tensor, shape: Shape) -> Tensor:
+        """Mᵀ p in the shape of the state, for softmax weights p."""
+        mixture = weights @ weight
         if not self.per_pixel:
-            return made.view(-1, *shape)
-        return made.view(-1, self._pixels(shape), shape[0]).transpose(1, 2).reshape(-1, *shape)
+            return mixture.view(-1, *shape)
+        return mixture.view(-1, self._pixels(shape), shape[0]).transpose(1, 2).reshape(-1, *shape)
 
 
 def softmax_pair(pair: Tensor) -> Tensor:
     """Common and odd part of softmax(c ± o) over dimension 1, stacked, from the pair of c and o.
 
-    With log p± = c ± o − L±, L the log-sum-exp, half of the difference of the two logarithms is h = o − ½(L⁺ − L⁻), and
-    p⁺ − p⁻ = 2 √(p⁺p⁻) sinh h. Where o is small L⁺ − L⁻ is taken as log Σ p⁻ e^{2o}, of which nothing cancels; where it
-    is not, the difference has digits enough.
+    With log p± = c ± o − L±, L the log-sum-exp, half the difference of the logarithms is h = o − ½(L⁺ − L⁻), and
+    p⁺ − p⁻ = 2 √(p⁺p⁻) sinh h. Where o is small, L⁺ − L⁻ is computed as log Σ p⁻ e^{2o}, without cancellation.
+    Elsewhere the plain difference is accurate.
     """
     import torch
     from torch.overrides import handle_torch_function, has_torch_function
 
     if has_torch_function((pair,)):
         # Recorded by torch.fx as one call.
-        made: Tensor = handle_torch_function(softmax_pair, (pair,), pair)
-        return made
+        result: Tensor = handle_torch_function(softmax_pair, (pair,), pair)
+        return result
     c, o = pair.chunk(2)
     plus, minus = (torch.logsumexp(x, 1, keepdim=True) for x in (c + o, c - o))
     log_plus, log_minus = c + o - plus, c - o - minus
     small = o.abs().amax(1, keepdim=True) <= 1
-    grown = (log_minus.exp() * torch.expm1(2 * o.clamp(-1, 1))).sum(1, keepdim=True)
-    half = o - 0.5 * torch.where(small, torch.log1p(grown), plus - minus)
-    # The larger of the two is at most 1, so that no exponential overflows.
+    expansion = (log_minus.exp() * torch.expm1(2 * o.clamp(-1, 1))).sum(1, keepdim=True)
+    half = o - 0.5 * torch.where(small, torch.log1p(expansion), plus - minus)
+    # The larger probability is at most 1, so no exponential overflows.
     largest = torch.where(half < 0, log_minus, log_plus).exp()
     odd = -0.5 * half.sign() * largest * torch.expm1(-2 * half.abs())
     return torch.cat((0.5 * (log_plus.exp() + log_minus.exp()), odd))

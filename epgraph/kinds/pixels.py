@@ -1,4 +1,4 @@
-"""Numbers along both sides of an image, and how options that hold them are written and read."""
+"""Options with one number for each side of an image: their types, and how they are read and written."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Pair = tuple[int, int]
 
 
 def _pair(value: object, info: ValidationInfo) -> object:
-    # YAML has lists and strict models want tuples. The length is no constraint of the type: beside an entry that is
-    # wrong, pydantic would count what is left as too few.
+    # YAML has lists; strict models need tuples. The length is checked here and not by the type, because pydantic
+    # counts only the valid entries and would report a wrong entry as too few.
     if isinstance(value, list | tuple) and len(value) != 2:
-        found = {"key": info.field_name, "count": len(value), "hint": "one number for both sides, or [rows, columns]"}
-        raise PydanticCustomError("pair", "'{key}' needs 2 entries, found {count}", found)
+        context = {"key": info.field_name, "count": len(value), "hint": "one number for both sides, or [rows, columns]"}
+        raise PydanticCustomError("pair", "'{key}' needs 2 entries, found {count}", context)
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -32,14 +32,14 @@ def _tag_of_number(value: object) -> str:
 
 
 def _only(word: str, expected: str) -> BeforeValidator:
-    """Refuse any other text, and say what else could stand there."""
+    """Refuse any other text, and name the values that are possible."""
 
     def check(value: object, info: ValidationInfo) -> object:
         if value == word:
             return value
-        found = {"key": info.field_name, "expected": expected, "found": str(value)[:40]}
+        context = {"key": info.field_name, "expected": expected, "found": str(value)[:40]}
         raise PydanticCustomError(
-            "word", "'{key}' expects {expected}, found text '{found}'", {**found, "hint": nearest(str(value), [word])}
+            "word", "'{key}' expects {expected}, found text '{found}'", {**context, "hint": nearest(str(value), [word])}
         )
 
     return BeforeValidator(check)
@@ -77,7 +77,7 @@ def both(option: int | tuple[int, ...]) -> Pair:
 
 
 def short(pair: Pair) -> int | Pair:
-    """One number where both are the same: what emitted code is called with."""
+    """One number where both are the same, as in emitted code."""
     return pair[0] if pair[0] == pair[1] else pair
 
 
@@ -87,12 +87,12 @@ def yaml_text(pair: Pair) -> str:
 
 
 def options_text(options: dict[str, Pair | str | None]) -> str:
-    """Write options as a hint does: ``stride: 2 with padding: 1 and dilation: [1, 2]``; empty where there are none."""
-    written = [
+    """Write options for a hint: ``stride: 2 with padding: 1 and dilation: [1, 2]``; empty without options."""
+    parts = [
         f"{key}: {'null' if value is None else value if isinstance(value, str) else yaml_text(value)}"
         for key, value in options.items()
     ]
-    return " with ".join(text for text in (written[0], " and ".join(written[1:])) if text) if written else ""
+    return " with ".join(text for text in (parts[0], " and ".join(parts[1:])) if text) if parts else ""
 
 
 def times_text(pair: Pair) -> str:
@@ -101,12 +101,12 @@ def times_text(pair: Pair) -> str:
 
 
 def label_text(sign: str, pair: Pair, default: int = 1) -> str:
-    """Write an option in a label, `` /2`` or `` /2×1``; nothing where it is the default."""
+    """Write an option in a label, `` /2`` or `` /2×1``; empty for the default."""
     if pair == (default, default):
         return ""
     return f" {sign}{pair[0] if pair[0] == pair[1] else times_text(pair)}"
 
 
 def channels_text(groups: int | Literal["depthwise"]) -> str:
-    """Write groups in a label: ``4 groups``, ``depthwise``; nothing for one."""
+    """Write groups in a label: ``4 groups``, ``depthwise``; empty for one."""
     return "" if groups == 1 else f"{groups} groups" if isinstance(groups, int) else groups

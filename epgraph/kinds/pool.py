@@ -27,7 +27,7 @@ class Pool(EdgeKind):
 
     @property
     def pooling(self) -> Pooling:
-        """The options as written."""
+        """The pooling that the options describe."""
         return Pooling(self.kind, both(self.size))
 
     @property
@@ -37,7 +37,7 @@ class Pool(EdgeKind):
 
     @property
     def source_end(self) -> End:
-        """Linear, or as of a max-pooled convolution."""
+        """As of a pooled convolution."""
         return "linear" if self.is_linear else "convex where the other end is ≥ 0"
 
     def target_shape(self, source: Shape, channels: int | None) -> Shape | None:
@@ -71,8 +71,8 @@ class Pool(EdgeKind):
         """Rows and columns that fill no window."""
         for axis, n, size in zip(("rows", "columns"), source[1:], both(self.size), strict=True):
             if n % size:
-                left = n % size
-                what = axis.removesuffix("s") if left == 1 else f"{left} {axis}"
+                remainder = n % size
+                what = axis.removesuffix("s") if remainder == 1 else f"{remainder} {axis}"
                 return f"its windows of {size} leave out the last {what} of {n}"
         return ""
 
@@ -92,7 +92,7 @@ class Pool(EdgeKind):
         return self.pooling.forward(s)
 
     def adjoint(self, weight: Tensor | None, t: Tensor, s: Tensor | None, source: Shape) -> Tensor:
-        """P⁻¹(t): every value over its window, or at its arg-max."""
+        """P⁻¹(t): each value is spread over its window, or put at its arg-max."""
         return self.pooling.adjoint(t, s, _pixels(source))
 
     def forward_pair(self, weight: Tensor | None, s: Tensor, target: Shape) -> Tensor:

@@ -18,7 +18,7 @@ How = Literal["max", "average"]
 
 
 class Pooling(NamedTuple):
-    """P takes the largest value, or the mean, of every window of ``size``; pixels that fill no window are left out.
+    """P is the maximum or the mean of every window of ``size``; pixels that fill no window are left out.
 
     Maps z are (batch, channels, height, width); ``pixels`` is their height and width.
     """
@@ -35,7 +35,7 @@ class Pooling(NamedTuple):
         import torch.nn.functional as F
 
         if self.how == "max":
-            # With the indices, which the adjoint needs: the compiler then sees that both pool the same map.
+            # Ask for the indices, as the adjoint does: the compiler then sees that both pool the same map.
             return F.max_pool2d(z, short(self.size), return_indices=True)[0]
         return F.avg_pool2d(z, short(self.size))
 
@@ -49,7 +49,7 @@ class Pooling(NamedTuple):
         c, o = z.chunk(2)
         c_plus, c_minus, o_plus, o_minus = _take(c, plus), _take(c, minus), _take(o, plus), _take(o, minus)
         common = c_plus.add(c_minus).add_(o_plus).sub_(o_minus)
-        # Where both signs choose the same pixel c_plus − c_minus is exactly zero, and nothing cancels.
+        # Where both signs choose the same pixel, c_plus − c_minus is exactly zero: no cancellation.
         odd = o_plus.add_(o_minus).add_(c_plus.sub_(c_minus))
         flat = torch.cat((common, odd)).mul_(0.5)
         return torch.unflatten(flat, 1, target[1:]).permute(0, 3, 1, 2)
@@ -64,7 +64,7 @@ class Pooling(NamedTuple):
     def adjoint_pair(self, t: Tensor, z: Tensor | None, pixels: Pair) -> Tensor:
         """Return the adjoint of t⁺ = c + o at one arg-max and of t⁻ = c − o at the other, as a pair.
 
-        Where both agree, which is nearly everywhere, the parts stay apart and nothing is subtracted.
+        Where both arg-max agree, which is nearly everywhere, the two parts are mapped separately: no cancellation.
         """
         if self.how != "max":
             return self.adjoint(t, z, pixels)
@@ -90,7 +90,7 @@ class Pooling(NamedTuple):
         return self._argmax(c + o), self._argmax(c - o)
 
     def _unpool(self, t: Tensor, index: Tensor, pixels: Pair) -> Tensor:
-        """Put each target unit at its arg-max; windows do not overlap, so no two values meet."""
+        """Put each target unit at its arg-max; windows do not overlap, so no two values share a pixel."""
         import torch.nn.functional as F
 
         return F.max_unpool2d(t, index, list(self.size), output_size=list(pixels))
@@ -106,5 +106,5 @@ class Pooling(NamedTuple):
 
 def _take(z: Tensor, index: Tensor) -> Tensor:
     """Values at flat pixel indices, (batch, pixels, channels): pixels before channels suits both memory layouts."""
-    pixels, wanted = (v.permute(0, 2, 3, 1).flatten(1, 2) for v in (z, index))
-    return pixels.gather(1, wanted)
+    pixels, indices = (v.permute(0, 2, 3, 1).flatten(1, 2) for v in (z, index))
+    return pixels.gather(1, indices)

@@ -1,4 +1,4 @@
-"""What kinds that act on one state share: Φ gains a function φ of that state alone, written ``at: STATE``."""
+"""Base class of kinds that act on one state, written ``at: STATE``: Φ gains a function φ of that state alone."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class Unary(EdgeKind):
-    """A kind with one end: Φ gains φ(s), and the state receives ∂φ/∂s, which is what ``forward`` returns.
+    """A kind with one end: Φ gains φ(s), and the state receives ∂φ/∂s, which ``forward`` returns.
 
-    ``weight_gradient(weight, s, t, …)`` is that of φ where t is s. So is ``weight_contrast``: its t may be weighted
-    example by example, and is what the contrast is linear in, while s decides the rest.
+    ``weight_gradient(weight, s, t, …)`` and ``weight_contrast`` are those of φ where t is s. Both are linear in t,
+    whose examples may be weighted; s enters as it is.
     """
 
     unary: ClassVar[bool] = True
@@ -36,5 +36,5 @@ class Unary(EdgeKind):
         raise NotImplementedError(f"'{self.name}' is convex in its state")
 
     def adjoint(self, weight: Tensor | None, t: Tensor, s: Tensor | None, source: Shape) -> Tensor:
-        """There is no other end to come back from; nothing calls this."""
+        """A unary kind has no other end; nothing calls this."""
         raise NotImplementedError(f"'{self.name}' has one end")

@@ -1,10 +1,11 @@
-"""What the user writes: YAML with positions, the pydantic models, diagnostics, JSON Schema."""
+"""The language: YAML with positions, the pydantic models, diagnostics, JSON Schema."""
 
-from epgraph.language.architecture import Architecture
-from epgraph.language.document import Document, parse
+from epgraph.language.document import Document
 from epgraph.language.dump import to_yaml
 from epgraph.language.expand import expand, include, origins, without_repetitions
+from epgraph.language.model import Architecture
 from epgraph.language.overrides import override
+from epgraph.language.reader import parse
 from epgraph.language.schema import json_schema
 from epgraph.language.validate import raise_for, validate
 

@@ -8,14 +8,14 @@ from typing import Any
 
 from epgraph.arguments import instance, several, text
 from epgraph.errors import EpgraphError, Location, visible
-from epgraph.language.architecture import Architecture
-from epgraph.language.document import plain_scalar
+from epgraph.language.model import Architecture
+from epgraph.language.reader import plain_scalar
 
 _WIDEST = 16
-"""Longest name that the columns of edges are lined up for."""
+"""Longest name for which the columns of edges are aligned."""
 
 _PLAIN = re.compile(r"[A-Za-z_](?:[A-Za-z0-9_ ./()+²³×-]*[A-Za-z0-9_./()+²³×-])?")
-"""Text that needs no quotes, in braces neither."""
+"""Text that needs no quotes, even in braces."""
 
 
 def to_yaml(
@@ -25,7 +25,7 @@ def to_yaml(
     *,
     complete: bool = False,
 ) -> str:
-    """Write an architecture as YAML that ``load`` reads back as an equal one, numbers to the last digit.
+    """Write an architecture as YAML that ``load`` reads back as an equal one, with all digits of numbers.
 
     Values that equal the language's defaults are left out.
 
@@ -46,7 +46,7 @@ def to_yaml(
     instance("to_yaml", architecture, Architecture, "load it with ep.load, or build() it")
     data = _doubled_dollars(architecture.to_dict(complete=complete))
     parts = header.splitlines() if isinstance(header, str) else several("header", header)
-    # A line break in a comment would end it.
+    # A line break would end a comment.
     lines = [f"# {visible(line)}".rstrip() for part in parts for line in text("header", part).splitlines() or [""]]
     notes = {} if notes is None else instance("notes", notes, Mapping, 'e.g. {("states", "h1"): "8×8"}')
     places = {("states", name) for name in data.get("states", {})} | {("edges", i) for i in range(len(data["edges"]))}
@@ -55,7 +55,7 @@ def to_yaml(
         if place not in places:
             raise EpgraphError(f"notes: there is nothing at {place!r}", "e.g. ('states', 'h1') or ('edges', 0)")
     for end in ("input", "output"):
-        # Edges refer to them, so that their names are said even where they are the default.
+        # Edges refer to these names, so they are written even if they are the defaults.
         data[end] = {"name": getattr(architecture, end).name, **data.get(end, {})}
     for key in Architecture.model_fields:
         if key not in data:
@@ -77,7 +77,7 @@ def to_yaml(
 
 
 def _doubled_dollars(value: Any) -> Any:
-    """Double the dollar signs of plain values: a single one begins an expression."""
+    """Double the dollar signs in values: a single one begins an expression."""
     if isinstance(value, str):
         return value.replace("$", "$$")
     if isinstance(value, dict):
@@ -106,7 +106,7 @@ def _edges(edges: list[dict[str, Any]]) -> list[str]:
         text = ""
         for key, value in edge.items():
             part = f"{key}: {_flow(value)}, "
-            # What is a mapping is the kind, which every reader looks for first.
+            # The mapping is the kind, for which a reader looks first.
             text += part.ljust(len(key) + 2 + widths[key] + 2) if key in widths else ""
         rest = {key: value for key, value in edge.items() if key not in widths}
         ordered = sorted(rest.items(), key=lambda entry: not isinstance(entry[1], dict))

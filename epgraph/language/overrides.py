@@ -6,17 +6,18 @@ import re
 from typing import Any
 
 from epgraph.errors import Diagnostic, EpgraphError, Location, nearest, path_text
-from epgraph.language.document import MAX_DEPTH, Document, parse
+from epgraph.language.document import Document
+from epgraph.language.reader import MAX_DEPTH, parse
 
 MOST_SHOWN = 200
-"""Characters of an assignment that messages show."""
+"""Length to which messages shorten an assignment."""
 
 _INDEX = re.compile("[0-9]{1,9}")
 _NAMES = "name keys as in the file, list positions from 0; e.g. edges.0.gain=0.7"
 
 
 def override(document: Document, assignments: list[str]) -> None:
-    """Apply ``key.path=value`` assignments; values are read as YAML, list positions are numbers.
+    """Apply ``key.path=value`` assignments; values are YAML, list indices are numbers.
 
     Later diagnostics about an assigned value point at the assignment instead of the file.
 
@@ -51,7 +52,7 @@ def override(document: Document, assignments: list[str]) -> None:
 
 
 def _no_comment(assignment: str, path: str, text: str) -> None:
-    """Refuse a value of which YAML would take a part, or all, for a comment."""
+    """Refuse a value that YAML would read, wholly or partly, as a comment."""
     value = re.split(r"(?:^|\s)#", text, maxsplit=1)[0]
     if value == text:
         return
@@ -70,7 +71,7 @@ def _no_comment(assignment: str, path: str, text: str) -> None:
 
 
 def _declared(data: Any, at: Location, assignment: str) -> None:
-    """Refuse a parameter that is declared nowhere: nothing would use it, and a misspelt one would change nothing."""
+    """Refuse an undeclared parameter: a misspelt one would silently have no effect."""
     for depth, part in enumerate(at[:-1]):
         if part == "parameters" and (depth == 0 or (depth == 2 and at[0] == "blocks")):
             known = data.get(part) if isinstance(data, dict) else None

@@ -10,7 +10,7 @@ import copy
 from typing import Any
 
 from epgraph.kinds import KINDS
-from epgraph.language.architecture import Architecture
+from epgraph.language.model import Architecture
 from epgraph.language.sugar import InstanceSpec, PatternSpec, SugarSpec
 
 Schema = dict[str, Any]
@@ -32,7 +32,7 @@ def json_schema() -> Schema:
             schema["properties"][name] = _open(section)
     sugar = _add_sugar(schema, definitions, edge)
     schema["properties"] |= sugar["properties"]
-    # Where there are instances, the edges may be theirs alone; where there are files, so may everything.
+    # 'edges' is optional with instances; with 'include', every section is.
     schema["required"] = ["epgraph"]
     schema["anyOf"] = [
         {"required": ["include"]},
@@ -49,7 +49,7 @@ def json_schema() -> Schema:
 
 
 def _add_sugar(schema: Schema, definitions: dict[str, Schema], edge: Schema) -> Schema:
-    """Put blocks, instances, patterns and expressions into the definitions, and return the sections of sugar."""
+    """Add blocks, instances, patterns and expressions to the definitions, and return the sections of sugar."""
     for model in (InstanceSpec, PatternSpec, SugarSpec):
         found = _models(model)
         definitions.update(found.pop("$defs", {}))
@@ -58,16 +58,16 @@ def _add_sugar(schema: Schema, definitions: dict[str, Schema], edge: Schema) -> 
     instance = definitions["InstanceSpec"]
     given = instance["properties"]["with"]
     _open_properties(instance)
-    # Values may be expressions; which parameters are given may not.
+    # A value may be an expression; a parameter's name may not.
     instance["properties"]["with"] = given
     pattern["properties"]["apart"] = _open(pattern["properties"]["apart"])
     for name in KINDS:
-        # What an edge leaves out may stand in 'defaults'.
+        # An option that an edge leaves out may be in 'defaults'.
         definitions[_definition(edge, name)].pop("required", None)
     definitions["EdgeSpec"] = _with_patterns(edge, pattern)
     for branch in definitions["EdgeSpec"]["properties"]["tie"]["anyOf"]:
         if "pattern" in branch:
-            # Edges of instances: h1.up.
+            # Names of edges of instances: h1.up.
             branch |= {"pattern": r"^[A-Za-z][A-Za-z0-9_.]*$", "maxLength": 1000}
     definitions["DefaultsSpec"]["properties"] |= _kind_defaults(edge, definitions)
     definitions["Expression"] = {
@@ -86,7 +86,7 @@ def _add_sugar(schema: Schema, definitions: dict[str, Schema], edge: Schema) -> 
     block = definitions["BlockSpec"]["properties"]
     block["states"]["additionalProperties"] = states["additionalProperties"]
     block["edges"]["items"] = edges["items"]
-    # A block has states, or is of edges between its ports.
+    # A block has states, or only edges between its ports.
     definitions["BlockSpec"]["anyOf"] = [
         {"required": [key], "properties": {key: {least: 1}}}
         for key, least in (("states", "minProperties"), ("edges", "minItems"))
@@ -112,7 +112,7 @@ def _open_properties(definition: Schema) -> None:
 
 
 def _open(schema: Schema) -> Schema:
-    """Allow an expression in the place of a value, and of every value inside of it."""
+    """Allow an expression in place of a value, and of every value inside it."""
     inside = _open_inside(schema)
     branches = inside["anyOf"] if set(inside) - set(_SAID) == {"anyOf"} else [_unsaid(inside)]
     if any(branch == {} or branch == {"type": "string"} for branch in branches):
@@ -139,7 +139,7 @@ def _open_inside(schema: Schema) -> Schema:
 
 
 def _definition(edge: Schema, kind: str) -> str:
-    """Name of the definition that holds the options of a kind."""
+    """Name of the definition of a kind's options."""
     branches = edge["properties"][kind]["anyOf"]
     (reference,) = (part["$ref"] for part in branches if "$ref" in part and part != _EXPRESSION)
     return str(reference).rpartition("/")[2]
@@ -151,7 +151,7 @@ def _with_patterns(edge: Schema, pattern: Schema) -> Schema:
     for name, inner in pattern["properties"].items():
         said = _said(edge["properties"].get(name, {}))
         edge["properties"][name] = {**inner, **said}
-    # In the place of what the flat form says of the ends.
+    # This replaces the ends of the flat form.
     for key in ("required", "oneOf"):
         edge.pop(key, None)
     among = {"required": ["among"], "not": _any_of("from", "to", "at")}
@@ -170,7 +170,7 @@ def _any_of(*keys: str) -> Schema:
 
 
 def _kind_defaults(edge: Schema, definitions: dict[str, Schema]) -> dict[str, Schema]:
-    """Options of kinds as 'defaults' has them: none is required."""
+    """Options of kinds in 'defaults', where none is required."""
     found = {}
     for name in KINDS:
         text = edge["properties"][name]

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from epgraph.language.architecture import Model, Name
+from epgraph.language.model import Model, Name
 
 Reference = Annotated[
     str,
@@ -37,21 +37,21 @@ Parameters = Annotated[
 
 
 class BlockSpec(Model):
-    """A template of states and edges, of which the network has any number of instances."""
+    """A template of states and edges, with any number of instances."""
 
     parameters: Parameters = Field(
         default_factory=dict,
-        description="Parameters by name with their defaults; null has to be given by every instance.",
+        description="Parameters by name with their defaults; every instance must give a parameter with null.",
         examples=[{"channels": 64, "stride": 2}],
     )
     ports: list[Name] = Field(
         default_factory=list,
-        description="Names of further states outside that the block's edges may join; 'in' is always there.",
+        description="Names of further states outside that the block's edges may join, beside 'in'.",
         examples=[["other"]],
     )
     defaults: dict[str, Any] = Field(
         default_factory=dict,
-        description="As the file's 'defaults', for what stands in the block.",
+        description="As the file's 'defaults', for the states and edges of the block.",
         examples=[{"gain": 0.6}],
     )
     states: dict[Name, Any] = Field(
@@ -65,58 +65,58 @@ class BlockSpec(Model):
         examples=[[{"from": "in", "to": "a", "conv": {"kernel": 3}}]],
     )
     out: Reference | None = Field(
-        default=None, description="State that the name of an instance stands for; left out, the last.", examples=["b"]
+        default=None, description="State that the name of an instance means; by default the last.", examples=["b"]
     )
 
 
 class InstanceSpec(Model):
-    """A state that is a block of states, or a row of them."""
+    """An instance of a block in place of a state, or a row of instances."""
 
     block: Name = Field(description="Name of the block.", examples=["residual"])
     source: Reference | None = Field(
         default=None,
         alias="from",
-        description="State that the port 'in' is; with 'repeat' that of the first, and the output of the one before "
-        "for every later one.",
+        description="State of the port 'in'; with 'repeat', of the first instance: each later one continues from the "
+        "output of the one before.",
         examples=["x"],
     )
     repeat: Annotated[int, Field(ge=0, le=4_000)] | None = Field(
-        default=None, description="Number of instances, named with 1, 2, … behind the name; 0 makes none.", examples=[4]
+        default=None, description="Number of instances, with 1, 2, … appended to the name; 0 gives none.", examples=[4]
     )
     given: dict[Name, Any] = Field(
         default_factory=dict,
         alias="with",
-        description="Values of the block's parameters; {each: […]} gives one to each instance.",
+        description="Values of the block's parameters; {each: […]} has one value for each instance.",
         examples=[{"channels": {"each": [64, 128]}}],
     )
     ports: dict[Name, Any] = Field(
-        default_factory=dict, description="State that each further port is.", examples=[{"other": "h1"}]
+        default_factory=dict, description="States of the further ports.", examples=[{"other": "h1"}]
     )
     defaults: dict[str, Any] = Field(
         default_factory=dict,
-        description="Defaults of these instances, before those of the block.",
+        description="Defaults of these instances, which override those of the block.",
         examples=[{"gain": 0.6}],
     )
     join: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{0,8}$")] = Field(
         default="_",
-        description="Text between the name of an instance and those of its states in the flat form.",
+        description="Text between the names of an instance and of its states in the flat form.",
         examples=[""],
     )
 
 
 class PatternSpec(Model):
-    """Keys of an edge that stands for several, beside its kind: every 'from' with every 'to', or all pairs among."""
+    """Keys of an entry for several edges, beside its kind: every 'from' with every 'to', or all pairs 'among'."""
 
-    source: Selection | None = Field(default=None, alias="from", description="Where the edges come from.")
-    target: Selection | None = Field(default=None, alias="to", description="Where the edges go to.")
-    at: Selection | None = Field(default=None, description="States that a kind of one state acts on.")
+    source: Selection | None = Field(default=None, alias="from", description="First ends of the edges.")
+    target: Selection | None = Field(default=None, alias="to", description="Second ends of the edges.")
+    at: Selection | None = Field(default=None, description="States on which a unary kind acts.")
     among: Selection | None = Field(
         default=None,
-        description="All pairs of these states, from the earlier to the later; in place of 'from' and 'to'.",
+        description="States to join in all pairs, from the earlier to the later; in place of 'from' and 'to'.",
         examples=["late"],
     )
     apart: Annotated[int, Field(ge=1)] | list[Annotated[int, Field(ge=1)]] | None = Field(
-        default=None, description="With 'among', only from every state to the one so many later.", examples=[2]
+        default=None, description="With 'among', join only states at this distance in their order.", examples=[2]
     )
     without: Selection | None = Field(
         default=None, alias="except", description="States that the pattern leaves out.", examples=[["h3.a"]]
@@ -127,11 +127,11 @@ GroupField = Annotated[Selection, Field(description="States of the group: names,
 
 
 class SugarSpec(Model):
-    """Sections that are written out before a network is checked."""
+    """Sections of sugar, which expansion removes before a network is checked."""
 
     include: Annotated[str, Field(min_length=1)] | list[Annotated[str, Field(min_length=1)]] = Field(
         default_factory=list,
-        description="Files whose sections come before those of this one, which win; paths are relative to this file.",
+        description="Files to merge, which this file overrides; paths are relative to this file.",
         examples=[["blocks/residual.yaml"]],
     )
     parameters: Parameters = Field(default_factory=dict)
@@ -142,6 +142,6 @@ class SugarSpec(Model):
     )
     groups: dict[Name, GroupField] = Field(
         default_factory=dict,
-        description="Names of several states, for the ends of edges.",
+        description="Names for several states, to use as ends of edges.",
         examples=[{"late": ["h3.*", "h4.*"]}],
     )

@@ -1,11 +1,11 @@
-"""Plain values → ``Architecture``, with every mistake found in one go and said in the user's words."""
+"""Plain values → ``Architecture``, or all mistakes at once in the user's terms."""
 
 from __future__ import annotations
 
 import copy
 import re
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -14,14 +14,15 @@ from epgraph.arguments import shown
 from epgraph.costs import COSTS
 from epgraph.errors import RULES, Diagnostic, EpgraphError, Location, nearest
 from epgraph.kinds import KINDS
-from epgraph.language.architecture import LANGUAGE, NAME_PATTERN, Architecture, field_at, known_keys, one_end, written
-from epgraph.language.document import Document, plain_scalar
+from epgraph.language.document import Document
+from epgraph.language.model import LANGUAGE, NAME_PATTERN, Architecture, ScheduleName, field_at, known_keys, one_end
+from epgraph.language.reader import plain_scalar
 from epgraph.language.sugar import SugarSpec
 
 _TAGS = ("<flag>", "<options>", "<number>", "<pair>", "<word>")
 
 MOST = 1000
-"""Mistakes that are explained before it only says how many more there are."""
+"""Number of mistakes that are explained; of further ones only the number is reported."""
 
 _EXPECTED = {
     "int_type": "an integer",
@@ -41,12 +42,12 @@ _EXPECTED = {
 
 _NAMES = (("states",), ("input",), ("output",), ("input", "name"), ("output", "name"))
 
-# What the ends of an edge are called in Python.
+# Names of the ends of an edge in Python.
 _PYTHON = {"source": "from", "target": "to"}
 
 _SIGNS = {"greater_than": ">", "greater_than_equal": "≥", "less_than": "<", "less_than_equal": "≤"}
 
-# An error of pydantic by the rule that it breaks; one of our own is named like the rule.
+# Type of a pydantic error → rule. Our own error types have the names of rules.
 _RULES = {
     **dict.fromkeys(_EXPECTED, "wrong-type"),
     **dict.fromkeys(_SIGNS, "out-of-range"),
@@ -101,18 +102,18 @@ def validate(document: Document) -> tuple[Architecture | None, list[Diagnostic]]
 
 
 def _as_written(error: ErrorDetails, document: Document) -> ErrorDetails:
-    """Say the two ends between which a kind is to choose one as they stand in the file, without those that are none."""
+    """Complete the hint of a unary kind with two ends: name the ends as written, without those that cannot move."""
     ends = error.get("ctx", {}).get("ends")
     if ends is None:
         return error
     data = document.data
     source, sink = (data[key] if isinstance(data.get(key), dict) else {} for key in ("input", "output"))
-    # Neither moves: the input is clamped, and a readout is no part of the dynamics.
+    # The input is clamped, and a readout is no part of the dynamics.
     readout = any(sink.get("cost") == name and cost.readout for name, cost in COSTS.items())
     fixed = [source.get("name", "x"), *([sink.get("name", "y")] if readout else [])]
     texts = {}
     for key, end in zip(("from", "to"), ends, strict=True):
-        text = written(document, (*error["loc"], key))
+        text = document.written((*error["loc"], key))
         if end not in fixed:
             texts[key] = text if isinstance(text, str) else f"[{', '.join(text)}]" if isinstance(text, list) else end
     hint = one_end(list(texts.values())) if texts else "write at, and the name of a state that moves, in their place"
@@ -120,8 +121,8 @@ def _as_written(error: ErrorDetails, document: Document) -> ErrorDetails:
 
 
 def _remains(data: dict[str, Any], details: list[ErrorDetails]) -> Architecture | None:
-    """What is left of a network without the parts at fault; None where too little is."""
-    # Without the names of states nothing can be said about the ends of edges.
+    """The network without its faulty parts; None if too little remains."""
+    # Without the names of states, the ends of edges cannot be checked.
     if any(d["loc"] in _NAMES for d in details):
         return None
     rest, bad_edges = _without(data, details)
@@ -135,7 +136,7 @@ def _remains(data: dict[str, Any], details: list[ErrorDetails]) -> Architecture 
 
 
 def _most(document: Document, details: list[ErrorDetails]) -> int:
-    """Number of errors, from the first, that come from ``MOST`` places of the file: many are one in a block."""
+    """Number of leading errors that come from ``MOST`` places of the file; one mistake in a block gives many errors."""
     places = set()
     for number, error in enumerate(details):
         places.add((error["type"], document.place(tuple(part for part in error["loc"] if part not in _TAGS))))
@@ -147,12 +148,12 @@ def _most(document: Document, details: list[ErrorDetails]) -> int:
 def _more(details: list[ErrorDetails], most: int) -> Diagnostic:
     at = tuple(part for part in details[most]["loc"] if part not in _TAGS)
     return Diagnostic(
-        f"{len(details) - most:,} more mistakes from here on", "mend the others first", at, rule="too-large"
+        f"{len(details) - most:,} more mistakes from here on", "fix the others first", at, rule="too-large"
     )
 
 
 def mistakes(states: dict[str, Any], edges: list[Any]) -> list[Diagnostic]:
-    """Return what is wrong with states and edges by themselves, whatever network they stand in."""
+    """Return the mistakes in states and edges that do not depend on the network around them."""
     around = {"epgraph": LANGUAGE, "input": {"shape": [1]}, "output": {"classes": 1}}
     filler = [{"from": "x", "to": "y", "dense": {}}]
     try:
@@ -163,9 +164,9 @@ def mistakes(states: dict[str, Any], edges: list[Any]) -> list[Diagnostic]:
 
 
 def errors_of(error: ValidationError) -> list[ErrorDetails]:
-    """Return what pydantic found, without what follows from the rest.
+    """Return pydantic's errors, without those that follow from others.
 
-    It does not count the entries of a list that are at fault, and then calls the list too short.
+    pydantic does not count faulty entries of a list, and then reports the list as too short.
     """
     return [d for d in error.errors(include_url=False) if not _only_miscounted(d)]
 
@@ -177,7 +178,7 @@ def _only_miscounted(error: ErrorDetails) -> bool:
 
 
 def _in_quotes(diagnostic: Diagnostic, error: ErrorDetails, document: Document) -> Diagnostic:
-    """Where text without quotes reads as something else, locate the diagnostic and propose the text in quotes."""
+    """If unquoted text was read as another type, locate the diagnostic and propose the text in quotes."""
     if error["type"] != "string_type" or not isinstance(error["input"], bool | int | float):
         return diagnostic
     found = document.locate(diagnostic)
@@ -188,17 +189,17 @@ def _in_quotes(diagnostic: Diagnostic, error: ErrorDetails, document: Document) 
     else:
         raw = found.span()
         hint = f'write "{raw}"'
-    # A name is a letter and more, quotes or not. An expression is another text than its value.
+    # Quotes do not make it a legal name, and the text of an expression is not its value.
     could = diagnostic.at == ("name",) or re.fullmatch(NAME_PATTERN, raw)
     return replace(found, hint=hint) if raw and could and "$" not in raw else found
 
 
 def explain(error: ErrorDetails) -> Diagnostic:
-    """Turn one of pydantic's errors into a diagnostic in the language's own terms."""
+    """Turn a pydantic error into a diagnostic in the language's terms."""
     at: Location = tuple(part for part in error["loc"] if part not in _TAGS)
     kind, value, ctx = error["type"], error["input"], error.get("ctx", {})
     own = kind.replace("_", "-")
-    # What a kind of edges refuses of its own options is how they go together.
+    # Custom validators of edge kinds reject combinations of options.
     rule = _RULES.get(kind, own if own in RULES else "conflicting-keys")
     if kind == "extra_forbidden":
         key = str(at[-1])
@@ -213,9 +214,12 @@ def explain(error: ErrorDetails) -> Diagnostic:
         if isinstance(value, str) and value in str(ctx["expected"]).split(" or "):
             message = f"'{_last_key(at)}' expects {ctx['expected']}, found {describe(value)}"
             return Diagnostic(message, f"write {value} without quotes", at, rule=rule)
+        elsewhere = at == ("training", "schedule") and value in get_args(ScheduleName)
         return Diagnostic(
             f"'{_last_key(at)}' expects {ctx['expected']}, found {describe(value)}",
-            nearest(value, [w.strip("'") for w in str(ctx["expected"]).replace(" or ", ", ").split(", ")])
+            "it belongs in 'dynamics'"
+            if elsewhere
+            else nearest(value, [w.strip("'") for w in str(ctx["expected"]).replace(" or ", ", ").split(", ")])
             if isinstance(value, str)
             else "",
             at,
@@ -228,7 +232,7 @@ def explain(error: ErrorDetails) -> Diagnostic:
     if kind == "string_pattern_mismatch":
         hint = "a name is a letter followed by at most 63 letters, digits or '_'"
         if isinstance(value, str) and ")" in value:
-            hint = "put an expression that holds commas in quotes"
+            hint = "put an expression with commas in quotes"
         return Diagnostic(f"{describe(value)} is not a name", hint, at, rule=rule)
     if kind in ("too_short", "too_long", "string_too_short", "string_too_long"):
         bound = ctx.get("min_length", ctx.get("max_length"))
@@ -243,7 +247,7 @@ def explain(error: ErrorDetails) -> Diagnostic:
 
 
 def _key_hint(key: str, at: Location, value: object) -> str:
-    """Hint for a key that is not known at a location: the place where it belongs, or the nearest that is known."""
+    """Hint for an unknown key: the section where it belongs, or the nearest known key."""
     if key == "<<":
         return "YAML 1.2 has no merge keys; write the keys out, or give the whole value an alias"
     if key.isdigit():
@@ -257,7 +261,7 @@ def _key_hint(key: str, at: Location, value: object) -> str:
         if kinds:
             return f"it is an option of {' and '.join(kinds)}: write it inside, e.g. {kinds[0]}: {{{key}: …}}"
         if isinstance(value, dict):
-            # Options make it a kind.
+            # A mapping of options means a kind.
             close = nearest(key, list(KINDS))
             own = f"kinds of edges: {', '.join(KINDS)}; one of your own is brought by --plugin FILE"
             return close if close.startswith("did you mean") else own
@@ -265,7 +269,7 @@ def _key_hint(key: str, at: Location, value: object) -> str:
         others = [name for name in Architecture.model_fields if (name,) != at and key in known_keys((name,))]
         sections = [name for name in others if not at or _may_be_meant(value, (name, key))]
         if sections:
-            return f"it belongs into {' or '.join(map(repr, sections[:3]))}"
+            return f"it belongs in {' or '.join(map(repr, sections[:3]))}"
         if at == ("training",) and key in _TRAINING:
             return _TRAINING[key]
     known = known_keys(at)
@@ -275,7 +279,7 @@ def _key_hint(key: str, at: Location, value: object) -> str:
 
 
 def _may_be_meant(value: object, at: Location) -> bool:
-    """Whether a value may be one of the key at a location: not if there is a choice of words and it is another one."""
+    """Whether a key at a location may have this value: if the key has a list of words, the value must be one."""
     field = field_at(at)
     assert field is not None
     try:
@@ -285,14 +289,14 @@ def _may_be_meant(value: object, at: Location) -> bool:
     return True
 
 
-_COSINE = "the learning rate always falls from learning_rate to min_learning_rate along a cosine; leave it out"
+_RATE = "write schedule: cosine, linear, exponential or constant"
 
-_TRAINING = dict.fromkeys(("schedule", "scheduler", "lr_schedule", "lr_scheduler", "learning_rate_schedule"), _COSINE)
-"""Keys that other software has for training, and what there is in their place."""
+_TRAINING = dict.fromkeys(("scheduler", "lr_schedule", "lr_scheduler", "learning_rate_schedule"), _RATE)
+"""Keys of training in other software → hint."""
 
 
 def _instead(kind: str, value: object, at: Location) -> str:
-    """Hint for a value of the wrong type: what the same would be in the type that is expected."""
+    """Hint for a value of the wrong type: the same value in the expected type."""
     if kind in ("model_type", "model_attributes_type", "dict_type", "list_type", "tuple_type"):
         return _example(at)
     if kind == "string_type" and value is None and at:
@@ -318,7 +322,7 @@ def _plain(text: str) -> object:
 
 
 def describe(value: object) -> str:
-    """Name a value the way a person would: ``text '3'``, ``true``, ``a list``."""
+    """Describe a value for a person: ``text '3'``, ``true``, ``a list``."""
     if value is None:
         return "nothing (null)"
     if isinstance(value, bool):
@@ -333,7 +337,7 @@ def describe(value: object) -> str:
 
 
 def raise_for(diagnostics: list[Diagnostic]) -> None:
-    """Raise all errors among the diagnostics, in the order of the file."""
+    """Raise if there are errors among the diagnostics, with all of them in file order."""
     errors = [d for d in diagnostics if d.severity == "error"]
     if errors:
         raise EpgraphError(sorted(errors, key=lambda d: (d.line or 0, d.column or 0)))
@@ -344,13 +348,13 @@ def _number(bound: float) -> str:
 
 
 def version_problem(version: object) -> Diagnostic | None:
-    """Return what is wrong with the version of a file; None where this epgraph reads it."""
+    """Return the problem with the version of a file; None if this epgraph reads it."""
     if not isinstance(version, int) or isinstance(version, bool) or version == LANGUAGE:
         return None
     written = f"this file is written in language version {version}, and this epgraph reads"
     if version > LANGUAGE:
         return Diagnostic(f"{written} up to version {LANGUAGE}", "upgrade epgraph", ("epgraph",), rule="version")
-    hint = f"write 'epgraph: {LANGUAGE}'; a dollar sign that begins no expression is '$$'"
+    hint = f"write 'epgraph: {LANGUAGE}', and '$$' for a dollar sign that begins no expression"
     return Diagnostic(f"{written} version {LANGUAGE}", hint, ("epgraph",), rule="version")
 
 
@@ -393,12 +397,12 @@ def _example(at: Location) -> str:
 
 
 def _without(data: dict[str, Any], errors: list[ErrorDetails]) -> tuple[dict[str, Any], set[int]]:
-    """Copy the data without the parts at fault: an unknown key, a state's settings, whole edges (returned)."""
+    """Copy the data without faulty parts: unknown keys, settings of states, whole edges. Return the indices, too."""
     rest = copy.deepcopy(data)
     bad_edges: set[int] = set()
     for error in errors:
         at = tuple(part for part in error["loc"] if part not in _TAGS)
-        # A key misspelt among a kind's options leaves the options unknown, and with them what the edge does to shapes.
+        # With a misspelt option, the edge's effect on shapes is unknown.
         harmless = _is_unknown_key(error) and len(at) <= 3
         if len(at) >= 2 and at[0] == "edges" and isinstance(at[1], int) and not harmless:
             bad_edges.add(at[1])

@@ -1,4 +1,4 @@
-"""The engine's own sweep and forces as plain torch code, which autograd differentiates."""
+"""The engine's sweep and forces as torch code without in-place operations, which autograd differentiates."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from epgraph.compiler.runtime import run
+from epgraph.compiler.sweep import run
 from epgraph.runtime.executor import Executor
 from epgraph.runtime.gradients import Gradients, add_gradient
 from epgraph.runtime.parameters import Parameters
@@ -15,22 +15,22 @@ from epgraph.runtime.phases import Nudge
 from epgraph.runtime.relaxation import States, named
 
 
-class Plain:
-    """A batch with its input clamped, as torch code whose results autograd can follow back to states and parameters.
+class DifferentiableSweep:
+    """Sweep and forces for one clamped batch, differentiable with respect to states and parameters.
 
-    What runs is what the tracer records before any rewrite; at a kink σ′ is 0 (``Activation.derivative``).
+    It runs the program as traced, without any pass. At a kink σ′ is 0 (``Activation.derivative``).
 
     Parameters
     ----------
     x
-        Input, (batch, *input shape), in the precision that the states are to have.
+        Input, (batch, *input shape), in the precision of the states.
     attached
-        Whether autograd follows results back to the parameters that are trained.
+        Whether results are differentiable with respect to the trained parameters.
 
     Attributes
     ----------
     leaves
-        Those parameters by name, as leaves of the graph; none where results are not attached.
+        Trained parameters by name, as leaves of the autograd graph; empty if results are not attached.
     """
 
     def __init__(self, executor: Executor, x: Tensor, parameters: Parameters, *, attached: bool = True) -> None:
@@ -48,7 +48,7 @@ class Plain:
             run(self.machine.functions("constants"), self.values)
 
     def sweep(self, states: States, nudge: Nudge | None = None) -> States:
-        """Take one sweep, free or nudged; the states given are left as they are."""
+        """Return the states after one sweep, free or nudged; ``states`` is not changed."""
         dynamics = self.executor.architecture.dynamics
         program = self.machine.program("free" if nudge is None else "nudged", relaxed=dynamics.stepped)
         values = {**self.values, **named(self.machine, states), "omega": dynamics.step}
@@ -66,25 +66,25 @@ class Plain:
 
 def add_gradients(
     gradients: Gradients,
-    plain: Plain,
+    plain: DifferentiableSweep,
     results: Sequence[Tensor],
     weights: Sequence[Tensor],
     inputs: Sequence[Tensor] = (),
 ) -> tuple[Tensor, ...]:
-    """Add the derivative of Σ ⟨weight, result⟩ by every parameter that is trained; ``plain`` made the results.
+    """Add the derivative of Σ ⟨weight, result⟩ with respect to every trained parameter; ``plain`` gave the results.
 
     Returns
     -------
     tuple
-        Its derivatives by ``inputs``.
+        Derivatives with respect to ``inputs``.
     """
     attached = [number for number, result in enumerate(results) if result.requires_grad]
-    wanted = [*plain.leaves.values(), *inputs]
-    if attached and wanted:
-        chosen = [results[n] for n in attached], [weights[n] for n in attached]
-        found = torch.autograd.grad(chosen[0], wanted, chosen[1], materialize_grads=True)
+    leaves = [*plain.leaves.values(), *inputs]
+    if attached and leaves:
+        outputs, grad_outputs = [results[n] for n in attached], [weights[n] for n in attached]
+        derivatives = torch.autograd.grad(outputs, leaves, grad_outputs, materialize_grads=True)
     else:
-        found = tuple(torch.zeros_like(t) for t in wanted)
-    for name, gradient in zip(plain.leaves, found, strict=False):
+        derivatives = tuple(torch.zeros_like(t) for t in leaves)
+    for name, gradient in zip(plain.leaves, derivatives, strict=False):
         add_gradient(gradients, name, gradient)
-    return tuple(found[len(plain.leaves) :])
+    return tuple(derivatives[len(plain.leaves) :])

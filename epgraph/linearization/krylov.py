@@ -1,7 +1,7 @@
-"""Symmetric linear systems, many at once: conjugate gradients, and MINRES where a system is indefinite.
+"""Batched solvers of symmetric linear systems: conjugate gradients, and MINRES for indefinite systems.
 
-Every row of a (batch, units) tensor is a system of its own, with scalars of its own; ``apply`` multiplies each row by
-its symmetric matrix. A row that has converged is left alone.
+Every row of a (batch, units) tensor is a separate system with its own scalars; ``apply`` multiplies each row by its
+symmetric matrix. A converged row does not change any more.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ def conjugate_gradients(apply: Apply, b: Tensor, tolerance: float, steps: int) -
     b
         Right-hand sides, (batch, units).
     tolerance
-        Stop a row once ‖b − A x‖ ≤ tolerance · ‖b‖.
+        A row has converged once ‖b − A x‖ ≤ tolerance · ‖b‖.
     steps
-        Most products with A.
+        Maximum number of products with A.
 
     Returns
     -------
-    x, taken, negative
-        Solutions, products taken, and (batch,) whether negative curvature, ⟨p, A p⟩ ≤ 0, was met: then A is not
-        positive definite, and the row of x is not a solution.
+    x, products, negative
+        Solutions, number of products, and per row, (batch,), whether ⟨p, A p⟩ ≤ 0 occurred: then A is not positive
+        definite, and the row of x is no solution.
     """
     x = torch.zeros_like(b)
     r, p = b.clone(), b.clone()
@@ -38,9 +38,9 @@ def conjugate_gradients(apply: Apply, b: Tensor, tolerance: float, steps: int) -
     goal = tolerance**2 * rho
     negative = torch.zeros_like(rho, dtype=torch.bool)
     open_ = rho > goal
-    taken = 0
-    while taken < steps and bool(open_.any()):
-        taken += 1
+    products = 0
+    while products < steps and bool(open_.any()):
+        products += 1
         product = apply(p)
         curvature = _inner(p, product)
         negative |= open_ & ~(curvature > 0)
@@ -51,39 +51,39 @@ def conjugate_gradients(apply: Apply, b: Tensor, tolerance: float, steps: int) -
         before, rho = rho, _inner(r, r)
         p = r + torch.where(open_, rho / torch.where(open_, before, 1), 0)[:, None] * p
         open_ &= rho > goal
-    return x, taken, negative
+    return x, products, negative
 
 
 def minres(apply: Apply, b: Tensor, tolerance: float, steps: int) -> tuple[Tensor, int]:
     """Solve A x = b by MINRES (Paige and Saunders 1975), for symmetric A of any sign.
 
-    Lanczos vectors v with T = tridiag(β, α, β); Givens rotations (c, s) make T upper triangular with diagonals γ, δ, ε,
-    and the right-hand side loses φ at each step: what is left of it is the residual.
+    Lanczos vectors v with T = tridiag(β, α, β). Givens rotations (c, s) make T upper triangular with diagonals γ, δ, ε.
+    They also rotate the right-hand side; its last entry is the residual. Arguments as for ``conjugate_gradients``.
 
     Returns
     -------
-    x, taken
-        Solutions, and products with A taken; arguments as for ``conjugate_gradients``.
+    x, products
+        Solutions, and number of products with A.
     """
     tiny = torch.finfo(b.dtype).tiny
     x = torch.zeros_like(b)
     beta = _norm(b)
     goal = tolerance * beta
-    left = beta.clone()
+    residual = beta.clone()
     v, v_before = b / beta.clamp_min(tiny)[:, None], torch.zeros_like(b)
     w, w_before = torch.zeros_like(b), torch.zeros_like(b)
     beta = torch.zeros_like(beta)
     c, s = torch.ones_like(beta), torch.zeros_like(beta)
     c_before, s_before = c, s
-    open_ = left > goal
-    taken = 0
-    while taken < steps and bool(open_.any()):
-        taken += 1
+    open_ = residual > goal
+    products = 0
+    while products < steps and bool(open_.any()):
+        products += 1
         product = apply(v)
         alpha = _inner(v, product)
         product = product - alpha[:, None] * v - beta[:, None] * v_before
         beta_next = _norm(product)
-        # The column (β, α, β′) of T under the two rotations before it, then under its own.
+        # Column (β, α, β′) of T: apply the two previous rotations, then the new one.
         epsilon = s_before * beta
         rest = c_before * beta
         delta = c * rest + s * alpha
@@ -92,12 +92,12 @@ def minres(apply: Apply, b: Tensor, tolerance: float, steps: int) -> tuple[Tenso
         c_before, s_before = c, s
         c, s = gamma / length, beta_next / length
         w, w_before = (v - delta[:, None] * w - epsilon[:, None] * w_before) / length[:, None], w
-        x += torch.where(open_, c * left, 0)[:, None] * w
-        left = torch.where(open_, -s * left, left)
+        x += torch.where(open_, c * residual, 0)[:, None] * w
+        residual = torch.where(open_, -s * residual, residual)
         v, v_before = product / beta_next.clamp_min(tiny)[:, None], v
         beta = beta_next
-        open_ &= left.abs() > goal
-    return x, taken
+        open_ &= residual.abs() > goal
+    return x, products
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
@@ -105,5 +105,5 @@ def _inner(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _norm(a: Tensor) -> Tensor:
-    found: Tensor = torch.linalg.vector_norm(a, dim=1)
-    return found
+    norm: Tensor = torch.linalg.vector_norm(a, dim=1)
+    return norm

@@ -1,28 +1,25 @@
-"""The compiler's passes, in the order in which they run. Each is a pure function from plan to plan."""
+"""Lowering: graph → plan, without torch. ``PASSES`` lists the steps; each is a pure function from plan to plan."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from epgraph.graph import NetworkGraph, make_schedule
-from epgraph.graph.rules import rule_refusals
-from epgraph.graph.solver import solver_refusals
+from epgraph.graph import NetworkGraph, make_schedule, mistakes
 from epgraph.lowering.hoist import hoist_clamped
-from epgraph.lowering.neighbours import neighbour_sums
+from epgraph.lowering.neighbors import neighbor_sums
 from epgraph.lowering.plan import Plan, Term, Update, verify
 from epgraph.lowering.report import report
 
 PASSES: tuple[Callable[[Plan], Plan], ...] = (
-    neighbour_sums,
+    neighbor_sums,
     hoist_clamped,
 )
 
 
 def lower(graph: NetworkGraph, schedule: str) -> Plan:
-    """Lower a graph to the plan of its sweeps, which is verified after every pass. ``check`` has found no mistake."""
+    """Lower a graph to the plan of its sweeps, verified after every pass. ``check`` must have accepted the graph."""
     order = make_schedule(graph, schedule)
-    refused = [*solver_refusals(graph, order), *rule_refusals(graph, graph.architecture.learning.estimator)]
-    assert not refused, f"not checked: {refused[0].message}"
+    assert not (refused := mistakes(graph, schedule)), f"not checked: {refused[0].message}"
     plan = Plan(graph, order, tuple(tuple(Update(name) for name in names) for names in order.classes))
     for compiler_pass in PASSES:
         plan = verify(compiler_pass(plan))

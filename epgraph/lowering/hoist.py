@@ -1,4 +1,4 @@
-"""Pass: take what the clamped input contributes out of the sweep."""
+"""Pass: take the contributions of the clamped input out of the sweep."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ def hoist_clamped(plan: Plan) -> Plan:
     constants: dict[str, Update] = {}
     classes = []
     for updates in plan.classes:
-        kept = []
+        remaining = []
         for update in updates:
             moving = tuple(t for t in update.terms if t.reads != clamped)
             constants[update.state] = Update(update.state, tuple(t for t in update.terms if t.reads == clamped))
-            kept.append(Update(update.state, moving))
-        classes.append(tuple(kept))
+            remaining.append(Update(update.state, moving))
+        classes.append(tuple(remaining))
     return replace(plan, classes=tuple(classes), constants=tuple(constants[n] for n in plan.graph.free))

@@ -1,13 +1,11 @@
-"""The plan: which sums a sweep computes, in which order. What the engine runs and the emitter will print."""
+"""The plan: the sums of a sweep in their order. The compiler traces it into programs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
+from epgraph.energies import Direction
 from epgraph.graph import Edge, NetworkGraph, Schedule
-
-Direction = Literal["forward", "adjoint"]
 
 
 @dataclass(frozen=True)
@@ -40,15 +38,14 @@ class Update:
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep, spelled out.
+    """All updates of one sweep.
 
     Attributes
     ----------
     classes
-        Updates that happen together, class after class; one pass is a sweep.
+        Updates that happen together, class after class.
     constants
-        Terms of each state that do not change while the network relaxes, computed once per batch. The bias
-        belongs to them.
+        Terms of each state that are constant during relaxation and computed once per batch. The bias is one of them.
     """
 
     graph: NetworkGraph
@@ -57,15 +54,20 @@ class Plan:
     constants: tuple[Update, ...] = ()
 
     def macs_per_sweep(self) -> int:
-        """Multiply-accumulates of one sweep for one example, without what is computed once per batch."""
+        """Multiply-accumulates of one sweep for one example, without the constants."""
         return sum(term.edge.macs for updates in self.classes for u in updates for term in u.terms)
 
 
-def verify(plan: Plan) -> Plan:
-    """Check that a plan computes Eq. 10 and 11: an internal invariant, run after every pass.
+def due(graph: NetworkGraph, name: str) -> tuple[Term, ...]:
+    """Terms that the energy has for the update of a state."""
+    return tuple(Term(graph.edges[edge.name], direction) for edge, direction in graph.energy.terms(graph, name))
 
-    Every state that moves is updated, and each of its updates together with its constants holds every
-    incident edge exactly once; nothing constant reads a state that moves.
+
+def verify(plan: Plan) -> Plan:
+    """Check that a plan computes what the energy says: an internal invariant, run after every pass.
+
+    Every state that moves has an update. Each update and its constants together contain every term exactly once.
+    No constant reads a state that moves.
     """
     graph = plan.graph
     constants = {u.state: u.terms for u in plan.constants}
@@ -74,11 +76,10 @@ def verify(plan: Plan) -> Plan:
     for update in updates:
         terms = (*constants.get(update.state, ()), *update.terms)
         assert all(t.receives == update.state for t in terms), f"a term of {update.state} belongs elsewhere"
-        found = sorted((t.edge.name, t.direction) for t in terms)
-        due = [(e.name, "forward") for e in graph.pre(update.state)]
-        due += [(e.name, "adjoint") for e in graph.post(update.state)]
-        due += [(e.name, "forward") for e in graph.own(update.state)]
-        assert found == sorted(due), f"the sum of {update.state} is {found}, and should be {sorted(due)}"
+        held, expected = (
+            sorted((term.edge.name, term.direction) for term in of) for of in (terms, due(graph, update.state))
+        )
+        assert held == expected, f"the sum of {update.state} is {held}, and should be {expected}"
     for hoisted in plan.constants:
         for term in hoisted.terms:
             assert term.reads == {graph.input.name}, f"{term.edge.name} is hoisted but not constant"

@@ -1,21 +1,23 @@
-"""What ``epgraph check --json`` prints: the compiled network as plain values."""
+"""The network as plain values: the output of ``epgraph check --json``."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from epgraph.graph import guaranteed
+from epgraph.language.solvers import solver_to_yaml
 from epgraph.lowering.plan import Plan
 
 
 def report(plan: Plan) -> dict[str, Any]:
     """Describe a plan: states, edges, schedule, parameters and cost, ready for JSON.
 
-    ``macs`` of an edge is one application of A_e to one example. ``macs_per_sweep`` leaves out the clamped
-    input's contributions, which are computed once per batch. ``colour`` is the index into ``schedule.classes`` of
-    the class in which a state (first) moves; null for the clamped input. ``guarantees`` are sentences. Of an edge that
-    acts on one state, ``from`` and ``to`` are that state. Only where there is such: ``tied_to``, the edge whose weight
-    an edge shares, its ``frozen``, and the number of weights that are ``frozen``, which ``parameters`` leaves out.
+    ``macs`` of an edge counts one application of A_e to one example. ``macs_per_sweep`` excludes the clamped input's
+    contributions, which are computed once per batch. ``colour`` is the index in ``schedule.classes`` of the class in
+    which a state (first) moves; null for the clamped input. ``solver`` is what ``dynamics.solver`` has, whichever
+    key names it. ``guarantees`` are sentences. A unary edge has its state as ``from`` and ``to``. Optional keys:
+    ``tied_to``, the edge whose weight an edge shares; ``frozen`` of an edge; and the number of ``frozen`` weights,
+    which ``parameters`` excludes.
     """
     graph, schedule = plan.graph, plan.schedule
     colour: dict[str, int] = {}
@@ -53,8 +55,12 @@ def report(plan: Plan) -> dict[str, Any]:
             "name": schedule.name,
             "classes": [list(names) for names in schedule.classes],
             "proper": schedule.proper,
-            "conflicts": [{"edge": e.name, "states": [e.source, e.target]} for e in schedule.conflicts],
+            "conflicts": [
+                *({"edge": e.name, "states": [e.source, e.target]} for e in schedule.conflicts),
+                *({"edge": None, "states": [*pair]} for pair in schedule.unjoined),
+            ],
         },
+        "solver": solver_to_yaml(graph.architecture.dynamics.chosen_solver, complete=True),
         "guarantees": guaranteed(graph, schedule),
         "parameters": graph.parameters(),
         **({"frozen": graph.frozen()} if graph.frozen() else {}),

@@ -1,4 +1,4 @@
-"""Run folders: what a training leaves on disk, who may write there, and how a stopped run goes on. No torch."""
+"""Run folders: the files of a training, the lock on them, and resuming a run. Loads no torch."""
 
 from epgraph.runs.folder import RunFolder
 from epgraph.runs.lock import locked

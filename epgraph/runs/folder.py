@@ -1,4 +1,4 @@
-"""A run folder: the files that a training writes, and replacing an old run without losing it."""
+"""A run folder: the files that a training writes, and the replacement of an old run without losing it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BOARD = "tensorboard"
 LOCK = ".lock"
 PID = ".lock.pid"
 REPLACED = ".replaced"
-"""Folder, inside the run folder, of the run that ``--overwrite`` replaces. It goes when the new run has finished."""
+"""Subfolder of the run that ``--overwrite`` replaces. It is deleted when the new run has finished."""
 
 MOVING = ".replaced.partial"
 """``REPLACED`` while files are moved there or back."""
@@ -40,7 +40,7 @@ PARTIAL = ".partial"
 class RunFolder:
     """Paths of a run folder, and the moves of whole runs.
 
-    Nothing is ever deleted that a run did not write: ``foreign`` names everything else, and ``set_aside`` refuses it.
+    Only files that a run wrote are ever deleted: ``foreign`` names all others, and ``set_aside`` refuses them.
     """
 
     path: Path
@@ -64,51 +64,51 @@ class RunFolder:
 
     @property
     def has_checkpoint(self) -> bool:
-        """Whether there is something to go on from."""
+        """Whether the run can be resumed."""
         return (self.path / "last.pt").exists()
 
     @property
     def in_use(self) -> bool:
-        """Whether anything but the lock stands in the folder."""
+        """Whether the folder holds anything but the lock."""
         return bool(self._names() - {LOCK, PID})
 
     @property
     def never_started(self) -> bool:
-        """Whether a run was stopped here before its first checkpoint, so that there is nothing to lose."""
+        """Whether a run was stopped here before its first checkpoint: nothing is lost if it is replaced."""
         return self.is_run and not self.has_checkpoint and not (self.path / "metrics.jsonl").exists()
 
     def check_replaceable(self) -> None:
-        """Refuse to replace what is not one run of ours.
+        """Refuse to replace a folder that holds anything but one run.
 
         Raises
         ------
         EpgraphError
-            Where the folder holds something else than one run, naming it.
+            If it does; the message names the other files.
         """
         if not self.is_run and not self._has(REPLACED):
             raise EpgraphError(f"{self.path} holds files but is no run folder", "name another folder with --out")
         if foreign := self.foreign():
             raise EpgraphError(
-                f"{self.path} holds what no run of epgraph wrote: {listed(foreign)}",
+                f"{self.path} holds files that no run of epgraph wrote: {listed(foreign)}",
                 "name another folder with --out, or move these files away",
             )
 
     def foreign(self) -> list[str]:
-        """Names in the folder that no run writes there, sorted; a link is never ours."""
-        found = [name for name in self._names() if not self._ours(self.path / name, name)]
-        found += [
+        """Sorted names in the folder that no run writes; a link counts as foreign."""
+        names = [name for name in self._names() if not self._ours(self.path / name, name)]
+        names += [
             f"{BOARD}/{entry.name}"
             for entry in self._entries(BOARD)
             if entry.is_symlink() or not entry.is_file() or not entry.name.startswith("events.out.tfevents.")
         ]
         for folder in (REPLACED, MOVING):
-            found += [
+            names += [
                 f"{folder}/{name}" for name in (RunFolder(self.path / folder).foreign() if self._has(folder) else ())
             ]
-        return sorted(found)
+        return sorted(names)
 
     def recover(self) -> None:
-        """Undo a move of an old run that was cut short, and remove files that were half written."""
+        """Undo an interrupted move of an old run, and remove partial files."""
         if self._has(MOVING):
             for entry in self._entries(MOVING):
                 target = self.path / entry.name
@@ -120,15 +120,15 @@ class RunFolder:
                 (self.path / name).unlink()
 
     def set_aside(self, finished: Callable[[Path], bool]) -> None:
-        """Move the run here into ``REPLACED``, where it stays until ``forget_replaced``.
+        """Move the present run into ``REPLACED``, where it stays until ``forget_replaced``.
 
-        Where another run stands there already, because its own replacement was stopped, one of the two has to go: the
-        present run, if only the other one had ``finished``.
+        If ``REPLACED`` holds another run, whose replacement was stopped, one of the two is deleted: the present run if
+        only the other one has ``finished``, else the other one.
 
         Raises
         ------
         EpgraphError
-            Where the folder holds something else than one run. Nothing has been moved then.
+            If the folder holds anything but one run. Then nothing is moved.
         """
         if not self.in_use:
             return
@@ -142,14 +142,14 @@ class RunFolder:
         (self.path / MOVING).rename(replaced)
 
     def restore_replaced(self) -> None:
-        """Put the run in ``REPLACED`` back in place of the present one."""
+        """Delete the present run, and move the run in ``REPLACED`` back."""
         if self._has(REPLACED):
             self._delete_run()
             (self.path / REPLACED).rename(self.path / MOVING)
             self.recover()
 
     def forget_replaced(self) -> None:
-        """Delete the run that has been replaced."""
+        """Delete the replaced run."""
         shutil.rmtree(self.path / REPLACED, ignore_errors=True)
 
     def _has(self, name: str) -> bool:
@@ -193,18 +193,18 @@ class WriteError(Exception):
 
 
 def replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file whole or not at all: ``write`` fills a file beside it, which then takes its place.
+    """Write a file completely or not at all: ``write`` fills a partial file, which is then renamed to ``path``.
 
     Raises
     ------
     WriteError
-        Where that fails. What stood there before is untouched, and nothing half written is left.
+        If that fails. The old file is unchanged, and no partial file is left.
     """
     partial = path.with_name(path.name + PARTIAL)
     try:
         write(partial)
         os.replace(partial, path)
-    except (OSError, RuntimeError) as error:  # torch raises a RuntimeError where a disk is full
+    except (OSError, RuntimeError) as error:  # torch raises RuntimeError if the disk is full
         partial.unlink(missing_ok=True)
         raise WriteError(path, error) from None
     except BaseException:
@@ -213,5 +213,5 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def slug(text: str) -> str:
-    """Return a text as the name of a folder."""
+    """Turn a text into the name of a folder."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[:80].lower() or "run"

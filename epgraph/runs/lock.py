@@ -1,4 +1,4 @@
-"""One process a run folder: a lock that the operating system drops when its holder dies."""
+"""One process per run folder: a lock that the operating system releases when its holder dies."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from epgraph.runs.folder import LOCK, PID, RunFolder
 
 @contextmanager
 def locked(folder: RunFolder) -> Iterator[None]:
-    """Hold the lock of a run folder, making the folder; where nothing was written meanwhile, take it away again.
+    """Hold the lock of a run folder; create the folder, and remove it again if it stayed empty.
 
     Raises
     ------
     EpgraphError
-        Where another process holds it, naming its process number; or where the folder cannot be made.
+        If another process holds the lock (the message has its number), or the folder cannot be created.
     """
     from filelock import FileLock, Timeout
 
-    made = not folder.path.exists()
+    created = not folder.path.exists()
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK)
@@ -43,7 +43,7 @@ def locked(folder: RunFolder) -> Iterator[None]:
     finally:
         with suppress(OSError):
             (folder / PID).unlink(missing_ok=True)
-        if made and not folder.in_use:
+        if created and not folder.in_use:
             with suppress(OSError):
                 (folder / LOCK).unlink()
                 folder.path.rmdir()

@@ -1,4 +1,4 @@
-"""``run.json``: what a run is, with every setting, and what changed each time that it went on."""
+"""``run.json``: every setting of a run, and the changes at each resumption."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ MAX_BYTES = 64 << 20
 
 
 class Invocation(BaseModel):
-    """One start of a run: the first one, or one that goes on.
+    """One start of a run: the first one, or a resumption.
 
     Attributes
     ----------
     epoch, batch
-        Where it started: finished epochs, and batches of the next one.
+        Position at the start: finished epochs, and finished batches of the next one.
     changed
-        Settings that were changed: name → [before, now].
+        Changed settings: name → [before, now].
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -48,7 +48,7 @@ class Invocation(BaseModel):
 
 
 class Given(BaseModel):
-    """The network file alone, without what the command line overrode; a resumed run finds by it what was edited."""
+    """The network file without the overrides of the command line; a resumption compares the edited file with it."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -57,10 +57,7 @@ class Given(BaseModel):
 
 
 class Options(BaseModel):
-    """Options of the command line that a run keeps, each with the value that was chosen where none was given.
-
-    A run that goes on takes those that are not given again from here.
-    """
+    """Options of the command line that a run keeps, defaults included. A resumption takes missing options from here."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -81,13 +78,13 @@ class Record(BaseModel):
     Attributes
     ----------
     settings
-        Every setting of the network file that is in force, with no default left out.
+        Every setting of the network file, overridden values and defaults included.
     options
-        Every option of the command line that is in force.
+        Every option of the command line, defaults included.
     data
-        What was trained on, as ``epgraph.data.Data.facts`` says it: content hash, numbers of examples, mean, deviation.
+        ``epgraph.data.Data.facts`` of the training: content hash, numbers of examples, mean, standard deviation.
     history
-        The first start, and every one after it.
+        The first start and all resumptions.
     finished
         Whether the last epoch was reached.
     """
@@ -110,7 +107,7 @@ class Record(BaseModel):
         Raises
         ------
         EpgraphError
-            Where there is none, or it is damaged.
+            If there is none, or it is damaged.
         """
         path = folder / "run.json"
         try:
@@ -126,7 +123,7 @@ class Record(BaseModel):
             raise EpgraphError(f"{path}: damaged: {error}", _DAMAGED) from None
 
     def write(self, folder: Path) -> None:
-        """Write ``run.json``, whole or not at all."""
+        """Write ``run.json``, completely or not at all."""
         text = self.model_dump_json(indent=1) + "\n"
         replace(folder / "run.json", lambda path: path.write_text(text, encoding="utf-8"))
 
@@ -135,7 +132,7 @@ _DAMAGED = "start over with --overwrite; the weights in last.pt can be used with
 
 
 def finished(folder: Path) -> bool:
-    """Whether a folder holds a run that reached its last epoch."""
+    """Whether the run in a folder reached its last epoch."""
     try:
         return Record.read(folder).finished
     except EpgraphError:
@@ -143,7 +140,7 @@ def finished(folder: Path) -> bool:
 
 
 def invocation(arguments: Sequence[str] | None = None) -> Invocation:
-    """Describe the present start: the command, the versions and the machine."""
+    """Describe this start: the command, the versions and the machine."""
     return Invocation(
         command=list(sys.argv if arguments is None else arguments),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -165,9 +162,9 @@ def _version(package: str) -> str:
 
 
 def _git_commit() -> str | None:
-    """Commit of the repository around the working directory; None where there is none."""
+    """Commit of the git repository around the working directory, or None."""
     try:
-        found = subprocess.run(
+        process = subprocess.run(
             ["git", "rev-parse", "HEAD"],
             capture_output=True,
             text=True,
@@ -177,7 +174,7 @@ def _git_commit() -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip() or None
+    return process.stdout.strip() or None
 
 
 def _processor() -> str:

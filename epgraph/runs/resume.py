@@ -1,10 +1,9 @@
-"""Going on with a run: what is not given again comes from the run; what differs is applied, or refused."""
+"""Resume a run: a setting that is not given again comes from the run; one that differs is applied or refused."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,10 @@ APPLIED = re.compile(
     r"|(states\.\w+|edges\[\d+\]|output)\.learning_rate"
     r"|name|epgraph"
 )
-"""Settings that may change when a run goes on; every other one makes it another run."""
+"""Settings that may change when a run is resumed; any other change makes it another run."""
 
 APPLIED_OPTIONS = frozenset({"device", "backend", "threads", "workers", "data_root"})
-"""Options of the command line that may change when a run goes on."""
+"""Options of the command line that may change when a run is resumed."""
 
 Changes = dict[str, tuple[Any, Any]]
 """Name → value in the run and value now."""
@@ -34,7 +33,7 @@ Changes = dict[str, tuple[Any, Any]]
 
 @dataclass(frozen=True)
 class Resumed:
-    """The settings with which a run goes on, and which of them are new."""
+    """The settings of a resumed run, and those that changed."""
 
     architecture: Architecture
     options: dict[str, Any]
@@ -49,44 +48,44 @@ def resume(
     assigned: Collection[str],
     options: Mapping[str, Any],
 ) -> Resumed:
-    """Merge the settings of a run with those that are given now.
+    """Merge the settings of a run with those of the present call.
 
-    A setting counts as given where the network file was edited since the run was started, or where the command line
-    overrides it. Everything else is taken from the run, so that an override need not be repeated.
+    A setting counts as given if it was edited in the network file since the run started, or if the command line
+    overrides it. All others come from the run, so an override need not be repeated.
 
     Parameters
     ----------
     folder
         The run folder, for messages.
     file, now
-        Complete settings of the network file alone, and with the overrides of the command line.
+        All settings of the network file, without and with the overrides of the command line.
     assigned
         Keys that the command line assigns, e.g. ``training.epochs``.
     options
-        Options that the command line gives, by name.
+        Options of the command line, by name.
 
     Raises
     ------
     EpgraphError
-        With both values of everything that cannot change within a run.
+        If a setting changed that must not change within a run; the message has both values.
     """
     source = str(folder / "run.json")
-    architecture_of(record.settings, source)
-    run, base = _flat(record.settings), _flat(record.given.settings)
+    # A key that the language did not have then has its default.
+    settings = architecture_of(record.settings, source).to_dict(complete=True)
+    run, base = _flat(settings), _flat(_complete(record.given.settings))
     file_values, now_values = _flat(file), _flat(now)
     changed: Changes = {}
-    settings = deepcopy(record.settings)
     refused: Changes = {}
     for at in {**run, **now_values}:
         name = path_text(at)
-        given = now_values.get(at) != file_values.get(at) or file_values.get(at) != base.get(at) or name in assigned
-        if given and now_values.get(at) != run.get(at):
-            found = (run.get(at), now_values.get(at))
+        before, after = run.get(at), now_values.get(at)
+        is_given = after != file_values.get(at) or file_values.get(at) != base.get(at) or name in assigned
+        if is_given and after != before:
             if APPLIED.fullmatch(name):
-                changed[name] = found
-                _put(settings, at, found[1])
+                changed[name] = (before, after)
+                _put(settings, at, after)
             else:
-                refused[name] = found
+                refused[name] = (before, after)
     merged = record.options.model_dump()
     for name, value in options.items():
         if value != merged.get(name):
@@ -97,21 +96,33 @@ def resume(
     return Resumed(architecture_of(settings, source), merged, changed)
 
 
+def _complete(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a network file, and the defaults of the keys that have come into the language since."""
+    try:
+        return Architecture.model_validate(settings).to_dict(complete=True)
+    except ValidationError:  # it is a network only with what was overridden
+        return settings
+
+
 def same_network(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether settings differ at most in what may change within a run."""
-    a, b = _flat(one), _flat(other)
+    """Whether all settings that differ may change within a run."""
+    a, b = _flat(_complete(one)), _flat(_complete(other))
     return all(a.get(at) == b.get(at) or APPLIED.fullmatch(path_text(at)) for at in {**a, **b})
 
 
 def refusals(folder: Path, refused: Changes, most: int = 10) -> list[Diagnostic]:
-    """Return a message for each of the first settings that cannot change within a run, with both values."""
+    """Return messages with both values for the first ``most`` settings that must not change within a run."""
     hint = "leave it as it is in the run, or start another run with --out or --overwrite"
-    shown = [
-        Diagnostic(f"{folder} cannot go on: {name} is {_text(before)} in the run and {_text(after)} now", hint)
+    messages = [
+        Diagnostic(f"{folder} cannot be resumed: {name} is {_text(before)} in the run and {_text(after)} now", hint)
         for name, (before, after) in list(refused.items())[:most]
     ]
     more = len(refused) - most
-    return [*shown, Diagnostic(f"{folder} cannot go on: {more} more settings differ", hint)] if more > 0 else shown
+    return (
+        [*messages, Diagnostic(f"{folder} cannot be resumed: {more} more settings differ", hint)]
+        if more > 0
+        else messages
+    )
 
 
 def architecture_of(settings: dict[str, Any], where: str) -> Architecture:
@@ -120,7 +131,7 @@ def architecture_of(settings: dict[str, Any], where: str) -> Architecture:
     Raises
     ------
     EpgraphError
-        If it uses what is not there: an activation or a cost that a plugin registers, say.
+        If they use a name that is not registered, e.g. an activation of a plugin.
     """
     try:
         return Architecture.model_validate(settings)
@@ -131,7 +142,7 @@ def architecture_of(settings: dict[str, Any], where: str) -> Architecture:
 
 
 def _flat(value: Any, at: Location = ()) -> dict[Location, Any]:
-    """Every value of nested mappings and lists of mappings by its location."""
+    """Flatten nested mappings and lists of mappings: location → value."""
     if isinstance(value, dict) and value:
         entries: Any = value.items()
     elif isinstance(value, list) and value and all(isinstance(entry, dict) for entry in value):
@@ -142,7 +153,7 @@ def _flat(value: Any, at: Location = ()) -> dict[Location, Any]:
 
 
 def _put(settings: Any, at: Location, value: Any) -> None:
-    """Set a value at a location that may not be there yet; None takes it away."""
+    """Set the value at a location, which may be new; None removes it."""
     for key in at[:-1]:
         settings = settings[key] if isinstance(key, int) else settings.setdefault(key, {})
     if value is None:

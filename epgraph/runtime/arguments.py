@@ -15,7 +15,7 @@ from torch import Tensor
 
 from epgraph.arguments import number, refused, shown, whole_number
 from epgraph.errors import EpgraphError, nearest
-from epgraph.language.architecture import DynamicsSpec
+from epgraph.language.model import DynamicsSpec
 from epgraph.runtime.apart import refuse_meta
 
 PRECISIONS = {
@@ -47,6 +47,20 @@ def place(value: object) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         # torch raises any of them for a device that is not there, depending on how it was built.
         raise EpgraphError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}", "use 'cpu'") from None
+    return device
+
+
+def chosen_device(device: str | None) -> str:
+    """Return the device that is asked for and can be used; with None a GPU if there is one, else the CPU."""
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        known = torch.device(device).type in ("cpu", "cuda", "mps", "xpu")
+    except (RuntimeError, ValueError):  # ValueError: half of a character
+        known = False
+    if not known:
+        raise EpgraphError(f"unknown device '{device[:64]}'", "e.g. cpu, cuda or cuda:1")
+    place(device)
     return device
 
 

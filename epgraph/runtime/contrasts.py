@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property, partial
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from epgraph.compiler import ProgramCache
-from epgraph.compiler.runtime import Step, run
+from epgraph.compiler.sweep import Step, as_pair, computed
 from epgraph.graph import Edge, NetworkGraph
 from epgraph.runtime.phases import Nudge, per_example
 from epgraph.runtime.relaxation import Clamped, States, named
@@ -48,7 +48,7 @@ class Contrasts:
         parameters, trained = clamped.parameters.values, clamped.parameters.trained
         names = {_tied(name) for name in trained}
         names = names if wanted is None else names.intersection(wanted)
-        values = clamped.values | named(clamped.machine, {**pairs, self.graph.input.name: _as_pair(clamped.x)})
+        values = clamped.values | named(clamped.machine, {**pairs, self.graph.input.name: as_pair(clamped.x)})
         weigh = None
         if isinstance(scale, Tensor):
             weigh = partial(self._weighted, clamped.machine, weights=scale)
@@ -59,8 +59,8 @@ class Contrasts:
                 total = sum(self._weighted_contrast(edge, clamped.machine, values, scale) for edge in edges)
                 yield from _for_both(name, total.to(parameters[name].dtype), trained)  # type: ignore[union-attr]
         steps = clamped.machine.functions("gradient", trainable=frozenset(names), once=self.once)
-        for name, computed in _computed(steps, values, weigh):
-            gradient = computed.to(parameters[name].dtype)
+        for name, value in computed(steps, values, weigh):
+            gradient = value.to(parameters[name].dtype)
             if not isinstance(scale, Tensor):
                 gradient.mul_(scale)
             yield from _for_both(name, gradient, trained)
@@ -68,7 +68,7 @@ class Contrasts:
     def by_input(self, clamped: Clamped, pairs: States) -> Tensor:
         """½[∂Φ/∂x(s⁺) − ∂Φ/∂x(s⁻)] per example, (batch, *input shape): the adjoints of the edges at the input."""
         name, shape = self.graph.input.name, self.graph.input.shape
-        x = _as_pair(clamped.x)
+        x = as_pair(clamped.x)
         contrast = torch.zeros_like(clamped.x)
         for edge in (*self.graph.post(name), *self.graph.pre(name)):
             weight = clamped.values.get(clamped.machine.tracer.names("weight", edge.owner))
@@ -84,7 +84,7 @@ class Contrasts:
         """Yield the cost's own gradient at the free state, of one parameter of a readout after the other."""
         parameters = clamped.parameters
         values = clamped.values | named(clamped.machine, free) | {"y": nudge.target}
-        for name, gradient in _computed(clamped.machine.functions("local", trainable=parameters.trained), values):
+        for name, gradient in computed(clamped.machine.functions("local", trainable=parameters.trained), values):
             yield name, gradient.to(parameters.values[name].dtype).mul_(1.0 / nudge.examples)
 
     @cached_property
@@ -126,27 +126,6 @@ class Contrasts:
             if key in step[1]:
                 weighted[key] = weighted[key] * per_example(weights.repeat(2), weighted[key])
         return weighted
-
-
-def _as_pair(x: Tensor) -> Tensor:
-    """The clamped input as a pair: it has no odd part."""
-    return torch.cat((x, torch.zeros_like(x)))
-
-
-def _computed(
-    steps: Sequence[Step],
-    values: dict[str, Any],
-    change: Callable[[Step, dict[str, Any]], dict[str, Any]] | None = None,
-) -> Iterator[tuple[str, Tensor]]:
-    """Yield what recorded functions compute, one result after the other, so that each can be used up.
-
-    ``change`` gives a function other values.
-    """
-    for step in steps:
-        held = values if change is None else change(step, values)
-        run((step,), held)
-        for name in step[2]:
-            yield name, held.pop(name)
 
 
 def _for_both(name: str, gradient: Tensor, trained: Collection[str]) -> Iterator[tuple[str, Tensor]]:

@@ -14,11 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from epgraph.activations import Identity, ReLU
 from epgraph.compiler import CompiledProgram, ProgramCache
-from epgraph.compiler.anderson import Anderson
 from epgraph.compiler.cuda_graphs import Memory
-from epgraph.compiler.runtime import rounded, run, watched
+from epgraph.compiler.runtime import rounded
+from epgraph.compiler.sweep import prepare, relax_, run
 from epgraph.compiler.trace import PhaseName
 from epgraph.costs import COSTS
 from epgraph.errors import EpgraphError
@@ -29,12 +28,10 @@ from epgraph.runtime.parameters import Parameters
 from epgraph.runtime.phases import Nudge, Pull
 from epgraph.runtime.programs import Programs
 from epgraph.runtime.relaxation import Clamped, Relaxation, States, Status, Sweep, named
+from epgraph.runtime.solving import Solving
 
 DIVERGENCE_LIMIT = 1e6
 """A state without bounds whose size exceeds this has diverged; the published networks stay below 10²."""
-
-SWEEPS_BETWEEN_LOOKS = 5
-"""Sweeps between two looks at the residual when a tolerance is set; each look waits for the device."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class _Phase:
     Attributes
     ----------
     keys
-        Names of emitted code for the states, by the name of the state; ``moving`` leaves out an output that is held.
+        Names of emitted code for the states, by the name of the state; ``moving`` leaves out an output that is clamped.
     pair
         Whether states are pairs.
     """
@@ -187,96 +184,80 @@ class Executor:
         nudge: Nudge | Pull | None = None,
         *,
         pair: bool = False,
-        hold: bool = False,
+        clamp_output: bool = False,
         record: bool = False,
-        own: bool = False,
-        lent: bool = False,
+        donate: bool = False,
+        borrow: bool = False,
     ) -> Relaxation:
         """Sweep until the residual is at most ``tolerance`` or ``steps`` are taken; see ``Engine.relax``.
 
         Parameters
         ----------
         states
-            Those that move, (batch, *shape) each. They are left as they are, unless ``own`` gives them away, one by
-            one, to save memory.
+            Those that move, (batch, *shape) each.
         pair
             The states returned are pairs, and those given may be: states of one row an example are the common part,
             and the odd part starts from zero.
-        hold
+        clamp_output
             The output stays as it is given, and the others move.
         record
             Keep a trajectory.
-        lent
+        donate
+            ``states`` is emptied, one state after the other, to save memory; else they are left as they are.
+        borrow
             The states returned may be memory that the next run overwrites.
         """
-        phase = self._phase(clamped, nudge, pair=pair, hold=hold)
-        self._prepare(phase)
+        phase = self._phase(clamped, nudge, pair=pair, clamp_output=clamp_output)
+        prepare(phase.program.prepare, clamped.values, clamped.prepared)
         dynamics = self.architecture.dynamics
         # Noise is drawn anew by every sweep, which a captured one might not do.
-        one_by_one = record or dynamics.anderson or dynamics.noise or not steps
+        one_by_one = record or dynamics.chosen_solver.mixes or dynamics.noise or not steps
         replay = None if one_by_one else clamped.machine.replay
         if replay is None:
-            values = self._load(Memory(), phase, states, own=own)
+            values = self._load(Memory(), phase, states, donate=donate)
             return self._sweep(phase, values, steps, tolerance, record=record)
 
         def load(memory: Memory) -> dict[str, Any]:
             # Captured sweeps may have to start twice.
-            return self._load(memory, phase, states, own=False)
+            return self._load(memory, phase, states, donate=False)
 
         values, residuals, taken = replay.run(
             phase.program,
             load,
             list(phase.keys.values()),
             steps,
-            every=SWEEPS_BETWEEN_LOOKS,
             tolerance=tolerance,
             pair=pair,
         )
         residuals = residuals.clone()
-        settled = {name: values[key] if lent else values[key].clone() for name, key in phase.keys.items()}
+        settled = {name: values[key] if borrow else values[key].clone() for name, key in phase.keys.items()}
         return self.ended(settled, taken, residuals, tolerance)
 
-    def _phase(self, clamped: Clamped, nudge: Nudge | Pull | None, *, pair: bool, hold: bool) -> _Phase:
-        name: PhaseName = "clamped" if hold else "pair" if pair else "free" if nudge is None else "nudged"
+    def _phase(self, clamped: Clamped, nudge: Nudge | Pull | None, *, pair: bool, clamp_output: bool) -> _Phase:
+        name: PhaseName = "clamped" if clamp_output else "pair" if pair else "free" if nudge is None else "nudged"
         pulled = tuple(state for state in self.graph.free if isinstance(nudge, Pull) and state in nudge.forces)
         keys = {state: clamped.machine.tracer.names("state", state) for state in self.graph.free}
-        moving = {state: key for state, key in keys.items() if not (hold and state == self.graph.output.name)}
+        moving = {state: key for state, key in keys.items() if not (clamp_output and state == self.graph.output.name)}
         return _Phase(clamped, self.program(name, clamped.machine, pulled), nudge, keys, moving, pair)
-
-    @staticmethod
-    def _prepare(phase: _Phase) -> None:
-        """Pack, flip or merge the weights that a phase needs and no phase before it has needed."""
-        prepare, prepared = phase.program.prepare, phase.clamped.prepared
-        if not all(name in prepared for _, _, results in prepare for name in results):
-            values = dict(phase.clamped.values)
-            run(prepare, values)
-            prepared |= {name: values[name] for _, _, results in prepare for name in results}
 
     def _sweep(
         self, phase: _Phase, values: dict[str, Any], steps: int, tolerance: float, *, record: bool
     ) -> Relaxation:
         """Take one sweep after the other, from ``values`` and in their memory."""
-        program, x = phase.program, phase.clamped.x
-        moving, watch = list(phase.moving.values()), frozenset(phase.moving.values())
-        run(program.warm, values)
-        mixer = self._mixer(phase, values) if self.architecture.dynamics.anderson else None
-        residuals = torch.full((len(x),), float("nan"), device=x.device)
-        trajectory: list[Sweep] = []
-        taken = 0
-        while taken < steps:
-            taken += 1
-            before = [values[key].clone() for key in moving] if mixer else []
-            if record or taken == steps or (tolerance > 0 and taken % SWEEPS_BETWEEN_LOOKS == 0):
-                residuals = watched(program.sweep, values, watch, pair=phase.pair)
-                if record:
-                    trajectory.append(self._recorded(phase, values, residuals))
-                if tolerance > 0 and bool((residuals <= tolerance).all()):
-                    break
-            else:
-                run(program.sweep, values)
-            if mixer is not None and taken < steps:
-                mixer.step(before, [values[key] for key in moving])
-                run(program.warm, values)
+        program, trajectory = phase.program, list[Sweep]()
+        residuals, taken = relax_(
+            program.warm,
+            program.sweep,
+            values,
+            list(phase.moving.values()),
+            steps,
+            tolerance,
+            pair=phase.pair,
+            correct=self._solving(phase, values).correct if self.architecture.dynamics.chosen_solver.mixes else None,
+            record=(lambda seen: trajectory.append(self._recorded(phase, values, seen))) if record else None,
+        )
+        if residuals is None:
+            residuals = torch.full((len(phase.clamped.x),), float("nan"), device=phase.clamped.x.device)
         settled = {name: values[key] for name, key in phase.keys.items()}
         return replace(self.ended(settled, taken, residuals, tolerance), trajectory=trajectory)
 
@@ -298,24 +279,24 @@ class Executor:
             status = Status.CONVERGED if settled else Status.OUT_OF_STEPS
         return Relaxation(states, taken, residuals, status, diverged)
 
-    def _mixer(self, phase: _Phase, values: dict[str, Any]) -> Anderson:
-        """Anderson acceleration of what moves. The energy, if there is one, is watched where nothing nudges."""
+    def _solving(self, phase: _Phase, values: dict[str, Any]) -> Solving:
+        """The solver at work on what moves. In the free phase states that raise F, if there is one, are rejected."""
         clamped, names = phase.clamped, list(phase.moving)
-        held = {name: values[key] for name, key in phase.keys.items() if name not in phase.moving}
+        fixed = {name: values[key] for name, key in phase.keys.items() if name not in phase.moving}
 
         def energy(states: Sequence[Tensor]) -> Tensor:
-            return self.energy_of(clamped, {**held, **dict(zip(names, states, strict=True))})
+            return self.energy_of(clamped, {**fixed, **dict(zip(names, states, strict=True))})
 
         def box(states: Sequence[Tensor]) -> None:
             self.box(dict(zip(names, states, strict=True)), clamped.parameters, pair=phase.pair)
 
         descends = phase.nudge is None and self.graph.untied is None
-        return Anderson(self.architecture.dynamics.anderson, energy if descends else None, box)
+        return Solving(self.architecture.dynamics.chosen_solver, energy if descends else None, box)
 
     def box(self, states: States, parameters: Parameters, *, pair: bool = False) -> None:
         """Bring states, or pairs of them, back into the range of their activations, in place.
 
-        Mixing extrapolates. Beyond the range of σ there is no G, and its formula may give anything there.
+        A solver extrapolates. Beyond the range of σ there is no G, and its formula may give anything there.
         """
         for name, s in states.items():
             state = self.graph.states[name]
@@ -323,12 +304,11 @@ class Executor:
             bounds = activation.bounds(alpha)
             if bounds is not None and not pair:
                 s.clamp_(min=bounds[0]).clamp_(max=bounds[1])
-            elif isinstance(activation, ReLU):
-                # σ of ReLUα is the projection on its range.
+            elif bounds is not None and activation.projects:
                 common, odd = s.chunk(2)
                 s.copy_(torch.cat(activation.pair(common, odd, alpha)))
 
-    def _load(self, memory: Memory, phase: _Phase, states: States, *, own: bool) -> dict[str, Any]:
+    def _load(self, memory: Memory, phase: _Phase, states: States, *, donate: bool) -> dict[str, Any]:
         """All that a phase's sweeps take, by the names of emitted code, with states that they may write into."""
         clamped, program = phase.clamped, phase.program
         last = torch.channels_last if program.program.channels_last else torch.contiguous_format
@@ -350,7 +330,7 @@ class Executor:
 
         for name, key in phase.keys.items():
             # Given away one by one: all states twice would be too much.
-            values[key] = start(key, states.pop(name) if own else states[name])
+            values[key] = start(key, states.pop(name) if donate else states[name])
         for key, name in program.program.scratch.items():
             like = values[phase.keys[name]]
             values[key] = memory.empty(key, like.shape, like, last if like.ndim == 4 else torch.contiguous_format)
@@ -387,6 +367,6 @@ class Executor:
     def _limits(self) -> dict[str, float]:
         """Size at which each state counts as diverged; one that has bounds cannot grow."""
         return {
-            name: DIVERGENCE_LIMIT if isinstance(state.activation, Identity) else float("inf")
+            name: DIVERGENCE_LIMIT if state.activation.linear else float("inf")
             for name, state in self.graph.states.items()
         }

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from epgraph.activations import ReLU
 from epgraph.errors import EpgraphError, nearest
 from epgraph.graph import NetworkGraph
 
@@ -90,9 +89,9 @@ def hold_states(graph: NetworkGraph, initial: Mapping[str, Tensor], like: Tensor
         values: dict[str, Tensor] = {}
         if state.bias_shape is not None:
             values["bias"] = nn.Parameter(initial[f"states.{state.name}.bias"].to(like))
-        if isinstance(state.activation, ReLU) and state.activation.stored:
+        if state.activation.stored:
             alpha = initial[f"states.{state.name}.alpha"].to(like)
-            values["alpha"] = nn.Parameter(alpha) if state.activation.learn else alpha
+            values["alpha"] = nn.Parameter(alpha) if state.activation.learnt else alpha
         holders.put(state.name, Holder(values))
     return holders
 

@@ -6,8 +6,9 @@ import os
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 from epgraph.errors import EpgraphError
 from epgraph.graph import NetworkGraph
 
-Result = TypeVar("Result")
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 SPARE = 0.2
 """Part of the free memory that an estimate leaves to what it does not see: workspaces, fragments, captured graphs."""
@@ -26,29 +27,39 @@ SIGNS = ("DefaultCPUAllocator", "not enough memory", "out of memory")
 """What torch writes into a RuntimeError that means that memory ran out."""
 
 
-def within_memory(
-    rows: int,
-    device: torch.device,
-    work: Callable[[], Result],
-    probe: Callable[[int], object],
-    plain: Callable[[], AbstractContextManager[None]],
-) -> Result:
-    """Do ``work`` on a batch of ``rows``; where memory runs out, say which batch would fit.
+def within_memory(few: Callable[..., object]) -> Callable[[Method], Method]:
+    """Decorate a method (engine, x, …) that takes a batch x: where memory runs out, say which batch would fit.
 
-    The estimate extrapolates the live bytes of ``probe(1)`` and ``probe(2)``, which do the same on so many examples,
-    to the memory that is free within ``plain()``, which keeps nothing from earlier batches.
+    The estimate extrapolates the live bytes of ``few(method, engine, x[:n], …)`` for one and for two examples, which
+    does the same on so few with fewer sweeps. It is taken where nothing is kept from earlier batches.
     """
-    try:
-        return work()
-    except (MemoryError, RuntimeError) as error:
-        if not is_shortage(error):
-            raise
-    # Outside the handler, whose traceback would keep alive all that the work had asked for.
-    problem = f"out of memory on {device} with a batch of {rows}"
-    fits, basis = _fits(rows, device, probe, plain) if rows > 1 else (0, "")
-    if fits < 1:
-        raise EpgraphError(problem, "not even one example fits: use a smaller network or another device")
-    raise EpgraphError(f"{problem}; a batch of {fits} should fit: {basis}", f"set training.batch_size to {fits}")
+
+    def decorate(method: Method) -> Method:
+        @wraps(method)
+        def guarded(engine: Any, *arguments: Any, **options: Any) -> Any:
+            try:
+                return method(engine, *arguments, **options)
+            except (MemoryError, RuntimeError) as error:
+                if not is_shortage(error):
+                    raise
+            # Outside the handler, whose traceback would keep alive all that the method had asked for.
+            x, *others = arguments or [options.pop("x")]
+            rows, device = len(x), engine.device
+            problem = f"out of memory on {device} with a batch of {rows}"
+
+            def probe(count: int) -> None:
+                few(method, engine, x[:count], *others, **options)
+
+            fits, basis = _fits(rows, device, probe, engine.executor.programs.uncaptured) if rows > 1 else (0, "")
+            if fits < 1:
+                raise EpgraphError(problem, "not even one example fits: use a smaller network or another device")
+            raise EpgraphError(
+                f"{problem}; a batch of {fits} should fit: {basis}", f"set training.batch_size to {fits}"
+            )
+
+        return cast(Method, guarded)
+
+    return decorate
 
 
 def refuse_too_large(

@@ -14,7 +14,6 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from epgraph.activations import ReLU
 from epgraph.graph import State
 from epgraph.runtime.gradients import Gradients
 
@@ -45,10 +44,9 @@ class Parameters:
         return cls(values, frozenset(name for name, value in origins.items() if value.requires_grad))
 
     def alpha(self, state: State) -> float | Tensor:
-        """Clipping level of a ReLUα state; 0 (unused) for other activations."""
-        if not isinstance(state.activation, ReLU):
-            return 0.0
-        return self.values[f"states.{state.name}.alpha"] if state.activation.stored else state.activation.high
+        """Level α of a state, a number or a tensor of no dimensions; 0 (unused) where its activation has none."""
+        stored = state.activation.stored
+        return self.values[f"states.{state.name}.alpha"] if stored else state.activation.alpha_range[1]
 
     def leaves(self) -> dict[str, Tensor]:
         """Return those that are trained as leaves of a new autograd graph; they share their memory with ``values``."""

@@ -57,6 +57,11 @@ class Pull:
     forces: Mapping[str, Tensor]
     beta: float
 
+    @property
+    def scale(self) -> float:
+        """1/β: from the contrast of two states to the gradient of the summed loss."""
+        return 1.0 / self.beta
+
 
 def make_pair(plus: Tensor, minus: Tensor) -> Tensor:
     """Stack the common and the odd part of two states."""

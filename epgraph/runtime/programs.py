@@ -12,6 +12,7 @@ import torch
 from epgraph.compiler import BACKENDS, PLAIN, ProgramCache, choose, refuse
 from epgraph.compiler.cuda_graphs import capture_for
 from epgraph.compiler.record import recorded
+from epgraph.compiler.trace import SHARE_ABOVE
 from epgraph.errors import EpgraphError
 from epgraph.lowering import Plan
 
@@ -38,6 +39,7 @@ class Settings:
     without: frozenset[str]
     cuda_graphs: bool
     batches: float
+    share_above: int = SHARE_ABOVE
 
 
 class Programs:
@@ -61,6 +63,7 @@ class Programs:
             dtype,
             cast=chosen.kept != dtype,
             backend=backend,
+            share_above=chosen.share_above,
             capture=capture_for(device) if chosen.cuda_graphs else None,
         )
 
@@ -74,12 +77,16 @@ class Programs:
                 f"complex states need float32 or float64, found {name}",
                 "use another dtype, or another estimator than holomorphic",
             )
-        return ProgramCache(self.plan, dtype, cast=False, backend=BACKENDS["eager"])
+        return ProgramCache(
+            self.plan, dtype, cast=False, backend=BACKENDS["eager"], share_above=self.settings.share_above
+        )
 
     def differentiable(self, dtype: torch.dtype, *, cast: bool) -> ProgramCache:
         """Programs without passes, which autograd differentiates; ``cast``: parameters have another dtype."""
         if (dtype, cast) not in self._differentiable:
-            self._differentiable[dtype, cast] = ProgramCache(self.plan, dtype, cast=cast, backend=PLAIN, strict=True)
+            self._differentiable[dtype, cast] = ProgramCache(
+                self.plan, dtype, cast=cast, backend=PLAIN, strict=True, share_above=self.settings.share_above
+            )
         return self._differentiable[dtype, cast]
 
     @contextmanager

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from torch import Tensor
 
 from epgraph.errors import EpgraphError
 from epgraph.runtime.arguments import strength
 from epgraph.runtime.executor import Executor
-from epgraph.runtime.memory import within_memory
 from epgraph.runtime.parameters import Parameters
 from epgraph.runtime.phases import Nudge
 from epgraph.runtime.relaxation import Relaxation, States
@@ -31,20 +28,11 @@ def relax(
     Raises
     ------
     EpgraphError
-        Where memory runs out, with the size of a batch that would fit; or where ``start`` is no number.
+        Where ``start`` is no number.
     """
-
-    def probe(rows: int) -> None:
-        few = None if nudge is None else replace(nudge, target=nudge.target[:rows])
-        zeros = executor.inputs.start(x[:rows], None)
-        executor.run(executor.clamp(x[:rows], parameters), zeros, 1, 0.0, few)
-
-    def work() -> Relaxation:
-        clamped = executor.clamp(x, parameters)
-        states = executor.inputs.start(x, start)
-        return executor.run(clamped, states, steps, tolerance, nudge, record=record, own=True)
-
-    relaxation = within_memory(len(x), executor.device, work, probe, executor.programs.uncaptured)
+    clamped = executor.clamp(x, parameters)
+    states = executor.inputs.start(x, start)
+    relaxation = executor.run(clamped, states, steps, tolerance, nudge, record=record, donate=True)
     if relaxation.diverged:
         executor.inputs.check_start_values(start)
     return relaxation

@@ -5,14 +5,15 @@ Everything in float64 unless said otherwise, on fixed random numbers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from epgraph.activations import Activation
 from epgraph.arguments import instance, number, whole_number
 from epgraph.costs import Cost
-from epgraph.kinds import Shape
-from epgraph.testing.recording import differs_in_shape, raise_all, recorded
+from epgraph.result_shapes import activation_shapes, cost_shapes
+from epgraph.testing.recording import raise_all, recorded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,29 +65,6 @@ def verify_cost(cost: Cost, units: int = 5) -> None:
     raise_all(type(cost).__name__, _cost_problems(cost, units), type(cost))
 
 
-def activation_shapes(activation: Activation) -> list[str]:
-    """Return which methods of an activation give another shape than that of their argument."""
-    import torch
-
-    x = torch.full((2, 3), 0.5, dtype=torch.float64)
-    found = {"apply_": activation.apply_(x.clone(), 1.0), "self_energy": activation.self_energy(x.clone(), 1.0)}
-    found |= dict(zip(("pair, 1st part,", "pair, 2nd part,"), activation.pair(x.clone(), x.clone(), 1.0), strict=True))
-    return [problem for name, made in found.items() for problem in differs_in_shape(name, made, (2, 3))]
-
-
-def cost_shapes(cost: Cost, shape: Shape) -> list[str]:
-    """Return which methods of a cost give other shapes than they should; ``shape`` is that of the output."""
-    import torch
-
-    s, y = (torch.full((2, *shape), value, dtype=torch.float64) for value in (0.5, 1.0))
-    value = tuple(cost.value(s.clone(), y).shape)
-    problems = [] if value == (2,) else [f"value gives the shape {value} on two examples, and should give (2,)"]
-    found = {"gradient": cost.gradient(s.clone(), y)}
-    pair = cost.gradient_pair(s.clone(), s.clone(), y)
-    found |= dict(zip(("gradient_pair, 1st part,", "gradient_pair, 2nd part,"), pair, strict=True))
-    return problems + [p for name, made in found.items() for p in differs_in_shape(name, made, (2, *shape))]
-
-
 def _activation_problems(activation: Activation, alpha: float, remarks: list[str]) -> Iterator[str]:
     import torch
 
@@ -118,6 +96,7 @@ def _activation_problems(activation: Activation, alpha: float, remarks: list[str
     bounds = activation.bounds(alpha)
     if bounds is not None and bool(((s < bounds[0] - 1e-12) | (s > bounds[1] + 1e-12)).any()):
         yield f"σ runs from {float(s[0]):g} to {float(s[-1]):g}, beyond its bounds {bounds}"
+    yield from _projection(activation, alpha, x, s)
     if activation.invertible:
         steep = slope > STEEP
         apart = (activation.inverse(s[steep].clone(), alpha) - x[steep]).abs()
@@ -130,6 +109,31 @@ def _activation_problems(activation: Activation, alpha: float, remarks: list[str
     yield from recorded(lambda t: activation.apply_(t, alpha), "apply_", type(activation))
     yield from recorded(lambda t: activation.pair(t, t, alpha), "pair", type(activation))
     yield from recorded(lambda t: activation.self_energy(t, alpha), "self_energy", type(activation))
+
+
+def _projection(activation: Activation, alpha: float, x: Tensor, s: Tensor) -> Iterator[str]:
+    """What is claimed of the box that σ projects on, and of its level α."""
+    import torch
+
+    if activation.projects:
+        low, high = activation.bounds(alpha) or (-math.inf, math.inf)
+        if bool(((s - x.clamp(low, float(high))).abs() > 1e-12).any()):
+            yield f"'projects' is claimed, and σ is not the projection on [{low:g}, {float(high):g}]"
+        if bool(((activation.self_energy(s.clone(), alpha) - 0.5 * s * s).abs() > 1e-11).any()):
+            yield "'projects' is claimed, and G is not ½s²"
+    if activation.stored and activation.alpha_range[1] == 0:
+        yield "'stored' is claimed, and 'alpha_range' does not say where α is drawn from"
+    if activation.learnt:
+        level, change, q = torch.tensor(alpha, dtype=x.dtype), 1e-5, x.flip(0) / 10 + 0.01
+
+        def conjugate(a: Tensor, at: float) -> Tensor:
+            state = activation.apply_(a.clone(), at)
+            return a * state - activation.self_energy(state, at)
+
+        rise = [(conjugate(x + d, alpha + change) - conjugate(x + d, alpha - change)) / (2 * change) for d in (q, -q)]
+        apart = (activation.excess_contrast(x.clone(), q, level) - 0.5 * (rise[0] - rise[1])).abs()
+        if bool((apart > 1e-4).any()):
+            yield f"excess_contrast is not what α learns from: off by {float(apart.max()):.2g}"
 
 
 def _self_energy(activation: Activation, alpha: float, x: Tensor, slope: Tensor) -> Iterator[str]:
@@ -208,8 +212,31 @@ def _cost_problems(cost: Cost, units: int) -> Iterator[str]:
         apart = (common + sign * odd - cost.gradient(s + sign * o, y)).abs()
         if bool((apart > 1e-10 * (1 + gradient.abs())).any()):
             yield f"gradient_pair is not the gradient at c {'+−'[sign < 0]} o: off by {float(apart.max()):.2g}"
+    yield from _claims_of_cost(cost, s, y)
     yield from recorded(lambda t: cost.gradient(t, t), "gradient", type(cost))
     yield from recorded(lambda t: cost.gradient_pair(t, t, t), "gradient_pair", type(cost))
+
+
+def _claims_of_cost(cost: Cost, s: Tensor, y: Tensor) -> Iterator[str]:
+    """What a cost claims of its shape."""
+    import torch
+
+    if cost.quadratic and bool((cost.value(s.clone(), y) - 0.5 * (s - y).square().sum(1)).abs().max() > 1e-10):
+        yield "'quadratic' is claimed, and value is not ½‖s − y‖²"
+    if cost.least_at_target and bool(cost.gradient(y.clone(), y).abs().max() > 1e-9):
+        yield "'least_at_target' is claimed, and at s = y the gradient is not 0"
+    if cost.curvature is None:
+        return
+    label = torch.eye(s.shape[1], dtype=s.dtype)[:1]
+    for point in 3 * s:
+        with torch.enable_grad():
+            at = point.clone().requires_grad_()
+            forces = cost.gradient(at[None], label)[0]
+            rows = [torch.autograd.grad(force, at, retain_graph=True, materialize_grads=True)[0] for force in forces]
+        largest = float(torch.linalg.eigvalsh(torch.stack(rows)).max())
+        if largest > cost.curvature + 1e-9:
+            yield f"'curvature' is at most {cost.curvature:g}, found {largest:.4g}"
+            return
 
 
 def _derivative(function: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:

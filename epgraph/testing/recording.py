@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from epgraph.errors import Diagnostic, EpgraphError
-from epgraph.kinds import Shape, shape_text
-from epgraph.registry import where_raised
+from epgraph.kinds import shape_text
+from epgraph.plugins import raising_method
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+TOLERANCE = 1e-10
+"""Largest error of a float64 result, relative to its norm."""
 
 
 def raise_all(name: str, problems: Iterable[str], owner: type) -> None:
@@ -22,17 +29,10 @@ def raise_all(name: str, problems: Iterable[str], owner: type) -> None:
         raise EpgraphError(Diagnostic(f"{name}: {problem}", rule="verify") for problem in found)
 
 
-def differs_in_shape(name: str, found: Any, expected: Shape) -> Iterator[str]:
-    """A method gives another shape than it should."""
-    shape = tuple(found.shape)
-    if shape != expected:
-        yield f"{name} gives the shape {shape_text(shape) or '()'}, and should give {shape_text(expected)}"
-
-
 def said(error: Exception, owner: type) -> str:
     """Type and first line of an exception, and the line of ``owner`` that it comes from."""
     text = str(error).strip()
-    place = where_raised(error, owner)
+    place = raising_method(error, owner)
     where = f", in line {place.line} of {Path(place.file).name} ({place.method})" if place else ""
     return (f"{type(error).__name__}: {text.splitlines()[0][:200]}" if text else type(error).__name__) + where
 
@@ -67,3 +67,20 @@ def _no_tensor(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         raise ValueError("a tensor made by the method itself cannot be written down; use numbers, or its arguments")
     return value
+
+
+def differs(what: str, found: Tensor, expected: Tensor, why: str) -> Iterator[str]:
+    """Say by how much a result is off, as a factor where it is one."""
+    if found.shape != expected.shape:
+        yield f"{what} has the shape {shape_text(tuple(found.shape))}, not {shape_text(tuple(expected.shape))}; {why}"
+        return
+    scale = float(expected.norm())
+    apart = float((found - expected).norm())
+    # A sum of many terms that nearly cancel keeps the rounding of the terms.
+    if apart <= TOLERANCE * max(scale, 1.0):
+        return
+    factor = float((found * expected).sum()) / scale**2 if scale else 0.0
+    if scale and float((found - factor * expected).norm()) <= 1e-6 * scale:
+        yield f"{what} is {factor:.4g} times what it should be; {why}"
+    else:
+        yield f"{what} is off by {apart / scale if scale else apart:.2g} of its norm; {why}"

@@ -1,10 +1,10 @@
-"""Families of networks, one a file: called with parameters each gives an ``Architecture``, or YAML to edit.
+"""Templates: families of networks, one per file. A call returns an ``Architecture``, ``yaml`` returns text to edit.
 
     ep.topologies.unet(depth=2)                  # an Architecture
     ep.topologies.unet.yaml(depth=2)             # the same as text, with comments
-    ep.topologies.unet.parameters                # what it takes
+    ep.topologies.unet.parameters                # its parameters
 
-To add a family: one file with a function under ``@Template``, and its name in ``TEMPLATES``.
+To add a family, write one file with a function under ``@Template`` and add it to ``_FAMILIES``.
 """
 
 from typing import Any
@@ -37,7 +37,7 @@ _FAMILIES: tuple[Template[Any], ...] = (
 )
 
 TEMPLATES: dict[str, Template[Any]] = {template.name: template for template in _FAMILIES}
-"""Every family by the name under which ``epgraph new`` knows it."""
+"""Every template by its name in ``epgraph new --template``."""
 
 __all__ = [
     "TEMPLATES",

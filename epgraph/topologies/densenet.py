@@ -35,7 +35,7 @@ def densenet(
         here: list[End] = []
         for j in range(layers):
             new = state(net, f"b{i + 1}_{j + 1}", width, pixels)
-            # The first state of a block takes in the block before it, and hands it on.
+            # The first state of a block reads all of the block before; the later ones read this block.
             for source in here or before:
                 join(net, source, new, pixels, 2 if not here and i < smaller else 1)
             here.append(new)

@@ -67,7 +67,7 @@ def hopfield_resnet(
 
 
 def block(net: Network, source: Any, name: str, channels: int, stride: int) -> Any:
-    """Add one residual block, and return its second state: the blocks of Python are functions."""
+    """Add one residual block, and return its second state. In Python a block is a function."""
     a = net.state(f"{name}a", channels=channels)
     b = net.state(f"{name}b", channels=channels)
     step = {"stride": stride} if stride > 1 else {}

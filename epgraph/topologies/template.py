@@ -1,4 +1,4 @@
-"""``Template``: a function that wires a network, with parameters that are checked and described."""
+"""``Template``: a function that builds a network, with parameters that are checked and described."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from epgraph.errors import Diagnostic, EpgraphError, Location, nearest
 from epgraph.graph import build
 from epgraph.kinds import Shape, shape_text
 from epgraph.language import Architecture, to_yaml
-from epgraph.language.architecture import ShapeField, Size
+from epgraph.language.model import ShapeField, Size
 from epgraph.language.validate import errors_of, explain
 
 P = ParamSpec("P")
@@ -37,10 +37,10 @@ Several = Annotated[int, Field(ge=3, le=1000)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1, description="Seed of the random wiring.")]
 Share = Annotated[float, Field(ge=0, le=1)]
 
-SMALLEST = 2
-"""Pixels along a side below which states are not made smaller."""
+MIN_SIDE_PIXELS = 2
+"""Smallest side of an image: states are not made smaller."""
 
-# The common recipe: every template learns by it, whatever its wiring.
+# The common recipe: every template learns with it.
 RECIPE: dict[str, Any] = {
     "init": {"rule": "graph_aware"},
     "dynamics": {"schedule": "coloring", "free_steps": 60, "nudged_steps": 30},
@@ -51,7 +51,7 @@ RECIPE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a template: its default, what it takes, and what it is for."""
+    """A parameter of a template: its default, its description, and the reader that checks values."""
 
     name: str
     default: Any
@@ -65,7 +65,7 @@ class Template(Generic[P]):
     Attributes
     ----------
     name
-        By which ``epgraph new --template`` knows it.
+        Name in ``epgraph new --template``.
     parameters
         Parameters by name, in order.
     """
@@ -88,29 +88,29 @@ class Template(Generic[P]):
 
     @property
     def summary(self) -> str:
-        """What it is, in a sentence."""
+        """First sentence of the description."""
         return (self.__doc__ or "").split("\n")[0]
 
     @property
     def description(self) -> str:
-        """What it is, what it is for, and what is particular."""
+        """The whole docstring in one line."""
         return " ".join((self.__doc__ or "").split())
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Architecture:
-        """Make the network.
+        """Build the network.
 
         Raises
         ------
         EpgraphError
-            Where a parameter is none of the template's, or makes no network.
+            If a parameter is unknown, or its value gives no network.
         """
         if args:
             raise EpgraphError(f"{self.name} takes parameters by name, found {args[0]!r}", f"{self.name}(width=16)")
-        return self._made(dict(kwargs)).build()
+        return self._network(dict(kwargs)).build()
 
     def yaml(self, **parameters: Any) -> str:
-        """Return the network as YAML for a person to edit: with what it is, the command that made it, and sizes."""
-        architecture = self._made(parameters).build()
+        """Return the network as YAML to edit, with comments: the description, the command, and sizes of states."""
+        architecture = self._network(parameters).build()
         graph = build(architecture)
         notes: dict[Location, str] = {
             ("states", name): shape_text(graph.states[name].shape[1:])
@@ -122,12 +122,12 @@ class Template(Generic[P]):
         )
 
     def command(self, **parameters: Any) -> str:
-        """Return the command line that makes the network; a seed is always said."""
+        """Return the command line that makes the network; it always names the seed."""
         self._checked(parameters)
-        given = {key: value for key, value in plain(parameters).items() if value != plain(self.parameters[key].default)}
+        values = {k: value for k, value in plain(parameters).items() if value != plain(self.parameters[k].default)}
         if "seed" in self.parameters:
-            given.setdefault("seed", parameters.get("seed", self.parameters["seed"].default))
-        options = [part for key, value in given.items() for part in (f"--{key.replace('_', '-')}", _option(value))]
+            values.setdefault("seed", parameters.get("seed", self.parameters["seed"].default))
+        options = [part for key, value in values.items() for part in (f"--{key.replace('_', '-')}", _option(value))]
         return shlex.join(["epgraph", "new", "--template", self.name, *options])
 
     def _checked(self, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -149,7 +149,7 @@ class Template(Generic[P]):
             raise EpgraphError(problems)
         return checked
 
-    def _made(self, parameters: dict[str, Any]) -> Network:
+    def _network(self, parameters: dict[str, Any]) -> Network:
         checked = self._checked(parameters)
         wire = cast(Callable[..., Network], self._wire)
         try:
@@ -168,7 +168,7 @@ def _option(value: Any) -> str:
 
 
 class ParameterError(Exception):
-    """A parameter makes no network; its template says whose parameter it is."""
+    """The value of a parameter gives no network; the template turns this into an ``EpgraphError``."""
 
     def __init__(self, parameter: str, message: str, hint: str) -> None:
         super().__init__(message)
@@ -176,12 +176,12 @@ class ParameterError(Exception):
 
 
 def image(input: Shape, template: str) -> tuple[int, int]:
-    """Return height and width of an input that has to be an image.
+    """Return height and width of an input image.
 
     Raises
     ------
     ParameterError
-        Where it is none.
+        If the input is no image.
     """
     if len(input) != 3:
         raise ParameterError("input", f"'{template}' needs an image, found {list(input)}", "e.g. [1, 8, 8]")
@@ -189,15 +189,15 @@ def image(input: Shape, template: str) -> tuple[int, int]:
 
 
 def halvings(input: Shape) -> int:
-    """How many times the sides of an image can be halved (rounded up) before the smaller falls below ``SMALLEST``."""
+    """How often an image can be halved (rounding up) until its smaller side is below ``MIN_SIDE_PIXELS``."""
     count, side = 0, min(input[1:])
-    while (side := ceil(side / 2)) >= SMALLEST:
+    while (side := ceil(side / 2)) >= MIN_SIDE_PIXELS:
         count += 1
-        if side == SMALLEST:
+        if side == MIN_SIDE_PIXELS:
             break
     return count
 
 
 def spread(steps: int, places: int) -> set[int]:
-    """Choose ``steps`` of ``places`` positions, evenly, the first among them."""
+    """Choose ``steps`` of ``places`` positions at even distances, starting with the first."""
     return {i * places // steps for i in range(min(steps, places))} if steps else set()

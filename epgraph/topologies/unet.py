@@ -8,7 +8,7 @@ from pydantic import Field
 
 from epgraph.builder import Network
 from epgraph.kinds import shape_text
-from epgraph.language.architecture import ShapeField
+from epgraph.language.model import ShapeField
 from epgraph.topologies.template import Classes, Count, InputShape, ParameterError, Template, Width, halvings, image
 from epgraph.topologies.wiring import begin, join
 
@@ -45,7 +45,7 @@ def unet(
         join(net, large, small, True, 2)
     sizes = [[-(-side // 2**i) for side in input[1:]] for i in range(depth + 1)]
     for i, (large, small) in reversed(list(enumerate(zip(decoder, [*decoder[1:], middle], strict=True)))):
-        # An odd side and the even one above it are halved to the same.
+        # An odd side 2k − 1 and the even side 2k have the same half, k.
         short = [whole - (2 * half - 1) for whole, half in zip(sizes[i], sizes[i + 1], strict=True)]
         options = {"kernel": 3, "stride": 2, "padding": 1}
         net.edge(small, large, conv_transpose=options | ({"output_padding": _pair(short)} if any(short) else {}))

@@ -1,4 +1,4 @@
-"""What the templates share: the network they begin with, and how two states of it are joined."""
+"""Helpers of the templates: start a network, join two states, turn a graph into states and edges."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from epgraph.topologies.template import RECIPE
 
 
 def begin(name: str, input: Shape, *, classes: int, targets: Shape | None = None) -> Network:
-    """Return a network without states that trains by the common recipe."""
+    """Return a network without states that trains with the common recipe."""
     output = {"classes": classes} if targets is None else {"shape": targets}
     return Network(name, input=input, output=output, activation="relu1", **RECIPE)
 
 
 def join(net: Network, source: End, target: End, pixels: bool, stride: int = 1, **settings: Any) -> None:
-    """Join two states: densely, or where there are pixels by a convolution that divides sides by ``stride``."""
+    """Join two states: by a convolution that divides sides by ``stride``, or densely without pixels."""
     if not pixels:
         net.edge(source, target, dense={}, **settings)
         return
-    # A kernel of 2·stride − 1 overlaps its neighbours; at stride 1 the usual 3×3.
+    # A kernel of side 2·stride − 1 overlaps its neighbors; at stride 1 it is the usual 3×3.
     kernel = 3 if stride <= 2 else 2 * stride - 1
     options = {"kernel": kernel, "padding": (kernel - 1) // 2} | ({"stride": stride} if stride > 1 else {})
     net.edge(source, target, conv=options, **settings)
 
 
 def state(net: Network, name: str, width: int, pixels: bool) -> End:
-    """Add a state of ``width`` channels, or units where there are no pixels."""
+    """Add a state of ``width`` channels, or of ``width`` units without pixels."""
     return net.state(name, channels=width) if pixels else net.state(name, shape=[width])
 
 
@@ -45,14 +45,14 @@ def wire(
     read: Collection[int],
     by_order: bool = False,
 ) -> None:
-    """Make every node of a graph 0, 1, … a state h1, h2, … of one size, and every edge an edge.
+    """Turn nodes 0, 1, … of a graph into states h1, h2, … of one size, and its edges into edges.
 
-    The input goes into the nodes ``fed``, and ``read`` go into the output. Edges lead away from the input, from the
-    nearer end to the farther one, or ``by_order`` from the lower number to the higher. They act both ways: this only
-    says from which side their weights are scaled.
+    The input feeds the nodes ``fed``; the nodes ``read`` feed the output. An edge points from the end nearer to the
+    input to the farther one, or with ``by_order`` from the lower number to the higher. Edges act both ways: the
+    direction only decides how initial weights are scaled.
     """
     pixels = len(input) == 3
-    # Smaller images make cheaper sweeps; below 4×4 little is left of a 3×3 kernel.
+    # Smaller images make sweeps cheaper. Below 4×4 pixels most of a 3×3 kernel is outside.
     stride = next((s for s in (4, 2) if pixels and min(input[1:]) >= 4 * s), 1)
     states = [state(net, f"h{node + 1}", width, pixels) for node in sorted(graph)]
     for node in fed:

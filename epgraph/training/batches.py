@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from epgraph.arguments import whole_number
 from epgraph.errors import EpgraphError
-from epgraph.training.stop import ignore_signals
+from epgraph.runs.stop import ignore_signals
 
 Batches = DataLoader[tuple[Tensor, Tensor]]
 
@@ -70,8 +70,8 @@ class Seeded(Dataset[tuple[Tensor, int]]):
         before = generator.get_state()
         try:
             generator.manual_seed(mixed(self._seed, self._epoch, str(index)))
-            found: tuple[Tensor, int] = self._dataset[index]
-            return found
+            pair: tuple[Tensor, int] = self._dataset[index]
+            return pair
         finally:
             generator.set_state(before)
 

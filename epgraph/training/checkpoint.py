@@ -157,10 +157,10 @@ def load_parameters(engine: Engine, content: Checkpoint, where: str) -> None:
             raise EpgraphError(
                 f"{where} is of another network: {missing} has no '{name}', which {there} has", _OTHER_NETWORK
             )
-        found, expected = model[name], own[name]
-        if found.shape != expected.shape or found.is_floating_point() != expected.is_floating_point():
+        value, expected = model[name], own[name]
+        if value.shape != expected.shape or value.is_floating_point() != expected.is_floating_point():
             raise EpgraphError(
-                f"{where} is of another network: its '{name}' is {_kind(found)}, the network's is {_kind(expected)}",
+                f"{where} is of another network: its '{name}' is {_kind(value)}, the network's is {_kind(expected)}",
                 _OTHER_NETWORK,
             )
     engine.load_state_dict(cast(dict[str, Any], model))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from torch import Tensor
 
+from epgraph.data import Data
 from epgraph.engine import Engine
 from epgraph.errors import EpgraphError
 from epgraph.runtime.relaxation import States
+from epgraph.training.batches import bar, batches, default_workers
 from epgraph.training.metrics import Mean, Metrics
 
 
@@ -48,6 +52,41 @@ def evaluate(
     if not mean.counts:
         raise EpgraphError(f"{what} has no batch of examples", "give a data set that is not empty")
     return mean.means()
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """What ``ep.evaluate`` returns: means over the test examples.
+
+    Attributes
+    ----------
+    data, examples
+        Name of the data set, and number of its test examples.
+    loss, error
+        Loss of the output, and share of the examples whose largest output is not their label.
+    residual
+        Relative change of the states by the last sweep.
+    """
+
+    data: str
+    examples: int
+    loss: float
+    error: float
+    residual: float
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the examples whose largest output is their label."""
+        return 1 - self.error
+
+
+def evaluate_on(engine: Engine, data: Data, *, free_steps: int | None = None, progress: bool = False) -> EvaluateResult:
+    """Evaluate a network on the test examples of a data set with labels."""
+    size, test = engine.architecture.training.batch_size, data.test
+    engine.batches = math.ceil(len(test) / size)
+    loader = batches(test, size, device=engine.device, workers=default_workers(test))
+    metrics = evaluate(engine, bar(loader, "test", progress), free_steps)
+    return EvaluateResult(data.name, len(test), **metrics)
 
 
 def errors(output: Tensor, y: Tensor) -> dict[str, Tensor]:

@@ -55,8 +55,8 @@ def troubles(
         That the accuracy is at chance, by a binomial test against always answering the most frequent class; which
         states have all units at an end of their activation, or at 0; and last, what to do.
     """
-    found = [*_chance(metrics, frequencies, examples), *_still(engine, states)]
-    return [*found, ADVICE] if found else []
+    sentences = [*_chance(metrics, frequencies, examples), *_still(engine, states)]
+    return [*sentences, ADVICE] if sentences else []
 
 
 def _chance(metrics: Metrics, frequencies: Sequence[float], examples: int) -> list[str]:
@@ -97,14 +97,14 @@ def _still(engine: Engine, states: Mapping[str, Tensor]) -> list[str]:
             silent.append(f"'{name}'")
         elif at_end >= NEARLY:
             saturated.append(f"'{name}' ({state.activation.label})")
-    found = []
+    sentences = []
     if silent:
-        found.append(f"nearly all units are 0, for every input, in {_states(silent)}: no signal passes them")
+        sentences.append(f"nearly all units are 0, for every input, in {_states(silent)}: no signal passes them")
     if saturated:
-        found.append(
+        sentences.append(
             f"nearly all units are at an end of their activation in {_states(saturated)}: hardly any signal passes them"
         )
-    return found
+    return sentences
 
 
 def _states(names: list[str]) -> str:

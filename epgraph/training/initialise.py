@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 
 from epgraph.engine import Engine
+from epgraph.init_rules import INITIAL
 
 EXAMPLES = 32
 """Training examples on which signals are measured."""
@@ -22,7 +23,7 @@ def initialise(engine: Engine, dataset: Any) -> None:
         Training examples, pairs of an input and something else. Those taken are evenly spaced, since a data set may be
         sorted by class; what is random in them is drawn with the seed of the training.
     """
-    if engine.architecture.init.rule == "published":
+    if not INITIAL[engine.architecture.init.rule].measures:
         return
     count = len(cast(Sized, dataset))
     with torch.random.fork_rng(devices=[]):

@@ -48,8 +48,8 @@ class JsonLines:
         if not self.path.exists():
             return []
         lines = self._lines()
-        found = [self._row(line, number, len(lines)) for number, line in enumerate(lines, 1)]
-        return [row for row in found if row]
+        rows = [self._row(line, number, len(lines)) for number, line in enumerate(lines, 1)]
+        return [row for row in rows if row]
 
     def keep(self, epochs: int, batches: int = 0) -> None:
         """Drop the lines of later epochs than ``epochs``, save those of the first ``batches`` of the next.
@@ -101,7 +101,7 @@ class JsonLines:
         return row
 
 
-_HINT = "mend the line or take it out, or move the file away; nothing was changed"
+_HINT = "fix or remove the line, or move the file away; nothing was changed"
 
 
 class EpochLog:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from epgraph.engine import Engine
 from epgraph.errors import EpgraphError
-from epgraph.language.architecture import TrainingSpec
-from epgraph.optimizers import OPTIMIZERS
+from epgraph.language.model import TrainingSpec
+from epgraph.optimizers import OPTIMIZERS, rate_schedule
 
 
 def make_optimizer(engine: Engine) -> torch.optim.Optimizer:
@@ -28,13 +28,14 @@ def make_optimizer(engine: Engine) -> torch.optim.Optimizer:
         groups of parameters.
     """
     training = engine.architecture.training
+    schedule, rates = rate_schedule(training.optimizer, training.schedule)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter, own in _parameters(engine):
         rate = training.learning_rate if own is None else own
-        if 0 < rate < training.min_learning_rate:
+        if rates.falls and 0 < rate < training.min_learning_rate:
             raise EpgraphError(
                 f"the learning rate {rate:g} of '{name}' is below training.min_learning_rate "
-                f"{training.min_learning_rate:g}, where the cosine schedule ends",
+                f"{training.min_learning_rate:g}, where {schedule} ends",
                 "lower training.min_learning_rate, or freeze the parameter with learning_rate: 0",
             )
         parameter.requires_grad_(rate > 0)
@@ -72,7 +73,7 @@ def _build(groups: list[dict[str, Any]], training: TrainingSpec) -> torch.optim.
 
 
 def learning_rate(base: float, epoch: int, training: TrainingSpec) -> float:
-    """Learning rate of an epoch: from ``base`` to ``training.min_learning_rate`` by the optimizer's schedule.
+    """Learning rate of an epoch: from ``base``, by the schedule, which mostly ends at ``training.min_learning_rate``.
 
     Parameters
     ----------
@@ -80,7 +81,8 @@ def learning_rate(base: float, epoch: int, training: TrainingSpec) -> float:
         Epochs that are finished. From ``training.epochs`` on the rate stays at its end.
     """
     progress = min(1.0, epoch / training.epochs)
-    return OPTIMIZERS[training.optimizer].schedule(base, training.min_learning_rate, progress)
+    _, schedule = rate_schedule(training.optimizer, training.schedule)
+    return schedule.rate(base, training.min_learning_rate, progress)
 
 
 def set_learning_rates(optimizer: torch.optim.Optimizer, engine: Engine, epoch: int) -> float:
@@ -113,7 +115,8 @@ def load_optimizer_state(
         if parameter is None:
             raise EpgraphError(f"the checkpoint's optimizer knows a parameter '{name}', which the network has not")
         for key, value in values.items():
-            fits = value is None or (isinstance(value, Tensor) and value.shape == parameter.shape)
+            shape = () if key == "step" else parameter.shape
+            fits = value is None or (isinstance(value, Tensor) and value.shape == shape)
             if kept is not None and not (key in kept and fits):
                 raise EpgraphError(f"the checkpoint's optimizer has a '{key}' for '{name}' that is none of {kind}'s")
         if parameter.requires_grad:
@@ -133,8 +136,8 @@ def _parameters(engine: Engine) -> list[tuple[str, nn.Parameter, float | None]]:
     holders = [(f"states.{s.name}", engine.states[s.name], s.learning_rate) for s in graph.states.values()]
     for edge in graph.edges.values():
         holders.append((f"edges.{edge.name}", engine.edges[edge.name], 0.0 if edge.frozen else edge.learning_rate))
-    found: dict[nn.Parameter, tuple[str, float | None]] = {}
+    parameters: dict[nn.Parameter, tuple[str, float | None]] = {}
     for path, holder, rate in holders:
         for name, parameter in holder.named_parameters(path):
-            found.setdefault(parameter, (name, rate))
-    return [(name, parameter, rate) for parameter, (name, rate) in found.items()]
+            parameters.setdefault(parameter, (name, rate))
+    return [(name, parameter, rate) for parameter, (name, rate) in parameters.items()]

@@ -14,13 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from epgraph.arguments import path, whole_number
+from epgraph.arguments import instance, path, several, whole_number
+from epgraph.callbacks import Callback
 from epgraph.data import Data
 from epgraph.engine import Engine
 from epgraph.errors import EpgraphError
 from epgraph.estimators import Estimate
 from epgraph.runs.folder import WriteError
 from epgraph.runs.resume import same_network
+from epgraph.runs.stop import Stopped, StopSignals
 from epgraph.runtime.relaxation import States
 from epgraph.training.batches import Seeded, bar, batches, fetched, mixed, shuffled
 from epgraph.training.checkpoint import Best, Checkpoint, save_checkpoint
@@ -28,7 +30,6 @@ from epgraph.training.evaluate import errors, evaluate
 from epgraph.training.health import troubles
 from epgraph.training.metrics import BatchLog, EpochLog, Mean, Metrics
 from epgraph.training.optimizer import load_optimizer_state, make_optimizer, optimizer_state, set_learning_rates
-from epgraph.training.stop import Stopped, StopSignals
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class Run:
         Processes that load data; 0 loads in the training process. Results do not depend on it.
     progress
         Whether to show progress bars on a terminal.
-    report
-        Called with the metrics of each finished epoch.
+    callbacks
+        Called as the training goes.
     warn
         Called with a sentence where something fails that the training does not need.
     stop
@@ -59,13 +60,15 @@ class Run:
     folder: Path
     workers: int = 0
     progress: bool = True
-    report: Callable[[Metrics], None] = lambda metrics: None
+    callbacks: Sequence[Callback] = ()
     warn: Callable[[str], None] = lambda sentence: None
     stop: StopSignals | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "folder", path("folder", self.folder))
         object.__setattr__(self, "workers", whole_number("workers", self.workers, 0))
+        callbacks = [instance("an entry of callbacks", one, Callback) for one in several("callbacks", self.callbacks)]
+        object.__setattr__(self, "callbacks", tuple(callbacks))
 
 
 class Trainer:
@@ -134,6 +137,15 @@ class Trainer:
         """
         if self.engine.device.type == "cuda":
             torch.backends.cudnn.deterministic = True  # the seed promises equal runs
+        for callback in self.run.callbacks:
+            callback.start(self.engine, self.data)
+        try:
+            return self._train()
+        finally:
+            for callback in self.run.callbacks:
+                callback.end()
+
+    def _train(self) -> Metrics:
         metrics: Metrics = {}
         log = EpochLog(self.run.folder, self.run.warn, keep_epochs=self.epoch)
         self._batch_log = BatchLog(self.run.folder, self.epoch, self.batch)
@@ -143,7 +155,8 @@ class Trainer:
             self._saved_at = time.monotonic()
             while self.epoch < self.training.epochs:
                 metrics = self._epoch(log, self._batch_log)
-                self.run.report(metrics)
+                for callback in self.run.callbacks:
+                    callback.epoch(metrics)
         except WriteError as error:
             raise EpgraphError(f"training stopped at {self.place()}: {error}", self.safe()) from None
         finally:
@@ -187,10 +200,10 @@ class Trainer:
             "seconds": round(time.perf_counter() - started, 3),
         }
         log.write(metrics)
-        found = troubles(self.engine, metrics, *self._seen.classes(), self._seen.states)
-        for sentence in found if not self._troubled else ():  # said again only after an epoch without
+        sentences = troubles(self.engine, metrics, *self._seen.classes(), self._seen.states)
+        for sentence in sentences if not self._troubled else ():  # said again only after an epoch without
             self.run.warn(sentence)
-        self._troubled = bool(found)
+        self._troubled = bool(sentences)
         self.epoch += 1
         self.batch = self.examples = 0
         self._mean, self._seconds = Mean(), 0.0
@@ -294,10 +307,10 @@ class Trainer:
 
     def _loaded(self, loader: Any) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches; what was trained on is saved before a fault of the data ends the training."""
-        found = fetched(loader)
+        pairs = fetched(loader)
         while True:
             try:
-                pair = next(found)
+                pair = next(pairs)
             except StopIteration:
                 return
             except Exception:
@@ -317,7 +330,7 @@ class Trainer:
         if signal is not None or time.monotonic() - self._saved_at >= 60 * self.training.checkpoint_minutes:
             self._save()
         if signal is not None:
-            raise Stopped(signal, self.place())
+            raise Stopped(signal, self.place(), self.safe())
 
     def _save(self) -> None:
         if self._batch_log is not None:

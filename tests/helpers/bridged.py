@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import epgraph as ep
-from epgraph.testing.oracle import sigma
+from epgraph.testing.units import sigma
 from tests.helpers.qualified import Settled
 
 SWEEPS = 100
@@ -47,9 +47,9 @@ def backpropagated(network: Settled, names: list[str]) -> Tensor:
     parameters = [p.requires_grad_() for p in oracle.parameters.values()]
     before = {n: network.free[n].detach().requires_grad_() for n in graph.free}
     at = list(before.values())
-    drive = oracle._phi({graph.input.name: x, **before}, graph.free, oracle.parameters).sum()
+    drive = oracle.interactions({graph.input.name: x, **before}, graph.free, oracle.parameters).sum()
     forces = torch.autograd.grad(drive, at, create_graph=True)
-    after = [sigma(graph.states[n].activation, a, oracle._alpha[n]) for n, a in zip(graph.free, forces, strict=True)]
+    after = [sigma(graph.states[n].activation, a, oracle.alphas[n]) for n, a in zip(graph.free, forces, strict=True)]
     pull = torch.autograd.grad(scalar({n: before[n] for n in names}), at, materialize_grads=True)
     summed = pull
     for _ in range(SWEEPS):

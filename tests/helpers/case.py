@@ -30,8 +30,8 @@ class Case:
         self.x, self.y = random_batch(self.graph, self.generator)
         self.parameters = random_parameters(self.graph, self.generator)
 
-    def engine(self, schedule: str) -> ep.Engine:
-        engine = ep.compile(self.architecture, dtype=torch.float64, schedule=schedule)
+    def engine(self, schedule: str, **options: Any) -> ep.Engine:
+        engine = ep.compile(self.architecture, dtype=torch.float64, schedule=schedule, **options)
         state = engine.state_dict()
         engine.load_state_dict({**state, **self.parameters})
         return engine

@@ -10,9 +10,14 @@ from typing import Any
 from unittest import mock
 
 import torch
+from hypothesis import HealthCheck, settings
 
 import epgraph as ep
 from epgraph.compiler.export import module_text
+
+DRAWN = settings(
+    deadline=None, max_examples=4, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 
 
 def imported(path: Path) -> ModuleType:

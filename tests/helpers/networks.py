@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 RING: dict[str, Any] = {
     "epgraph": 2,
     "name": "ring",
@@ -80,3 +82,9 @@ def repeated(blocks: int, **dynamics: Any) -> dict[str, Any]:
         "states": states,
         "edges": edges,
     }
+
+
+def batch() -> tuple[torch.Tensor, torch.Tensor]:
+    """Inputs and labels for RING."""
+    generator = torch.Generator().manual_seed(3)
+    return torch.randn(4, 2, 6, 6, dtype=torch.float64, generator=generator), torch.tensor([0, 1, 2, 0])

@@ -1,13 +1,17 @@
 """Random networks that qualify for statements about gradients, settled in float64.
 
 A graph qualifies with at least 6 states, skips and cycles, a coupling of spectral radius 0.4 to 0.7 on its
-active units, and a free residual of at most 1e-13.
+active units, and a free residual of at most 1e-13. What ``qualified.json`` lists is checked, and not searched again;
+``python -m tests.helpers.qualified`` writes that file.
 """
 
 from __future__ import annotations
 
+import itertools
+import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +24,11 @@ from tests.helpers.topologies import random_batch, random_graph, random_paramete
 
 WANTED = 100
 SWEEPS = 100
+NUDGED = 60
+"""A coloured sweep of a network that qualifies contracts by 0.49 at most: these leave 1e-18 of where they start."""
+
+SEEDS = Path(__file__).with_name("qualified.json")
+"""Seeds and scales of populations that a search takes long to find: [seed, scale] of each network, in order."""
 
 
 @dataclass
@@ -31,6 +40,8 @@ class Settled:
     x: Tensor
     y: Tensor
     free: dict[str, Tensor]
+    origin: tuple[int, float]
+    """The seed that draws it, and the scale of its weights."""
 
     def gradient(self, beta: float, estimator: Any = "centered") -> Tensor:
         """EP's gradient, all parameters in one vector."""
@@ -42,7 +53,7 @@ class Settled:
             beta=beta,
             start=self.free,
             free_steps=10,
-            nudged_steps=SWEEPS,
+            nudged_steps=NUDGED,
         )
         return torch.cat([p.grad.flatten() for p in self.engine.parameters() if p.grad is not None])
 
@@ -52,32 +63,100 @@ class Settled:
         return torch.cat([exact[name].flatten() for name, _ in self.engine.named_parameters()])
 
 
-def qualified(bias: float = 0.0, draw: Callable[..., NetworkGraph] = random_graph, **options: Any) -> Iterator[Settled]:
-    """Draw networks and scale their weights until they qualify; those that do not are passed over."""
-    for seed in range(20 * WANTED):
-        graph = draw(seed, min_states=6, **options)
+def qualified(
+    bias: float = 0.0,
+    draw: Callable[..., NetworkGraph] = random_graph,
+    fit: Callable[[Settled], bool] | None = None,
+    **options: Any,
+) -> Iterator[Settled]:
+    """Networks whose weights are scaled until they qualify, and ``fit``; those that do not are passed over.
+
+    All that ask for the same networks share engines and oracles. Inputs, targets and states are a copy's own.
+    """
+    name = population(bias, draw, fit, options)
+    drawn, more = _SHARED.setdefault(name, ([], _networks(name, bias, draw, fit, options)))
+    for number in itertools.count():
+        if number == len(drawn):
+            network = next(more, None)
+            if network is None:
+                return
+            drawn.append(network)
+        yield replace(drawn[number])
+
+
+def population(bias: float, draw: Callable[..., Any], fit: Callable[..., Any] | None, options: dict[str, Any]) -> str:
+    """Return what the networks of a call of ``qualified`` are called in the file of seeds."""
+    words = [draw.__name__, *(f"{key}={value}" for key, value in sorted(options.items()))]
+    return " ".join([*words, *([f"bias={bias}"] if bias else []), *([fit.__name__] if fit else [])])
+
+
+_SHARED: dict[str, tuple[list[Settled], Iterator[Settled]]] = {}
+
+
+def _networks(
+    name: str,
+    bias: float,
+    draw: Callable[..., NetworkGraph],
+    fit: Callable[[Settled], bool] | None,
+    options: dict[str, Any],
+) -> Iterator[Settled]:
+    """First those of the file, which have to qualify as they are; then what a search finds."""
+    listed = json.loads(SEEDS.read_text()).get(name, []) if SEEDS.exists() else []
+    for seed, scale in listed:
+        candidate = Candidate(draw(seed, min_states=6, **options), seed, bias)
+        network = candidate.settled(scale)
+        qualifies = network is not None and candidate.qualifies(network) and (fit is None or fit(network))
+        assert qualifies, f"seed {seed} of '{name}' no longer qualifies: python -m tests.helpers.qualified"
+        assert network is not None
+        yield network
+    for seed in range(listed[-1][0] + 1 if listed else 0, 20 * WANTED):
+        candidate = Candidate(draw(seed, min_states=6, **options), seed, bias)
+        network = candidate.searched()
+        if network is not None and (fit is None or fit(network)):
+            yield network
+
+
+class Candidate:
+    """The network that a seed draws, with its weights times a scale."""
+
+    def __init__(self, graph: NetworkGraph, seed: int, bias: float) -> None:
         generator = torch.Generator().manual_seed(seed)
-        x, y = random_batch(graph, generator)
-        drawn = {name: p + bias * name.endswith("bias") for name, p in random_parameters(graph, generator).items()}
-        aim = 0.4 + 0.3 * float(torch.rand((), generator=generator))
-        engine = ep.compile(graph.architecture, dtype=torch.float64, schedule="coloring")
+        self.x, self.y = random_batch(graph, generator)
+        parameters = random_parameters(graph, generator)
+        self.drawn = {name: p + bias * name.endswith("bias") for name, p in parameters.items()}
+        self.aim = 0.4 + 0.3 * float(torch.rand((), generator=generator))
+        self.engine = ep.compile(graph.architecture, dtype=torch.float64, schedule="coloring")
+        self.graph, self.seed = graph, seed
+
+    def settled(self, scale: float) -> Settled | None:
+        """Return the network after its sweeps, or None where it has diverged."""
+        scaled = {n: p * scale if n.endswith("weight") else p for n, p in self.drawn.items()}
+        self.engine.load_state_dict({**self.engine.state_dict(), **scaled})
+        free = self.engine.relax(self.x, steps=SWEEPS).states
+        if not all(bool(s.isfinite().all()) for s in free.values()):
+            return None
+        oracle = Reference(self.graph, self.engine.state_dict())
+        return Settled(self.engine, oracle, self.x, self.y, free, (self.seed, scale))
+
+    def qualifies(self, network: Settled, radius: float | None = None) -> bool:
+        radius = network.oracle.coupling_radius(self.x, network.free) if radius is None else radius
+        return 0.4 <= radius <= 0.7 and network.oracle.residual(self.x, network.free) <= 1e-13
+
+    def searched(self) -> Settled | None:
+        """Return the network at the first scale with a radius in the bounds, where it has come to rest there."""
         scale = 1.0
         for _ in range(6):
-            scaled = {n: p * scale if n.endswith("weight") else p for n, p in drawn.items()}
-            engine.load_state_dict({**engine.state_dict(), **scaled})
-            oracle = Reference(graph, engine.state_dict())
-            free = engine.relax(x, steps=SWEEPS).states
-            if not all(bool(s.isfinite().all()) for s in free.values()):
+            network = self.settled(scale)
+            if network is None:
                 scale *= 0.5
                 continue
-            radius = oracle.coupling_radius(x, free)
+            radius = network.oracle.coupling_radius(self.x, network.free)
             if 0.4 <= radius <= 0.7:
-                if oracle.residual(x, free) <= 1e-13:
-                    yield Settled(engine, oracle, x, y, free)
-                break
+                return network if self.qualifies(network, radius) else None
             if radius < 1e-6:
-                break  # nothing is active
-            scale *= min(2.0, max(0.5, aim / radius))
+                return None  # nothing is active
+            scale *= min(2.0, max(0.5, self.aim / radius))
+        return None
 
 
 def take(networks: Iterator[Settled]) -> Iterator[Settled]:
@@ -103,3 +182,30 @@ def aimed(network: Settled) -> Settled:
         away = torch.randn(output.shape, generator=torch.Generator().manual_seed(0), dtype=output.dtype)
         network.y = output + away / away.norm(dim=1, keepdim=True)
     return network
+
+
+def inside(network: Settled) -> bool:
+    """Whether nine in ten of the hidden units are strictly inside of (0, 6)."""
+    hidden = [network.free[name].flatten() for name in network.engine.graph.free[:-1]]
+    units = torch.cat(hidden) if hidden else torch.ones(1)
+    return float(((units > 0) & (units < 6)).double().mean()) >= 0.9
+
+
+SMOOTH: dict[str, Any] = {"smooth": True}
+KINKED: dict[str, Any] = {"activations": ["relu6"]}
+ACTIVE: dict[str, Any] = {"activations": ["relu6"], "bias": 2.0, "pool_max": False, "fit": inside}
+LISTED: dict[int, list[dict[str, Any]]] = {WANTED: [SMOOTH, {}, ACTIVE], 40: [KINKED]}
+"""Populations that the file lists, by the number of their networks."""
+
+
+def main() -> None:
+    SEEDS.unlink(missing_ok=True)
+    for count, populations in LISTED.items():
+        for options in populations:
+            assert sum(1 for _ in itertools.islice(qualified(**options), count)) == count
+    lines = [f"{json.dumps(name)}: {json.dumps([n.origin for n in drawn])}" for name, (drawn, _) in _SHARED.items()]
+    SEEDS.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -7,8 +7,9 @@ from dataclasses import replace
 import torch
 from torch import fx
 
+from epgraph.compiler.effects import memory_of, writes
 from epgraph.compiler.helpers import HELPERS
-from epgraph.compiler.passes.common import SUMS, argument_of, clean, copied, memory_of, writes
+from epgraph.compiler.passes.common import SUMS, argument_of, clean, copied
 from epgraph.compiler.program import Function, Program
 from epgraph.compiler.trace import Tracer
 

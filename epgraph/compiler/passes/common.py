@@ -10,14 +10,15 @@ from typing import Any
 import torch
 from torch import fx
 
-from epgraph.compiler.helpers import HELPERS
+from epgraph.compiler import runtime
+from epgraph.compiler.effects import writes
 from epgraph.compiler.names import PARAMETERS, Names
 from epgraph.compiler.program import Function, Program
 from epgraph.compiler.trace import Tracer
 
 CONVOLUTION = torch.conv2d
 TRANSPOSED = torch.conv_transpose2d
-SUMS = (HELPERS["total"], HELPERS["total_pair"])
+SUMS = (runtime.total, runtime.total_pair)
 
 
 def copied(graph: fx.Graph) -> fx.Graph:
@@ -53,36 +54,6 @@ def clean(graph: fx.Graph) -> fx.Graph:
 
 def _kept(node: fx.Node) -> bool:
     return node.op in ("placeholder", "output") or writes(node)
-
-
-def writes(node: fx.Node) -> bool:
-    """Whether a node writes into one of its arguments: it ends in an underscore, or has somewhere to put things."""
-    if node.op == "call_method":
-        name = str(node.target)
-        return name.endswith("_") and not name.endswith("__")
-    if node.op == "call_function":
-        if "out" in node.kwargs or node.target is HELPERS["in_pieces"]:
-            return True
-        if node.target in (HELPERS["total"], HELPERS["total_pair"]):
-            return True
-        name = getattr(node.target, "__name__", "")
-        packet = name.split(".")[0]
-        return packet.endswith("_") and not packet.endswith("__")
-    return False
-
-
-def written_to(node: fx.Node) -> bool:
-    """Whether anything writes into what a node returns."""
-    return any(user.target is HELPERS["in_pieces"] or memory_of(user) is node for user in node.users if writes(user))
-
-
-def memory_of(node: fx.Node) -> Any:
-    """What a node that ``writes`` writes into; it returns the same."""
-    if "out" in node.kwargs:
-        return node.kwargs["out"]
-    if node.target is HELPERS["in_pieces"]:
-        return node.args[3]
-    return node.args[1 if node.target in (HELPERS["total"], HELPERS["total_pair"]) else 0]
 
 
 def stride_of(node: fx.Node) -> tuple[int, int]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
-from epgraph.compiler.program import Program
+from epgraph.compiler.passes.common import shapes
+from epgraph.compiler.program import Function, Program
 from epgraph.compiler.trace import Tracer
-from epgraph.compiler.verify import verify
+from epgraph.compiler.verify import HINT, verify, verify_effects
 from epgraph.errors import EpgraphError
 
 
@@ -75,17 +76,37 @@ def check_order(passes: Sequence[Pass]) -> None:
 
 def stages(program: Program, tracer: Tracer, passes: Sequence[Pass]) -> Iterator[tuple[str, Program]]:
     """Yield the program as it was traced and after every pass, each verified, with the name of what made it."""
-    _verify_new(program, None)
+    _verify_new(program, None, tracer)
+    for function in program.functions:
+        _verify_shapes(function, tracer, program)
     yield "trace", program
     for one in passes:
         before, program = program, one.apply(program, tracer)
-        _verify_new(program, before)
+        _verify_new(program, before, tracer)
         yield one.name, program
 
 
-def _verify_new(program: Program, before: Program | None) -> None:
+def _verify_new(program: Program, before: Program | None, tracer: Tracer) -> None:
     """Check the functions of a program, except those that the last pass has left as they were."""
     unchanged = set() if before is None else {id(function) for function in before.functions}
     for function in program.functions:
         if id(function) not in unchanged:
             verify(function)
+            verify_effects(function, tracer.names)
+
+
+def _verify_shapes(function: Function, tracer: Tracer, program: Program) -> None:
+    """Check that results have the shapes of the values that they are; raise EpgraphError otherwise.
+
+    Packed weights have no shape that an operation on an empty batch could check, so passes are trusted with shapes.
+    So are complex states: examples are real.
+    """
+    if tracer.dtype.is_complex:
+        return
+    sizes = shapes(function.graph, tracer, program)
+    (values,) = (node.args[0] for node in function.graph.nodes if node.op == "output")
+    for name, value in zip(function.results, values, strict=True):
+        expected = tuple(tracer.examples[name].shape[1:])
+        if sizes[value][1:] != expected:
+            message = f"its result '{name}' has the shape {sizes[value][1:]}, and should have {expected}"
+            raise EpgraphError(f"emitted function '{function.name}': {message}", HINT)

@@ -14,8 +14,9 @@ from dataclasses import replace
 import torch
 from torch import fx
 
+from epgraph.compiler.effects import writes, written_to
 from epgraph.compiler.names import PARAMETERS, Names
-from epgraph.compiler.passes.common import argument_of, clean, copied, evaluated, writes, written_to
+from epgraph.compiler.passes.common import argument_of, clean, copied, evaluated
 from epgraph.compiler.program import Function, Program
 from epgraph.compiler.trace import Tracer, structure
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from epgraph.activations import ReLU
+from epgraph.activations import Activation
 from epgraph.compiler import runtime
 from epgraph.compiler.passes.common import (
     CONVOLUTION,
@@ -132,14 +132,20 @@ def _chain(total: fx.Node, state: fx.Node, tracer: Tracer) -> tuple[list[fx.Node
     if user.target is runtime.in_pieces and user.args[1] is chain[-1]:
         passed: Any = user.args[0]
         activation = next((a for a, pair in tracer.pairs.items() if pair is passed), None)
-        return ([*chain, user], omega, user.args[2]) if isinstance(activation, ReLU) else (chain, omega, None)
+        clips = activation is not None and clips_to_level(activation)
+        return ([*chain, user], omega, user.args[2]) if clips else (chain, omega, None)
     if user.op == "call_method" and user.target == "clamp_" and user.args[0] is chain[-1]:
         if len(user.args) == 3:
-            return [*chain, user], omega, user.args[2]
+            return ([*chain, user], omega, user.args[2]) if user.args[1] == 0 else (chain, omega, None)
         upper = _only_user(user)
         if user.kwargs == {"min": 0.0} and upper is not None and upper.target == "clamp_" and "max" in upper.kwargs:
             return [*chain, user, upper], omega, upper.kwargs["max"]
     return chain, omega, None
+
+
+def clips_to_level(activation: Activation) -> bool:
+    """Whether σ is the projection on [0, α] with the level α that it is handed, as the kernels compute it."""
+    return activation.projects and activation.alpha_range[1] > 0 and activation.bounds(1.0) == (0.0, 1.0)
 
 
 def _only_user(node: fx.Node) -> fx.Node | None:

@@ -10,27 +10,41 @@ from epgraph.compiler.passes.common import CONVOLUTION, padding_of, parametric, 
 from epgraph.compiler.program import Program
 from epgraph.compiler.trace import Tracer
 
-WORTH = 32
-"""Least C·D/(C + D) for C channels given and D wanted: below it, transforms cost what the products save."""
 
-TILES = 4
-"""Fewest tiles of a map: on a single one the weights, four times as many numbers, cost more than the products save."""
-
-
-def winograd(program: Program, tracer: Tracer) -> Program:
+def winograd(program: Program, tracer: Tracer, *, least_channels: int = 32, fewest_tiles: int = 4) -> Program:
     """Transform tiles and kernels, multiply, and transform back; in single and double precision.
 
     Half precision would lose the digits: the transforms add and subtract with factors up to 8.
+
+    Parameters
+    ----------
+    least_channels
+        Least C·D/(C + D) for C channels in and D channels out: below it, transforms cost what the products save.
+    fewest_tiles
+        Fewest tiles of a map: on a single one the weights, four times as many numbers, cost more than the products
+        save.
     """
     if tracer.dtype not in (torch.float32, torch.float64):
         return program
+
+    def worthwhile(source: tuple[int, ...], weight: tuple[int, ...]) -> bool:
+        outputs, inputs, *kernel = weight
+        height, width = source[2:]
+        return (
+            kernel == [3, 3]
+            and height % minimal.TILE == width % minimal.TILE == 0
+            and (height // minimal.TILE) * (width // minimal.TILE) >= fewest_tiles
+            and outputs * inputs >= least_channels * (outputs + inputs)
+        )
 
     def change(graph: fx.Graph) -> None:
         sizes = shapes(graph, tracer, program)
         fixed = parametric(graph, tracer.names)
         for node in list(graph.nodes):
-            if _wanted(node) and node.args[1] in fixed and _worth(sizes[node.args[0]], sizes[node.args[1]]):
-                source, weight = node.args
+            if not _padded_by_one(node) or node.args[1] not in fixed:
+                continue
+            source, weight = node.args
+            if worthwhile(sizes[source], sizes[weight]):
                 with graph.inserting_before(node):
                     kernels = graph.call_function(minimal.winograd_kernels, (weight,))
                     made = graph.call_function(minimal.winograd, (source, kernels))
@@ -38,19 +52,8 @@ def winograd(program: Program, tracer: Tracer) -> Program:
                 node.replace_all_uses_with(made)
                 graph.erase_node(node)
 
-    return rewritten(program, _wanted, change)
+    return rewritten(program, _padded_by_one, change)
 
 
-def _wanted(node: fx.Node) -> bool:
+def _padded_by_one(node: fx.Node) -> bool:
     return plain(node, CONVOLUTION) and stride_of(node) == padding_of(node) == (1, 1)
-
-
-def _worth(source: tuple[int, ...], weight: tuple[int, ...]) -> bool:
-    wanted, given, *kernel = weight
-    height, width = source[2:]
-    return (
-        kernel == [3, 3]
-        and height % minimal.TILE == width % minimal.TILE == 0
-        and (height // minimal.TILE) * (width // minimal.TILE) >= TILES
-        and wanted * given >= WORTH * (wanted + given)
-    )

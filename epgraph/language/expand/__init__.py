@@ -1,4 +1,4 @@
-"""What the language writes out before a network is checked: includes, parameters, blocks, groups and patterns."""
+"""Expansion: sugar (includes, parameters, blocks, groups, patterns) → the flat form, which is then checked."""
 
 from epgraph.language.expand.flatten import expand, without_repetitions
 from epgraph.language.expand.include import include

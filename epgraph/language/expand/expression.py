@@ -1,7 +1,7 @@
-"""``$channels``, ``$(2 * channels)``, ``d$(i + 1)``: expressions over parameters, read as Python's and never run by it.
+"""Expressions over parameters: ``$channels``, ``$(2 * channels)``, ``d$(i + 1)``.
 
-An expression is parsed by ``ast`` and interpreted over a short list of nodes. Numbers, texts and lists are capped
-before they are made, so that no expression can take long or use much memory.
+An expression is parsed with ``ast`` and interpreted here; Python never runs it. Only a few node types are allowed, and
+the sizes of numbers, texts and lists are limited in advance, so no expression takes long or much memory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from epgraph.language.expand.limits import MAX_ENTRIES, MAX_NUMBER, MAX_TEXT, Budget
 
 UNKNOWN = object()
-"""Value of a parameter that is not known, because it is missing or its own expression is wrong."""
+"""Value of a parameter that is missing, or whose own expression is wrong."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ARITHMETIC = re.compile(r"\$([A-Za-z_]\w*)\s*(\*\*|//|[-+*/%])\s*(\$?\w+(?:\.\d+)?)")
@@ -28,7 +28,7 @@ _MOST_DIGITS = 400
 
 
 class ExpressionError(Exception):
-    """An expression that cannot be evaluated; ``hint`` says what to do about it."""
+    """An expression that cannot be evaluated; ``hint`` suggests a correction."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -36,7 +36,7 @@ class ExpressionError(Exception):
 
 
 class UnknownError(Exception):
-    """An expression over a parameter whose value is not known; there is nothing more to say about it."""
+    """An expression over an UNKNOWN parameter, whose mistake is already reported."""
 
 
 def substitute(text: str, names: Mapping[str, Any], budget: Budget) -> Any:
@@ -55,7 +55,7 @@ def substitute(text: str, names: Mapping[str, Any], budget: Budget) -> Any:
     ExpressionError
         With the reason.
     UnknownError
-        If a parameter has no value, which is said elsewhere.
+        If a parameter is UNKNOWN.
     """
     parts = _parts(text)
     if len(parts) == 1 and not isinstance(parts[0], str):
@@ -77,7 +77,7 @@ def substitute(text: str, names: Mapping[str, Any], budget: Budget) -> Any:
 
 
 def arithmetic_in(text: str) -> str | None:
-    """Return the expression that a text such as ``$scales-1`` was likely meant to be, which is text."""
+    """Return the expression that the user probably meant by a text such as ``$scales-1``, or None."""
     found = _ARITHMETIC.fullmatch(text)
     if found is None:
         return None
@@ -86,7 +86,7 @@ def arithmetic_in(text: str) -> str | None:
 
 
 def names_in(text: str) -> set[str]:
-    """Return the names that the expressions in a text mention, evaluated or not; all words of what is none."""
+    """Return all names in the expressions of a text; of an invalid text, all of its words."""
     try:
         parts = [part for part in _parts(text) if not isinstance(part, str)]
     except ExpressionError:
@@ -96,7 +96,7 @@ def names_in(text: str) -> set[str]:
 
 @lru_cache(maxsize=4096)
 def _parts(text: str) -> tuple[str | ast.expr, ...]:
-    """Split a text into what is written out as it is and expressions."""
+    """Split a text into literal parts and expressions."""
     if len(text) > MAX_TEXT:
         raise ExpressionError(
             f"an expression in a text of more than {MAX_TEXT:,} characters", "write '$$' for a dollar sign"
@@ -131,7 +131,7 @@ def _parts(text: str) -> tuple[str | ast.expr, ...]:
 
 
 def _closing(text: str, opening: int) -> int:
-    """Return the position behind the bracket that closes the one at ``opening``; texts in quotes are jumped over."""
+    """Return the position after the bracket that closes the one at ``opening``; quoted texts are skipped."""
     depth, quote = 0, ""
     for at in range(opening, len(text)):
         character = text[at]
@@ -146,7 +146,7 @@ def _closing(text: str, opening: int) -> int:
             if depth == 0:
                 return at + 1
     raise ExpressionError(
-        "the bracket of '$(' is not closed", "end the expression with ')', and put one that holds commas in quotes"
+        "the bracket of '$(' is not closed", "end the expression with ')', and put one with commas in quotes"
     )
 
 
@@ -169,7 +169,7 @@ def _parse(text: str) -> ast.expr:
 
 
 def _divide(left: Any, right: Any) -> Any:
-    # Channels are integers: where nothing is left over, a quotient of integers is one.
+    # Channels are integers: a quotient of integers without remainder stays an integer.
     exact = isinstance(left, int) and isinstance(right, int) and right != 0 and left % right == 0
     return left // right if exact else left / right
 
@@ -215,7 +215,7 @@ def _range(*bounds: int) -> list[int]:
 
 
 def _round(value: int | float, *digits: int) -> int | float:
-    # Python computes ten to the power of the digits. Beyond those of the largest float they change nothing.
+    # Python computes 10**digits. More digits than those of the largest float change nothing.
     return round(value, *(max(-_MOST_DIGITS, min(_MOST_DIGITS, count)) for count in digits))
 
 
@@ -236,7 +236,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 
 
 class _Evaluation:
-    """Evaluates one expression over the values of parameters."""
+    """Evaluates one expression."""
 
     def __init__(self, names: Mapping[str, Any], budget: Budget) -> None:
         self.names = names
@@ -261,9 +261,6 @@ class _Evaluation:
                 found = [self._node(entry) for entry in entries]
             case ast.BinOp(left, sign, right) if type(sign) in _BINARY:
                 found = self._binary(*_BINARY[type(sign)], self._node(left), self._node(right))
-            case ast.BinOp(left, ast.BitXor(), right):
-                power = f"$({ast.unparse(left)[:30]} ** {ast.unparse(right)[:30]})"
-                raise ExpressionError("'^' is no operator of expressions", f"a power is '**': {power}")
             case ast.UnaryOp(sign, operand) if type(sign) in _UNARY:
                 found = _UNARY[type(sign)](self._node(operand))
             case ast.BoolOp(sign, parts):
@@ -283,18 +280,22 @@ class _Evaluation:
                 found = self._sequence(whole)[self._node(index)]
             case ast.Call(ast.Name(name), arguments, []) if name in FUNCTIONS:
                 found = FUNCTIONS[name](*(self._node(argument) for argument in arguments))
-            case ast.Call(ast.Name(name)):
-                raise ExpressionError(
-                    f"there is no function '{name[:64]}'", self.budget.nearest(name, FUNCTIONS, "function")
-                )
             case _:
-                raise ExpressionError(
-                    f"'{ast.unparse(node)[:60]}' is more than expressions can do",
-                    "they have arithmetic, comparison, 'x if c else y', lists and their entries, and "
-                    + ", ".join(FUNCTIONS),
-                )
+                raise self._unsupported(node)
         self.budget.step(_check(found))
         return found
+
+    def _unsupported(self, node: ast.expr) -> ExpressionError:
+        match node:
+            case ast.BinOp(left, ast.BitXor(), right):
+                power = f"$({ast.unparse(left)[:30]} ** {ast.unparse(right)[:30]})"
+                return ExpressionError("'^' is no operator of expressions", f"a power is '**': {power}")
+            case ast.Call(ast.Name(name)) if name not in FUNCTIONS:
+                hint = self.budget.nearest(name, FUNCTIONS, "function")
+                return ExpressionError(f"there is no function '{name[:64]}'", hint)
+        syntax = "arithmetic, comparison, 'x if c else y', lists and their entries"
+        message = f"'{ast.unparse(node)[:60]}' is more than expressions can do"
+        return ExpressionError(message, f"they have {syntax}, and {', '.join(FUNCTIONS)}")
 
     def _name(self, name: str) -> Any:
         if name in self.names:
@@ -336,7 +337,7 @@ class _Evaluation:
 
 
 def _check(value: Any) -> int:
-    """Return the size of a value: 1 for a number. Raises ExpressionError for what the language cannot use."""
+    """Return the size of a value, 1 for a number. Raises ExpressionError for a value that the language cannot use."""
     if value is None or isinstance(value, bool):
         return 1
     if isinstance(value, int):

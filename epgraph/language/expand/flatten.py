@@ -1,4 +1,4 @@
-"""Sugar → flat form: parameters, blocks, groups and patterns written out, with the origin of every part."""
+"""Sugar → flat form: expand parameters, blocks, groups and patterns, and keep the origin of every part."""
 
 from __future__ import annotations
 
@@ -7,57 +7,57 @@ from dataclasses import replace
 from typing import Any
 
 from epgraph.errors import Diagnostic, Location
-from epgraph.language.architecture import NAME_PATTERN, Architecture, DefaultsSpec
 from epgraph.language.document import Document, Origin
+from epgraph.language.expand.context import ExpansionContext
 from epgraph.language.expand.defaults import read_defaults
 from epgraph.language.expand.edges import PATTERN_KEYS, connect, read_groups
 from epgraph.language.expand.expression import UNKNOWN
-from epgraph.language.expand.given import Given
+from epgraph.language.expand.frames import Cascade, Frame
 from epgraph.language.expand.instances import IN, Blocks, check_parameters, declare, read_parameters
 from epgraph.language.expand.limits import TooMuchError
-from epgraph.language.expand.parts import Cascade, Frame
+from epgraph.language.expand.parameter_origins import ParameterOrigins
 from epgraph.language.expand.ties import tie_edges
 from epgraph.language.expand.unused import unused_parameters
-from epgraph.language.expand.work import Work
+from epgraph.language.model import NAME_PATTERN, Architecture, DefaultsSpec
 from epgraph.language.validate import describe, mistakes, version_problem
 
 SECTIONS = ("include", "parameters", "blocks", "groups")
-"""Sections that are written out before a network is checked."""
+"""Sections of sugar, which the flat form does not have."""
 
 _NAME = re.compile(NAME_PATTERN)
 
 
 def expand(document: Document) -> Document:
-    """Write out the sugar of a document.
+    """Expand the sugar of a document.
 
     Returns
     -------
     Document
-        The flat form, whose places lead back to those of ``document``, with what is wrong with the sugar among its
-        ``problems``; ``document`` itself where there is no sugar in it, or where its version is not this one.
+        The flat form, with the origins of its parts in ``document`` and the mistakes in the sugar among its
+        ``problems``; ``document`` itself without sugar, or if its version is another one.
     """
     data = document.data
     if not isinstance(data, dict) or version_problem(data.get("epgraph")) or not _has_sugar(data):
         return document
-    work = Work(document)
-    work.problems += document.problems
+    context = ExpansionContext(document)
+    context.problems += document.problems
     try:
-        flat = _flat(work)
+        flat = _flat(context)
     except TooMuchError as error:
         hint = "repeat less, or write a file for each network"
-        work.report(Diagnostic(str(error), hint, error.at, rule="too-large"))
+        context.report(Diagnostic(str(error), hint, error.at, rule="too-large"))
         left = {
             key: value for key, value in data.items() if key not in (*SECTIONS, "defaults") and not _has_dollar(value)
         }
         flat = {**_STAND_IN, **left, "states": {}, "edges": _filler(left)}
-    made = Document(document.name, flat, problems=work.problems, source=document.source, origins=work.origins)
-    made.partial = document.partial or work.failures > 0
-    made.headless = work.headless
+    made = Document(document.name, flat, problems=context.problems, source=document.source, origins=context.origins)
+    made.partial = document.partial or context.failures > 0
+    made.headless = context.headless
     return made
 
 
 def _has_sugar(data: dict[str, Any]) -> bool:
-    """Whether there are sections of sugar, instances, patterns, defaults of kinds or expressions."""
+    """Whether a file has sections of sugar, instances, patterns, defaults of kinds or expressions."""
     if any(section in data for section in SECTIONS):
         return True
     states, edges, defaults = data.get("states"), data.get("edges"), data.get("defaults")
@@ -76,7 +76,7 @@ def _has_sugar(data: dict[str, Any]) -> bool:
 
 
 def _is_pattern(end: Any, names: set[str]) -> bool:
-    """Whether the end of an edge is more than a name; a misspelt name is left to the checks of the flat form."""
+    """Whether the end of an edge is more than a name; checks of the flat form report a misspelt name."""
     return not isinstance(end, str) or (end not in names and not _NAME.fullmatch(end))
 
 
@@ -98,55 +98,54 @@ def _ends(data: dict[str, Any]) -> tuple[str, str]:
     return names[0], names[1]
 
 
-def _flat(work: Work) -> dict[str, Any]:
-    data = work.data
+def _flat(context: ExpansionContext) -> dict[str, Any]:
+    data = context.data
     given = data.get("parameters")
     if given is not None and not isinstance(given, dict):
         found = f"'parameters' expects a mapping of names to values, found {describe(given)}"
-        work.report(Diagnostic(found, "e.g. parameters: {channels: 64}", ("parameters",), rule="wrong-type"))
-    check_parameters(work, given if isinstance(given, dict) else (), ("parameters",))
-    scope = read_parameters(work, given if isinstance(given, dict) else {}, ("parameters",), {})
-    places: dict[str, tuple[Location, Given | None, bool]] = {}
-    of_file = Given(places)
+        context.report(Diagnostic(found, "e.g. parameters: {channels: 64}", ("parameters",), rule="wrong-type"))
+    check_parameters(context, given if isinstance(given, dict) else (), ("parameters",))
+    scope = read_parameters(context, given if isinstance(given, dict) else {}, ("parameters",), {})
+    places: dict[str, tuple[Location, ParameterOrigins | None, bool]] = {}
+    of_file = ParameterOrigins(places)
     places |= {name: (("parameters", name), of_file, False) for name in scope}
-    work.origins[()] = Origin(work.source, (), given=of_file)
+    context.origins[()] = Origin(context.source, (), parameters=of_file)
     flat: dict[str, Any] = {}
     for key, value in data.items():
         if key not in (*SECTIONS, "states", "edges", "defaults"):
-            failures = work.failures
-            resolved = work.resolve(value, (key,), scope)
-            # A section with a broken expression is left to its defaults where it has any.
-            if work.failures == failures:
+            resolved = context.resolve(value, (key,), scope)
+            # A section with a broken expression is left out, so its defaults apply.
+            if resolved is not UNKNOWN:
                 flat[key] = resolved
             elif key in ("input", "output"):
                 flat[key] = _STAND_IN[key]
-                work.headless = True
-    work.ends = _ends(flat)
+                context.headless = True
+    context.ends = _ends(flat)
     defaults = data.get("defaults")
-    cascade = read_defaults(work, defaults, ("defaults",), scope, None)
+    cascade = read_defaults(context, defaults, ("defaults",), scope, None)
     if isinstance(defaults, dict):
         flat["defaults"] = {key: value for key, (value, _) in cascade.keys.items()}
     elif defaults is not None:
         flat["defaults"] = defaults
-    blocks = Blocks(work)
-    # The file's own defaults of states and edges stay what they are; only options of kinds are written out.
-    root = Frame("", "", (), scope, Cascade({}, cascade.kinds, cascade.broken), given=of_file)
+    blocks = Blocks(context)
+    # The flat form keeps the file's defaults of states and edges. Only options of kinds are expanded.
+    root = Frame("", "", (), scope, Cascade({}, cascade.kinds, cascade.broken), parameter_origins=of_file)
     states, edges = data.get("states"), data.get("edges")
     if isinstance(states, dict):
-        declare(work, blocks, root, states)
-    groups = read_groups(work, root)
-    connect(work, groups, root)
-    tie_edges(work, root)
-    _unused(work, blocks, root)
-    if not any(problem.severity == "error" for problem in work.problems):
-        # A misspelt use of a parameter is an error, which says more than that nothing uses it.
-        unused_parameters(work, blocks)
-    flat["states"] = work.states if isinstance(states, dict) or states is None else states
-    flat["edges"] = work.edges if isinstance(edges, list) or (edges is None and work.edges) else edges
-    if not work.edges and work.failures:
-        # What there would be is not known, and that there is none is not to be said.
+        declare(context, blocks, root, states)
+    groups = read_groups(context, root)
+    connect(context, groups, root)
+    tie_edges(context, root)
+    _unused(context, blocks, root)
+    if not any(problem.severity == "error" for problem in context.problems):
+        # With errors, no such warning: a misspelt use of the parameter is already an error.
+        unused_parameters(context, blocks)
+    flat["states"] = context.states if isinstance(states, dict) or states is None else states
+    flat["edges"] = context.edges if isinstance(edges, list) or (edges is None and context.edges) else edges
+    if not context.edges and context.failures:
+        # Expansion failed: do not also report that there are no edges.
         flat["edges"] = _filler(flat)
-    elif edges is None and not work.edges:
+    elif edges is None and not context.edges:
         del flat["edges"]
     order = [*Architecture.model_fields, *flat]
     return {key: flat[key] for key in dict.fromkeys(order) if key in flat}
@@ -160,27 +159,27 @@ def _filler(flat: dict[str, Any]) -> list[Any]:
 _STAND_IN = {"input": {"shape": [1]}, "output": {"classes": 1}}
 
 
-def _unused(work: Work, blocks: Blocks, root: Frame) -> None:
-    """Warn about blocks that nothing uses, and check what can be said by themselves about those without an instance."""
+def _unused(context: ExpansionContext, blocks: Blocks, root: Frame) -> None:
+    """Warn about unused blocks, and check blocks without an instance as far as possible."""
     holders: dict[str, set[str]] = {}
     for name, spec in blocks.known.items():
         for entry in spec.states.values():
             if isinstance(entry, dict) and isinstance(entry.get("block"), str):
                 holders.setdefault(entry["block"], set()).add(name)
-    said = set(work.problems)
+    said = set(context.problems)
     for name, spec in blocks.known.items():
         if name in blocks.made:
             continue
         at = ("blocks", name)
         meant = name in blocks.used or blocks.unknown
-        if not meant and not holders.get(name, set()) - {name} and not work.source.included(at):
+        if not meant and not holders.get(name, set()) - {name} and not context.source.included(at):
             found = f"block '{name}' is not used"
             hint = f"e.g. states: {{h: {{block: {name}, from: …}}}}, or remove it"
-            work.problems.append(
-                work.source.locate(Diagnostic(found, hint, at, True, severity="warning", rule="unused-block"))
+            context.problems.append(
+                context.source.locate(Diagnostic(found, hint, at, True, severity="warning", rule="unused-block"))
             )
-        alone = Work(work.source)
-        alone.budget = work.budget
+        alone = ExpansionContext(context.source)
+        alone.budget = context.budget
         scope = {**root.scope, "i": 1, "n": 1}
         given = {key: value for key, value in spec.parameters.items() if value is not None}
         scope = {**scope, **dict.fromkeys(spec.parameters, UNKNOWN)}
@@ -192,20 +191,20 @@ def _unused(work: Work, blocks: Blocks, root: Frame) -> None:
         declare(alone, blocks, frame, spec.states)
         connect(alone, {}, frame)
         tie_edges(alone, frame)
-        work.problems += [p for p in alone.problems if p not in said]
+        context.problems += [p for p in alone.problems if p not in said]
         said.update(alone.problems)
-        scratch = Document(work.source.name, None, origins=alone.origins)
-        work.problems += [scratch.locate(p) for p in mistakes(alone.states, alone.edges)]
+        scratch = Document(context.source.name, None, origins=alone.origins)
+        context.problems += [scratch.locate(p) for p in mistakes(alone.states, alone.edges)]
 
 
 def without_repetitions(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
-    """Report what is wrong with a template once, however many instances have it."""
+    """Report a mistake in a block once, with the number of further instances that have it."""
     first: dict[tuple[Any, ...], int] = {}
     kept: list[Diagnostic] = []
     more: dict[int, int] = {}
     for diagnostic in diagnostics:
         if diagnostic.file is not None:
-            # What was set from outside has no line, and its location is that of each instance.
+            # A value that was set from outside has no line; its location differs between instances.
             where: Any = diagnostic.message if diagnostic.line is None else diagnostic.at
             key = (
                 diagnostic.rule,

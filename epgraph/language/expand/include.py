@@ -1,4 +1,4 @@
-"""``include``: files whose sections come before those of the file that names them."""
+"""``include``: merge the sections of other files, which the including file overrides."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from typing import Any
 from epgraph.errors import Diagnostic, EpgraphError, Location
 from epgraph.files import FileError, read_bytes
 from epgraph.kinds import KINDS
-from epgraph.language.document import MAX_BYTES, Document, Origin, parse
+from epgraph.language.document import Document, Origin
 from epgraph.language.expand.limits import MAX_FILES
+from epgraph.language.reader import MAX_BYTES, parse
 from epgraph.language.validate import describe, version_problem
 
 OWN = ("epgraph", "include")
-"""Keys that a file has for itself."""
+"""Keys that are not merged."""
 
 _MAPPINGS = ("parameters", "blocks", "groups", "states", "defaults", "input", "output")
-"""Sections that are mappings, whichever file has them."""
+"""Sections that are mappings."""
 
 
 def include(document: Document, allowed: Sequence[str | os.PathLike[str]] = ()) -> Document:
-    """Merge the files that a document includes into it: mappings by key, lists put after; the document itself wins.
+    """Merge included files into a document: mappings by key, lists by appending; the document itself wins.
 
-    Files are included from the folder of the document, those below it, and those of ``allowed``; links are followed
-    before that is decided. A file elsewhere is not opened, and not even looked for.
+    Included files must be in the folder of the document, below it, or in ``allowed``, after links are resolved. A file
+    elsewhere is neither opened nor looked up.
 
     Returns
     -------
     Document
-        The merged document, whose places lead back to each file; ``document`` itself where it includes nothing, or
-        where its version is not this one.
+        The merged document with the origins of its parts; ``document`` itself without includes, or if its version is
+        another one.
     """
     data = document.data
     if not isinstance(data, dict) or "include" not in data or version_problem(data.get("epgraph")):
@@ -61,7 +62,7 @@ class _Merging:
         return made
 
     def add(self, document: Document, chain: list[Path], trail: tuple[str, ...]) -> None:
-        """Merge what a document includes, and then the document."""
+        """Merge the includes of a document, then the document itself."""
         self.problems += document.problems
         paths = document.data.get("include")
         if isinstance(paths, str):
@@ -147,7 +148,7 @@ class _Merging:
         return parse(content, str(path))
 
     def merge(self, document: Document, key: str, value: Any, trail: tuple[str, ...]) -> None:
-        """Put a section of a document over what there is."""
+        """Merge one section of a document over the sections so far."""
         at: Location = (key,)
         there = self.data.get(key)
         if value is None and there is not None:
@@ -172,7 +173,7 @@ class _Merging:
                 self.put(document, there, (key, len(there) - 1), (key, index), entry, trail)
         else:
             self.put(document, self.data, at, at, value, trail)
-            # Later documents merge into a copy, not into what this one says.
+            # Later documents merge into a copy, not into this document's data.
             self.data[key] = (
                 dict(value) if isinstance(value, dict) else list(value) if isinstance(value, list) else value
             )
@@ -198,7 +199,7 @@ def _at(problem: Diagnostic, at: Location) -> Diagnostic:
 
 
 def _no_sections(document: Document) -> Diagnostic | None:
-    """Return what is wrong with an included file as a whole, or None."""
+    """Return the problem of an included file as a whole, or None."""
     if not isinstance(document.data, dict):
         message = f"expected a mapping of keys, found {describe(document.data)}"
         return Diagnostic(message, "an included file has sections, e.g. blocks", rule="wrong-type")

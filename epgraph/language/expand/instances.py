@@ -1,20 +1,20 @@
-"""Instances of blocks: their states in order, under names of their own."""
+"""Instances of blocks: add their states in order, with prefixed names."""
 
 from __future__ import annotations
 
 import keyword
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from epgraph.errors import Diagnostic, Location
 from epgraph.language.document import Origin
+from epgraph.language.expand.context import ExpansionContext
 from epgraph.language.expand.defaults import add_defaults, read_defaults
 from epgraph.language.expand.expression import FUNCTIONS, UNKNOWN
-from epgraph.language.expand.given import Given
+from epgraph.language.expand.frames import BROKEN, Broken, Cascade, Frame
 from epgraph.language.expand.limits import MAX_NESTING, TooMuchError
-from epgraph.language.expand.parts import BROKEN, Broken, Cascade, Frame
-from epgraph.language.expand.work import Work
+from epgraph.language.expand.parameter_origins import ParameterOrigins
+from epgraph.language.names import check_name
 from epgraph.language.sugar import BlockSpec, InstanceSpec
 from epgraph.language.validate import describe
 
@@ -22,67 +22,65 @@ IN = "in"
 """The port that every block has."""
 
 NUMBERS = ("i", "n")
-"""Names that expressions have for the number of an instance, and for how many its row has."""
-
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+"""Names in expressions: the number of an instance, and the length of its row."""
 
 
 class Blocks:
-    """The blocks of a file, each checked once, and which of them have instances.
+    """The blocks of a file, each checked once.
 
     Attributes
     ----------
     known, broken
-        Those that are well formed, and names of the others.
+        Valid blocks by name, and names of invalid ones.
     used, made
-        Those that an instance names, and those that an instance was made of.
+        Names of blocks that an instance names, and of blocks that have an instance.
     unknown
-        Whether an instance names no block, so that it may mean any.
+        Whether an instance names an unknown block: it may mean any of them.
     """
 
-    def __init__(self, work: Work) -> None:
-        self.work = work
+    def __init__(self, context: ExpansionContext) -> None:
+        self.context = context
         self.used: set[str] = set()
         self.made: set[str] = set()
         self.unknown = False
         self.broken: set[str] = set()
         self.known: dict[str, BlockSpec] = {}
-        given = work.data.get("blocks")
+        given = context.data.get("blocks")
         for name, value in (given if isinstance(given, dict) else {}).items():
             at: Location = ("blocks", name)
-            if not _NAME.fullmatch(name):
-                found = f"'{name[:64]}' is not a name"
-                hint = "a name is a letter followed by at most 63 letters, digits or '_'"
-                work.report(Diagnostic(found, hint, at, True, rule="not-a-name"))
-            spec = work.check(BlockSpec, value, at)
+            if problem := check_name(name, at):
+                context.report(problem)
+            spec = context.check(BlockSpec, value, at)
             if spec is None:
                 self.broken.add(name)
             else:
                 if not spec.states and not spec.edges:
                     found = "the block has neither states nor edges"
-                    work.report(Diagnostic(found, "e.g. states: {a: {channels: 64}}", at, True, rule="missing-key"))
-                check_parameters(work, spec.parameters, (*at, "parameters"))
+                    context.report(Diagnostic(found, "e.g. states: {a: {channels: 64}}", at, True, rule="missing-key"))
+                check_parameters(context, spec.parameters, (*at, "parameters"))
                 self.known[name] = self._with_ports(spec, at)
         if given is not None and not isinstance(given, dict):
             found = f"'blocks' expects a mapping of names to settings, found {describe(given)}"
-            work.report(Diagnostic(found, "e.g. blocks: {pair: {states: …, edges: …}}", ("blocks",), rule="wrong-type"))
+            context.report(
+                Diagnostic(found, "e.g. blocks: {pair: {states: …, edges: …}}", ("blocks",), rule="wrong-type")
+            )
 
     def _with_ports(self, spec: BlockSpec, at: Location) -> BlockSpec:
-        """Refuse a port that is there already; return the block without it."""
+        """Report duplicate ports, and return the block without them."""
         kept: dict[str, None] = {}
         for index, port in enumerate(spec.ports):
             where = (*at, "ports", index)
             if port == IN:
                 found, hint = f"the port '{IN}' is always there", "leave it out; use from at the instance to bind it"
-                self.work.report(Diagnostic(found, hint, where, rule="duplicate-name"))
+                self.context.report(Diagnostic(found, hint, where, rule="duplicate-name"))
             elif port in kept:
                 found, hint = f"duplicate name '{port}': another port has it", "leave it out"
-                self.work.report(Diagnostic(found, hint, where, rule="duplicate-name"))
+                self.context.report(Diagnostic(found, hint, where, rule="duplicate-name"))
             kept[port] = None
         return spec.model_copy(update={"ports": [port for port in kept if port != IN]})
 
 
-def check_parameters(work: Work, names: Iterable[str], at: Location) -> None:
+def check_parameters(context: ExpansionContext, names: Iterable[str], at: Location) -> None:
     """Refuse names of parameters that expressions could not say, or that mean something else there."""
     for name in names:
         found = ""
@@ -93,71 +91,65 @@ def check_parameters(work: Work, names: Iterable[str], at: Location) -> None:
         elif keyword.iskeyword(name) or name in ("true", "false", "null"):
             found = f"'{name}' is a word of expressions, and no name of a parameter"
         if found:
-            work.report(Diagnostic(found, "choose another name", (*at, name), True, rule="duplicate-name"))
-        elif not _NAME.fullmatch(name):
-            hint = "a name is a letter followed by at most 63 letters, digits or '_'"
-            work.report(Diagnostic(f"'{name[:64]}' is not a name", hint, (*at, name), True, rule="not-a-name"))
+            context.report(Diagnostic(found, "choose another name", (*at, name), True, rule="duplicate-name"))
+        elif problem := check_name(name, (*at, name)):
+            context.report(problem)
 
 
 def read_parameters(
-    work: Work, given: dict[str, Any], at: Location, scope: dict[str, Any], frame: Frame | None = None
+    context: ExpansionContext, given: dict[str, Any], at: Location, scope: dict[str, Any], frame: Frame | None = None
 ) -> dict[str, Any]:
     """Evaluate parameters in order, each over those before it, and return the scope with them."""
     scope = dict(scope)
     for name, value in given.items():
-        failures = work.failures
-        found = work.resolve(value, (*at, name), scope, frame)
-        scope[name] = found if work.failures == failures else UNKNOWN
+        scope[name] = context.resolve(value, (*at, name), scope, frame)
     return scope
 
 
-def declare(work: Work, blocks: Blocks, frame: Frame, states: dict[str, Any]) -> None:
-    """Make the states of a frame, and those of the instances in it, in order."""
+def declare(context: ExpansionContext, blocks: Blocks, frame: Frame, states: dict[str, Any]) -> None:
+    """Add the states of a frame and of the instances in it, in order."""
     for name, entry in states.items():
         at = (*frame.at, "states", name)
-        if frame.spec is not None and not _free(work, frame, name, at):
+        if frame.spec is not None and not _free(context, frame, name, at):
             continue
         if isinstance(entry, dict) and "block" in entry:
-            _instances(work, blocks, frame, name, entry, at)
+            _instances(context, blocks, frame, name, entry, at)
         else:
-            _state(work, frame, name, entry, at)
+            _state(context, frame, name, entry, at)
 
 
-def _free(work: Work, frame: Frame, name: str, at: Location) -> bool:
-    """Whether a name inside a block is well formed and not a port."""
-    if not _NAME.fullmatch(name):
-        hint = "a name is a letter followed by at most 63 letters, digits or '_'"
-        work.report(Diagnostic(f"'{name[:64]}' is not a name", hint, at, True, rule="not-a-name"), frame)
+def _free(context: ExpansionContext, frame: Frame, name: str, at: Location) -> bool:
+    """Whether a name inside a block is legal and not a port."""
+    if problem := check_name(name, at):
+        context.report(problem, frame)
     elif name in frame.ports:
         found = f"duplicate name '{name}': a port of block '{frame.block}' has it"
-        work.report(Diagnostic(found, "choose another name", at, True, rule="duplicate-name"), frame)
+        context.report(Diagnostic(found, "choose another name", at, True, rule="duplicate-name"), frame)
     else:
         return True
     frame.members.setdefault(name, BROKEN)
     return False
 
 
-def _state(work: Work, frame: Frame, name: str, entry: Any, at: Location) -> None:
+def _state(context: ExpansionContext, frame: Frame, name: str, entry: Any, at: Location) -> None:
     flat = frame.prefix + name
-    if name in frame.members or flat in work.states:
-        _taken(work, frame, name, flat, at)
+    if name in frame.members or flat in context.states:
+        _taken(context, frame, name, flat, at)
         return
-    failures = work.failures
     if frame.spec is not None:
-        work.budget.make()
-    resolved = work.resolve(entry, at, frame.scope, frame)
-    good = work.failures == failures
+        context.budget.make()
+    resolved = context.resolve(entry, at, frame.scope, frame)
     if len(flat) > 64 and frame.spec is not None:
         found = f"the name '{flat[:64]}…' is longer than 64 characters"
-        work.report(
+        context.report(
             Diagnostic(found, "shorten the names of the state and of the instance", at, True, rule="not-a-name"), frame
         )
-    # A state whose keys are broken is still there for edges to refer to.
-    work.states[flat] = state = resolved if good else {}
+    # A state with broken keys still exists for the edges that refer to it.
+    context.states[flat] = state = {} if resolved is UNKNOWN else resolved
     where: Location = ("states", flat)
-    work.origins[where] = Origin(work.source, at, frame.trail, frame.given)
-    if isinstance(state, dict) and good:
-        add_defaults(work, state, where, frame)
+    context.origins[where] = Origin(context.source, at, frame.trail, frame.parameter_origins)
+    if isinstance(resolved, dict):
+        add_defaults(context, state, where, frame)
     frame.members[name] = flat
     reached: Frame | None = frame
     dotted = name
@@ -168,200 +160,223 @@ def _state(work: Work, frame: Frame, name: str, entry: Any, at: Location) -> Non
         reached = reached.parent
 
 
-def _taken(work: Work, frame: Frame, name: str, flat: str, at: Location) -> None:
+def _taken(context: ExpansionContext, frame: Frame, name: str, flat: str, at: Location) -> None:
     frame.members.setdefault(name, BROKEN)
-    other = work.origins.get(("states", flat))
-    where = work.source.locate(Diagnostic("", at=other.at, on_key=True)) if other else None
+    other = context.origins.get(("states", flat))
+    where = context.source.locate(Diagnostic("", at=other.at, on_key=True)) if other else None
     place = f" at {where.file}:{where.line}:{where.column}" if where and where.line else ""
     found = f"duplicate name '{flat}': a state{place} has it"
-    work.report(Diagnostic(found, "choose another name", at, True, rule="duplicate-name"), frame)
+    context.report(Diagnostic(found, "choose another name", at, True, rule="duplicate-name"), frame)
 
 
-def _instances(work: Work, blocks: Blocks, frame: Frame, name: str, entry: dict[str, Any], at: Location) -> None:
-    outer = {key: value for key, value in entry.items() if key in ("block", "repeat", "join")}
-    failures = work.failures
-    plain = work.resolve(outer, at, frame.scope, frame)
+def _instances(
+    context: ExpansionContext, blocks: Blocks, frame: Frame, name: str, entry: dict[str, Any], at: Location
+) -> None:
     frame.members.setdefault(name, BROKEN)
-    if work.failures != failures:
-        if isinstance(entry["block"], str) and entry["block"] in blocks.known:
-            blocks.used.add(entry["block"])
-        else:
-            blocks.unknown = True
+    spec = _instance_spec(context, blocks, frame, entry, at)
+    if spec is None:
         return
-    block = plain["block"]
-    template = blocks.known.get(block) if isinstance(block, str) else None
-    hints = {
-        name: f"it is a parameter: write with: {{{name}: …}}" for name in (template.parameters if template else ())
-    }
-    spec = work.check(InstanceSpec, {**_null(entry), **plain}, at, frame, hints)
-    if isinstance(block, str) and block not in blocks.known:
-        if block not in blocks.broken:
-            blocks.unknown = True
-            known = [*blocks.known, *sorted(blocks.broken)]
-            hint = work.budget.nearest(block, known, "block") if known else "declare it under 'blocks'"
-            work.report(Diagnostic(f"there is no block '{block[:64]}'", hint, (*at, "block"), rule="block"), frame)
+    template = blocks.known[spec.block]
+    problems = list(_mismatches(context, spec, template, at)) or _recursion(frame, spec.block, at)
+    for problem in problems:
+        context.report(problem, frame)
+    if problems:
         return
-    if isinstance(block, str):
-        # Also where the instance is wrong: the block is meant to be used.
-        blocks.used.add(block)
-    if spec is None or template is None:
-        return
-    if not _given(work, frame, spec, template, entry, at):
-        return
-    path = frame.path()
-    if spec.block in path:
-        circle = " → ".join([*path[path.index(spec.block) :], spec.block])
-        found = f"block '{spec.block}' holds itself: {circle}"
-        work.report(Diagnostic(found, "leave one of these instances out", (*at, "block"), rule="recursion"), frame)
-        return
-    if len(path) >= MAX_NESTING:
-        raise TooMuchError(f"blocks inside one another, deeper than {MAX_NESTING} levels", at)
-    where = work.source.locate(Diagnostic("", at=at, on_key=True))
-    place = f"{where.file}:{where.line}:{where.column}" if where.line else str(where.file)
     count = 1 if spec.repeat is None else spec.repeat
     if count == 0:
         del frame.members[name]
         frame.empty.add(name)
+    where = context.source.locate(Diagnostic("", at=at, on_key=True))
+    place = f"{where.file}:{where.line}:{where.column}" if where.line else str(where.file)
     before: Frame | None = None
     for number in range(1, count + 1):
         own = f"{name}{number}" if spec.repeat else name
         if spec.repeat and own in frame.members:
-            _taken(work, frame, own, frame.prefix + own, at)
+            _taken(context, frame, own, frame.prefix + own, at)
             continue
-        # An instance that is not repeated keeps the numbers of the row that it stands in.
-        numbers = {"i": number, "n": count} if spec.repeat or frame.parent is None else {}
-        dotted = f"{frame.dotted}.{own}" if frame.dotted else own
-        child = Frame(
-            dotted=dotted,
-            prefix=f"{frame.prefix}{own}{spec.join}",
-            at=("blocks", spec.block),
-            scope={**frame.scope, **numbers},
-            cascade=Cascade(),
-            parent=frame,
-            block=spec.block,
-            spec=template,
-            instance=at,
-            trail=(f"in block '{spec.block}' as {dotted}, at {place}", *frame.trail),
-            ports=dict.fromkeys((IN, *template.ports)),
-            before=before,
-            bindings={"from": spec.source, "ports": spec.ports},
-        )
+        child = _child(frame, own, spec, template, at, place)
+        child.before = before
+        # An instance without repeat keeps the numbers of the row around it.
+        if spec.repeat or frame.parent is None:
+            child.scope |= {"i": number, "n": count}
         blocks.made.add(spec.block)
-        _open(work, child, spec, template, number, count)
+        _open(context, child, spec, template, number, count)
         try:
-            declare(work, blocks, child, template.states)
+            declare(context, blocks, child, template.states)
         except TooMuchError as error:
             raise TooMuchError(str(error), error.at or at) from None
-        _output(work, child, template)
+        _output(context, child, template)
         frame.members[own] = child
         frame.members[name] = child
         frame.children.append(child)
-        # Edges alone have no output that the next instance could begin with: 'in' is the same for all.
+        # A block without states has no output for the next instance: all instances have the same 'in'.
         before = child if template.states else None
 
 
+def _instance_spec(
+    context: ExpansionContext, blocks: Blocks, frame: Frame, entry: dict[str, Any], at: Location
+) -> InstanceSpec | None:
+    """Return the instances that an entry declares, of a block that is well formed; None where either is wrong.
+
+    The block counts as used also where its instance is wrong.
+    """
+    outer = {key: value for key, value in entry.items() if key in ("block", "repeat", "join")}
+    resolved = context.resolve(outer, at, frame.scope, frame)
+    if resolved is UNKNOWN:
+        if isinstance(entry["block"], str) and entry["block"] in blocks.known:
+            blocks.used.add(entry["block"])
+        else:
+            blocks.unknown = True
+        return None
+    block = resolved["block"]
+    template = blocks.known.get(block) if isinstance(block, str) else None
+    parameters = template.parameters if template else ()
+    hints = {name: f"it is a parameter: write with: {{{name}: …}}" for name in parameters}
+    spec = context.check(InstanceSpec, {**_null(entry), **resolved}, at, frame, hints)
+    if template is not None:
+        blocks.used.add(block)
+        return spec
+    if isinstance(block, str) and block not in blocks.broken:
+        blocks.unknown = True
+        names = [*blocks.known, *sorted(blocks.broken)]
+        hint = context.budget.nearest(block, names, "block") if names else "declare it under 'blocks'"
+        context.report(Diagnostic(f"there is no block '{block[:64]}'", hint, (*at, "block"), rule="block"), frame)
+    return None
+
+
+def _recursion(frame: Frame, block: str, at: Location) -> list[Diagnostic]:
+    """Return what is wrong with an instance of a block inside the blocks around it."""
+    path = frame.path()
+    if block in path:
+        circle = " → ".join([*path[path.index(block) :], block])
+        message = f"block '{block}' contains itself: {circle}"
+        return [Diagnostic(message, "leave one of these instances out", (*at, "block"), rule="recursion")]
+    if len(path) >= MAX_NESTING:
+        raise TooMuchError(f"blocks inside one another, deeper than {MAX_NESTING} levels", at)
+    return []
+
+
+def _child(frame: Frame, own: str, spec: InstanceSpec, template: BlockSpec, at: Location, place: str) -> Frame:
+    """Return the frame of one instance, empty; ``place`` is where the file declares it."""
+    dotted = f"{frame.dotted}.{own}" if frame.dotted else own
+    return Frame(
+        dotted=dotted,
+        prefix=f"{frame.prefix}{own}{spec.join}",
+        at=("blocks", spec.block),
+        scope=dict(frame.scope),
+        cascade=Cascade(),
+        parent=frame,
+        block=spec.block,
+        spec=template,
+        instance=at,
+        trail=(f"in block '{spec.block}' as {dotted}, at {place}", *frame.trail),
+        ports=dict.fromkeys((IN, *template.ports)),
+        bindings={"from": spec.source, "ports": spec.ports},
+    )
+
+
 def _null(entry: dict[str, Any]) -> dict[str, Any]:
-    # `with:` with nothing after it is `with: {}`.
+    # An empty `with:` means `with: {}`.
     empty = ("with", "ports", "defaults")
     return {key: {} if value is None and key in empty else value for key, value in entry.items()}
 
 
-def _given(
-    work: Work, frame: Frame, spec: InstanceSpec, template: BlockSpec, entry: dict[str, Any], at: Location
-) -> bool:
-    """Whether the parameters and ports of an instance are those of its block, and none is missing."""
-    failures = work.failures
+def _mismatches(
+    context: ExpansionContext, spec: InstanceSpec, template: BlockSpec, at: Location
+) -> Iterator[Diagnostic]:
+    """Yield parameters and ports of an instance that its block does not have, values that are missing or too many."""
     for name in spec.given:
         if name not in template.parameters:
-            hint = work.budget.nearest(name, template.parameters) if template.parameters else "it has none"
-            found = f"block '{spec.block}' has no parameter '{name[:64]}'"
-            work.report(Diagnostic(found, hint, (*at, "with", name), True, rule="block"), frame)
+            hint = context.budget.nearest(name, template.parameters) if template.parameters else "it has none"
+            message = f"block '{spec.block}' has no parameter '{name[:64]}'"
+            yield Diagnostic(message, hint, (*at, "with", name), True, rule="block")
     for name, value in template.parameters.items():
         if value is None and name not in spec.given:
-            found = f"block '{spec.block}' has to be given a value of '{name}'"
-            work.report(Diagnostic(found, f"e.g. with: {{{name}: …}}", at, True, rule="block"), frame)
+            message = f"block '{spec.block}' needs a value of '{name}'"
+            yield Diagnostic(message, f"e.g. with: {{{name}: …}}", at, True, rule="block")
     for name in spec.ports:
-        if name not in template.ports:
-            known = (
-                work.budget.nearest(name, template.ports) if template.ports else "it has 'in' alone, which 'from' binds"
-            )
-            found = f"block '{spec.block}' has no port '{name[:64]}'"
-            hint = known
-            if name == IN:
-                found, hint = f"the port '{IN}' is bound by 'from'", "use from in place of ports: {in: …}"
-            work.report(Diagnostic(found, hint, (*at, "ports", name), True, rule="block"), frame)
+        if name in template.ports:
+            continue
+        message, hint = f"block '{spec.block}' has no port '{name[:64]}'", "it has 'in' alone, which 'from' binds"
+        if name == IN:
+            message, hint = f"the port '{IN}' is bound by 'from'", "use from in place of ports: {in: …}"
+        elif template.ports:
+            hint = context.budget.nearest(name, template.ports)
+        yield Diagnostic(message, hint, (*at, "ports", name), True, rule="block")
     count = 1 if spec.repeat is None else spec.repeat
     for name, value in spec.given.items():
         each = _each(value)
         if isinstance(each, list) and len(each) != count:
-            found = f"'each' needs one value for each of {count} instances, found {len(each)}"
-            work.report(Diagnostic(found, "", (*at, "with", name, "each"), rule="wrong-length"), frame)
-    return work.failures == failures
+            message = f"'each' needs one value for each of {count} instances, found {len(each)}"
+            yield Diagnostic(message, "", (*at, "with", name, "each"), rule="wrong-length")
 
 
 def _each(value: Any) -> Any:
     return value["each"] if isinstance(value, dict) and list(value) == ["each"] else None
 
 
-def _open(work: Work, child: Frame, spec: InstanceSpec, template: BlockSpec, number: int, count: int) -> None:
+def _open(
+    context: ExpansionContext, child: Frame, spec: InstanceSpec, template: BlockSpec, number: int, count: int
+) -> None:
     """Give an instance its parameters and defaults."""
     outer, frame = child.scope, child.parent
     assert frame is not None
-    values: dict[str, Any] = {}
-    for name, value in spec.given.items():
-        at = (*child.instance, "with", name)
-        failures = work.failures
-        each = _each(value)
-        if each is not None:
-            at = (*at, "each")
-            if isinstance(each, list):
-                value, at = each[number - 1], (*at, number - 1)
-            else:
-                value = work.resolve(each, at, outer, frame)
-                if work.failures == failures and not (isinstance(value, list) and len(value) == count):
-                    size = str(len(value)) if isinstance(value, list) else describe(value)
-                    found = f"'each' needs one value for each of {count} instances, found {size}"
-                    work.report(Diagnostic(found, "", at, rule="wrong-length"), frame)
-                value = value[number - 1] if work.failures == failures else None
-                values[name] = value if work.failures == failures else UNKNOWN
-                continue
-        found_value = work.resolve(value, at, outer, frame)
-        values[name] = found_value if work.failures == failures else UNKNOWN
+    values = {name: _value(context, child, name, value, number, count) for name, value in spec.given.items()}
     numbers: dict[str, Any] = {name: outer[name] for name in NUMBERS if name in outer}
     given = {k: v for k, v in template.parameters.items() if k not in values}
-    # A block sees the file's parameters and its own, and not those of a block that holds it.
+    # A block can use the file's parameters and its own, not those of a block around it.
     scope = {**_file_scope(frame), **numbers}
     for name in template.parameters:
         if name in values:
             scope[name] = values[name]
         else:
-            scope = read_parameters(work, {name: given[name]}, ("blocks", spec.block, "parameters"), scope, child)
+            scope = read_parameters(context, {name: given[name]}, ("blocks", spec.block, "parameters"), scope, child)
     child.scope = scope
-    child.given = _places(child, spec, template, number)
-    of_block = read_defaults(work, template.defaults, (*child.at, "defaults"), scope, child, child.trail)
-    of_instance = read_defaults(work, spec.defaults, (*child.instance, "defaults"), outer, frame, frame.trail)
+    child.parameter_origins = _places(child, spec, template, number)
+    of_block = read_defaults(context, template.defaults, (*child.at, "defaults"), scope, child, child.trail)
+    of_instance = read_defaults(context, spec.defaults, (*child.instance, "defaults"), outer, frame, frame.trail)
     child.cascade = frame.cascade.under(of_block).under(of_instance)
 
 
-def _places(child: Frame, spec: InstanceSpec, template: BlockSpec, number: int) -> Given:
-    """Where the values of an instance's parameters stand: at the instance, or in the block."""
+def _value(context: ExpansionContext, child: Frame, name: str, value: Any, number: int, count: int) -> Any:
+    """Return the value that the entry of an instance gives to a parameter; UNKNOWN where it is wrong."""
+    at: Location = (*child.instance, "with", name)
+    each = _each(value)
+    if each is None:
+        return context.resolve(value, at, child.scope, child.parent)
+    at = (*at, "each")
+    if isinstance(each, list):
+        return context.resolve(each[number - 1], (*at, number - 1), child.scope, child.parent)
+    values = context.resolve(each, at, child.scope, child.parent)
+    if values is UNKNOWN:
+        return UNKNOWN
+    if isinstance(values, list) and len(values) == count:
+        return values[number - 1]
+    size = str(len(values)) if isinstance(values, list) else describe(values)
+    message = f"'each' needs one value for each of {count} instances, found {size}"
+    context.report(Diagnostic(message, "", at, rule="wrong-length"), child.parent)
+    return UNKNOWN
+
+
+def _places(child: Frame, spec: InstanceSpec, template: BlockSpec, number: int) -> ParameterOrigins:
+    """Origins of the values of an instance's parameters: the instance, or the block's defaults."""
     frame = child.parent
     assert frame is not None
     root = frame
     while root.parent is not None:
         root = root.parent
-    places: dict[str, tuple[Location, Given | None, bool]] = {}
+    places: dict[str, tuple[Location, ParameterOrigins | None, bool]] = {}
     for name in template.parameters:
         if name in spec.given:
             each = _each(spec.given[name])
             at: Location = (*child.instance, "with", name)
             if each is not None:
                 at = (*at, "each", number - 1) if isinstance(each, list) else (*at, "each")
-            places[name] = (at, frame.given, bool(spec.repeat) and each is None)
+            places[name] = (at, frame.parameter_origins, bool(spec.repeat) and each is None)
         else:
-            before = Given(dict(places), root.given)
+            before = ParameterOrigins(dict(places), root.parameter_origins)
             places[name] = ((*child.at, "parameters", name), before, False)
-    return Given(places, root.given)
+    return ParameterOrigins(places, root.parameter_origins)
 
 
 def _file_scope(frame: Frame) -> dict[str, Any]:
@@ -370,8 +385,8 @@ def _file_scope(frame: Frame) -> dict[str, Any]:
     return frame.scope
 
 
-def _output(work: Work, frame: Frame, template: BlockSpec) -> None:
-    """Find the state that the name of the instance stands for."""
+def _output(context: ExpansionContext, frame: Frame, template: BlockSpec) -> None:
+    """Find the state that the name of an instance means as an end of an edge."""
     found: str | Frame | Broken | None
     if template.out is None:
         if not template.states:
@@ -379,22 +394,20 @@ def _output(work: Work, frame: Frame, template: BlockSpec) -> None:
         found = frame.members.get(list(template.states)[-1], BROKEN)
     else:
         at = (*frame.at, "out")
-        failures = work.failures
-        wanted = str(work.resolve(template.out, at, frame.scope, frame))
-        if work.failures != failures:
+        out = context.resolve(template.out, at, frame.scope, frame)
+        if out is UNKNOWN:
             return
-        found = find(frame, wanted)
+        found = find(frame, str(out))
         if found is None:
-            unknown = f"'out' names no state of the block: '{wanted[:64]}'"
-            work.report(
-                Diagnostic(unknown, work.budget.nearest(wanted, frame.members), at, rule="unknown-state"), frame
-            )
+            message = f"'out' names no state of the block: '{str(out)[:64]}'"
+            hint = context.budget.nearest(str(out), frame.members)
+            context.report(Diagnostic(message, hint, at, rule="unknown-state"), frame)
             return
     frame.out = found.out if isinstance(found, Frame) else found
 
 
 def find(frame: Frame, name: str) -> str | Frame | Broken | None:
-    """Return what a name means among the states and instances of a frame: a flat name, an instance, BROKEN or None."""
+    """Resolve a name among the states and instances of a frame: a flat name, an instance, BROKEN or None."""
     found: str | Frame | Broken | None = frame
     for part in name.split("."):
         if not isinstance(found, Frame):

@@ -1,4 +1,4 @@
-"""What sugar may grow to: a short file must not ask for a network that takes minutes, or all memory, to write out."""
+"""Limits of an expansion: a short file must not take minutes, or all memory, to expand."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from itertools import islice
 from epgraph.errors import Location, nearest
 
 MAX_MADE = 4_000
-"""Most states and edges that the sugar of a file may make."""
+"""Largest number of states and edges from the sugar of a file."""
 
 MAX_NESTING = 16
-"""Most blocks inside one another."""
+"""Largest depth of blocks inside blocks."""
 
 MAX_STEPS = 500_000
-"""Most steps that all expressions and patterns of a file may take together: operations, and entries of lists."""
+"""Largest number of steps of all expressions and patterns of a file: operations, and entries of lists."""
 
 MAX_TEXT = 1_000
-"""Most characters of a text that holds expressions, and of one that an expression gives."""
+"""Largest length of a text with expressions, and of a text that an expression gives."""
 
 MAX_ENTRIES = 1_024
-"""Most entries of a list that an expression gives, those of inner lists included."""
+"""Largest number of entries of a list that an expression gives, inner lists included."""
 
 MAX_NUMBER = 2**63
 """Bound on the size of integers that an expression gives."""
 
 MAX_COMPARED = 50_000
-"""Most names that misspelt ones are compared with: a tenth of a second."""
+"""Largest number of names to compare with misspelt ones: a tenth of a second."""
 
 MAX_FILES = 64
-"""Most files that a network may be made of."""
+"""Largest number of files of one network."""
 
 
 class TooMuchError(Exception):
-    """A cap is reached; the text says which, ``at`` where in the file."""
+    """A limit is exceeded: the text names it, ``at`` is the location in the file."""
 
     def __init__(self, message: str, at: Location = ()) -> None:
         super().__init__(message)
@@ -41,7 +41,7 @@ class TooMuchError(Exception):
 
 
 class Budget:
-    """Counts what an expansion makes, and the steps that it takes."""
+    """Counts the states, edges and steps of an expansion."""
 
     def __init__(self) -> None:
         self.made = 0
@@ -57,7 +57,7 @@ class Budget:
 
     @property
     def left(self) -> int:
-        """How many more may be made."""
+        """Number of states and edges that are still allowed."""
         return MAX_MADE - self.made
 
     def step(self, number: int = 1) -> None:
@@ -67,7 +67,7 @@ class Budget:
             raise TooMuchError(f"the expressions and patterns of the file take more than {MAX_STEPS:,} steps")
 
     def nearest(self, word: str, known: Iterable[str], scope: Hashable = None) -> str:
-        """Return what ``errors.nearest`` says, once for a word in a scope, and only a list after too many words."""
+        """Return ``errors.nearest``, computed once for a word in a scope; only a list after ``MAX_COMPARED`` names."""
         key = (scope, word)
         if scope is not None and key in self.hints:
             return self.hints[key]

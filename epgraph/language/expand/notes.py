@@ -1,15 +1,15 @@
-"""Where the states and edges of an architecture come from, for a person to read."""
+"""Origins of the states and edges of an architecture, as text."""
 
 from __future__ import annotations
 
 from epgraph.errors import Diagnostic, Location, visible
-from epgraph.language.architecture import Architecture
+from epgraph.language.model import Architecture
 
 
 def origins(architecture: Architecture) -> dict[Location, str]:
-    """Return, for the location of every state and edge, the place that declares it and the instances that led there.
+    """Return the origin of every state and edge: its declaration, and the instances that contain it.
 
-    Empty for an architecture that came from no file.
+    Empty for an architecture that was not read from a file.
     """
     places: list[Location] = [("states", name) for name in architecture.states]
     places += [("edges", index) for index in range(len(architecture.edges))]

@@ -1,34 +1,34 @@
-"""Names of edges: those that ``tie`` says, resolved through instances as the names of states are."""
+"""Resolve the names of edges in ``tie``, through instances, as names of states are resolved."""
 
 from __future__ import annotations
 
 from epgraph.errors import Diagnostic
 from epgraph.kinds import KINDS
-from epgraph.language.expand.parts import Frame
-from epgraph.language.expand.work import Work
+from epgraph.language.expand.context import ExpansionContext
+from epgraph.language.expand.frames import Frame
 from epgraph.language.names import numbered
 
 
-def tie_edges(work: Work, root: Frame) -> None:
-    """Turn the names that ties use into those of the flat form; an edge that one names may stand below it."""
-    if not any(isinstance(entry, dict) and isinstance(entry.get("tie"), str) for entry in work.edges):
+def tie_edges(context: ExpansionContext, root: Frame) -> None:
+    """Replace the names in ties by those of the flat form; a tie may name an edge that is declared later."""
+    if not any(isinstance(entry, dict) and isinstance(entry.get("tie"), str) for entry in context.edges):
         return
-    flat = numbered((_text(entry, "name"), _unnamed(entry)) for entry in work.edges)
-    _Ties(work, flat).frame(root)
+    flat = numbered((_text(entry, "name"), _unnamed(entry)) for entry in context.edges)
+    _Ties(context, flat).frame(root)
 
 
 class _Ties:
-    def __init__(self, work: Work, flat: list[str]) -> None:
-        self.work = work
+    def __init__(self, context: ExpansionContext, flat: list[str]) -> None:
+        self.context = context
         self.flat = flat
         self.known = set(flat)
-        self.complete = not work.failures
+        self.complete = not context.failures
         self.local: dict[int, dict[str, str]] = {}
 
     def frame(self, frame: Frame) -> None:
         """Resolve the ties of a frame and of the instances in it."""
         for edge in frame.edges:
-            entry = self.work.edges[edge.index]
+            entry = self.context.edges[edge.index]
             if isinstance(entry.get("tie"), str):
                 wanted = entry["tie"]
                 found = self.find(frame, wanted)
@@ -45,7 +45,7 @@ class _Ties:
             return plain
         within: Frame | None = frame
         *way, last = wanted.split(".")
-        # What is called 'h1.a_b' is edge 'a_b' of h1, or the edge from h1.a to b.
+        # 'h1.a_b' is edge 'a_b' of h1, or the edge from h1.a to b.
         found = self.names(frame).get(plain)
         for part in way:
             member = within.members.get(part) if within is not None else None
@@ -53,12 +53,12 @@ class _Ties:
         if found is None and within is not None:
             found = self.names(within).get(last)
         if found is None:
-            # As the flat form has it, within the frame or in all.
+            # The name in the flat form, within the frame or in the whole network.
             found = next((name for name in (frame.prefix + plain, plain) if name in self.known), None)
         return found
 
     def names(self, frame: Frame) -> dict[str, str]:
-        """Return the names of the edges of a frame, as it says them and in the flat form."""
+        """Return the names of the edges of a frame: name in the frame → name in the flat form."""
         if id(frame) not in self.local:
             names = numbered((edge.name, edge.unnamed) for edge in frame.edges)
             pairs = zip(names, frame.edges, strict=True)
@@ -66,15 +66,15 @@ class _Ties:
         return self.local[id(frame)]
 
     def unknown(self, frame: Frame, index: int, wanted: str) -> None:
-        """Report a name that means no edge, unless that one may have been left out."""
+        """Report a name of no edge, unless an earlier mistake may have removed the edge."""
         if not self.complete:
             return
-        origin = self.work.origins[("edges", index)]
+        origin = self.context.origins[("edges", index)]
         inner = [f"{name}.…" for name, member in frame.members.items() if isinstance(member, Frame)]
         known = [*self.names(frame), *inner]
-        hint = self.work.budget.nearest(wanted, known)
+        hint = self.context.budget.nearest(wanted, known)
         found = f"'tie' names no edge: '{wanted[:64]}'"
-        self.work.report(Diagnostic(found, hint, (*origin.at, "tie"), rule="tie"), frame)
+        self.context.report(Diagnostic(found, hint, (*origin.at, "tie"), rule="tie"), frame)
 
 
 def _unnamed(entry: object) -> str:

@@ -1,0 +1,444 @@
+"""The functions of epgraph, as the command line calls them: from what a user names to a result.
+
+Each takes a network as a path, YAML text or an ``Architecture``, reads its arguments once, and returns a dataclass that
+holds everything that the command prints. torch is imported within the functions that need it, after every mistake that
+can be found without it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from epgraph.api_arguments import (
+    DTYPES,
+    Paths,
+    Source,
+    Warn,
+    all_overrides,
+    as_architecture,
+    as_source,
+    compiled,
+    own_examples,
+    python_warnings,
+    run_options,
+    whole,
+)
+from epgraph.arguments import choice, flag, instance, several, whole_number
+from epgraph.arguments import path as file_path
+from epgraph.callbacks import Callback
+from epgraph.checking import CheckResult, examine
+from epgraph.errors import Diagnostic, EpgraphError
+from epgraph.graph import SCHEDULES, load
+from epgraph.runs.start import Flags, Request, prepared
+
+if TYPE_CHECKING:
+    from epgraph.data import Data
+    from epgraph.engine import Engine
+    from epgraph.gradient_check.result import GradcheckResult
+    from epgraph.training import EvaluateResult, TrainResult
+    from epgraph.tuning import TuneResult
+
+__all__ = ["check", "evaluate", "gradcheck", "load", "load_data", "train", "tune"]
+
+
+def check(
+    source: Source,
+    overrides: Sequence[str] = (),
+    allow_include: Paths = (),
+    *,
+    schedule: str | None = None,
+    verify: bool = False,
+) -> CheckResult:
+    """Check a network, and describe its states, edges, schedule, cost, and what is guaranteed for it.
+
+    Mistakes in the network are returned as diagnostics, not raised.
+
+    Parameters
+    ----------
+    source, overrides, allow_include
+        As for ``load``; or an ``Architecture``.
+    schedule
+        Overrides ``dynamics.schedule``.
+    verify
+        Whether to test that the mathematics of every edge kind is what it says. This loads torch.
+
+    Example
+    -------
+    >>> import epgraph as ep
+    >>> result = ep.check("examples/digits.yaml")
+    >>> result.ok, result.report["parameters"]
+    (True, 53194)
+    """
+    schedule = None if schedule is None else choice("schedule", schedule, SCHEDULES)
+    return examine(as_source(source), overrides, allow_include, schedule, flag("verify", verify))
+
+
+def load_data(
+    architecture: Source,
+    name: str,
+    *,
+    root: str | os.PathLike[str] = "data",
+    download: bool = False,
+    limit: int | None = None,
+    augment: bool = True,
+) -> Data:
+    """Load a data set, prepared for the input and the output of a network.
+
+    Parameters
+    ----------
+    architecture
+        The network; its ``training.augment`` says how training examples are changed at random.
+    name
+        ``digits``, ``mnist``, ``fashion-mnist``, ``cifar10``, ``cifar100``, a name that was registered, or
+        ``folder:PATH``.
+    root, download, limit
+        As for ``epgraph.data.load_data``.
+    augment
+        False leaves the augmentation out.
+
+    Raises
+    ------
+    EpgraphError
+        If the name is unknown, the data set does not fit the network, or its files are missing or damaged.
+
+    Example
+    -------
+    >>> import epgraph as ep
+    >>> data = ep.load_data("examples/digits.yaml", "digits", limit=100)
+    >>> len(data.train), data.shape
+    (100, (1, 8, 8))
+    """
+    network = as_architecture(architecture)
+
+    from epgraph.training.data import data_for
+
+    return data_for(network, name, root=root, download=download, limit=limit, augment=flag("augment", augment))
+
+
+def train(
+    source: Source,
+    data: str | Data | None = None,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    overrides: Sequence[str] = (),
+    allow_include: Paths = (),
+    schedule: str | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+    data_root: str | os.PathLike[str] | None = None,
+    download: bool = False,
+    limit: int | None = None,
+    augment: bool | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    backend: str | None = None,
+    threads: int | None = None,
+    workers: int | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    pictures: bool = True,
+    progress: bool = False,
+    callbacks: Sequence[Callback] = (),
+    warn: Warn | None = None,
+) -> TrainResult:
+    """Train a network by equilibrium propagation, and leave a run folder behind.
+
+    ``docs/runs.md`` says what is in the folder, and what may change when a run goes on. An option that is left out has
+    the value of the run that goes on, and its default for a new run. On the main thread SIGINT, SIGTERM and SIGHUP end
+    the training with a checkpoint.
+
+    Parameters
+    ----------
+    source
+        As for ``load``; or an ``Architecture``. With ``resume`` a run folder as well.
+    data
+        Name of a data set, or examples of one's own.
+    out
+        The run folder; left out, ``runs/NAME-DATA``.
+    overrides, allow_include
+        As for ``load``.
+    schedule, epochs, seed
+        Override ``dynamics.schedule``, ``training.epochs`` and ``training.seed``.
+    data_root, download, limit, augment
+        As for ``load_data``.
+    device, dtype, backend
+        As for ``compile``, by name; for a new run a GPU if there is one, ``float32`` and ``auto``.
+    threads
+        CPU threads; left out, one for a small network, else all.
+    workers
+        Processes that load data; left out, chosen by the size of the data.
+    weights
+        Run folder or checkpoint whose weights a new run starts from.
+    resume
+        Go on from the last checkpoint of the run folder, if there is one.
+    overwrite
+        Replace the run in the folder. It comes back if the new one fails before its first epoch is done.
+    pictures
+        Whether to draw ``network.svg`` and ``curves.png``.
+    progress
+        Whether to show progress bars on a terminal.
+    callbacks
+        Called as the training goes.
+    warn
+        Called with what is doubtful; left out, Python's ``warnings`` show it.
+
+    Raises
+    ------
+    EpgraphError
+        If the network, the data or an option has a mistake, the folder cannot be taken, or the training diverges.
+    Stopped
+        If a signal ended the training, after a checkpoint.
+
+    Example
+    -------
+    >>> import epgraph as ep
+    >>> result = ep.train("examples/digits.yaml", "digits", out="runs/demo", limit=64, epochs=1, pictures=False)
+    >>> result.epoch, sorted(result.metrics)[:2]
+    (1, ['epoch', 'learning_rate'])
+    """
+    own = own_examples(data)
+    options = run_options(
+        data=data if own is None else own.name,
+        data_root=data_root,
+        limit=limit if own is None else own.limit,
+        dtype=dtype,
+        device=device,
+        backend=backend,
+        threads=threads,
+        workers=workers,
+        augment=augment,
+    )
+    request = Request(
+        as_source(source),
+        all_overrides(overrides, schedule, epochs, seed),
+        [file_path("allow_include", one) for one in several("allow_include", allow_include)],
+        options,
+        None if out is None else file_path("out", out),
+        None if weights is None else file_path("weights", weights),
+        flag("resume", resume),
+        flag("overwrite", overwrite),
+    )
+    called = [instance("an entry of callbacks", one, Callback) for one in several("callbacks", callbacks)]
+    flags = Flags(flag("download", download), flag("progress", progress), flag("pictures", pictures))
+    with prepared(request) as start:
+        # Loading torch takes seconds; every mistake that can be found without it has been found.
+        from epgraph.training.session import Session
+
+        return Session(request, start, own, flags, called, warn or python_warnings).train()
+
+
+def evaluate(
+    network: str | os.PathLike[str] | Engine,
+    data: str | Data,
+    *,
+    data_root: str | os.PathLike[str] = "data",
+    download: bool = False,
+    limit: int | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    free_steps: int | None = None,
+    progress: bool = False,
+    warn: Warn | None = None,
+) -> EvaluateResult:
+    """Evaluate a trained network on the test examples of a data set.
+
+    Parameters
+    ----------
+    network
+        Run folder, checkpoint, or an engine.
+    data
+        Name of a data set, or examples of one's own, with labels.
+    data_root, download, limit
+        As for ``load_data``.
+    device
+        Where to run what is read from a folder; left out, a GPU if there is one.
+    threads, progress, warn
+        As for ``train``.
+    free_steps
+        Overrides ``dynamics.free_steps``.
+
+    Raises
+    ------
+    EpgraphError
+        If there is no checkpoint, the data set does not fit the network, or a state diverges.
+
+    Example
+    -------
+    >>> import epgraph as ep
+    >>> result = ep.evaluate(ep.compile("examples/digits.yaml", initialised=False), "digits", limit=64)
+    >>> result.examples, 0 <= result.accuracy <= 1
+    (64, True)
+    """
+    steps = whole("free_steps", free_steps)
+
+    from epgraph.engine import Engine
+    from epgraph.runtime.arguments import chosen_device
+    from epgraph.training import engine_from_checkpoint, evaluate_on, load_checkpoint, set_threads
+    from epgraph.training.data import data_for
+
+    if isinstance(network, Engine):
+        engine = network
+    else:
+        where = chosen_device(device)
+        engine = engine_from_checkpoint(load_checkpoint(network, where), device=where)
+    set_threads(engine, threads)
+    examples = own_examples(data)
+    if examples is None:
+        try:
+            examples = data_for(
+                engine.architecture,
+                str(data),
+                root=data_root,
+                download=download,
+                limit=limit,
+                augment=False,
+                check=False,
+            )
+        except EpgraphError as error:
+            # The network is trained: only another data set can mend a misfit.
+            raise EpgraphError(
+                Diagnostic(d.message, "choose the data that the run was trained on" if d.at else d.hint)
+                for d in error.diagnostics
+            ) from None
+    (warn or python_warnings)(examples.warnings)
+    return evaluate_on(engine, examples, free_steps=steps, progress=flag("progress", progress))
+
+
+def gradcheck(
+    network: Source | Engine,
+    data: str | Data | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    allow_include: Paths = (),
+    schedule: str | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    examples: int = 8,
+    quick: bool = False,
+    stepwise: bool = False,
+    data_root: str | os.PathLike[str] = "data",
+    download: bool = False,
+    device: str | None = None,
+    dtype: str = "float64",
+    threads: int | None = None,
+    progress: bool = False,
+    warn: Warn | None = None,
+) -> GradcheckResult:
+    """Check the gradient of a network: against backpropagation and implicit differentiation, edge by edge.
+
+    Parameters
+    ----------
+    network
+        As for ``load``; or an ``Architecture``; or an engine, with the weights that it has.
+    data
+        Name of a data set, or examples of one's own; left out, noise in [0, 1] and random labels or targets.
+    overrides, allow_include, schedule
+        As for ``train``.
+    checkpoint
+        Run folder or ``.pt`` file with the weights to check at; left out, initial ones.
+    examples
+        Number of examples.
+    quick
+        Leave out how β and the numbers of sweeps change the gradient.
+    stepwise
+        Compare EP with backpropagation through time sweep by sweep as well.
+    data_root, download
+        As for ``load_data``.
+    device, dtype, threads, progress, warn
+        As for ``train``; ``dtype`` is ``float32`` or ``float64``.
+
+    Raises
+    ------
+    EpgraphError
+        If the network, the data or an option has a mistake, or no reference gradient exists.
+
+    Example
+    -------
+    >>> import epgraph as ep
+    >>> result = ep.gradcheck("examples/mlp.yaml", quick=True, examples=2)
+    >>> result.level, result.report["network"]["reference"]
+    ('rough', 'implicit')
+    """
+    quick, stepwise = flag("quick", quick), flag("stepwise", stepwise)
+    count, dtype = whole_number("examples", examples, 1), choice("dtype", dtype, ("float32", "float64"))
+    from epgraph.engine import Engine
+    from epgraph.gradient_check import check_gradient
+    from epgraph.training import load_checkpoint, load_parameters
+    from epgraph.training.data import data_for
+
+    if isinstance(network, Engine):
+        engine = network
+    else:
+        architecture = as_architecture(network, all_overrides(overrides, schedule), allow_include)
+        engine = compiled(architecture, device, dtype, count, checkpoint is None, threads)
+    if checkpoint is not None:
+        load_parameters(engine, load_checkpoint(checkpoint, engine.device), str(checkpoint))
+    own = own_examples(data)
+    if data is not None and own is None:
+        own = data_for(
+            engine.architecture, str(data), root=data_root, download=download, limit=None, augment=False, check=False
+        )
+        (warn or python_warnings)(own.warnings)
+    return check_gradient(
+        engine,
+        own,
+        count,
+        quick=quick,
+        stepwise=stepwise,
+        weights="initial" if checkpoint is None else str(checkpoint),
+        progress=flag("progress", progress),
+    )
+
+
+def tune(
+    network: Source | Engine,
+    *,
+    overrides: Sequence[str] = (),
+    allow_include: Paths = (),
+    schedule: str | None = None,
+    batch: int | None = None,
+    backends: Sequence[str] = (),
+    device: str | None = None,
+    dtype: str = "float32",
+    threads: int | None = None,
+) -> TuneResult:
+    """Measure how fast each backend runs a network on this machine, and record the times for ``backend="auto"``.
+
+    Parameters
+    ----------
+    network
+        As for ``gradcheck``.
+    overrides, allow_include, schedule, device, dtype, threads
+        As for ``train``.
+    batch
+        Examples in a batch; left out, ``training.batch_size``.
+    backends
+        Those to measure; left out, all. ``inductor`` compiles first, which may take minutes.
+
+    Raises
+    ------
+    EpgraphError
+        If the network or an option has a mistake, none of the backends can be used, or the record cannot be written.
+
+    Example
+    -------
+    >>> import epgraph as ep
+    >>> result = ep.tune("examples/digits.yaml", batch=4, backends=["eager"], device="cpu")
+    >>> result.backend, result.batch
+    ('eager', 4)
+    """
+    size = whole("batch", batch)
+    dtype = choice("dtype", dtype, DTYPES)
+    from epgraph.compiler import BACKENDS
+    from epgraph.engine import Engine
+    from epgraph.tuning import tune_on_noise
+
+    names = [choice("backend", name, BACKENDS) for name in several("backends", backends)]
+    if isinstance(network, Engine):
+        engine = network
+    else:
+        architecture = as_architecture(network, all_overrides(overrides, schedule), allow_include)
+        engine = compiled(architecture, device, dtype, size or architecture.training.batch_size, False, threads)
+    return tune_on_noise(engine, size, names or None)

@@ -1,0 +1,107 @@
+"""What the functions of ``api`` take: networks, examples and options, each read once."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from epgraph.arguments import choice, flag, instance, several, text, whole_number
+from epgraph.arguments import path as file_path
+from epgraph.errors import Diagnostic
+from epgraph.graph import SCHEDULES, build, load
+from epgraph.language import Architecture, to_yaml
+
+if TYPE_CHECKING:
+    from epgraph.data import Data
+    from epgraph.engine import Engine
+
+Source = str | os.PathLike[str] | Architecture
+Paths = Sequence[str | os.PathLike[str]]
+Warn = Callable[[Sequence[Diagnostic]], None]
+
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+"""Precisions of states and parameters, by name."""
+
+
+def compiled(
+    architecture: Architecture, device: str | None, dtype: str, batch: int, initialised: bool, threads: int | None
+) -> Engine:
+    """Compile a network whose gradient for a batch fits into memory."""
+    import torch
+
+    from epgraph.compiling import compile
+    from epgraph.runtime.arguments import chosen_device
+    from epgraph.runtime.memory import refuse_too_large
+    from epgraph.training import set_threads
+
+    where = chosen_device(device)
+    refuse_too_large(build(architecture), where, getattr(torch, dtype), copies=2, batch=batch)
+    engine = compile(architecture, device=where, dtype=dtype, initialised=initialised)
+    set_threads(engine, threads)
+    return engine
+
+
+def as_source(network: Source) -> str | os.PathLike[str]:
+    """Return a network as ``load`` takes it."""
+    return to_yaml(network, complete=True) if isinstance(network, Architecture) else network
+
+
+def as_architecture(network: Source, overrides: Sequence[str] = (), allow_include: Paths = ()) -> Architecture:
+    """Return an architecture, which keeps its places in the file where nothing is overridden."""
+    if isinstance(network, Architecture) and not overrides:
+        return network
+    return load(as_source(network), overrides, allow_include)
+
+
+def own_examples(data: str | Data | None) -> Data | None:
+    """Return examples of the user's own; None where it is the name of a data set, or left out."""
+    if data is None or isinstance(data, str):
+        return None
+    from epgraph.data import Data
+
+    return instance("data", data, Data, "or the name of a data set")
+
+
+def all_overrides(
+    overrides: Sequence[str], schedule: str | None, epochs: int | None = None, seed: int | None = None
+) -> list[str]:
+    """Return overrides as assignments: those that are given, and those that have an argument of their own."""
+    assignments = [text("an override", one, "e.g. 'learning.beta=0.2'") for one in several("overrides", overrides)]
+    if schedule is not None:
+        assignments.append(f"dynamics.schedule={choice('schedule', schedule, SCHEDULES)}")
+    if epochs is not None:
+        assignments.append(f"training.epochs={whole_number('epochs', epochs, 1)}")
+    if seed is not None:
+        assignments.append(f"training.seed={whole_number('seed', seed, 0, 2**32 - 1)}")
+    return assignments
+
+
+_READERS: dict[str, Callable[[str, Any], Any]] = {
+    "data": text,
+    "data_root": lambda name, value: str(file_path(name, value)),
+    "limit": lambda name, value: whole_number(name, value, 1),
+    "dtype": lambda name, value: choice(name, value, DTYPES),
+    "device": lambda name, value: text(name, value, "e.g. 'cpu'"),
+    "backend": lambda name, value: text(name, value, "e.g. 'auto'"),
+    "threads": lambda name, value: whole_number(name, value, 1),
+    "workers": lambda name, value: whole_number(name, value, 0),
+    "augment": flag,
+}
+
+
+def run_options(**options: Any) -> dict[str, Any]:
+    """Return the options of a run that are given, each read once; None is: not given."""
+    return {name: _READERS[name](name, value) for name, value in options.items() if value is not None}
+
+
+def whole(name: str, value: int | None, least: int = 1) -> int | None:
+    """Return a whole number, or None."""
+    return None if value is None else whole_number(name, value, least)
+
+
+def python_warnings(diagnostics: Sequence[Diagnostic]) -> None:
+    """Show what is doubtful as Python's warnings."""
+    for diagnostic in diagnostics:
+        warnings.warn(str(diagnostic), stacklevel=3)

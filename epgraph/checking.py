@@ -1,0 +1,169 @@
+"""Everything that can be said about a network without running it: ``ep.check`` and ``epgraph check``. No torch."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from epgraph.errors import Diagnostic, EpgraphError, visible
+from epgraph.graph import NetworkGraph, survey
+from epgraph.language import raise_for
+from epgraph.lowering import lower, report
+from epgraph.plugins import blaming_plugins
+from epgraph.result_shapes import smaller
+from epgraph.testing import verify_kind
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What ``ep.check`` returns.
+
+    Attributes
+    ----------
+    report
+        The compiled network as plain values (``epgraph.lowering.report``); None where there are mistakes.
+    diagnostics
+        Mistakes and warnings, in the order of the file.
+    """
+
+    report: dict[str, Any] | None
+    diagnostics: tuple[Diagnostic, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the network has no mistake."""
+        return self.report is not None
+
+    def lines(self) -> list[str]:
+        """Return the report as text; nothing where there are mistakes."""
+        return [] if self.report is None else _text(self.report)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return report and diagnostics as plain values, ready for JSON."""
+        return {**(self.report or {}), "diagnostics": [d.to_dict() for d in self.diagnostics]}
+
+
+def examine(
+    source: str | os.PathLike[str],
+    overrides: Sequence[str] = (),
+    allow_include: Sequence[str | os.PathLike[str]] = (),
+    schedule: str | None = None,
+    verify: bool = False,
+) -> CheckResult:
+    """Check a network; see ``epgraph.api.check``."""
+    diagnostics: list[Diagnostic] = []
+    values = None
+    try:
+        with blaming_plugins():
+            graph, _, diagnostics = survey(source, overrides, allow_include, schedule)
+            raise_for(diagnostics)
+            assert graph is not None
+            plan = lower(graph, schedule or graph.architecture.dynamics.schedule)
+            values = report(plan)
+            if verify:
+                values["verified"], wrong = _verify(plan.graph)
+                raise_for(wrong)
+    except EpgraphError as error:
+        values = None
+        diagnostics = [d for d in diagnostics if d.severity == "warning"] + list(error.diagnostics)
+    return CheckResult(values, tuple(sorted(diagnostics, key=lambda d: (d.line or 0, d.column or 0))))
+
+
+def _verify(graph: NetworkGraph) -> tuple[list[dict[str, Any]], list[Diagnostic]]:
+    """Verify every edge kind with its options once: what was verified on which shapes, and what is wrong."""
+    architecture = graph.architecture
+    first: dict[tuple[type, str], int] = {}
+    edges = list(graph.edges.values())
+    number: Counter[tuple[type, str]] = Counter()
+    for index, edge in enumerate(edges):
+        options = (type(edge.kind), edge.kind.model_dump_json())
+        number[options] += 1
+        first.setdefault(options, index)
+    done, wrong = [], []
+    for options, index in first.items():
+        kind, edge = edges[index].kind, edges[index]
+        shapes = smaller(kind, graph.states[edge.source].shape, graph.states[edge.target].shape)
+        at = (*architecture.edge_location(index), kind.name)
+        try:
+            remarks = verify_kind(kind, [shapes])
+        except EpgraphError as error:
+            wrong += [architecture.locate(replace(d, at=at)) for d in error.diagnostics]
+            continue
+        source, target = (list(shape) for shape in shapes)
+        row = {"kind": kind.name, "label": kind.label(), "edges": number[options], "source": source, "target": target}
+        done.append({**row, "remarks": remarks})
+    return done, wrong
+
+
+def _text(values: dict[str, Any]) -> list[str]:
+    states = [
+        (
+            state["name"],
+            "×".join(map(str, state["shape"])),
+            "clamped" if state["clamped"] else state["activation"],
+            "" if state["colour"] is None else str(state["colour"] + 1),
+            ", ".join(state["pre"]),
+            ", ".join(state["post"]),
+        )
+        for state in values["states"]
+    ]
+    edges = [
+        (
+            edge["name"],
+            f"{edge['from']} → {edge['to']}" if edge["from"] != edge["to"] else f"at {edge['from']}",
+            edge["kind"],
+            _weight(edge),
+            f"{edge['macs']:,}",
+        )
+        for edge in values["edges"]
+    ]
+    schedule = values["schedule"]
+    lines = [
+        values["name"],
+        "",
+        *_table(("state", "shape", "activation", "class", "pre", "post"), states),
+        "",
+        *_table(("edge", "from → to", "kind", "weight", "MACs"), edges),
+        "",
+        f"schedule    {schedule['name']}, {len(schedule['classes'])} classes, "
+        + ("a proper colouring" if schedule["proper"] else "not a proper colouring"),
+        *(
+            f"            conflict: {' and '.join(c['states'])} move together but "
+            + (f"share the edge {c['edge']}" if c["edge"] else "the energy couples them")
+            for c in schedule["conflicts"]
+        ),
+        *([f"solver      {_solver(values['solver'])}"] if values["solver"] != "plain" else []),
+        *(f"{'' if i else 'guarantees':<12}{sentence}" for i, sentence in enumerate(values["guarantees"])),
+        f"parameters  {values['parameters']:,}" + (f", and {values['frozen']:,} frozen" if "frozen" in values else ""),
+        f"MACs/sweep  {values['macs_per_sweep']:,} per example (the clamped input's part is computed once per batch)",
+    ]
+    for i, kind in enumerate(values.get("verified", ())):
+        on = " → ".join("×".join(map(str, kind[end])) for end in ("source", "target"))
+        edges_of = f"{kind['edges']} edge{'s' * (kind['edges'] > 1)}"
+        lines.append(f"{'' if i else 'verified':<12}{kind['label']}, {edges_of}: what it says, checked on {on}")
+        lines += [f"{'':<12}  {remark}" for remark in kind["remarks"]]
+    return lines
+
+
+def _solver(solver: str | dict[str, dict[str, Any]]) -> str:
+    """Write a solver with its options: ``anderson (memory 5)``."""
+    if isinstance(solver, str):
+        return solver
+    ((name, options),) = solver.items()
+    return f"{name} ({', '.join(f'{key} {json.dumps(value)}' for key, value in options.items())})"
+
+
+def _weight(edge: dict[str, Any]) -> str:
+    shape = "×".join(map(str, edge["weight_shape"] or ())) or "–"
+    tied = f", that of {edge['tied_to']}" if "tied_to" in edge else ""
+    return f"{shape}{tied}{', frozen' if 'frozen' in edge else ''}"
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    shown = [[visible(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown]

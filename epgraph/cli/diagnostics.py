@@ -1,0 +1,48 @@
+"""Diagnostics for a person at a terminal: the message, the line of the file, and carets under what is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+
+from epgraph.errors import Diagnostic
+
+MOST = 100
+"""Diagnostics that are printed before it only says how many more there are; ``--json`` prints all."""
+
+COLOURS = {"error": "red", "warning": "yellow"}
+
+
+def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
+    """Print diagnostics to stderr; in colour where that is a terminal."""
+    rows = list(diagnostics)
+    for diagnostic in rows[:MOST]:
+        for line in lines(diagnostic):
+            # click takes colours out again unless it writes to a terminal.
+            click.echo(line, err=True)
+    if len(rows) > MOST:
+        click.echo(f"… and {len(rows) - MOST:,} more; 'epgraph check --json' prints all of them", err=True)
+
+
+def lines(diagnostic: Diagnostic) -> list[str]:
+    """Write a diagnostic as lines: its text, and the excerpt where its source is known."""
+    text = str(diagnostic)
+    if diagnostic.severity == "warning":
+        text = click.style("warning", fg="yellow") + f": {text}"
+    excerpt = diagnostic.excerpt()
+    if excerpt is None:
+        return [text]
+    source, carets = excerpt
+    number = str(diagnostic.line)
+    margin = " " * max(4, len(number))
+    return [
+        text,
+        f"{number.rjust(len(margin))} | {source}".rstrip(),
+        f"{margin} | {_coloured(carets, diagnostic)}",
+    ]
+
+
+def _coloured(carets: str, diagnostic: Diagnostic) -> str:
+    indent = len(carets) - len(carets.lstrip())
+    return carets[:indent] + click.style(carets[indent:], fg=COLOURS[diagnostic.severity], bold=True)

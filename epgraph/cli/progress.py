@@ -1,0 +1,57 @@
+"""What ``epgraph train`` prints as it goes, and at its end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from epgraph.callbacks import Callback
+from epgraph.cli.console import Console
+
+if TYPE_CHECKING:
+    from epgraph.data import Data
+    from epgraph.engine import Engine
+    from epgraph.training import TrainResult
+
+
+class EpochLines(Callback):
+    """Prints a line an epoch: in words, or as JSON."""
+
+    def __init__(self, console: Console, as_json: bool) -> None:
+        self._console, self._as_json = console, as_json
+        self._epochs = 0
+
+    def start(self, engine: Engine, data: Data) -> None:
+        """Print what is trained on."""
+        self._epochs = engine.architecture.training.epochs
+        if not self._as_json:
+            self._console.out(data.sentence())
+
+    def epoch(self, metrics: Mapping[str, float]) -> None:
+        """Print the metrics."""
+        self._console.out(json.dumps(metrics) if self._as_json else _line(metrics, self._epochs))
+
+
+def result_lines(result: TrainResult) -> list[str]:
+    """Write what a training came to."""
+    options = result.options
+    if not result.metrics:
+        return [f"{result.folder} is trained to epoch {result.epoch} already; raise --epochs to go on"]
+    return [
+        f"accuracy of the last epoch: {1 - result.metrics['test_error']:.2%} on {len(result.data.test)} held-out "
+        f"examples of {options['data']} (seed {result.engine.architecture.training.seed}, {options['dtype']} on "
+        f"{options['device']}, backend {options['backend']})",
+        f"run folder: {result.folder}",
+    ]
+
+
+def _line(metrics: Mapping[str, float], total: int) -> str:
+    nudged = f" free {metrics['nudged_residual']:.1e} nudged" if "nudged_residual" in metrics else ""
+    return (
+        f"epoch {metrics['epoch']:.0f}/{total}: "
+        f"train loss {metrics['train_loss']:.4f} error {metrics['train_error']:.2%}, "
+        f"test loss {metrics['test_loss']:.4f} error {metrics['test_error']:.2%}, "
+        f"residual {metrics['train_residual']:.1e}{nudged}, "
+        f"{metrics['seconds']:.1f} s"
+    )

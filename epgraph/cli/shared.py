@@ -1,0 +1,65 @@
+"""Options that several commands share, each once."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from pathlib import Path
+from typing import Any
+
+import click
+
+from epgraph.graph import SCHEDULES
+
+DTYPES = click.Choice(["float32", "float64", "bfloat16", "float16"])
+SHARED = {
+    "file": click.argument("file", type=click.Path(path_type=Path)),
+    "overrides": click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Override a value, e.g. --set learning.beta=0.2.",
+    ),
+    "allow_include": click.option(
+        "--allow-include",
+        multiple=True,
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="Let FILE include files of this folder too, besides those of its own folder; may be repeated.",
+    ),
+    "schedule": click.option("--schedule", type=click.Choice(list(SCHEDULES)), help="Override dynamics.schedule."),
+    "device": click.option("--device", help="Device: cpu, cuda, cuda:1, …; left out, a GPU if there is one."),
+    "dtype": click.option(
+        "--dtype", type=DTYPES, default="float32", show_default=True, help="Precision of states and parameters."
+    ),
+    "backend": click.option(
+        "--backend",
+        default="auto",
+        show_default=True,
+        metavar="NAME",
+        help="How sweeps run: eager, channels_last, triton, onednn or inductor; "
+        "auto: as 'epgraph tune' found, or by size.",
+    ),
+    "threads": click.option(
+        "--threads", type=click.IntRange(1, 256), help="CPU threads; left out, one for a small network, else all."
+    ),
+    "data_root": click.option(
+        "--data-root",
+        type=click.Path(path_type=Path),
+        default=Path("data"),
+        show_default=True,
+        help="Folder that holds, or receives, the torchvision data sets.",
+    ),
+    "download": click.option("--download", is_flag=True, help="Download the data set if it is not there."),
+    "limit": click.option(
+        "--limit",
+        type=click.IntRange(min=1),
+        help="Use at most this many training examples, and at most this many test examples.",
+    ),
+}
+"""Options and arguments by the name of their value."""
+
+
+def shared(name: str, default: Any = None) -> Any:
+    """Return the field of a dataclass of options that stands for one of ``SHARED``."""
+    return field(default=default, metadata={"option": SHARED[name]})

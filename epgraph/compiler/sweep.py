@@ -1,0 +1,139 @@
+"""Sweeps, their residual, and the loop that takes them. Needs torch alone: emitted modules carry a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+SWEEPS_BETWEEN_LOOKS = 5
+"""Sweeps between two looks at the residual where there is a tolerance; each look waits for the device."""
+
+Step = tuple[Callable[..., tuple[Tensor, ...]], Sequence[str], Sequence[str]]
+"""An emitted function, the names of its arguments and those of its results."""
+
+
+def run(steps: Sequence[Step], values: dict[str, Any]) -> None:
+    """Take every step once: a sweep, where the steps are the colour classes. Results replace what they are named."""
+    for function, arguments, results in steps:
+        values.update(zip(results, function(*[values[name] for name in arguments]), strict=True))
+
+
+def computed(
+    steps: Sequence[Step],
+    values: dict[str, Any],
+    change: Callable[[Step, dict[str, Any]], dict[str, Any]] | None = None,
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield what recorded functions compute, one result after the other, so that each can be used up.
+
+    ``change`` gives a function other values.
+    """
+    for step in steps:
+        own = dict(values) if change is None else change(step, values)
+        run((step,), own)
+        for name in step[2]:
+            yield name, own.pop(name)
+
+
+def prepare(steps: Sequence[Step], values: Mapping[str, Any], prepared: dict[str, Any]) -> None:
+    """Pack, flip or merge the weights that a phase needs and no phase before it has needed; ``prepared`` has them."""
+    if not all(name in prepared for _, _, results in steps for name in results):
+        packed = dict(values)
+        run(steps, packed)
+        prepared.update({name: packed[name] for _, _, results in steps for name in results})
+
+
+def relax_(
+    warm: Sequence[Step],
+    sweep: Sequence[Step],
+    values: dict[str, Any],
+    states: Sequence[str],
+    steps: int,
+    tolerance: float,
+    *,
+    pair: bool,
+    correct: Callable[[Sequence[Tensor], Sequence[Tensor]], None] | None = None,
+    record: Callable[[Tensor], None] | None = None,
+) -> tuple[Tensor | None, int]:
+    """Sweep until the residual is at most ``tolerance`` (0: never) or ``steps`` are taken.
+
+    Parameters
+    ----------
+    warm
+        What the first sweep needs, from the states.
+    values
+        All that sweeps take, by name; the states that move are replaced.
+    states
+        Names of those whose change is the residual.
+    correct
+        Is given states before and after a sweep, and changes the latter in place: a solver's proposal.
+    record
+        Is given the residuals after every sweep.
+
+    Returns
+    -------
+    The residuals of the last sweep, (batch,), None where no sweep was taken; and the number of sweeps.
+    """
+    run(warm, values)
+    residuals, watch = None, frozenset(states)
+    for taken in range(1, steps + 1):
+        before = [values[name].clone() for name in states] if correct else []
+        if record or taken == steps or (tolerance > 0 and taken % SWEEPS_BETWEEN_LOOKS == 0):
+            residuals = run_with_residual(sweep, values, watch, pair=pair)
+            if record:
+                record(residuals)
+            if taken == steps or (tolerance > 0 and bool((residuals <= tolerance).all())):
+                return residuals, taken
+        else:
+            run(sweep, values)
+        if correct:
+            correct(before, [values[name] for name in states])
+            run(warm, values)
+    return residuals, 0
+
+
+def run_with_residual(steps: Sequence[Step], values: dict[str, Any], states: Collection[str], *, pair: bool) -> Tensor:
+    """Take every step once, and return ‖Δs‖/‖s‖ over the states named, per example; (batch,).
+
+    For a pair it is the larger of the relative changes of the two parts. The odd part is small, and it is the
+    gradient: measured against the whole state its change would always look settled. An odd part at the rounding
+    error of the common one counts as settled.
+    """
+    updates = [(name, i) for i, (_, _, results) in enumerate(steps) for name in results if name in states]
+    last = dict(updates)
+    first = dict(reversed(updates))
+    # A copy lives from its state's first update to its last: copies of all would need as much memory as the states.
+    old: dict[str, Tensor] = {}
+    changes: list[Tensor] = []
+    for i, step in enumerate(steps):
+        results = step[2]
+        old.update({name: values[name].clone() for name in results if first.get(name) == i})
+        run((step,), values)
+        changes += [squared(old.pop(name).sub_(values[name])) for name in results if last.get(name) == i]
+    after = [values[name] for name in last]
+    change = torch.stack(changes).sum(0).sqrt()
+    size = torch.stack([squared(s) for s in after]).sum(0).sqrt()
+    tiny = torch.finfo(size.dtype).tiny
+    if not pair:
+        return change / size.clamp_min(tiny)
+    common_change, odd_change = change.chunk(2)
+    common, odd = size.chunk(2)
+    eps = torch.finfo(after[0].dtype).eps
+    return torch.maximum(
+        common_change / common.clamp_min(tiny),
+        odd_change / torch.maximum(odd, common * eps).clamp_min(tiny),
+    )
+
+
+def squared(t: Tensor) -> Tensor:
+    """‖t‖² per example, at least in float32."""
+    wide = torch.promote_types(t.dtype, torch.float32)
+    norm: Tensor = torch.linalg.vector_norm(t, dim=tuple(range(1, t.ndim)), dtype=wide)
+    return norm.square()
+
+
+def as_pair(state: Tensor) -> Tensor:
+    """A state that both nudged phases share, as a pair: it has no odd part."""
+    return torch.cat((state, torch.zeros_like(state)))

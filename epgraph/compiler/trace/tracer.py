@@ -1,0 +1,54 @@
+"""The functions of one plan, recorded as torch.fx graphs."""
+
+from __future__ import annotations
+
+from epgraph.compiler.pieces import functions
+from epgraph.compiler.program import Function, Program
+from epgraph.compiler.recorder import Recorder
+from epgraph.compiler.trace.context import Context, PhaseName
+from epgraph.compiler.trace.energy import energy
+from epgraph.compiler.trace.gradient import gradient, local
+from epgraph.compiler.trace.updates import constants, forces, updates
+
+
+class Tracer(Context):
+    """Records the programs of one plan."""
+
+    def program(self, phase: PhaseName, *, relaxed: bool = False, pulled: tuple[str, ...] = ()) -> Program:
+        """Sweep of a phase in its plain form; ``relaxed``: with over-relaxation by a factor ω.
+
+        With ``pulled`` no cost nudges the output: the states named feel a force of their own, −β times the value
+        ``force``, which for a pair has its two parts.
+        """
+        # No name has a '+' in it.
+        key = (phase, *["relaxed"] * relaxed, *(("pulled", "+".join(pulled)) if pulled else ()))
+        return Program(key, functions(updates(self, key, phase, relaxed, pulled), self.names))
+
+    def constants(self) -> tuple[Function, ...]:
+        """What the clamped input and the biases contribute to each state, once per batch."""
+        return functions(constants(self), self.names)
+
+    def energy(self) -> tuple[Function, ...]:
+        """F per example, and Φ."""
+        return functions(energy(self), self.names)
+
+    def gradient(self, trainable: frozenset[str], *, once: bool = True) -> tuple[Function, ...]:
+        """½[∂F/∂θ(s⁻) − ∂F/∂θ(s⁺)] summed over the batch, from pairs, for the parameters named.
+
+        ``once=False`` takes the difference of two gradients instead of contrasting pairs (to measure its price).
+        """
+        return functions(gradient(self, trainable, once), self.names)
+
+    def forces(self) -> tuple[Function, ...]:
+        """What σ is applied to (∂Φ/∂s), of every state that moves, all of them at the present states."""
+        return functions(forces(self), self.names)
+
+    def local(self, trainable: frozenset[str]) -> tuple[Function, ...]:
+        """∂C/∂θ summed over the batch, at plain states, for parameters of the readout: nothing without one."""
+        return functions(local(self, trainable), self.names)
+
+    def readout(self) -> tuple[Function, ...]:
+        """The output state."""
+        recorder = Recorder()
+        output = recorder.argument(self.names("state", self.graph.output.name))
+        return (recorder.finish(self.names("function", "readout"), {"output": output}),)

@@ -1,0 +1,322 @@
+"""Warnings about keys without effect in a network.
+
+``READERS`` declares for a key when it has an effect; ``ALWAYS`` lists the keys that always have one. Tests compare both
+with the models of the language, so a new key must be declared in one of them. ``ESTIMATORS`` declares the keys of each
+estimator, and edge kinds declare their options (``EdgeKind.idle``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+
+from epgraph.errors import Diagnostic, Location
+from epgraph.graph.network import Edge, NetworkGraph, State
+from epgraph.init_rules import INITIAL
+from epgraph.kinds import Unary
+from epgraph.language.model import BiasSpec, OutputSpec, StateSpec
+from epgraph.learning_rules import ESTIMATORS
+from epgraph.optimizers import OPTIMIZERS, rate_schedule
+
+
+class Unread(NamedTuple):
+    """Reason why a key has no effect, and a hint."""
+
+    reason: str
+    hint: str = "leave it out"
+
+
+Reader = Callable[[NetworkGraph, Any, Any], Unread | None]
+"""Function of the network, the key's value, and the state or edge with the key (or None).
+
+It returns None if the key has an effect.
+"""
+
+
+def _estimator(key: str) -> Reader:
+    """A key of some estimators, with an effect only if a state moves."""
+
+    def read(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
+        name = graph.architecture.learning.estimator
+        if key in ESTIMATORS[name].reads:
+            return _moving(graph, value, subject)
+        others = [other for other, rule in ESTIMATORS.items() if key in rule.reads]
+        use = f", or use estimator: {others[0]}" if len(others) == 1 else ""
+        return Unread(f"estimator {name} does not use it", f"leave it out{use}")
+
+    return read
+
+
+def _nudged_steps(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
+    learning = graph.architecture.learning
+    if "truncation" in ESTIMATORS[learning.estimator].reads and learning.truncation is not None:
+        return Unread(f"estimator {learning.estimator} uses learning.truncation in its place")
+    return _estimator("nudged_steps")(graph, value, subject)
+
+
+def _moving(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
+    if graph.dynamic or not value:
+        return None
+    cost, output = graph.architecture.output.cost, graph.output.name
+    return Unread(f"no state moves: with {cost} the output '{output}' is a readout of the input")
+
+
+def _schedule(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
+    if len(graph.dynamic) == 1:
+        return Unread(f"'{graph.dynamic[0]}' is the only state that moves")
+    return _moving(graph, value, subject)
+
+
+def _damping(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
+    kinds = (edge.kind for name in graph.dynamic for edge in graph.unary_edges(name))
+    damped = any(isinstance(kind, Unary) and kind.damps for kind in kinds)
+    return None if damped else Unread("no state has an edge that needs damping, as 'self' does")
+
+
+def _state_bits(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
+    ranges = (graph.states[name].activation.bounds(1.0) for name in graph.dynamic)
+    return None if not value or any(ranges) else Unread("no state that moves has an activation with a range")
+
+
+def _weight_bits(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
+    weights = (edge.weight_shape for edge in graph.edges.values())
+    return None if not value or any(weights) else Unread("no edge has a weight")
+
+
+def _feedback(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
+    if value == "tied" or any(edge.untied for edge in graph.edges.values()):
+        return None
+    return Unread("no edge with a weight joins two states that move")
+
+
+def _learning_rate(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
+    rates = [part.learning_rate for part in graph.trained]
+    return Unread("every parameter has its own learning_rate") if rates and None not in rates else None
+
+
+def _last_rate(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
+    training = graph.architecture.training
+    name, schedule = rate_schedule(training.optimizer, training.schedule)
+    return None if schedule.falls else Unread(f"{name} does not end there")
+
+
+def _optimizer(key: str) -> Reader:
+    """A key that is an argument of some optimizers."""
+
+    def read(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
+        name = graph.architecture.training.optimizer
+        return None if OPTIMIZERS[name].accepts(key) else Unread(f"optimizer {name} does not use it")
+
+    return read
+
+
+def _norm(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
+    rule = graph.architecture.init.rule
+    if INITIAL[rule].reads_norm:
+        return None
+    return Unread(f"init.rule {rule} does not use it", "leave it out, or use rule: graph_aware")
+
+
+def _bias_rate(graph: NetworkGraph, value: Any, state: State) -> Unread | None:
+    return None if state.bias_shape or state.activation.learnt else Unread("it has no bias")
+
+
+def _bias_gain(graph: NetworkGraph, value: Any, state: State) -> Unread | None:
+    rule = graph.architecture.init.rule
+    if INITIAL[rule].sets_biases and state.name in graph.dynamic:
+        return Unread(f"init: {rule} sets the biases")
+    return None
+
+
+def _bias_fan_in(graph: NetworkGraph, value: Any, state: State) -> Unread | None:
+    return Unread("its gain is 0") if state.bias_scale == 0 else _bias_gain(graph, value, state)
+
+
+def _weight(graph: NetworkGraph, value: Any, edge: Edge) -> Unread | None:
+    """A key of the weight: it needs an edge with its own weight."""
+    if edge.weight_shape is None:
+        return Unread(f"{edge.kind.name} has no weight") if value else None
+    return Unread(f"its weight is that of '{edge.tied}'", f"write it at '{edge.tied}'") if edge.tied else None
+
+
+def _frozen(graph: NetworkGraph, value: Any, edge: Edge) -> Unread | None:
+    # What is frozen and tied is checked with the ties.
+    return None if edge.tied else _weight(graph, value, edge)
+
+
+def _weight_rate(graph: NetworkGraph, value: Any, edge: Edge) -> Unread | None:
+    return _weight(graph, True, edge) or (Unread("its weight is frozen") if edge.frozen else None)
+
+
+def _gain(graph: NetworkGraph, value: Any, edge: Edge) -> Unread | None:
+    unread = _weight(graph, True, edge)
+    rule = graph.architecture.init.rule
+    # A weight that an edge inside shares has its size from there.
+    if unread is None and INITIAL[rule].scales_inputs and value and edge.name in graph.driven:
+        return Unread(f"init: {rule} scales the edges of the input by the signal that they carry")
+    return unread
+
+
+def _takers(graph: NetworkGraph, key: str) -> Iterator[State | Edge]:
+    """States or edges without the key, which take it from ``defaults``."""
+    architecture = graph.architecture
+    if key == "gain":
+        for index, (edge, spec) in enumerate(zip(graph.edges.values(), architecture.edges, strict=True)):
+            if spec.gain is None or architecture.by_default((*architecture.edge_location(index), key)):
+                yield edge
+        return
+    for name, state in architecture.states.items():
+        if getattr(state, key) is None or architecture.by_default(("states", name, key)):
+            yield graph.states[name]
+
+
+def _taken(key: str, read: Reader = lambda graph, value, taker: None) -> Reader:
+    """A key of ``defaults``, or of its bias: it needs a state or edge that takes it and in which it has an effect."""
+
+    def among(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
+        unread = {read(graph, value, taker) for taker in _takers(graph, key)}
+        if None in unread:
+            return None
+        what = "edge with a weight" if key == "gain" else "hidden state"
+        return unread.pop() if len(unread) == 1 else Unread(f"no {what} takes it from the defaults")
+
+    return among
+
+
+ALWAYS: Mapping[str, frozenset[str]] = {
+    "dynamics": frozenset(),
+    "learning": frozenset({"estimator"}),
+    "training": frozenset(
+        {
+            "epochs",
+            "batch_size",
+            "schedule",
+            "optimizer",
+            "clip_norm",
+            "warm_start",
+            "seed",
+            "checkpoint_minutes",
+            "augment",
+        }
+    ),
+    "init": frozenset({"rule"}),
+    "defaults": frozenset(),
+    "output": frozenset({"name", "classes", "shape", "cost", "activation", "bias"}),
+    "state": frozenset({"channels", "shape", "activation", "bias"}),
+    "bias": frozenset(),
+    "default bias": frozenset(),
+    "edge": frozenset({"source", "target", "at", "name", "tie"}),
+}
+"""Keys that always have an effect, or are refused."""
+
+READERS: Mapping[str, Mapping[str, Reader]] = {
+    "dynamics": {
+        "schedule": _schedule,
+        "free_steps": _moving,
+        "nudged_steps": _nudged_steps,
+        "tolerance": _moving,
+        "solver": _moving,
+        "over_relaxation": _moving,
+        "anderson": _moving,
+        "output_step": _estimator("output_step"),
+        "damping": _damping,
+        "flow": _moving,
+        "noise": _moving,
+        "state_bits": _state_bits,
+        "weight_bits": _weight_bits,
+    },
+    "learning": {
+        "beta": _estimator("beta"),
+        "points": _estimator("points"),
+        "continual_rate": _estimator("continual_rate"),
+        "feedback": _feedback,
+        "truncation": _estimator("truncation"),
+        "solver_tolerance": _estimator("solver_tolerance"),
+        "solver_steps": _estimator("solver_steps"),
+    },
+    "training": {
+        "learning_rate": _learning_rate,
+        "min_learning_rate": _last_rate,
+        "momentum": _optimizer("momentum"),
+        "nesterov": _optimizer("nesterov"),
+        "weight_decay": _optimizer("weight_decay"),
+    },
+    "init": {"norm": _norm},
+    "defaults": {"activation": _taken("activation"), "gain": _taken("gain", _gain), "bias": _taken("bias")},
+    "output": {"learning_rate": _bias_rate},
+    "state": {"learning_rate": _bias_rate},
+    "bias": {"gain": _bias_gain, "fan_in": _bias_fan_in},
+    "default bias": {"gain": _taken("bias", _bias_gain), "fan_in": _taken("bias", _bias_fan_in)},
+    "edge": {"gain": _gain, "learning_rate": _weight_rate, "frozen": _frozen},
+}
+"""Section of the language → key → its reader."""
+
+
+class _Section(NamedTuple):
+    """A group of keys: its location, its section of the language, and the state or edge that has it."""
+
+    at: Location
+    spec: BaseModel
+    name: str
+    subject: State | Edge | None = None
+    of: str = ""
+
+
+def idle(graph: NetworkGraph) -> Iterator[Diagnostic]:
+    """Yield a warning for every written key without effect.
+
+    A key in a block, or in an entry for several edges, has an effect if it has one in any of them. A section with all
+    of its keys is a complete record of settings, as in a run folder: a key with its default there gives no warning.
+    """
+    place = graph.architecture.place
+    warnings: list[tuple[Location, Diagnostic]] = []
+    read: set[object] = set()
+    for at, key, unread in _written(graph):
+        if unread is None:
+            read.add(place(at))
+        else:
+            message = f"{key} has no effect: {unread.reason}"
+            warnings.append((at, Diagnostic(message, unread.hint, at, severity="warning", rule="no-effect")))
+    yield from (diagnostic for at, diagnostic in warnings if place(at) not in read)
+
+
+def _written(graph: NetworkGraph) -> Iterator[tuple[Location, str, Unread | None]]:
+    """Yield every written key: its location, its name in messages, and why it has no effect, or None."""
+    by_default = graph.architecture.by_default
+    for section in _sections(graph):
+        fields, written = type(section.spec).model_fields, section.spec.model_fields_set
+        # What is null by default is left out of such a record.
+        complete = all(key in written for key, field in fields.items() if field.get_default() is not None)
+        for key in [key for key in READERS[section.name] if key in written]:
+            value, default = getattr(section.spec, key), fields[key].get_default(call_default_factory=True)
+            at = (*section.at, key)
+            if not (value == default and (complete or value is None)) and not by_default(at):
+                yield at, f"'{key}'{section.of}", READERS[section.name][key](graph, value, section.subject)
+    for index, edge in enumerate(graph.edges.values()):
+        reasons = edge.kind.idle(graph.states[edge.source].shape, graph.states[edge.target].shape)
+        at = (*graph.architecture.edge_location(index), edge.kind.name)
+        fields = type(edge.kind).model_fields
+        for key in [key for key in fields if key in edge.kind.model_fields_set]:
+            default = fields[key].default
+            if getattr(edge.kind, key) != default and not by_default((*at, key)):
+                unread = Unread(reasons[key]) if key in reasons else None
+                yield (*at, key), f"'{key}' of edge '{edge.name}'", unread
+
+
+def _sections(graph: NetworkGraph) -> Iterator[_Section]:
+    architecture = graph.architecture
+    for name in ("dynamics", "learning", "training", "init", "defaults"):
+        yield _Section((name,), getattr(architecture, name), name)
+    if isinstance(architecture.defaults.bias, BiasSpec):
+        yield _Section(("defaults", "bias"), architecture.defaults.bias, "default bias", None, " of the bias")
+    states: list[tuple[Location, str, OutputSpec | StateSpec, State]]
+    states = [(("output",), "output", architecture.output, graph.output)]
+    states += [(("states", name), "state", spec, graph.states[name]) for name, spec in architecture.states.items()]
+    for at, name, state_spec, state in states:
+        yield _Section(at, state_spec, name, state, f" of {name} '{state.name}'")
+        if isinstance(state_spec.bias, BiasSpec):
+            yield _Section((*at, "bias"), state_spec.bias, "bias", state, f" of the bias of {name} '{state.name}'")
+    for index, (edge, edge_spec) in enumerate(zip(graph.edges.values(), architecture.edges, strict=True)):
+        yield _Section(architecture.edge_location(index), edge_spec, "edge", edge, f" of edge '{edge.name}'")

@@ -1,0 +1,56 @@
+"""The keys that the language knows at each place of a file."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from epgraph.augmentation import Augmentation
+from epgraph.errors import Location
+from epgraph.kinds import KINDS
+from epgraph.language.model.architecture import Architecture
+from epgraph.language.model.edge import edge_spec
+from epgraph.language.model.network import BiasSpec, StateSpec
+from epgraph.language.solvers import solver_spec
+from epgraph.solvers import SOLVERS
+
+
+def known_keys(at: Location) -> list[str]:
+    """Keys that the language knows at a location, for 'did you mean'."""
+    fields = getattr(_model_at(at), "model_fields", {})
+    return [f.alias or name for name, f in fields.items()]
+
+
+def field_at(at: Location) -> FieldInfo | None:
+    """Field of the language at a location; None where there is none, or a name of the user's."""
+    fields: dict[str, FieldInfo] = getattr(_model_at(at[:-1]), "model_fields", {})
+    return next((f for name, f in fields.items() if (f.alias or name) == at[-1]), None)
+
+
+def _model_at(at: Location) -> Any:
+    model: Any = Architecture
+    for before, part in pairwise((None, *at)):
+        if model is None or isinstance(part, int):
+            continue
+        if part == "bias":
+            model = BiasSpec
+        elif part == "augment":
+            model = Augmentation
+        elif part == "edges":
+            model = edge_spec()
+        elif part in KINDS:
+            model = KINDS[str(part)]
+        elif part == "solver":
+            model = solver_spec()
+        elif before == "solver" and part in SOLVERS:
+            model = SOLVERS[str(part)]
+        elif model is Architecture and part == "states":
+            model = dict
+        elif model is dict:
+            model = StateSpec
+        else:
+            fields = getattr(model, "model_fields", {})
+            model = fields[part].annotation if part in fields else None
+    return model

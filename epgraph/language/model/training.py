@@ -1,0 +1,87 @@
+"""How the parameters follow the gradient, as the user writes it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
+
+from epgraph.augmentation import Augmentation
+from epgraph.language.model.fields import Model, NonNegativeFloat, OptimizerField, PositiveFloat, RateScheduleField
+
+
+def _augment(value: object) -> object:
+    # `augment: false` and `augment: null` switch it off, as they do elsewhere.
+    if value is None or value is False:
+        return "none"
+    if value in ("published", "none") or isinstance(value, dict | Augmentation):
+        return value
+    raise PydanticCustomError("literal_error", "{expected}", {"expected": "'published', 'none' or a mapping"})
+
+
+AugmentField = Annotated[
+    Annotated[Literal["published", "none"], Tag("<word>")] | Annotated[Augmentation, Tag("<options>")],
+    Discriminator(lambda value: "<word>" if isinstance(value, str) else "<options>"),
+    BeforeValidator(_augment, json_schema_input_type=Literal["published", "none", False] | Augmentation | None),
+]
+
+
+class TrainingSpec(Model):
+    """How the parameters follow the gradient; the defaults are the paper's recipe for CIFAR-10."""
+
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=300, description="Passes over the data.", examples=[300]
+    )
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=128, description="Examples in a batch.", examples=[128]
+    )
+    learning_rate: NonNegativeFloat = Field(
+        default=0.03, description="Learning rate of weights and biases.", examples=[0.03]
+    )
+    min_learning_rate: NonNegativeFloat = Field(
+        default=2e-6, description="Learning rate at the end of the schedule.", examples=[2e-6]
+    )
+    schedule: RateScheduleField | None = Field(
+        default=None,
+        description="Schedule of the learning rate, by name; by default the optimizer's, a cosine.",
+        examples=["constant"],
+    )
+    optimizer: OptimizerField = Field(default="sgd", description="Optimizer, by name.", examples=["sgd"])
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.9, description="Momentum of SGD.", examples=[0.9])
+    nesterov: bool = Field(default=True, description="Whether the momentum is Nesterov's.", examples=[True])
+    weight_decay: NonNegativeFloat = Field(
+        default=2.5e-4, description="Weight decay, on biases too.", examples=[2.5e-4]
+    )
+    clip_norm: PositiveFloat | None = Field(
+        default=1.0, description="Largest norm of the whole gradient; null: no clipping.", examples=[1.0, None]
+    )
+    warm_start: bool = Field(
+        default=True,
+        description="Start from the states of the previous batch's +β phase, not from zeros.",
+        examples=[False],
+    )
+    augment: AugmentField = Field(
+        default="published",
+        description="Random changes of the training images: published, those of the data set (none for a folder); "
+        "none; or a mapping of flip, randaugment, magnitude and crop, applied in this order.",
+        examples=["none", {"flip": 0.5, "crop": 4}],
+    )
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
+        default=0, description="Seed of initial weights, batches and augmentation.", examples=[0]
+    )
+    checkpoint_minutes: PositiveFloat = Field(
+        default=5.0,
+        description="Minutes between checkpoints within an epoch; every epoch also ends with one.",
+        examples=[5.0],
+    )
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> TrainingSpec:
+        if self.nesterov and self.momentum == 0:
+            raise PydanticCustomError(
+                "conflicting_keys",
+                "Nesterov's momentum needs a momentum above 0",
+                {"hint": "set nesterov: false, or momentum: 0.9"},
+            )
+        return self

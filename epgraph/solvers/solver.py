@@ -1,0 +1,91 @@
+"""Base class of solvers, which turn sweeps into an equilibrium.
+
+A sweep S updates every state once. An equilibrium is a fixed point s = S(s). A solver can save sweeps in two ways: by a
+factor ω of every update (``omega``), or by proposing other states between two sweeps (``mixes``). As in optimistix
+(Rader et al. 2024, arXiv 2402.09983), a solver object holds options only. Its memory of a relaxation is a separate
+value: ``init`` returns the first one, and ``step`` the next one. ``compiler.sweep`` has the loop over sweeps.
+
+To add a solver, write one file beside this one, with a class that has a ``name``; ``epgraph.register_solver`` adds one
+from outside. Import torch inside methods: checking and drawing load no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Solver(BaseModel):
+    """Base of all solvers, and plain sweeps by itself. Its fields are the options that the user writes.
+
+    Attributes
+    ----------
+    name
+        Key in ``dynamics.solver``.
+    mixes
+        Whether ``step`` proposes states. Then sweeps are neither captured as CUDA graphs, nor unrolled by
+        backpropagation, nor written by ``epgraph compile``; and complex states, ``noise``, ``flow`` and ``state_bits``
+        are refused.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    name: ClassVar[str]
+    mixes: ClassVar[bool] = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_option(cls, value: Any) -> Any:
+        # `anderson: 5` gives the first option; `anderson:` means the defaults.
+        if value is None:
+            return {}
+        return value if isinstance(value, dict | cls) or not cls.model_fields else {next(iter(cls.model_fields)): value}
+
+    @property
+    def title(self) -> str:
+        """Name of the solver in messages."""
+        return self.name
+
+    @property
+    def omega(self) -> float:
+        """Factor ω of every update: s + ω(new − s); 1 is a full step."""
+        return 1.0
+
+    def refusals(self, network: Any, schedule: Any) -> Iterator[tuple[str, str]]:
+        """Yield (reason, hint) if a network (``NetworkGraph``) cannot use the solver under a schedule.
+
+        Consequences of ``omega`` and ``mixes`` are refused without this. It must not load torch.
+        """
+        yield from ()
+
+    def init(self) -> Any:
+        """Return the solver's memory before the first sweep."""
+        return None
+
+    def step(self, memory: Any, before: Tensor, after: Tensor) -> tuple[Any, Tensor | None]:
+        """Return the new memory, and the states from which the next sweep starts; None: from ``after``.
+
+        Parameters
+        ----------
+        before, after
+            All states that move, s and S(s), (rows, units), at least in float32. A row is one example. Of a pair of
+            nudged states, one row is the common part of an example and another row its odd part.
+        """
+        return memory, None
+
+    def accept(self, proposed: Tensor, swept: Tensor) -> Tensor:
+        """Return which proposals to use, (batch,), from their energies F and those of the plain sweep, (batch,) each.
+
+        It is called in the free phase if there is an energy. With another rule, no descent is guaranteed.
+        """
+        return proposed <= swept
+
+    @property
+    def descends(self) -> bool:
+        """Whether a proposal is used only if its energy is at most that of the plain sweep."""
+        return type(self).accept is Solver.accept

@@ -1,0 +1,205 @@
+"""A training whose settings are decided: load data, compile, train, and keep the record of the run."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from epgraph.callbacks import Callback
+from epgraph.compiling import compile
+from epgraph.data import Data
+from epgraph.engine import Engine
+from epgraph.errors import Diagnostic, EpgraphError
+from epgraph.graph import build
+from epgraph.language import to_yaml
+from epgraph.runs.folder import WriteError, replace
+from epgraph.runs.record import Options, Record, finished, invocation
+from epgraph.runs.resume import refusals
+from epgraph.runs.start import Flags, Request, Start
+from epgraph.runs.stop import Stopped, StopSignals
+from epgraph.runtime.arguments import chosen_device
+from epgraph.runtime.memory import refuse_too_large
+from epgraph.training.batches import default_workers
+from epgraph.training.checkpoint import Best, Checkpoint, load_checkpoint, load_parameters
+from epgraph.training.data import data_for
+from epgraph.training.initialise import initialise
+from epgraph.training.metrics import Metrics
+from epgraph.training.pictures import Pictures
+from epgraph.training.threads import set_threads
+from epgraph.training.trainer import Run, Trainer
+
+Warn = Callable[[Sequence[Diagnostic]], None]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What ``ep.train`` returns.
+
+    Attributes
+    ----------
+    folder
+        The run folder; ``ep.load_run`` reads it.
+    engine
+        The trained network.
+    data
+        What it was trained on.
+    options
+        The options in force: device, dtype, backend, threads and the others of ``run.json``.
+    epoch
+        Finished epochs.
+    metrics
+        Those of the last epoch, as in ``metrics.jsonl``; empty where the run had reached its last epoch before.
+    best
+        The epoch with the lowest test error, whose parameters ``best.pt`` holds.
+    """
+
+    folder: Path
+    engine: Engine
+    data: Data
+    options: dict[str, Any]
+    epoch: int
+    metrics: Metrics
+    best: Best | None
+
+    def __repr__(self) -> str:
+        return f"TrainResult({self.folder}, epoch={self.epoch}, metrics={self.metrics})"
+
+
+class Session:
+    """A training whose settings are decided.
+
+    Parameters
+    ----------
+    request, start
+        What was asked for, and what follows.
+    data
+        Examples of one's own; None loads the data set of the options.
+    flags, callbacks
+        What is done beside learning, and what is called as the training goes.
+    warn
+        Called with what is doubtful.
+    """
+
+    def __init__(
+        self, request: Request, start: Start, data: Data | None, flags: Flags, callbacks: list[Callback], warn: Warn
+    ) -> None:
+        self.request, self.start, self.own_data, self.flags = request, start, data, flags
+        self.callbacks, self.warn = callbacks, warn
+        self.options = dict(start.options)
+        self.training = start.architecture.training
+
+    def train(self) -> TrainResult:
+        """Train to the last epoch.
+
+        Raises
+        ------
+        EpgraphError
+            As ``Trainer.train``. A run that was to be replaced is back then, unless an epoch was done.
+        Stopped
+            If a signal asked for it, after a checkpoint.
+        """
+        self.warn(self.start.diagnostics)
+        data = self._load_data()
+        engine, checkpoint = self._load_engine(data)
+        folder = self.start.folder
+        if self.flags.pictures:
+            self.callbacks.append(Pictures(folder, self._warn_of))
+        # Python lets no other thread set handlers of signals.
+        main = threading.current_thread() is threading.main_thread()
+        with StopSignals() if main else nullcontext() as stop:
+            run = Run(folder.path, self.options["workers"], self.flags.progress, self.callbacks, self._warn_of, stop)
+            trainer = Trainer(engine, data, run)
+            if checkpoint is not None:
+                trainer.restore(checkpoint)
+            if self.request.overwrite:
+                folder.set_aside(finished)
+            try:
+                record = self._record(data, trainer)
+                self._write(record)
+                metrics = trainer.train()
+                self._write(record.model_copy(update={"finished": True}))
+            except Stopped:
+                raise
+            except BaseException:
+                if self.request.overwrite and trainer.epoch == 0:  # the old run stays
+                    folder.restore_replaced()
+                raise
+            folder.forget_replaced()
+        return TrainResult(folder.path, engine, data, self.options, trainer.epoch, metrics, trainer.best)
+
+    def _warn_of(self, sentence: str) -> None:
+        self.warn([Diagnostic(sentence, severity="warning")])
+
+    def _load_data(self) -> Data:
+        options, before = self.options, self.start.before
+        data = self.own_data
+        if data is None:
+            data = data_for(
+                self.start.architecture,
+                options["data"],
+                root=options["data_root"],
+                download=self.flags.download,
+                limit=options["limit"],
+                augment=options["augment"],
+            )
+        self.warn(data.warnings)
+        if before is not None:
+            facts = data.facts()
+            changed = {f"data.{k}": (value, facts.get(k)) for k, value in before.data.items() if value != facts.get(k)}
+            if changed:
+                raise EpgraphError(refusals(self.start.folder.path, changed))
+        return data
+
+    def _load_engine(self, data: Data) -> tuple[Engine, Checkpoint | None]:
+        """Compile and fill the network; what was left to choose among the options is chosen here."""
+        options, architecture, before = self.options, self.start.architecture, self.start.before
+        options["device"] = chosen_device(options["device"])
+        dtype, batch = getattr(torch, options["dtype"]), self.training.batch_size
+        # Weights, gradients and momentum.
+        refuse_too_large(build(architecture), options["device"], dtype, copies=3, batch=batch)
+        engine = compile(
+            architecture,
+            device=options["device"],
+            dtype=dtype,
+            backend=options["backend"],
+            initialised=False,
+            batches=self.training.epochs * math.ceil(len(data.train) / batch),
+        )
+        options["threads"] = set_threads(engine, options["threads"])
+        if options["workers"] is None:
+            options["workers"] = default_workers(data.train)
+        path = self.start.folder.path if before is not None else self.request.weights
+        checkpoint = None if path is None else load_checkpoint(path)
+        if checkpoint is None:
+            initialise(engine, data.train)
+        else:
+            load_parameters(engine, checkpoint, str(path))
+        options["backend"] = engine.machine.backend.name
+        return engine, checkpoint if before is not None else None
+
+    def _record(self, data: Data, trainer: Trainer) -> Record:
+        now = invocation()
+        now.epoch, now.batch, now.changed = trainer.epoch, trainer.batch, self.start.changed
+        weights, before = self.request.weights, self.start.before
+        settings = self.start.architecture.to_dict(complete=True)
+        present = {"settings": settings, "given": self.start.given, "options": Options(**self.options)}
+        if before is not None:
+            return before.model_copy(update={**present, "finished": False, "history": [*before.history, now]})
+        weights_from = None if weights is None else str(weights.absolute())
+        return Record(**present, data=data.facts(), weights_from=weights_from, history=[now])
+
+    def _write(self, record: Record) -> None:
+        folder = self.start.folder
+        try:
+            record.write(folder.path)
+            text = to_yaml(self.start.architecture, complete=True)
+            replace(folder / "architecture.yaml", lambda path: path.write_text(text, encoding="utf-8"))
+        except WriteError as error:
+            raise EpgraphError(str(error), "make room, or name another folder with --out") from None

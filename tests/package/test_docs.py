@@ -1,0 +1,178 @@
+"""What the README shows is true: its network loads, its Python runs, its messages are those printed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import epgraph as ep
+from epgraph.graph import inspect
+from epgraph.learning_rules import ESTIMATORS
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+LANGUAGE = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
+API = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+LEARNING = (ROOT / "docs" / "learning.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str, document: str = README) -> list[str]:
+    fences = re.findall(r"^```(\w*)\n(.*?)^```$", document, flags=re.DOTALL | re.MULTILINE)
+    return [text for tag, text in fences if tag == language]
+
+
+def test_the_networks_load() -> None:
+    texts = blocks("yaml")
+    assert len(texts) == 2
+    for text in texts:
+        assert ep.build(ep.load(text)).parameters() > 0
+        assert inspect(text)[1] == [], "an example is free of doubts"
+
+
+def test_the_python_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (code,) = blocks("python")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    assert (tmp_path / "net.svg").exists()
+
+
+def test_the_functions_of_python_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (code,) = blocks("python", API)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(code, "docs/api.md", "exec"), names)
+    assert (names["result"].epoch, len(names["losses"].losses)) == (2, 2)
+
+
+def test_the_learning_rules_run_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one namespace, as a reader would paste them."""
+    from epgraph.activations import NAMED
+
+    monkeypatch.chdir(ROOT)
+    names: dict[str, object] = {}
+    for number, code in enumerate(blocks("python", LEARNING), start=1):
+        exec(compile(code, f"docs/learning.md, example {number}", "exec"), names)
+    NAMED.pop("arctan")
+    ESTIMATORS.pop("five_point")
+
+
+def section(title: str) -> str:
+    text = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
+    return text.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+@pytest.mark.parametrize(
+    ("title", "states", "edges"),
+    [
+        ("Blocks", ["h1_a", "h1_b", "h2_a", "h2_b", "h3_a", "h3_b"], 14),
+        ("Expressions", ["h1_s", "h2_s"], 3),
+        ("Groups and patterns", ["h1", "h2", "h3", "h4"], 14),
+        ("Include", ["h1_s", "h2_s", "h3_s"], 4),
+        ("Defaults", ["h1_s", "h2_s", "k_s"], 4),
+        ("Versions", [], 1),
+    ],
+)
+def test_the_examples_of_the_language_load(
+    title: str, states: list[str], edges: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    layer = blocks("yaml", section("Defaults"))[0].split("blocks:\n")[1].split("states:\n")[0]
+    (tmp_path / "blocks.yaml").write_text(f"defaults: {{conv: {{kernel: 3}}}}\nblocks:\n{layer}", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    (text,) = blocks("yaml", section(title))
+    graph = ep.build(ep.load(text))
+    assert (list(graph.architecture.states), len(graph.edges)) == (states, edges)
+    assert inspect(text)[1] == [], "an example is free of doubts"
+
+
+def test_every_rule_is_in_the_docs() -> None:
+    assert [name for name in ESTIMATORS if f"`{name}`" not in LEARNING] == []
+
+
+def test_the_messages_are_real(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    text = blocks("yaml")[0]
+    (first, second) = blocks("")[-2:]
+    monkeypatch.chdir(tmp_path)
+    edits = (
+        (("classes: 10", 'classes: "10"'), ("padding: 1, stride: 2", "padding: 1, strid: 2")),
+        (("skip: {stride: 2}", "skip: {stride: 3}"),),
+    )
+    for changes, expected in zip(edits, (first, second), strict=True):
+        broken = text
+        for old, new in changes:
+            assert broken.count(old) == 1
+            broken = broken.replace(old, new)
+        Path("net.yaml").write_text(broken, encoding="utf-8")
+        with pytest.raises(ep.EpgraphError) as caught:
+            ep.load("net.yaml")
+        assert str(caught.value) == expected.strip()
+
+
+def test_the_edges_of_the_language_reference_build() -> None:
+    """Its list of edges is one network, whose shapes follow from the input."""
+    from epgraph.kinds import KINDS
+
+    (text,) = (block for block in blocks("yaml", LANGUAGE) if "conv_transpose" in block)
+    content = {
+        "epgraph": 2,
+        "input": {"shape": [3, 16, 16]},
+        "output": {"classes": 10},
+        "states": {"h1": {"channels": 8}, "h2": {}, "h3": {}, "h4": {"channels": 8}},
+        "edges": yaml.safe_load(text),
+    }
+    graph = ep.build(ep.Architecture.model_validate(content))
+    assert {edge.kind.name for edge in graph.edges.values()} == {
+        name for name, kind in KINDS.items() if not kind.unary
+    } - {"skip", "identity"}
+
+
+def test_the_language_reference_names_every_key() -> None:
+    from epgraph.graph import SCHEDULES
+    from epgraph.kinds import KINDS
+    from epgraph.language.model import Architecture, known_keys
+    from epgraph.language.sugar import BlockSpec, InstanceSpec, PatternSpec, SugarSpec
+    from epgraph.solvers import SOLVERS
+
+    keys = [*Architecture.model_fields, *SCHEDULES, *KINDS]
+    for section in ("input", "output", "defaults", "dynamics", "learning", "training"):
+        keys += known_keys((section,))
+    keys += [*known_keys(("states", "h")), *known_keys(("edges", 0))]
+    for model in (SugarSpec, BlockSpec, InstanceSpec, PatternSpec):
+        keys += [field.alias or name for name, field in model.model_fields.items()]
+    keys += [option for kind in KINDS.values() for option in kind.model_fields]
+    keys += [*SOLVERS, *(option for solver in SOLVERS.values() for option in solver.model_fields)]
+    assert [key for key in keys if f"`{key}" not in LANGUAGE] == []
+
+
+def sections(*titles: str) -> str:
+    """Sections of the language reference, one after the other."""
+    parts = {part.split("\n", 1)[0]: part for part in LANGUAGE.split("\n## ")}
+    return "\n".join(parts[title] for title in titles)
+
+
+def test_networks_from_python_are_made_one_after_the_other() -> None:
+    names: dict[str, object] = {}
+    for number, code in enumerate(blocks("python", sections("From Python", "From networkx", "Templates")), start=1):
+        exec(compile(code, f"docs/language.md, example {number}", "exec"), names)
+        made = names["architecture"]
+        assert isinstance(made, ep.Architecture)
+        assert ep.build(made).parameters() > 0
+
+
+def test_templates_are_made_as_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from epgraph.cli import run
+    from epgraph.topologies import TEMPLATES
+
+    monkeypatch.chdir(tmp_path)
+    (commands,) = blocks("sh", sections("Templates"))
+    for command in commands.splitlines():
+        program, *arguments = command.split()
+        assert program == "epgraph"
+        assert run(arguments) == 0
+        assert ep.build(ep.load(arguments[-1])).parameters() > 0
+    assert re.findall(r"^\| `(\w+)` \|", sections("Templates"), flags=re.MULTILINE) == list(TEMPLATES)

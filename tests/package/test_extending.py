@@ -1,0 +1,181 @@
+"""Every example of docs/extending.md is a plugin that does what the page says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import torch
+from torch import Tensor
+
+import epgraph as ep
+from epgraph.activations import NAMED
+from epgraph.cli import run
+from epgraph.compiler import BACKENDS
+from epgraph.costs import COSTS
+from epgraph.data import DATA_SETS
+from epgraph.energies import ENERGIES
+from epgraph.init_rules import INITIAL
+from epgraph.learning_rules import ESTIMATORS
+from epgraph.optimizers import OPTIMIZERS
+from epgraph.rates import RATE_SCHEDULES
+from epgraph.solvers import SOLVERS
+
+PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
+EXAMPLES = dict(re.findall(r"^```python\n# (\w+)\.py\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE))
+
+NET = """
+epgraph: 2
+name: net
+input:  {name: x, shape: [1, 8, 8]}
+output: {name: y, classes: 10}
+defaults: {activation: tanh}
+states: {h1: {channels: 4}, h2: {shape: [16]}}
+edges:
+  - {from: x, to: h1, conv: {kernel: 3, padding: 1, stride: 2}}
+  - {from: h1, to: h2, dense: {}}
+  - {from: h2, to: y, dense: {}}
+dynamics: {schedule: coloring, free_steps: 30, nudged_steps: 15}
+training: {epochs: 1, batch_size: 20, learning_rate: 0.01, augment: none}
+"""
+
+TREE = """
+epgraph: 2
+name: net
+energy: errors
+input: {name: x, shape: [1, 8, 8]}
+output: {name: y, classes: 10}
+defaults: {activation: identity}
+states: {a: {shape: [8]}, b: {shape: [6]}}
+edges:
+  - {from: x, to: [a, b], gain: 0.3, dense: {}}
+  - {from: [a, b], to: y, gain: 0.3, dense: {}}
+dynamics: {schedule: coloring, free_steps: 30, nudged_steps: 15}
+training: {epochs: 1, batch_size: 20, learning_rate: 0.01, augment: none}
+"""
+
+USES: dict[str, tuple[str, ...]] = {
+    "algebraic": ("--set", "defaults.activation=algebraic"),
+    "logcosh": ("--set", "output.cost=logcosh"),
+    "errors": (),
+    "heavy_ball": ("--set", "dynamics.solver=heavy_ball"),
+    "five_point": ("--set", "learning.estimator=five_point"),
+    "orthogonal": ("--set", "init=orthogonal"),
+    "counted": ("--backend", "counted"),
+    "stripes": ("--data", "stripes"),
+    "radam": ("--set", "training.optimizer=radam", "--set", "training.schedule=late"),
+}
+"""Options with which a command uses each example."""
+
+
+@pytest.fixture(autouse=True)
+def _registries() -> Iterator[None]:
+    """Take out again what an example registers."""
+    tables = (NAMED, COSTS, ENERGIES, SOLVERS, ESTIMATORS, INITIAL, BACKENDS, DATA_SETS, OPTIMIZERS, RATE_SCHEDULES)
+    with ExitStack() as stack:
+        for table in tables:
+            stack.enter_context(mock.patch.dict(table))
+        yield
+
+
+def load(name: str) -> dict[str, object]:
+    """Run an example, and return its names."""
+    names: dict[str, object] = {}
+    exec(compile(EXAMPLES[name], f"docs/extending.md, {name}.py", "exec"), names)
+    return names
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(4, 1, 8, 8, dtype=torch.float64, generator=generator), torch.tensor([1, 0, 7, 3])
+
+
+def engine(*settings: str, **options: str) -> ep.Engine:
+    return ep.compile(ep.load(NET, settings), dtype=torch.float64, **options)  # type: ignore[arg-type]
+
+
+def test_every_example_is_used() -> None:
+    assert EXAMPLES.keys() == USES.keys()
+
+
+@pytest.mark.parametrize("name", USES)
+def test_an_example_trains_as_a_plugin(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(f"{name}.py").write_text(EXAMPLES[name], encoding="utf-8")
+    Path("net.yaml").write_text(TREE if name == "errors" else NET, encoding="utf-8")
+    options = [*USES[name], "--plugin", f"{name}.py", "--limit", "60", "--no-pictures"]
+    data = [] if name == "stripes" else ["--data", "digits"]
+    assert run(["train", "net.yaml", *options, *data]) == 0
+
+
+def test_the_classes_are_what_they_say() -> None:
+    load("algebraic")
+    load("logcosh")
+    ep.verify_activation(NAMED["algebraic"])
+    ep.verify_cost(COSTS["logcosh"])
+
+
+def test_the_energy_is_what_the_sweeps_and_gradients_follow() -> None:
+    load("errors")
+    net = ep.compile(TREE, dtype=torch.float64)
+    x, y = batch()
+    free = net.relax(x, steps=500, tolerance=1e-13).states
+    rest = {name: s.clone().requires_grad_() for name, s in free.items()}
+    weights = {name: p.detach() for name, p in net.named_parameters()}
+    flat = {"x": x.flatten(1), **rest}
+    drive = {name: weights[f"states.{name}.bias"] for name in rest}
+    for edge in net.graph.edges.values():
+        weight = weights[f"edges.{edge.name}.weight"].reshape(-1, flat[edge.source].shape[1])
+        drive[edge.target] = drive[edge.target] + flat[edge.source] @ weight.T
+    by_hand = 0.5 * sum((rest[name] - drive[name]).square().sum() for name in rest)
+    assert isinstance(by_hand, Tensor)
+    torch.testing.assert_close(net.energy(x, free).sum(), by_hand.detach())
+    assert all(float(g.abs().max()) < 1e-10 for g in torch.autograd.grad(by_hand, list(rest.values())))
+    net.backward(x, y, beta=1e-3, free_steps=500, nudged_steps=500, tolerance=1e-13)
+    assert all(p.grad is not None for p in net.parameters())
+
+
+def test_the_solver_reaches_the_same_equilibrium_on_another_way() -> None:
+    load("heavy_ball")
+    x, _ = batch()
+    plain = engine().relax(x, steps=500, tolerance=1e-12)
+    mixed = engine("dynamics.solver=heavy_ball").relax(x, steps=500, tolerance=1e-12)
+    assert max(mixed.steps, plain.steps) < 500
+    path = [engine(f"dynamics.solver={name}").relax(x, steps=18, tolerance=0) for name in ("plain", "heavy_ball")]
+    assert not torch.equal(path[0].states["h2"], path[1].states["h2"])
+    for name, s in plain.states.items():
+        torch.testing.assert_close(mixed.states[name], s, rtol=0, atol=1e-9)
+
+
+def test_the_estimator_is_of_fourth_order() -> None:
+    load("five_point")
+    net, (x, y) = engine("learning.solver_tolerance=1e-13"), batch()
+
+    def gradient(estimator: str, beta: float) -> Tensor:
+        with net.aside() as gradients:
+            net.backward(x, y, estimator=estimator, beta=beta, free_steps=500, nudged_steps=500, tolerance=1e-14)
+        return torch.cat([g.flatten() for g in gradients.values()])
+
+    exact = gradient("implicit", 0.1)
+    errors = [float((gradient("five_point", beta) - exact).norm()) for beta in (0.1, 0.05)]
+    assert 12 < errors[0] / errors[1] < 20, "halving β divides an error of O(β⁴) by about 16"
+
+
+def test_the_initial_weights_are_orthogonal() -> None:
+    load("orthogonal")
+    weight = engine("init=orthogonal").edges["h2_y"].weight
+    assert isinstance(weight, Tensor)
+    gram = weight.detach() @ weight.detach().T
+    torch.testing.assert_close(gram, 0.25 * torch.eye(10, dtype=torch.float64), rtol=0, atol=1e-6)
+
+
+def test_the_backend_computes_what_eager_does() -> None:
+    names = load("counted")
+    x, _ = batch()
+    eager, counted = (engine(backend=name).relax(x, steps=5, tolerance=0).states for name in ("eager", "counted"))
+    assert all(torch.equal(counted[name], s) for name, s in eager.items())
+    assert names["COUNTS"]
