@@ -22,6 +22,7 @@ HELPERS: dict[str, Callable[..., Any]] = {
         runtime.fill_,
         runtime.fill_pair_,
         runtime.in_pieces,
+        runtime.sloped_pair,
         runtime.noisy_,
         runtime.noisy_pair_,
         runtime.quantise_,

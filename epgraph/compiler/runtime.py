@@ -56,6 +56,25 @@ def in_pieces(
     return out
 
 
+def sloped_pair(
+    slope: Callable[[Tensor, Tensor, Tensor, Tensor, Any], tuple[Tensor, Tensor]],
+    summed: Tensor,
+    value: Tensor,
+    alpha: Any,
+) -> Tensor:
+    """σ′ of a pair of sums times a pair of values, a few examples at a time."""
+    out = torch.empty_like(value)
+    (p, q), (c, o), (common, odd) = summed.chunk(2), value.chunk(2), out.chunk(2)
+    rows = len(p)
+    step = rows if summed.is_cuda else max(1, PIECE * rows // max(1, p.numel()))
+    for i in range(0, rows, step):
+        part = slice(i, i + step)
+        first, second = slope(p[part], q[part], c[part], o[part], alpha)
+        common[part].copy_(first)
+        odd[part].copy_(second)
+    return out
+
+
 def noisy_(summed: Tensor, deviation: float) -> Tensor:
     """Add Gaussian noise, in place: the same for every memory layout."""
     return summed.add_(torch.randn(summed.shape, dtype=summed.dtype, device=summed.device), alpha=deviation)

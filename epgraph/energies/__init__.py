@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from epgraph.energies.energy import Energy
 from epgraph.energies.hopfield import Hopfield
+from epgraph.energies.predictive import Predictive
 from epgraph.energies.symbols import Direction, Link, Node, Symbols, Wiring
 
-ENERGIES: dict[str, Energy] = {"hopfield": Hopfield()}
+ENERGIES: dict[str, Energy] = {"hopfield": Hopfield(), "predictive": Predictive()}
 """Every energy by its name, ``energy: NAME``."""
 
-__all__ = ["ENERGIES", "Direction", "Energy", "Hopfield", "Link", "Node", "Symbols", "Wiring"]
+__all__ = ["ENERGIES", "Direction", "Energy", "Hopfield", "Link", "Node", "Predictive", "Symbols", "Wiring"]

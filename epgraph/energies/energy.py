@@ -28,6 +28,10 @@ class Energy(ABC):
     """Whether the code of a state reads only that state and the terms of its update, and the code of an edge only its
     ends. Then equal states and edges of a large network share a function."""
 
+    feedforward: ClassVar[bool] = False
+    """Whether the free equilibrium is one pass over the states, each after those with an edge into it, and ∂F/∂θ is
+    zero there. Then the edges must not form a cycle."""
+
     def terms(self, graph: Wiring, state: str) -> tuple[tuple[Link, Direction], ...]:
         """Edges in the update of a state, with their directions; by default all incident ones."""
         return (

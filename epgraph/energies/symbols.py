@@ -164,6 +164,15 @@ class Symbols(Protocol):
     def activated(self, state: Node, summed: Tensor, level: float | Tensor) -> Tensor:
         """σ; it may write into its argument."""
 
+    def sloped(self, state: Node, summed: Tensor, t: Tensor, level: float | Tensor) -> Tensor:
+        """σ′(summed) ⊙ t."""
+
+    def copy(self, t: Tensor) -> Tensor:
+        """Copy of a value, for an operation that writes into its argument."""
+
+    def feeds(self, edge: Link) -> bool:
+        """Whether the nudge of a readout flows back through an edge in this phase."""
+
     def inverse(self, state: Node, s: Tensor, level: float | Tensor) -> Tensor:
         """σ⁻¹."""
 

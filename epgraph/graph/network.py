@@ -13,6 +13,7 @@ import networkx as nx
 from epgraph.activations import Activation
 from epgraph.costs import COSTS
 from epgraph.energies import ENERGIES, Energy, Link
+from epgraph.energies.directed import topological
 from epgraph.kinds import EdgeKind, Shape, Unary
 from epgraph.language import Architecture
 
@@ -125,6 +126,11 @@ class NetworkGraph:
     def free(self) -> tuple[str, ...]:
         """Names of the states that move, in declaration order, the output last."""
         return tuple(name for name, state in self.states.items() if not state.clamped)
+
+    @cached_property
+    def forward_order(self) -> tuple[str, ...]:
+        """Names of the states that move, each after those with an edge into it; raises ``NetworkXUnfeasible``."""
+        return tuple(name for name in topological(self) if not self.states[name].clamped)
 
     @property
     def energy(self) -> Energy:

@@ -50,6 +50,26 @@ class PairActivation(Passed):
         return cast(tuple[Tensor, Tensor], self._call(p, q, alpha))
 
 
+class PairSlope(Passed):
+    """The product of σ′ with a value, of pairs, as an emitted function of its own."""
+
+    def __init__(self, name: str, activation: Activation) -> None:
+        self.identifier = name
+        recorder = Recorder()
+        p, q, c, o, alpha = (recorder.argument(n) for n in ("p", "q", "c", "o", "alpha"))
+        fixed = activation.alpha_range[1] > 0 and not activation.stored
+        level = activation.alpha_range[1] if fixed else alpha
+        plus, minus = activation.derivative(p + q, level), activation.derivative(p - q, level)
+        half, difference = 0.5 * (plus + minus), 0.5 * (plus - minus)
+        results = {"common": half * c + difference * o, "odd": half * o + difference * c}
+        self.function = recorder.finish(name, results, (f"σ′ of {activation.label}",))
+        self._call = load((self.function,))[name]
+
+    def __call__(self, p: Tensor, q: Tensor, c: Tensor, o: Tensor, alpha: float | Tensor) -> tuple[Tensor, Tensor]:
+        """Common and odd part of σ′(p+q)(c+o), σ′(p−q)(c−o)."""
+        return cast(tuple[Tensor, Tensor], self._call(p, q, c, o, alpha))
+
+
 class Context:
     """One plan in one precision, as its functions are recorded.
 
@@ -92,6 +112,7 @@ class Context:
         self.shares = plan.graph.energy.alike and len(plan.graph.free) > share_above
         self.dynamics = plan.graph.architecture.dynamics
         self.pairs: dict[Activation, PairActivation] = {}
+        self.slopes: dict[Activation, PairSlope] = {}
         self._prepared: dict[tuple[str, tuple[str, ...]], str] = {}
 
     def prepared(self, form: str, arguments: tuple[str, ...]) -> str:
@@ -108,6 +129,13 @@ class Context:
             name = self.names.fresh("function", f"pair_{activation.label}")
             self.pairs[activation] = PairActivation(name, activation)
         return self.pairs[activation]
+
+    def sloped(self, activation: Activation) -> PairSlope:
+        """Product of σ′ with a value, of pairs."""
+        if activation not in self.slopes:
+            name = self.names.fresh("function", f"slope_{activation.label}")
+            self.slopes[activation] = PairSlope(name, activation)
+        return self.slopes[activation]
 
     def example(self, name: str, rows: int) -> Any:
         """Zeros in place of an argument; ``rows`` examples of what has a batch (two for a pair)."""

@@ -207,6 +207,23 @@ class Recording:
             return summed
         return self.recorder.call(runtime.in_pieces, self.context.paired(activation), summed, level, summed)
 
+    def sloped(self, state: Node, summed: Tensor, t: Tensor, level: float | Tensor) -> Tensor:
+        """σ′(summed) ⊙ t, of values or of pairs."""
+        activation = state.activation
+        if activation.linear:
+            return t
+        if not self.pair:
+            return activation.derivative(summed, level) * t
+        return self.recorder.call(runtime.sloped_pair, self.context.sloped(activation), summed, t, level)
+
+    def copy(self, t: Tensor) -> Tensor:
+        """Copy of a value."""
+        return t.clone()
+
+    def feeds(self, edge: Link) -> bool:
+        """Whether the nudge of a readout flows back through an edge in this phase."""
+        return self.phase != "free" and self.graph.reads_out(edge)
+
     def inverse(self, state: Node, s: Tensor, level: float | Tensor) -> Tensor:
         """σ⁻¹ of a state, or of a pair."""
         if not self.pair:
