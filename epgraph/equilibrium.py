@@ -13,7 +13,7 @@ nudges nothing: it solves for the adjoint λ of v and differentiates ⟨λ, ∂�
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
@@ -82,15 +82,22 @@ class CotangentTask(GradientTask):
         return self.free
 
     def contrast(
-        self, pairs: States, scale: float, *, x: Tensor | None = None, wanted: Collection[str] | None = None
+        self,
+        pairs: States,
+        scale: float,
+        *,
+        x: Tensor | None = None,
+        wanted: Collection[str] | None = None,
+        carried: Mapping[str, Tensor] | None = None,
+        single: bool = False,
     ) -> None:
         """Add the contrasts by the parameters and by the input, each example times ‖v‖."""
-        weights = scale * self.sizes
-        for name, gradient in self.executor.contrasts.by_parameters(self.clamped, pairs, weights, wanted):
+        weights, contrasts = scale * self.sizes, self.executor.contrasts
+        found = contrasts.by_parameters(self.clamped, pairs, weights, wanted, carried, single=single)
+        for name, gradient in found:
             add_gradient(self.gradients, name, gradient)
         if self.by_input is not None:
-            by_input = self.executor.contrasts.by_input(self.clamped, pairs)
-            self.by_input.append(by_input.mul_(per_example(weights, by_input)))
+            self.by_input.append(contrasts.by_input(self.clamped, pairs, weights, carried, single=single))
 
     def differentiate_implicitly(self, free: Relaxation, tolerance: float, steps: int) -> Adjoint:
         """Solve H λ = v̂ with the Hessian H of F, and take the derivatives of ‖v‖ ⟨λ, ∂Φ/∂s⟩ with λ held."""

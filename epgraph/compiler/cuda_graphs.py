@@ -186,8 +186,9 @@ class Replay:
     def _load(self, program: CompiledProgram, load: Callable[[Memory], dict[str, Any]]) -> dict[str, Any]:
         moving = load(self._memory)
         first = dict(moving)
-        run(program.warm, first)
-        handed = {name: self._memory.hold(name, first[name]) for _, _, results in program.warm for name in results}
+        warm = missing(program.warm, first)
+        run(warm, first)
+        handed = {name: self._memory.hold(name, first[name]) for _, _, results in warm for name in results}
         return {**moving, **handed}
 
     def _captured(self, work: Callable[[], None]) -> Graph:

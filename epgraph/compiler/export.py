@@ -106,6 +106,7 @@ def module_text(machine: ProgramCache) -> str:
     }
     emitted = [
         *(pair.function for pair in machine.tracer.pairs.values()),
+        *(function.function for function in machine.tracer.functions.values()),
         *functions["constants"],
         *(function for phase in phases.values() for function in phase.program.functions),
         *(function for name in ("energy", "gradient", "local", "readout") for function in functions[name]),

@@ -31,6 +31,8 @@ SHARED = {
     "y": "target",
     "beta": "strength",
     "omega": "step",
+    "weights": "weight of an example",
+    "input": "result",
     "phi": "result",
     "own": "result",
     "energy": "result",

@@ -75,7 +75,7 @@ class Program:
     prepare
         Values of parameters alone, computed once per batch: packed, flipped or merged weights.
     warm
-        Values that a sweep passes to the next one (arg-max indices), computed from the initial states; or None.
+        Values that a sweep passes to the next one (sums, arg-max indices), computed from the initial states.
     scratch
         Buffers that updates share: name → name of the state with the same shape.
     channels_last
@@ -85,14 +85,14 @@ class Program:
     key: Key
     sweep: tuple[Function, ...]
     prepare: tuple[Function, ...] = ()
-    warm: Function | None = None
+    warm: tuple[Function, ...] = ()
     scratch: Mapping[str, str] = field(default_factory=dict)
     channels_last: bool = False
 
     @property
     def parts(self) -> tuple[tuple[Function, ...], ...]:
         """Functions called once per batch, before the first sweep, and in every sweep."""
-        return self.prepare, (self.warm,) if self.warm else (), self.sweep
+        return self.prepare, self.warm, self.sweep
 
     @property
     def functions(self) -> tuple[Function, ...]:

@@ -99,7 +99,7 @@ class ProgramCache:
     def _steps(self, *parts: tuple[Function, ...], compiled: Collection[str] = ()) -> tuple[tuple[Step, ...], ...]:
         """Verify and load functions; each part is called before the next."""
         made = [calls(part) for part in parts]
-        verify_calls(made, self.tracer.names)
+        verify_calls(made, self.tracer.names, self.tracer.handed if len(parts) == 1 else ())
         loaded = load(function for part in parts for function in part)
         loaded |= {name: torch.compile(loaded[name], dynamic=False) for name in compiled}
         return tuple(tuple((loaded[f.name], arguments, results) for f, arguments, results in part) for part in made)

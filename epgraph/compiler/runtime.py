@@ -75,6 +75,25 @@ def sloped_pair(
     return out
 
 
+def weighed(value: Tensor, weights: Tensor) -> Tensor:
+    """Multiply every row by its weight."""
+    return value * weights.to(value.dtype).view(-1, *(1,) * (value.ndim - 1))
+
+
+def by_rows(function: Callable[..., tuple[Tensor, Tensor]], alpha: Any, first: Tensor, *rest: Tensor) -> Tensor:
+    """Apply a function of single units to pairs, a few examples at a time; of the shape of the first."""
+    out = torch.empty_like(first)
+    pairs = [pair.chunk(2) for pair in (first, *rest)]
+    common, odd = out.chunk(2)
+    rows = len(common)
+    step = rows if first.is_cuda else max(1, PIECE * rows // max(1, common.numel()))
+    for i in range(0, rows, step):
+        c, o = function(*(part[i : i + step] for pair in pairs for part in pair), alpha)
+        common[i : i + step].copy_(c)
+        odd[i : i + step].copy_(o)
+    return out
+
+
 def noisy_(summed: Tensor, deviation: float) -> Tensor:
     """Add Gaussian noise, in place: the same for every memory layout."""
     return summed.add_(torch.randn(summed.shape, dtype=summed.dtype, device=summed.device), alpha=deviation)

@@ -21,6 +21,11 @@ def run(steps: Sequence[Step], values: dict[str, Any]) -> None:
         values.update(zip(results, function(*[values[name] for name in arguments]), strict=True))
 
 
+def missing(steps: Sequence[Step], values: Mapping[str, Any]) -> list[Step]:
+    """Steps whose results are not all there."""
+    return [step for step in steps if not all(name in values for name in step[2])]
+
+
 def computed(
     steps: Sequence[Step],
     values: dict[str, Any],
@@ -39,7 +44,7 @@ def computed(
 
 def prepare(steps: Sequence[Step], values: Mapping[str, Any], prepared: dict[str, Any]) -> None:
     """Pack, flip or merge the weights that a phase needs and no phase before it has needed; ``prepared`` has them."""
-    if not all(name in prepared for _, _, results in steps for name in results):
+    if missing(steps, prepared):
         packed = dict(values)
         run(steps, packed)
         prepared.update({name: packed[name] for _, _, results in steps for name in results})
@@ -62,7 +67,7 @@ def relax_(
     Parameters
     ----------
     warm
-        What the first sweep needs, from the states.
+        What the first sweep needs, from the states, where it is not among ``values``.
     values
         All that sweeps take, by name; the states that move are replaced.
     states
@@ -76,7 +81,7 @@ def relax_(
     -------
     The residuals of the last sweep, (batch,), None where no sweep was taken; and the number of sweeps.
     """
-    run(warm, values)
+    run(missing(warm, values), values)
     residuals, watch = None, frozenset(states)
     for taken in range(1, steps + 1):
         before = [values[name].clone() for name in states] if correct else []

@@ -29,6 +29,7 @@ LOCAL = {
     "winograd_kernels": "kernels",
     "fill_pair_": "sum",
     "in_pieces": "moved",
+    "by_rows": "signal",
     "noisy_": "noisy",
     "noisy_pair_": "noisy",
     "quantise_": "rounded",

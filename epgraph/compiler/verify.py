@@ -70,8 +70,13 @@ _WRITABLE = frozenset({"state", "next", "scratch", None})
 """Roles of arguments that may be written into; None: what the network has no name for."""
 
 
-def verify_calls(parts: Sequence[Sequence[Named]], names: Names) -> None:
+def verify_calls(parts: Sequence[Sequence[Named]], names: Names, given: Collection[str] = ()) -> None:
     """Check calls of functions, in the order in which they are made, part after part.
+
+    Parameters
+    ----------
+    given
+        Values that functions of other programs have returned.
 
     Raises
     ------
@@ -79,7 +84,7 @@ def verify_calls(parts: Sequence[Sequence[Named]], names: Names) -> None:
         Where two arguments or two results of a call have one name, where a value is unknown or taken before a function
         has returned it, and where a value that is computed once is returned a second time.
     """
-    made: set[str] = set()
+    made: set[str] = set(given)
     known: set[str] = set()
     for part in parts:
         for function, arguments, results in part:

@@ -29,8 +29,9 @@ class Energy(ABC):
     ends. Then equal states and edges of a large network share a function."""
 
     feedforward: ClassVar[bool] = False
-    """Whether the free equilibrium is one pass over the states, each after those with an edge into it, and ∂F/∂θ is
-    zero there. Then the edges must not form a cycle."""
+    """Whether the free equilibrium is one pass over the states, each after those with an edge into it, s = σ(a) with the
+    bottom-up sum a = Σ A_e s + b, and ∂F/∂θ is zero there. Then the edges must not form a cycle. The sums are carried
+    from class to class (``Symbols.bottom_up``), and ``feedback``, ``reply`` and ``input_gradient`` are needed."""
 
     def terms(self, graph: Wiring, state: str) -> tuple[tuple[Link, Direction], ...]:
         """Edges in the update of a state, with their directions; by default all incident ones."""
@@ -101,6 +102,18 @@ class Energy(ABC):
     @abstractmethod
     def bias_gradient(self, at: Symbols, state: Node) -> Tensor:
         """½[∂F/∂b(s⁻) − ∂F/∂b(s⁺)] of a bias, summed over the batch, from pairs."""
+
+    def feedback(self, at: Symbols, state: Node) -> list[Tensor]:
+        """What the edges out of a state send back to it, of a ``feedforward`` energy."""
+        raise NotImplementedError
+
+    def reply(self, at: Symbols, state: Node, bottom_up: Tensor, feedback: Tensor) -> Tensor:
+        """New value of a state from its bottom-up sum and what it feels, nudge included, of a ``feedforward`` energy."""
+        raise NotImplementedError
+
+    def input_gradient(self, at: Symbols, edge: Link) -> Tensor:
+        """½[∂F/∂x(s⁻) − ∂F/∂x(s⁺)] of an edge at the input, from pairs, of a ``feedforward`` energy."""
+        raise NotImplementedError
 
     def level_gradient(self, at: Symbols, state: Node) -> Tensor:
         """½[∂F/∂α(s⁻) − ∂F/∂α(s⁺)] of a learnt level, summed over the batch, from pairs."""

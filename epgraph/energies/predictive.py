@@ -1,6 +1,10 @@
 """The predictive-coding energy E = ½ Σ ‖sⁿ − σ(aₙ)‖² with the bottom-up sums aₙ = Σ A_e s + bₙ (docs/references.md).
 
-Edges are read in their direction, without cycles. The free equilibrium is one forward pass: sⁿ = σ(aₙ), E = 0.
+Edges are read in their direction, without cycles. The free equilibrium is one forward pass: sⁿ = σ(aₙ), E = 0. A state
+feels B = Σ A_jᵀ[σ′(a_j) ⊙ ε_j], with the errors ε = s − σ(a) of the states that its edges lead to.
+
+Errors are of order β. Of a pair of states, common and odd part are subtracted separately, so the odd part of an error
+has as many digits as the odd part of a state.
 """
 
 from __future__ import annotations
@@ -10,62 +14,58 @@ from typing import TYPE_CHECKING, ClassVar
 
 from epgraph.energies.directed import moral
 from epgraph.energies.energy import Energy
-from epgraph.energies.symbols import Link, Node, Symbols, Wiring
+from epgraph.energies.symbols import Link, Node, Pointwise, Symbols, Wiring
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 class Predictive(Energy):
-    """E = ½ Σ ‖εₙ‖² with the errors εₙ = sⁿ − σ(aₙ).
-
-    A state reads its own sum, and the errors of the states that its edges lead to: s ← σ(a + Σ A_jᵀ[σ′(a_j) ⊙ ε_j]) if
-    σ is a projection (mod-PGD of Kerjan et al. 2026, their Eq. 20), and s ← σ(a) + Σ A_jᵀ[σ′(a_j) ⊙ ε_j] else.
-    """
+    """E = ½ Σ ‖s − σ(a)‖² (Kerjan, Høier and Scellier 2026)."""
 
     feedforward: ClassVar[bool] = True
 
     def interactions(self, graph: Wiring) -> Iterator[tuple[str, str]]:
-        """Edges of the moral graph: the sum of a state reads all states with an edge into it."""
+        """Edges of the moral graph: a state reads the sums of its children, and so their other parents."""
         dynamic = set(graph.dynamic)
         return (pair for pair in moral(graph) if dynamic.issuperset(pair))
 
-    def error(self, at: Symbols, state: Node, bottom_up: Tensor) -> Tensor:
-        """ε = s − σ(a)."""
-        predicted = at.activated(state, at.copy(bottom_up), at.level(state))
-        return at.state(state.name) - predicted
-
     def signal(self, at: Symbols, state: Node) -> Tensor:
-        """σ′(a) ⊙ ε."""
-        bottom_up = at.sum(state.name, "forward")
-        return at.sloped(state, bottom_up, self.error(at, state, bottom_up), at.level(state))
+        """σ′(a) ⊙ ε: what a state sends back along the edges into it."""
+        summed, value = at.bottom_up(state.name), at.reached(state)
+        if at.errors:
+            return value if state.activation.linear else at.pointwise("felt", state, _felt, summed, value)
+        linear = state.activation.linear
+        return at.weighed(value - summed if linear else at.pointwise("signal", state, _signal, summed, value))
 
     def feedback(self, at: Symbols, state: Node) -> list[Tensor]:
-        """A_jᵀ[σ′(a_j) ⊙ ε_j] of every edge out of a state."""
-        found = []
-        for edge in at.graph.post(state.name):
-            if at.graph.reads_out(edge):
-                found += [at.adjoint(edge)] * at.feeds(edge)
-            else:
-                found.append(at.adjoint(edge, self.signal(at, at.graph.states[edge.target])))
-        return found
+        """A_jᵀ[σ′(a_j) ⊙ ε_j] of every edge out of a state; of a readout the nudge."""
+        graph = at.graph
+        edges = [edge for edge in graph.post(state.name) if at.nudges or not graph.reads_out(edge)]
+        return [
+            at.adjoint(edge) if graph.reads_out(edge) else at.adjoint(edge, self.signal(at, graph.states[edge.target]))
+            for edge in edges
+        ]
 
     def drive(self, at: Symbols, state: Node) -> Tensor:
-        """a + Σ A_jᵀ[σ′(a_j) ⊙ ε_j]."""
-        summed = at.sum(state.name, "forward")
-        for part in self.feedback(at, state):
-            summed = summed + part
-        return summed
+        """a + B."""
+        return at.total(state, at.bottom_up(state.name), self.feedback(at, state))
 
     def update(self, at: Symbols, state: Node) -> Tensor:
-        """New value of a state."""
-        level, bottom_up = at.level(state), at.sum(state.name, "forward")
-        parts = self.feedback(at, state)
-        # A projection takes the feedback with the sum; else it is added to what σ gives, where E is stationary.
-        summed = bottom_up if state.activation.projects else at.activated(state, bottom_up, level)
-        for part in parts:
-            summed = summed + part
-        summed = at.nudged(state, summed)
+        """σ(a + B) if σ is a projection (mod-PGD, their Eq. 20), else σ(a) + B, where E is stationary.
+
+        ``update: pgd`` takes σ(σ(a) + B) (their Eq. 19).
+        """
+        bottom_up, level = at.bottom_up(state.name), at.level(state)
+        start = bottom_up if _mixed(at, state) else at.activated(state, at.copy(bottom_up), level)
+        summed = at.nudged(state, at.total(state, start, self.feedback(at, state)))
+        return at.activated(state, summed, level) if state.activation.projects else summed
+
+    def reply(self, at: Symbols, state: Node, bottom_up: Tensor, feedback: Tensor) -> Tensor:
+        """The same, from B."""
+        level = at.level(state)
+        start = bottom_up if _mixed(at, state) else at.activated(state, at.copy(bottom_up), level)
+        summed = start + feedback
         return at.activated(state, summed, level) if state.activation.projects else summed
 
     def edge_energy(self, at: Symbols, edge: Link) -> None:
@@ -73,17 +73,66 @@ class Predictive(Energy):
 
     def state_energy(self, at: Symbols, state: Node) -> None:
         """Add ½‖ε‖²."""
-        error = self.error(at, state, at.sum(state.name, "forward"))
-        at.add("own", 0.5 * error.square().flatten(1).sum(1))
+        s, predicted = at.state(state.name), at.activated(state, at.bottom_up(state.name), at.level(state))
+        at.add("own", 0.5 * (s - predicted).square().flatten(1).sum(1))
 
     def edge_gradient(self, at: Symbols, edge: Link) -> Tensor:
-        """½[∂F/∂w(s⁻) − ∂F/∂w(s⁺)] = the contrast of s ⊗ σ′(a) ⊙ ε."""
+        """Contrast of −∂F/∂w = (σ′(a) ⊙ ε) ⊗ s."""
         weight = at.weight(edge)
         assert weight is not None
-        signal = self.signal(at, at.graph.states[edge.target])
-        return edge.kind.weight_contrast(weight, at.state(edge.source), signal, at.shape(edge.source))
+        source, signal = at.state(edge.source), self.signal(at, at.graph.states[edge.target])
+        kind, shape = edge.kind, at.shape(edge.source)
+        if not at.pair:
+            return kind.weight_gradient(weight, source, signal, shape)
+        if at.graph.states[edge.source].clamped and kind.is_linear:
+            # The clamped input has no odd part.
+            return kind.weight_gradient(weight, source.chunk(2)[0], signal.chunk(2)[1], shape)
+        return kind.weight_contrast(weight, source, signal, shape)
 
     def bias_gradient(self, at: Symbols, state: Node) -> Tensor:
-        """Odd part of σ′(a) ⊙ ε, summed over batch and pixels."""
-        odd = self.signal(at, state).chunk(2)[1]
+        """Contrast of −∂F/∂b = σ′(a) ⊙ ε, summed over batch and pixels."""
+        signal = self.signal(at, state)
+        odd = signal.chunk(2)[1] if at.pair else signal
         return odd.sum(dim=[0, *range(2, 1 + len(state.shape))])
+
+    def level_gradient(self, at: Symbols, state: Node) -> Tensor:
+        """Contrast of −∂F/∂α = Σ ε over the units whose sum is above α."""
+        assert not isinstance(at.level(state), float)
+        above = at.pointwise("above", state, _above, at.bottom_up(state.name), at.reached(state))
+        above = at.weighed(above)
+        return (above.chunk(2)[1] if at.pair else above).sum()
+
+    def input_gradient(self, at: Symbols, edge: Link) -> Tensor:
+        """Contrast of −∂F/∂x = A_eᵀ(σ′(a) ⊙ ε)."""
+        sent = at.adjoint(edge, self.signal(at, at.graph.states[edge.target]))
+        return sent.chunk(2)[1] if at.pair else sent
+
+    def written(self, state: str, terms: list[str]) -> str:
+        """Write σ′ and ε into the terms that flow back."""
+        back = [f"{term.split(' ')[0]}(σ′ ⊙ ε)[{term.split(' ')[1]}]" for term in terms if "]ᵀ " in term]
+        return " + ".join([f"a[{state}]", *back])
+
+
+def _mixed(at: Symbols, state: Node) -> bool:
+    """Whether feedback is added to the sum before σ, which is right for projections alone."""
+    return state.activation.linear or (state.activation.projects and at.projection == "mod_pgd")
+
+
+def _signal(of: Pointwise, a: Tensor, s: Tensor) -> Tensor:
+    """σ′(a) ⊙ (s − σ(a))."""
+    return of.times(of.slope(a), of.minus(s, of.sigma(a)))
+
+
+def _felt(of: Pointwise, a: Tensor, b: Tensor) -> Tensor:
+    """The same, with the value that a state would take if it felt b."""
+    if of.activation.linear:
+        return b
+    if not of.activation.projects:
+        return of.times(of.slope(a), b)
+    start = a if of.projection == "mod_pgd" else of.sigma(a)
+    return of.times(of.slope(a), of.minus(of.sigma(of.plus(start, b)), of.sigma(a)))
+
+
+def _above(of: Pointwise, a: Tensor, s: Tensor) -> Tensor:
+    """ε of the units that are held at their level."""
+    return of.times(of.above(a), of.minus(s, of.sigma(a)))

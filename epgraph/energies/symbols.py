@@ -6,7 +6,7 @@ values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from epgraph.activations import Activation
@@ -107,6 +107,41 @@ class Wiring(Protocol):
         """Whether an edge belongs to a readout, outside the dynamics."""
 
 
+class Pointwise(Protocol):
+    """Functions of single units, in a notation that serves values and pairs. ``Tensor`` stands for either.
+
+    Attributes
+    ----------
+    activation
+        σ of the state.
+    projection
+        ``dynamics.update``.
+    """
+
+    @property
+    def activation(self) -> Activation: ...  # noqa: D102
+    @property
+    def projection(self) -> str: ...  # noqa: D102
+
+    def sigma(self, a: Tensor) -> Tensor:
+        """σ(a)."""
+
+    def slope(self, a: Tensor) -> Tensor:
+        """σ′(a)."""
+
+    def above(self, a: Tensor) -> Tensor:
+        """1 where a is above the level α, else 0."""
+
+    def plus(self, a: Tensor, b: Tensor) -> Tensor:
+        """a + b."""
+
+    def minus(self, a: Tensor, b: Tensor) -> Tensor:
+        """a − b."""
+
+    def times(self, a: Tensor, b: Tensor) -> Tensor:
+        """a ⊙ b."""
+
+
 class Symbols(Protocol):
     """A function during its recording.
 
@@ -119,6 +154,12 @@ class Symbols(Protocol):
         phases.
     once
         Whether a contrast is computed from pairs in one call; else it is the difference of two gradients.
+    nudges
+        Whether the phase has a nudge, which flows back through the edges of a readout.
+    errors
+        Whether the function belongs to error sweeps, in which a state stands for what it will feel.
+    projection
+        ``dynamics.update``: ``mod_pgd`` or ``pgd``.
     """
 
     @property
@@ -127,6 +168,12 @@ class Symbols(Protocol):
     def pair(self) -> bool: ...  # noqa: D102
     @property
     def once(self) -> bool: ...  # noqa: D102
+    @property
+    def nudges(self) -> bool: ...  # noqa: D102
+    @property
+    def errors(self) -> bool: ...  # noqa: D102
+    @property
+    def projection(self) -> str: ...  # noqa: D102
 
     def state(self, name: str) -> Tensor:
         """Value of a state, (batch, *shape); of a pair (2·batch, *shape)."""
@@ -155,6 +202,21 @@ class Symbols(Protocol):
         ``direction`` restricts it to terms of one direction.
         """
 
+    def bottom_up(self, name: str) -> Tensor:
+        """Sum Σ A_e s + b over the edges into a state, of a ``feedforward`` energy; it must not be written into."""
+
+    def reached(self, state: Node) -> Tensor:
+        """Value of a state; in error sweeps what it feels, B."""
+
+    def total(self, state: Node, start: Tensor, parts: Sequence[Tensor]) -> Tensor:
+        """Start + Σ parts, all of the shape of a state; it may write into the parts."""
+
+    def pointwise(self, name: str, state: Node, function: Callable[..., Tensor], *values: Tensor) -> Tensor:
+        """Apply ``function(of: Pointwise, *values)`` to values or pairs; ``name`` is its name in emitted code."""
+
+    def weighed(self, signal: Tensor) -> Tensor:
+        """Multiply by the weight of each example, where a gradient has such weights."""
+
     def nudged(self, state: Node, summed: Tensor) -> Tensor:
         """Add −β ∂C/∂s, or another force, if the phase has one for this state."""
 
@@ -164,14 +226,8 @@ class Symbols(Protocol):
     def activated(self, state: Node, summed: Tensor, level: float | Tensor) -> Tensor:
         """σ; it may write into its argument."""
 
-    def sloped(self, state: Node, summed: Tensor, t: Tensor, level: float | Tensor) -> Tensor:
-        """σ′(summed) ⊙ t."""
-
     def copy(self, t: Tensor) -> Tensor:
         """Copy of a value, for an operation that writes into its argument."""
-
-    def feeds(self, edge: Link) -> bool:
-        """Whether the nudge of a readout flows back through an edge in this phase."""
 
     def inverse(self, state: Node, s: Tensor, level: float | Tensor) -> Tensor:
         """σ⁻¹."""

@@ -35,9 +35,11 @@ def centered(task: GradientTask) -> Estimate:
         used = replace(free, states={name: free.states.pop(name) for name in list(free.states)})
         free.states[output] = used.states[output]
     pairs = task.nudged_phase(nudge, used, keep=retain, pair=True)
+    free.carried.clear()
     if task.last:
         task.clamped.prepared.clear()  # the gradient needs room, and no sweep follows
-    task.contrast(pairs.states, -nudge.scale)
+    task.contrast(pairs.states, -nudge.scale, carried=pairs.carried)
+    pairs.carried.clear()
     signs: tuple[States, States] = ({}, {})
     for name in list(pairs.states):
         # Taken out one by one, so that what is not kept is free before the next one is copied.
@@ -70,9 +72,14 @@ def random_sign(task: GradientTask) -> Estimate:
 
 
 def _one_sided(task: GradientTask, sign: int) -> Estimate:
-    nudge = replace(task.nudge, beta=sign * task.nudge.beta)
+    executor, nudge = task.executor, replace(task.nudge, beta=sign * task.nudge.beta)
     free = task.free_phase()
     energies = task.energies(free)
     nudged = task.nudged_phase(nudge, free)
-    task.add_difference(nudged, free, -nudge.scale)
+    if executor.graph.energy.feedforward:
+        # At the free equilibrium ∂F/∂θ is zero.
+        task.contrast(nudged.states, -nudge.scale, carried=nudged.carried, single=True)
+        nudged.carried.clear()
+    else:
+        task.add_difference(nudged, free, -nudge.scale)
     return task.estimate(free, nudged, energies=energies)

@@ -65,15 +65,23 @@ class GradientTask:
         return free
 
     def contrast(
-        self, pairs: States, scale: float, *, x: Tensor | None = None, wanted: Collection[str] | None = None
+        self,
+        pairs: States,
+        scale: float,
+        *,
+        x: Tensor | None = None,
+        wanted: Collection[str] | None = None,
+        carried: Mapping[str, Tensor] | None = None,
+        single: bool = False,
     ) -> None:
         """Add what ``Contrasts.by_parameters`` finds, with ``x`` in place of the clamped input where it is given."""
         clamped = self.clamped if x is None else replace(self.clamped, x=x)
-        for name, gradient in self.executor.contrasts.by_parameters(clamped, pairs, scale, wanted):
+        found = self.executor.contrasts.by_parameters(clamped, pairs, scale, wanted, carried, single=single)
+        for name, gradient in found:
             add_gradient(self.gradients, name, gradient)
 
     def add_difference(self, upper: Relaxation, lower: Relaxation, weight: float) -> None:
-        """Add ``weight`` · [∂Φ/∂θ(upper) − ∂Φ/∂θ(lower)], summed over the examples."""
+        """Add ``weight`` · [∂F/∂θ(lower) − ∂F/∂θ(upper)], summed over the examples."""
         pairs = {name: make_pair(s, lower.states[name]) for name, s in upper.states.items()}
         # A pair has half the difference of its states.
         self.contrast(pairs, 2 * weight)
@@ -89,6 +97,7 @@ class GradientTask:
             pair=pair,
             donate=not keep,
             borrow=not keep,
+            carried=free.carried,
         )
 
     def emit_pair(self) -> None:

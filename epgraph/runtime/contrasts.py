@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from epgraph.compiler import ProgramCache
-from epgraph.compiler.sweep import Step, as_pair, computed
+from epgraph.compiler.sweep import Step, as_pair, computed, missing, run
+from epgraph.compiler.trace import How
 from epgraph.graph import Edge, NetworkGraph
 from epgraph.runtime.phases import Nudge, per_example
 from epgraph.runtime.relaxation import Clamped, States, named
@@ -27,7 +28,14 @@ class Contrasts:
         self.once = once
 
     def by_parameters(
-        self, clamped: Clamped, pairs: States, scale: float | Tensor, wanted: Collection[str] | None = None
+        self,
+        clamped: Clamped,
+        pairs: States,
+        scale: float | Tensor,
+        wanted: Collection[str] | None = None,
+        carried: Mapping[str, Tensor] | None = None,
+        *,
+        single: bool = False,
     ) -> Iterator[tuple[str, Tensor]]:
         """Yield ``scale`` · ½[∂Φ/∂θ(s⁺) − ∂Φ/∂θ(s⁻)], summed over the batch, of one parameter after the other.
 
@@ -44,10 +52,23 @@ class Contrasts:
         wanted
             Names of weights to take of those that are trained; where left out, all parameters that are. A feedback
             weight receives what its edge's weight does (Laborieux et al. 2021).
+        carried
+            ``Relaxation.carried`` of the pairs; left out, it is computed.
+        single
+            Whether ``pairs`` are the states of one phase, of an energy whose gradient is zero at the free equilibrium:
+            then the result is −``scale`` · ∂F/∂θ.
         """
         parameters, trained = clamped.parameters.values, clamped.parameters.trained
         names = {_tied(name) for name in trained}
         names = names if wanted is None else names.intersection(wanted)
+        if self.graph.energy.feedforward:
+            how = How("nudged" if single else "pair", isinstance(scale, Tensor))
+            values = self._summed(clamped, pairs, scale, carried, how)
+            steps = clamped.machine.functions("gradient", trainable=frozenset(names), once=self.once, how=how)
+            for name, value in computed(steps, values):
+                gradient = value.to(parameters[name].dtype)
+                yield name, gradient if isinstance(scale, Tensor) else gradient.mul_(scale)
+            return
         values = clamped.values | named(clamped.machine, {**pairs, self.graph.input.name: as_pair(clamped.x)})
         weigh = None
         if isinstance(scale, Tensor):
@@ -65,8 +86,32 @@ class Contrasts:
                 gradient.mul_(scale)
             yield from _for_both(name, gradient, trained)
 
-    def by_input(self, clamped: Clamped, pairs: States) -> Tensor:
-        """½[∂Φ/∂x(s⁺) − ∂Φ/∂x(s⁻)] per example, (batch, *input shape): the adjoints of the edges at the input."""
+    def _summed(
+        self,
+        clamped: Clamped,
+        states: States,
+        scale: float | Tensor,
+        carried: Mapping[str, Tensor] | None,
+        how: How,
+    ) -> dict[str, Any]:
+        """Values of gradient functions of a ``feedforward`` energy, with the bottom-up sums."""
+        x = as_pair(clamped.x) if how.phase == "pair" else clamped.x
+        values = clamped.values | named(clamped.machine, {**states, self.graph.input.name: x}) | dict(carried or {})
+        run(missing(clamped.machine.functions("sums", phase=how.phase), values), values)
+        return values | ({"weights": scale} if how.weighted else {})
+
+    def by_input(
+        self, clamped: Clamped, pairs: States, scale: Tensor, carried: Mapping[str, Tensor] | None, *, single: bool
+    ) -> Tensor:
+        """``scale`` · ½[∂Φ/∂x(s⁺) − ∂Φ/∂x(s⁻)] per example, (batch, *input shape): adjoints of the input's edges.
+
+        The arguments are those of ``by_parameters``.
+        """
+        if self.graph.energy.feedforward:
+            how = How("nudged" if single else "pair", weighted=True)
+            values = self._summed(clamped, pairs, scale, carried, how)
+            run(clamped.machine.functions("input_gradient", how=how), values)
+            return values.get("input", torch.zeros_like(clamped.x))
         name, shape = self.graph.input.name, self.graph.input.shape
         x = as_pair(clamped.x)
         contrast = torch.zeros_like(clamped.x)
@@ -78,7 +123,7 @@ class Contrasts:
             else:
                 force = edge.kind.forward_pair(weight, pairs[edge.source], shape)
             contrast.add_(force.chunk(2)[1])
-        return contrast
+        return contrast.mul_(per_example(scale, contrast))
 
     def local(self, clamped: Clamped, free: States, nudge: Nudge) -> Iterator[tuple[str, Tensor]]:
         """Yield the cost's own gradient at the free state, of one parameter of a readout after the other."""

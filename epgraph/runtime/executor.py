@@ -188,6 +188,7 @@ class Executor:
         record: bool = False,
         donate: bool = False,
         borrow: bool = False,
+        carried: Mapping[str, Tensor] | None = None,
     ) -> Relaxation:
         """Sweep until the residual is at most ``tolerance`` or ``steps`` are taken; see ``Engine.relax``.
 
@@ -206,20 +207,25 @@ class Executor:
             ``states`` is emptied, one state after the other, to save memory; else they are left as they are.
         borrow
             The states returned may be memory that the next run overwrites.
+        carried
+            ``Relaxation.carried`` of these states, which then need not be computed again.
         """
         phase = self._phase(clamped, nudge, pair=pair, clamp_output=clamp_output)
         prepare(phase.program.prepare, clamped.values, clamped.prepared)
+        if self.graph.energy.feedforward and nudge is None and not clamp_output:
+            return self._forward(phase, states, record=record, donate=donate)
+        given = dict(carried or {})
         dynamics = self.architecture.dynamics
         # Noise is drawn anew by every sweep, which a captured one might not do.
         one_by_one = record or dynamics.chosen_solver.mixes or dynamics.noise or not steps
         replay = None if one_by_one else clamped.machine.replay
         if replay is None:
-            values = self._load(Memory(), phase, states, donate=donate)
+            values = self._load(Memory(), phase, states, given, donate=donate)
             return self._sweep(phase, values, steps, tolerance, record=record)
 
         def load(memory: Memory) -> dict[str, Any]:
             # Captured sweeps may have to start twice.
-            return self._load(memory, phase, states, donate=False)
+            return self._load(memory, phase, states, given, donate=False)
 
         values, residuals, taken = replay.run(
             phase.program,
@@ -230,8 +236,27 @@ class Executor:
             pair=pair,
         )
         residuals = residuals.clone()
-        settled = {name: values[key] if borrow else values[key].clone() for name, key in phase.keys.items()}
-        return self.ended(settled, taken, residuals, tolerance)
+
+        def kept(names: Mapping[str, str]) -> States:
+            return {name: values[key] if borrow else values[key].clone() for name, key in names.items()}
+
+        handed = {name: name for name in clamped.machine.tracer.handed}
+        return replace(self.ended(kept(phase.keys), taken, residuals, tolerance), carried=kept(handed))
+
+    def _forward(self, phase: _Phase, states: States, *, record: bool, donate: bool) -> Relaxation:
+        """One pass over the states, which ends at the free equilibrium."""
+        values = self._load(Memory(), phase, states, {}, donate=donate)
+        run(phase.program.sweep, values)
+        residuals = torch.zeros(len(phase.clamped.x), device=phase.clamped.x.device)
+        trajectory = [self._recorded(phase, values, residuals)] if record else []
+        settled = {name: values[key] for name, key in phase.keys.items()}
+        diverged = self._diverged(settled)
+        status = Status.DIVERGED if diverged else Status.CONVERGED
+        return Relaxation(settled, 1, residuals, status, diverged, trajectory, self._handed(phase, values))
+
+    @staticmethod
+    def _handed(phase: _Phase, values: Mapping[str, Any]) -> dict[str, Tensor]:
+        return {name: values[name] for name in phase.clamped.machine.tracer.handed}
 
     def _phase(self, clamped: Clamped, nudge: Nudge | Pull | None, *, pair: bool, clamp_output: bool) -> _Phase:
         name: PhaseName = "clamped" if clamp_output else "pair" if pair else "free" if nudge is None else "nudged"
@@ -259,7 +284,8 @@ class Executor:
         if residuals is None:
             residuals = torch.full((len(phase.clamped.x),), float("nan"), device=phase.clamped.x.device)
         settled = {name: values[key] for name, key in phase.keys.items()}
-        return replace(self.ended(settled, taken, residuals, tolerance), trajectory=trajectory)
+        ended = self.ended(settled, taken, residuals, tolerance)
+        return replace(ended, trajectory=trajectory, carried=self._handed(phase, values) if taken else {})
 
     def _recorded(self, phase: _Phase, values: dict[str, Any], residuals: Tensor) -> Sweep:
         now = {name: values[key].clone() for name, key in phase.keys.items()}
@@ -308,7 +334,9 @@ class Executor:
                 common, odd = s.chunk(2)
                 s.copy_(torch.cat(activation.pair(common, odd, alpha)))
 
-    def _load(self, memory: Memory, phase: _Phase, states: States, *, donate: bool) -> dict[str, Any]:
+    def _load(
+        self, memory: Memory, phase: _Phase, states: States, carried: dict[str, Tensor], *, donate: bool
+    ) -> dict[str, Any]:
         """All that a phase's sweeps take, by the names of emitted code, with states that they may write into."""
         clamped, program = phase.clamped, phase.program
         last = torch.channels_last if program.program.channels_last else torch.contiguous_format
@@ -331,6 +359,9 @@ class Executor:
         for name, key in phase.keys.items():
             # Given away one by one: all states twice would be too much.
             values[key] = start(key, states.pop(name) if donate else states[name])
+        for name in list(carried):
+            if name in read:
+                values[name] = start(name, carried.pop(name))
         for key, name in program.program.scratch.items():
             like = values[phase.keys[name]]
             values[key] = memory.empty(key, like.shape, like, last if like.ndim == 4 else torch.contiguous_format)

@@ -73,6 +73,8 @@ class Relaxation:
         Names of the states that are not finite, or grew beyond ``DIVERGENCE_LIMIT``.
     trajectory
         One entry a sweep, where recording was asked for.
+    carried
+        Bottom-up sums at ``states``, by the names of emitted code, of an energy that carries them; else empty.
     """
 
     states: States
@@ -81,6 +83,7 @@ class Relaxation:
     status: Status
     diverged: tuple[str, ...] = ()
     trajectory: list[Sweep] = field(default_factory=list)
+    carried: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     @property
     def residual(self) -> float:

@@ -31,12 +31,15 @@ class Solver(BaseModel):
         Whether ``step`` proposes states. Then sweeps are neither captured as CUDA graphs, nor unrolled by
         backpropagation, nor written by ``epgraph compile``; and complex states, ``noise``, ``flow`` and ``state_bits``
         are refused.
+    errors
+        Whether sweeps relax errors instead of states; of an energy that is ``feedforward``.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: ClassVar[str]
     mixes: ClassVar[bool] = False
+    errors: ClassVar[bool] = False
 
     @model_validator(mode="before")
     @classmethod

@@ -38,8 +38,7 @@ def rewritten(program: Program, wanted: Callable[[fx.Node], bool], change: Calla
         change(graph)
         return replace(function, graph=clean(graph))
 
-    warm = None if program.warm is None else one(program.warm)
-    return replace(program, sweep=tuple(one(f) for f in program.sweep), warm=warm)
+    return replace(program, sweep=tuple(map(one, program.sweep)), warm=tuple(map(one, program.warm)))
 
 
 def clean(graph: fx.Graph) -> fx.Graph:

@@ -34,8 +34,7 @@ def hoist_prepared(program: Program, tracer: Tracer) -> Program:
         return replace(function, graph=clean(inner), calls=calls)
 
     sweep = tuple(one(function) for function in program.sweep)
-    warm = None if program.warm is None else one(program.warm)
-    return replace(program, sweep=sweep, warm=warm, prepare=prepare.functions())
+    return replace(program, sweep=sweep, warm=tuple(map(one, program.warm)), prepare=prepare.functions())
 
 
 class _Prepare:

@@ -60,7 +60,7 @@ def reuse_argmax(program: Program, tracer: Tracer) -> Program:
             node.replace_all_uses_with(argument_of(graph, name))
     if not carried:
         return program
-    warm = _warm(first, tracer, program) if first else None
+    warm = (*program.warm, *([_warm(first, tracer, program)] if first else []))
     sweep = []
     for function, graph, extra in zip(program.sweep, graphs, results, strict=True):
         output = next(n for n in graph.nodes if n.op == "output")

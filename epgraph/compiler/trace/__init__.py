@@ -8,7 +8,8 @@ activation, nothing packed, nothing reused. It is right on every device, and the
 from __future__ import annotations
 
 from epgraph.compiler.trace.context import SHARE_ABOVE, PhaseName
+from epgraph.compiler.trace.gradient import How
 from epgraph.compiler.trace.numbering import form, structure
 from epgraph.compiler.trace.tracer import Tracer
 
-__all__ = ["SHARE_ABOVE", "PhaseName", "Tracer", "form", "structure"]
+__all__ = ["SHARE_ABOVE", "How", "PhaseName", "Tracer", "form", "structure"]

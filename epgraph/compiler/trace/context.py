@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, Literal, cast
 
@@ -15,6 +15,7 @@ from epgraph.compiler.pieces import Piece
 from epgraph.compiler.program import Key, Passed
 from epgraph.compiler.recorder import Recorder
 from epgraph.compiler.text import load
+from epgraph.compiler.trace.pointwise import PairFunction
 from epgraph.costs import COSTS, Cost
 from epgraph.energies import Node
 from epgraph.graph import Edge
@@ -48,26 +49,6 @@ class PairActivation(Passed):
     def __call__(self, p: Tensor, q: Tensor, alpha: float | Tensor) -> tuple[Tensor, Tensor]:
         """Common and odd part of σ(p+q), σ(p−q)."""
         return cast(tuple[Tensor, Tensor], self._call(p, q, alpha))
-
-
-class PairSlope(Passed):
-    """The product of σ′ with a value, of pairs, as an emitted function of its own."""
-
-    def __init__(self, name: str, activation: Activation) -> None:
-        self.identifier = name
-        recorder = Recorder()
-        p, q, c, o, alpha = (recorder.argument(n) for n in ("p", "q", "c", "o", "alpha"))
-        fixed = activation.alpha_range[1] > 0 and not activation.stored
-        level = activation.alpha_range[1] if fixed else alpha
-        plus, minus = activation.derivative(p + q, level), activation.derivative(p - q, level)
-        half, difference = 0.5 * (plus + minus), 0.5 * (plus - minus)
-        results = {"common": half * c + difference * o, "odd": half * o + difference * c}
-        self.function = recorder.finish(name, results, (f"σ′ of {activation.label}",))
-        self._call = load((self.function,))[name]
-
-    def __call__(self, p: Tensor, q: Tensor, c: Tensor, o: Tensor, alpha: float | Tensor) -> tuple[Tensor, Tensor]:
-        """Common and odd part of σ′(p+q)(c+o), σ′(p−q)(c−o)."""
-        return cast(tuple[Tensor, Tensor], self._call(p, q, c, o, alpha))
 
 
 class Context:
@@ -112,7 +93,7 @@ class Context:
         self.shares = plan.graph.energy.alike and len(plan.graph.free) > share_above
         self.dynamics = plan.graph.architecture.dynamics
         self.pairs: dict[Activation, PairActivation] = {}
-        self.slopes: dict[Activation, PairSlope] = {}
+        self.functions: dict[tuple[str, Activation, int], PairFunction] = {}
         self._prepared: dict[tuple[str, tuple[str, ...]], str] = {}
 
     def prepared(self, form: str, arguments: tuple[str, ...]) -> str:
@@ -130,12 +111,50 @@ class Context:
             self.pairs[activation] = PairActivation(name, activation)
         return self.pairs[activation]
 
-    def sloped(self, activation: Activation) -> PairSlope:
-        """Product of σ′ with a value, of pairs."""
-        if activation not in self.slopes:
-            name = self.names.fresh("function", f"slope_{activation.label}")
-            self.slopes[activation] = PairSlope(name, activation)
-        return self.slopes[activation]
+    def pointwise(
+        self, name: str, activation: Activation, function: Callable[..., Any], count: int
+    ) -> PairFunction:
+        """Function of ``count`` pairs, for one activation."""
+        key = name, activation, count
+        if key not in self.functions:
+            identifier = self.names.fresh("function", f"{name}_{activation.label}")
+            self.functions[key] = PairFunction(identifier, activation, self.projection, function, count)
+        return self.functions[key]
+
+    @property
+    def projection(self) -> str:
+        """``dynamics.update``."""
+        return getattr(self.dynamics, "update", "mod_pgd")
+
+    @cached_property
+    def carried(self) -> frozenset[str]:
+        """Names of edges whose results are carried, of an energy that is ``feedforward``.
+
+        They are nonlinear, and lead from a state that moves to a state that several states lead to: the sum there is
+        brought up to date by the difference of two results.
+        """
+        graph = self.graph
+        if not graph.energy.feedforward:
+            return frozenset()
+        merging = {name for name in graph.free if len(self.moving_parents(name)) > 1}
+        return frozenset(
+            edge.name
+            for edge in graph.edges.values()
+            if edge.target in merging and not edge.kind.is_linear and not graph.states[edge.source].clamped
+        )
+
+    @cached_property
+    def handed(self) -> tuple[str, ...]:
+        """Names of the values that one phase can hand to the next: sums, and results of edges that are carried."""
+        if not self.graph.energy.feedforward:
+            return ()
+        sums = (self.names("carried", "sum", name) for name in self.graph.free)
+        return (*sums, *(self.names("carried", "out", name) for name in sorted(self.carried)))
+
+    def moving_parents(self, name: str) -> frozenset[str]:
+        """States that move, with an edge into a state."""
+        edges = self.graph.pre(name)
+        return frozenset(edge.source for edge in edges if not self.graph.states[edge.source].clamped)
 
     def example(self, name: str, rows: int) -> Any:
         """Zeros in place of an argument; ``rows`` examples of what has a batch (two for a pair)."""
@@ -156,9 +175,14 @@ class Context:
                 examples[self.names(role, state.name)] = _zeros(1, *state.shape)
             examples[self.names("force", state.name)] = _zeros(1, *state.shape)
             examples[self.names("alpha", state.name)] = _zeros()
+            if graph.energy.feedforward:
+                for what in ("sum", "felt"):
+                    examples[self.names("carried", what, state.name)] = _zeros(1, *state.shape)
             if state.bias_shape is not None:
                 examples[self.names("bias", state.name)] = _zeros(*state.bias_shape)
         for edge in graph.edges.values():
+            if edge.name in self.carried:
+                examples[self.names("carried", "out", edge.name)] = _zeros(1, *graph.states[edge.target].shape)
             if edge.weight_shape is not None and not edge.tied:
                 examples[self.names("weight", edge.name)] = _zeros(*edge.weight_shape)
                 if edge.untied:
@@ -184,6 +208,13 @@ class Context:
     def inside(self) -> tuple[Edge, ...]:
         """Edges that take part in the energy."""
         return tuple(edge for edge in self.graph.edges.values() if not self.graph.reads_out(edge))
+
+    def nudging(self, state: Node, phase: PhaseName, pulled: Sequence[str]) -> Nudging:
+        """Source of the nudge of a state; ``pulled``: states that feel a force of their own."""
+        if pulled:
+            return "force" if state.name in pulled else None
+        nudged = phase in ("nudged", "pair") and state.name == self.graph.output.name and not self.graph.readout
+        return "cost" if nudged else None
 
     def is_readout(self, state: Node) -> bool:
         """Whether a state is read off, without dynamics of its own: neither ω nor ε nor noise apply to it."""

@@ -4,20 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import NamedTuple
 
 from torch import Tensor
 
 from epgraph.compiler.pieces import Piece
 from epgraph.compiler.recorder import Recorder
-from epgraph.compiler.trace.context import Context, Results
+from epgraph.compiler.trace.context import Context, PhaseName, Results
 from epgraph.compiler.trace.notes import written
 from epgraph.compiler.trace.recording import Recording
 from epgraph.graph import Edge, State
 from epgraph.lowering import Update
 
 
-def gradient(context: Context, trainable: frozenset[str], once: bool) -> Iterator[Piece]:
-    """½[∂F/∂θ(s⁻) − ∂F/∂θ(s⁺)] summed over the batch, from pairs, for the parameters named."""
+class How(NamedTuple):
+    """What a gradient is computed from.
+
+    Attributes
+    ----------
+    phase
+        ``pair`` for pairs; ``nudged`` for the states of one phase, of an energy that is ``feedforward``.
+    weighted
+        Whether every example has a weight, the value ``weights``, (batch,); of an energy that is ``feedforward``.
+    """
+
+    phase: PhaseName = "pair"
+    weighted: bool = False
+
+
+def input_gradient(context: Context, how: How) -> Iterator[Piece]:
+    """½[∂F/∂x(s⁻) − ∂F/∂x(s⁺)] per example, or −∂F/∂x, of an energy that is ``feedforward``."""
+    for edge in context.graph.post(context.graph.input.name):
+        if not context.graph.reads_out(edge):
+            yield Piece(("input_gradient",), 0, partial(_input, context, edge, how), f"A[{edge.name}]ᵀ(σ′ ⊙ ε)")
+
+
+def _input(context: Context, edge: Edge, how: How, recorder: Recorder, results: Results) -> None:
+    at = Recording(context, recorder, results, how.phase, weighted=how.weighted)
+    _add(results, "input", context.graph.energy.input_gradient(at, edge))
+
+
+def gradient(context: Context, trainable: frozenset[str], once: bool, how: How) -> Iterator[Piece]:
+    """½[∂F/∂θ(s⁻) − ∂F/∂θ(s⁺)] summed over the batch, from pairs, or −∂F/∂θ from states, for the parameters named."""
     graph, names = context.graph, context.names
     shared = frozenset(edge.tied for edge in graph.edges.values() if edge.tied)
     for edge in context.inside:
@@ -26,7 +54,7 @@ def gradient(context: Context, trainable: frozenset[str], once: bool) -> Iterato
             continue
         note = f"{edge.name}: c[{edge.source}] ⊗ o[{edge.target}] + o[{edge.source}] ⊗ c[{edge.target}]"
         read = (parameter, names("weight", edge.owner), *context.ends(edge))
-        record = partial(_edge, context, edge, once)
+        record = partial(_edge, context, edge, once, how)
         if edge.owner in shared or not context.shares:
             # A function a weight, so that a gradient can be added up and dropped before the next one is made.
             yield Piece(("gradient", edge.owner), 0, record, note)
@@ -37,37 +65,39 @@ def gradient(context: Context, trainable: frozenset[str], once: bool) -> Iterato
         if state.bias_shape is not None and parameter in trainable:
             value = names("state", name)
             yield context.piece(
-                ("gradient_biases",), partial(_bias, context, state), "", (parameter, value), state.shape
+                ("gradient_biases",), partial(_bias, context, state, how), "", (parameter, value), state.shape
             )
     for update in context.updates.values():
         parameter = f"states.{update.state}.alpha"
         if graph.states[update.state].activation.learnt and parameter in trainable:
-            yield _level_piece(context, update, parameter)
+            yield _level_piece(context, update, parameter, how)
 
 
-def _edge(context: Context, edge: Edge, once: bool, recorder: Recorder, results: Results) -> None:
-    at = Recording(context, recorder, results, "pair", once=once)
+def _edge(context: Context, edge: Edge, once: bool, how: How, recorder: Recorder, results: Results) -> None:
+    at = Recording(context, recorder, results, how.phase, once=once, weighted=how.weighted)
     _add(results, f"edges.{edge.owner}.weight", context.graph.energy.edge_gradient(at, edge))
 
 
-def _bias(context: Context, state: State, recorder: Recorder, results: Results) -> None:
-    at = Recording(context, recorder, results, "pair")
+def _bias(context: Context, state: State, how: How, recorder: Recorder, results: Results) -> None:
+    at = Recording(context, recorder, results, how.phase, weighted=how.weighted)
     results[f"states.{state.name}.bias"] = context.graph.energy.bias_gradient(at, state)
 
 
-def _level_piece(context: Context, update: Update, parameter: str) -> Piece:
+def _level_piece(context: Context, update: Update, parameter: str, how: How) -> Piece:
     state = context.graph.states[update.state]
     driven = update.state in context.driven
     summed = " + ".join([f"c[{state.name}]"] * driven + [written(term) for term in update.terms])
     own = (context.names(role, state.name) for role in ("state", "constant", "alpha"))
     like = ("level", state.shape, driven, *map(context.likeness, update.terms))
-    record = partial(_level, context, state, parameter)
+    record = partial(_level, context, state, parameter, how)
     function = ("gradient_levels",) if context.shares else ("gradient_level", state.name)
     return context.piece(function, record, f"Σ ({summed} − α)₊", (parameter, *own, *context.read(update)), like)
 
 
-def _level(context: Context, state: State, parameter: str, recorder: Recorder, results: Results) -> None:
-    at = Recording(context, recorder, results, "pair")
+def _level(
+    context: Context, state: State, parameter: str, how: How, recorder: Recorder, results: Results
+) -> None:
+    at = Recording(context, recorder, results, how.phase, weighted=how.weighted)
     results[parameter] = context.graph.energy.level_gradient(at, state)
 
 

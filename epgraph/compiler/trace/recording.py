@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from epgraph.compiler import runtime
 from epgraph.compiler.recorder import Recorder
 from epgraph.compiler.trace.context import Context, Nudging, PhaseName, Results
+from epgraph.compiler.trace.pointwise import Values
 from epgraph.energies import Direction, Link, Node
 from epgraph.kinds import Shape, Unary
 from epgraph.lowering import Term
@@ -32,6 +33,10 @@ class Recording:
         Source of the nudge, at the state that is updated.
     alone
         Whether the function runs without what is computed once per batch, so that its sums begin with the input.
+    errors
+        Whether it belongs to error sweeps.
+    weighted
+        Whether signals are multiplied by a weight of their example.
     """
 
     def __init__(
@@ -45,6 +50,8 @@ class Recording:
         nudging: Nudging = None,
         once: bool = True,
         alone: bool = False,
+        errors: bool = False,
+        weighted: bool = False,
     ) -> None:
         self.context = context
         self.recorder = recorder
@@ -54,6 +61,9 @@ class Recording:
         self.nudging = nudging
         self.once = once
         self.alone = alone
+        self.errors = errors
+        self.weighted = weighted
+        self.projection = context.projection
         self.graph = context.graph
         self.pair = phase == "pair"
         self.flows = bool(context.dynamics.flow)
@@ -207,22 +217,60 @@ class Recording:
             return summed
         return self.recorder.call(runtime.in_pieces, self.context.paired(activation), summed, level, summed)
 
-    def sloped(self, state: Node, summed: Tensor, t: Tensor, level: float | Tensor) -> Tensor:
-        """σ′(summed) ⊙ t, of values or of pairs."""
-        activation = state.activation
-        if activation.linear:
-            return t
-        if not self.pair:
-            return activation.derivative(summed, level) * t
-        return self.recorder.call(runtime.sloped_pair, self.context.sloped(activation), summed, t, level)
-
     def copy(self, t: Tensor) -> Tensor:
         """Copy of a value."""
         return t.clone()
 
-    def feeds(self, edge: Link) -> bool:
-        """Whether the nudge of a readout flows back through an edge in this phase."""
-        return self.phase != "free" and self.graph.reads_out(edge)
+    @property
+    def nudges(self) -> bool:
+        """Whether the phase has a nudge."""
+        return self.phase != "free"
+
+    def bottom_up(self, name: str) -> Tensor:
+        """Carried sum of a state; computed anew in a function that runs alone."""
+        if self.alone:
+            return self.sum(name, "forward")
+        return self.recorder.argument(self.context.names("carried", "sum", name))
+
+    def reached(self, state: Node) -> Tensor:
+        """Value of a state; in error sweeps what it feels."""
+        if not self.errors:
+            return self.state(state.name)
+        return self.recorder.argument(self.context.names("carried", "felt", state.name))
+
+    def total(self, state: Node, start: Tensor, parts: Sequence[Tensor]) -> Tensor:
+        """Start + Σ parts, in the memory of the first part."""
+        if not parts:
+            return start.clone()
+        summed = self.recorder.call(runtime.total, start, *parts)
+        self.recorder.node(summed).meta |= {"state": self.context.names("state", state.name), "about": state.name}
+        return summed
+
+    def weighed(self, signal: Tensor) -> Tensor:
+        """Multiply by the weights of the examples, where there are such."""
+        if not self.weighted:
+            return signal
+        weights = self.recorder.argument("weights")
+        rows = torch.cat((weights, weights)) if self.pair else weights
+        return self.recorder.call(runtime.weighed, signal, rows)
+
+    def gathered(self, state: Node, parts: Sequence[Tensor]) -> Tensor:
+        """Σ parts."""
+        summed = self.recorder.call(runtime.total, None, *parts)
+        self.recorder.node(summed).meta |= {"state": self.context.names("state", state.name), "about": state.name}
+        return summed
+
+    def zeros(self, state: Node) -> Tensor:
+        """Zeros of the shape of a state."""
+        return torch.zeros_like(self.state(state.name))
+
+    def pointwise(self, name: str, state: Node, function: Callable[..., Tensor], *values: Tensor) -> Tensor:
+        """Apply a function of single units."""
+        activation, level = state.activation, self.level(state)
+        if not self.pair:
+            return function(Values(activation, self.projection, level), *values)
+        made = self.context.pointwise(name, activation, function, len(values))
+        return self.recorder.call(runtime.by_rows, made, level, *values)
 
     def inverse(self, state: Node, s: Tensor, level: float | Tensor) -> Tensor:
         """σ⁻¹ of a state, or of a pair."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from epgraph.compiler.pieces import functions
 from epgraph.compiler.program import Function, Program
 from epgraph.compiler.recorder import Recorder
+from epgraph.compiler.trace.carried import classes, forward_pass, rounds, sums
 from epgraph.compiler.trace.context import Context, PhaseName
 from epgraph.compiler.trace.energy import energy
-from epgraph.compiler.trace.gradient import gradient, local
+from epgraph.compiler.trace.gradient import How, gradient, input_gradient, local
 from epgraph.compiler.trace.updates import constants, forces, updates
 
 
@@ -22,7 +23,16 @@ class Tracer(Context):
         """
         # No name has a '+' in it.
         key = (phase, *["relaxed"] * relaxed, *(("pulled", "+".join(pulled)) if pulled else ()))
-        return Program(key, functions(updates(self, key, phase, relaxed, pulled), self.names))
+        if not self.graph.energy.feedforward:
+            return Program(key, functions(updates(self, key, phase, relaxed, pulled), self.names))
+        if phase == "free":
+            return Program(key, functions(forward_pass(self, key), self.names))
+        sweep = rounds if self.dynamics.chosen_solver.errors else classes
+        return Program(key, functions(sweep(self, key, phase, pulled), self.names), warm=self.sums(phase))
+
+    def sums(self, phase: PhaseName) -> tuple[Function, ...]:
+        """Bottom-up sums, which the first sweep of a phase is given, of an energy that is ``feedforward``."""
+        return functions(sums(self, phase), self.names)
 
     def constants(self) -> tuple[Function, ...]:
         """What the clamped input and the biases contribute to each state, once per batch."""
@@ -32,12 +42,16 @@ class Tracer(Context):
         """F per example, and Φ."""
         return functions(energy(self), self.names)
 
-    def gradient(self, trainable: frozenset[str], *, once: bool = True) -> tuple[Function, ...]:
-        """½[∂F/∂θ(s⁻) − ∂F/∂θ(s⁺)] summed over the batch, from pairs, for the parameters named.
+    def gradient(self, trainable: frozenset[str], *, once: bool = True, how: How = How()) -> tuple[Function, ...]:
+        """½[∂F/∂θ(s⁻) − ∂F/∂θ(s⁺)] summed over the batch, from pairs, for the parameters named; see ``How``.
 
         ``once=False`` takes the difference of two gradients instead of contrasting pairs (to measure its price).
         """
-        return functions(gradient(self, trainable, once), self.names)
+        return functions(gradient(self, trainable, once, how), self.names)
+
+    def input_gradient(self, *, how: How = How()) -> tuple[Function, ...]:
+        """½[∂F/∂x(s⁻) − ∂F/∂x(s⁺)] per example, of an energy that is ``feedforward``; see ``How``."""
+        return functions(input_gradient(self, how), self.names)
 
     def forces(self) -> tuple[Function, ...]:
         """What σ is applied to (∂Φ/∂s), of every state that moves, all of them at the present states."""

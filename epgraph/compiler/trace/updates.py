@@ -57,7 +57,7 @@ def updates(context: Context, key: Key, phase: PhaseName, relaxed: bool, pulled:
             state = context.graph.states[update.state]
             if state.role == "output" and phase == "clamped":
                 continue
-            nudging = _nudging(context, state, phase, pulled)
+            nudging = context.nudging(state, phase, pulled)
             note = equation(context, update, phase, relaxed, nudging)
             pooled = any(not term.edge.kind.is_linear and not term.edge.unary for term in update.terms)
             moved: Role = "next" if update.state in conflicts else "state"
@@ -75,13 +75,6 @@ def updates(context: Context, key: Key, phase: PhaseName, relaxed: bool, pulled:
             if moved == "next":
                 ends = names("next", state.name), names("state", state.name)
                 yield Piece(function, 3 * number + 2, partial(_settle, *ends), "", ends, "settle")
-
-
-def _nudging(context: Context, state: State, phase: PhaseName, pulled: tuple[str, ...]) -> Nudging:
-    if pulled:
-        return "force" if state.name in pulled else None
-    nudged = phase in ("nudged", "pair") and state.role == "output" and not context.graph.readout
-    return "cost" if nudged else None
 
 
 def _update(

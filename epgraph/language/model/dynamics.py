@@ -63,6 +63,11 @@ class DynamicsSpec(Model):
         "fixed point (p + βy)/(1 + β).",
         examples=["closed_form"],
     )
+    update: Literal["mod_pgd", "pgd"] = Field(
+        default="mod_pgd",
+        description="Update of states with ReLUα under the predictive energy: σ(a + B), or σ(σ(a) + B).",
+        examples=["pgd"],
+    )
     damping: Annotated[float, Field(gt=0, lt=2)] | None = Field(
         default=1.5,
         description="Factor c of damped updates, for states with a 'self' edge: they go min(1, c/(1 + mκ)) of the way, "

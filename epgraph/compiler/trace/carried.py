@@ -1,0 +1,176 @@
+"""Sweeps of energies whose free equilibrium is one forward pass: the bottom-up sums are carried from class to class.
+
+An edge is applied once each time its source moves, in the class where it moves: to the new state if its target has no
+other parents, else to the change of the state, which is added to the sum. A sum is not computed again by each of the
+updates that read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from torch import Tensor
+
+from epgraph.compiler import runtime
+from epgraph.compiler.pieces import Piece
+from epgraph.compiler.program import Key
+from epgraph.compiler.recorder import Recorder
+from epgraph.compiler.trace.context import Context, Nudging, PhaseName, Results
+from epgraph.compiler.trace.recording import Recording
+from epgraph.graph import Edge, State
+
+
+def forward_pass(context: Context, key: Key) -> Iterator[Piece]:
+    """The free phase: every state after those with an edge into it."""
+    for number, name in enumerate(context.graph.forward_order, start=1):
+        note = f"a[{name}] = Σ A s + b;  {name} ← {context.graph.states[name].activation.label}(a)"
+        yield Piece((*key, number), number, partial(_arrive, context, name), note)
+
+
+def _arrive(context: Context, name: str, recorder: Recorder, results: Results) -> None:
+    at = Recording(context, recorder, results)
+    state = context.graph.states[name]
+    with recorder.about(name):
+        summed = _summed(at, name, results)
+        results[context.names("state", name)] = at.activated(state, at.copy(summed), at.level(state))
+
+
+def sums(context: Context, phase: PhaseName) -> Iterator[Piece]:
+    """All bottom-up sums, from the states."""
+    for name in context.graph.forward_order:
+        yield Piece(("sums", phase), 0, partial(_sums, context, name, phase), f"a[{name}] = Σ A s + b")
+
+
+def _sums(context: Context, name: str, phase: PhaseName, recorder: Recorder, results: Results) -> None:
+    with recorder.about(name):
+        _summed(Recording(context, recorder, results, phase), name, results)
+
+
+def _summed(at: Recording, name: str, results: Results) -> Tensor:
+    """Sum of a state from the present states, and what has to be carried beside it."""
+    context = at.context
+    for edge in context.graph.pre(name):
+        if edge.name in context.carried:
+            results[context.names("carried", "out", edge.name)] = at.forward(edge)
+    summed = at.sum(name, "forward")
+    results[context.names("carried", "sum", name)] = summed
+    return summed
+
+
+def classes(context: Context, key: Key, phase: PhaseName, pulled: Sequence[str]) -> Iterator[Piece]:
+    """A nudged sweep: class after class, each with the sums that its states lead to."""
+    graph = context.graph
+    for number, together in enumerate(context.plan.classes, start=1):
+        moved = [u.state for u in together if not (phase == "clamped" and graph.states[u.state].role == "output")]
+        for name in moved:
+            nudging = context.nudging(graph.states[name], phase, pulled)
+            record = partial(_move, context, graph.states[name], phase, nudging)
+            yield Piece((*key, number), number, record, _equation(context, name, phase, nudging))
+        yield Piece((*key, number), number, partial(_push, context, moved, phase), "")
+
+
+def _move(
+    context: Context, state: State, phase: PhaseName, nudging: Nudging, recorder: Recorder, results: Results
+) -> None:
+    at = Recording(context, recorder, results, phase, nudging=nudging)
+    with recorder.about(state.name):
+        reads_off = context.is_readout(state)
+        new = at.copy(at.bottom_up(state.name)) if reads_off else context.graph.energy.update(at, state)
+        results[context.names("state", state.name)] = new
+
+
+def _push(context: Context, moved: Sequence[str], phase: PhaseName, recorder: Recorder, results: Results) -> None:
+    """Bring the sums up to date that the states of a class lead to."""
+    at, graph, names = Recording(context, recorder, results, phase), context.graph, context.names
+    new = {name: results[names("state", name)] for name in moved}
+    changes: dict[str, Tensor] = {}
+    for child in graph.forward_order:
+        edges = [edge for edge in graph.pre(child) if edge.source in new]
+        if not edges:
+            continue
+        with recorder.about(child):
+            if context.moving_parents(child) <= new.keys():
+                parts = [at.forward(edge, new[edge.source]) for edge in edges]
+                constant = at.value("constant", child) if child in context.driven else None
+                how = runtime.total_pair if at.pair else runtime.total
+                summed = recorder.call(how, constant, *parts)
+            else:
+                start = at.bottom_up(child)
+                parts = [_change(at, edge, new[edge.source], changes) for edge in edges]
+                summed = recorder.call(runtime.total, start, *parts)
+            recorder.node(summed).meta |= {"state": names("state", child), "about": child}
+            results[names("carried", "sum", child)] = summed
+
+
+def _change(at: Recording, edge: Edge, new: Tensor, changes: dict[str, Tensor]) -> Tensor:
+    """What the move of its source adds to the result of an edge."""
+    context, results = at.context, at.results
+    if edge.name not in context.carried:
+        if edge.source not in changes:
+            changes[edge.source] = new - at.state(edge.source)
+        return at.forward(edge, changes[edge.source])
+    key = context.names("carried", "out", edge.name)
+    now = at.forward(edge, new)
+    results[key] = now
+    return now - at.recorder.argument(key)
+
+
+def rounds(context: Context, key: Key, phase: PhaseName, pulled: Sequence[str]) -> Iterator[Piece]:
+    """An error sweep: what every state feels, from the output back, and then a forward pass."""
+    graph = context.graph
+    order = [n for n in graph.forward_order if not (phase == "clamped" and n == graph.output.name)]
+    number = 0
+    for name in reversed(order):
+        state = graph.states[name]
+        if context.is_readout(state):
+            continue
+        number += 1
+        nudging = context.nudging(state, phase, pulled)
+        record = partial(_feel, context, state, phase, nudging)
+        yield Piece((*key, number), number, record, f"B[{name}] = Σ Aᵀ(σ′ ⊙ ε){_NUDGE[nudging]}")
+    for name in order:
+        number += 1
+        record = partial(_reply, context, graph.states[name], phase)
+        yield Piece((*key, number), number, record, f"a[{name}] = Σ A s + b;  {name} ← σ(a) + B, or σ(a + B)")
+
+
+def _feel(
+    context: Context, state: State, phase: PhaseName, nudging: Nudging, recorder: Recorder, results: Results
+) -> None:
+    at = Recording(context, recorder, results, phase, nudging=nudging, errors=True)
+    with recorder.about(state.name):
+        parts = context.graph.energy.feedback(at, state)
+        name = state.name
+        if nudging == "cost" and context.dynamics.output_step == "closed_form":
+            # The closed form is that of the whole sum.
+            bottom_up = at.bottom_up(name)
+            felt = at.nudged(state, at.copy(bottom_up)) - bottom_up
+        else:
+            start = at.zeros(state) if not parts else None
+            felt = start if start is not None else at.gathered(state, parts)
+            felt = at.nudged(state, felt)
+        results[context.names("carried", "felt", name)] = felt
+
+
+def _reply(context: Context, state: State, phase: PhaseName, recorder: Recorder, results: Results) -> None:
+    at = Recording(context, recorder, results, phase, errors=True)
+    with recorder.about(state.name):
+        summed = _summed(at, state.name, results)
+        if context.is_readout(state):
+            new = at.copy(summed)
+        else:
+            new = context.graph.energy.reply(at, state, summed, at.reached(state))
+        results[context.names("state", state.name)] = new
+
+
+_NUDGE = {None: "", "cost": " − β ∂C/∂s", "force": " − β f"}
+
+
+def _equation(context: Context, name: str, phase: PhaseName, nudging: Nudging) -> str:
+    state = context.graph.states[name]
+    if context.is_readout(state):
+        return f"{name} ← a[{name}]"
+    parts = [f"A[{e.name}]ᵀ(σ′ ⊙ ε)[{e.target}]" for e in context.graph.post(name) if not context.graph.reads_out(e)]
+    summed = " + ".join([f"a[{name}]", *parts]) + _NUDGE[nudging]
+    return f"{name} ← {state.activation.label}({summed})"
