@@ -17,6 +17,7 @@ WRITES: dict[Callable[..., Any], int] = {
     runtime.fill_: 0,
     runtime.fill_pair_: 0,
     runtime.in_pieces: 3,
+    runtime.by_rows: 2,
     runtime.noisy_: 0,
     runtime.noisy_pair_: 0,
     runtime.quantise_: 0,

@@ -97,10 +97,11 @@ def module_text(machine: ProgramCache) -> str:
     trainable = frozenset(
         name for name in parameters if name not in frozen and (not name.endswith(".alpha") or name in learnt)
     )
+    feedforward = machine.tracer.graph.energy.feedforward
     functions: dict[str, tuple[Function, ...]] = {
         "constants": machine.tracer.constants(),
         "energy": machine.tracer.energy(),
-        "gradient": machine.tracer.gradient(trainable),
+        "gradient": (*(machine.tracer.sums("pair") if feedforward else ()), *machine.tracer.gradient(trainable)),
         "local": machine.tracer.local(trainable),
         "readout": machine.tracer.readout(),
     }
@@ -228,7 +229,7 @@ def _table(name: str, rows: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def _phase(phase: CompiledProgram) -> str:
-    prepare, warm, sweep = phase.program.parts
+    prepare, warm, _, sweep = phase.program.parts
     return "\n".join(
         (
             "Phase(",

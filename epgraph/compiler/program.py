@@ -76,6 +76,8 @@ class Program:
         Values of parameters alone, computed once per batch: packed, flipped or merged weights.
     warm
         Values that a sweep passes to the next one (sums, arg-max indices), computed from the initial states.
+    opening
+        Functions in place of as many of the first ones of ``sweep``, in a first sweep whose states have no odd parts.
     scratch
         Buffers that updates share: name → name of the state with the same shape.
     channels_last
@@ -86,13 +88,14 @@ class Program:
     sweep: tuple[Function, ...]
     prepare: tuple[Function, ...] = ()
     warm: tuple[Function, ...] = ()
+    opening: tuple[Function, ...] = ()
     scratch: Mapping[str, str] = field(default_factory=dict)
     channels_last: bool = False
 
     @property
     def parts(self) -> tuple[tuple[Function, ...], ...]:
-        """Functions called once per batch, before the first sweep, and in every sweep."""
-        return self.prepare, self.warm, self.sweep
+        """Functions called once per batch, before the first sweep, at its beginning, and in every sweep."""
+        return self.prepare, self.warm, self.opening, self.sweep
 
     @property
     def functions(self) -> tuple[Function, ...]:
@@ -107,7 +110,13 @@ class CompiledProgram:
     program: Program
     prepare: tuple[Step, ...]
     warm: tuple[Step, ...]
+    opening: tuple[Step, ...]
     sweep: tuple[Step, ...]
+
+    @property
+    def first(self) -> tuple[Step, ...]:
+        """A first sweep from states without odd parts; empty if it is like all others."""
+        return (*self.opening, *self.sweep[len(self.opening) :]) if self.opening else ()
 
 
 Named = tuple[Function, tuple[str, ...], tuple[str, ...]]

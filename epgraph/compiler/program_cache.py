@@ -62,8 +62,8 @@ class ProgramCache:
                 _order(function, self.tracer.names)
             # torch.compile does not pay for functions that run once per batch.
             often = program.functions[len(program.prepare) :] if self.backend.compiled else ()
-            prepare, warm, sweep = self._steps(*program.parts, compiled={function.name for function in often})
-            self._programs[key] = CompiledProgram(program, prepare, warm, sweep)
+            prepare, warm, opening, sweep = self._steps(*program.parts, compiled={function.name for function in often})
+            self._programs[key] = CompiledProgram(program, prepare, warm, opening, sweep)
             _give_back()
         return self._programs[key]
 

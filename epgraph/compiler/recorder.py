@@ -20,6 +20,7 @@ class Recorder:
         self._tracer = GraphAppendingTracer(self.graph)
         self._arguments: dict[str, fx.Node] = {}
         self._last: fx.Node | None = None
+        self._calls: dict[Any, Tensor] = {}
 
     def argument(self, name: str) -> Tensor:
         """Proxy of a value, typed as the tensor that it stands for."""
@@ -60,6 +61,13 @@ class Recorder:
         """Record a call of a helper."""
         plain = tuple(a.node if isinstance(a, fx.Proxy) else a for a in arguments)
         return self.proxy(self.graph.call_function(function, plain))
+
+    def once(self, function: Callable[..., Any], *arguments: Any) -> Tensor:
+        """As ``call``; equal calls are one, so nothing may write into what is returned."""
+        key = function, tuple(a.node if isinstance(a, fx.Proxy) else a for a in arguments)
+        if key not in self._calls:
+            self._calls[key] = self.call(function, *arguments)
+        return self._calls[key]
 
     def finish(
         self, name: str, results: dict[str, Any], notes: Iterable[str] = (), calls: Iterable[Call] = (Call(),)

@@ -76,13 +76,16 @@ def sloped_pair(
 
 
 def weighed(value: Tensor, weights: Tensor) -> Tensor:
-    """Multiply every row by its weight."""
-    return value * weights.to(value.dtype).view(-1, *(1,) * (value.ndim - 1))
+    """Multiply every row by the weight of its example; a pair has two rows for each."""
+    rows = weights.to(value.dtype).repeat(len(value) // max(1, len(weights)))
+    return value * rows.view(-1, *(1,) * (value.ndim - 1))
 
 
-def by_rows(function: Callable[..., tuple[Tensor, Tensor]], alpha: Any, first: Tensor, *rest: Tensor) -> Tensor:
-    """Apply a function of single units to pairs, a few examples at a time; of the shape of the first."""
-    out = torch.empty_like(first)
+def by_rows(
+    function: Callable[..., tuple[Tensor, Tensor]], alpha: Any, out: Tensor | None, first: Tensor, *rest: Tensor
+) -> Tensor:
+    """Apply a function of single units to pairs, a few examples at a time; ``out`` has the shape of the first."""
+    out = torch.empty_like(first) if out is None else out
     pairs = [pair.chunk(2) for pair in (first, *rest)]
     common, odd = out.chunk(2)
     rows = len(common)

@@ -111,7 +111,7 @@ class Engine:
         values = self._call("gradient", {**clamped, **self._named(pairs)})
         scale = -1.0 / (beta * len(x))
         found = {name: g.to(PARAMETER_DTYPE).mul_(1.0 / len(x)) for name, g in local.items()}
-        for name, g in values.items():
+        for name, g in ((name, g) for name, g in values.items() if name in PARAMETERS):
             contrast = g.to(PARAMETER_DTYPE).mul_(scale)
             # A weight that the readout shares with the dynamics has both.
             found[name] = found[name] + contrast if name in found else contrast

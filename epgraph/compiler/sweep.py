@@ -59,6 +59,7 @@ def relax_(
     tolerance: float,
     *,
     pair: bool,
+    first: Sequence[Step] = (),
     correct: Callable[[Sequence[Tensor], Sequence[Tensor]], None] | None = None,
     record: Callable[[Tensor], None] | None = None,
 ) -> tuple[Tensor | None, int]:
@@ -72,6 +73,8 @@ def relax_(
         All that sweeps take, by name; the states that move are replaced.
     states
         Names of those whose change is the residual.
+    first
+        The first sweep, where it is not like the others.
     correct
         Is given states before and after a sweep, and changes the latter in place: a solver's proposal.
     record
@@ -84,15 +87,16 @@ def relax_(
     run(missing(warm, values), values)
     residuals, watch = None, frozenset(states)
     for taken in range(1, steps + 1):
+        now = first if first and taken == 1 else sweep
         before = [values[name].clone() for name in states] if correct else []
         if record or taken == steps or (tolerance > 0 and taken % SWEEPS_BETWEEN_LOOKS == 0):
-            residuals = run_with_residual(sweep, values, watch, pair=pair)
+            residuals = run_with_residual(now, values, watch, pair=pair)
             if record:
                 record(residuals)
             if taken == steps or (tolerance > 0 and bool((residuals <= tolerance).all())):
                 return residuals, taken
         else:
-            run(sweep, values)
+            run(now, values)
         if correct:
             correct(before, [values[name] for name in states])
             run(warm, values)

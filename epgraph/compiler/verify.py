@@ -66,7 +66,7 @@ def verify_effects(function: Function, names: Names) -> None:
                 _refuse(function, f"it writes into '{memory.target}', which is only to be read")
 
 
-_WRITABLE = frozenset({"state", "next", "scratch", None})
+_WRITABLE = frozenset({"state", "next", "scratch", "carried", None})
 """Roles of arguments that may be written into; None: what the network has no name for."""
 
 

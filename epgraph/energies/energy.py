@@ -31,7 +31,8 @@ class Energy(ABC):
     feedforward: ClassVar[bool] = False
     """Whether the free equilibrium is one pass over the states, each after those with an edge into it, s = σ(a) with the
     bottom-up sum a = Σ A_e s + b, and ∂F/∂θ is zero there. Then the edges must not form a cycle. The sums are carried
-    from class to class (``Symbols.bottom_up``), and ``feedback``, ``reply`` and ``input_gradient`` are needed."""
+    from class to class (``Symbols.bottom_up``), and ``feedback``, ``send``, ``reply`` and
+    ``input_gradient`` are needed."""
 
     def terms(self, graph: Wiring, state: str) -> tuple[tuple[Link, Direction], ...]:
         """Edges in the update of a state, with their directions; by default all incident ones."""
@@ -107,8 +108,12 @@ class Energy(ABC):
         """What the edges out of a state send back to it, of a ``feedforward`` energy."""
         raise NotImplementedError
 
-    def reply(self, at: Symbols, state: Node, bottom_up: Tensor, feedback: Tensor) -> Tensor:
-        """New value of a state from its bottom-up sum and what it feels, nudge included, of a ``feedforward`` energy."""
+    def send(self, at: Symbols, state: Node, error: Tensor) -> Tensor:
+        """What a state sends back along the edges into it, from its error, of a ``feedforward`` energy."""
+        raise NotImplementedError
+
+    def reply(self, at: Symbols, state: Node, bottom_up: Tensor, error: Tensor) -> Tensor:
+        """Value of a state from its bottom-up sum and its error, of a ``feedforward`` energy."""
         raise NotImplementedError
 
     def input_gradient(self, at: Symbols, edge: Link) -> Tensor:

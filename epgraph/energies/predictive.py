@@ -32,11 +32,19 @@ class Predictive(Energy):
 
     def signal(self, at: Symbols, state: Node) -> Tensor:
         """σ′(a) ⊙ ε: what a state sends back along the edges into it."""
-        summed, value = at.bottom_up(state.name), at.reached(state)
         if at.errors:
-            return value if state.activation.linear else at.pointwise("felt", state, _felt, summed, value)
-        linear = state.activation.linear
+            return at.sent(state.name)
+        error = at.carried_error(state.name)
+        if error is not None:
+            return at.weighed(self.send(at, state, error))
+        summed, value, linear = at.bottom_up(state.name), at.state(state.name), state.activation.linear
         return at.weighed(value - summed if linear else at.pointwise("signal", state, _signal, summed, value))
+
+    def send(self, at: Symbols, state: Node, error: Tensor) -> Tensor:
+        """σ′(a) ⊙ ε of an error."""
+        if state.activation.linear:
+            return error
+        return at.pointwise("sent", state, _sent, at.bottom_up(state.name), error)
 
     def feedback(self, at: Symbols, state: Node) -> list[Tensor]:
         """A_jᵀ[σ′(a_j) ⊙ ε_j] of every edge out of a state; of a readout the nudge."""
@@ -61,12 +69,9 @@ class Predictive(Energy):
         summed = at.nudged(state, at.total(state, start, self.feedback(at, state)))
         return at.activated(state, summed, level) if state.activation.projects else summed
 
-    def reply(self, at: Symbols, state: Node, bottom_up: Tensor, feedback: Tensor) -> Tensor:
-        """The same, from B."""
-        level = at.level(state)
-        start = bottom_up if _mixed(at, state) else at.activated(state, at.copy(bottom_up), level)
-        summed = start + feedback
-        return at.activated(state, summed, level) if state.activation.projects else summed
+    def reply(self, at: Symbols, state: Node, bottom_up: Tensor, error: Tensor) -> Tensor:
+        """σ(a) + ε."""
+        return bottom_up + error if state.activation.linear else at.pointwise("reply", state, _reply, bottom_up, error)
 
     def edge_energy(self, at: Symbols, edge: Link) -> None:
         """Add nothing: edges act through the sums of states."""
@@ -98,7 +103,7 @@ class Predictive(Energy):
     def level_gradient(self, at: Symbols, state: Node) -> Tensor:
         """Contrast of −∂F/∂α = Σ ε over the units whose sum is above α."""
         assert not isinstance(at.level(state), float)
-        above = at.pointwise("above", state, _above, at.bottom_up(state.name), at.reached(state))
+        above = at.pointwise("above", state, _above, at.bottom_up(state.name), at.state(state.name))
         above = at.weighed(above)
         return (above.chunk(2)[1] if at.pair else above).sum()
 
@@ -123,14 +128,14 @@ def _signal(of: Pointwise, a: Tensor, s: Tensor) -> Tensor:
     return of.times(of.slope(a), of.minus(s, of.sigma(a)))
 
 
-def _felt(of: Pointwise, a: Tensor, b: Tensor) -> Tensor:
-    """The same, with the value that a state would take if it felt b."""
-    if of.activation.linear:
-        return b
-    if not of.activation.projects:
-        return of.times(of.slope(a), b)
-    start = a if of.projection == "mod_pgd" else of.sigma(a)
-    return of.times(of.slope(a), of.minus(of.sigma(of.plus(start, b)), of.sigma(a)))
+def _sent(of: Pointwise, a: Tensor, error: Tensor) -> Tensor:
+    """σ′(a) ⊙ ε."""
+    return of.times(of.slope(a), error)
+
+
+def _reply(of: Pointwise, a: Tensor, error: Tensor) -> Tensor:
+    """σ(a) + ε."""
+    return of.plus(of.sigma(a), error)
 
 
 def _above(of: Pointwise, a: Tensor, s: Tensor) -> Tensor:

@@ -157,7 +157,7 @@ class Symbols(Protocol):
     nudges
         Whether the phase has a nudge, which flows back through the edges of a readout.
     errors
-        Whether the function belongs to error sweeps, in which a state stands for what it will feel.
+        Whether the function belongs to error sweeps.
     projection
         ``dynamics.update``: ``mod_pgd`` or ``pgd``.
     """
@@ -205,8 +205,11 @@ class Symbols(Protocol):
     def bottom_up(self, name: str) -> Tensor:
         """Sum Σ A_e s + b over the edges into a state, of a ``feedforward`` energy; it must not be written into."""
 
-    def reached(self, state: Node) -> Tensor:
-        """Value of a state; in error sweeps what it feels, B."""
+    def sent(self, name: str) -> Tensor:
+        """What a state sends back in this error sweep (``Energy.send``)."""
+
+    def carried_error(self, name: str) -> Tensor | None:
+        """Error of a state that error sweeps have returned; None if it must be computed from states."""
 
     def total(self, state: Node, start: Tensor, parts: Sequence[Tensor]) -> Tensor:
         """Start + Σ parts, all of the shape of a state; it may write into the parts."""

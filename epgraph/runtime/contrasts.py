@@ -62,7 +62,7 @@ class Contrasts:
         names = {_tied(name) for name in trained}
         names = names if wanted is None else names.intersection(wanted)
         if self.graph.energy.feedforward:
-            how = How("nudged" if single else "pair", isinstance(scale, Tensor))
+            how = self._how(clamped, carried, single=single, weighted=isinstance(scale, Tensor))
             values = self._summed(clamped, pairs, scale, carried, how)
             steps = clamped.machine.functions("gradient", trainable=frozenset(names), once=self.once, how=how)
             for name, value in computed(steps, values):
@@ -86,6 +86,12 @@ class Contrasts:
                 gradient.mul_(scale)
             yield from _for_both(name, gradient, trained)
 
+    @staticmethod
+    def _how(clamped: Clamped, carried: Mapping[str, Tensor] | None, *, single: bool, weighted: bool) -> How:
+        tracer = clamped.machine.tracer
+        errors = tracer.dynamics.chosen_solver.errors and all(name in (carried or {}) for name in tracer.handed)
+        return How("nudged" if single else "pair", weighted, errors)
+
     def _summed(
         self,
         clamped: Clamped,
@@ -108,7 +114,7 @@ class Contrasts:
         The arguments are those of ``by_parameters``.
         """
         if self.graph.energy.feedforward:
-            how = How("nudged" if single else "pair", weighted=True)
+            how = self._how(clamped, carried, single=single, weighted=True)
             values = self._summed(clamped, pairs, scale, carried, how)
             run(clamped.machine.functions("input_gradient", how=how), values)
             return values.get("input", torch.zeros_like(clamped.x))

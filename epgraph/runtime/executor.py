@@ -17,7 +17,7 @@ from torch import Tensor
 from epgraph.compiler import CompiledProgram, ProgramCache
 from epgraph.compiler.cuda_graphs import Memory
 from epgraph.compiler.runtime import rounded
-from epgraph.compiler.sweep import prepare, relax_, run
+from epgraph.compiler.sweep import Step, prepare, relax_, run
 from epgraph.compiler.trace import PhaseName
 from epgraph.costs import COSTS
 from epgraph.errors import EpgraphError
@@ -220,8 +220,11 @@ class Executor:
         one_by_one = record or dynamics.chosen_solver.mixes or dynamics.noise or not steps
         replay = None if one_by_one else clamped.machine.replay
         if replay is None:
+            # Of a pair that starts from plain states and their sums, no odd part is different from zero.
+            plain = pair and bool(given) and all(len(value) == len(clamped.x) for value in given.values())
             values = self._load(Memory(), phase, states, given, donate=donate)
-            return self._sweep(phase, values, steps, tolerance, record=record)
+            first = phase.program.first if plain else ()
+            return self._sweep(phase, values, steps, tolerance, first, record=record)
 
         def load(memory: Memory) -> dict[str, Any]:
             # Captured sweeps may have to start twice.
@@ -240,7 +243,7 @@ class Executor:
         def kept(names: Mapping[str, str]) -> States:
             return {name: values[key] if borrow else values[key].clone() for name, key in names.items()}
 
-        handed = {name: name for name in clamped.machine.tracer.handed}
+        handed = {name: name for name in clamped.machine.tracer.handed if name in values}
         return replace(self.ended(kept(phase.keys), taken, residuals, tolerance), carried=kept(handed))
 
     def _forward(self, phase: _Phase, states: States, *, record: bool, donate: bool) -> Relaxation:
@@ -256,7 +259,7 @@ class Executor:
 
     @staticmethod
     def _handed(phase: _Phase, values: Mapping[str, Any]) -> dict[str, Tensor]:
-        return {name: values[name] for name in phase.clamped.machine.tracer.handed}
+        return {name: values[name] for name in phase.clamped.machine.tracer.handed if name in values}
 
     def _phase(self, clamped: Clamped, nudge: Nudge | Pull | None, *, pair: bool, clamp_output: bool) -> _Phase:
         name: PhaseName = "clamped" if clamp_output else "pair" if pair else "free" if nudge is None else "nudged"
@@ -266,7 +269,14 @@ class Executor:
         return _Phase(clamped, self.program(name, clamped.machine, pulled), nudge, keys, moving, pair)
 
     def _sweep(
-        self, phase: _Phase, values: dict[str, Any], steps: int, tolerance: float, *, record: bool
+        self,
+        phase: _Phase,
+        values: dict[str, Any],
+        steps: int,
+        tolerance: float,
+        first: Sequence[Step],
+        *,
+        record: bool,
     ) -> Relaxation:
         """Take one sweep after the other, from ``values`` and in their memory."""
         program, trajectory = phase.program, list[Sweep]()
@@ -278,6 +288,7 @@ class Executor:
             steps,
             tolerance,
             pair=phase.pair,
+            first=first,
             correct=self._solving(phase, values).correct if self.architecture.dynamics.chosen_solver.mixes else None,
             record=(lambda seen: trajectory.append(self._recorded(phase, values, seen))) if record else None,
         )
@@ -340,7 +351,8 @@ class Executor:
         """All that a phase's sweeps take, by the names of emitted code, with states that they may write into."""
         clamped, program = phase.clamped, phase.program
         last = torch.channels_last if program.program.channels_last else torch.contiguous_format
-        read = {name for _, arguments, _ in (*program.warm, *program.sweep) for name in arguments}
+        steps = (*program.warm, *program.opening, *program.sweep)
+        read = {name for _, arguments, _ in steps for name in arguments}
         values: dict[str, Any] = {"omega": self.architecture.dynamics.step} if "omega" in read else {}
         for name, value in {**clamped.values, **clamped.prepared}.items():
             if name in read:

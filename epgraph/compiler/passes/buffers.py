@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import fx
 
+from epgraph.compiler import runtime
 from epgraph.compiler.effects import memory_of, writes
 from epgraph.compiler.helpers import HELPERS
 from epgraph.compiler.passes.common import SUMS, argument_of, clean, copied
@@ -31,9 +32,14 @@ def plan_buffers(program: Program, tracer: Tracer) -> Program:
         arguments = {str(n.target): n for n in graph.nodes if n.op == "placeholder"}
         order = {node: i for i, node in enumerate(graph.nodes)}
         written = []
+        kept: set[fx.Node] = set()
         for name, value in zip(function.results, output.args[0], strict=True):
             old = arguments.get(name)
             if name not in states or old is None:
+                if tracer.names.role(name) == "carried":
+                    memory = _memory(value)
+                    kept.add(memory)
+                    _go_on(graph, memory, old, order)
                 written.append(value)
                 continue
             assert isinstance(value, fx.Node)
@@ -49,7 +55,7 @@ def plan_buffers(program: Program, tracer: Tracer) -> Program:
         # The memory of a state that waits for others is not free for the next sum.
         waits = any(name in waiting for name in function.results)
         for node in list(graph.nodes):
-            if node.target is torch.empty_like and not waits:
+            if node.target is torch.empty_like and node not in kept and not waits:
                 _share(graph, node, scratch)
         return replace(function, graph=clean(graph))
 
@@ -72,6 +78,17 @@ def _memory(value: fx.Node) -> fx.Node:
     return value
 
 
+def _go_on(graph: fx.Graph, memory: fx.Node, old: fx.Node | None, order: dict[fx.Node, int]) -> None:
+    """Add to a carried sum where it is, if its old value is not read afterwards."""
+    start = next((user for user in memory.users if user.target is runtime.fill_), None)
+    if old is None or start is None or memory.target is not torch.empty_like or start.args[1] is not old:
+        return
+    if all(order[user] <= order[start] for user in old.users):
+        start.replace_all_uses_with(old)
+        graph.erase_node(start)
+        graph.erase_node(memory)
+
+
 def _store(graph: fx.Graph, value: fx.Node, old: fx.Node, output: fx.Node, *, in_time: bool) -> fx.Node:
     """Put a value where the old state is. ``in_time``: nothing reads the old state once the value is there."""
     # A kernel that sums what the state does to itself reads all of it for every pixel that it writes.
@@ -81,6 +98,9 @@ def _store(graph: fx.Graph, value: fx.Node, old: fx.Node, output: fx.Node, *, in
             return graph.call_method("copy_", (old, value))
     clamped = value.op == "call_method" and value.target == "clamp_" and len(value.args) == 3
     paired = value.target is HELPERS["in_pieces"]
+    if value.target is runtime.by_rows:
+        value.update_arg(2, old)
+        return value
     summed = value.args[1] if paired else value.args[0] if clamped else value
     assert isinstance(summed, fx.Node)
     moved = summed.target is torch.lerp and summed.args[0] is old

@@ -38,7 +38,13 @@ def rewritten(program: Program, wanted: Callable[[fx.Node], bool], change: Calla
         change(graph)
         return replace(function, graph=clean(graph))
 
-    return replace(program, sweep=tuple(map(one, program.sweep)), warm=tuple(map(one, program.warm)))
+    return everywhere(program, one)
+
+
+def everywhere(program: Program, change: Callable[[Function], Function]) -> Program:
+    """Change every function but those that run once per batch."""
+    parts = {part: tuple(map(change, getattr(program, part))) for part in ("sweep", "opening", "warm")}
+    return replace(program, **parts)
 
 
 def clean(graph: fx.Graph) -> fx.Graph:

@@ -30,7 +30,8 @@ def _fuse(graph: fx.Graph, total: fx.Node) -> None:
     constant, *parts = total.args
     adding: list[Any] = [p for p in parts if _adds_itself(p)]
     made = [p for p in parts if p not in adding]
-    if not adding:
+    # A single contribution to a sum that is kept has memory of its own.
+    if not adding or (total.meta.get("kept") and len(parts) == 1 and adding[0].target is not runtime.interleave):
         return
     with graph.inserting_before(total):
         if made:

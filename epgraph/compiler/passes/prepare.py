@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from torch import fx
 
-from epgraph.compiler.passes.common import clean, copied, parametric
+from epgraph.compiler.passes.common import clean, copied, everywhere, parametric
 from epgraph.compiler.program import Call, Function, Program
 from epgraph.compiler.trace import Tracer, form, structure
 
@@ -33,8 +33,7 @@ def hoist_prepared(program: Program, tracer: Tracer) -> Program:
         calls = tuple(replace(call, names=known) for call, known in zip(function.calls, names, strict=True))
         return replace(function, graph=clean(inner), calls=calls)
 
-    sweep = tuple(one(function) for function in program.sweep)
-    return replace(program, sweep=sweep, warm=tuple(map(one, program.warm)), prepare=prepare.functions())
+    return replace(everywhere(program, one), prepare=prepare.functions())
 
 
 class _Prepare:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from epgraph.compiler import runtime
@@ -17,7 +18,7 @@ from epgraph.compiler.pieces import Piece
 from epgraph.compiler.program import Key
 from epgraph.compiler.recorder import Recorder
 from epgraph.compiler.trace.context import Context, Nudging, PhaseName, Results
-from epgraph.compiler.trace.recording import Recording
+from epgraph.compiler.trace.recording import Halves, Recording
 from epgraph.graph import Edge, State
 
 
@@ -54,6 +55,7 @@ def _summed(at: Recording, name: str, results: Results) -> Tensor:
         if edge.name in context.carried:
             results[context.names("carried", "out", edge.name)] = at.forward(edge)
     summed = at.sum(name, "forward")
+    at.recorder.node(summed).meta["kept"] = True
     results[context.names("carried", "sum", name)] = summed
     return summed
 
@@ -99,7 +101,7 @@ def _push(context: Context, moved: Sequence[str], phase: PhaseName, recorder: Re
                 start = at.bottom_up(child)
                 parts = [_change(at, edge, new[edge.source], changes) for edge in edges]
                 summed = recorder.call(runtime.total, start, *parts)
-            recorder.node(summed).meta |= {"state": names("state", child), "about": child}
+            recorder.node(summed).meta |= {"state": names("state", child), "about": child, "kept": True}
             results[names("carried", "sum", child)] = summed
 
 
@@ -117,40 +119,53 @@ def _change(at: Recording, edge: Edge, new: Tensor, changes: dict[str, Tensor]) 
 
 
 def rounds(context: Context, key: Key, phase: PhaseName, pulled: Sequence[str]) -> Iterator[Piece]:
-    """An error sweep: what every state feels, from the output back, and then a forward pass."""
+    """An error sweep: the errors of all states, from the output back, and then a forward pass."""
+    order = [n for n in context.graph.forward_order if not (phase == "clamped" and n == context.graph.output.name)]
+    yield from back(context, key, phase, pulled)
+    for number, name in enumerate(order, start=len(order)):
+        record = partial(_reply, context, context.graph.states[name], phase)
+        label = context.graph.states[name].activation.label
+        yield Piece((*key, number + 1), number + 1, record, f"a[{name}] = Σ A s + b;  {name} ← {label}(a) + ε")
+
+
+def back(
+    context: Context, key: Key, phase: PhaseName, pulled: Sequence[str], *, opening: bool = False
+) -> Iterator[Piece]:
+    """First part of an error sweep; ``opening``: of a pair without odd parts, whose errors then are odd."""
     graph = context.graph
-    order = [n for n in graph.forward_order if not (phase == "clamped" and n == graph.output.name)]
-    number = 0
-    for name in reversed(order):
-        state = graph.states[name]
-        if context.is_readout(state):
-            continue
-        number += 1
+    backwards = [n for n in reversed(graph.forward_order) if not (phase == "clamped" and n == graph.output.name)]
+    for number, name in enumerate((n for n in backwards if not context.is_readout(graph.states[n])), start=1):
+        state, own = graph.states[name], [*["opening"] * opening, number]
         nudging = context.nudging(state, phase, pulled)
-        record = partial(_feel, context, state, phase, nudging)
-        yield Piece((*key, number), number, record, f"B[{name}] = Σ Aᵀ(σ′ ⊙ ε){_NUDGE[nudging]}")
-    for name in order:
-        number += 1
-        record = partial(_reply, context, graph.states[name], phase)
-        yield Piece((*key, number), number, record, f"a[{name}] = Σ A s + b;  {name} ← σ(a) + B, or σ(a + B)")
+        record = partial(_error, context, state, phase, nudging, opening)
+        parts = [f"A[{e.name}]ᵀ(σ′ ⊙ ε)[{e.target}]" for e in graph.post(name) if not graph.reads_out(e)]
+        yield Piece((*key, *own), number, record, f"ε[{name}] = {' + '.join(parts) or '0'}{_NUDGE[nudging]}")
 
 
-def _feel(
-    context: Context, state: State, phase: PhaseName, nudging: Nudging, recorder: Recorder, results: Results
+def _error(
+    context: Context,
+    state: State,
+    phase: PhaseName,
+    nudging: Nudging,
+    opening: bool,
+    recorder: Recorder,
+    results: Results,
 ) -> None:
-    at = Recording(context, recorder, results, phase, nudging=nudging, errors=True)
-    with recorder.about(state.name):
-        parts = context.graph.energy.feedback(at, state)
-        name = state.name
+    made = Halves if opening else Recording
+    at = made(context, recorder, results, "nudged" if opening else phase, nudging=nudging, errors=True)
+    energy, name = context.graph.energy, state.name
+    with recorder.about(name):
+        parts = energy.feedback(at, state)
         if nudging == "cost" and context.dynamics.output_step == "closed_form":
             # The closed form is that of the whole sum.
             bottom_up = at.bottom_up(name)
-            felt = at.nudged(state, at.copy(bottom_up)) - bottom_up
+            error = at.nudged(state, at.copy(bottom_up)) - bottom_up
         else:
-            start = at.zeros(state) if not parts else None
-            felt = start if start is not None else at.gathered(state, parts)
-            felt = at.nudged(state, felt)
-        results[context.names("carried", "felt", name)] = felt
+            error = at.nudged(state, at.gathered(state, parts) if parts else at.zeros(state))
+        sent = energy.send(at, state, error)
+        for what, value in (("error", error), ("sent", sent)):
+            found = torch.cat((torch.zeros_like(value), value)) if opening else value
+            results[context.names("carried", what, name)] = found
 
 
 def _reply(context: Context, state: State, phase: PhaseName, recorder: Recorder, results: Results) -> None:
@@ -160,7 +175,7 @@ def _reply(context: Context, state: State, phase: PhaseName, recorder: Recorder,
         if context.is_readout(state):
             new = at.copy(summed)
         else:
-            new = context.graph.energy.reply(at, state, summed, at.reached(state))
+            new = context.graph.energy.reply(at, state, summed, at.handed("error", state.name))
         results[context.names("state", state.name)] = new
 
 

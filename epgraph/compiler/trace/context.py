@@ -148,8 +148,10 @@ class Context:
         """Names of the values that one phase can hand to the next: sums, and results of edges that are carried."""
         if not self.graph.energy.feedforward:
             return ()
-        sums = (self.names("carried", "sum", name) for name in self.graph.free)
-        return (*sums, *(self.names("carried", "out", name) for name in sorted(self.carried)))
+        kinds = ("sum", "error") if self.dynamics.chosen_solver.errors else ("sum",)
+        sums = (self.names("carried", kind, name) for kind in kinds for name in self.graph.dynamic)
+        readout = [self.names("carried", "sum", self.graph.output.name)] if self.graph.readout else []
+        return (*sums, *readout, *(self.names("carried", "out", name) for name in sorted(self.carried)))
 
     def moving_parents(self, name: str) -> frozenset[str]:
         """States that move, with an edge into a state."""
@@ -176,7 +178,7 @@ class Context:
             examples[self.names("force", state.name)] = _zeros(1, *state.shape)
             examples[self.names("alpha", state.name)] = _zeros()
             if graph.energy.feedforward:
-                for what in ("sum", "felt"):
+                for what in ("sum", "error", "sent"):
                     examples[self.names("carried", what, state.name)] = _zeros(1, *state.shape)
             if state.bias_shape is not None:
                 examples[self.names("bias", state.name)] = _zeros(*state.bias_shape)

@@ -26,10 +26,13 @@ class How(NamedTuple):
         ``pair`` for pairs; ``nudged`` for the states of one phase, of an energy that is ``feedforward``.
     weighted
         Whether every example has a weight, the value ``weights``, (batch,); of an energy that is ``feedforward``.
+    errors
+        Whether the errors are there that error sweeps have returned.
     """
 
     phase: PhaseName = "pair"
     weighted: bool = False
+    errors: bool = False
 
 
 def input_gradient(context: Context, how: How) -> Iterator[Piece]:
@@ -40,7 +43,7 @@ def input_gradient(context: Context, how: How) -> Iterator[Piece]:
 
 
 def _input(context: Context, edge: Edge, how: How, recorder: Recorder, results: Results) -> None:
-    at = Recording(context, recorder, results, how.phase, weighted=how.weighted)
+    at = Recording(context, recorder, results, how.phase, weighted=how.weighted, from_errors=how.errors)
     _add(results, "input", context.graph.energy.input_gradient(at, edge))
 
 
@@ -56,16 +59,19 @@ def gradient(context: Context, trainable: frozenset[str], once: bool, how: How) 
         read = (parameter, names("weight", edge.owner), *context.ends(edge))
         record = partial(_edge, context, edge, once, how)
         if edge.owner in shared or not context.shares:
-            # A function a weight, so that a gradient can be added up and dropped before the next one is made.
-            yield Piece(("gradient", edge.owner), 0, record, note)
+            # A function a weight, so that a gradient can be added up and dropped before the next one is made. Edges into
+            # one state share its signal.
+            joint = context.graph.energy.feedforward and edge.owner not in shared
+            yield Piece(("gradient", edge.target if joint else edge.owner), 0, record, note)
         else:
             yield context.piece(("gradient",), record, note, read, context.geometry(edge))
     for name in graph.dynamic:
         state, parameter = graph.states[name], f"states.{name}.bias"
         if state.bias_shape is not None and parameter in trainable:
             value = names("state", name)
+            function = ("gradient", name) if context.graph.energy.feedforward else ("gradient_biases",)
             yield context.piece(
-                ("gradient_biases",), partial(_bias, context, state, how), "", (parameter, value), state.shape
+                function, partial(_bias, context, state, how), "", (parameter, value), state.shape
             )
     for update in context.updates.values():
         parameter = f"states.{update.state}.alpha"
@@ -74,12 +80,12 @@ def gradient(context: Context, trainable: frozenset[str], once: bool, how: How) 
 
 
 def _edge(context: Context, edge: Edge, once: bool, how: How, recorder: Recorder, results: Results) -> None:
-    at = Recording(context, recorder, results, how.phase, once=once, weighted=how.weighted)
+    at = Recording(context, recorder, results, how.phase, once=once, weighted=how.weighted, from_errors=how.errors)
     _add(results, f"edges.{edge.owner}.weight", context.graph.energy.edge_gradient(at, edge))
 
 
 def _bias(context: Context, state: State, how: How, recorder: Recorder, results: Results) -> None:
-    at = Recording(context, recorder, results, how.phase, weighted=how.weighted)
+    at = Recording(context, recorder, results, how.phase, weighted=how.weighted, from_errors=how.errors)
     results[f"states.{state.name}.bias"] = context.graph.energy.bias_gradient(at, state)
 
 
@@ -97,7 +103,7 @@ def _level_piece(context: Context, update: Update, parameter: str, how: How) -> 
 def _level(
     context: Context, state: State, parameter: str, how: How, recorder: Recorder, results: Results
 ) -> None:
-    at = Recording(context, recorder, results, how.phase, weighted=how.weighted)
+    at = Recording(context, recorder, results, how.phase, weighted=how.weighted, from_errors=how.errors)
     results[parameter] = context.graph.energy.level_gradient(at, state)
 
 

@@ -35,6 +35,8 @@ class Recording:
         Whether the function runs without what is computed once per batch, so that its sums begin with the input.
     errors
         Whether it belongs to error sweeps.
+    from_errors
+        Whether it is given the errors that error sweeps have returned.
     weighted
         Whether signals are multiplied by a weight of their example.
     """
@@ -52,6 +54,7 @@ class Recording:
         alone: bool = False,
         errors: bool = False,
         weighted: bool = False,
+        from_errors: bool = False,
     ) -> None:
         self.context = context
         self.recorder = recorder
@@ -63,6 +66,7 @@ class Recording:
         self.alone = alone
         self.errors = errors
         self.weighted = weighted
+        self.from_errors = from_errors
         self.projection = context.projection
         self.graph = context.graph
         self.pair = phase == "pair"
@@ -230,13 +234,19 @@ class Recording:
         """Carried sum of a state; computed anew in a function that runs alone."""
         if self.alone:
             return self.sum(name, "forward")
-        return self.recorder.argument(self.context.names("carried", "sum", name))
+        return self.handed("sum", name)
 
-    def reached(self, state: Node) -> Tensor:
-        """Value of a state; in error sweeps what it feels."""
-        if not self.errors:
-            return self.state(state.name)
-        return self.recorder.argument(self.context.names("carried", "felt", state.name))
+    def sent(self, name: str) -> Tensor:
+        """What a state sends back in this error sweep."""
+        return self.handed("sent", name)
+
+    def carried_error(self, name: str) -> Tensor | None:
+        """Error of a state that error sweeps have returned."""
+        return self.handed("error", name) if self.from_errors else None
+
+    def handed(self, what: str, name: str) -> Tensor:
+        """A value that another function of the sweep has returned."""
+        return self.recorder.argument(self.context.names("carried", what, name))
 
     def total(self, state: Node, start: Tensor, parts: Sequence[Tensor]) -> Tensor:
         """Start + Σ parts, in the memory of the first part."""
@@ -251,8 +261,7 @@ class Recording:
         if not self.weighted:
             return signal
         weights = self.recorder.argument("weights")
-        rows = torch.cat((weights, weights)) if self.pair else weights
-        return self.recorder.call(runtime.weighed, signal, rows)
+        return self.recorder.once(runtime.weighed, signal, weights)
 
     def gathered(self, state: Node, parts: Sequence[Tensor]) -> Tensor:
         """Σ parts."""
@@ -270,7 +279,7 @@ class Recording:
         if not self.pair:
             return function(Values(activation, self.projection, level), *values)
         made = self.context.pointwise(name, activation, function, len(values))
-        return self.recorder.call(runtime.by_rows, made, level, *values)
+        return self.recorder.once(runtime.by_rows, made, level, None, *values)
 
     def inverse(self, state: Node, s: Tensor, level: float | Tensor) -> Tensor:
         """σ⁻¹ of a state, or of a pair."""
@@ -318,6 +327,33 @@ class Recording:
     def add(self, name: Literal["phi", "own"], value: Tensor) -> None:
         """Add to Φ or Σ G."""
         self.results[name] = self.recorder.result(self.results, name) + value
+
+
+class Halves(Recording):
+    """As ``Recording``, for one phase of a pair without odd parts: it reads the common parts."""
+
+    def value(self, role: str, name: str) -> Tensor:
+        """A value, or its common part."""
+        return self._half(super().value(role, name), role)
+
+    def handed(self, what: str, name: str) -> Tensor:
+        """A value of another function, or its common part; what is sent back has an odd part alone."""
+        value = super().handed(what, name)
+        return value.chunk(2)[1] if what == "sent" else value.chunk(2)[0]
+
+    def gathered(self, state: Node, parts: Sequence[Tensor]) -> Tensor:
+        """Σ parts. Fused sums have the rows of a whole pair, so this is none."""
+        summed = parts[0]
+        for part in parts[1:]:
+            summed = summed + part
+        return summed
+
+    def zeros(self, state: Node) -> Tensor:
+        """Zeros of the shape of one phase."""
+        return torch.zeros_like(self.state(state.name))
+
+    def _half(self, value: Tensor, role: str) -> Tensor:
+        return value.chunk(2)[0] if role == "state" else value
 
 
 def levels(bits: int, *, signed: bool) -> int:

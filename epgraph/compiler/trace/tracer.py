@@ -5,7 +5,7 @@ from __future__ import annotations
 from epgraph.compiler.pieces import functions
 from epgraph.compiler.program import Function, Program
 from epgraph.compiler.recorder import Recorder
-from epgraph.compiler.trace.carried import classes, forward_pass, rounds, sums
+from epgraph.compiler.trace.carried import back, classes, forward_pass, rounds, sums
 from epgraph.compiler.trace.context import Context, PhaseName
 from epgraph.compiler.trace.energy import energy
 from epgraph.compiler.trace.gradient import How, gradient, input_gradient, local
@@ -27,8 +27,13 @@ class Tracer(Context):
             return Program(key, functions(updates(self, key, phase, relaxed, pulled), self.names))
         if phase == "free":
             return Program(key, functions(forward_pass(self, key), self.names))
-        sweep = rounds if self.dynamics.chosen_solver.errors else classes
-        return Program(key, functions(sweep(self, key, phase, pulled), self.names), warm=self.sums(phase))
+        warm = self.sums(phase)
+        if not self.dynamics.chosen_solver.errors:
+            return Program(key, functions(classes(self, key, phase, pulled), self.names), warm=warm)
+        # The closed form of the output has an even part.
+        odd = phase == "pair" and self.dynamics.output_step == "explicit"
+        opening = functions(back(self, key, phase, pulled, opening=True), self.names) if odd else ()
+        return Program(key, functions(rounds(self, key, phase, pulled), self.names), warm=warm, opening=opening)
 
     def sums(self, phase: PhaseName) -> tuple[Function, ...]:
         """Bottom-up sums, which the first sweep of a phase is given, of an energy that is ``feedforward``."""
