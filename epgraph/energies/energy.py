@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from epgraph.energies.symbols import Direction, Link, Node, Symbols, Wiring
 from epgraph.errors import Diagnostic
@@ -31,6 +31,9 @@ class Energy(ABC):
     feedforward: ClassVar[bool] = False
     """Whether the free equilibrium is one pass over the states, each after those with an edge into it, and ∂F/∂θ is
     zero there. Then the edges must not form a cycle."""
+
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    """Defaults of keys of ``dynamics`` under this energy, where they differ from those of the language."""
 
     def terms(self, graph: Wiring, state: str) -> tuple[tuple[Link, Direction], ...]:
         """Edges in the update of a state, with their directions; by default all incident ones."""

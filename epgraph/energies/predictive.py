@@ -5,8 +5,8 @@ Edges are read in their direction, without cycles. The free equilibrium is one f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from epgraph.energies.directed import moral
 from epgraph.energies.energy import Energy
@@ -24,6 +24,7 @@ class Predictive(Energy):
     """
 
     feedforward: ClassVar[bool] = True
+    defaults: ClassVar[Mapping[str, Any]] = {"nudged_steps": 5}
 
     def interactions(self, graph: Wiring) -> Iterator[tuple[str, str]]:
         """Edges of the moral graph: the sum of a state reads all states with an edge into it."""

@@ -69,6 +69,13 @@ def _schedule(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
     return _moving(graph, value, subject)
 
 
+def _update(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
+    if not graph.energy.feedforward:
+        return Unread(f"energy {graph.architecture.energy} has one update")
+    projected = any(graph.states[name].activation.projects for name in graph.dynamic)
+    return None if projected else Unread("no state that moves has ReLUα or identity, where the two updates differ")
+
+
 def _damping(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
     kinds = (edge.kind for name in graph.dynamic for edge in graph.unary_edges(name))
     damped = any(isinstance(kind, Unary) and kind.damps for kind in kinds)
@@ -221,6 +228,7 @@ READERS: Mapping[str, Mapping[str, Reader]] = {
         "over_relaxation": _moving,
         "anderson": _moving,
         "output_step": _estimator("output_step"),
+        "update": _update,
         "damping": _damping,
         "flow": _moving,
         "noise": _moving,

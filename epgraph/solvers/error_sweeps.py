@@ -1,0 +1,26 @@
+"""Error sweeps: errors from the output back, then states from the input on, for energies that read edges forward."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from epgraph.solvers.solver import Solver
+
+
+class ErrorSweeps(Solver):
+    """One round: the errors of all states in reverse order of the edges, then all states in their order.
+
+    With the energy ``predictive`` it has the equilibria of sweeps. It needs no schedule, and two rounds are enough
+    where sweeps need five (``docs/language.md``). It relaxes errors instead of states, as Goemaere et al. 2025, arXiv
+    2505.20137, do. In hardware it is not local: errors travel through the whole network before a state moves.
+    """
+
+    name = "error_sweeps"
+    errors = True
+    defaults: ClassVar[Mapping[str, Any]] = {"nudged_steps": 2}
+
+    @property
+    def title(self) -> str:
+        """Name of the method."""
+        return "error sweeps"
