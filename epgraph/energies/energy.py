@@ -32,6 +32,13 @@ class Energy(ABC):
     """Whether the free equilibrium is one pass over the states, each after those with an edge into it, and ∂F/∂θ is
     zero there. Then the edges must not form a cycle."""
 
+    reads: ClassVar[frozenset[str]] = frozenset({"damping", "flow", "noise", "state_bits"})
+    """Keys of ``dynamics`` that ``update`` reads, of those that not every energy has: these, and ``update``. Without
+    them ``flow``, ``noise`` and ``state_bits`` are refused, and ``damping`` and ``update`` have no effect."""
+
+    betas: ClassVar[tuple[float, float]] = (0.1, 0.4)
+    """Range of β with stable training in publications; ``check`` warns outside of it."""
+
     defaults: ClassVar[Mapping[str, Any]] = {}
     """Defaults of keys of ``dynamics`` under this energy, where they differ from those of the language."""
 
