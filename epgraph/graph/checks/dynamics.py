@@ -61,10 +61,8 @@ def _no_solver(graph: NetworkGraph) -> Iterator[tuple[str, str]]:
             "use energy: predictive, or leave it out",
         )
     elif solver.mixes or solver.omega != 1:
-        what = "mixes" if solver.mixes else "steps beyond, or not as far as,"
-        reason = (
-            f"with energy {energy} the free phase is one forward pass, and it {what} sweeps, which need not descend"
-        )
+        what = "mixed sweeps need not descend" if solver.mixes else "nudged updates are full steps"
+        reason = f"with energy {energy} the free phase is one forward pass, and {what}"
         yield reason, "use solver: error_sweeps, or leave it out"
 
 

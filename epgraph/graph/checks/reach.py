@@ -29,7 +29,7 @@ def check_reach(architecture: Architecture, ends: list[Ends]) -> list[Diagnostic
     if sink in fed or reached & set(moving[sink]):
         reached.add(sink)
     learns = nx.node_connected_component(moving, sink)
-    return _told(architecture, reached, learns, "joins it to")
+    return _told(architecture, reached, learns, "of edges joins it to")
 
 
 def _directed(architecture: Architecture, ends: list[Ends]) -> list[Diagnostic]:
@@ -39,7 +39,7 @@ def _directed(architecture: Architecture, ends: list[Ends]) -> list[Diagnostic]:
     along.add_nodes_from([source, *architecture.states, sink])
     along.add_edges_from((e.source, e.target) for e in ends)
     reached, learns = nx.descendants(along, source), nx.ancestors(along, sink) | {sink}
-    return _told(architecture, reached, learns, "leads to it, along them, from")
+    return _told(architecture, reached, learns, "along the edges leads to it from")
 
 
 def _told(architecture: Architecture, reached: set[str], learns: set[str], path: str) -> list[Diagnostic]:
@@ -50,7 +50,7 @@ def _told(architecture: Architecture, reached: set[str], learns: set[str], path:
         if name not in reached:
             diagnostics.append(
                 Diagnostic(
-                    f"state '{name}' is unreachable: no path of edges {path} the input '{source}'",
+                    f"state '{name}' is unreachable: no path {path} the input '{source}'",
                     f"add an edge, e.g. {{from: {source}, to: {name}, …}}, or remove the state",
                     ("states", name),
                     on_key=True,
