@@ -188,8 +188,9 @@ def _sweeps(graph: NetworkGraph, schedule: Schedule) -> str:
             f"({listed(pairs)})"
         )
     return (
-        f"schedule {schedule.name}: F ± βC falls in the update of a state if its edges out have a joint norm below 1, "
-        "where σ is on one linear piece; with larger weights, as of identity skips, sweeps may settle slowly or diverge"
+        f"schedule {schedule.name}: F ± βC falls in the update of a state if all its edges out, as one map, have a "
+        "norm below 1, where σ is on one linear piece; with larger weights, as of identity skips, sweeps may settle "
+        "slowly or diverge"
     )
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 import epgraph as ep
 from epgraph.activations import NAMED, Activation
-from epgraph.energies import ENERGIES
+from epgraph.energies import ENERGIES, Predictive
 from epgraph.energies.directed import co_parents
 from epgraph.graph import SCHEDULES, NetworkGraph, build, inspect, make_schedule
 from epgraph.graph.guarantees import guaranteed
@@ -245,3 +245,69 @@ def test_check_has_the_moral_graph() -> None:
 def test_every_energy_says_what_its_updates_read() -> None:
     known = {"damping", "flow", "noise", "state_bits", "update"}
     assert all(energy.reads <= known for energy in ENERGIES.values())
+
+
+@pytest.mark.parametrize("defaults", [{"nudged_step": 5}, {"nudged_steps": "five"}, {"schedule": "backwards"}])
+def test_defaults_of_an_energy_are_checked(defaults: dict[str, Any]) -> None:
+    energy = type("Own", (Predictive,), {"defaults": defaults})()
+    with pytest.raises(ep.EpgraphError, match=f"'own' cannot be registered: its 'defaults' .*: {next(iter(defaults))}"):
+        ep.register_energy("own", energy)
+    assert "own" not in ENERGIES
+
+
+def test_an_energy_of_ones_own_has_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    energy = type("Own", (Predictive,), {"defaults": {"nudged_steps": 7, "tolerance": 1e-4}})()
+    monkeypatch.setitem(ENERGIES, "own", energy)
+    dynamics = ep.load(CHAIN, ["energy=own"]).dynamics
+    assert (dynamics.nudged_steps, dynamics.tolerance, dynamics.schedule) == (7, 1e-4, "even_odd")
+
+
+def energies(graph: NetworkGraph, norm: float, beta: float, seed: int) -> list[float]:
+    """F + βC before and after each update of ``coloring``: linear states, and one norm of all edges out of a state."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    size = {name: state.units for name, state in graph.states.items()}
+    weights = {e.name: draw(size[e.target], size[e.source]) for e in graph.edges.values()}
+    for name in graph.states:
+        maps: dict[str, Tensor] = {}
+        for e in graph.post(name):
+            # Parallel edges add up.
+            maps[e.target] = maps.get(e.target, 0) + weights[e.name]
+        joint = torch.linalg.matrix_norm(torch.cat([*maps.values()]), 2) if maps else torch.ones(())
+        weights |= {e.name: norm * weights[e.name] / joint for e in graph.post(name)}
+    s, y = {name: draw(units) for name, units in size.items()}, draw(size["y"])
+
+    def error(name: str) -> Tensor:
+        return s[name] - sum(weights[e.name] @ s[e.source] for e in graph.pre(name))
+
+    def total() -> float:
+        nudge = 0.5 * beta * (s["y"] - y).square().sum()
+        return float(sum(0.5 * error(name).square().sum() for name in graph.free) + nudge)
+
+    found = [total()]
+    for states in make_schedule(graph, "coloring").classes * 4:
+        moved = {}
+        for name in states:
+            moved[name] = s[name] - error(name) - beta * (s[name] - y if name == "y" else 0)
+            for e in graph.post(name):
+                moved[name] = moved[name] + weights[e.name].T @ error(e.target)
+        s |= moved
+        found.append(total())
+    return found
+
+
+@settings(deadline=None, max_examples=40)
+@given(wirings(), st.sampled_from((0.1, -0.1)), st.integers(0, 99))
+def test_updates_descend_below_the_norm_that_check_names(
+    wiring: tuple[int, Pairs, list[int]], beta: float, seed: int
+) -> None:
+    values = energies(graph_of(text(*wiring)), 0.999, beta, seed)
+    assert all(after <= before + 1e-12 for before, after in pairwise(values))
+
+
+def test_updates_may_ascend_above_that_norm() -> None:
+    graph = graph_of(CHAIN)
+    assert any(after > before for before, after in pairwise(energies(graph, 1.5, 0.1, 0)))
