@@ -132,10 +132,10 @@ def _text(values: dict[str, Any]) -> list[str]:
         f"schedule    {schedule['name']}, {len(schedule['classes'])} classes, "
         + ("a proper colouring" if schedule["proper"] else "not a proper colouring"),
         *(
-            f"            conflict: {' and '.join(c['states'])} move together but "
-            + (f"share the edge {c['edge']}" if c["edge"] else "the energy couples them")
+            f"            conflict: {' and '.join(c['states'])} move together but " + _why(c)
             for c in schedule["conflicts"]
         ),
+        *([f"energy      {values['energy']}"] if values["energy"] != "hopfield" else []),
         *([f"solver      {_solver(values['solver'])}"] if values["solver"] != "plain" else []),
         *(f"{'' if i else 'guarantees':<12}{sentence}" for i, sentence in enumerate(values["guarantees"])),
         f"parameters  {values['parameters']:,}" + (f", and {values['frozen']:,} frozen" if "frozen" in values else ""),
@@ -147,6 +147,14 @@ def _text(values: dict[str, Any]) -> list[str]:
         lines.append(f"{'' if i else 'verified':<12}{kind['label']}, {edges_of}: what it says, checked on {on}")
         lines += [f"{'':<12}  {remark}" for remark in kind["remarks"]]
     return lines
+
+
+def _why(conflict: dict[str, Any]) -> str:
+    """Write why two states must not move together."""
+    if conflict["edge"]:
+        return f"share the edge {conflict['edge']}"
+    child = conflict.get("child")
+    return f"both lead into {child}" if child else "the energy couples them"
 
 
 def _solver(solver: str | dict[str, dict[str, Any]]) -> str:

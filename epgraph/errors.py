@@ -37,6 +37,7 @@ RULES: dict[str, str] = {
     "unknown-shape": "a state whose shape does not follow from its edges",
     "unreachable": "a state, or the output, that no path joins to the input",
     "tie": "a weight that cannot be shared, or a frozen weight whose owner is not frozen",
+    "energy": "an edge, a cycle or an activation that the energy cannot have",
     "dynamics": "dynamics that this network cannot use",
     "estimator": "an estimator that this network cannot use",
     "learning-rate": "a learning rate that would rise while training",

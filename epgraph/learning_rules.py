@@ -59,6 +59,8 @@ class Estimator:
         Whether it goes back through every sweep of the free phase, so that Anderson acceleration cannot be used.
     whole_batch
         Whether a batch must not be cut, because all examples share something that changes meanwhile.
+    changes_weights
+        Whether weights change between its phases, so that the free phase is no equilibrium of the last ones.
     memory_grows
         Whether memory grows with the number of sweeps.
     any_cost
@@ -77,6 +79,7 @@ class Estimator:
     complex_states: bool = False
     plain_sweeps: bool = False
     whole_batch: bool = False
+    changes_weights: bool = False
     memory_grows: bool = False
     any_cost: bool = False
 
@@ -142,6 +145,7 @@ ESTIMATORS: dict[str, Estimator] = {
         error="O(β) and one that grows with continual_rate",
         only_positive=True,
         whole_batch=True,
+        changes_weights=True,
     ),
     "holomorphic": Estimator(
         "holomorphic:holomorphic", NUDGED | {"points"}, error="O(β^N) with N points", complex_states=True

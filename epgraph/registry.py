@@ -8,6 +8,8 @@ from dataclasses import fields, replace
 from types import FunctionType
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from epgraph.activations import NAMED, Activation
 from epgraph.activations.language import FAMILIES
 from epgraph.arguments import flag, shown, text
@@ -17,7 +19,7 @@ from epgraph.energies import ENERGIES, Energy
 from epgraph.errors import EpgraphError, nearest
 from epgraph.init_rules import INITIAL, Initialization
 from epgraph.kinds import KINDS, EdgeKind
-from epgraph.language.model import NAME_PATTERN, EdgeBase
+from epgraph.language.model import NAME_PATTERN, DynamicsSpec, EdgeBase
 from epgraph.learning_rules import ESTIMATORS, OPTIONS, Estimator
 from epgraph.optimizers import OPTIMIZERS, Optimizer
 from epgraph.rates import RATE_SCHEDULES, Rate, RateSchedule
@@ -60,6 +62,7 @@ def register_cost(name: str, cost: Cost) -> None:
 def register_energy(name: str, energy: Energy) -> None:
     """Let ``energy: name`` stand for an energy of your own; as ``register_activation``."""
     _check(name, energy, Energy, "an energy", _BUILT_IN_ENERGIES)
+    _check_defaults(name, energy.defaults)
     ENERGIES[name] = energy
 
 
@@ -143,6 +146,7 @@ def register_solver(name: str, cls: type[Solver]) -> None:
     if vars(cls).get("name", name) != name:
         raise _refusal(f"'{name}'", f"the class {cls.__name__} has the name '{cls.name}'", "derive a class from it")
     hold(cls, SOLVER, f"solver '{name}'")
+    _check_defaults(name, cls.defaults)
     cls.name = name
     SOLVERS[name] = cls
 
@@ -306,6 +310,19 @@ def _check(name: str, value: object, kind: type, what: str, built_in: frozenset[
         raise _refusal(f"'{name}'", f"expected {what}, found {shown(value)}", hint)
     if name in built_in or _RESERVED.fullmatch(name):
         raise _refusal(f"'{name}'", "it is built in", "choose another name")
+
+
+def _check_defaults(name: str, defaults: Mapping[str, Any]) -> None:
+    """Refuse defaults that a file could not have in ``dynamics``."""
+    try:
+        DynamicsSpec.model_validate(dict(defaults))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise _refusal(
+            f"'{name}'",
+            f"its 'defaults' are no keys of dynamics with their values: {'.'.join(map(str, first['loc']))}",
+            "e.g. {'nudged_steps': 5}",
+        ) from None
 
 
 def _check_name(name: object) -> None:

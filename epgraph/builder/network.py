@@ -265,7 +265,7 @@ def as_written(kind: object, settings: Mapping[str, Any], label: str) -> dict[st
 def plain(value: Any) -> Any:
     """Convert a value to what YAML holds: models to mappings, tuples and arrays to lists, numbers to Python's."""
     if isinstance(value, BaseModel):
-        return value.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        return value.model_dump(mode="json", by_alias=True, exclude_unset=True)
     if isinstance(value, Mapping):
         return {key: plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple | range):

@@ -23,7 +23,8 @@ from epgraph.errors import Diagnostic
     required=True,
     help="Picture to write; .svg, .png, .pdf or .dot.",
 )
-def render(network: Network, output: Path) -> None:
+@click.option("--moral", is_flag=True, help="Draw the pairs of states with edges into one state (energy predictive).")
+def render(network: Network, output: Path, moral: bool) -> None:
     """Draw a network: states by colour class, edges by kind.
 
     \b
@@ -34,4 +35,8 @@ def render(network: Network, output: Path) -> None:
 
     architecture = network.load()
     check_output(output)
-    echo(str(draw(architecture, output, report=lambda note: print_diagnostics([Diagnostic(note, severity="warning")]))))
+
+    def report(note: str) -> None:
+        print_diagnostics([Diagnostic(note, severity="warning")])
+
+    echo(str(draw(architecture, output, moral=moral, report=report)))

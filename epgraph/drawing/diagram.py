@@ -12,11 +12,11 @@ from pathlib import Path
 
 import networkx as nx
 
-from epgraph.arguments import choice
+from epgraph.arguments import choice, flag
 from epgraph.arguments import path as file_path
 from epgraph.drawing.formats import suffix
 from epgraph.drawing.layout import layout
-from epgraph.errors import visible
+from epgraph.errors import EpgraphError, visible
 from epgraph.files import write_bytes
 from epgraph.graph import SCHEDULES, Edge, NetworkGraph, Schedule, State, checked
 from epgraph.kinds import shape_text
@@ -72,13 +72,18 @@ STROKES = {
     "self": Stroke("solid", "#a0522d", 1.4),
     "memory": Stroke("dashed", "#7a3b8f", 1.6),
 }
+MARRIED_COLOR = "#8a8a8a"
+MARRIED = {"style": "dashed", "penwidth": "1", "dir": "none", "constraint": "false"}
+"""Line style of pairs that no edge joins."""
 OTHER = Stroke("bold", "#7a3b8f", 2.4)
 """Line style of kinds that are not in ``STROKES``; their labels name them."""
 
 _UNITS = ("", "k", "M", "G", "T", "P", "E")
 
 
-def dot(architecture: Architecture | str | os.PathLike[str], schedule: str | None = None) -> str:
+def dot(
+    architecture: Architecture | str | os.PathLike[str], schedule: str | None = None, *, moral: bool = False
+) -> str:
     """Return the diagram as DOT source; the same architecture gives the same text, byte for byte.
 
     Parameters
@@ -87,15 +92,19 @@ def dot(architecture: Architecture | str | os.PathLike[str], schedule: str | Non
         An architecture, or a path or YAML text to load.
     schedule
         Update schedule to show (a key of ``SCHEDULES``); by default the architecture's own.
+    moral
+        Draw the pairs of states that no edge joins although one reads the other: with the energy ``predictive`` those
+        with edges into one state, which complete the moral graph.
 
     Raises
     ------
     EpgraphError
-        If the network has mistakes or the schedule is unknown.
+        If the network has mistakes, the schedule is unknown, or the energy has no such pairs for ``moral``.
     """
     import graphviz
 
     graph = checked(architecture, None if schedule is None else choice("schedule", schedule, SCHEDULES))
+    married = _married(graph) if flag("moral", moral) else None
     architecture = graph.architecture
     name = schedule or architecture.dynamics.schedule
     plan = lower(graph, name)
@@ -110,20 +119,23 @@ def dot(architecture: Architecture | str | os.PathLike[str], schedule: str | Non
     nodesep, ranksep = ("0.3", "0.18") if labeled else ("0.1", "0.5")
     long = max(column.values()) >= MIN_VERTICAL_COLUMNS
     picture.attr(rankdir="TB" if long else "LR", nodesep=nodesep, ranksep=ranksep, pad="0.2")
-    picture.attr(label=_caption(plan, labeled), labelloc="t" if long else "b", labeljust="l")
+    picture.attr(label=_caption(plan, labeled, married), labelloc="t" if long else "b", labeljust="l")
     picture.attr(fontname=FONT, fontsize="12", fontcolor=INK)
     picture.attr("node", fontname=FONT, fontsize="13", fontcolor=INK, color=INK, margin="0.08,0.06")
     picture.attr("edge", fontname=FONT, fontsize="11", fontcolor=INK, arrowsize="0.8")
     for state in graph.states.values():
         picture.node(state.name, **_box(state, moves, graph))
     for edge in graph.edges.values():
-        line = _line(edge, edge.name in conflicts, edge.name in flipped)
+        line = _line(edge, edge.name in conflicts, edge.name in flipped, graph.energy.feedforward)
         if labeled:
             line["label"] = _label(edge, edge.name in conflicts, spacing=5 if long else 2)
         # A heavy edge keeps states of neighboring columns in line; an edge over more columns bends around them.
         line["weight"] = "100" if spans[edge.name] == 1 else "1"
         tail, head = (edge.target, edge.source) if edge.name in flipped else (edge.source, edge.target)
         picture.edge(tail, head, **line)
+    for one, other in married or ():
+        clash = (one, other) in plan.schedule.unjoined
+        picture.edge(one, other, **MARRIED, color=ALARM if clash else MARRIED_COLOR)
     if any(place >= column[graph.output.name] for name, place in column.items() if name != graph.output.name):
         # Some states lie beyond the output. The output is drawn last all the same.
         with picture.subgraph() as last:
@@ -137,6 +149,7 @@ def render(
     path: str | os.PathLike[str],
     schedule: str | None = None,
     *,
+    moral: bool = False,
     report: Callable[[str], None] = warnings.warn,
 ) -> Path:
     """Draw the network to a file; its suffix is the format: ``.svg``, ``.png``, ``.pdf``, ``.dot`` or ``.gv``.
@@ -145,7 +158,7 @@ def render(
     ----------
     path
         File to write; missing directories are created.
-    architecture, schedule
+    architecture, schedule, moral
         As for ``dot``.
     report
         Called with a sentence if the full layout took longer than ``layout.TIMEOUT_SECONDS`` and a simpler one was
@@ -163,13 +176,23 @@ def render(
     """
     path = file_path("path", path)
     format = suffix(path, FORMATS)
-    source = dot(architecture, schedule)
+    source = dot(architecture, schedule, moral=moral)
     if format in ("dot", "gv"):
         return write_bytes(path, source.encode())
     picture, note = layout(source, format, source.count("\n"))
     if note:
         report(f"{path}: {note}")
     return write_bytes(path, picture)
+
+
+def _married(graph: NetworkGraph) -> list[tuple[str, str]]:
+    """Pairs of states that move and that the energy couples, without those that an edge joins."""
+    if not graph.energy.feedforward:
+        reason = f"moral: energy {graph.architecture.energy} couples states along their edges alone"
+        raise EpgraphError(reason, "leave it out, or use energy: predictive")
+    joined = {edge.ends for edge in graph.edges.values()}
+    pairs = {frozenset(pair): pair for pair in reversed([*graph.energy.interactions(graph)])}
+    return [pair for ends, pair in reversed(pairs.items()) if ends not in joined]
 
 
 def _moves(schedule: Schedule) -> dict[str, list[int]]:
@@ -230,7 +253,7 @@ def _box(state: State, moves: dict[str, list[int]], graph: NetworkGraph) -> dict
     return {**box, "label": _rows(rows, spacing=1)}
 
 
-def _line(edge: Edge, conflict: bool, flipped: bool) -> dict[str, str]:
+def _line(edge: Edge, conflict: bool, flipped: bool, forward: bool) -> dict[str, str]:
     stroke = STROKES.get(edge.kind.name, OTHER)
     # A full head at the target of A_e, a hollow head at the target of its transpose. A plain arrow would hide that the
     # interaction is symmetric; no arrow would hide the direction of A_e.
@@ -239,8 +262,8 @@ def _line(edge: Edge, conflict: bool, flipped: bool) -> dict[str, str]:
         "style": stroke.style,
         "color": ":".join([ALARM if conflict else stroke.color] * stroke.lines),
         "penwidth": f"{stroke.width:g}",
-        # A unary edge has no direction.
-        "dir": "none" if edge.unary else "both",
+        # A unary edge has no direction. An energy that reads edges forward is not symmetric.
+        "dir": "none" if edge.unary else "forward" if forward else "both",
         "arrowhead": head,
         "arrowtail": tail,
     }
@@ -260,7 +283,7 @@ def _label(edge: Edge, conflict: bool, spacing: int) -> str:
     return _rows(rows, spacing)
 
 
-def _caption(plan: Plan, labeled: bool) -> str:
+def _caption(plan: Plan, labeled: bool, married: list[tuple[str, str]] | None) -> str:
     graph = plan.graph
     title = "<BR/>".join(_text(line) for line in textwrap.wrap(visible(graph.architecture.name), 48))
     size = f"{graph.parameters():,} parameters"
@@ -269,22 +292,35 @@ def _caption(plan: Plan, labeled: bool) -> str:
     rows = [
         f'<FONT POINT-SIZE="16"><B>{title or "network"}</B></FONT>',
         f"{size} · {count(plan.macs_per_sweep())} MACs per sweep",
-        _order(plan.schedule),
+        _order(plan.schedule, graph.energy.feedforward),
     ]
     if not labeled:
         kinds = dict.fromkeys(edge.kind.name for edge in graph.edges.values())
         lines = ", ".join(f"{_text(kind)} {STROKES.get(kind, OTHER).label}" for kind in kinds)
         rows.append(f"edges are too many for labels: {lines}")
-    rows.append(_colored(GREY, "the map of an edge acts towards its full arrowhead, the transpose back"))
+    arrows = "the map of an edge acts towards its full arrowhead, the transpose back"
+    if graph.energy.feedforward:
+        arrows = "arrows lead along the forward pass; errors return through the transposes"
+    rows.append(_colored(GREY, arrows))
+    if married is not None:
+        joined = "an edge joins every two states with edges into one state"
+        dashed = "dashed grey: states with edges into one state, which read each other"
+        rows.append(_colored(GREY, dashed if married else joined))
     return _rows(rows, spacing=4, cell='TD ALIGN="LEFT"')
 
 
-def _order(schedule: Schedule) -> str:
+def _order(schedule: Schedule, forward: bool) -> str:
     n, k = len(schedule.classes), len(schedule.conflicts)
     verdict = "proper: no edge joins states that move together"
+    if forward:
+        verdict = "proper: no state reads another one that moves with it"
     if not schedule.proper:
         joins = "edge joins" if k == 1 else "edges join"
-        verdict = _colored(ALARM, f"not proper: {k} {joins} states that move together (red)")
+        wrong = f"{k} {joins} states that move together (red)"
+        if forward:
+            k += len(schedule.unjoined)
+            wrong = f"{k} pair{'s' * (k != 1)} of states move together and read each other (edges in red)"
+        verdict = _colored(ALARM, f"not proper: {wrong}")
     classes = sorted({numbers[0] for numbers in _moves(schedule).values()})
     swatches = "".join(
         f'<TD BGCOLOR="{_tint(number)}" BORDER="1" WIDTH="24" HEIGHT="18">{number}</TD>'

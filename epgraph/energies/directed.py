@@ -36,6 +36,12 @@ def co_parents(graph: Wiring, name: str) -> tuple[str, ...]:
     return tuple(other for other in graph.states if other in others)
 
 
+def common_child(graph: Wiring, one: str, other: str) -> str | None:
+    """The first declared state that two states have edges into, or None."""
+    children = {edge.target for edge in graph.post(one)} & {edge.target for edge in graph.post(other)}
+    return next((name for name in graph.states if name in children), None)
+
+
 def moral(graph: Wiring) -> Iterator[tuple[str, str]]:
     """Pairs of states that an edge joins, or that have edges into one state: the moral graph."""
     for edge in graph.edges.values():

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from epgraph.energies.symbols import Direction, Link, Node, Symbols, Wiring
 from epgraph.errors import Diagnostic
@@ -33,6 +33,16 @@ class Energy(ABC):
     bottom-up sum a = Σ A_e s + b, and ∂F/∂θ is zero there. Then the edges must not form a cycle. The sums are carried
     from class to class (``Symbols.bottom_up``), and ``feedback``, ``send``, ``reply`` and
     ``input_gradient`` are needed."""
+
+    reads: ClassVar[frozenset[str]] = frozenset({"damping", "flow", "noise", "state_bits"})
+    """Keys of ``dynamics`` that ``update`` reads, of those that not every energy has: these, and ``update``. Without
+    them ``flow``, ``noise`` and ``state_bits`` are refused, and ``damping`` and ``update`` have no effect."""
+
+    betas: ClassVar[tuple[float, float]] = (0.1, 0.4)
+    """Range of β with stable training in publications; ``check`` warns outside of it."""
+
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    """Defaults of keys of ``dynamics`` under this energy, where they differ from those of the language."""
 
     def terms(self, graph: Wiring, state: str) -> tuple[tuple[Link, Direction], ...]:
         """Edges in the update of a state, with their directions; by default all incident ones."""

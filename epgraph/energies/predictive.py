@@ -9,12 +9,14 @@ has as many digits as the odd part of a state.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from epgraph.energies import predictive_checks
 from epgraph.energies.directed import moral
 from epgraph.energies.energy import Energy
 from epgraph.energies.symbols import Link, Node, Pointwise, Symbols, Wiring
+from epgraph.errors import Diagnostic
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,6 +26,17 @@ class Predictive(Energy):
     """E = ½ Σ ‖s − σ(a)‖² (Kerjan, Høier and Scellier 2026)."""
 
     feedforward: ClassVar[bool] = True
+    reads: ClassVar[frozenset[str]] = frozenset({"update"})
+    betas: ClassVar[tuple[float, float]] = (2e-4, 0.1)
+    defaults: ClassVar[Mapping[str, Any]] = {"schedule": "backward", "nudged_steps": 5}
+
+    def refusals(self, graph: Wiring) -> Iterator[Diagnostic]:
+        """Yield why a network cannot have this energy."""
+        return predictive_checks.refusals(graph)
+
+    def guarantees(self, graph: Wiring) -> list[str]:
+        """Sentences about the phases and their rest."""
+        return predictive_checks.guarantees(graph)
 
     def interactions(self, graph: Wiring) -> Iterator[tuple[str, str]]:
         """Edges of the moral graph: a state reads the sums of its children, and so their other parents."""

@@ -13,7 +13,7 @@ import networkx as nx
 from epgraph.activations import Activation
 from epgraph.costs import COSTS
 from epgraph.energies import ENERGIES, Energy, Link
-from epgraph.energies.directed import topological
+from epgraph.energies.directed import arrows, topological
 from epgraph.kinds import EdgeKind, Shape, Unary
 from epgraph.language import Architecture
 
@@ -131,6 +131,11 @@ class NetworkGraph:
     def forward_order(self) -> tuple[str, ...]:
         """Names of the states that move, each after those with an edge into it; raises ``NetworkXUnfeasible``."""
         return tuple(name for name in topological(self) if not self.states[name].clamped)
+
+    @cached_property
+    def cyclic(self) -> bool:
+        """Whether the edges between states form a cycle in their direction; then there is no ``forward_order``."""
+        return not nx.is_directed_acyclic_graph(arrows(self))
 
     @property
     def energy(self) -> Energy:

@@ -85,7 +85,9 @@ def even_odd(graph: NetworkGraph) -> Classes:
 def coloring(graph: NetworkGraph) -> Classes:
     """A proper coloring of the coupled states: greedy, breadth first from the first declared state.
 
-    It needs two colors on every bipartite graph (any chain), and time linear in the number of edges.
+    It needs two colors on every bipartite graph (any chain), and time linear in the number of edges. With an energy
+    that reads edges forward, it is greedy from the output back instead: the class of the output comes first, and an
+    error passes as many layers in one sweep as there are classes.
     """
     moving: nx.Graph[str] = nx.Graph()
     moving.add_nodes_from(graph.dynamic)
@@ -102,7 +104,10 @@ def coloring(graph: NetworkGraph) -> Classes:
                     seen.add(name)
                     yield name
 
-    color = nx.greedy_color(moving, strategy=breadth_first)
+    def from_the_output(g: nx.Graph[str], _colors: dict[str, int]) -> Iterator[str]:
+        return reversed(_forward(graph))
+
+    color = nx.greedy_color(moving, strategy=from_the_output if graph.energy.feedforward else breadth_first)
     classes: dict[int, list[str]] = {}
     for name in graph.dynamic:
         classes.setdefault(color[name], []).append(name)
@@ -110,16 +115,30 @@ def coloring(graph: NetworkGraph) -> Classes:
 
 
 def sequential(graph: NetworkGraph) -> Classes:
-    """One state after the other, in declaration order."""
-    return tuple((name,) for name in graph.dynamic)
+    """One state after the other, in declaration order; along the edges with an energy that reads them forward."""
+    return tuple((name,) for name in _forward(graph))
+
+
+def backward(graph: NetworkGraph) -> Classes:
+    """One state after the other, in the reverse of ``sequential``: from the output back."""
+    return tuple((name,) for name in reversed(_forward(graph)))
 
 
 def forward_backward(graph: NetworkGraph) -> Classes:
     """One state after the other, from the first to the last and back; inner states move twice per sweep."""
-    return tuple((name,) for name in (*graph.dynamic, *graph.dynamic[-2::-1]))
+    order = _forward(graph)
+    return tuple((name,) for name in (*order, *order[-2::-1]))
+
+
+def _forward(graph: NetworkGraph) -> tuple[str, ...]:
+    """States of the dynamics in the order of ``sequential``."""
+    if not graph.energy.feedforward or graph.cyclic:
+        return graph.dynamic
+    moving = set(graph.dynamic)
+    return tuple(name for name in graph.forward_order if name in moving)
 
 
 SCHEDULES: dict[str, Callable[[NetworkGraph], Classes]] = {
-    rule.__name__: rule for rule in (synchronous, even_odd, coloring, sequential, forward_backward)
+    rule.__name__: rule for rule in (synchronous, even_odd, coloring, sequential, backward, forward_backward)
 }
 """Every schedule by its name in YAML."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from epgraph.energies.directed import co_parents, common_child
 from epgraph.graph import guaranteed
 from epgraph.language.solvers import solver_to_yaml
 from epgraph.lowering.plan import Plan
@@ -17,15 +18,19 @@ def report(plan: Plan) -> dict[str, Any]:
     which a state (first) moves; null for the clamped input. ``solver`` is what ``dynamics.solver`` has, whichever
     key names it. ``guarantees`` are sentences. A unary edge has its state as ``from`` and ``to``. Optional keys:
     ``tied_to``, the edge whose weight an edge shares; ``frozen`` of an edge; and the number of ``frozen`` weights,
-    which ``parameters`` excludes.
+    which ``parameters`` excludes. Of an energy that reads edges forward, every state has its ``co_parents``, the other
+    states with an edge into one that it has an edge into; and a conflict without an edge has ``child``, the first state
+    that both lead into.
     """
     graph, schedule = plan.graph, plan.schedule
     colour: dict[str, int] = {}
     for number, names in enumerate(schedule.classes):
         for name in names:
             colour.setdefault(name, number)
+    forward = graph.energy.feedforward
     return {
         "name": graph.architecture.name,
+        "energy": graph.architecture.energy,
         "states": [
             {
                 "name": name,
@@ -34,6 +39,7 @@ def report(plan: Plan) -> dict[str, Any]:
                 "clamped": state.clamped,
                 "pre": list(dict.fromkeys(e.source for e in graph.pre(name))),
                 "post": list(dict.fromkeys(e.target for e in graph.post(name))),
+                **({"co_parents": list(co_parents(graph, name))} if forward else {}),
                 "colour": colour.get(name),
             }
             for name, state in graph.states.items()
@@ -57,7 +63,10 @@ def report(plan: Plan) -> dict[str, Any]:
             "proper": schedule.proper,
             "conflicts": [
                 *({"edge": e.name, "states": [e.source, e.target]} for e in schedule.conflicts),
-                *({"edge": None, "states": [*pair]} for pair in schedule.unjoined),
+                *(
+                    {"edge": None, "states": [*pair], **({"child": common_child(graph, *pair)} if forward else {})}
+                    for pair in schedule.unjoined
+                ),
             ],
         },
         "solver": solver_to_yaml(graph.architecture.dynamics.chosen_solver, complete=True),

@@ -1,17 +1,27 @@
-"""Error sweeps: what states feel is sent back from the output, then all states move in a forward pass."""
+"""Error sweeps: errors from the output back, then states from the input on, for energies that read edges forward."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from epgraph.solvers.solver import Solver
 
 
 class ErrorSweeps(Solver):
-    """Relax errors instead of states, which converges far faster in deep networks (Goemaere et al. 2025).
+    """One round: the errors of all states in reverse order of the edges, then all states in their order.
 
-    A sweep has two passes. From the output back, B = Σ Aᵀ(σ′ ⊙ ε) with the errors ε that the states would have if they
-    felt their B. Then forward: every state takes the value that it has if it feels B. The fixed points are those of
-    plain sweeps. The predictive energy alone has errors.
+    From the output back, ε = Σ A_jᵀ[σ′(a_j) ⊙ ε_j], and the output has its nudge; then forward, s = σ(a) + ε. With the
+    energy ``predictive`` and smooth σ it has the equilibria of sweeps; with ReLUα a state may leave its box by ε. It needs no schedule, and two rounds are enough
+    where sweeps need five (``docs/language.md``). It relaxes errors instead of states, as Goemaere et al. 2025, arXiv
+    2505.20137, do. In hardware it is not local: errors travel through the whole network before a state moves.
     """
 
     name = "error_sweeps"
     errors = True
+    defaults: ClassVar[Mapping[str, Any]] = {"nudged_steps": 2}
+
+    @property
+    def title(self) -> str:
+        """Name of the method."""
+        return "error sweeps"

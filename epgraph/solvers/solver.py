@@ -11,7 +11,7 @@ from outside. Import torch inside methods: checking and drawing load no torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -32,7 +32,10 @@ class Solver(BaseModel):
         backpropagation, nor written by ``epgraph compile``; and complex states, ``noise``, ``flow`` and ``state_bits``
         are refused.
     errors
-        Whether sweeps relax errors instead of states; of an energy that is ``feedforward``.
+        Whether it replaces sweeps by rounds of errors and states. It needs an energy with ``feedforward``, and no
+        schedule.
+    defaults
+        Defaults of keys of ``dynamics`` with this solver, in place of those of the energy.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
@@ -40,6 +43,7 @@ class Solver(BaseModel):
     name: ClassVar[str]
     mixes: ClassVar[bool] = False
     errors: ClassVar[bool] = False
+    defaults: ClassVar[Mapping[str, Any]] = {}
 
     @model_validator(mode="before")
     @classmethod

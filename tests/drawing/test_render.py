@@ -16,13 +16,14 @@ from pathlib import Path
 import pytest
 
 import epgraph as ep
+from epgraph.cli import run
 from epgraph.drawing import curves, dot, render
 from epgraph.drawing.curves import read_metrics
-from epgraph.drawing.diagram import MAX_LABELED_COLUMNS, TINTS, count
+from epgraph.drawing.diagram import ALARM, MAX_LABELED_COLUMNS, TINTS, count
 from epgraph.drawing.layout import TIMEOUT_SECONDS
 from epgraph.errors import EpgraphError, visible
 from epgraph.graph import build, load
-from epgraph.language import Architecture
+from epgraph.language import Architecture, to_yaml
 from epgraph.lowering import lower, report
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -80,6 +81,49 @@ def test_dot_is_golden(name: str, golden: Callable[[str, str], None]) -> None:
 
 def test_dot_of_proper_schedule_is_golden(golden: Callable[[str, str], None]) -> None:
     golden("hopfield_resnet13_coloring.dot", dot(example("hopfield_resnet13"), "coloring"))
+
+
+FORWARD = ["from: x, to: a, dense: {}", "from: x, to: b, dense: {}", "from: a, to: c, dense: {}"]
+FORWARD += ["from: b, to: c, dense: {}", "from: c, to: y, dense: {}", "from: a, to: y, dense: {}"]
+
+
+def predictive(schedule: str = "coloring", edges: list[str] = FORWARD) -> Architecture:
+    return load(to_yaml(network(edges, schedule=schedule)), ["energy=predictive"])
+
+
+def test_dot_of_predictive_coding_is_golden(golden: Callable[[str, str], None]) -> None:
+    golden("predictive_moral.dot", dot(predictive(), moral=True))
+
+
+def test_an_energy_that_reads_edges_forward_is_drawn_with_directions() -> None:
+    lines = edges_of(dot(predictive()))
+    assert len(lines) == len(FORWARD)
+    assert all("dir=forward" in line for line in lines)
+    assert all("dir=both" in line for line in edges_of(dot(network(FORWARD))))
+
+
+def test_moral_draws_the_pairs_that_no_edge_joins() -> None:
+    # a and b lead into c. a and c lead into y, and an edge joins them.
+    plain, moral = edges_of(dot(predictive())), edges_of(dot(predictive(), moral=True))
+    (pair,) = [line for line in moral if line not in plain]
+    assert pair.startswith("a -> b [")
+    assert "dir=none" in pair
+    assert "style=dashed" in pair
+    assert ALARM not in pair
+    (pair,) = [line for line in edges_of(dot(predictive("synchronous"), moral=True)) if line.startswith("a -> b [")]
+    assert ALARM in pair
+    chained = predictive(edges=[*FORWARD[:1], "from: a, to: b, dense: {}", *FORWARD[3:5]])
+    assert edges_of(dot(chained, moral=True)) == edges_of(dot(chained))
+    assert "every two states with edges into one state" in dot(chained, moral=True)
+
+
+def test_moral_is_refused_where_edges_are_all(tmp_path: Path) -> None:
+    with pytest.raises(EpgraphError, match="energy hopfield couples states along their edges alone"):
+        render(network(FORWARD), tmp_path / "net.dot", moral=True)
+    assert not (tmp_path / "net.dot").exists()
+    (tmp_path / "net.yaml").write_text(to_yaml(predictive()), encoding="utf-8")
+    assert run(["render", str(tmp_path / "net.yaml"), "--moral", "-o", str(tmp_path / "net.dot")]) == 0
+    assert (tmp_path / "net.dot").read_text(encoding="utf-8") == dot(predictive(), moral=True)
 
 
 def test_dot_does_not_depend_on_the_hash_seed() -> None:

@@ -178,7 +178,9 @@ def test_it_is_in_the_emitted_module(tmp_path: Path) -> None:
 
 
 def test_messages() -> None:
-    with pytest.raises(ep.EpgraphError, match="'energy' expects 'hopfield' or 'errors', found text 'error'; did you"):
+    with pytest.raises(
+        ep.EpgraphError, match="'energy' expects 'hopfield', 'predictive' or 'errors', found text 'error'; did you"
+    ):
         ep.load(NET.replace("errors", "error"))
     with pytest.raises(ep.EpgraphError, match="'hopfield' cannot be registered: it is built in"):
         ep.register_energy("hopfield", Errors())

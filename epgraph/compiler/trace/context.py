@@ -124,7 +124,7 @@ class Context:
     @property
     def projection(self) -> str:
         """``dynamics.update``."""
-        return getattr(self.dynamics, "update", "mod_pgd")
+        return self.dynamics.update
 
     @cached_property
     def carried(self) -> frozenset[str]:

@@ -24,14 +24,16 @@ def solver_refusals(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnos
     dynamics, learning, out = graph.architecture.dynamics, graph.architecture.learning, graph.output
     solver, key = dynamics.chosen_solver, dynamics.solver_key
     reasons = list(solver.refusals(graph, schedule))
-    beyond = _no_over_relaxation(graph, schedule) if solver.omega > 1 else None
+    forward = graph.energy.feedforward
+    beyond = _no_over_relaxation(graph, schedule) if solver.omega > 1 and not forward else None
+    reasons += _no_solver(graph) if forward or solver.errors else []
     for reason, hint in [*reasons, *([beyond] if beyond else [])]:
         yield _refusal(key.key, f"{key.value} cannot be used: {reason}", hint)
     keys = {"solver": dynamics.solver, "over_relaxation": dynamics.over_relaxation != 1, "anderson": dynamics.anderson}
     first, *others = [name for name, value in keys.items() if value] or [""]
     for other in others:
         yield _refusal(other, f"cannot be used together with {first}", "leave one of them out")
-    yield from _no_study(graph)
+    yield from list(_no_steps(graph)) or _no_study(graph)
     if out.activation.learnt:
         needs = f"the level α of the output '{out.name}' cannot be learnt: its gradient needs the force of the nudge, "
         needs += "which is not stored"
@@ -48,6 +50,28 @@ def solver_refusals(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnos
     elif learning.beta >= 1 and not ESTIMATORS[learning.estimator].only_positive:
         needs = f"closed_form needs beta below 1, found {learning.beta:g}: nudged by −β the output has no equilibrium"
         yield _refusal("output_step", needs, "lower learning.beta")
+
+
+def _no_solver(graph: NetworkGraph) -> Iterator[tuple[str, str]]:
+    """Why the solver does not go with the energy, and what to do instead."""
+    solver, energy = graph.architecture.dynamics.chosen_solver, graph.architecture.energy
+    if solver.errors and not graph.energy.feedforward:
+        yield (
+            f"energy {energy} has no errors: its edges act in both directions",
+            "use energy: predictive, or leave it out",
+        )
+    elif solver.mixes or solver.omega != 1:
+        what = "mixed sweeps need not descend" if solver.mixes else "nudged updates are full steps"
+        reason = f"with energy {energy} the free phase is one forward pass, and {what}"
+        yield reason, "use solver: error_sweeps, or leave it out"
+
+
+def _no_steps(graph: NetworkGraph) -> Iterator[Diagnostic]:
+    """Settings of a step that the updates of the energy do not have."""
+    dynamics, energy = graph.architecture.dynamics, graph.architecture.energy
+    for key in ("flow", "noise", "state_bits"):
+        if getattr(dynamics, key) and key not in graph.energy.reads:
+            yield _refusal(key, f"cannot be used: the updates of energy {energy} do not have it", "leave it out")
 
 
 def _no_study(graph: NetworkGraph) -> Iterator[Diagnostic]:

@@ -31,6 +31,8 @@ def rule_refusals(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
         yield from _not_clamped(graph, estimator)
     if rule.needs_symmetric:
         yield from _no_energy(graph, estimator)
+    if graph.energy.feedforward:
+        yield from _no_free_term(graph, estimator)
     if rule.differentiates or rule.complex_states:
         yield from _not_smooth(graph, estimator)
     solver, key = graph.architecture.dynamics.chosen_solver, graph.architecture.dynamics.solver_key.key
@@ -115,6 +117,20 @@ def _no_energy(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
     else:
         reason, other = f"it contrasts energies, and there is none {where}", "centered"
     yield _refusal(estimator, reason, f"use learning.feedback: tied, or learning.estimator: {other}")
+
+
+def _no_free_term(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
+    """Estimators that need more of the free phase than a forward pass, where ∂F/∂θ is zero."""
+    rule, energy = ESTIMATORS[estimator], f"with energy {graph.architecture.energy}"
+    use = "use learning.estimator: centered, or positive"
+    if rule.clamps_output:
+        reason = (
+            f"it contrasts energies of a clamped output, and {energy} the free one is zero, whatever the weights are"
+        )
+        yield _refusal(estimator, reason, use)
+    elif rule.changes_weights:
+        reason = f"it changes weights while states move, and {energy} the free phase, a forward pass, changes with them"
+        yield _refusal(estimator, reason, use)
 
 
 def _not_smooth(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:

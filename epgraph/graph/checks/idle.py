@@ -56,6 +56,23 @@ def _nudged_steps(graph: NetworkGraph, value: Any, subject: None) -> Unread | No
     return _estimator("nudged_steps")(graph, value, subject)
 
 
+def _free_steps(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
+    if graph.energy.feedforward:
+        return Unread(_one_pass(graph))
+    return _moving(graph, value, subject)
+
+
+def _tolerance(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
+    name = graph.architecture.learning.estimator
+    if value and graph.energy.feedforward and ESTIMATORS[name].differentiates:
+        return Unread(f"{_one_pass(graph)}, and estimator {name} has no nudged phase")
+    return _moving(graph, value, subject)
+
+
+def _one_pass(graph: NetworkGraph) -> str:
+    return f"with energy {graph.architecture.energy} the free phase is one forward pass"
+
+
 def _moving(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
     if graph.dynamic or not value:
         return None
@@ -64,12 +81,24 @@ def _moving(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
 
 
 def _schedule(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
+    solver = graph.architecture.dynamics.chosen_solver
+    if solver.errors:
+        return Unread(f"{solver.title} take the states in the order of the edges")
     if len(graph.dynamic) == 1:
         return Unread(f"'{graph.dynamic[0]}' is the only state that moves")
     return _moving(graph, value, subject)
 
 
+def _update(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
+    if "update" not in graph.energy.reads:
+        return Unread(f"energy {graph.architecture.energy} has one update", "leave it out, or use energy: predictive")
+    projected = any(graph.states[name].activation.projects for name in graph.dynamic)
+    return None if projected else Unread("no state that moves has ReLUα or identity, where the two updates differ")
+
+
 def _damping(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
+    if "damping" not in graph.energy.reads:
+        return Unread(f"the updates of energy {graph.architecture.energy} are not damped")
     kinds = (edge.kind for name in graph.dynamic for edge in graph.unary_edges(name))
     damped = any(isinstance(kind, Unary) and kind.damps for kind in kinds)
     return None if damped else Unread("no state has an edge that needs damping, as 'self' does")
@@ -214,13 +243,14 @@ ALWAYS: Mapping[str, frozenset[str]] = {
 READERS: Mapping[str, Mapping[str, Reader]] = {
     "dynamics": {
         "schedule": _schedule,
-        "free_steps": _moving,
+        "free_steps": _free_steps,
         "nudged_steps": _nudged_steps,
-        "tolerance": _moving,
+        "tolerance": _tolerance,
         "solver": _moving,
         "over_relaxation": _moving,
         "anderson": _moving,
         "output_step": _estimator("output_step"),
+        "update": _update,
         "damping": _damping,
         "flow": _moving,
         "noise": _moving,
@@ -291,6 +321,8 @@ def _written(graph: NetworkGraph) -> Iterator[tuple[Location, str, Unread | None
         complete = all(key in written for key, field in fields.items() if field.get_default() is not None)
         for key in [key for key in READERS[section.name] if key in written]:
             value, default = getattr(section.spec, key), fields[key].get_default(call_default_factory=True)
+            if section.name == "dynamics":
+                default = graph.architecture.dynamics_defaults.get(key, default)
             at = (*section.at, key)
             if not (value == default and (complete or value is None)) and not by_default(at):
                 yield at, f"'{key}'{section.of}", READERS[section.name][key](graph, value, section.subject)

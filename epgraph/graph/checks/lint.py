@@ -6,13 +6,14 @@ import heapq
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
+from epgraph.energies import Energy
 from epgraph.errors import Diagnostic, Location, listed
 from epgraph.graph.network import Edge, NetworkGraph
 from epgraph.graph.schedule import Schedule
 from epgraph.kinds import Identity
 from epgraph.learning_rules import ESTIMATORS
 
-STABLE = (0.1, 0.4)
+STABLE = Energy.betas
 """Range of β with stable training in the paper; from 0.8 on nothing was learnt, and far below it was unstable."""
 
 
@@ -27,17 +28,22 @@ def lint(graph: NetworkGraph, schedule: Schedule) -> list[Diagnostic]:
 
 
 def _not_proper(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnostic]:
-    if not schedule.conflicts:
+    forward = graph.energy.feedforward
+    if schedule.proper or not (schedule.conflicts or forward) or graph.architecture.dynamics.chosen_solver.errors:
         return
     pairs = {edge.ends: f"{edge.source} and {edge.target}" for edge in reversed(schedule.conflicts)}
-    named = listed([*reversed(pairs.values())])
+    together = [*reversed(pairs.values()), *(f"{one} and {other}" for one, other in schedule.unjoined if forward)]
+    why = "share an edge"
+    if forward:
+        why = "read each other: an edge joins them, or both lead into one state"
+    risk = "sweeps may not settle" if forward else "the energy may rise"
     # Where the file says no schedule, there is nothing there to point at.
     dynamics = graph.architecture.dynamics
     said = "schedule" in dynamics.model_fields_set or schedule.name != dynamics.schedule
     default = "" if said else "the default "
     yield _warning(
         "not-proper",
-        f"{default}schedule {schedule.name} moves states together that share an edge ({named}), so the energy may rise",
+        f"{default}schedule {schedule.name} moves states together that {why} ({listed(together)}), so {risk}",
         f"{'schedule: coloring' if said else 'dynamics: {schedule: coloring}'} keeps them apart",
         ("dynamics", "schedule") if said else ("edges",),
         on_key=not said,
@@ -45,14 +51,19 @@ def _not_proper(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnostic]
 
 
 def _beta(graph: NetworkGraph) -> Iterator[Diagnostic]:
-    learning, (low, high) = graph.architecture.learning, STABLE
+    learning, (low, high) = graph.architecture.learning, graph.energy.betas
     if not ESTIMATORS[learning.estimator].nudges or low <= learning.beta <= high:
         return
-    limit = "smaller ones were unstable there" if learning.beta < low else "from 0.8 on nothing was learnt there"
+    where, limit, example = "the paper", "from 0.8 on nothing was learnt there", 0.2
+    if graph.energy.feedforward:
+        where, limit, example = "its publication", "beyond, the estimate has a larger error", 0.02
+        limit = "below, differences of states fall below their rounding" if learning.beta < low else limit
+    elif learning.beta < low:
+        limit = "smaller ones were unstable there"
     yield _warning(
         "beta",
-        f"beta {learning.beta:g} is outside of {low:g} to {high:g}, where training was stable in the paper; {limit}",
-        "e.g. beta: 0.2",
+        f"beta {learning.beta:g} is outside of {low:g} to {high:g}, where training was stable in {where}; {limit}",
+        f"e.g. beta: {example:g}",
         ("learning", "beta"),
     )
 
@@ -117,7 +128,10 @@ def _zero_gain(names: list[str], at: Location) -> Diagnostic:
 
 def _too_few_steps(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnostic]:
     architecture = graph.architecture
-    phases = [("free_steps", graph.input.name, "the input")]
+    forward = graph.energy.feedforward
+    if forward and architecture.dynamics.chosen_solver.errors:
+        return
+    phases = [] if forward else [("free_steps", graph.input.name, "the input")]
     if not ESTIMATORS[architecture.learning.estimator].differentiates:
         phases.append(("nudged_steps", graph.output.name, "the nudge"))
     for key, start, what in phases:
@@ -141,7 +155,9 @@ def _arrivals(graph: NetworkGraph, schedule: Schedule, start: str) -> dict[str, 
             turns.setdefault(name, []).append(turn)
     neighbours: dict[str, list[str]] = {}
     for edge in graph.edges.values():
-        neighbours.setdefault(edge.source, []).append(edge.target)
+        # Errors go against the edges.
+        if not graph.energy.feedforward:
+            neighbours.setdefault(edge.source, []).append(edge.target)
         if not graph.reads_out(edge) or start == graph.output.name:
             neighbours.setdefault(edge.target, []).append(edge.source)
     length = len(schedule.classes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from epgraph.costs import COSTS
+from epgraph.energies import ENERGIES
 from epgraph.errors import Diagnostic, Location, Suggestions
 from epgraph.kinds import Conv, Lateral
 from epgraph.kinds.pixels import both
@@ -75,6 +76,7 @@ def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]
     good, diagnostics = [], []
     roles = {"input": architecture.input.name, "output": architecture.output.name}
     suggest = Suggestions(states, roles)
+    forward = ENERGIES[architecture.energy].feedforward
     for index, edge in enumerate(architecture.edges):
         at = architecture.edge_location(index)
         written = [("from", edge.source), ("to", edge.target)] if edge.at is None else [("at", edge.at)]
@@ -91,15 +93,20 @@ def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]
         elif edge.source == edge.target and not missing:
             diagnostics.append(
                 Diagnostic(
-                    f"self-loop: the edge joins '{edge.source}' to itself, so Φ is quadratic in that state "
-                    "and its update no longer minimizes F",
+                    f"self-loop: the edge joins '{edge.source}' to itself, "
+                    + (
+                        "and a forward pass needs states one after the other"
+                        if forward
+                        else "so Φ is quadratic in that state and its update no longer minimizes F"
+                    ),
                     _instead_of_loop(architecture, edge, at),
                     (*at, "to"),
                     rule="self-loop",
                 )
             )
         elif not missing:
-            if edge.source == architecture.output.name:
+            # Such an edge is refused by an energy that reads edges forward.
+            if edge.source == architecture.output.name and not forward:
                 diagnostics.append(
                     Diagnostic(
                         f"the edge leaves the output '{edge.source}': its initial weights are scaled for the fan-in of "
@@ -117,7 +124,7 @@ def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]
 def _instead_of_loop(architecture: Architecture, edge: EdgeBase, at: Location) -> str:
     """Hint for an edge from a state to itself."""
     hint = "join it to another state"
-    if _no_unary(architecture, edge.source, "self"):
+    if ENERGIES[architecture.energy].feedforward or _no_unary(architecture, edge.source, "self"):
         return hint
     options = ""
     if isinstance(edge.kind, Conv | Lateral) and edge.kind.kernel is not None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, model_validator
 
+from epgraph.energies import ENERGIES
 from epgraph.errors import Diagnostic, Location
 from epgraph.language.document import Document
 from epgraph.language.model.dynamics import DynamicsSpec
@@ -75,8 +76,9 @@ class Architecture(Model):
     )
     energy: EnergyField = Field(
         default="hopfield",
-        description="Energy F that states relax on and weights learn from: hopfield is Σ G(s) − Φ.",
-        examples=["hopfield"],
+        description="Energy that states relax on and weights learn from: hopfield is Σ G(s) − Φ; predictive is "
+        "½ Σ ‖s − σ(a)‖² with the sums a of the edges into s, which are read in their direction.",
+        examples=["hopfield", "predictive"],
     )
     dynamics: DynamicsSpec = Field(
         default_factory=DynamicsSpec,
@@ -98,6 +100,17 @@ class Architecture(Model):
     _dropped_edges: set[int] = PrivateAttr(default_factory=set)
     _partial: bool = PrivateAttr(default=False)
     _derived: _Derived = PrivateAttr(default_factory=_Derived)
+
+    @model_validator(mode="after")
+    def _defaults(self) -> Self:
+        if self.dynamics_defaults:
+            object.__setattr__(self, "dynamics", self.dynamics.with_defaults(self.dynamics_defaults))
+        return self
+
+    @property
+    def dynamics_defaults(self) -> dict[str, Any]:
+        """Defaults of keys of ``dynamics`` that the energy and the solver set, in place of the language's."""
+        return {**ENERGIES[self.energy].defaults, **self.dynamics.chosen_solver.defaults}
 
     @property
     def partial(self) -> bool:
@@ -157,9 +170,21 @@ class Architecture(Model):
         network. Only what has no value, and by default has none, is left out then.
         """
         values: dict[str, Any] = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        defaults = self.dynamics_defaults
+        if defaults:
+            # Pydantic knows the defaults of the language only.
+            said = {**values.pop("dynamics", {}), **{key: getattr(self.dynamics, key) for key in defaults}}
+            said = {key: value for key, value in said.items() if key not in defaults or value != defaults[key]}
+            parts = {**values, "dynamics": _in_order(said, DynamicsSpec)} if said else values
+            values = _in_order(parts, Architecture)
         if complete:
             values = _without_nulls(self.model_dump(mode="json", by_alias=True), values)
         return values
+
+
+def _in_order(values: dict[str, Any], model: type[Model]) -> dict[str, Any]:
+    """Sort values by the fields of a model."""
+    return {key: values[key] for key in model.model_fields if key in values}
 
 
 def _without_nulls(value: Any, other: Any) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -13,7 +14,7 @@ from epgraph.solvers.anderson import Anderson
 from epgraph.solvers.over_relaxed import OverRelaxed
 from epgraph.solvers.plain import Plain
 
-ScheduleName = Literal["synchronous", "even_odd", "coloring", "sequential", "forward_backward"]
+ScheduleName = Literal["synchronous", "even_odd", "coloring", "sequential", "backward", "forward_backward"]
 
 
 class SolverKey(NamedTuple):
@@ -30,14 +31,18 @@ class DynamicsSpec(Model):
     schedule: ScheduleName = Field(
         default="even_odd",
         description="Which states move together: all; the odd positions, then the even (the paper's); the "
-        "classes of a proper coloring; one after the other; one after the other forwards, then backwards.",
+        "classes of a proper coloring; one after the other; one after the other from the output back; one after the "
+        "other forwards, then backwards.",
         examples=["coloring", "even_odd"],
     )
     free_steps: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         default=120, description="Maximum of sweeps of the free phase.", examples=[120]
     )
     nudged_steps: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        default=50, description="Maximum of sweeps of each nudged phase.", examples=[50]
+        default=50,
+        description="Maximum of sweeps of each nudged phase; left out, 50, with energy predictive 5, and with its "
+        "error sweeps 2.",
+        examples=[50],
     )
     tolerance: NonNegativeFloat = Field(
         default=0.0, description="Stop when the relative residual is at most this; 0 runs all steps.", examples=[1e-4]
@@ -65,7 +70,8 @@ class DynamicsSpec(Model):
     )
     update: Literal["mod_pgd", "pgd"] = Field(
         default="mod_pgd",
-        description="Update of states with ReLUα under the predictive energy: σ(a + B), or σ(σ(a) + B).",
+        description="Update of ReLUα and identity states under the energy predictive, from the sum a and the feedback "
+        "B: mod_pgd is σ(a + B), pgd is σ(σ(a) + B). Other states have σ(a) + B.",
         examples=["pgd"],
     )
     damping: Annotated[float, Field(gt=0, lt=2)] | None = Field(
@@ -113,6 +119,11 @@ class DynamicsSpec(Model):
         if self.anderson:
             return Anderson(memory=self.anderson)
         return Plain() if self.over_relaxation == 1 else OverRelaxed(factor=self.over_relaxation)
+
+    def with_defaults(self, defaults: Mapping[str, Any]) -> DynamicsSpec:
+        """Return these settings with other defaults of the keys that were left out."""
+        left_out = {key: value for key, value in defaults.items() if key not in self.model_fields_set}
+        return DynamicsSpec.model_construct(set(self.model_fields_set), **{**dict(self), **left_out})
 
     @property
     def stepped(self) -> bool:
