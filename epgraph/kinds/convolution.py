@@ -389,6 +389,10 @@ def _kernel_text(g: Geometry) -> str:
     return f"{text} with padding {padding if isinstance(padding, int) else times_text(padding)}"
 
 
+FEW = 64
+"""Weights of one target channel up to which a weight gradient is one matrix product."""
+
+
 def correlate(
     s: Tensor,
     t: Tensor,
@@ -420,6 +424,15 @@ def correlate(
     flat = flat.view(groups, -1, flat.shape[1])
     s = F.pad(s, (left, left, up, up))
     group_channels = s.shape[1] // groups
+    if groups == 1 and tall * wide * group_channels <= FEW:
+        # One product reads t once; with many channels that is not worth the memory of all taps.
+        taps = [
+            s[:, :, apart * i : apart * i + down * (rows - 1) + 1 : down, aside * j : aside * j + across * (columns - 1) + 1 : across]
+            for i in range(tall)
+            for j in range(wide)
+        ]
+        windows = torch.stack(taps, 1).permute(0, 3, 4, 1, 2).reshape(flat.shape[2], -1)
+        return (flat[0] @ windows).view(-1, tall, wide, group_channels).permute(0, 3, 1, 2)
     gradient = s.new_empty(tall, wide, t.shape[1], group_channels)
     for i in range(tall):
         for j in range(wide):

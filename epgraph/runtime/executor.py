@@ -371,6 +371,7 @@ class Executor:
         for name, key in phase.keys.items():
             # Given away one by one: all states twice would be too much.
             values[key] = start(key, states.pop(name) if donate else states[name])
+        read |= {name for _, _, results in program.warm for name in results}
         for name in list(carried):
             if name in read:
                 values[name] = start(name, carried.pop(name))

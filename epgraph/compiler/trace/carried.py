@@ -151,8 +151,8 @@ def _error(
     recorder: Recorder,
     results: Results,
 ) -> None:
-    made = Halves if opening else Recording
-    at = made(context, recorder, results, "nudged" if opening else phase, nudging=nudging, errors=True)
+    kind = Halves if opening else Recording
+    at = kind(context, recorder, results, "nudged" if opening else phase, nudging=nudging, errors=True)
     energy, name = context.graph.energy, state.name
     with recorder.about(name):
         parts = energy.feedback(at, state)
@@ -162,8 +162,10 @@ def _error(
             error = at.nudged(state, at.copy(bottom_up)) - bottom_up
         else:
             error = at.nudged(state, at.gathered(state, parts) if parts else at.zeros(state))
-        sent = energy.send(at, state, error)
-        for what, value in (("error", error), ("sent", sent)):
+        made = {"error": error}
+        if context.moving_parents(name):
+            made["sent"] = energy.send(at, state, error)
+        for what, value in made.items():
             found = torch.cat((torch.zeros_like(value), value)) if opening else value
             results[context.names("carried", what, name)] = found
 
