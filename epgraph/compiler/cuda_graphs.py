@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from epgraph.compiler.program import CompiledProgram
-from epgraph.compiler.sweep import SWEEPS_BETWEEN_LOOKS, run, run_with_residual
+from epgraph.compiler.sweep import SWEEPS_BETWEEN_LOOKS, missing, run, run_with_residual
 from epgraph.errors import EpgraphError
 
 CHUNK = 10

@@ -29,8 +29,8 @@ class Energy(ABC):
     ends. Then equal states and edges of a large network share a function."""
 
     feedforward: ClassVar[bool] = False
-    """Whether the free equilibrium is one pass over the states, each after those with an edge into it, s = σ(a) with the
-    bottom-up sum a = Σ A_e s + b, and ∂F/∂θ is zero there. Then the edges must not form a cycle. The sums are carried
+    """Whether the free equilibrium is one pass over the states, each after those with an edge into it: s = σ(a) with
+    the bottom-up sum a = Σ A_e s + b, and ∂F/∂θ is zero there. Then the edges must not form a cycle. The sums are carried
     from class to class (``Symbols.bottom_up``), and ``feedback``, ``send``, ``reply`` and
     ``input_gradient`` are needed."""
 

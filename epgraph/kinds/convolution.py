@@ -424,23 +424,22 @@ def correlate(
     flat = flat.view(groups, -1, flat.shape[1])
     s = F.pad(s, (left, left, up, up))
     group_channels = s.shape[1] // groups
+
+    def window(i: int, j: int) -> Tensor:
+        y, x = apart * i, aside * j
+        return s[:, :, y : y + down * (rows - 1) + 1 : down, x : x + across * (columns - 1) + 1 : across]
+
     if groups == 1 and tall * wide * group_channels <= FEW:
         # One product reads t once; with many channels that is not worth the memory of all taps.
-        taps = [
-            s[:, :, apart * i : apart * i + down * (rows - 1) + 1 : down, aside * j : aside * j + across * (columns - 1) + 1 : across]
-            for i in range(tall)
-            for j in range(wide)
-        ]
-        windows = torch.stack(taps, 1).permute(0, 3, 4, 1, 2).reshape(flat.shape[2], -1)
+        windows = torch.stack([window(i, j) for i in range(tall) for j in range(wide)], 1)
+        windows = windows.permute(0, 3, 4, 1, 2).reshape(flat.shape[2], -1)
         return (flat[0] @ windows).view(-1, tall, wide, group_channels).permute(0, 3, 1, 2)
     gradient = s.new_empty(tall, wide, t.shape[1], group_channels)
     for i in range(tall):
         for j in range(wide):
-            y, x = apart * i, aside * j
-            window = s[:, :, y : y + down * (rows - 1) + 1 : down, x : x + across * (columns - 1) + 1 : across]
-            window = window.permute(0, 2, 3, 1).reshape(-1, groups, group_channels).transpose(0, 1)
+            part = window(i, j).permute(0, 2, 3, 1).reshape(-1, groups, group_channels).transpose(0, 1)
             if groups == 1:
-                torch.mm(flat[0], window[0], out=gradient[i, j])
+                torch.mm(flat[0], part[0], out=gradient[i, j])
             else:
-                torch.bmm(flat, window, out=gradient[i, j].view(groups, -1, group_channels))
+                torch.bmm(flat, part, out=gradient[i, j].view(groups, -1, group_channels))
     return gradient.permute(2, 3, 0, 1)

@@ -117,7 +117,8 @@ class Contrasts:
             how = self._how(clamped, carried, single=single, weighted=True)
             values = self._summed(clamped, pairs, scale, carried, how)
             run(clamped.machine.functions("input_gradient", how=how), values)
-            return values.get("input", torch.zeros_like(clamped.x))
+            found: Tensor = values.get("input", torch.zeros_like(clamped.x))
+            return found
         name, shape = self.graph.input.name, self.graph.input.shape
         x = as_pair(clamped.x)
         contrast = torch.zeros_like(clamped.x)

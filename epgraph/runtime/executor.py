@@ -7,7 +7,7 @@ sweeps. ``epgraph.testing.oracle`` is what it is held to.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +24,7 @@ from epgraph.errors import EpgraphError
 from epgraph.lowering import Plan
 from epgraph.runtime.contrasts import Contrasts
 from epgraph.runtime.inputs import Inputs
+from epgraph.runtime.loading import Phase, load
 from epgraph.runtime.parameters import Parameters
 from epgraph.runtime.phases import Nudge, Pull
 from epgraph.runtime.programs import Programs
@@ -32,26 +33,6 @@ from epgraph.runtime.solving import Solving
 
 DIVERGENCE_LIMIT = 1e6
 """A state without bounds whose size exceeds this has diverged; the published networks stay below 10²."""
-
-
-@dataclass(frozen=True)
-class _Phase:
-    """One phase of a batch.
-
-    Attributes
-    ----------
-    keys
-        Names of emitted code for the states, by the name of the state; ``moving`` leaves out an output that is clamped.
-    pair
-        Whether states are pairs.
-    """
-
-    clamped: Clamped
-    program: CompiledProgram
-    nudge: Nudge | Pull | None
-    keys: dict[str, str]
-    moving: dict[str, str]
-    pair: bool
 
 
 class Executor:
@@ -79,6 +60,7 @@ class Executor:
         self.device, self.dtype = programs.settings.device, programs.settings.dtype
         self.inputs = Inputs(self.graph, torch.empty(0, device=self.device, dtype=self.dtype))
         self.contrasts = Contrasts(self.graph, once=doubled)
+        self.omega = self.architecture.dynamics.step
 
     @property
     def machine(self) -> ProgramCache:
@@ -222,17 +204,17 @@ class Executor:
         if replay is None:
             # Of a pair that starts from plain states and their sums, no odd part is different from zero.
             plain = pair and bool(given) and all(len(value) == len(clamped.x) for value in given.values())
-            values = self._load(Memory(), phase, states, given, donate=donate)
+            values = load(Memory(), phase, states, given, self.omega, donate=donate)
             first = phase.program.first if plain else ()
             return self._sweep(phase, values, steps, tolerance, first, record=record)
 
-        def load(memory: Memory) -> dict[str, Any]:
+        def again(memory: Memory) -> dict[str, Any]:
             # Captured sweeps may have to start twice.
-            return self._load(memory, phase, states, given, donate=False)
+            return load(memory, phase, states, given, self.omega, donate=False)
 
         values, residuals, taken = replay.run(
             phase.program,
-            load,
+            again,
             list(phase.keys.values()),
             steps,
             tolerance=tolerance,
@@ -246,9 +228,9 @@ class Executor:
         handed = {name: name for name in clamped.machine.tracer.handed if name in values}
         return replace(self.ended(kept(phase.keys), taken, residuals, tolerance), carried=kept(handed))
 
-    def _forward(self, phase: _Phase, states: States, *, record: bool, donate: bool) -> Relaxation:
+    def _forward(self, phase: Phase, states: States, *, record: bool, donate: bool) -> Relaxation:
         """One pass over the states, which ends at the free equilibrium."""
-        values = self._load(Memory(), phase, states, {}, donate=donate)
+        values = load(Memory(), phase, states, {}, self.omega, donate=donate)
         run(phase.program.sweep, values)
         residuals = torch.zeros(len(phase.clamped.x), device=phase.clamped.x.device)
         trajectory = [self._recorded(phase, values, residuals)] if record else []
@@ -258,19 +240,19 @@ class Executor:
         return Relaxation(settled, 1, residuals, status, diverged, trajectory, self._handed(phase, values))
 
     @staticmethod
-    def _handed(phase: _Phase, values: Mapping[str, Any]) -> dict[str, Tensor]:
+    def _handed(phase: Phase, values: Mapping[str, Any]) -> dict[str, Tensor]:
         return {name: values[name] for name in phase.clamped.machine.tracer.handed if name in values}
 
-    def _phase(self, clamped: Clamped, nudge: Nudge | Pull | None, *, pair: bool, clamp_output: bool) -> _Phase:
+    def _phase(self, clamped: Clamped, nudge: Nudge | Pull | None, *, pair: bool, clamp_output: bool) -> Phase:
         name: PhaseName = "clamped" if clamp_output else "pair" if pair else "free" if nudge is None else "nudged"
         pulled = tuple(state for state in self.graph.free if isinstance(nudge, Pull) and state in nudge.forces)
         keys = {state: clamped.machine.tracer.names("state", state) for state in self.graph.free}
         moving = {state: key for state, key in keys.items() if not (clamp_output and state == self.graph.output.name)}
-        return _Phase(clamped, self.program(name, clamped.machine, pulled), nudge, keys, moving, pair)
+        return Phase(clamped, self.program(name, clamped.machine, pulled), nudge, keys, moving, pair)
 
     def _sweep(
         self,
-        phase: _Phase,
+        phase: Phase,
         values: dict[str, Any],
         steps: int,
         tolerance: float,
@@ -298,7 +280,7 @@ class Executor:
         ended = self.ended(settled, taken, residuals, tolerance)
         return replace(ended, trajectory=trajectory, carried=self._handed(phase, values) if taken else {})
 
-    def _recorded(self, phase: _Phase, values: dict[str, Any], residuals: Tensor) -> Sweep:
+    def _recorded(self, phase: Phase, values: dict[str, Any], residuals: Tensor) -> Sweep:
         now = {name: values[key].clone() for name, key in phase.keys.items()}
         known = self.graph.untied is None
         energy = self.energy_of(phase.clamped, now) if known else residuals * float("nan")
@@ -316,7 +298,7 @@ class Executor:
             status = Status.CONVERGED if settled else Status.OUT_OF_STEPS
         return Relaxation(states, taken, residuals, status, diverged)
 
-    def _solving(self, phase: _Phase, values: dict[str, Any]) -> Solving:
+    def _solving(self, phase: Phase, values: dict[str, Any]) -> Solving:
         """The solver at work on what moves. In the free phase states that raise F, if there is one, are rejected."""
         clamped, names = phase.clamped, list(phase.moving)
         fixed = {name: values[key] for name, key in phase.keys.items() if name not in phase.moving}
@@ -344,60 +326,6 @@ class Executor:
             elif bounds is not None and activation.projects:
                 common, odd = s.chunk(2)
                 s.copy_(torch.cat(activation.pair(common, odd, alpha)))
-
-    def _load(
-        self, memory: Memory, phase: _Phase, states: States, carried: dict[str, Tensor], *, donate: bool
-    ) -> dict[str, Any]:
-        """All that a phase's sweeps take, by the names of emitted code, with states that they may write into."""
-        clamped, program = phase.clamped, phase.program
-        last = torch.channels_last if program.program.channels_last else torch.contiguous_format
-        steps = (*program.warm, *program.opening, *program.sweep)
-        read = {name for _, arguments, _ in steps for name in arguments}
-        values: dict[str, Any] = {"omega": self.architecture.dynamics.step} if "omega" in read else {}
-        for name, value in {**clamped.values, **clamped.prepared}.items():
-            if name in read:
-                values[name] = memory.hold(name, value)
-        values |= self._nudged(memory, phase)
-
-        def start(key: str, state: Tensor) -> Tensor:
-            rows = (2 if phase.pair else 1) * len(clamped.x)
-            layout = last if state.ndim == 4 else torch.contiguous_format
-            moving = memory.empty(key, (rows, *state.shape[1:]), state, layout)
-            # Of a pair, the common part alone.
-            moving[: len(state)].copy_(state)
-            moving[len(state) :].zero_()
-            return moving
-
-        for name, key in phase.keys.items():
-            # Given away one by one: all states twice would be too much.
-            values[key] = start(key, states.pop(name) if donate else states[name])
-        read |= {name for _, _, results in program.warm for name in results}
-        for name in list(carried):
-            if name in read:
-                values[name] = start(name, carried.pop(name))
-        for key, name in program.program.scratch.items():
-            like = values[phase.keys[name]]
-            values[key] = memory.empty(key, like.shape, like, last if like.ndim == 4 else torch.contiguous_format)
-        clamped_input = clamped.machine.tracer.names("state", self.graph.input.name)
-        if phase.pair and clamped_input in read:
-            values[clamped_input] = start(clamped_input, clamped.x)
-        return values
-
-    @staticmethod
-    def _nudged(memory: Memory, phase: _Phase) -> dict[str, Any]:
-        """What nudges a phase, by the names of emitted code."""
-        nudge, names = phase.nudge, phase.clamped.machine.tracer.names
-        if isinstance(nudge, Nudge):
-            beta = nudge.beta if nudge.turns is None else nudge.beta * nudge.turns
-            return {"beta": beta, "y": memory.hold("y", nudge.target)}
-        if nudge is None:
-            return {}
-        forces: dict[str, Any] = {"beta": nudge.beta}
-        for name, force in nudge.forces.items():
-            key = names("force", name)
-            # The common part of a pair feels nothing.
-            forces[key] = memory.hold(key, torch.cat((torch.zeros_like(force), force)) if phase.pair else force)
-        return forces
 
     def _diverged(self, states: States) -> tuple[str, ...]:
         """Names of the states that are not finite or, where nothing bounds them, beyond ``DIVERGENCE_LIMIT``."""

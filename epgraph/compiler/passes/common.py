@@ -43,8 +43,8 @@ def rewritten(program: Program, wanted: Callable[[fx.Node], bool], change: Calla
 
 def everywhere(program: Program, change: Callable[[Function], Function]) -> Program:
     """Change every function but those that run once per batch."""
-    parts = {part: tuple(map(change, getattr(program, part))) for part in ("sweep", "opening", "warm")}
-    return replace(program, **parts)
+    sweep, opening, warm = (tuple(map(change, part)) for part in (program.sweep, program.opening, program.warm))
+    return replace(program, sweep=sweep, opening=opening, warm=warm)
 
 
 def clean(graph: fx.Graph) -> fx.Graph:

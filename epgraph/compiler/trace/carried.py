@@ -135,7 +135,7 @@ def back(
     graph = context.graph
     backwards = [n for n in reversed(graph.forward_order) if not (phase == "clamped" and n == graph.output.name)]
     for number, name in enumerate((n for n in backwards if not context.is_readout(graph.states[n])), start=1):
-        state, own = graph.states[name], [*["opening"] * opening, number]
+        state, own = graph.states[name], ("opening", number) if opening else (number,)
         nudging = context.nudging(state, phase, pulled)
         record = partial(_error, context, state, phase, nudging, opening)
         parts = [f"A[{e.name}]ᵀ(σ′ ⊙ ε)[{e.target}]" for e in graph.post(name) if not graph.reads_out(e)]

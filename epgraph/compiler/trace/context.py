@@ -111,9 +111,7 @@ class Context:
             self.pairs[activation] = PairActivation(name, activation)
         return self.pairs[activation]
 
-    def pointwise(
-        self, name: str, activation: Activation, function: Callable[..., Any], count: int
-    ) -> PairFunction:
+    def pointwise(self, name: str, activation: Activation, function: Callable[..., Any], count: int) -> PairFunction:
         """Function of ``count`` pairs, for one activation."""
         key = name, activation, count
         if key not in self.functions:

@@ -35,6 +35,10 @@ class How(NamedTuple):
     errors: bool = False
 
 
+FROM_PAIRS = How()
+"""The usual way."""
+
+
 def input_gradient(context: Context, how: How) -> Iterator[Piece]:
     """½[∂F/∂x(s⁻) − ∂F/∂x(s⁺)] per example, or −∂F/∂x, of an energy that is ``feedforward``."""
     for edge in context.graph.post(context.graph.input.name):
@@ -59,8 +63,8 @@ def gradient(context: Context, trainable: frozenset[str], once: bool, how: How) 
         read = (parameter, names("weight", edge.owner), *context.ends(edge))
         record = partial(_edge, context, edge, once, how)
         if edge.owner in shared or not context.shares:
-            # A function a weight, so that a gradient can be added up and dropped before the next one is made. Edges into
-            # one state share its signal.
+            # A function a weight, so that a gradient can be added up and dropped before the next one is made.
+            # Edges into one state share its signal.
             joint = context.graph.energy.feedforward and edge.owner not in shared
             yield Piece(("gradient", edge.target if joint else edge.owner), 0, record, note)
         else:
@@ -70,9 +74,7 @@ def gradient(context: Context, trainable: frozenset[str], once: bool, how: How) 
         if state.bias_shape is not None and parameter in trainable:
             value = names("state", name)
             function = ("gradient", name) if context.graph.energy.feedforward else ("gradient_biases",)
-            yield context.piece(
-                function, partial(_bias, context, state, how), "", (parameter, value), state.shape
-            )
+            yield context.piece(function, partial(_bias, context, state, how), "", (parameter, value), state.shape)
     for update in context.updates.values():
         parameter = f"states.{update.state}.alpha"
         if graph.states[update.state].activation.learnt and parameter in trainable:
@@ -100,9 +102,7 @@ def _level_piece(context: Context, update: Update, parameter: str, how: How) -> 
     return context.piece(function, record, f"Σ ({summed} − α)₊", (parameter, *own, *context.read(update)), like)
 
 
-def _level(
-    context: Context, state: State, parameter: str, how: How, recorder: Recorder, results: Results
-) -> None:
+def _level(context: Context, state: State, parameter: str, how: How, recorder: Recorder, results: Results) -> None:
     at = Recording(context, recorder, results, how.phase, weighted=how.weighted, from_errors=how.errors)
     results[parameter] = context.graph.energy.level_gradient(at, state)
 

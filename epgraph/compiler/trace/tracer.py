@@ -8,7 +8,7 @@ from epgraph.compiler.recorder import Recorder
 from epgraph.compiler.trace.carried import back, classes, forward_pass, rounds, sums
 from epgraph.compiler.trace.context import Context, PhaseName
 from epgraph.compiler.trace.energy import energy
-from epgraph.compiler.trace.gradient import How, gradient, input_gradient, local
+from epgraph.compiler.trace.gradient import FROM_PAIRS, How, gradient, input_gradient, local
 from epgraph.compiler.trace.updates import constants, forces, updates
 
 
@@ -47,14 +47,14 @@ class Tracer(Context):
         """F per example, and Φ."""
         return functions(energy(self), self.names)
 
-    def gradient(self, trainable: frozenset[str], *, once: bool = True, how: How = How()) -> tuple[Function, ...]:
+    def gradient(self, trainable: frozenset[str], *, once: bool = True, how: How = FROM_PAIRS) -> tuple[Function, ...]:
         """½[∂F/∂θ(s⁻) − ∂F/∂θ(s⁺)] summed over the batch, from pairs, for the parameters named; see ``How``.
 
         ``once=False`` takes the difference of two gradients instead of contrasting pairs (to measure its price).
         """
         return functions(gradient(self, trainable, once, how), self.names)
 
-    def input_gradient(self, *, how: How = How()) -> tuple[Function, ...]:
+    def input_gradient(self, *, how: How = FROM_PAIRS) -> tuple[Function, ...]:
         """½[∂F/∂x(s⁻) − ∂F/∂x(s⁺)] per example, of an energy that is ``feedforward``; see ``How``."""
         return functions(input_gradient(self, how), self.names)
 
