@@ -22,7 +22,17 @@ Role = Literal["input", "hidden", "output"]
 
 @dataclass(frozen=True)
 class State:
-    """A node s^n. ``shape`` is that of one example; ``bias_scale`` bounds the initial bias, None without one."""
+    """A node s^n.
+
+    Attributes
+    ----------
+    shape
+        That of one example.
+    bias_scale
+        Bound of the initial bias, None without one.
+    norm
+        ``batch`` where the feed-forward network of the wiring normalizes the sum, else None.
+    """
 
     name: str
     shape: Shape
@@ -30,6 +40,7 @@ class State:
     role: Role
     bias_scale: float | None
     learning_rate: float | None = None
+    norm: Literal["batch"] | None = None
 
     @property
     def clamped(self) -> bool:
