@@ -207,14 +207,16 @@ class NetworkGraph:
 
     @cached_property
     def trained(self) -> tuple[State | Edge, ...]:
-        """States with a bias or a learnt level, and edges with their own weight that is not frozen."""
-        states = (s for s in self.states.values() if s.bias_shape or s.activation.learnt)
+        """States with a bias, a learnt level or a norm, and edges with their own weight that is not frozen."""
+        states = (s for s in self.states.values() if s.bias_shape or s.activation.learnt or s.norm)
         return (*states, *(e for e in self.edges.values() if e.weight_shape and not e.tied and not e.frozen))
 
     def parameters(self) -> int:
-        """Number of trained values: weights, biases and levels α; tied weights count once, frozen ones do not count."""
+        """Number of trained values: weights, biases, levels α and norms; tied weights count once, frozen ones do not count."""
         biases = sum(prod(s.bias_shape) for s in self.states.values() if s.bias_shape is not None)
         levels = sum(s.activation.learnt for s in self.states.values())
+        # A norm has a scale and a shift for each channel.
+        levels += sum(2 * s.shape[0] for s in self.states.values() if s.norm is not None)
         return biases + levels + sum(edge.parameters for edge in self.edges.values() if not edge.frozen)
 
     def frozen(self) -> int:

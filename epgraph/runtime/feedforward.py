@@ -115,8 +115,28 @@ class FeedForward:
 def feed_forward(executor: Executor, x: Tensor, parameters: Parameters) -> Relaxation:
     """Return the states of the feed-forward network, with running statistics, as a relaxation that has settled."""
     with torch.no_grad():
-        states = FeedForward(executor.graph, parameters.values, executor.dtype).states(x)
+        states = FeedForward(executor.graph, parameters.values, executor.dtype).states(sorted_memory(x))
     return settled(executor, states)
+
+
+def refuse_norm(graph: NetworkGraph) -> None:
+    """Raise where a state is normalized: sweeps and energies know nothing of it."""
+    state = next((state for state in graph.states.values() if state.norm is not None), None)
+    if state is not None:
+        raise EpgraphError(
+            f"state '{state.name}' has norm: {state.norm}, which the feed-forward network alone has: it cannot relax",
+            "use predict, or leave norm out",
+        )
+
+
+def sorted_memory(x: Tensor) -> Tensor:
+    """Return an input in the memory layout in which autograd is fast and right: channels last on a GPU.
+
+    On a CPU torch's own weight gradient corrupts the heap with channels last (see ``kinds.convolution.correlate``), and
+    is not faster.
+    """
+    last = x.is_cuda and x.ndim == 4
+    return x.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
 
 def settled(executor: Executor, states: States) -> Relaxation:

@@ -117,6 +117,8 @@ def _zero_gain(names: list[str], at: Location) -> Diagnostic:
 
 def _too_few_steps(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnostic]:
     architecture = graph.architecture
+    if ESTIMATORS[architecture.learning.estimator].feedforward:
+        return
     phases = [("free_steps", graph.input.name, "the input")]
     if not ESTIMATORS[architecture.learning.estimator].differentiates:
         phases.append(("nudged_steps", graph.output.name, "the nudge"))
