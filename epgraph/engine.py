@@ -60,8 +60,9 @@ class Engine(nn.Module):
 
     Made by ``epgraph.compile``. Parameters are ordinary ``torch.nn.Parameter``s named ``edges.<name>.weight`` (in the
     layout of the edge's kind: OIHW, or (out, in) for dense), ``states.<name>.bias`` (one a channel) and, where feedback
-    is untied, ``edges.<name>.feedback`` (as the weight); a state with ``norm: batch`` has ``norm_weight``, ``norm_bias``
-    and the buffers ``running_mean`` and ``running_var``. ``to``, ``state_dict`` and torch optimisers work as usual.
+    is untied, ``edges.<name>.feedback`` (as the weight). A state with ``norm: batch`` has ``norm_weight`` and
+    ``norm_bias``, and the buffers ``running_mean`` and ``running_var``, one a channel. ``to``, ``state_dict`` and torch
+    optimisers work as usual.
     ``.grad`` is filled by ``backward``, with the gradient of the mean loss of the batch. Parameters may be parametrized
     (``torch.nn.utils.parametrize``), pruned, or replaced by ``torch.func.functional_call``.
 
@@ -369,7 +370,8 @@ class Engine(nn.Module):
 
         options
             Further options of the estimator: ``truncation``, ``solver_tolerance``, ``solver_steps``,
-            ``batch_statistics`` (of ``backprop``: False takes the running ones), or those that a registered one declares.
+            ``batch_statistics`` (of ``backprop``: False takes the running ones), or those that a registered one
+            declares.
 
         Returns
         -------

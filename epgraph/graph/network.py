@@ -212,7 +212,7 @@ class NetworkGraph:
         return (*states, *(e for e in self.edges.values() if e.weight_shape and not e.tied and not e.frozen))
 
     def parameters(self) -> int:
-        """Number of trained values: weights, biases, levels α and norms; tied weights count once, frozen ones do not count."""
+        """Number of trained values: weights, biases, levels α, norms; tied weights count once, frozen ones not."""
         biases = sum(prod(s.bias_shape) for s in self.states.values() if s.bias_shape is not None)
         levels = sum(s.activation.learnt for s in self.states.values())
         # A norm has a scale and a shift for each channel.

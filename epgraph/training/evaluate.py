@@ -25,8 +25,9 @@ def evaluate(
 ) -> Metrics:
     """Return mean ``loss``, ``error`` (a fraction, where targets are labels) and ``residual`` over a data set.
 
-    The states are those of ``Engine.predict``: they relax from zeros for ``steps`` sweeps, ``dynamics.free_steps`` where
-    left out, or are those of the feed-forward network. ``see`` is called with them and the targets of each batch.
+    The states are those of ``Engine.predict``: of the feed-forward network where that is what learns; else they relax
+    from zeros for ``steps`` sweeps, ``dynamics.free_steps`` where left out. ``see`` is called with them and the targets
+    of each batch.
 
     Raises
     ------

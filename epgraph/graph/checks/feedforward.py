@@ -17,16 +17,16 @@ def feedforward_refusals(graph: NetworkGraph) -> Iterator[tuple[str, str]]:
     wrong = False
     for edge in graph.edges.values():
         named = f"edge '{edge.name}' ({edge.kind.label()})"
-        found: tuple[str, str] | None = None
         if edge.unary:
-            found = f"{named} acts on state '{edge.source}' itself, and a forward pass computes a state once", "leave it out"
+            reason, hint = f"acts on state '{edge.source}' itself, and a pass computes a state once", "leave it out"
         elif edge.target == source:
-            found = f"{named} leads into the input '{source}', which is clamped", "write it from the input"
+            reason, hint = f"leads into the input '{source}', which is clamped", "write it from the input"
         elif edge.source == sink:
-            found = f"{named} leads out of the output '{sink}', which a forward pass computes last", "write it into the output"
-        if found is not None:
-            wrong = True
-            yield found
+            reason, hint = f"leads out of the output '{sink}', which a pass computes last", "write it into the output"
+        else:
+            continue
+        wrong = True
+        yield f"{named} {reason}", hint
     cycle = _cycle(graph)
     if cycle:
         round_trip = " → ".join([*cycle, cycle[0]])
@@ -46,7 +46,8 @@ def unheard(graph: NetworkGraph) -> Iterator[Diagnostic]:
     silent = [name for name in graph.free if name not in heard]
     if silent:
         yield Diagnostic(
-            f"no path along the edges leads from {listed(silent)} to the output '{graph.output.name}': nothing learns there",
+            f"no path along the edges leads from {listed(silent)} to the output '{graph.output.name}': nothing "
+            "learns there",
             "turn edges around: a forward pass reads each in its direction",
             ("edges",),
             severity="warning",
