@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from math import inf
 from typing import Any
 
@@ -25,6 +25,7 @@ from epgraph.runtime.apart import refuse_meta, unrecorded
 from epgraph.runtime.arguments import phase_steps, strength
 from epgraph.runtime.executor import Executor
 from epgraph.runtime.feedforward import feed_forward, refuse_norm
+from epgraph.runtime.gradients import aside
 from epgraph.runtime.holders import hold_edges, hold_states, read_all
 from epgraph.runtime.memory import within_memory
 from epgraph.runtime.parameters import LOWEST_LEVEL, Parameters, hand_out
@@ -50,9 +51,16 @@ def _few_estimated(backward: Any, engine: Engine, x: Tensor, y: Tensor, **option
         backward(engine, x, y[: len(x)], **{**options, "start": None, "nudged_steps": 1})
 
 
-def _few_predicted(predict: Any, engine: Engine, x: Tensor, **options: Any) -> None:
-    """The prediction of few examples."""
-    predict(engine, x)
+def _few_passed(forward: Any, engine: Engine, x: Tensor) -> None:
+    """The forward pass of few examples."""
+    forward(engine, x)
+
+
+@unrecorded
+@within_memory(_few_passed)
+def _feed_forward(engine: Engine, x: Tensor) -> Relaxation:
+    """The states of the feed-forward network of the wiring."""
+    return feed_forward(engine.executor, engine.executor.inputs.check_input(x), engine.snapshot())
 
 
 class Engine(nn.Module):
@@ -202,38 +210,18 @@ class Engine(nn.Module):
         return {**self.__dict__, "_executor": None}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the output state of ``predict``, (batch, *output shape).
-
-        It has no graph for autograd, which ``epgraph.Equilibrium`` is for.
-        """
+        """Return the output state of ``predict``, (batch, *output shape); ``epgraph.Equilibrium`` has a graph."""
         return self.predict(x).states[self.graph.output.name]
 
     def predict(self, x: Tensor, *, steps: int | None = None) -> Relaxation:
         """Return the states from which the network's answer is read: what training and evaluation look at.
 
-        The free equilibrium, by ``relax`` from zeros. Where ``learning.estimator`` learns the feed-forward network of
-        the wiring (``backprop``), the states of that network instead, with running statistics in ``norm: batch``: one
-        step, residual 0.
-
-        Parameters
-        ----------
-        x, steps
-            As for ``relax``; a feed-forward network takes no steps.
-
-        Raises
-        ------
-        EpgraphError
-            As ``relax``.
+        The free equilibrium from zeros, as ``relax``. Where ``learning.estimator`` learns the feed-forward network of
+        the wiring (``backprop``), the states of that network, by running statistics, in one step of residual 0.
         """
         if ESTIMATORS[self.architecture.learning.estimator].feedforward:
-            return self._feed_forward(x)
+            return _feed_forward(self, x)
         return self.relax(x, steps=steps)
-
-    @unrecorded
-    @within_memory(_few_predicted)
-    def _feed_forward(self, x: Tensor) -> Relaxation:
-        executor = self.executor
-        return feed_forward(executor, executor.inputs.check_input(x), self.snapshot())
 
     @unrecorded
     @within_memory(_few_relaxed)
@@ -417,18 +405,9 @@ class Engine(nn.Module):
         hand_out(batch.gradients, origins)
         return estimate
 
-    @contextmanager
-    def aside(self) -> Iterator[dict[str, Tensor]]:
+    def aside(self) -> AbstractContextManager[dict[str, Tensor]]:
         """Compute a gradient on the side: ``.grad`` is empty meanwhile, and afterwards what it was before.
 
         What was computed is, afterwards, in the dict that is yielded, by the name of the parameter.
         """
-        before = {parameter: parameter.grad for parameter in self.parameters()}
-        found: dict[str, Tensor] = {}
-        try:
-            self.zero_grad(set_to_none=True)
-            yield found
-            found.update((name, p.grad) for name, p in self.named_parameters() if p.grad is not None)
-        finally:
-            for parameter, gradient in before.items():
-                parameter.grad = gradient
+        return aside(self)

@@ -39,6 +39,7 @@ RULES: dict[str, str] = {
     "tie": "a weight that cannot be shared, or a frozen weight whose owner is not frozen",
     "dynamics": "dynamics that this network cannot use",
     "estimator": "an estimator that this network cannot use",
+    "unheard": "a state from which no path along the edges leads to the output, where a forward pass learns",
     "learning-rate": "a learning rate that would rise while training",
     "readout": "a readout that this network cannot have",
     "verify": "an activation, a cost or an edge kind whose mathematics is wrong",

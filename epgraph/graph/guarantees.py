@@ -188,7 +188,10 @@ def _gradient(graph: NetworkGraph) -> Iterator[str]:
     dynamics = graph.architecture.dynamics
     name = graph.architecture.learning.estimator
     rule = ESTIMATORS[name]
-    if rule.feedforward:
+    if graph.energy.feedforward and rule.differentiates and not rule.feedforward:
+        # Its free phase is that pass.
+        yield f"gradient: {ESTIMATORS['backprop'].error}; σ′ is 0 at a kink"
+    elif rule.feedforward:
         yield f"gradient: {rule.error}; σ′ is 0 at a kink"
     elif _untied(graph):
         yield "gradient: not that of the loss until feedback has aligned with the weights"
