@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from math import inf
 from typing import Any
 
@@ -24,6 +24,8 @@ from epgraph.lowering import Plan
 from epgraph.runtime.apart import refuse_meta, unrecorded
 from epgraph.runtime.arguments import phase_steps, strength
 from epgraph.runtime.executor import Executor
+from epgraph.runtime.feedforward import feed_forward, refuse_norm
+from epgraph.runtime.gradients import aside
 from epgraph.runtime.holders import hold_edges, hold_states, read_all
 from epgraph.runtime.memory import within_memory
 from epgraph.runtime.parameters import LOWEST_LEVEL, Parameters, hand_out
@@ -43,16 +45,32 @@ def _few_estimated(backward: Any, engine: Engine, x: Tensor, y: Tensor, **option
     chosen = options.get("estimator") or engine.architecture.learning.estimator
     if not ESTIMATORS[chosen].memory_grows:
         options["free_steps"] = 1
+    if ESTIMATORS[chosen].feedforward:
+        options["batch_statistics"] = False  # one example may have none, and they must not count
     with engine.aside():
         backward(engine, x, y[: len(x)], **{**options, "start": None, "nudged_steps": 1})
 
 
+def _few_passed(forward: Any, engine: Engine, x: Tensor) -> None:
+    """The forward pass of few examples."""
+    forward(engine, x)
+
+
+@unrecorded
+@within_memory(_few_passed)
+def _feed_forward(engine: Engine, x: Tensor) -> Relaxation:
+    """The states of the feed-forward network of the wiring."""
+    return feed_forward(engine.executor, engine.executor.inputs.check_input(x), engine.snapshot())
+
+
 class Engine(nn.Module):
-    """A network ready to run: ``relax``, ``energy``, ``backward``.
+    """A network ready to run: ``predict``, ``relax``, ``energy``, ``backward``.
 
     Made by ``epgraph.compile``. Parameters are ordinary ``torch.nn.Parameter``s named ``edges.<name>.weight`` (in the
     layout of the edge's kind: OIHW, or (out, in) for dense), ``states.<name>.bias`` (one a channel) and, where feedback
-    is untied, ``edges.<name>.feedback`` (as the weight); ``to``, ``state_dict`` and torch optimisers work as usual.
+    is untied, ``edges.<name>.feedback`` (as the weight). A state with ``norm: batch`` has ``norm_weight`` and
+    ``norm_bias``, and the buffers ``running_mean`` and ``running_var``, one a channel. ``to``, ``state_dict`` and torch
+    optimisers work as usual.
     ``.grad`` is filled by ``backward``, with the gradient of the mean loss of the batch. Parameters may be parametrized
     (``torch.nn.utils.parametrize``), pruned, or replaced by ``torch.func.functional_call``.
 
@@ -192,11 +210,18 @@ class Engine(nn.Module):
         return {**self.__dict__, "_executor": None}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the output state at the free equilibrium, (batch, *output shape), starting from zeros.
+        """Return the output state of ``predict``, (batch, *output shape); ``epgraph.Equilibrium`` has a graph."""
+        return self.predict(x).states[self.graph.output.name]
 
-        It has no graph for autograd, which ``epgraph.Equilibrium`` is for.
+    def predict(self, x: Tensor, *, steps: int | None = None) -> Relaxation:
+        """Return the states from which the network's answer is read: what training and evaluation look at.
+
+        The free equilibrium from zeros, as ``relax``. Where ``learning.estimator`` learns the feed-forward network of
+        the wiring (``backprop``), the states of that network, by running statistics, in one step of residual 0.
         """
-        return self.relax(x).states[self.graph.output.name]
+        if ESTIMATORS[self.architecture.learning.estimator].feedforward:
+            return _feed_forward(self, x)
+        return self.relax(x, steps=steps)
 
     @unrecorded
     @within_memory(_few_relaxed)
@@ -241,6 +266,7 @@ class Engine(nn.Module):
         EpgraphError
             Where an argument is not as described; the message names it.
         """
+        refuse_norm(self.graph)
         executor = self.executor
         x = executor.inputs.check_input(x)
         start = executor.inputs.check_start(start, len(x))
@@ -269,6 +295,7 @@ class Engine(nn.Module):
         return self._energies(x, states)["energy"]
 
     def _energies(self, x: Tensor, states: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        refuse_norm(self.graph)
         executor = self.executor
         return executor.energies(*executor.inputs.all_states(x, states), self.snapshot())
 
@@ -315,7 +342,8 @@ class Engine(nn.Module):
             Name of a rule (``epgraph.estimators``): ``centered`` contrasts +β and −β (Eq. 5), ``positive`` +β
             and free, ``negative`` free and −β (Eq. 4), … Contrastive and coupled learning give the gradient of their
             own contrast, not that of the loss; ``unrolled`` and ``truncated`` go back through the free phase, and
-            ``implicit`` differentiates its equilibrium.
+            ``implicit`` differentiates its equilibrium. ``backprop`` differentiates the feed-forward network of the
+            wiring, and relaxes nothing.
         beta, points, continual_rate
             As in ``learning``.
         start, tolerance
@@ -329,8 +357,9 @@ class Engine(nn.Module):
             Compute F at the free equilibrium as well (about half a sweep); left out where feedback is untied.
 
         options
-            Further options of the estimator: ``truncation``, ``solver_tolerance``, ``solver_steps``, or those that a
-            registered one declares.
+            Further options of the estimator: ``truncation``, ``solver_tolerance``, ``solver_steps``,
+            ``batch_statistics`` (of ``backprop``: False takes the running ones), or those that a registered one
+            declares.
 
         Returns
         -------
@@ -376,18 +405,9 @@ class Engine(nn.Module):
         hand_out(batch.gradients, origins)
         return estimate
 
-    @contextmanager
-    def aside(self) -> Iterator[dict[str, Tensor]]:
+    def aside(self) -> AbstractContextManager[dict[str, Tensor]]:
         """Compute a gradient on the side: ``.grad`` is empty meanwhile, and afterwards what it was before.
 
         What was computed is, afterwards, in the dict that is yielded, by the name of the parameter.
         """
-        before = {parameter: parameter.grad for parameter in self.parameters()}
-        found: dict[str, Tensor] = {}
-        try:
-            self.zero_grad(set_to_none=True)
-            yield found
-            found.update((name, p.grad) for name, p in self.named_parameters() if p.grad is not None)
-        finally:
-            for parameter, gradient in before.items():
-                parameter.grad = gradient
+        return aside(self)

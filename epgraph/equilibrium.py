@@ -170,9 +170,10 @@ class Equilibrium(nn.Module):
         self.estimator = learning.estimator if estimator is None else text("estimator", estimator)
         usable = [name for name, rule in ESTIMATORS.items() if rule.any_cost]
         if self.estimator not in usable:
-            raise EpgraphError(
-                f"estimator '{self.estimator}' cannot run inside autograd", nearest(self.estimator, usable)
-            )
+            hint = nearest(self.estimator, usable)
+            if self.estimator in ESTIMATORS and ESTIMATORS[self.estimator].feedforward:
+                hint = "it differentiates the feed-forward network, which does not relax; use implicit or centered"
+            raise EpgraphError(f"estimator '{self.estimator}' cannot run inside autograd", hint)
         check_rule(engine.graph, self.estimator)
         refuse(engine)
         self.beta = strength("beta", learning.beta if beta is None else beta, engine.dtype)

@@ -40,6 +40,7 @@ RULES: dict[str, str] = {
     "energy": "an edge, a cycle or an activation that the energy cannot have",
     "dynamics": "dynamics that this network cannot use",
     "estimator": "an estimator that this network cannot use",
+    "unheard": "a state from which no path along the edges leads to the output, where a forward pass learns",
     "learning-rate": "a learning rate that would rise while training",
     "readout": "a readout that this network cannot have",
     "verify": "an activation, a cost or an edge kind whose mathematics is wrong",

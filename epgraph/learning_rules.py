@@ -63,6 +63,9 @@ class Estimator:
         Whether weights change between its phases, so that the free phase is no equilibrium of the last ones.
     memory_grows
         Whether memory grows with the number of sweeps.
+    feedforward
+        Whether it uses the feed-forward network of the wiring: every edge is read in its direction, and no state
+        relaxes. Training, evaluation and ``Engine.predict`` then take that network's prediction.
     any_cost
         Whether it uses nothing of the cost but its force, so that ``epgraph.Equilibrium`` can run it for any loss.
     """
@@ -81,6 +84,7 @@ class Estimator:
     whole_batch: bool = False
     changes_weights: bool = False
     memory_grows: bool = False
+    feedforward: bool = False
     any_cost: bool = False
 
     @property
@@ -181,6 +185,16 @@ ESTIMATORS: dict[str, Estimator] = {
         error="at rest that of the loss, as exactly as solver_tolerance says, where no unit stands at a kink",
         needs_symmetric=True,
         any_cost=True,
+    ),
+    "backprop": Estimator(
+        "backprop:backprop",
+        frozenset(),
+        {"batch_statistics": True},
+        error="that of the feed-forward network of this wiring, by automatic differentiation",
+        differentiates=True,
+        only_positive=True,
+        whole_batch=True,
+        feedforward=True,
     ),
 }
 """Every estimator by its name."""

@@ -37,7 +37,10 @@ def compile_command(network: Network, target: Target, output: Path | None, dump:
     from epgraph.compiler.export import module_text
     from epgraph.compiling import compile
     from epgraph.runtime.arguments import chosen_device
+    from epgraph.runtime.feedforward import refuse_norm
 
     chosen = {"dtype": "float32", **target.chosen(), "device": chosen_device(target.device)}
-    machine = compile(architecture, **chosen, initialised=False).machine
+    engine = compile(architecture, **chosen, initialised=False)
+    refuse_norm(engine.graph)
+    machine = engine.machine
     write_out(machine.dump() if dump else module_text(machine), output)

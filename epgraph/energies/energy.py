@@ -30,9 +30,9 @@ class Energy(ABC):
 
     feedforward: ClassVar[bool] = False
     """Whether the free equilibrium is one pass over the states, each after those with an edge into it: s = σ(a) with
-    the bottom-up sum a = Σ A_e s + b, and ∂F/∂θ is zero there. Then the edges must not form a cycle. The sums are carried
-    from class to class (``Symbols.bottom_up``), and ``feedback``, ``send``, ``reply`` and
-    ``input_gradient`` are needed."""
+    the bottom-up sum a = Σ A_e s + b, and ∂F/∂θ is zero there. Then the edges must not form a cycle. The sums are
+    carried from class to class (``Symbols.bottom_up``), and ``feedback``, ``send``, ``reply`` and ``input_gradient``
+    are needed."""
 
     reads: ClassVar[frozenset[str]] = frozenset({"damping", "flow", "noise", "state_bits"})
     """Keys of ``dynamics`` that ``update`` reads, of those that not every energy has: these, and ``update``. Without

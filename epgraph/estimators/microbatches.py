@@ -22,7 +22,7 @@ from epgraph.runtime.executor import Executor
 from epgraph.runtime.gradients import Gradients
 from epgraph.runtime.parameters import Parameters
 from epgraph.runtime.phases import Nudge
-from epgraph.runtime.relaxation import Relaxation, States, Status
+from epgraph.runtime.relaxation import Clamped, Relaxation, States, Status
 
 VALUES = 2 * 2**20
 """Numbers of one phase that a piece should hold: states, and the largest map that an edge makes."""
@@ -79,16 +79,25 @@ class Batch:
 
         prepared: dict[str, Any] = {}
         pieces = [slice(batch)] if estimator.whole_batch else cut(executor.graph, batch, executor.device)
-        return join([run(self.piece(rows, prepared, last=rows is pieces[-1])) for rows in pieces])
+        relaxes = not estimator.feedforward
+        return join([run(self.piece(rows, prepared, last=rows is pieces[-1], relaxes=relaxes)) for rows in pieces])
 
-    def piece(self, rows: slice, prepared: dict[str, Any], *, last: bool) -> GradientTask:
-        """Return some examples of the batch as a task; ``prepared`` is shared by those of all pieces."""
-        clamped = self.executor.clamp(self.x[rows], self.parameters, prepared)
+    def piece(self, rows: slice, prepared: dict[str, Any], *, last: bool, relaxes: bool = True) -> GradientTask:
+        """Return some examples of the batch as a task; ``prepared`` is shared by those of all pieces.
+
+        Without ``relaxes`` no sweep follows: neither what it needs is computed, nor states to start from.
+        """
+        x = self.x[rows]
+        if relaxes:
+            clamped = self.executor.clamp(x, self.parameters, prepared)
+            start = self.executor.inputs.start(x, {name: s[rows] for name, s in self.start.items()})
+        else:
+            clamped, start = Clamped(x, self.parameters, {}, prepared, self.executor.machine), {}
         return GradientTask(
             self.executor,
             clamped,
             Nudge(self.executor.cost, self.target[rows], self.beta, len(self.x)),
-            self.executor.inputs.start(clamped.x, {name: s[rows] for name, s in self.start.items()}),
+            start,
             self.steps.free,
             self.steps.nudged,
             self.steps.tolerance,

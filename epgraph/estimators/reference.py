@@ -1,4 +1,7 @@
-"""Reference gradients, which EP is compared with: of the loss after so many sweeps, and at the equilibrium."""
+"""Reference gradients, which EP is compared with: of the loss after so many sweeps, and at the equilibrium.
+
+The free equilibrium of an energy that is ``feedforward`` is one pass, which all three then differentiate.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import torch
 from torch import Tensor
 
 from epgraph.compiler.sweep import squared
+from epgraph.estimators.backprop import backprop
 from epgraph.estimators.task import Estimate, GradientTask
 from epgraph.linearization.differentiable_sweep import DifferentiableSweep, add_gradients
 from epgraph.runtime.relaxation import States
@@ -21,6 +25,8 @@ def unrolled(task: GradientTask) -> Estimate:
     once in √T sweeps: memory is that of 2√T sweeps, time that of two free phases and a way back. With a tolerance
     the residual is looked at as often.
     """
+    if task.executor.graph.energy.feedforward:
+        return backprop(task)
     return _backpropagate(task, task.free_steps, stop=task.tolerance)
 
 
@@ -30,6 +36,8 @@ def truncated(task: GradientTask) -> Estimate:
     At the equilibrium it is what EP with as many nudged sweeps tends to for β → 0, if all states move at once (Ernoult
     et al. 2019; ``stepwise``). The sweeps before them run as the engine runs them.
     """
+    if task.executor.graph.energy.feedforward:
+        return backprop(task)
     last = min(task.options["truncation"] or task.nudged_steps, task.free_steps)
     before = task.executor.run(task.clamped, task.start, task.free_steps - last, task.tolerance, donate=True)
     found = _backpropagate(replace(task, start=before.states), last)

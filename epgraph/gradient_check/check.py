@@ -72,6 +72,13 @@ class Check:
     def _refuse(self) -> None:
         """Raise where nothing is left to compare with."""
         locate = self.engine.architecture.locate
+        if self.rule.feedforward and not self.engine.graph.energy.feedforward:
+            message = (
+                f"estimator {self.learning.estimator} is the gradient of the feed-forward network of this wiring, and "
+                f"the equilibrium of energy {self.engine.architecture.energy} is not what that network computes"
+            )
+            hint = "check a gradient at the equilibrium: --set learning.estimator=centered"
+            raise EpgraphError(locate(Diagnostic(message, hint, at=("learning", "estimator"))))
         key = self.dynamics.solver_key
         if self.untied and self.dynamics.chosen_solver.mixes:
             message = (

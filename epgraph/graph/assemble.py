@@ -123,14 +123,17 @@ def _states(architecture: Architecture, edges: list[Edge], shapes: dict[str, Sha
     defaults, out = architecture.defaults, architecture.output
     states = [State(architecture.input.name, shapes[architecture.input.name], Identity(), "input", None)]
     for name, hidden in architecture.states.items():
+        # The shift of a norm is its bias.
+        bias = False if hidden.norm else defaults.bias if hidden.bias is None else hidden.bias
         states.append(
             State(
                 name=name,
                 shape=shapes[name],
                 activation=hidden.activation or defaults.activation,
                 role="hidden",
-                bias_scale=bias_scale(name, defaults.bias if hidden.bias is None else hidden.bias),
+                bias_scale=bias_scale(name, bias),
                 learning_rate=hidden.learning_rate,
+                norm=hidden.norm,
             )
         )
     scale = bias_scale(out.name, out.bias)

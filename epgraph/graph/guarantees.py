@@ -35,6 +35,8 @@ from epgraph.learning_rules import ESTIMATORS
 
 def guaranteed(graph: NetworkGraph, schedule: Schedule) -> list[str]:
     """Return the guarantees of a network under a schedule, as sentences."""
+    if ESTIMATORS[graph.architecture.learning.estimator].feedforward:
+        return [*_forward(graph), *_gradient(graph)]
     motion = [_free(graph, schedule), _nudged(graph, schedule), _rest(graph)]
     if not graph.energy.descends:
         motion = graph.energy.guarantees(graph)
@@ -194,11 +196,29 @@ def _sweeps(graph: NetworkGraph, schedule: Schedule) -> str:
     )
 
 
+def _forward(graph: NetworkGraph) -> Iterator[str]:
+    """What a network predicts whose estimator uses the feed-forward network of its wiring."""
+    order = [name for name in graph.forward_order if not graph.states[name].clamped]
+    yield (
+        "prediction: the feed-forward equivalent of this wiring: one pass over "
+        f"{listed(order)}, with s = σ(Σ A s + b) over the edges into a state"
+    )
+    if graph.energy.feedforward:
+        yield f"rest: the pass is the free equilibrium of energy {graph.architecture.energy}"
+    else:
+        yield f"rest: no state relaxes, and energy {graph.architecture.energy} is not used"
+
+
 def _gradient(graph: NetworkGraph) -> Iterator[str]:
     dynamics = graph.architecture.dynamics
     name = graph.architecture.learning.estimator
     rule = ESTIMATORS[name]
-    if _untied(graph):
+    if graph.energy.feedforward and rule.differentiates and not rule.feedforward:
+        # Its free phase is that pass.
+        yield f"gradient: {ESTIMATORS['backprop'].error}; σ′ is 0 at a kink"
+    elif rule.feedforward:
+        yield f"gradient: {rule.error}; σ′ is 0 at a kink"
+    elif _untied(graph):
         yield "gradient: not that of the loss until feedback has aligned with the weights"
     elif rule.clamps_output:
         yield f"gradient: that of the contrast of {name}, a difference of energies, and not that of the loss"

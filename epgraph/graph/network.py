@@ -22,7 +22,17 @@ Role = Literal["input", "hidden", "output"]
 
 @dataclass(frozen=True)
 class State:
-    """A node s^n. ``shape`` is that of one example; ``bias_scale`` bounds the initial bias, None without one."""
+    """A node s^n.
+
+    Attributes
+    ----------
+    shape
+        That of one example.
+    bias_scale
+        Bound of the initial bias, None without one.
+    norm
+        ``batch`` where the feed-forward network of the wiring normalizes the sum, else None.
+    """
 
     name: str
     shape: Shape
@@ -30,6 +40,7 @@ class State:
     role: Role
     bias_scale: float | None
     learning_rate: float | None = None
+    norm: Literal["batch"] | None = None
 
     @property
     def clamped(self) -> bool:
@@ -201,14 +212,16 @@ class NetworkGraph:
 
     @cached_property
     def trained(self) -> tuple[State | Edge, ...]:
-        """States with a bias or a learnt level, and edges with their own weight that is not frozen."""
-        states = (s for s in self.states.values() if s.bias_shape or s.activation.learnt)
+        """States with a bias, a learnt level or a norm, and edges with their own weight that is not frozen."""
+        states = (s for s in self.states.values() if s.bias_shape or s.activation.learnt or s.norm)
         return (*states, *(e for e in self.edges.values() if e.weight_shape and not e.tied and not e.frozen))
 
     def parameters(self) -> int:
-        """Number of trained values: weights, biases and levels α; tied weights count once, frozen ones do not count."""
+        """Number of trained values: weights, biases, levels α, norms; tied weights count once, frozen ones not."""
         biases = sum(prod(s.bias_shape) for s in self.states.values() if s.bias_shape is not None)
         levels = sum(s.activation.learnt for s in self.states.values())
+        # A norm has a scale and a shift for each channel.
+        levels += sum(2 * s.shape[0] for s in self.states.values() if s.norm is not None)
         return biases + levels + sum(edge.parameters for edge in self.edges.values() if not edge.frozen)
 
     def frozen(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from epgraph.graph import NetworkGraph
@@ -15,6 +16,10 @@ def published(graph: NetworkGraph, seed: int, x: Tensor | None = None) -> Parame
         if state.bias_shape is not None and state.bias_scale is not None:
             name = f"states.{state.name}.bias"
             found[name] = uniform(state.bias_shape, state.bias_scale, seed, name)
+        if state.norm is not None:
+            start = {"norm_weight": 1.0, "norm_bias": 0.0, "running_mean": 0.0, "running_var": 1.0}
+            for part, value in start.items():
+                found[f"states.{state.name}.{part}"] = torch.full(state.shape[:1], value, dtype=torch.float64)
     for edge in graph.edges.values():
         if edge.weight_shape is not None and not edge.tied:
             for part in ("weight", "feedback")[: 2 if edge.untied else 1]:

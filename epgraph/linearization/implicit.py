@@ -1,4 +1,7 @@
-"""Implicit differentiation of an equilibrium s = σ(∂Φ/∂s): solve H λ = ∂C/∂s, then differentiate ⟨λ, ∂Φ/∂s⟩."""
+"""Implicit differentiation of an equilibrium s = σ(∂Φ/∂s): solve H λ = ∂C/∂s, then differentiate ⟨λ, ∂Φ/∂s⟩.
+
+Where the energy is ``feedforward`` the equilibrium is one pass, its own derivative is at hand, and no system is solved.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,20 @@ from torch import Tensor
 
 from epgraph.linearization.differentiable_sweep import DifferentiableSweep, add_gradients
 from epgraph.linearization.linearize import Adjoint, Linearisation
+from epgraph.runtime.feedforward import FeedForward, sorted_memory
 from epgraph.runtime.gradients import Gradients, add_gradient
-from epgraph.runtime.phases import Nudge
+from epgraph.runtime.phases import Nudge, per_example
 from epgraph.runtime.relaxation import States
 
 
 def loss_force(about: Linearisation, nudge: Nudge) -> States:
     """∂C/∂s of the mean loss by the output state, or by what a readout reads off the states."""
-    output = about.executor.graph.output.name
+    graph = about.executor.graph
+    output = graph.output.name
     with torch.enable_grad():
-        reached = (about.forces if about.executor.graph.readout else about.states)[output].detach().requires_grad_()
+        # After one forward pass a readout is among the states.
+        read = graph.readout and not graph.energy.feedforward
+        reached = (about.forces if read else about.states)[output].detach().requires_grad_()
         loss = nudge.cost.value(reached, nudge.target.to(reached)).sum() / nudge.examples
         (force,) = torch.autograd.grad(loss, reached)
     return {output: force}
@@ -49,6 +56,8 @@ def differentiate_implicitly(
         How the system was solved, and the gradient by ``x``.
     """
     executor = about.executor
+    if executor.graph.energy.feedforward:
+        return _through_one_pass(gradients, about, forces, sizes, x)
     output, readout = executor.graph.output.name, executor.graph.readout
     right = about.flat(forces)
     if readout:
@@ -76,3 +85,27 @@ def differentiate_implicitly(
         acting = plain.forces({name: s.detach() for name, s in about.states.items()})
     by_x = add_gradients(gradients, plain, list(acting.values()), [adjoint[name] for name in acting], inputs)
     return solved, by_x[0] if by_x else None
+
+
+def _through_one_pass(
+    gradients: Gradients, about: Linearisation, forces: States, sizes: Tensor | None, x: Tensor | None
+) -> tuple[Adjoint, Tensor | None]:
+    """As ``differentiate_implicitly``, by backpropagation through the forward pass."""
+    graph, parameters = about.executor.graph, about.parameters
+    leaves = parameters.leaves()
+    inputs = [] if x is None else [x.detach().requires_grad_()]
+    with torch.enable_grad():
+        attached = inputs[0].to(about.x.dtype) if inputs else about.x
+        states = FeedForward(graph, {**parameters.values, **leaves}, about.x.dtype).states(sorted_memory(attached))
+    if sizes is not None:
+        forces = {name: force * per_example(sizes.to(force), force) for name, force in forces.items()}
+    moved = [name for name in forces if states[name].requires_grad]
+    wanted = [*leaves.values(), *inputs]
+    found: tuple[Tensor, ...] = tuple(torch.zeros_like(leaf) for leaf in wanted)
+    if moved and wanted:
+        results, weights = [states[name] for name in moved], [forces[name].to(states[name]) for name in moved]
+        found = torch.autograd.grad(results, wanted, weights, materialize_grads=True)
+    for name, gradient in zip(leaves, found, strict=False):
+        add_gradient(gradients, name, gradient)
+    rows = about.x.new_zeros(len(about.x))
+    return Adjoint(0, rows, rows.bool()), found[-1] if inputs else None

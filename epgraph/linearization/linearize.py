@@ -89,10 +89,19 @@ class Linearisation:
         self.graph = executor.graph
         self.parameters = parameters
         dtype = torch.promote_types(x.dtype, torch.float32)
-        self.plain = DifferentiableSweep(executor, x.to(dtype), self.parameters, attached=False)
+        self.x = x.to(dtype)
         self.states: States = {n: states[n].detach().to(dtype).contiguous().requires_grad_() for n in self.graph.free}
+
+    @cached_property
+    def plain(self) -> DifferentiableSweep:
+        """Sweep and forces of the batch."""
+        return DifferentiableSweep(self.executor, self.x, self.parameters, attached=False)
+
+    @cached_property
+    def forces(self) -> States:
+        """∂Φ/∂s at the states, attached to them."""
         with torch.enable_grad():
-            self.forces = self.plain.forces(self.states)
+            return self.plain.forces(self.states)
 
     @cached_property
     def slopes(self) -> Tensor:

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from epgraph.errors import EpgraphError, nearest
 from epgraph.graph import NetworkGraph
 
+NORM = {"norm_weight": True, "norm_bias": True, "running_mean": False, "running_var": False}
+"""What a state with ``norm: batch`` holds, (channels,) each, and whether it is a parameter or a buffer."""
+
 
 class Holder(nn.Module):
     """Holds the parameters of one edge or of one state: weight and feedback, or bias and alpha.
@@ -83,7 +86,7 @@ class Holders(nn.Module):
 
 
 def hold_states(graph: NetworkGraph, initial: Mapping[str, Tensor], like: Tensor) -> Holders:
-    """Biases and clipping levels of all states, on the device and in the precision of ``like``."""
+    """Biases, clipping levels and normalizations of all states, on the device and in the precision of ``like``."""
     holders = Holders()
     for state in graph.states.values():
         values: dict[str, Tensor] = {}
@@ -92,6 +95,10 @@ def hold_states(graph: NetworkGraph, initial: Mapping[str, Tensor], like: Tensor
         if state.activation.stored:
             alpha = initial[f"states.{state.name}.alpha"].to(like)
             values["alpha"] = nn.Parameter(alpha) if state.activation.learnt else alpha
+        if state.norm is not None:
+            for part, learnt in NORM.items():
+                value = initial[f"states.{state.name}.{part}"].to(like)
+                values[part] = nn.Parameter(value) if learnt else value
         holders.put(state.name, Holder(values))
     return holders
 

@@ -70,7 +70,7 @@ def load(
     for key, name in program.program.scratch.items():
         like = values[phase.keys[name]]
         values[key] = memory.empty(key, like.shape, like, last if like.ndim == 4 else torch.contiguous_format)
-    clamped_input = clamped.machine.tracer.names("state", self.graph.input.name)
+    clamped_input = clamped.machine.tracer.names("state", clamped.machine.tracer.graph.input.name)
     if phase.pair and clamped_input in read:
         values[clamped_input] = start(clamped_input, clamped.x)
     return values

@@ -1,4 +1,4 @@
-"""Evaluation: relax every test image from zeros and read the output."""
+"""Evaluation: let the network predict every test example, and read the output."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ def evaluate(
 ) -> Metrics:
     """Return mean ``loss``, ``error`` (a fraction, where targets are labels) and ``residual`` over a data set.
 
-    The states relax from zeros for ``steps`` sweeps, ``dynamics.free_steps`` where left out. ``see`` is called with the
-    free states and the targets of each batch.
+    The states are those of ``Engine.predict``: of the feed-forward network where that is what learns; else they relax
+    from zeros for ``steps`` sweeps, ``dynamics.free_steps`` where left out. ``see`` is called with them and the targets
+    of each batch.
 
     Raises
     ------
@@ -36,7 +37,7 @@ def evaluate(
     mean = Mean()
     for batch, (x, y) in enumerate(loader, 1):
         y = y.to(engine.device)
-        relaxation = engine.relax(x, steps=steps)
+        relaxation = engine.predict(x, steps=steps)
         if relaxation.diverged:
             raise EpgraphError(
                 f"{what} stopped in batch {batch}: state '{relaxation.diverged[0]}' grew without bound or became NaN",

@@ -19,7 +19,7 @@ from epgraph.callbacks import Callback
 from epgraph.data import Data
 from epgraph.engine import Engine
 from epgraph.errors import EpgraphError
-from epgraph.estimators import Estimate
+from epgraph.estimators import ESTIMATORS, Estimate
 from epgraph.runs.folder import WriteError
 from epgraph.runs.resume import same_network
 from epgraph.runs.stop import Stopped, StopSignals
@@ -95,6 +95,9 @@ class Trainer:
         self._mean = Mean()
         self._seconds = 0.0
         self._warm: States | None = None
+        # One forward pass starts from nothing.
+        rule = ESTIMATORS[engine.architecture.learning.estimator]
+        self._warms = self.training.warm_start and not (rule.feedforward or engine.graph.energy.feedforward)
         self._generators: dict[str, Tensor] | None = None
         self._seen = _Seen()
         self._troubled = False
@@ -252,7 +255,7 @@ class Trainer:
         """Keep what a batch leaves: its states for the next one, and its part of the means."""
         # A gradient without a nudged phase leaves the free states.
         last = estimate.nudged[0] if estimate.nudged else estimate.free
-        self._warm = last.states if self.training.warm_start else None
+        self._warm = last.states if self._warms else None
         self._mean.add(loss=estimate.losses, **errors(estimate.output, y), residual=estimate.free.residuals)
         if estimate.nudged:
             self._mean.add(nudged_residual=last.residuals)
@@ -277,7 +280,7 @@ class Trainer:
             epoch=self.epoch + 1,
             batch=batch,
             loss=estimate.losses.mean(),
-            energy=math.nan if estimate.energies is None else estimate.energies.mean(),  # none: untied feedback
+            energy=math.nan if estimate.energies is None else estimate.energies.mean(),  # untied feedback has none
             free_steps=free.steps,
             free_residual=free.residuals.max(),
             free_status=free.status.name.lower(),

@@ -6,6 +6,7 @@
 - ``ties``: a tie names an existing edge with a weight of the same shape.
 - ``reach``: every state is joined to the input and to the output.
 - ``dynamics``, ``estimators``, ``training``: the network can use the settings of these sections.
+- ``feedforward``: the edges, read in their direction, form a feed-forward network.
 - ``lint``: warnings about legal settings that may not be intended.
 - ``idle``: warnings about keys without effect.
 """

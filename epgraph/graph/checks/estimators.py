@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from epgraph.costs import COSTS
 from epgraph.errors import Diagnostic, EpgraphError, listed
+from epgraph.graph.checks.feedforward import feedforward_refusals, unheard
 from epgraph.graph.network import NetworkGraph
 from epgraph.learning_rules import ESTIMATORS
 
@@ -35,6 +36,11 @@ def rule_refusals(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
         yield from _no_free_term(graph, estimator)
     if rule.differentiates or rule.complex_states:
         yield from _not_smooth(graph, estimator)
+    if rule.feedforward and not graph.energy.feedforward:  # such an energy refuses the same wirings
+        for reason, hint in feedforward_refusals(graph):
+            yield _refusal(estimator, reason, hint)
+    if not rule.feedforward:
+        yield from _normalized(graph, estimator)
     solver, key = graph.architecture.dynamics.chosen_solver, graph.architecture.dynamics.solver_key.key
     if rule.plain_sweeps and solver.mixes:
         reason = f"it cannot go back through {solver.title} (dynamics.{key})"
@@ -42,7 +48,10 @@ def rule_refusals(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
 
 
 def rule_warnings(graph: NetworkGraph) -> Iterator[Diagnostic]:
-    """Yield what is no longer guaranteed where feedback has weights of its own."""
+    """Yield what is no longer guaranteed where feedback has weights of its own, and what no forward pass hears."""
+    if ESTIMATORS[graph.architecture.learning.estimator].feedforward:
+        yield from unheard(graph)
+        return
     untied = [name for name, edge in graph.edges.items() if edge.untied]
     if untied:
         yield Diagnostic(
@@ -131,6 +140,14 @@ def _no_free_term(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
     elif rule.changes_weights:
         reason = f"it changes weights while states move, and {energy} the free phase, a forward pass, changes with them"
         yield _refusal(estimator, reason, use)
+
+
+def _normalized(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:
+    state = next((s for s in graph.states.values() if s.norm is not None), None)
+    if state is not None:
+        reason = f"state '{state.name}' has norm: {state.norm}, which ties the examples of a batch together: the batch "
+        reason += "has no energy that is a sum over its examples"
+        yield _refusal(estimator, reason, "leave norm out, or use learning.estimator: backprop")
 
 
 def _not_smooth(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic]:

@@ -74,6 +74,9 @@ def _one_pass(graph: NetworkGraph) -> str:
 
 
 def _moving(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
+    name = graph.architecture.learning.estimator
+    if value and ESTIMATORS[name].feedforward:
+        return Unread(f"estimator {name} takes one feed-forward pass, and no state relaxes")
     if graph.dynamic or not value:
         return None
     cost, output = graph.architecture.output.cost, graph.output.name
@@ -84,7 +87,7 @@ def _schedule(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
     solver = graph.architecture.dynamics.chosen_solver
     if solver.errors:
         return Unread(f"{solver.title} take the states in the order of the edges")
-    if len(graph.dynamic) == 1:
+    if len(graph.dynamic) == 1 and not ESTIMATORS[graph.architecture.learning.estimator].feedforward:
         return Unread(f"'{graph.dynamic[0]}' is the only state that moves")
     return _moving(graph, value, subject)
 
@@ -115,6 +118,9 @@ def _weight_bits(graph: NetworkGraph, value: Any, subject: None) -> Unread | Non
 
 
 def _feedback(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
+    name = graph.architecture.learning.estimator
+    if value != "tied" and ESTIMATORS[name].feedforward:
+        return Unread(f"estimator {name} takes one feed-forward pass, and nothing flows back")
     if value == "tied" or any(edge.untied for edge in graph.edges.values()):
         return None
     return Unread("no edge with a weight joins two states that move")
@@ -149,7 +155,11 @@ def _norm(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
 
 
 def _bias_rate(graph: NetworkGraph, value: Any, state: State) -> Unread | None:
-    return None if state.bias_shape or state.activation.learnt else Unread("it has no bias")
+    return None if state.bias_shape or state.norm or state.activation.learnt else Unread("it has no bias")
+
+
+def _bias(graph: NetworkGraph, value: Any, state: State) -> Unread | None:
+    return Unread(f"norm: {state.norm} has a shift of its own") if value and state.norm else None
 
 
 def _bias_gain(graph: NetworkGraph, value: Any, state: State) -> Unread | None:
@@ -233,7 +243,7 @@ ALWAYS: Mapping[str, frozenset[str]] = {
     "init": frozenset({"rule"}),
     "defaults": frozenset(),
     "output": frozenset({"name", "classes", "shape", "cost", "activation", "bias"}),
-    "state": frozenset({"channels", "shape", "activation", "bias"}),
+    "state": frozenset({"channels", "shape", "activation", "norm"}),
     "bias": frozenset(),
     "default bias": frozenset(),
     "edge": frozenset({"source", "target", "at", "name", "tie"}),
@@ -276,7 +286,7 @@ READERS: Mapping[str, Mapping[str, Reader]] = {
     "init": {"norm": _norm},
     "defaults": {"activation": _taken("activation"), "gain": _taken("gain", _gain), "bias": _taken("bias")},
     "output": {"learning_rate": _bias_rate},
-    "state": {"learning_rate": _bias_rate},
+    "state": {"learning_rate": _bias_rate, "bias": _bias},
     "bias": {"gain": _bias_gain, "fan_in": _bias_fan_in},
     "default bias": {"gain": _taken("bias", _bias_gain), "fan_in": _taken("bias", _bias_fan_in)},
     "edge": {"gain": _gain, "learning_rate": _weight_rate, "frozen": _frozen},

@@ -128,8 +128,8 @@ def _zero_gain(names: list[str], at: Location) -> Diagnostic:
 
 def _too_few_steps(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnostic]:
     architecture = graph.architecture
-    forward = graph.energy.feedforward
-    if forward and architecture.dynamics.chosen_solver.errors:
+    forward, solver = graph.energy.feedforward, architecture.dynamics.chosen_solver
+    if ESTIMATORS[architecture.learning.estimator].feedforward or (forward and solver.errors):
         return
     phases = [] if forward else [("free_steps", graph.input.name, "the input")]
     if not ESTIMATORS[architecture.learning.estimator].differentiates:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic.config import JsonDict
@@ -106,6 +106,12 @@ class StateSpec(Model):
         default=None,
         description="Bias: true, false or {gain, fan_in}; by default that of 'defaults'.",
         examples=[False, {"gain": 0.5}],
+    )
+    norm: Literal["batch"] | None = Field(
+        default=None,
+        description="Batch normalization of the sum before the activation, with a scale and a shift for each channel "
+        "in place of the bias; with learning.estimator: backprop alone.",
+        examples=["batch"],
     )
     learning_rate: NonNegativeFloat | None = Field(
         default=None, description="Learning rate of the bias; by default that of 'training'.", examples=[0.03]
