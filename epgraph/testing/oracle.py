@@ -18,18 +18,17 @@ A set of states is a dict from name to a float64 tensor ``(batch, *shape)``; the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from epgraph.testing.dynamics import Classes, Dynamics, weight_name
+from epgraph.energies.hopfield import Hopfield
+from epgraph.energies.predictive import Predictive
+from epgraph.graph import NetworkGraph
+from epgraph.testing.dynamics import Dynamics
+from epgraph.testing.network import Classes, Estimator, Gradients, weight_name
+from epgraph.testing.predictive import PredictiveReference
 from epgraph.testing.units import slope
-
-Gradients = dict[str, Tensor]
-"""Gradients by the name of the parameter, each of the parameter's shape."""
-
-Estimator = Literal["centered", "positive", "negative"]
 
 _ROWS_AT_ONCE = 128
 
@@ -199,6 +198,15 @@ class Reference(Dynamics):
         """Parameters of a readout."""
         names = [weight_name(e) for e in self._outside] + [f"states.{self.graph.output.name}.bias"]
         return [name for name in names if name in self.parameters]
+
+
+def oracle_for(graph: NetworkGraph, parameters: Mapping[str, Tensor]) -> Reference | PredictiveReference:
+    """Return the oracle of a network's energy; raises NotImplementedError where the energy is a user's own."""
+    if type(graph.energy) is Predictive:
+        return PredictiveReference(graph, parameters)
+    if type(graph.energy) is Hopfield:
+        return Reference(graph, parameters)
+    raise NotImplementedError(f"there is no oracle of the energy '{graph.architecture.energy}'")
 
 
 def _gradients(scalar: Tensor, parameters: Mapping[str, Tensor]) -> Gradients:
