@@ -68,7 +68,7 @@ class PredictiveReference(Network):
         activation = self.graph.states[name].activation
         if not isinstance(activation, ReLU):
             return sigma(activation, a, self.alphas[name])
-        level = (parameters or self.parameters).get(f"states.{name}.alpha", torch.tensor(self.alphas[name])).to(a)
+        level = (parameters or self.parameters).get(f"states.{name}.alpha", a.new_tensor(self.alphas[name]))
         held = torch.where(a > level, level, level.detach())
         return torch.where((a > 0) & (a < level), a, torch.where(a > 0, held, torch.zeros_like(a)))
 
