@@ -46,7 +46,7 @@ def with_rule(data: dict[str, Any], rule: Rule) -> dict[str, Any]:
 
 
 def follows(found: States, run: Callable[[States], States], start: States, where: object) -> None:
-    """Assert that states are those of the oracle's run; what two correct computations may round apart is passed over."""
+    """Assert that states are the oracle's; what correct computations may round apart is passed over and counted."""
     expected = run(start)
     TIES["compared"] += 1
     if all(apart(found[name], value) <= 1e-9 for name, value in expected.items()):
