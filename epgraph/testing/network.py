@@ -128,6 +128,11 @@ class Network(ABC):
         return torch.cat([states[name].flatten(1) for name in self.graph.dynamic], dim=1)
 
 
+def added(one: Gradients, other: Gradients) -> Gradients:
+    """Add gradients by name: a weight that edges inside and outside of the dynamics share has both."""
+    return one | {name: one[name] + g if name in one else g for name, g in other.items()}
+
+
 def weight_name(edge: Edge) -> str:
     """Return the name of the parameter that is an edge's weight, its own or that of the edge it is tied to."""
     return f"edges.{edge.name if edge.tied is None else edge.tied}.weight"

@@ -26,7 +26,7 @@ from epgraph.energies.hopfield import Hopfield
 from epgraph.energies.predictive import Predictive
 from epgraph.graph import NetworkGraph
 from epgraph.testing.dynamics import Dynamics
-from epgraph.testing.network import Classes, Estimator, Gradients, weight_name
+from epgraph.testing.network import Classes, Estimator, Gradients, added, weight_name
 from epgraph.testing.predictive import PredictiveReference
 from epgraph.testing.units import slope
 
@@ -98,7 +98,8 @@ class Reference(Dynamics):
         lower = free if estimator == "positive" else nudged[-1]
         scale = -1 / ((2 if estimator == "centered" else 1) * beta * x.shape[0])
         ends = [self.parameter_gradient(x, states) for states in (upper, lower)]
-        return {n: scale * (ends[0][n] - ends[1][n]) for n in self.parameters} | self._local_gradient(x, y, free)
+        found = {n: scale * (ends[0][n] - ends[1][n]) for n in self.parameters}
+        return added(found, self._local_gradient(x, y, free))
 
     def implicit_gradient(self, x: Tensor, y: Tensor, states: Mapping[str, Tensor]) -> Gradients:
         """Return the exact gradient of the batch mean of the loss: s = σ(∂Φ/∂s) differentiated implicitly.
@@ -137,7 +138,7 @@ class Reference(Dynamics):
         for name in self._learnt:
             held = forces[list(leaf).index(name)].detach() > self.alphas[name]
             found[f"states.{name}.alpha"] = felt[name][held].sum()
-        return found | self._local_gradient(x, y, states)
+        return added(found, self._local_gradient(x, y, states))
 
     def coupling_radius(self, x: Tensor, states: Mapping[str, Tensor]) -> float:
         """Return the largest |eigenvalue| of D^½ (∂²Φ/∂s²) D^½, D = diag σ′(∂Φ/∂s), of all examples.

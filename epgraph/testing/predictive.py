@@ -25,7 +25,7 @@ from torch import Tensor
 from epgraph.activations import ReLU
 from epgraph.graph import Edge, NetworkGraph
 from epgraph.testing.maps import mapped
-from epgraph.testing.network import Estimator, Gradients, Network, States, weight_name
+from epgraph.testing.network import Estimator, Gradients, Network, States, added, weight_name
 from epgraph.testing.units import sigma
 
 Rule = Literal["mod_pgd", "pgd"]
@@ -154,14 +154,14 @@ class PredictiveReference(Network):
         """Run rounds of error sweeps: B backwards at the present states, from what φ gives; then s = φ(a, B) forwards.
 
         Backwards, B_n = −∂/∂s^n [Σ_j ⟨−e_j, σ_j(a_j)⟩ + βC] with e_j = φ_j(a_j, B_j) − σ_j(a_j), the error that j will
-        have.
+        have. All B are those of the present states, that of an output in closed form β(y − a)/(1 + β), too.
         """
         now: States = dict(states)
         for _ in range(rounds):
             back = self._backwards(x, now, y, beta, pulls)
             new: States = {}
             for name in self.order:
-                new[name] = self.moved(name, self.sums(x, new, [name])[name], back[name], y, beta).detach()
+                new[name] = self.moved(name, self.sums(x, new, [name])[name], back[name]).detach()
             if self.graph.readout:
                 new[self.graph.output.name] = self.logits(x, new).detach()
             now = new
@@ -185,7 +185,10 @@ class PredictiveReference(Network):
             for name in reversed(self.order):
                 expected = sum(((e * predicted[child]).sum() for child, e in errors.items()), -nudge)
                 back |= _gradients(expected, {name: leaf[name]})
-                errors[name] = (self.moved(name, sums[name], back[name], y, beta) - predicted[name]).detach()
+                if self.closed_form and beta and y is not None and name == self.graph.output.name:
+                    # What the closed form adds to the present sum of a linear output.
+                    back[name] = (self.moved(name, sums[name], back[name], y, beta) - sums[name]).detach()
+                errors[name] = (self.moved(name, sums[name], back[name]) - predicted[name]).detach()
         return back
 
     def parameter_gradient(self, x: Tensor, states: Mapping[str, Tensor]) -> Gradients:
@@ -219,7 +222,7 @@ class PredictiveReference(Network):
         scale = 1 / ((2 if estimator == "centered" else 1) * beta * x.shape[0])
         ends = [self.parameter_gradient(x, states) for states in (upper, lower)]
         found = {n: scale * (ends[0][n] - ends[1][n]) for n in self.parameters}
-        return found | self._own(x, y, free)
+        return added(found, self._own(x, y, free))
 
     def backpropagation(self, x: Tensor, y: Tensor) -> tuple[Gradients, Tensor]:
         """Return the exact gradient of the mean loss of the feed-forward network, by θ and, (batch, *shape), by x."""

@@ -226,6 +226,30 @@ def test_errors_are_what_backpropagation_carries(seed: int) -> None:
         assert float((found - g).norm()) <= 1e-4 * float(g.norm()) + 1e-11, name
 
 
+def test_a_readout_may_share_a_weight_with_an_edge_inside() -> None:
+    """Its gradient is the sum of both."""
+    case = Case(
+        {
+            "epgraph": 2,
+            "energy": "predictive",
+            "input": {"name": "x", "shape": [4]},
+            "output": {"name": "y", "classes": 4, "cost": "softmax_readout"},
+            "defaults": {"activation": "tanh"},
+            "states": {"a": {"shape": [4]}},
+            "edges": [
+                {"from": "x", "to": "a", "dense": {}, "name": "one"},
+                {"from": "a", "to": "y", "dense": {}, "tie": "one"},
+            ],
+        }
+    )
+    oracle, beta = oracle_of(case), 1e-3
+    free = oracle.forward(case.x)
+    nudged = {sign: oracle.error_sweeps(case.x, 20, free, case.y, sign * beta) for sign in (1, -1)}
+    found, (exact, _) = oracle.estimate(case.x, case.y, free, nudged, beta), oracle.backpropagation(case.x, case.y)
+    for name, value in exact.items():
+        assert apart(found[name], value) <= 1e-5, name
+
+
 def test_pulls_are_a_linear_cost() -> None:
     """A pull at the output alone, of the size of ∂C/∂s there, moves states as the cost itself."""
     case = DirectedCase(PICTURE)
