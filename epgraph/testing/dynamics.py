@@ -2,61 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 
 import torch
 from torch import Tensor
 
-from epgraph.costs import COSTS
 from epgraph.graph import Edge, NetworkGraph
 from epgraph.kinds import Conv, Memory, Pool, Self
 from epgraph.testing.couplings import MOST_UNITS, Couplings
 from epgraph.testing.maps import concavity, interaction, mapped
+from epgraph.testing.network import Network, States, weight_name
 from epgraph.testing.units import self_energy, sigma, steepest
 
-States = dict[str, Tensor]
-"""States by name, each ``(batch, *shape)`` in float64."""
 
-Classes = Sequence[Sequence[str]]
-"""Names of states that move simultaneously, class after class: one pass is a sweep."""
-
-
-class Dynamics:
-    """The definition of a network's mathematics, runnable.
-
-    Parameters
-    ----------
-    graph
-        The network.
-    parameters
-        A state dict: ``edges.<edge>.weight`` (OIHW, or (out, in)), ``states.<state>.bias`` (one number a
-        channel, or a unit) and, where α is drawn or learnt, ``states.<state>.alpha`` (one number). Copied to
-        float64 on the CPU; other names are ignored.
-
-    Raises
-    ------
-    ValueError
-        Where a parameter is missing or has the wrong shape.
-    """
+class Dynamics(Network):
+    """The definition of the mathematics of a Hopfield energy, runnable; the parameters are those of ``Network``."""
 
     def __init__(self, graph: NetworkGraph, parameters: Mapping[str, Tensor]) -> None:
-        self.graph = graph
-        owners = (e for e in graph.edges.values() if e.tied is None)
-        wanted = {f"edges.{e.name}.weight": e.weight_shape for e in owners if e.weight_shape}
-        wanted |= {f"states.{s.name}.bias": s.bias_shape for s in graph.states.values() if s.bias_shape}
-        self.parameters = {name: _read(parameters, name, shape) for name, shape in wanted.items()}
+        super().__init__(graph, parameters)
         self._coupled: tuple[list[tuple[int, int]], list[Tensor], tuple[Couplings, list[Edge]]] | None = None
         self.steps = {name: self._step(name) for name in graph.free}
-        self.alphas = {}
-        for name in graph.free:
-            activation = graph.states[name].activation
-            if activation.stored:
-                level = _read(parameters, f"states.{name}.alpha", ())
-                self.alphas[name] = level.item()
-                if activation.learnt:
-                    self.parameters[f"states.{name}.alpha"] = level
-            else:
-                self.alphas[name] = activation.alpha_range[0]
 
     def phi(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
         """Φ(x, s, θ) of each example, (batch,)."""
@@ -70,19 +35,6 @@ class Dynamics:
         )
         return own - self.phi(x, states)
 
-    def cost(self, states: Mapping[str, Tensor], y: Tensor) -> Tensor:
-        """C of each example, (batch,): ½‖s − y‖², or −Σ y ln softmax(s); ``y`` is (batch, *output shape).
-
-        The softmax is over the units, or over the channels of every pixel. A user's own cost is called.
-        """
-        s, y = states[self.graph.output.name], y.to(torch.float64)
-        name = self.graph.architecture.output.cost
-        if name == "squared_error":
-            return ((s - y) ** 2).flatten(1).sum(1) / 2
-        if name in ("cross_entropy", "softmax_readout"):
-            return (y.sum(1) * s.logsumexp(1) - (y * s).sum(1)).reshape(len(s), -1).sum(1)
-        return COSTS[name].value(s, y)
-
     def logits(self, x: Tensor, states: Mapping[str, Tensor], parameters: Mapping[str, Tensor] | None = None) -> Tensor:
         """Σ A_e s + b of a readout: what ⟨z, A_e s⟩ and ⟨z, b⟩ summed are linear in, differentiated by z."""
         out = self.graph.output
@@ -92,12 +44,6 @@ class Dynamics:
             read = self.interactions({**now, out.name: z}, [out.name], parameters or self.parameters, self._outside)
             (found,) = torch.autograd.grad(read.sum(), z, create_graph=True)
         return found
-
-    def zeros(self, batch: int) -> States:
-        """All free states at zero, for ``batch`` examples."""
-        return {
-            name: torch.zeros(batch, *self.graph.states[name].shape, dtype=torch.float64) for name in self.graph.free
-        }
 
     def update(
         self,
@@ -170,33 +116,6 @@ class Dynamics:
             rest = torch.autograd.grad(drive, list(moving.values()), materialize_grads=True)
         return {name: forces[name] + force for name, force in zip(moving, rest, strict=True)}
 
-    def relax(
-        self,
-        x: Tensor,
-        classes: Classes,
-        sweeps: int,
-        states: Mapping[str, Tensor] | None = None,
-        y: Tensor | None = None,
-        beta: float = 0.0,
-    ) -> States:
-        """Run ``sweeps`` sweeps from ``states``, or from zeros; a sweep updates each class once, in order."""
-        now = self.zeros(x.shape[0]) if states is None else dict(states)
-        for _ in range(sweeps):
-            for names in classes:
-                now = self.update(x, now, names, y, beta)
-        return now
-
-    def residual(self, x: Tensor, states: Mapping[str, Tensor]) -> float:
-        """Return the largest ‖σ(∂Φ/∂s) − s‖/‖s‖ of the examples, all states moving at once."""
-        moved = self._flat(self.update(x, states, self.graph.free))
-        now = self._flat(states)
-        tiny = torch.finfo(torch.float64).tiny
-        return float(((moved - now).norm(dim=1) / now.norm(dim=1).clamp(min=tiny)).max())
-
-    def loss(self, x: Tensor, y: Tensor, classes: Classes, sweeps: int) -> float:
-        """Mean cost after ``sweeps`` free sweeps from zeros."""
-        return float(self.cost(self.relax(x, classes, sweeps), y).mean())
-
     def activate(self, name: str, a: Tensor) -> Tensor:
         """σ of a state at its pre-activation."""
         return sigma(self.graph.states[name].activation, a, self.alphas[name])
@@ -227,11 +146,6 @@ class Dynamics:
         """Edges with a term in Φ."""
         return [edge for edge in self.graph.edges.values() if not self.graph.reads_out(edge)]
 
-    @property
-    def _outside(self) -> list[Edge]:
-        """Edges of a readout."""
-        return [edge for edge in self.graph.edges.values() if self.graph.reads_out(edge)]
-
     def _step(self, name: str) -> float:
         """Part of the way that updates of a state go: 1, but for a state that acts on itself."""
         state, c = self.graph.states[name], self.graph.architecture.dynamics.damping
@@ -240,12 +154,6 @@ class Dynamics:
             concavity(e.kind, self.parameters[weight_name(e)], state.shape) for e in own if isinstance(e.kind, Self)
         ]
         return 1.0 if c is None or not bounds else min(1.0, c / (1 + steepest(state.activation) * sum(bounds)))
-
-    def _with_input(self, x: Tensor, states: Mapping[str, Tensor]) -> States:
-        return {self.graph.input.name: x.to(torch.float64), **states}
-
-    def _flat(self, states: Mapping[str, Tensor]) -> Tensor:
-        return torch.cat([states[name].flatten(1) for name in self.graph.dynamic], dim=1)
 
     def _interaction(self, edge: Edge, states: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> Tensor:
         return interaction(edge, parameters.get(weight_name(edge)), states[edge.source], states[edge.target])
@@ -275,17 +183,3 @@ class Dynamics:
         weight = self.parameters.get(weight_name(edge))
         bare = None if weight is None else weight.detach()
         return mapped(edge.kind, bare, s, self.graph.states[edge.target].shape)
-
-
-def weight_name(edge: Edge) -> str:
-    """Return the name of the parameter that is an edge's weight, its own or that of the edge it is tied to."""
-    return f"edges.{edge.name if edge.tied is None else edge.tied}.weight"
-
-
-def _read(parameters: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
-    if name not in parameters:
-        raise ValueError(f"the parameter '{name}' is missing")
-    value = parameters[name].detach().to("cpu", torch.float64, copy=True)
-    if tuple(value.shape) != shape:
-        raise ValueError(f"the parameter '{name}' has shape {tuple(value.shape)}, expected {shape}")
-    return value

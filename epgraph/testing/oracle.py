@@ -18,18 +18,17 @@ A set of states is a dict from name to a float64 tensor ``(batch, *shape)``; the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from epgraph.testing.dynamics import Classes, Dynamics, weight_name
+from epgraph.energies.hopfield import Hopfield
+from epgraph.energies.predictive import Predictive
+from epgraph.graph import NetworkGraph
+from epgraph.testing.dynamics import Dynamics
+from epgraph.testing.network import Classes, Estimator, Gradients, added, weight_name
+from epgraph.testing.predictive import PredictiveReference
 from epgraph.testing.units import slope
-
-Gradients = dict[str, Tensor]
-"""Gradients by the name of the parameter, each of the parameter's shape."""
-
-Estimator = Literal["centered", "positive", "negative"]
 
 _ROWS_AT_ONCE = 128
 
@@ -99,7 +98,8 @@ class Reference(Dynamics):
         lower = free if estimator == "positive" else nudged[-1]
         scale = -1 / ((2 if estimator == "centered" else 1) * beta * x.shape[0])
         ends = [self.parameter_gradient(x, states) for states in (upper, lower)]
-        return {n: scale * (ends[0][n] - ends[1][n]) for n in self.parameters} | self._local_gradient(x, y, free)
+        found = {n: scale * (ends[0][n] - ends[1][n]) for n in self.parameters}
+        return added(found, self._local_gradient(x, y, free))
 
     def implicit_gradient(self, x: Tensor, y: Tensor, states: Mapping[str, Tensor]) -> Gradients:
         """Return the exact gradient of the batch mean of the loss: s = σ(∂Φ/∂s) differentiated implicitly.
@@ -138,7 +138,7 @@ class Reference(Dynamics):
         for name in self._learnt:
             held = forces[list(leaf).index(name)].detach() > self.alphas[name]
             found[f"states.{name}.alpha"] = felt[name][held].sum()
-        return found | self._local_gradient(x, y, states)
+        return added(found, self._local_gradient(x, y, states))
 
     def coupling_radius(self, x: Tensor, states: Mapping[str, Tensor]) -> float:
         """Return the largest |eigenvalue| of D^½ (∂²Φ/∂s²) D^½, D = diag σ′(∂Φ/∂s), of all examples.
@@ -199,6 +199,15 @@ class Reference(Dynamics):
         """Parameters of a readout."""
         names = [weight_name(e) for e in self._outside] + [f"states.{self.graph.output.name}.bias"]
         return [name for name in names if name in self.parameters]
+
+
+def oracle_for(graph: NetworkGraph, parameters: Mapping[str, Tensor]) -> Reference | PredictiveReference:
+    """Return the oracle of a network's energy; raises NotImplementedError where the energy is a user's own."""
+    if type(graph.energy) is Predictive:
+        return PredictiveReference(graph, parameters)
+    if type(graph.energy) is Hopfield:
+        return Reference(graph, parameters)
+    raise NotImplementedError(f"there is no oracle of the energy '{graph.architecture.energy}'")
 
 
 def _gradients(scalar: Tensor, parameters: Mapping[str, Tensor]) -> Gradients:

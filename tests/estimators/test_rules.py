@@ -25,9 +25,9 @@ from epgraph.gradient_check.signal import survey
 from epgraph.graph import Edge, NetworkGraph, make_schedule
 from epgraph.linearization.linearize import Linearisation
 from epgraph.runtime.phases import Nudge
-from epgraph.testing.dynamics import States
 from epgraph.testing.maps import interaction, mapped
-from epgraph.testing.oracle import Gradients, Reference
+from epgraph.testing.network import Gradients, States
+from epgraph.testing.oracle import Reference
 from tests.helpers.case import Case, apart
 from tests.helpers.networks import RING
 from tests.helpers.qualified import WANTED, Settled, cosine, error, qualified, take

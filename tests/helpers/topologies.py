@@ -126,7 +126,7 @@ def random_architecture(
         Whether the cost is ``softmax_readout``, with all edges of the output written into it.
     """
     choices = tuple(activations) if activations is not None else SMOOTH if smooth else ACTIVATIONS
-    drawn = _Draft(rng, choices, pool_max and not smooth, rng.randint(min_states, max_states), gain, width).finish()
+    drawn = Draft(rng, choices, pool_max and not smooth, rng.randint(min_states, max_states), gain, width).finish()
     if output_activation is not None:
         drawn["output"]["activation"] = output_activation
     if readout:
@@ -281,7 +281,7 @@ def _edge_features(graph: NetworkGraph, edge: Edge) -> Iterator[str]:
         yield "skip edge"
 
 
-class _Draft:
+class Draft:
     """An architecture in the making. What low random numbers choose is plainer, so that examples shrink."""
 
     def __init__(
@@ -402,7 +402,7 @@ class _Draft:
         yield {"dense": {"rank": self.rng.randint(1, min(3, math.prod(source), math.prod(target)))}}, ()
         if len(source) == len(target) == 3:
             for kind, sides in self.maps_from(source, target[1:]):
-                if sides == target[1:] and _joins(kind, source[0], target[0]):
+                if sides == target[1:] and joins(kind, source[0], target[0]):
                     yield kind, sides
         elif source == target:
             yield from ((kind, ()) for kind in (*IDENTITIES, {"lateral": {}}))
@@ -516,7 +516,7 @@ def _by_kind(maps: Iterable[Map]) -> dict[str, list[Map]]:
     return found
 
 
-def _joins(kind: Kind, source: int, target: int) -> bool:
+def joins(kind: Kind, source: int, target: int) -> bool:
     """Whether a kind leads from so many channels to so many."""
     ((name, options),) = kind.items()
     groups = options.get("groups", 1)

@@ -1,0 +1,304 @@
+"""The oracle of the predictive-coding energy: E written down in float64 and differentiated by autograd.
+
+Nothing here is fast and nothing here is shared with the engine; ``oracle`` says more. For a network with clamped input
+x, whose edges e = (i → j, w_e) form no cycle::
+
+    a_n = Σ_{e=(i→n)} A_e s^i + b_n,      ε_n = s^n − σ_n(a_n)
+    E(x, s, θ) = ½ Σ_n ‖ε_n‖²,            F_β = E + β C
+    B_n = −∂/∂s^n [Σ_{j≠n} ½ ‖s^j − σ_j(a_j)‖² + β C]
+    s^n ← σ_n(a_n + B_n), or σ_n(σ_n(a_n) + B_n) with 'pgd'      where σ_n is a projection (ReLUα, the identity)
+    s^n ← σ_n(a_n) + B_n                                         else
+    ∂L/∂θ ≈ (1/2β) [∂E/∂θ(s^β) − ∂E/∂θ(s^−β)]
+
+The updates of a projection are Eq. 20 and 19 of Kerjan et al. (2026). σ′ is zero at the kinks of ReLUα. The sum over
+j ≠ n is the part of E in which s^n stands by way of its edges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from epgraph.activations import ReLU
+from epgraph.graph import Edge, NetworkGraph
+from epgraph.testing.maps import mapped
+from epgraph.testing.network import Estimator, Gradients, Network, States, added, weight_name
+from epgraph.testing.units import sigma
+
+Rule = Literal["mod_pgd", "pgd"]
+"""Which update a state has whose σ is a projection."""
+
+
+class PredictiveReference(Network):
+    """The definition of the mathematics of the predictive-coding energy, runnable.
+
+    Parameters
+    ----------
+    graph, parameters
+        As of ``Network``.
+    rule
+        Update of states whose σ is a projection; left out, ``dynamics.update`` of the architecture.
+
+    Where a method takes ``pulls``, they stand in place of C for Σ ⟨pull, s⟩, a linear cost of any states, by name.
+    """
+
+    def __init__(self, graph: NetworkGraph, parameters: Mapping[str, Tensor], rule: Rule | None = None) -> None:
+        super().__init__(graph, parameters)
+        dynamics = graph.architecture.dynamics
+        self.rule: Rule = getattr(dynamics, "update", "mod_pgd") if rule is None else rule
+        self.closed_form = dynamics.output_step == "closed_form"
+        self.order = tuple(name for name in graph.forward_order if name in graph.dynamic)
+
+    def sums(
+        self,
+        x: Tensor,
+        states: Mapping[str, Tensor],
+        names: Iterable[str],
+        parameters: Mapping[str, Tensor] | None = None,
+    ) -> States:
+        """a = Σ A_e s + b of some states, by name; autograd sees states and parameters."""
+        now = self._with_input(x, states)
+        return {name: self._sum(now, name, parameters or self.parameters) for name in names}
+
+    def predicted(self, name: str, a: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
+        """σ(a) of a state, with a derivative by autograd that is zero at kinks; by a learnt α it is 1 where a > α."""
+        activation = self.graph.states[name].activation
+        if not isinstance(activation, ReLU):
+            return sigma(activation, a, self.alphas[name])
+        level = (parameters or self.parameters).get(f"states.{name}.alpha", a.new_tensor(self.alphas[name]))
+        held = torch.where(a > level, level, level.detach())
+        return torch.where((a > 0) & (a < level), a, torch.where(a > 0, held, torch.zeros_like(a)))
+
+    def forward(self, x: Tensor, parameters: Mapping[str, Tensor] | None = None) -> States:
+        """Return the free equilibrium s = σ(a), a readout too: one pass in topological order, seen by autograd."""
+        now: States = {}
+        for name in self.order:
+            now[name] = self.predicted(name, self.sums(x, now, [name], parameters)[name], parameters)
+        if self.graph.readout:
+            now[self.graph.output.name] = self.logits(x, now, parameters)
+        return now
+
+    def logits(self, x: Tensor, states: Mapping[str, Tensor], parameters: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Σ A_e s + b of a readout."""
+        out = self.graph.output.name
+        return self.sums(x, states, [out], parameters)[out]
+
+    def energy(self, x: Tensor, states: Mapping[str, Tensor], parameters: Mapping[str, Tensor] | None = None) -> Tensor:
+        """E = ½ Σ ‖s − σ(a)‖² of each example, (batch,); without the nudging term βC."""
+        return self._errors(x, states, states, parameters)
+
+    def feedback(
+        self,
+        x: Tensor,
+        states: Mapping[str, Tensor],
+        names: Collection[str],
+        y: Tensor | None = None,
+        beta: float = 0.0,
+        pulls: Mapping[str, Tensor] | None = None,
+    ) -> States:
+        """B of the states in ``names``, at the states given. A readout pulls by ∂C/∂z at the z given.
+
+        With ``output_step: closed_form`` it is without the pull of C at the output, which ``moved`` solves for.
+        """
+        with torch.enable_grad():
+            leaf = {name: states[name].detach().requires_grad_() for name in names}
+            now = {**states, **leaf}
+            total = self._errors(x, now, states).sum() + self._nudge(x, now, states, y, beta, pulls)
+            return {name: -g for name, g in _gradients(total, leaf).items()}
+
+    def moved(self, name: str, a: Tensor, back: Tensor, y: Tensor | None = None, beta: float = 0.0) -> Tensor:
+        """φ(a, B): the new value of a state. In closed form, the output is the fixed point (a + βy)/(1 + β)."""
+        if self.closed_form and beta and y is not None and name == self.graph.output.name:
+            return (a + back + beta * y) / (1 + beta)
+        predicted = self.predicted(name, a)
+        if not self.graph.states[name].activation.projects:
+            return predicted + back
+        return self.predicted(name, (a if self.rule == "mod_pgd" else predicted) + back)
+
+    def update(
+        self,
+        x: Tensor,
+        states: Mapping[str, Tensor],
+        names: Collection[str],
+        y: Tensor | None = None,
+        beta: float = 0.0,
+        pulls: Mapping[str, Tensor] | None = None,
+    ) -> States:
+        """Move the states in ``names`` simultaneously, all from the values before.
+
+        Returns
+        -------
+        dict
+            All states: the moved ones new, the others as they were.
+        """
+        moving = [name for name in names if name in self.graph.dynamic]
+        back = self.feedback(x, states, moving, y, beta, pulls)
+        new = {n: self.moved(n, a, back[n], y, beta).detach() for n, a in self.sums(x, states, moving).items()}
+        out = self.graph.output.name
+        if self.graph.readout and out in names:
+            new[out] = self.logits(x, states).detach()
+        return {**states, **new}
+
+    def error_sweeps(
+        self,
+        x: Tensor,
+        rounds: int,
+        states: Mapping[str, Tensor],
+        y: Tensor | None = None,
+        beta: float = 0.0,
+        pulls: Mapping[str, Tensor] | None = None,
+    ) -> States:
+        """Run rounds of error sweeps: B backwards at the present states, from what φ gives; then s = φ(a, B) forwards.
+
+        Backwards, B_n = −∂/∂s^n [Σ_j ⟨−e_j, σ_j(a_j)⟩ + βC] with e_j = φ_j(a_j, B_j) − σ_j(a_j), the error that j will
+        have. All B are those of the present states, that of an output in closed form β(y − a)/(1 + β), too.
+        """
+        now: States = dict(states)
+        for _ in range(rounds):
+            back = self._backwards(x, now, y, beta, pulls)
+            new: States = {}
+            for name in self.order:
+                new[name] = self.moved(name, self.sums(x, new, [name])[name], back[name]).detach()
+            if self.graph.readout:
+                new[self.graph.output.name] = self.logits(x, new).detach()
+            now = new
+        return now
+
+    def _backwards(
+        self,
+        x: Tensor,
+        states: Mapping[str, Tensor],
+        y: Tensor | None,
+        beta: float,
+        pulls: Mapping[str, Tensor] | None,
+    ) -> States:
+        back: States = {}
+        with torch.enable_grad():
+            leaf = {name: s.detach().requires_grad_() for name, s in states.items()}
+            sums = self.sums(x, leaf, self.order)
+            predicted = {name: self.predicted(name, a) for name, a in sums.items()}
+            nudge = self._nudge(x, leaf, states, y, beta, pulls)
+            errors: States = {}
+            for name in reversed(self.order):
+                expected = sum(((e * predicted[child]).sum() for child, e in errors.items()), -nudge)
+                back |= _gradients(expected, {name: leaf[name]})
+                if self.closed_form and beta and y is not None and name == self.graph.output.name:
+                    # What the closed form adds to the present sum of a linear output.
+                    back[name] = (self.moved(name, sums[name], back[name], y, beta) - sums[name]).detach()
+                errors[name] = (self.moved(name, sums[name], back[name]) - predicted[name]).detach()
+        return back
+
+    def parameter_gradient(self, x: Tensor, states: Mapping[str, Tensor]) -> Gradients:
+        """∂E/∂θ summed over the batch, at fixed states."""
+        with torch.enable_grad():
+            parameters = {name: p.detach().requires_grad_() for name, p in self.parameters.items()}
+            return _gradients(self.energy(x, states, parameters).sum(), parameters)
+
+    def input_gradient(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
+        """∂E/∂x of each example, at fixed states."""
+        with torch.enable_grad():
+            leaf = x.detach().to(torch.float64).requires_grad_()
+            return _gradients(self.energy(leaf, states).sum(), {"x": leaf})["x"]
+
+    def estimate(
+        self,
+        x: Tensor,
+        y: Tensor,
+        free: Mapping[str, Tensor],
+        nudged: Mapping[int, Mapping[str, Tensor]],
+        beta: float,
+        estimator: Estimator = "centered",
+    ) -> Gradients:
+        """Estimate the gradient of the batch's mean loss from phases: the free one, and those nudged by ±β, by sign.
+
+        ``centered``: (1/2β)[∂E/∂θ(s^β) − ∂E/∂θ(s^−β)]; the others have the free states, where ∂E/∂θ = 0, in place of
+        one end. Parameters of a readout have the cost's own gradient at the free states.
+        """
+        upper = free if estimator == "negative" else nudged[1]
+        lower = free if estimator == "positive" else nudged[-1]
+        scale = 1 / ((2 if estimator == "centered" else 1) * beta * x.shape[0])
+        ends = [self.parameter_gradient(x, states) for states in (upper, lower)]
+        found = {n: scale * (ends[0][n] - ends[1][n]) for n in self.parameters}
+        return added(found, self._own(x, y, free))
+
+    def backpropagation(self, x: Tensor, y: Tensor) -> tuple[Gradients, Tensor]:
+        """Return the exact gradient of the mean loss of the feed-forward network, by θ and, (batch, *shape), by x."""
+        with torch.enable_grad():
+            leaves = {name: p.detach().requires_grad_() for name, p in self.parameters.items()}
+            image = x.detach().to(torch.float64).requires_grad_()
+            loss = self.cost(self.forward(image, leaves), y).mean()
+            found = _gradients(loss, {**leaves, "x": image})
+        return {name: found[name] for name in leaves}, found["x"]
+
+    def _own(self, x: Tensor, y: Tensor, states: Mapping[str, Tensor]) -> Gradients:
+        """∂/∂θ of the mean cost of a readout at fixed states, for its own parameters; empty without one."""
+        if not self.graph.readout:
+            return {}
+        out = self.graph.output.name
+        names = [*(weight_name(e) for e in self._outside), f"states.{out}.bias"]
+        with torch.enable_grad():
+            own = {n: self.parameters[n].detach().requires_grad_() for n in names if n in self.parameters}
+            z = self.logits(x, states, {**self.parameters, **own})
+            return _gradients(self.cost({out: z}, y).mean(), own)
+
+    def _sum(self, now: Mapping[str, Tensor], name: str, parameters: Mapping[str, Tensor]) -> Tensor:
+        shape = self.graph.states[name].shape
+        x = now[self.graph.input.name]
+        total = torch.zeros(len(x), *shape, dtype=torch.float64)
+        for edge in self._into(name):
+            image = mapped(edge.kind, parameters.get(weight_name(edge)), now[edge.source], shape)
+            total = total + image.reshape(total.shape)
+        bias = parameters.get(f"states.{name}.bias")
+        return total if bias is None else total + bias.view(-1, *(1,) * (len(shape) - 1))
+
+    def _into(self, name: str) -> list[Edge]:
+        return [edge for edge in self.graph.edges.values() if edge.target == name]
+
+    def _errors(
+        self,
+        x: Tensor,
+        seen: Mapping[str, Tensor],
+        states: Mapping[str, Tensor],
+        parameters: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """½ Σ ‖s − σ(a)‖² of each example, with s of ``states`` and the sums a of the states ``seen``."""
+        total = torch.zeros(len(x), dtype=torch.float64)
+        for name, a in self.sums(x, seen, self.graph.dynamic, parameters).items():
+            total = total + (states[name] - self.predicted(name, a, parameters)).square().flatten(1).sum(1) / 2
+        return total
+
+    def _nudge(
+        self,
+        x: Tensor,
+        now: Mapping[str, Tensor],
+        states: Mapping[str, Tensor],
+        y: Tensor | None,
+        beta: float,
+        pulls: Mapping[str, Tensor] | None,
+    ) -> Tensor:
+        """βC, or what has its derivative, summed over the batch: at ``now``, a readout z as in ``states``."""
+        out = self.graph.output.name
+        if not beta:
+            return torch.zeros((), dtype=torch.float64)
+        if pulls is not None:
+            return beta * torch.stack([(now[n] * pull).sum() for n, pull in pulls.items()]).sum()
+        if y is None:
+            raise ValueError("nudging (beta ≠ 0) needs the target y, or pulls")
+        if self.graph.readout:
+            z = states[out].detach().requires_grad_()
+            (pull,) = torch.autograd.grad(self.cost({out: z}, y).sum(), z)
+            return beta * (pull * self.logits(x, now)).sum()
+        if self.closed_form:
+            return torch.zeros((), dtype=torch.float64)
+        return beta * self.cost(now, y).sum()
+
+
+def _gradients(scalar: Tensor, leaves: Mapping[str, Tensor]) -> Gradients:
+    """∂ scalar/∂ leaf by name; zero for those on which it does not depend. The graph stays."""
+    if not scalar.requires_grad:
+        return {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
+    found = torch.autograd.grad(scalar, list(leaves.values()), materialize_grads=True, retain_graph=True)
+    return dict(zip(leaves, found, strict=True))

@@ -1,0 +1,65 @@
+"""EP on the predictive energy against backpropagation; ``benchmarks/predictive_gradient.py`` has more networks."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from itertools import islice
+
+import pytest
+import torch
+
+import epgraph as ep
+from epgraph.solvers import SOLVERS
+from tests.helpers.bridged import scalar
+from tests.helpers.case import apart
+from tests.helpers.directed import SMOOTH, DirectedCase, random_directed
+from tests.helpers.studied import candidates, study
+
+NETWORKS = 6
+
+
+def test_the_gradient_is_that_of_backpropagation(note: Callable[[str], None]) -> None:
+    """Centred to second order in β, one-sided to first order; after few sweeps, too. Float64."""
+    torch.set_num_threads(1)
+    studied = (study(seed, data) for seed, data in islice(candidates(), 3 * NETWORKS))
+    found = list(islice((one for one in studied if one is not None), NETWORKS))
+    assert len(found) == NETWORKS
+    slopes = [one.slope for one in found]
+    sweeps, rounds = min(one.cosine_sweeps for one in found), min(one.cosine_rounds for one in found)
+    note(
+        f"predictive: {NETWORKS} networks, slope {min(slopes):.3f} to {max(slopes):.3f}, "
+        f"1 − cosine {1 - sweeps:.0e} (sweeps), {1 - rounds:.0e} (error sweeps)"
+    )
+    for one in found:
+        assert 1.9 <= one.slope <= 2.1, one
+        assert all(0.8 <= slope <= 1.2 for slope in one.slopes_one_sided), one
+        assert one.rests, one
+        assert one.cosine_sweeps >= 0.9999, one
+        assert one.cosine_rounds >= 0.9999, one
+        assert one.apart is not None, one
+        assert one.apart <= 1e-9, one
+
+
+@pytest.mark.skipif("error_sweeps" not in SOLVERS, reason="the free phase is not yet a forward pass")
+@pytest.mark.parametrize("seed", range(6))
+def test_the_bridge_is_backpropagation(seed: int) -> None:
+    """By all parameters and the input, of a scalar that depends on several states."""
+    rng = random.Random(seed)
+    data = random_directed(rng, activations=SMOOTH, pool_max=False, costs=["squared_error"])
+    case = DirectedCase(data, seed)
+    engine = case.engine("coloring")
+    oracle = case.predictive(engine)
+    names = rng.sample(case.graph.dynamic, rng.randint(1, len(case.graph.dynamic)))
+    parameters = {n: p for n, p in engine.named_parameters() if p.requires_grad}
+    module = ep.Equilibrium(engine, estimator="centered", beta=1e-3, nudged_steps=100)
+    x = case.x.clone().requires_grad_()
+    found = torch.autograd.grad(scalar(module.states(x, names)), [*parameters.values(), x])
+    leaves = {n: p.detach().requires_grad_() for n, p in oracle.parameters.items()}
+    image = case.x.clone().requires_grad_()
+    states = oracle.forward(image, leaves)
+    wanted = [*(leaves[n] for n in parameters), image]
+    total = scalar({n: states[n] for n in names})
+    expected = torch.autograd.grad(total, wanted, materialize_grads=True)
+    for name, one, other in zip([*parameters, "x"], found, expected, strict=True):
+        assert apart(one, other) <= 1e-4, name
