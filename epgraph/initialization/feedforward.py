@@ -24,7 +24,7 @@ A weight that several edges share gets the least of the norms that they ask for;
 
 from __future__ import annotations
 
-from math import prod
+import math
 
 import torch
 from torch import Tensor
@@ -49,7 +49,8 @@ GROWTH = 2.0
 FLAT = 1e-4
 """Deviation of a signal, in parts of its size, up to which it counts as constant."""
 
-QUANTILES, HALVINGS = 1024, 40
+TAILS, POINTS, HALVINGS = 6.0, 1201, 40
+"""Deviations and points of the normal distribution over which errors are averaged; steps of the bisection."""
 
 
 def feedforward(graph: NetworkGraph, seed: int, x: Tensor | None = None) -> Parameters:
@@ -98,14 +99,16 @@ class _Network(Drawn):
 
         def orthogonal(columns: int) -> Tensor:
             blocks = [torch.empty(count, columns) for count in rows]
-            return torch.cat([torch.nn.init.orthogonal_(block, generator=generator) for block in blocks])
+            for block in blocks:
+                torch.nn.init.orthogonal_(block, generator=generator)
+            return torch.cat(blocks)
 
         strided = isinstance(edge.kind, Convolution | ConvTranspose) and edge.kind.geometry.stride != (1, 1)
-        whole = prod(shape[1:])
+        whole = math.prod(shape[1:])
         if len(shape) != 4 or whole == shape[1] or strided or self.graph.states[edge.source].clamped:
             return orthogonal(whole).view(shape)
         beside = 1 / (1 + self.longest)
-        drawn = torch.randn(shape, generator=generator) * (beside / whole) ** 0.5
+        drawn: Tensor = torch.randn(shape, generator=generator) * (beside / whole) ** 0.5
         centre = orthogonal(shape[1])
         centre *= (1 - beside) ** 0.5 / centre.square().sum(1).mean().sqrt()
         drawn[:, :, shape[2] // 2, shape[3] // 2] += centre
@@ -175,11 +178,14 @@ class _Network(Drawn):
             name: (variance * count / whole) ** 0.5 / found[name] if found[name] else 1.0
             for name, count in counts.items()
         }
-        if carried or not any(found.values()):
+        if not any(found.values()):
             return factors
-        # Parts of one source are not independent.
-        together = _spread(sum((factors[name] * parts[name] for name in counts), torch.zeros_like(fixed)))
-        return {name: factor * (aim / together if together else 1.0) for name, factor in factors.items()}
+        # Parts of one source are not independent: c brings the variance F + 2c·cov + c²W of the sum to F + variance.
+        own = sum((factors[name] * parts[name] for name in counts), torch.zeros_like(fixed))
+        square = _spread(own) ** 2
+        covariance = 0.5 * (_spread(fixed + own) ** 2 - carried**2 - square)
+        common = (math.sqrt(covariance**2 + square * variance) - covariance) / square if square else 1.0
+        return {name: factor * common for name, factor in factors.items()}
 
     def activated(self, state: State, summed: Tensor) -> Tensor:
         """σ of a sum, after its bias is set."""
@@ -194,7 +200,7 @@ class _Network(Drawn):
         """Deviation that the sum of a state should have."""
         classes = self._classes(state)
         if classes:
-            return (1 / classes * (1 - 1 / classes)) ** 0.5
+            return float((classes - 1) ** 0.5 / classes)
         low, high = state.activation.bounds(self.alpha(state)) or (0.0, float("inf"))
         return min(1.0, PART * float(high - low) / self._slope(state))
 
@@ -214,13 +220,15 @@ class _Network(Drawn):
     def _nearest(self, state: State, middle: float, spread: float) -> float:
         """Return the mean nearest to 0 at which the errors grow by no more than a state's part of ``GROWTH``."""
         allowed = GROWTH ** (2 / max(1, self.longest - 1))
-        normal = torch.erfinv(torch.linspace(-1, 1, QUANTILES + 2, dtype=torch.float64)[1:-1]) * 2**0.5
+        normal = torch.linspace(-TAILS, TAILS, POINTS, dtype=torch.float64)
+        density = (-0.5 * normal.square()).softmax(0)
 
         def grows(mean: float) -> bool:
             at = mean + spread * normal
-            slope = state.activation.derivative(at, self.alpha(state)).square().mean()
-            after = state.activation.apply_(at.clone(), self.alpha(state)).var()
-            return bool(slope * at.var() > allowed * after)
+            slope = state.activation.derivative(at, self.alpha(state)).square() @ density
+            after = state.activation.apply_(at.clone(), self.alpha(state))
+            variance = (after - after @ density).square() @ density
+            return bool(slope * spread**2 > allowed * variance)
 
         near, far = 0.0, middle
         for _ in range(HALVINGS if grows(near) else 0):
