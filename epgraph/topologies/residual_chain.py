@@ -15,7 +15,7 @@ FORWARD: dict[str, Any] = {
     "energy": "predictive",
     "init": RECIPE["init"],
     "learning": {"beta": 0.1},
-    "training": {**RECIPE["training"], "learning_rate": 0.02},
+    "training": {**RECIPE["training"], "learning_rate": 0.02, "clip_norm": 1.0},
 }
 """The common recipe for an energy whose free equilibrium is one forward pass."""
 
@@ -34,7 +34,7 @@ def residual_chain(
     halved.
     """
     output = {"classes": classes}
-    net = Network(f"residual chain of {depth}", input=input, output=output, activation="relu1", **FORWARD)
+    net = Network(f"residual chain of {depth}", input=input, output=output, activation="relu6", **FORWARD)
     pixels = len(input) == 3
     smaller = spread(halvings(input), depth) if pixels else set()
     last: End = net.input
