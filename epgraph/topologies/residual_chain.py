@@ -14,7 +14,8 @@ from epgraph.topologies.wiring import join, state
 FORWARD: dict[str, Any] = {
     "energy": "predictive",
     "init": RECIPE["init"],
-    "learning": {"beta": 0.1},
+    # Errors of all states add up on the way to the output, so β falls with depth (docs/learning.md).
+    "learning": {"beta": 0.002},
     "training": {**RECIPE["training"], "learning_rate": 0.02, "clip_norm": 1.0},
 }
 """The common recipe for an energy whose free equilibrium is one forward pass."""
