@@ -13,6 +13,7 @@ HERE = Path(__file__).parent
 
 PICTURES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("chain", "chain", {}),
+    ("residual_chain", "residual_chain", {"depth": 4}),
     ("vgg5", "vgg", {"input": (3, 32, 32), "widths": (128, 256, 512, 512)}),
     ("hopfield_resnet13", "hopfield_resnet", {"depth": 13, "width": 128, "input": (3, 32, 32)}),
     ("hopfield_resnet25", "hopfield_resnet", {"depth": 25, "width": 64, "input": (3, 32, 32)}),

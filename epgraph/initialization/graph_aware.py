@@ -18,18 +18,21 @@ gets the least of their norms. Memories keep the patterns that the published rul
 own size, and are seen by steps 3 and 4.
 
 All of it is computed on the CPU in float32, from a seeded noise or a batch of the data.
+
+An energy whose free equilibrium is one forward pass has no loop that must settle; ``feedforward.py`` has its rule.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from epgraph.graph import Edge, NetworkGraph, State, make_schedule
 from epgraph.initialization.draw import Parameters, stream, uniform
+from epgraph.initialization.drawn import Drawn, per_channel, root
+from epgraph.initialization.feedforward import feedforward
 from epgraph.initialization.published import published
 
 PROBES = 16
@@ -53,6 +56,8 @@ def graph_aware(graph: NetworkGraph, seed: int, x: Tensor | None = None) -> Para
     x
         Inputs, (batch, *input shape), on which signals are measured; left out, noise uniform in [0, 1], as pixels are.
     """
+    if graph.energy.feedforward:
+        return feedforward(graph, seed, x)
     if x is None:
         x = torch.rand(PROBES, *graph.input.shape, generator=stream(seed, "init"))
     network = _Network(graph, published(graph, seed), x.detach().to("cpu", torch.float32))
@@ -68,37 +73,19 @@ def graph_aware(graph: NetworkGraph, seed: int, x: Tensor | None = None) -> Para
     return {name: value.double() for name, value in network.parameters.items()}
 
 
-@dataclass
-class _Network:
-    """A graph with parameters that are still to be found, and the inputs on which it is measured."""
-
-    graph: NetworkGraph
-    parameters: Parameters
-    x: Tensor
-
-    def __post_init__(self) -> None:
-        self.parameters = {name: value.float() for name, value in self.parameters.items()}
-
-    def weights(self, edge: Edge) -> list[str]:
-        """Names of the weights of an edge: none, one, or two where its feedback is untied."""
-        names = (f"edges.{edge.owner}.{part}" for part in ("weight", "feedback"))
-        return [name for name in names if name in self.parameters]
+class _Network(Drawn):
+    """A graph whose coupling is scaled."""
 
     @staticmethod
     def scalable(edge: Edge) -> bool:
         """Whether the coupling that an edge makes is proportional to its weight."""
         return edge.kind.is_linear or not edge.unary
 
-    def forward(self, edge: Edge, s: Tensor, weight: Tensor | None = None) -> Tensor:
-        """A_e s."""
-        weight = self._weight(edge) if weight is None else weight
-        return edge.kind.forward(weight, s, self.graph.states[edge.target].shape)
-
     def adjoint(self, edge: Edge, t: Tensor, s: Tensor, weight: Tensor | None = None) -> Tensor:
         """A_eᵀ t, at the source state s."""
         if edge.unary:
             return self.forward(edge, t, weight)  # symmetric
-        weight = self._weight(edge, back=True) if weight is None else weight
+        weight = self.weight(edge, back=True) if weight is None else weight
         return edge.kind.adjoint(weight, t, s, self.graph.states[edge.source].shape)
 
     def isometry(self, edge: Edge, name: str, seed: int) -> Tensor:
@@ -116,7 +103,7 @@ class _Network:
             centred = torch.zeros_like(drawn)
             centred[:, :, shape[2] // 2, shape[3] // 2] = matrix
             drawn += centred / self.norm(edge, centred)
-        return drawn / self._root(edge, self.norm(edge, drawn))
+        return drawn / root(edge, self.norm(edge, drawn))
 
     def norm(self, edge: Edge, weight: Tensor) -> float:
         """‖A_e‖ by power iteration on A_eᵀA_e, from a fixed start; of max pooling, the largest that it finds."""
@@ -140,7 +127,7 @@ class _Network:
         for edge in inner:
             for part in self.weights(edge):
                 both = degree[edge.source] * degree[edge.target]
-                share = self._root(edge, edge.gain**2 / max(both, 1e-30) ** 0.5)
+                share = root(edge, edge.gain**2 / max(both, 1e-30) ** 0.5)
                 shares[part] = min(share, shares.get(part, share))
         for part, share in shares.items():
             self.parameters[part] *= share
@@ -155,7 +142,7 @@ class _Network:
         drawn = {part: self.parameters[part] for part in edges}
 
         def coupled(factor: float) -> float:
-            self.parameters |= {part: value * self._root(edges[part], factor) for part, value in drawn.items()}
+            self.parameters |= {part: value * root(edges[part], factor) for part, value in drawn.items()}
             return self.coupling(inner)
 
         fixed = not all(self.scalable(edge) and self.weights(edge) for edge in inner)
@@ -200,7 +187,7 @@ class _Network:
                 for part in self.weights(edge):
                     if part not in done:
                         done.add(part)
-                        self.parameters[part] *= self._root(edge, wanted / (_signal(made) or wanted))
+                        self.parameters[part] *= root(edge, wanted / (_signal(made) or wanted))
 
     def settle_biases(self) -> None:
         """Relax, and at every update set the bias that gives the sums of each channel their mean."""
@@ -230,21 +217,21 @@ class _Network:
         if bias in self.parameters:
             over = [0, *range(2, summed.ndim)]
             mean = summed.mean(over)
-            spread = summed - _per_channel(mean, summed)
+            spread = summed - per_channel(mean, summed)
             self.parameters[bias] = self._mean(state, spread) - mean
-            summed += _per_channel(self.parameters[bias], summed)
-        return state.activation.apply_(summed, self._alpha(state))
+            summed += per_channel(self.parameters[bias], summed)
+        return state.activation.apply_(summed, self.alpha(state))
 
     def _mean(self, state: State, spread: Tensor) -> float:
         """Mean that the sums of a state should have: inside a box [0, h], else where σ is steepest."""
         if self._box(state) is not None:
             # At least a deviation away from the kink, and no further than the middle.
             least = max(self._part(state), float(spread.square().mean().sqrt()))
-            return min(least, float(state.activation.middle(self._alpha(state))))
+            return min(least, float(state.activation.middle(self.alpha(state))))
         classes = self.graph.architecture.output.classes
         if state.role == "output" and state.activation.linear and classes:
             return 1.0 / classes
-        return float(state.activation.middle(self._alpha(state)))
+        return float(state.activation.middle(self.alpha(state)))
 
     def _part(self, state: State) -> float:
         box = self._box(state)
@@ -252,7 +239,7 @@ class _Network:
 
     def _box(self, state: State) -> float | Tensor | None:
         """Upper end h of the range where σ is the projection on [0, h], as ReLUα is; else None."""
-        bounds = state.activation.bounds(self._alpha(state))
+        bounds = state.activation.bounds(self.alpha(state))
         return bounds[1] if state.activation.projects and bounds is not None and bounds[0] == 0 else None
 
     def _drive(self, edge: Edge, name: str) -> Tensor:
@@ -277,23 +264,7 @@ class _Network:
             moved: Tensor = torch.autograd.grad((self.adjoint(edge, t, at) * v).sum(), t)[0]
         return moved
 
-    @staticmethod
-    def _root(edge: Edge, factor: float) -> float:
-        """Factor of the weight that gives A_e this one."""
-        return float(factor ** (1 / edge.kind.degree))
-
-    def _weight(self, edge: Edge, *, back: bool = False) -> Tensor | None:
-        names = self.weights(edge)
-        return self.parameters[names[-1 if back else 0]] if names else None
-
-    def _alpha(self, state: State) -> float | Tensor:
-        return self.parameters.get(f"states.{state.name}.alpha", state.activation.alpha_range[1])
-
 
 def _signal(t: Tensor) -> float:
     """Standard deviation over the examples, root mean square over the units."""
     return float(t.var(0, unbiased=False).mean().sqrt())
-
-
-def _per_channel(values: Tensor, like: Tensor) -> Tensor:
-    return values.view(1, -1, *(1,) * (like.ndim - 2))

@@ -15,6 +15,7 @@ from epgraph.topologies.densenet import densenet
 from epgraph.topologies.hopfield_resnet import hopfield_resnet
 from epgraph.topologies.ladder import ladder
 from epgraph.topologies.random_dag import random_dag
+from epgraph.topologies.residual_chain import residual_chain
 from epgraph.topologies.ring import ring
 from epgraph.topologies.scale_free import scale_free
 from epgraph.topologies.small_world import small_world
@@ -24,6 +25,7 @@ from epgraph.topologies.vgg import vgg
 
 _FAMILIES: tuple[Template[Any], ...] = (
     chain,
+    residual_chain,
     vgg,
     hopfield_resnet,
     densenet,
@@ -49,6 +51,7 @@ __all__ = [
     "hopfield_resnet",
     "ladder",
     "random_dag",
+    "residual_chain",
     "ring",
     "scale_free",
     "small_world",
