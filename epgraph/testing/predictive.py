@@ -48,7 +48,7 @@ class PredictiveReference(Network):
     def __init__(self, graph: NetworkGraph, parameters: Mapping[str, Tensor], rule: Rule | None = None) -> None:
         super().__init__(graph, parameters)
         dynamics = graph.architecture.dynamics
-        self.rule: Rule = getattr(dynamics, "update", "mod_pgd") if rule is None else rule
+        self.rule: Rule = dynamics.update if rule is None else rule
         self.closed_form = dynamics.output_step == "closed_form"
         self.order = tuple(name for name in graph.forward_order if name in graph.dynamic)
 
@@ -151,17 +151,17 @@ class PredictiveReference(Network):
         beta: float = 0.0,
         pulls: Mapping[str, Tensor] | None = None,
     ) -> States:
-        """Run rounds of error sweeps: B backwards at the present states, from what φ gives; then s = φ(a, B) forwards.
+        """Run rounds of error sweeps: errors backwards, at the present states; then s = σ(a) + ε forwards.
 
-        Backwards, B_n = −∂/∂s^n [Σ_j ⟨−e_j, σ_j(a_j)⟩ + βC] with e_j = φ_j(a_j, B_j) − σ_j(a_j), the error that j will
-        have. All B are those of the present states, that of an output in closed form β(y − a)/(1 + β), too.
+        Backwards, ε_n = −∂/∂s^n [Σ_j ⟨−ε_j, σ_j(a_j)⟩ + βC]. All ε are those of the present states, that of an output in
+        closed form β(y − a)/(1 + β), too.
         """
         now: States = dict(states)
         for _ in range(rounds):
             back = self._backwards(x, now, y, beta, pulls)
             new: States = {}
             for name in self.order:
-                new[name] = self.moved(name, self.sums(x, new, [name])[name], back[name]).detach()
+                new[name] = (self.predicted(name, self.sums(x, new, [name])[name]) + back[name]).detach()
             if self.graph.readout:
                 new[self.graph.output.name] = self.logits(x, new).detach()
             now = new
@@ -181,14 +181,12 @@ class PredictiveReference(Network):
             sums = self.sums(x, leaf, self.order)
             predicted = {name: self.predicted(name, a) for name, a in sums.items()}
             nudge = self._nudge(x, leaf, states, y, beta, pulls)
-            errors: States = {}
             for name in reversed(self.order):
-                expected = sum(((e * predicted[child]).sum() for child, e in errors.items()), -nudge)
+                expected = sum(((e * predicted[child]).sum() for child, e in back.items()), -nudge)
                 back |= _gradients(expected, {name: leaf[name]})
                 if self.closed_form and beta and y is not None and name == self.graph.output.name:
                     # What the closed form adds to the present sum of a linear output.
                     back[name] = (self.moved(name, sums[name], back[name], y, beta) - sums[name]).detach()
-                errors[name] = (self.moved(name, sums[name], back[name]) - predicted[name]).detach()
         return back
 
     def parameter_gradient(self, x: Tensor, states: Mapping[str, Tensor]) -> Gradients:

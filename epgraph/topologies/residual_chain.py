@@ -15,6 +15,7 @@ FORWARD: dict[str, Any] = {
     "energy": "predictive",
     "init": RECIPE["init"],
     # Errors of all states add up on the way to the output, so β falls with depth (docs/learning.md).
+    "dynamics": {"solver": "error_sweeps"},
     "learning": {"beta": 0.002},
     "training": {**RECIPE["training"], "learning_rate": 0.02, "clip_norm": 1.0},
 }

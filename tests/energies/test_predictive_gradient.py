@@ -10,7 +10,6 @@ import pytest
 import torch
 
 import epgraph as ep
-from epgraph.solvers import SOLVERS
 from tests.helpers.bridged import scalar
 from tests.helpers.case import apart
 from tests.helpers.directed import SMOOTH, DirectedCase, random_directed
@@ -41,7 +40,6 @@ def test_the_gradient_is_that_of_backpropagation(note: Callable[[str], None]) ->
         assert one.apart <= 1e-9, one
 
 
-@pytest.mark.skipif("error_sweeps" not in SOLVERS, reason="the free phase is not yet a forward pass")
 @pytest.mark.parametrize("seed", range(6))
 def test_the_bridge_is_backpropagation(seed: int) -> None:
     """By all parameters and the input, of a scalar that depends on several states."""

@@ -14,10 +14,7 @@ from hypothesis import assume, given, settings
 from torch import Tensor
 
 import epgraph as ep
-from epgraph.energies import ENERGIES, Energy
 from epgraph.graph import SCHEDULES
-from epgraph.language.model.dynamics import DynamicsSpec
-from epgraph.solvers import SOLVERS
 from epgraph.testing.network import Estimator, States
 from epgraph.testing.predictive import PredictiveReference, Rule
 from tests.helpers import topologies
@@ -35,13 +32,6 @@ from tests.helpers.directed import (
 BETA = 0.2
 """Large, so that nudged states cross kinks and arg-maxes."""
 
-needs_error_sweeps = pytest.mark.skipif("error_sweeps" not in SOLVERS, reason="the solver error_sweeps is not there")
-needs_one_pass = pytest.mark.skipif("error_sweeps" not in SOLVERS, reason="the free phase is not yet a forward pass")
-needs_levels = pytest.mark.skipif(
-    type(ENERGIES["predictive"]).level_gradient is Energy.level_gradient, reason="the energy has no level_gradient"
-)
-
-needs_update = pytest.mark.skipif("update" not in DynamicsSpec.model_fields, reason="there is no key dynamics.update")
 
 BACKWARDS = ("hidden→input", "output→hidden", "output→input")
 
@@ -77,7 +67,7 @@ def test_random_networks_have_every_feature() -> None:
     assert {*FEATURES, *topologies.FEATURES} - seen.keys() == backwards
 
 
-@pytest.mark.parametrize("rule", ["mod_pgd", pytest.param("pgd", marks=needs_update)])
+@pytest.mark.parametrize("rule", ["mod_pgd", "pgd"])
 @settings(ORACLE, max_examples=25)
 @given(data=directed_architectures())
 def test_states_follow_the_oracle_under_every_schedule(rule: Rule, data: dict[str, Any], tally: Any) -> None:
@@ -112,7 +102,6 @@ def test_the_forward_pass_is_a_free_equilibrium(data: dict[str, Any]) -> None:
         assert float(engine.energy(case.x, free).amax()) <= 1e-24
 
 
-@needs_one_pass
 @settings(ORACLE, max_examples=25)
 @given(data=directed_architectures())
 def test_the_free_phase_is_one_forward_pass(data: dict[str, Any]) -> None:
@@ -158,14 +147,12 @@ def test_nudging_from_given_states(data: dict[str, Any]) -> None:
     assert all(torch.equal(start[name], s) for name, s in kept.items()), "the states given must not be written to"
 
 
-@needs_error_sweeps
-@pytest.mark.parametrize("rule", ["mod_pgd", pytest.param("pgd", marks=needs_update)])
 @settings(ORACLE, max_examples=15)
 @given(data=directed_architectures())
-def test_error_sweeps_follow_the_oracle(rule: Rule, data: dict[str, Any]) -> None:
-    case = DirectedCase(with_solver(with_rule(data, rule)))
+def test_error_sweeps_follow_the_oracle(data: dict[str, Any]) -> None:
+    case = DirectedCase(with_solver(data))
     engine = case.engine("coloring")
-    oracle = case.predictive(engine, rule)
+    oracle = case.predictive(engine)
     free = oracle.forward(case.x)
     for start in (free, somewhere(oracle, case)):
         run = partial(oracle.error_sweeps, case.x, 3, y=case.y, beta=BETA)
@@ -182,7 +169,6 @@ def with_solver(data: dict[str, Any]) -> dict[str, Any]:
     return {**data, "dynamics": {**data["dynamics"], "solver": "error_sweeps"}}
 
 
-@needs_error_sweeps
 @settings(ORACLE, max_examples=15)
 @given(data=directed_architectures(activations=SMOOTH, pool_max=False))
 def test_coloured_sweeps_and_error_sweeps_have_one_equilibrium(data: dict[str, Any]) -> None:
@@ -203,7 +189,6 @@ def test_gradients_follow_the_oracle(data: dict[str, Any]) -> None:
     gradients_follow(data)
 
 
-@needs_levels
 @settings(ORACLE, max_examples=15)
 @given(data=directed_architectures(learnt=True))
 def test_gradients_of_learnt_levels_follow_the_oracle(data: dict[str, Any]) -> None:
