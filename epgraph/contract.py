@@ -201,7 +201,8 @@ ACTIVATION: dict[str, Rule] = {
     "steepest": NUMBER_OR_NONE,
     "bounds": ("two numbers, or None", _two_or_none),
     "alpha_range": ("two finite numbers, 0 or more, the smaller one first", _range),
-    **dict.fromkeys(("apply_", "derivative", "self_energy", "inverse", "excess_contrast"), TENSOR),
+    **dict.fromkeys(("apply_", "derivative", "holomorphic_derivative", "self_energy"), TENSOR),
+    **dict.fromkeys(("inverse", "excess_contrast"), TENSOR),
     **dict.fromkeys(("pair", "inverse_pair"), TENSORS),
 }
 """Methods and attributes of an activation."""

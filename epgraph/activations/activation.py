@@ -99,6 +99,10 @@ class Activation(ABC):
             (found,) = torch.autograd.grad(self.apply_(leaf.clone(), alpha).sum(), leaf)
         return found
 
+    def holomorphic_derivative(self, x: Tensor, alpha: float | Tensor) -> Tensor:
+        """σ′ continued to complex x; that of real x where its operations take complex numbers as they are."""
+        return self.derivative(x, alpha)
+
     def middle(self, alpha: float | Tensor) -> float | Tensor:
         """Pre-activation at which σ is steepest, or in the middle of where it is."""
         return 0.0
@@ -149,6 +153,14 @@ def within_pair(c: Tensor, o: Tensor, low: float) -> tuple[Tensor, Tensor]:
 def sech2(x: Tensor) -> Tensor:
     """sech² x from cosh, not as 1 − tanh² x: that loses its digits in saturated units."""
     return x.clamp(-40, 40).cosh().pow_(-2)
+
+
+def holomorphic_sech2(z: Tensor) -> Tensor:
+    """sech² z of complex z: 4e/(1 + e)² with e = e^{−2z}, or with −z for z, so that |e| ≤ 1."""
+    import torch
+
+    decayed = torch.where(z.real < 0, 2 * z, -2 * z).exp()
+    return 4 * decayed / (1 + decayed).square()
 
 
 def scaled(x: Tensor, factor: float) -> Tensor:

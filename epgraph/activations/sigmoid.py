@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from epgraph.activations.activation import Activation, scale_, scaled, sech2, within, within_pair
+from epgraph.activations.activation import Activation, holomorphic_sech2, scale_, scaled, sech2, within, within_pair
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,6 +45,10 @@ class Tanh(Activation):
     def derivative(self, x: Tensor, alpha: float | Tensor) -> Tensor:
         """m sech²(mx/h)."""
         return self.slope * sech2(self.rate * x)
+
+    def holomorphic_derivative(self, x: Tensor, alpha: float | Tensor) -> Tensor:
+        """m sech²(mx/h) of complex x."""
+        return self.slope * holomorphic_sech2(self.rate * x)
 
     def self_energy(self, s: Tensor, alpha: float | Tensor) -> Tensor:
         """½[(1+u)ln(1+u) + (1−u)ln(1−u)] · h²/m with u = s/h."""
@@ -118,6 +122,10 @@ class Logistic(Activation):
     def derivative(self, x: Tensor, alpha: float | Tensor) -> Tensor:
         """m sech²(2m(x−c)/h)."""
         return self.slope * sech2(0.5 * self.rate * (x - self.center))
+
+    def holomorphic_derivative(self, x: Tensor, alpha: float | Tensor) -> Tensor:
+        """m sech²(2m(x−c)/h) of complex x."""
+        return self.slope * holomorphic_sech2(0.5 * self.rate * (x - self.center))
 
     def middle(self, alpha: float | Tensor) -> float:
         """The centre c."""

@@ -101,7 +101,7 @@ class Predictive(Energy):
         source, signal = at.state(edge.source), self.signal(at, at.graph.states[edge.target])
         kind, shape = edge.kind, at.shape(edge.source)
         if not at.pair:
-            return kind.weight_gradient(weight, source, signal, shape)
+            return at.contracted(edge, source, signal)
         if at.graph.states[edge.source].clamped and kind.is_linear:
             # The clamped input has no odd part.
             return kind.weight_gradient(weight, source.chunk(2)[0], signal.chunk(2)[1], shape)

@@ -220,6 +220,9 @@ class Symbols(Protocol):
     def weighed(self, signal: Tensor) -> Tensor:
         """Multiply by the weight of each example, where a gradient has such weights."""
 
+    def contracted(self, edge: Link, source: Tensor, signal: Tensor) -> Tensor:
+        """∂⟨signal, A_e source⟩/∂w summed over the batch; of complex states its real part."""
+
     def nudged(self, state: Node, summed: Tensor) -> Tensor:
         """Add −β ∂C/∂s, or another force, if the phase has one for this state."""
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from epgraph.estimators.task import Estimate, GradientTask
+from epgraph.runtime.gradients import add_gradient
 from epgraph.runtime.relaxation import Relaxation, States
 
 
@@ -18,6 +19,8 @@ def holomorphic(task: GradientTask) -> Estimate:
     With β_k = |β|e^{2πik/N}, k = 0 … N − 1, the gradient is −(1/N|β|) Σ_k ∂Φ/∂θ(s^{β_k}) e^{−2πik/N}. Φ is bilinear,
     without conjugation, and the states are complex; all points start from the free state and relax as one batch.
     Those of conjugate β have conjugate states, so that ⌊N/2⌋ + 1 of them are computed. N = 2 is centred EP.
+
+    Where the energy is ``feedforward`` its derivative by θ is zero at the free state, and −∂F/∂θ stands for ∂Φ/∂θ.
     """
     executor, nudge, count = task.executor, task.nudge, task.options["points"]
     free = task.free_phase()
@@ -40,6 +43,14 @@ def holomorphic(task: GradientTask) -> Estimate:
     # Points off the real axis stand for their conjugates as well.
     twins = torch.tensor([1.0 if k in (0, count - k) else 2.0 for k in range(computed)]).to(turns)
     weights = (twins * turns.conj()).repeat_interleave(batch)
+    found = [_point(circle, k, batch) for k in range(computed if task.retain_states else 1)]
+    if executor.graph.energy.feedforward:
+        single = executor.contrasts.by_parameters(
+            clamped, circle.states, -nudge.scale / count * weights, carried=circle.carried, single=True
+        )
+        for name, gradient in single:
+            add_gradient(task.gradients, name, gradient)
+        return task.estimate(free, *found, energies=energies)
     real, imaginary = _pairs(circle.states, free.states, weights, computed)
     x = task.clamped.x
     scale = -2 * nudge.scale / count
@@ -48,7 +59,6 @@ def holomorphic(task: GradientTask) -> Estimate:
         f"edges.{e.owner}.weight" for e in executor.graph.edges.values() if executor.graph.input.name not in e.ends
     ]
     task.contrast(imaginary, scale, x=_copies(torch.zeros_like(x), computed), wanted=moving)
-    found = [_point(circle, k, batch) for k in range(computed if task.retain_states else 1)]
     return task.estimate(free, *found, energies=energies)
 
 

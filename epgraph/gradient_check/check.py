@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,6 +25,7 @@ from epgraph.linearization.linearize import Adjoint, Linearisation
 from epgraph.runtime.gradients import Gradients
 from epgraph.runtime.phases import Nudge
 from epgraph.runtime.relaxation import Relaxation, States, Status
+from epgraph.solvers.error_sweeps import ErrorSweeps
 
 PATIENCE = (20, 500)
 """The equilibrium is looked for in so many times the configured free sweeps, or in so many sweeps if that is more."""
@@ -79,6 +80,12 @@ class Check:
             )
             hint = "check a gradient at the equilibrium: --set learning.estimator=centered"
             raise EpgraphError(locate(Diagnostic(message, hint, at=("learning", "estimator"))))
+        if self.one_pass and self.steps:
+            message = (
+                "the step-by-step match of EP with backpropagation is one of sweeps of the free phase, which is one "
+                f"forward pass with energy {self.engine.architecture.energy}"
+            )
+            raise EpgraphError(locate(Diagnostic(message, "leave --stepwise out", at=("energy",))))
         key = self.dynamics.solver_key
         if self.untied and self.dynamics.chosen_solver.mixes:
             message = (
@@ -93,6 +100,11 @@ class Check:
                 "feedback weight of its own"
             )
             raise EpgraphError(locate(Diagnostic(message, "leave --stepwise out", at=("learning", "feedback"))))
+
+    @property
+    def one_pass(self) -> bool:
+        """Whether the free equilibrium is one forward pass: nothing settles, and the reference is backpropagation."""
+        return self.engine.graph.energy.feedforward
 
     @cached_property
     def noiseless(self) -> Engine:
@@ -138,14 +150,35 @@ class Check:
         """The network to first order about that equilibrium."""
         return Linearisation(self.noiseless.executor, self.x, self.settled.states, self.noiseless.snapshot())
 
+    def sums(self, states: States) -> States:
+        """What σ is applied to, of all states that move, (batch, *shape) each."""
+        about = Linearisation(self.noiseless.executor, self.x, states, self.noiseless.snapshot())
+        return {name: force.detach() for name, force in about.forces.items()}
+
+    def slopes(self, name: str, sums: Tensor) -> Tensor:
+        """σ′ of a state."""
+        state = self.engine.graph.states[name]
+        slopes: Tensor = state.activation.derivative(sums, self.noiseless.snapshot().alpha(state))
+        return slopes
+
+    @property
+    def kinked(self) -> list[str]:
+        """Names of the states whose σ has kinks."""
+        graph = self.engine.graph
+        return [name for name in graph.dynamic if not graph.states[name].activation.smooth]
+
     @property
     def reference(self) -> str:
         """The gradient that the others are held to, by the name of its estimator."""
+        if self.one_pass:
+            return "backprop"
         return "unrolled" if self.untied else "implicit"
 
     @cached_property
     def exact(self) -> Gradients:
         """The gradient of the loss at that equilibrium: implicit, or unrolled where F has no Hessian."""
+        if self.one_pass:
+            return self.gradient(estimator="backprop")
         return self.unrolled if self.untied else self.solved[0]
 
     @cached_property
@@ -184,6 +217,16 @@ class Check:
         """
         referred = ESTIMATORS[options.get("estimator", self.learning.estimator)].differentiates
         engine = self.noiseless if referred else self.engine
+        return self._gradient(engine, referred, options)
+
+    def by_error_sweeps(self, steps: int) -> Gradients:
+        """The gradient as configured, but by so many error sweeps."""
+        dynamics = self.dynamics.model_copy(update={"solver": ErrorSweeps(), "nudged_steps": steps})
+        architecture = self.engine.architecture.model_copy(update={"dynamics": dynamics})
+        engine = self.copied(architecture, self.engine.plan.schedule.name)
+        return self._gradient(engine, False, {"estimator": self.nudging})
+
+    def _gradient(self, engine: Engine, referred: bool, options: Mapping[str, Any]) -> Gradients:
         with engine.aside() as gradients, self.drawn():
             engine.backward(self.x, self.y, **options)
         for name in self.untied:

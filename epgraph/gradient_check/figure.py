@@ -13,6 +13,7 @@ from epgraph.drawing.curves import FORMATS
 from epgraph.drawing.formats import suffix
 from epgraph.errors import EpgraphError, visible
 from epgraph.files import write_bytes
+from epgraph.gradient_check.verdict import REFERENCES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,7 +88,7 @@ def draw(report: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
         handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     handles["as configured"] = configured
     figure.legend(handles.values(), handles, loc="outside right upper", frameon=False, fontsize=9)
-    against = "implicit differentiation" if reference == "implicit" else "unrolled backpropagation"
+    against = REFERENCES[reference]
     title = f"{visible(network['name'])}: gradient of '{network['estimator']}' against {against}"
     # Names are no mathematics, whatever dollar signs they have.
     figure.suptitle(title, fontweight="bold", parse_math=False)

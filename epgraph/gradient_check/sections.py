@@ -32,6 +32,9 @@ NUDGED = (1 / 4, 1 / 2, 1.0, 2.0, 4.0)
 FREE = (1 / 4, 1 / 2, 1.0, 2.0)
 """Numbers of free sweeps that are tried, likewise."""
 
+ROUNDS = 2
+"""Error sweeps that are tried in place of sweeps: their default."""
+
 RETURNED = 0.01
 """Nudged states have fallen back once this part of their way from s* is left."""
 
@@ -56,6 +59,9 @@ def _network(check: Check) -> Report:
         "free_steps": check.dynamics.free_steps,
         "nudged_steps": check.dynamics.nudged_steps,
         "schedule": engine.plan.schedule.name,
+        "one_pass": check.one_pass,
+        "solver": check.dynamics.chosen_solver.name,
+        "betas": list(engine.graph.energy.betas),
         "proper": engine.plan.schedule.proper,
         "examples": len(check.x),
         "dtype": str(engine.dtype).removeprefix("torch."),
@@ -101,6 +107,8 @@ def _feedback(check: Check) -> Report | None:
 
 
 def _curvature(check: Check) -> Report | None:
+    if check.one_pass:
+        return None
     check.tick("eigenvalues")
     if check.untied:
         return None
@@ -116,8 +124,10 @@ def _curvature(check: Check) -> Report | None:
     }
 
 
-def _basin(check: Check) -> Report:
+def _basin(check: Check) -> Report | None:
     """Whether s^{±β}, or states whose output was clamped, relaxed free again fall back to s*."""
+    if check.one_pass:
+        return None
     check.tick("same basin")
     basin: Report = {}
     for name, nudged in _moved(check).items():
@@ -133,6 +143,34 @@ def _basin(check: Check) -> Report:
             "undecided": int((~returned & still).sum()),
         }
     return basin
+
+
+def _rest(check: Check) -> Report | None:
+    """How near to rest nudged phases come whose free phase is one pass, and which units they bring across a kink."""
+    if not check.one_pass:
+        return None
+    check.tick("nudged phases")
+    rest: Report = {}
+    free = check.sums(check.free.states)
+    for name, nudged in _moved(check).items():
+        sums = check.sums(nudged.states)
+        slopes = [check.slopes(n, free[n]) != check.slopes(n, sums[n]) for n in check.kinked]
+        rest[name] = {
+            "residual": nudged.residual,
+            "displacement": float(_distances(nudged.states, check.free.states).max()),
+            "diverged": list(nudged.diverged),
+            "crossed": float(torch.cat([s.flatten() for s in slopes]).double().mean()) if slopes else 0.0,
+        }
+    return rest
+
+
+def _by_error_sweeps(check: Check) -> Report | None:
+    """The gradient by two error sweeps, where the network takes sweeps: what a change of the solver would bring."""
+    if check.quick or not check.one_pass or check.dynamics.chosen_solver.errors:
+        return None
+    check.tick("error sweeps")
+    estimate = check.by_error_sweeps(ROUNDS)
+    return {"steps": ROUNDS, "estimator": _values(compare(estimate, check.exact))}
 
 
 def _moved(check: Check) -> dict[str, Relaxation]:
@@ -158,7 +196,7 @@ def _moved(check: Check) -> dict[str, Relaxation]:
 def _agreement(check: Check) -> Report:
     check.tick("gradients")
     pairs = {f"estimator_{check.reference}": (check.estimated, check.exact)}
-    if not check.dynamics.chosen_solver.mixes and not check.untied:
+    if not check.dynamics.chosen_solver.mixes and not check.untied and not check.one_pass:
         pairs["estimator_unrolled"] = (check.estimated, check.unrolled)
         pairs["unrolled_implicit"] = (check.unrolled, check.exact)
     return {name: _values(compare(*pair)) for name, pair in pairs.items()}
@@ -185,17 +223,17 @@ def _nudged(check: Check) -> list[Report] | None:
         check.tick(f"{steps} nudged sweeps")
         options: dict[str, Any] = {"start": check.free.states, "nudged_steps": steps}
         estimate = check.gradient(estimator=check.nudging, **options, free_steps=0)
-        back = check.gradient(estimator="truncated", **options, free_steps=steps, tolerance=0.0)
-        exact = check.exact
-        rows.append(
-            {"steps": steps, "estimator": _values(compare(estimate, exact)), "truncated": _values(compare(back, exact))}
-        )
+        row: Report = {"steps": steps, "estimator": _values(compare(estimate, check.exact))}
+        if not check.one_pass:
+            back = check.gradient(estimator="truncated", **options, free_steps=steps, tolerance=0.0)
+            row["truncated"] = _values(compare(back, check.exact))
+        rows.append(row)
     return rows
 
 
 def _free(check: Check) -> list[Report] | None:
     """How the configured gradient changes with the free sweeps; beside it backpropagation through all of them."""
-    if check.quick:
+    if check.quick or check.one_pass:
         return None
     rows = []
     for steps in _times(check.dynamics.free_steps, FREE):
@@ -250,14 +288,14 @@ def _stepwise(check: Check) -> Report | None:
 
 def tasks(check: Check) -> int:
     """Return how often ``tick`` will be called."""
-    varied = (
-        0
-        if check.quick
-        else ("beta" in ESTIMATORS[check.nudging].reads) * len(_betas(check))
-        + len(_times(check.dynamics.nudged_steps, NUDGED))
-    )
-    varied += 0 if check.quick else len(_times(check.dynamics.free_steps, FREE))
-    return 4 + varied + bool(check.steps)
+    varied = 0
+    if not check.quick:
+        varied += ("beta" in ESTIMATORS[check.nudging].reads) * len(_betas(check))
+        varied += len(_times(check.dynamics.nudged_steps, NUDGED))
+        free = len(_times(check.dynamics.free_steps, FREE))
+        varied += not check.dynamics.chosen_solver.errors if check.one_pass else free
+    # Equilibrium, gradients, and eigenvalues and basins or nudged phases.
+    return (3 if check.one_pass else 4) + varied + bool(check.steps)
 
 
 SECTIONS: dict[str, Callable[[Check], Any]] = {
@@ -266,9 +304,11 @@ SECTIONS: dict[str, Callable[[Check], Any]] = {
     "curvature": _curvature,
     "feedback": _feedback,
     "basin": _basin,
+    "rest": _rest,
     "agreement": _agreement,
     "beta": _beta,
     "nudged_steps": _nudged,
+    "error_sweeps": _by_error_sweeps,
     "free_steps": _free,
     "saturation": _saturation,
     "stepwise": _stepwise,

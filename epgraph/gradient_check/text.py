@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from epgraph.gradient_check.verdict import percent
 from epgraph.learning_rules import ESTIMATORS
 
 Report = dict[str, Any]
@@ -23,10 +24,15 @@ def _network(report: Report) -> list[str]:
     part = report["network"]
     what = part["data"] or "noise (no --data)"
     beta = "" if "beta" not in ESTIMATORS[part["nudging"]].reads else f"beta {part['beta']:g}, "
+    what_moves = "error sweeps" if part["solver"] == "error_sweeps" else "nudged sweeps"
+    if part["one_pass"]:
+        moves = f"one forward pass and {part['nudged_steps']} {what_moves}"
+    else:
+        moves = f"{part['free_steps']} free and {part['nudged_steps']} nudged sweeps"
+    moves += "" if part["solver"] == "error_sweeps" else f", {part['schedule']}"
     kept = "" if part["follows"] == "the loss" else f"; its gradient is that of {part['follows']}"
     lines = [
-        f"{part['name']}: '{part['estimator']}', {beta}{part['free_steps']} free and "
-        f"{part['nudged_steps']} nudged sweeps, {part['schedule']}{kept}",
+        f"{part['name']}: '{part['estimator']}', {beta}{moves}{kept}",
         f"{part['examples']} examples of {what}, weights: {part['weights']}, {part['dtype']} on {part['device']}",
     ]
     quiet = [f"dynamics.{key} {part[key]:g}" for key in ("noise", "state_bits") if part[key]]
@@ -41,6 +47,8 @@ def _equilibrium(report: Report) -> list[str]:
     part, steps = report["equilibrium"], report["network"]["free_steps"]
     if part["diverged"]:
         return [f"equilibrium  the states diverge: {', '.join(part['diverged'])}"]
+    if report["network"]["one_pass"]:
+        return ["equilibrium  one forward pass is the free equilibrium, exactly; the reference is backpropagation"]
     ended = "settles" if part["settled"] else "has not settled"
     return [
         f"equilibrium  after {steps} free sweeps: residual {part['residual']:.1e}, {part['distance']:.1e} away from "
@@ -91,7 +99,29 @@ def _basin(report: Report) -> list[str]:
     return lines
 
 
+def _rest(report: Report) -> list[str]:
+    lines: list[str] = []
+    steps = report["network"]["nudged_steps"]
+    for name, part in report["rest"].items():
+        sign = {"positive": "+", "negative": "−"}[name]
+        line = f"{'nudged phases' if not lines else '':<14}{sign}beta: after {steps} residual {part['residual']:.1e}, "
+        line += f"{part['displacement']:.1e} away from the forward pass"
+        if part["diverged"]:
+            line = f"{'nudged phases' if not lines else '':<14}{sign}beta: the states diverge ("
+            line += f"{', '.join(part['diverged'])})"
+        elif part["crossed"]:
+            line += f"; {percent(part['crossed'])} of the units cross a kink"
+        lines.append(line)
+    return lines
+
+
+def _error_sweeps(report: Report) -> list[str]:
+    part = report["error_sweeps"]
+    return [f"with dynamics.solver: error_sweeps, {part['steps']} of them:  {_cells(part['estimator']['all']).strip()}"]
+
+
 PAIRS = {
+    "estimator_backprop": "{} – backpropagation",
     "estimator_implicit": "{} – implicit",
     "estimator_unrolled": "{} – unrolled",
     "unrolled_implicit": "unrolled – implicit",
@@ -142,7 +172,8 @@ def _rows(key: str, head: str, columns: Sequence[str]) -> Callable[[Report], lis
         own = report["network"]["nudging" if key != "free_steps" else "estimator"]
         heads = [own if column == "estimator" else column for column in there]
         heads = [f"{name} – {report['network']['reference']}" for name in heads]
-        lines = _heads(heads, f"{head:<14}", " " * 14)
+        errors = key == "nudged_steps" and report["network"]["solver"] == "error_sweeps"
+        lines = _heads(heads, f"{'error sweeps' if errors else head:<14}", " " * 14)
         setting = "beta" if key == "beta" else "steps"
         now = report["network"][key]
         for row in part:
@@ -191,9 +222,11 @@ WRITERS: dict[str, Callable[[Report], list[str]]] = {
     "curvature": _curvature,
     "feedback": _feedback,
     "basin": _basin,
+    "rest": _rest,
     "agreement": _agreement,
     "beta": _rows("beta", "beta", ("estimator",)),
     "nudged_steps": _rows("nudged_steps", "nudged sweeps", ("estimator", "truncated")),
+    "error_sweeps": _error_sweeps,
     "free_steps": _rows("free_steps", "free sweeps", ("estimator", "unrolled")),
     "saturation": _saturation,
     "stepwise": _stepwise,

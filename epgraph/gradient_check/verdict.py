@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from epgraph.graph.checks.lint import STABLE
 from epgraph.learning_rules import ESTIMATORS
 
 Report = Mapping[str, Any]
@@ -20,6 +19,10 @@ FINE = 0.01
 """Relative error below which there is nothing to improve."""
 
 
+RESTLESS = 0.01
+"""Residual above which a nudged phase is not near to rest."""
+
+
 def verdict(report: Report) -> dict[str, Any]:
     """Judge a report.
 
@@ -30,10 +33,8 @@ def verdict(report: Report) -> dict[str, Any]:
         and because feedback weights differ from the weights), ``own`` (follows the gradient of a contrast of its own),
         ``none`` (there is no gradient to compare with) or ``diverged``; and ``lines``, what to say.
     """
-    equilibrium = report["equilibrium"]
-    if equilibrium["diverged"]:
-        names = ", ".join(equilibrium["diverged"])
-        return {"level": "diverged", "lines": [f"the states diverge ({names}): lower the gains"]}
+    if diverged := _diverged(report):
+        return {"level": "diverged", "lines": diverged}
     reference, whole = _whole(report)
     if whole["error"] is None:
         lines = [
@@ -45,7 +46,7 @@ def verdict(report: Report) -> dict[str, Any]:
     how = f"'{network['estimator']}'"
     rule = ESTIMATORS[network["estimator"]]
     if not rule.differentiates:
-        how += f" at beta = {network['beta']:g} with {network['nudged_steps']} nudged sweeps"
+        how += f" at beta = {network['beta']:g} with {network['nudged_steps']} {_kind(report)} sweeps"
     how += f" and continual_rate = {network['continual_rate']:g}" if "continual_rate" in rule.reads else ""
     how += f" and {network['points']} points" if "points" in rule.reads else ""
     against = f" ({reference})"
@@ -66,12 +67,32 @@ def verdict(report: Report) -> dict[str, Any]:
         level = "wrong"
         head = f"the gradient of {how} is wrong: cosine {cosine:.3f}, off by {percent(error)}{against}"
     lines = [head, *_dynamics(report), *_settling(report)]
-    if report["equilibrium"]["settled"] and level != "unaligned":
-        # Elsewhere what these go by is no reference.
-        lines += [*_sweeps(report), *_beta(report)]
-    lines += [*_basin(report), *_worst(report), *_dead(report)]
+    lines += [*_advice(report, level), *_basin(report), *_worst(report), *_dead(report)]
     return {"level": level, "lines": [*lines, *_curvature(report)]}
 
+
+def _advice(report: Report, level: str) -> Iterator[str]:
+    """How to improve nudged phases."""
+    network = report["network"]
+    if network["one_pass"] and ESTIMATORS[network["estimator"]].differentiates:
+        return  # there are none
+    restless = _restless(report)
+    yield from restless
+    if not report["equilibrium"]["settled"] or level == "unaligned":
+        return  # what these go by is no reference
+    if not restless:
+        yield from _sweeps(report)
+    yield from _beta(report)
+    if not restless:
+        yield from _kinks(report)
+
+
+REFERENCES = {
+    "implicit": "implicit differentiation",
+    "unrolled": "unrolled backpropagation",
+    "backprop": "backpropagation",
+}
+"""Reference gradients in words."""
 
 PHASES = {
     "positive": "nudged by +beta",
@@ -133,17 +154,67 @@ def _dynamics(report: Report) -> Iterator[str]:
 def _whole(report: Report) -> tuple[str, Report]:
     """Agreement of all parameters, with the reference that can be trusted here."""
     key = _whole_key(report)
-    against = "implicit differentiation" if key == "estimator_implicit" else "unrolled backpropagation"
-    return f"against {against}", report["agreement"][key]["all"]
+    return f"against {REFERENCES[key.removeprefix('estimator_')]}", report["agreement"][key]["all"]
 
 
 def _whole_key(report: Report) -> str:
     tables = report["agreement"]
+    if report["network"]["one_pass"]:
+        return "estimator_backprop"
     trusted = report["equilibrium"]["settled"] or "estimator_unrolled" not in tables
     return "estimator_implicit" if trusted and "estimator_implicit" in tables else "estimator_unrolled"
 
 
+def _diverged(report: Report) -> list[str]:
+    """What to say where states diverge, in the free phase or in a nudged one."""
+    names = report["equilibrium"]["diverged"]
+    if names:
+        return [f"the states diverge ({', '.join(names)}): lower the gains"]
+    phases = [phase for phase, part in report.get("rest", {}).items() if part["diverged"]]
+    if not phases:
+        return []
+    names = report["rest"][phases[0]]["diverged"]
+    lines = [f"{PHASES[phases[0]]}, the states diverge ({', '.join(names)}): lower beta"]
+    if "error_sweeps" in report:
+        lines[0] += ", or set dynamics.solver: error_sweeps"
+        lines += _rounds(report)
+    return lines
+
+
+def _restless(report: Report) -> list[str]:
+    """What to say where nudged phases come to no rest, however many sweeps they take, and the gradient is wrong."""
+    rest = report.get("rest", {})
+    residual = max((part["residual"] for part in rest.values()), default=0.0)
+    errors = [_error(row["estimator"]) for row in report.get("nudged_steps", [])]
+    if residual <= RESTLESS or min([_whole(report)[1]["error"], *errors]) <= RIGHT:
+        return []
+    network = report["network"]
+    said = f"nudged phases come to no rest (residual {residual:.1e} after {network['nudged_steps']} sweeps)"
+    if "error_sweeps" not in report:
+        return [f"{said}: lower beta"]
+    better = "" if network["schedule"] == "backward" else "schedule: backward, or "
+    return [f"{said}: use {better}dynamics.solver: error_sweeps", *_rounds(report)]
+
+
+def _rounds(report: Report) -> Iterator[str]:
+    part = report["error_sweeps"]
+    yield (
+        f"with {part['steps']} error sweeps in their place (dynamics.solver: error_sweeps) the error is "
+        f"{percent(_rounds_error(report))}"
+    )
+
+
+def _rounds_error(report: Report) -> float:
+    return _error(report["error_sweeps"]["estimator"])
+
+
+def _kind(report: Report) -> str:
+    return "error" if report["network"]["solver"] == "error_sweeps" else "nudged"
+
+
 def _settling(report: Report) -> Iterator[str]:
+    if report["network"]["one_pass"]:
+        return
     part, steps = report["equilibrium"], report["network"]["free_steps"]
     if not part["settled"]:
         yield (
@@ -182,16 +253,18 @@ def _sweeps(report: Report) -> Iterator[str]:
     most, least = max(errors), min(errors, key=lambda n: errors[n])
     if errors[most] > max(RIGHT, 1.5 * best):
         shown = f"{percent(best)} with {least}, {percent(errors[most])} with {most}"
-        yield f"more nudged sweeps make it worse ({shown}), not better"
+        yield f"more {_kind(report)} sweeps make it worse ({shown}), not better"
     elif enough <= steps:
-        yield f"{enough} nudged sweep{'s suffice' if enough != 1 else ' suffices'}" + (
+        yield f"{enough} {_kind(report)} sweep{'s suffice' if enough != 1 else ' suffices'}" + (
             f" (of {steps})" if enough < steps else ""
         )
     else:
         yield (
-            f"{sweeps(steps, 'nudged')} too few: with {enough} the error is {percent(errors[enough])}, "
+            f"{sweeps(steps, _kind(report))} too few: with {enough} the error is {percent(errors[enough])}, "
             f"not {percent(errors[steps])}"
         )
+    if "error_sweeps" in report and errors[steps] > FINE and _rounds_error(report) < 0.5 * errors[steps]:
+        yield from _rounds(report)
 
 
 def _beta(report: Report) -> Iterator[str]:
@@ -201,19 +274,32 @@ def _beta(report: Report) -> Iterator[str]:
     if now is None or now <= FINE:
         return
     best = min(errors, key=lambda b: errors[b])
-    if errors[best] < 0.5 * now:
+    # An error of 100 % is no better than no gradient.
+    if errors[best] < min(0.5 * now, 1.0):
         size = "large" if best < beta else "small"
         said = f"beta = {beta:g} is too {size}: at {best:.3g} the error is {percent(errors[best])}, not {percent(now)}"
-        low, high = STABLE
+        low, high = report["network"]["betas"]
         if not low <= best <= high:
             # What is best for the gradient of one batch in double precision is not what trains best.
-            said += f"; but {low:g} to {high:g} trained stably in the paper, and in float32 rounding grows as 1/beta"
+            said += f"; but {low:g} to {high:g} trained stably as published, and in float32 rounding grows as 1/beta"
         yield said
+
+
+def _kinks(report: Report) -> Iterator[str]:
+    crossed = max((part["crossed"] for part in report.get("rest", {}).values()), default=0.0)
+    error = _whole(report)[1]["error"]
+    # Where sweeps are too few, that is the error.
+    rest = min((_error(row["estimator"]) for row in report.get("nudged_steps", [])), default=error)
+    if crossed and error > FINE and rest >= 0.5 * error:
+        yield (
+            f"the nudge takes {percent(crossed)} of the units across a kink of σ, where σ′ jumps: each adds an error, "
+            "and fewer cross at a smaller beta"
+        )
 
 
 def _basin(report: Report) -> Iterator[str]:
     count = report["network"]["examples"]
-    for name, phase in report["basin"].items():
+    for name, phase in report.get("basin", {}).items():
         if phase["elsewhere"]:
             yield (
                 f"{PHASES[name]}, {phase['elsewhere']} of {count} examples end in another equilibrium"
@@ -226,6 +312,8 @@ def _worst(report: Report) -> Iterator[str]:
     errors = {n: a["error"] for n, a in report["agreement"][key].items() if n != "all" and a["error"] is not None}
     if len(errors) > 1:
         worst = max(errors, key=lambda n: errors[n])
+        if not errors[worst]:
+            return
         yield f"{worst} is the worst, off by {percent(errors[worst])}"
 
 

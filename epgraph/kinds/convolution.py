@@ -389,10 +389,6 @@ def _kernel_text(g: Geometry) -> str:
     return f"{text} with padding {padding if isinstance(padding, int) else times_text(padding)}"
 
 
-FEW = 64
-"""Weights of one target channel up to which a weight gradient is one matrix product."""
-
-
 def correlate(
     s: Tensor,
     t: Tensor,
@@ -429,8 +425,9 @@ def correlate(
         y, x = apart * i, aside * j
         return s[:, :, y : y + down * (rows - 1) + 1 : down, x : x + across * (columns - 1) + 1 : across]
 
-    if groups == 1 and tall * wide * group_channels <= FEW:
-        # One product reads t once; with many channels that is not worth the memory of all taps.
+    # One product reads t once; with many channels that is not worth the memory of all taps.
+    few = tall * wide * group_channels <= 64
+    if groups == 1 and few:
         windows = torch.stack([window(i, j) for i in range(tall) for j in range(wide)], 1)
         windows = windows.permute(0, 3, 4, 1, 2).reshape(flat.shape[2], -1)
         return (flat[0] @ windows).view(-1, tall, wide, group_channels).permute(0, 3, 1, 2)

@@ -60,6 +60,8 @@ class DifferentiableSweep:
     def forces(self, states: States) -> States:
         """∂Φ/∂s of every state that moves."""
         values = {**self.values, **named(self.machine, states)}
+        if self.executor.graph.energy.feedforward:
+            run(self.machine.functions("sums", phase="free"), values)
         run(self.machine.functions("forces"), values)
         return {name: values[self.machine.tracer.names("force", name)] for name in states}
 

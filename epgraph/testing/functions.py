@@ -104,8 +104,9 @@ def _activation_problems(activation: Activation, alpha: float, remarks: list[str
             yield f"inverse is not σ⁻¹: off by {float(apart.max()):.2g}"
     else:
         remarks.append("without 'inverse' it cannot be used with dynamics.flow")
+    yield from _slope(activation, alpha, sigma, drawn)
     if activation.holomorphic:
-        yield from _holomorphic(sigma, x[::24])
+        yield from _holomorphic(activation, alpha, sigma, x[::24])
     yield from recorded(lambda t: activation.apply_(t, alpha), "apply_", type(activation))
     yield from recorded(lambda t: activation.pair(t, t, alpha), "pair", type(activation))
     yield from recorded(lambda t: activation.self_energy(t, alpha), "self_energy", type(activation))
@@ -180,7 +181,20 @@ def _pairs(
         remarks.append("without a 'pair' of its own the contrast has few digits in low precision: use float64")
 
 
-def _holomorphic(sigma: Callable[[Tensor], Tensor], x: Tensor) -> Iterator[str]:
+def _slope(
+    activation: Activation, alpha: float, sigma: Callable[[Tensor], Tensor], drawn: Callable[[int], Tensor]
+) -> Iterator[str]:
+    """A derivative of its own is σ′, away from kinks, and can be recorded."""
+    if type(activation).derivative is Activation.derivative:
+        return
+    x = 3 * drawn(1000)
+    apart = (activation.derivative(x.clone(), alpha) - _derivative(sigma, x)).abs()
+    if not bool((apart <= 1e-9).all()):
+        yield f"derivative is not that of σ: off by {float(apart.max()):.2g}"
+    yield from recorded(lambda t: activation.derivative(t, alpha), "derivative", type(activation))
+
+
+def _holomorphic(activation: Activation, alpha: float, sigma: Callable[[Tensor], Tensor], x: Tensor) -> Iterator[str]:
     try:
         real, z, h = sigma(x + 0j), x + 0.02j, 1e-4
         along, across = (sigma(z + h) - sigma(z - h)) / (2 * h), (sigma(z + 1j * h) - sigma(z - 1j * h)) / (2j * h)
@@ -191,6 +205,15 @@ def _holomorphic(sigma: Callable[[Tensor], Tensor], x: Tensor) -> Iterator[str]:
         yield "'holomorphic' is claimed, and on the real axis complex tensors give other values"
     if not bool(((along - across).abs() <= 1e-4 * (1 + along.abs())).all()):
         yield "'holomorphic' is claimed, and the derivatives along both axes differ (Cauchy–Riemann)"
+    elif type(activation).derivative is not Activation.derivative:
+        try:
+            apart = (activation.holomorphic_derivative(z.clone(), alpha) - along).abs()
+        except RuntimeError as error:
+            why = str(error).splitlines()[0]
+            yield f"'holomorphic' is claimed, and holomorphic_derivative does not take complex tensors: {why}"
+            return
+        if not bool((apart <= 1e-4 * (1 + along.abs())).all()):
+            yield f"holomorphic_derivative is not that of σ off the real axis: off by {float(apart.max()):.2g}"
 
 
 def _cost_problems(cost: Cost, units: int) -> Iterator[str]:

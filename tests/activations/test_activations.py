@@ -118,6 +118,11 @@ def test_holomorphic_ones_continue_off_the_real_axis(activation: Activation) -> 
     # They differ by h²σ‴/3 along either axis.
     torch.testing.assert_close(along, across, rtol=1e-5, atol=1e-5)
     assert (along - slope(activation, x, 0.0)).abs().max() > 1e-9 or activation.label == "identity"
+    torch.testing.assert_close(activation.holomorphic_derivative(z, 1.0), along, rtol=1e-5, atol=1e-5)
+    real = activation.holomorphic_derivative(x + 0j, 1.0)
+    torch.testing.assert_close(real, activation.derivative(x, 1.0) + 0j, rtol=1e-12, atol=1e-14)
+    far = activation.holomorphic_derivative(torch.tensor([-50 + 0.1j, 50 - 0.1j], dtype=z.dtype), 1.0)
+    assert bool(((far - float(activation.label == "identity")).abs() <= 1e-6).all()), far
 
 
 def test_softclip_tends_to_relu() -> None:

@@ -172,6 +172,21 @@ class NotHolomorphic(Arctan):
         return -s.abs() - (1 - s.abs()).log()
 
 
+class WrongSlope(Tanh):
+    def derivative(self, x: Tensor, alpha: float | Tensor) -> Tensor:
+        return 2 * super().derivative(x, alpha)
+
+
+class WrongSlopeOffTheAxis(Tanh):
+    def holomorphic_derivative(self, x: Tensor, alpha: float | Tensor) -> Tensor:
+        return self.derivative(x.real, alpha)
+
+
+class RealSlope(Tanh):
+    def holomorphic_derivative(self, x: Tensor, alpha: float | Tensor) -> Tensor:
+        return self.derivative(x, alpha)
+
+
 class WrongInverse(Tanh):
     def inverse(self, s: Tensor, alpha: float | Tensor) -> Tensor:
         return s.clone()
@@ -216,6 +231,9 @@ class Unbounded(Tanh):
         (Rough(), "pair loses the odd part in float32"),
         (Kinked(1, 1), "σ has a kink, and 'smooth' must be False"),
         (NotHolomorphic(), "the derivatives along both axes differ"),
+        (WrongSlope(), "derivative is not that of σ: off by"),
+        (WrongSlopeOffTheAxis(), "holomorphic_derivative is not that of σ off the real axis: off by"),
+        (RealSlope(), "'holomorphic' is claimed, and holomorphic_derivative does not take complex tensors: clamp"),
         (WrongInverse(), "inverse is not σ⁻¹"),
         (Branching(), "apply_ cannot be recorded by torch.fx: TraceError"),
         (NoProjection(), "'projects' is claimed, and σ is not the projection on [-2, 2]"),

@@ -88,7 +88,8 @@ def _edge(context: Context, edge: Edge, once: bool, how: How, recorder: Recorder
 
 def _bias(context: Context, state: State, how: How, recorder: Recorder, results: Results) -> None:
     at = Recording(context, recorder, results, how.phase, weighted=how.weighted, from_errors=how.errors)
-    results[f"states.{state.name}.bias"] = context.graph.energy.bias_gradient(at, state)
+    found = context.graph.energy.bias_gradient(at, state)
+    results[f"states.{state.name}.bias"] = found.real if context.dtype.is_complex else found
 
 
 def _level_piece(context: Context, update: Update, parameter: str, how: How) -> Piece:

@@ -22,11 +22,12 @@ Level = float | Tensor
 
 @dataclass(frozen=True)
 class Values:
-    """Operations on values; see ``energies.Pointwise``."""
+    """Operations on values, complex ones where ``continued``; see ``energies.Pointwise``."""
 
     activation: Activation
     projection: str
     level: Level
+    continued: bool = False
 
     def sigma(self, a: Tensor) -> Tensor:
         """σ(a)."""
@@ -34,7 +35,8 @@ class Values:
 
     def slope(self, a: Tensor) -> Tensor:
         """σ′(a)."""
-        return self.activation.derivative(a, self.level)
+        slope = self.activation.holomorphic_derivative if self.continued else self.activation.derivative
+        return slope(a, self.level)
 
     def above(self, a: Tensor) -> Tensor:
         """1 above the level α, else 0."""

@@ -263,6 +263,17 @@ class Recording:
         weights = self.recorder.argument("weights")
         return self.recorder.once(runtime.weighed, signal, weights)
 
+    def contracted(self, edge: Link, source: Tensor, signal: Tensor) -> Tensor:
+        """Weight gradient of an edge; of complex states its real part."""
+        weight = self.weight(edge)
+        assert weight is not None
+        if self.context.dtype.is_complex:
+            # The clamped input is real.
+            held = self.graph.states[edge.source].clamped
+            source = source if held else torch.cat((source.real, source.imag))
+            signal = signal.real if held else torch.cat((signal.real, -signal.imag))
+        return edge.kind.weight_gradient(weight, source, signal, self.shape(edge.source))
+
     def gathered(self, state: Node, parts: Sequence[Tensor]) -> Tensor:
         """Σ parts."""
         summed = self.recorder.call(runtime.total, None, *parts)
@@ -277,7 +288,7 @@ class Recording:
         """Apply a function of single units."""
         activation, level = state.activation, self.level(state)
         if not self.pair:
-            return function(Values(activation, self.projection, level), *values)
+            return function(Values(activation, self.projection, level, self.context.dtype.is_complex), *values)
         made = self.context.pointwise(name, activation, function, len(values))
         return self.recorder.once(runtime.by_rows, made, level, None, *values)
 
