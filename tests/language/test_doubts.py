@@ -107,6 +107,13 @@ def test_pairs_that_move_together_are_named_once(tmp_path: Path, capsys: pytest.
     assert "not" not in capsys.readouterr().err
 
 
+def test_no_schedule_is_doubted_where_nothing_relaxes() -> None:
+    together = "dynamics.schedule=synchronous"
+    for estimator, rules in (("centered", ["not-proper"]), ("backprop", ["no-effect"])):
+        _, found = inspect(HEAD + JOINED, [together, f"learning.estimator={estimator}"])
+        assert [d.rule for d in found] == rules, estimator
+
+
 def test_an_identity_of_scale_0() -> None:
     text = HEAD + JOINED + "  - {from: a, to: b, identity: {scale: %s}}\n"
     assert [d.rule for d in warned(text % "0")] == ["zero-gain"]

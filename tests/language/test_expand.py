@@ -160,6 +160,16 @@ def test_the_examples_in_blocks_are_the_published_networks(flat: Path) -> None:
     assert blocks.training == ep.load(flat).training
 
 
+@pytest.mark.parametrize("name", ["hopfield_resnet13", "hopfield_resnet13_noskip", "vgg5"])
+def test_the_published_networks_take_the_dynamics_of_their_energy(name: str) -> None:
+    """No key of ``dynamics`` is written, so one ``--set`` turns them into networks with sensible dynamics."""
+    found = []
+    for changes in ([], ["energy=predictive"], ["energy=predictive", "dynamics.solver=error_sweeps"]):
+        dynamics = ep.load(ROOT / "examples" / f"{name}.yaml", changes).dynamics
+        found.append((dynamics.schedule, dynamics.free_steps, dynamics.nudged_steps))
+    assert found == [("even_odd", 120, 50), ("backward", 120, 5), ("backward", 120, 2)]
+
+
 def test_hopfield_resnet13_takes_about_twenty_lines() -> None:
     lines = (ROOT / "examples" / "hopfield_resnet13.yaml").read_text(encoding="utf-8").splitlines()
     assert len([line for line in lines if line.split("#")[0].strip()]) <= 22

@@ -122,6 +122,8 @@ def test_what_an_estimator_does_not_read_is_warned_of(estimator: str) -> None:
     overrides = [f"{section}.{key}={value}" for key, (section, value) in CHANGES.items()]
     expected = CHANGES.keys() - ESTIMATORS[estimator].reads | ({"nudged_steps"} if estimator == "truncated" else set())
     # Of two keys of 'truncated' the one takes the place of the other.
+    if ESTIMATORS[estimator].feedforward:
+        expected |= {"schedule"}  # of the file itself
     assert set(keys(NET, f"learning.estimator={estimator}", *overrides)) == expected
 
 
@@ -170,6 +172,28 @@ CASES: list[tuple[dict[str, str], str]] = [
       "{from: x, to: y, dense: {}}, {from: b, to: y, pool: {kind: average}}]", "output": "{shape: [2, 3, 3]}"},
      "'feedback' has no effect: no edge with a weight joins two states that move; leave it out"),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "read"),
+    [
+        ([], False),  # tanh, and a linear output
+        (["states.a.activation=relu6"], True),
+        (["states.a.activation=relu6", "dynamics.solver=error_sweeps"], False),
+        (["states.a.activation=relu6", "learning.estimator=backprop"], False),
+    ],
+)
+def test_the_update_of_predictive_coding_is_read_where_its_two_forms_differ(changes: list[str], read: bool) -> None:
+    """What is said to have no effect gives the same gradient to the bit."""
+    net = [NET, "energy=predictive", *changes]
+    assert ("update" in keys(*net, "dynamics.update=pgd")) is not read
+    gradients = []
+    for update in ("mod_pgd", "pgd"):
+        engine = ep.compile(ep.load(NET, [*net[1:], f"dynamics.update={update}"]), dtype=torch.float64, seed=1)
+        x = torch.randn(4, 1, 6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        engine.backward(x, torch.tensor([0, 1, 2, 0]))
+        gradients.append(torch.cat([p.grad.flatten() for p in engine.parameters() if p.grad is not None]))
+    assert torch.equal(*gradients) is not read
 
 
 @pytest.mark.parametrize(("changes", "message"), CASES)

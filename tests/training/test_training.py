@@ -306,7 +306,7 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize(
-    "example", ["hopfield_resnet13_noskip", "hopfield_resnet_identity", "hopfield_resnet13", "vgg5"]
+    "example", ["hopfield_resnet13_noskip", "hopfield_resnet_identity", "hopfield_resnet13", "vgg5", "pcn_vgg5"]
 )
 def test_examples_take_a_gradient_step(example: str) -> None:
     """Narrowed to a few channels, every image example relaxes and fills every gradient."""

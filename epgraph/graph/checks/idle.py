@@ -95,8 +95,12 @@ def _schedule(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
 def _update(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
     if "update" not in graph.energy.reads:
         return Unread(f"energy {graph.architecture.energy} has one update", "leave it out, or use energy: predictive")
-    projected = any(graph.states[name].activation.projects for name in graph.dynamic)
-    return None if projected else Unread("no state that moves has ReLUα or identity, where the two updates differ")
+    if graph.architecture.dynamics.chosen_solver.errors:
+        return Unread("error sweeps have one update, σ(a) + ε")
+    activations = [graph.states[name].activation for name in graph.dynamic]
+    if not any(activation.projects and not activation.linear for activation in activations):
+        return Unread("no state that moves has ReLUα, where the two updates differ")
+    return _moving(graph, value, subject)
 
 
 def _damping(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:

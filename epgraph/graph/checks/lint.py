@@ -31,6 +31,8 @@ def _not_proper(graph: NetworkGraph, schedule: Schedule) -> Iterator[Diagnostic]
     forward = graph.energy.feedforward
     if schedule.proper or not (schedule.conflicts or forward) or graph.architecture.dynamics.chosen_solver.errors:
         return
+    if ESTIMATORS[graph.architecture.learning.estimator].feedforward:
+        return  # No state relaxes.
     pairs = {edge.ends: f"{edge.source} and {edge.target}" for edge in reversed(schedule.conflicts)}
     together = [*reversed(pairs.values()), *(f"{one} and {other}" for one, other in schedule.unjoined if forward)]
     why = "share an edge"
