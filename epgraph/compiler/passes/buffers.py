@@ -50,6 +50,11 @@ def plan_buffers(program: Program, tracer: Tracer) -> Program:
                 written.append(value)
                 continue
             in_time = max((order[user] for user in old.users), default=-1) <= order[value]
+            if not in_time and tracer.graph.energy.feedforward:
+                # The change of the state is read after it: its memory is given up for that of the sum.
+                kept.add(memory)
+                written.append(value)
+                continue
             written.append(_store(graph, value, old, output, in_time=in_time))
         output.args = (tuple(written),)
         # The memory of a state that waits for others is not free for the next sum.
