@@ -141,10 +141,13 @@ class TuneResult:
     def lines(self) -> list[str]:
         """Return a table of the timings, and what follows from them."""
         dynamics, dtype = self.engine.architecture.dynamics, str(self.engine.dtype).removeprefix("torch.")
-        heads = ("iteration", "free sweep", "nudged pair", "per batch", "to start")
+        one_pass = self.engine.graph.energy.feedforward
+        free = "one forward pass" if one_pass else f"{dynamics.free_steps} free"
+        sweeps = "error sweeps" if dynamics.chosen_solver.errors else "nudged sweeps"
+        heads = ("iteration", "forward pass" if one_pass else "free sweep", "nudged pair", "per batch", "to start")
         lines = [
-            f"batch {self.batch}, {dtype} on {self.engine.device}; an iteration has {dynamics.free_steps} free and "
-            f"{dynamics.nudged_steps} nudged sweeps; seconds",
+            f"batch {self.batch}, {dtype} on {self.engine.device}; an iteration has {free} and {dynamics.nudged_steps} "
+            f"{sweeps}; seconds",
             "",
             f"{'backend':<15}" + "".join(f"{head:>13}" for head in heads),
         ]
@@ -206,8 +209,9 @@ def _time(engine: Engine, x: Tensor, y: Tensor, reference: States) -> Timing:
     nudge = Nudge(engine.cost, engine.executor.inputs.targets(y, len(x)), engine.architecture.learning.beta)
     zeros = engine.executor.inputs.start(x, None)
     started = time.perf_counter()
-    states = engine.executor.run(engine.executor.clamp(x, engine.snapshot()), zeros, SWEEPS, 0.0).states
-    engine.executor.run(engine.executor.clamp(x, engine.snapshot()), states, 1, 0.0, nudge, pair=True)
+    free = engine.executor.run(engine.executor.clamp(x, engine.snapshot()), zeros, SWEEPS, 0.0)
+    states, carried = free.states, free.carried
+    engine.executor.run(engine.executor.clamp(x, engine.snapshot()), states, 1, 0.0, nudge, pair=True, carried=carried)
     _wait(engine)
     first = time.perf_counter() - started
     worst = max(float(_apart(states[name], s).median()) for name, s in reference.items())
@@ -223,19 +227,20 @@ def _time(engine: Engine, x: Tensor, y: Tensor, reference: States) -> Timing:
             started = time.perf_counter()
             where = engine.executor.clamp(x, engine.snapshot()) if fresh else clamped
             if paired:
-                engine.executor.run(where, states, steps, 0.0, nudge, pair=True)
+                engine.executor.run(where, states, steps, 0.0, nudge, pair=True, carried=carried)
             else:
                 engine.executor.run(where, zeros, steps, 0.0)
             _wait(engine)
             seconds.append(time.perf_counter() - started)
         return min(seconds)
 
-    # A difference of two runs leaves out what a phase does once.
-    sweep = max(0.0, least(1 + SWEEPS) - least(1)) / SWEEPS
+    # A difference of two runs leaves out what a phase does once; one forward pass has no other sweep to differ from.
+    one_pass = engine.graph.energy.feedforward
+    sweep = least(1) if one_pass else max(0.0, least(1 + SWEEPS) - least(1)) / SWEEPS
     pair_sweep = max(0.0, least(1 + SWEEPS, paired=True) - least(1, paired=True)) / SWEEPS
     once = max(0.0, least(1, fresh=True) - sweep)
     dynamics = engine.architecture.dynamics
-    iteration = once + dynamics.free_steps * sweep + dynamics.nudged_steps * pair_sweep
+    iteration = once + (1 if one_pass else dynamics.free_steps) * sweep + dynamics.nudged_steps * pair_sweep
     return Timing(engine.backend, iteration, once, sweep, pair_sweep, first)
 
 

@@ -14,6 +14,7 @@ from epgraph.compiler.helpers import HELPERS, namespace
 from epgraph.compiler.program import CompiledProgram, Function, calls
 from epgraph.compiler.program_cache import ProgramCache
 from epgraph.compiler.text import source
+from epgraph.compiler.trace.gradient import How
 from epgraph.compiler.verify import verify_module, verify_text
 from epgraph.errors import EpgraphError, visible
 from epgraph.version import __version__
@@ -25,7 +26,7 @@ HEADER = '''\
     from engine import Engine                # the name of this file
 
     engine = Engine(parameters)              # state_dict() of the epgraph engine, or your own: see PARAMETERS
-    states = engine.relax(x)                 # free phase, from zeros
+    states = engine.relax(x)                 # free phase, {free}
     classes = engine.readout(states).argmax(1)
     energy = engine.energy(x, states)        # per example
     gradient = engine.gradient(x, labels)    # of the mean loss, by centred equilibrium propagation
@@ -34,7 +35,7 @@ Run as a program, it relaxes random numbers and prints where they come to rest.
 
 backend   {backend}
 rewrites  {rewrites}
-schedule  {schedule}
+{order}
 {learning}dtype     {dtype}
 torch     {torch} (when it was written)
 
@@ -72,36 +73,21 @@ def module_text(machine: ProgramCache) -> str:
         Where the network asks for a solver that mixes states or for untied feedback, or the backend for Triton: the
         module has none of them.
     """
-    dynamics = machine.tracer.graph.architecture.dynamics
-    untied = next((edge for edge in machine.tracer.graph.edges.values() if edge.untied), None)
-    if untied is not None:
-        raise EpgraphError(
-            f"an emitted module has an energy, and there is none where edge '{untied.name}' has a feedback weight of "
-            "its own",
-            "set learning.feedback: tied, or use the engine of epgraph.compile",
-        )
-    if dynamics.chosen_solver.mixes:
-        key = dynamics.solver_key
-        raise EpgraphError(
-            f"an emitted module has no {dynamics.chosen_solver.title}, and dynamics.{key.key} is {key.value}",
-            f"set dynamics.{key.key} to {key.plain} for plain sweeps, or use the engine of epgraph.compile",
-        )
-    if not machine.backend.exportable:
-        raise EpgraphError(
-            f"an emitted module has no kernels of backend '{machine.backend.name}'", "use another backend"
-        )
+    _refuse(machine)
+    graph, dynamics = machine.tracer.graph, machine.tracer.graph.architecture.dynamics
     phases = {name: machine.program(name, relaxed=dynamics.stepped) for name in ("free", "pair")}
     parameters = _parameters(machine)
-    learnt = {f"states.{s.name}.alpha" for s in machine.tracer.graph.states.values() if s.activation.learnt}
-    frozen = {f"edges.{edge.name}.weight" for edge in machine.tracer.graph.edges.values() if edge.frozen}
+    learnt = {f"states.{s.name}.alpha" for s in graph.states.values() if s.activation.learnt}
+    frozen = {f"edges.{edge.name}.weight" for edge in graph.edges.values() if edge.frozen}
     trainable = frozenset(
         name for name in parameters if name not in frozen and (not name.endswith(".alpha") or name in learnt)
     )
-    feedforward = machine.tracer.graph.energy.feedforward
+    # The nudged sweeps hand on the sums, and error sweeps the errors.
+    how = How(errors=graph.energy.feedforward and dynamics.chosen_solver.errors)
     functions: dict[str, tuple[Function, ...]] = {
         "constants": machine.tracer.constants(),
         "energy": machine.tracer.energy(),
-        "gradient": (*(machine.tracer.sums("pair") if feedforward else ()), *machine.tracer.gradient(trainable)),
+        "gradient": machine.tracer.gradient(trainable, how=how),
         "local": machine.tracer.local(trainable),
         "readout": machine.tracer.readout(),
     }
@@ -134,12 +120,33 @@ def module_text(machine: ProgramCache) -> str:
     return verify_module("\n\n\n".join(part.strip("\n") for part in parts) + "\n")
 
 
+def _refuse(machine: ProgramCache) -> None:
+    dynamics = machine.tracer.graph.architecture.dynamics
+    untied = next((edge for edge in machine.tracer.graph.edges.values() if edge.untied), None)
+    if untied is not None:
+        raise EpgraphError(
+            f"an emitted module has an energy, and there is none where edge '{untied.name}' has a feedback weight of "
+            "its own",
+            "set learning.feedback: tied, or use the engine of epgraph.compile",
+        )
+    if dynamics.chosen_solver.mixes:
+        key = dynamics.solver_key
+        raise EpgraphError(
+            f"an emitted module has no {dynamics.chosen_solver.title}, and dynamics.{key.key} is {key.value}",
+            f"set dynamics.{key.key} to {key.plain} for plain sweeps, or use the engine of epgraph.compile",
+        )
+    if not machine.backend.exportable:
+        raise EpgraphError(
+            f"an emitted module has no kernels of backend '{machine.backend.name}'", "use another backend"
+        )
+
+
 def _header(machine: ProgramCache) -> str:
     graph = machine.tracer.graph
     # The network's name is free text, and stands in a docstring.
     name = visible(graph.architecture.name).replace("\\", "\\\\").replace('"', '\\"')
     rewrites = ", ".join(one.name for one in machine.backend.passes)
-    estimator = graph.architecture.learning.estimator
+    estimator, solver = graph.architecture.learning.estimator, graph.architecture.dynamics.chosen_solver
     backend = machine.backend.name
     if machine.backend.compiled:
         backend += " (torch.compile; the functions are written here as they are before compilation)"
@@ -148,7 +155,8 @@ def _header(machine: ProgramCache) -> str:
         version=__version__,
         backend=backend,
         rewrites=textwrap.fill(rewrites or "none", 120, initial_indent=" " * 10, subsequent_indent=" " * 10).strip(),
-        schedule=machine.tracer.plan.schedule.name,
+        free="one forward pass" if graph.energy.feedforward else "from zeros",
+        order=f"solver    {solver.name}" if solver.errors else f"schedule  {machine.tracer.plan.schedule.name}",
         learning="" if estimator == "centered" else LEARNING.format(estimator=estimator),
         dtype=_dtype(machine.tracer.dtype),
         torch=torch.__version__,
@@ -198,7 +206,7 @@ def _tables(
     dynamics, learning = graph.architecture.dynamics, graph.architecture.learning
     states = {name: (machine.tracer.names("state", name), graph.states[name].shape) for name in graph.states}
     kept = torch.promote_types(dtype, torch.float32) if machine.tracer.cast else dtype
-    channels_last = phases["free"].program.channels_last
+    channels_last, feedforward = phases["free"].program.channels_last, graph.energy.feedforward
     lines = [
         f"NETWORK, BACKEND = {visible(graph.architecture.name)!r}, {machine.backend.name!r}",
         f"INPUT, OUTPUT = {graph.input.name!r}, {graph.output.name!r}",
@@ -206,8 +214,11 @@ def _tables(
         f"DTYPE = torch.{_dtype(dtype)}",
         f"PARAMETER_DTYPE = torch.{_dtype(kept)}",
         f"MEMORY_FORMAT = torch.{'channels_last' if channels_last else 'contiguous_format'}",
-        f"FREE_STEPS, NUDGED_STEPS = {dynamics.free_steps}, {dynamics.nudged_steps}",
+        f"ONE_PASS = {feedforward}  # whether the free phase is one forward pass, whatever steps and tolerance are",
+        f"FREE_STEPS, NUDGED_STEPS = {1 if feedforward else dynamics.free_steps}, {dynamics.nudged_steps}",
         f"TOLERANCE, BETA, OMEGA = {dynamics.tolerance!r}, {learning.beta!r}, {dynamics.step!r}",
+        "# What a phase hands to the next one, and to the gradient.",
+        f"HANDED = {machine.tracer.handed!r}",
         f"WEIGHT_BITS = {dynamics.weight_bits}  # to which the weights that relax are rounded; 0: not at all",
         "",
         "# Name → name in the functions, and shape of one example.",
@@ -229,12 +240,13 @@ def _table(name: str, rows: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def _phase(phase: CompiledProgram) -> str:
-    prepare, warm, _, sweep = phase.program.parts
+    prepare, warm, opening, sweep = phase.program.parts
     return "\n".join(
         (
             "Phase(",
             f"        prepare={_steps(prepare, 2)},",
             f"        warm={_steps(warm, 2)},",
+            f"        opening={_steps(opening, 2)},",
             f"        sweep={_steps(sweep, 2)},",
             f"        scratch={dict(phase.program.scratch)!r},",
             "    )",

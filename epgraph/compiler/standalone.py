@@ -19,11 +19,13 @@ from epgraph.compiler.sweep import Step, as_pair, prepare, relax_, run
 class Phase(NamedTuple):
     """One phase: what is computed once per batch, what its first sweep needs, and the colour classes of a sweep.
 
+    ``opening`` stands for as many of the first steps of a sweep of a pair, in the first sweep from plain states.
     ``scratch`` is working memory: name → name of the state whose shape it has.
     """
 
     prepare: tuple[Step, ...]
     warm: tuple[Step, ...]
+    opening: tuple[Step, ...]
     sweep: tuple[Step, ...]
     scratch: dict[str, str]
 
@@ -37,7 +39,9 @@ INPUT, OUTPUT = "", ""
 CLASSES: int | None = None
 DTYPE = PARAMETER_DTYPE = torch.float32
 MEMORY_FORMAT = torch.contiguous_format
+ONE_PASS = False
 FREE_STEPS = NUDGED_STEPS = 0
+HANDED: tuple[str, ...] = ()
 TOLERANCE, BETA, OMEGA = 0.0, 0.0, 1.0
 WEIGHT_BITS = 0
 
@@ -77,9 +81,10 @@ class Engine:
         """Let the network settle with its input clamped to ``x``, (batch, *input shape).
 
         Starts from zeros where ``start`` leaves a state out. Stops after ``steps`` sweeps, or once the relative change
-        of every example is at most ``tolerance`` (0: never). Returns the states that moved, (batch, *shape) each.
+        of every example is at most ``tolerance`` (0: never); with ``ONE_PASS`` after one forward pass. Returns the
+        states that moved, (batch, *shape) each.
         """
-        return self._run("free", self._clamp(x), self._start(x, start or {}), steps, tolerance)
+        return self._run("free", self._clamp(x), self._start(x, start or {}), steps, tolerance)[0]
 
     @torch.no_grad()
     def gradient(
@@ -101,14 +106,14 @@ class Engine:
         if nudged_steps < 1:
             raise ValueError("without a nudged sweep every gradient would be zero")
         clamped = self._clamp(x)
-        states = self._run("free", clamped, self._start(x, start or {}), free_steps, tolerance)
+        states, handed = self._run("free", clamped, self._start(x, start or {}), free_steps, tolerance)
         nudge = {"y": self._targets(target, len(x)), "beta": beta}
         # Parameters of a readout follow the cost's own gradient at the free states.
         local = self._call("local", {**clamped, **self._named(states), **nudge})
         pairs = {name: as_pair(s) for name, s in states.items()}
-        pairs = self._run("pair", clamped, pairs, nudged_steps, tolerance, nudge)
+        pairs, handed = self._run("pair", clamped, pairs, nudged_steps, tolerance, nudge, handed)
         pairs[INPUT] = as_pair(clamped[STATES[INPUT][0]])
-        values = self._call("gradient", {**clamped, **self._named(pairs)})
+        values = self._call("gradient", {**clamped, **handed, **self._named(pairs)})
         scale = -1.0 / (beta * len(x))
         found = {name: g.to(PARAMETER_DTYPE).mul_(1.0 / len(x)) for name, g in local.items()}
         for name, g in ((name, g) for name, g in values.items() if name in PARAMETERS):
@@ -135,19 +140,31 @@ class Engine:
         steps: int,
         tolerance: float,
         nudge: Mapping[str, Any] | None = None,
-    ) -> dict[str, Tensor]:
+        handed: Mapping[str, Tensor] | None = None,
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Take a phase; returns its states, and what it hands to the next one. ``handed``: what one before has."""
         phase, pair = PHASES[name], name == "pair"
         prepare(phase.prepare, clamped, clamped)
         moving = {**clamped, "omega": OMEGA, **(nudge or {})}
         for state, s in states.items():
             # Sweeps write into states: they get memory of their own.
             moving[STATES[state][0]] = s.clone(memory_format=MEMORY_FORMAT if s.ndim == 4 else torch.contiguous_format)
+        for value, t in (handed or {}).items():
+            moving[value] = as_pair(t).contiguous(
+                memory_format=MEMORY_FORMAT if t.ndim == 4 else torch.contiguous_format
+            )
         for scratch, like in phase.scratch.items():
             moving[scratch] = torch.empty_like(moving[STATES[like][0]])
         if pair:
             moving[STATES[INPUT][0]] = as_pair(moving[STATES[INPUT][0]])
-        relax_(phase.warm, phase.sweep, moving, [STATES[state][0] for state in states], steps, tolerance, pair=pair)
-        return {state: moving[STATES[state][0]] for state in states}
+        if ONE_PASS and name == "free":
+            run(phase.sweep, moving)
+        else:
+            watched = [STATES[state][0] for state in states]
+            first = (*phase.opening, *phase.sweep[len(phase.opening) :]) if phase.opening and handed else ()
+            relax_(phase.warm, phase.sweep, moving, watched, steps, tolerance, pair=pair, first=first)
+        values = {value: moving[value] for value in HANDED if value in moving}
+        return {state: moving[STATES[state][0]] for state in states}, values
 
     def _clamp(self, x: Tensor) -> dict[str, Any]:
         """Values that no sweep changes: parameters, and what the input and the biases contribute."""
@@ -211,7 +228,8 @@ def self_check(batch: int = 4, seed: int = 0) -> None:
     x = draw(batch, *STATES[INPUT][1])
     states = engine.relax(x)
     again = engine.relax(x, start=states, steps=1)
-    print(f"{NETWORK} ({BACKEND}, {DTYPE}): {batch} random examples, at most {FREE_STEPS} sweeps")
+    took = "one forward pass" if ONE_PASS else f"at most {FREE_STEPS} sweeps"
+    print(f"{NETWORK} ({BACKEND}, {DTYPE}): {batch} random examples, {took}")
     for name, s in states.items():
         size = float(again[name].float().norm())
         change = float((again[name] - s).float().norm())

@@ -46,7 +46,8 @@ def verdict(report: Report) -> dict[str, Any]:
     how = f"'{network['estimator']}'"
     rule = ESTIMATORS[network["estimator"]]
     if not rule.differentiates:
-        how += f" at beta = {network['beta']:g} with {network['nudged_steps']} {_kind(report)} sweeps"
+        how += f" at beta = {network['beta']:g} with {network['nudged_steps']} {_kind(report)} sweep"
+        how += "s" * (network["nudged_steps"] != 1)
     how += f" and continual_rate = {network['continual_rate']:g}" if "continual_rate" in rule.reads else ""
     how += f" and {network['points']} points" if "points" in rule.reads else ""
     against = f" ({reference})"

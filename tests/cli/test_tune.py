@@ -228,3 +228,29 @@ def test_nothing_is_recorded_where_nothing_can_be_used(cache: Path, capsys: pyte
     assert run(["tune", DIGITS, *options]) == 1
     assert "onednn: oneDNN packs float32, not float64; measure 'eager'" in capsys.readouterr().err
     assert not cache.exists()
+
+
+@pytest.mark.parametrize("solver", ["plain", "error_sweeps"])
+def test_one_forward_pass_counts_once(solver: str) -> None:
+    """An iteration is what is done per batch, a forward pass, and the nudged sweeps; each solver has its record."""
+    overrides = [
+        "energy=predictive",
+        "defaults.activation=tanh",
+        f"dynamics.solver={solver}",
+        "dynamics.free_steps=999",
+    ]
+    engine = ep.compile(ep.load(DIGITS, overrides))
+    found, path = tune(engine, *batch(), candidates=["eager", "channels_last"])
+    assert path is not None
+    steps = engine.architecture.dynamics.nudged_steps
+    for t in found:
+        assert t.sweep > 0
+        assert t.iteration == pytest.approx(t.once + t.sweep + steps * t.pair_sweep)
+    lines = tuning.TuneResult(engine, 4, tuple(found), path).lines()
+    sweeps = "error sweeps" if solver == "error_sweeps" else "nudged sweeps"
+    assert f"an iteration has one forward pass and {steps} {sweeps}; seconds" in lines[0]
+    assert "forward pass" in lines[2]
+    other = "plain" if solver == "error_sweeps" else "error_sweeps"
+    assert recorded(engine.plan, engine.device, engine.dtype) in {t.backend for t in found}
+    different = ep.compile(ep.load(DIGITS, [*overrides, f"dynamics.solver={other}"]))
+    assert recorded(different.plan, different.device, different.dtype) is None

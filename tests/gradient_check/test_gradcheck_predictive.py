@@ -91,7 +91,7 @@ def test_too_few_sweeps_and_what_error_sweeps_would_do() -> None:
 def test_error_sweeps_are_called_so() -> None:
     report = check("dynamics.solver=error_sweeps", "dynamics.nudged_steps=1", "learning.beta=0.3", "defaults.gain=2")
     assert "error_sweeps" not in report
-    assert "1 error sweep is too few" in said(report)
+    assert "with 1 error sweep" in said(report)
     assert "\nerror sweeps  " in "\n".join(text(report))
     assert "nudged sweep" not in said(report)
 

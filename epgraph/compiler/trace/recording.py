@@ -344,8 +344,11 @@ class Halves(Recording):
     """As ``Recording``, for one phase of a pair without odd parts: it reads the common parts."""
 
     def value(self, role: str, name: str) -> Tensor:
-        """A value, or its common part."""
-        return self._half(super().value(role, name), role)
+        """A value, or its common part; a force pulls both phases apart, and has an odd part alone."""
+        value = super().value(role, name)
+        if role == "force":
+            return value.chunk(2)[1]
+        return value.chunk(2)[0] if role == "state" else value
 
     def handed(self, what: str, name: str) -> Tensor:
         """A value of another function, or its common part; what is sent back has an odd part alone."""
@@ -362,9 +365,6 @@ class Halves(Recording):
     def zeros(self, state: Node) -> Tensor:
         """Zeros of the shape of one phase."""
         return torch.zeros_like(self.state(state.name))
-
-    def _half(self, value: Tensor, role: str) -> Tensor:
-        return value.chunk(2)[0] if role == "state" else value
 
 
 def levels(bits: int, *, signed: bool) -> int:
