@@ -15,23 +15,35 @@ MOST_SHOWN = 12
 """Most states that a message about a cycle names."""
 
 
-def refusals(graph: Wiring) -> Iterator[Diagnostic]:
-    """Yield why a network cannot have the energy: edges without a direction from input to output, cycles, no σ′."""
+def misdirected(graph: Wiring) -> Iterator[tuple[int, Link, str, str]]:
+    """Yield edges without a direction from the input to the output: number, edge, reason, and what to do."""
     # The output is declared last, the input first.
     source, sink = next(iter(graph.states)), list(graph.states)[-1]
     for index, edge in enumerate(graph.edges.values()):
         if edge.unary:
-            reason = (
-                f"acts on the state '{edge.source}' alone, and the energy reads every edge from one state to another"
-            )
-            yield _refusal(edge, index, f"({edge.kind.name}) {reason}", "remove it, or use energy: hopfield")
+            reason = f"({edge.kind.name}) acts on the state '{edge.source}' alone, and a forward pass reads every edge "
+            yield index, edge, reason + "from one state to another", "remove it"
         elif edge.target == source:
             reason = f"leads into the input '{source}', which is held at the data and predicts nothing"
-            yield _refusal(edge, index, reason, "write it the other way round, or use energy: hopfield")
-        elif edge.source == sink and sink in graph.dynamic:
-            reason = f"leaves the output '{sink}', the end of the forward pass"
-            yield _refusal(edge, index, reason, "write it the other way round, or use energy: hopfield")
+            yield index, edge, reason, "write it the other way round"
+        elif edge.source == sink:
+            yield (
+                index,
+                edge,
+                f"leaves the output '{sink}', the end of the forward pass",
+                "write it the other way round",
+            )
     yield from _cycles(graph, {source, sink})
+
+
+def refusals(graph: Wiring) -> Iterator[Diagnostic]:
+    """Yield why a network cannot have the energy: edges without a direction from input to output, cycles, no σ′."""
+    sink = list(graph.states)[-1]
+    for index, edge, reason, hint in misdirected(graph):
+        if edge.source == sink and sink not in graph.dynamic:
+            continue  # a readout refuses it
+        message = f"energy predictive: edge '{edge.name}' {reason}"
+        yield Diagnostic(message, f"{hint}, or use energy: hopfield", ("edges", index), rule="energy")
     untied = next((edge for edge in graph.edges.values() if edge.untied), None)
     if untied is not None:
         reason = "errors return through Aᵀ of the same weight, and with a feedback weight of its own "
@@ -48,8 +60,8 @@ def refusals(graph: Wiring) -> Iterator[Diagnostic]:
             yield Diagnostic(message, hint, at, on_key=name != sink, rule="energy")
 
 
-def _cycles(graph: Wiring, ends: set[str]) -> Iterator[Diagnostic]:
-    """One diagnostic for each set of states that reach each other: a shortest cycle through its first edge back."""
+def _cycles(graph: Wiring, ends: set[str]) -> Iterator[tuple[int, Link, str, str]]:
+    """One edge for each set of states that reach each other: a shortest cycle through its first edge back."""
     inner = arrows(graph)
     inner.remove_nodes_from(ends)
     place = {name: i for i, name in enumerate(graph.states)}
@@ -70,8 +82,7 @@ def _cycles(graph: Wiring, ends: set[str]) -> Iterator[Diagnostic]:
         cycle = [*nx.shortest_path(inner, edge.target, edge.source), edge.target]
         shown = cycle if len(cycle) <= MOST_SHOWN else [*cycle[: MOST_SHOWN - 2], "…", cycle[-1]]
         reason = f"closes the cycle {' → '.join(shown)}, and a forward pass needs states one after the other"
-        hint = f"write edge '{edge.name}' from '{edge.target}' to '{edge.source}', remove it, or use energy: hopfield"
-        yield _refusal(edge, index, reason, hint)
+        yield index, edge, reason, f"write edge '{edge.name}' from '{edge.target}' to '{edge.source}', remove it"
 
 
 def guarantees(graph: Wiring) -> list[str]:
@@ -83,7 +94,3 @@ def guarantees(graph: Wiring) -> list[str]:
         "rest: exactly where F ± βC is stationary, for ReLUα on its box; away from kinks, sweeps and error sweeps rest "
         "at the same states",
     ]
-
-
-def _refusal(edge: Link, index: int, reason: str, hint: str) -> Diagnostic:
-    return Diagnostic(f"energy predictive: edge '{edge.name}' {reason}", hint, ("edges", index), rule="energy")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +36,7 @@ class Phase:
 
 
 def load(
-    memory: Memory, phase: Phase, states: States, carried: dict[str, Tensor], omega: float, *, donate: bool
+    memory: Memory, phase: Phase, states: States, carried: Mapping[str, Tensor], omega: float, *, donate: bool
 ) -> dict[str, Any]:
     """All that a phase's sweeps take, by the names of emitted code, with states that they may write into.
 
@@ -64,9 +65,9 @@ def load(
         # Given away one by one: all states twice would be too much.
         values[key] = start(key, states.pop(name) if donate else states[name])
     read |= {name for _, _, results in program.warm for name in results}
-    for name in list(carried):
+    for name, value in carried.items():
         if name in read:
-            values[name] = start(name, carried.pop(name))
+            values[name] = start(name, value)
     for key, name in program.program.scratch.items():
         like = values[phase.keys[name]]
         values[key] = memory.empty(key, like.shape, like, last if like.ndim == 4 else torch.contiguous_format)

@@ -153,8 +153,8 @@ class PredictiveReference(Network):
     ) -> States:
         """Run rounds of error sweeps: errors backwards, at the present states; then s = σ(a) + ε forwards.
 
-        Backwards, ε_n = −∂/∂s^n [Σ_j ⟨−ε_j, σ_j(a_j)⟩ + βC]. All ε are those of the present states, that of an output in
-        closed form β(y − a)/(1 + β), too.
+        Backwards, ε_n = −∂/∂s^n [Σ_j ⟨−ε_j, σ_j(a_j)⟩ + βC]. All ε are those of the present states, that of an output
+        in closed form β(y − a)/(1 + β), too.
         """
         now: States = dict(states)
         for _ in range(rounds):

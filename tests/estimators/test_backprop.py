@@ -249,10 +249,10 @@ def test_a_feedforward_energy_predicts_the_same_either_way() -> None:
 @pytest.mark.parametrize(
     ("extra", "reason"),
     [
-        ({"at": "h0", "self": {}}, "edge 'extra' (self) acts on state 'h0' itself"),
-        ({"from": "h0", "to": "x", "dense": {}}, "edge 'extra' (dense) leads into the input 'x'"),
-        ({"from": "y", "to": "h0", "dense": {}}, "edge 'extra' (dense) leads out of the output 'y'"),
-        ({"from": "h1", "to": "h0", "lateral": {}}, "states h0 → h1 → h0 form a cycle (edges to_h1, extra)"),
+        ({"at": "h0", "self": {}}, "edge 'extra' (self) acts on the state 'h0' alone"),
+        ({"from": "h0", "to": "x", "dense": {}}, "edge 'extra' leads into the input 'x'"),
+        ({"from": "y", "to": "h0", "dense": {}}, "edge 'extra' leaves the output 'y'"),
+        ({"from": "h1", "to": "h0", "lateral": {}}, "edge 'extra' closes the cycle h0 → h1 → h0"),
     ],
 )
 def test_refusals_name_the_edge_or_the_cycle(extra: dict[str, Any], reason: str) -> None:
