@@ -12,7 +12,7 @@ class ErrorSweeps(Solver):
     """One round: the errors of all states in reverse order of the edges, then all states in their order.
 
     From the output back, ε = Σ A_jᵀ[σ′(a_j) ⊙ ε_j], and the output has its nudge; then forward, s = σ(a) + ε. With the
-    energy ``predictive`` and smooth σ it has the equilibria of sweeps; with ReLUα a state may leave its box by ε. It
+    energy ``predictive`` and smooth σ it has the equilibria of sweeps; with ReLUα a unit may leave its box by ε. It
     needs no schedule, and two rounds are enough where sweeps need five (``docs/language.md``). It relaxes errors
     instead of states, as Goemaere et al. 2025, arXiv 2505.20137, do. In hardware it is not local: errors travel through
     the whole network before a state moves.
