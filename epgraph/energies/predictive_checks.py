@@ -91,6 +91,6 @@ def guarantees(graph: Wiring) -> list[str]:
         "free phase: one forward pass in the order of the edges is its equilibrium: every error and E are 0, exactly",
         "nudged phases: in general F ± βC may rise, and where they rest may be a saddle: the estimate needs "
         "stationarity, and no more",
-        "rest: with smooth σ exactly where F ± βC is stationary, for sweeps and error sweeps alike; of ReLUα, units "
-        "outside (0, α) differ: pgd is stationary on the box, mod_pgd keeps them at its sides, error sweeps let them out",
+        "rest: with smooth σ exactly where F ± βC is stationary, for sweeps and error sweeps alike; ReLUα units "
+        "outside (0, α) differ: pgd is stationary on the box, mod_pgd holds them at its sides, error sweeps do not",
     ]
