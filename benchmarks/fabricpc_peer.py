@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from fabricpc import setup_jax
-from fabricpc.core.activations import IdentityActivation, TanhActivation
+from fabricpc.core.activations import HardTanhActivation, IdentityActivation, TanhActivation
 from fabricpc.core.inference import InferenceSGD
 from fabricpc.core.inference_epc import EPCInference
 from fabricpc.core.topology import Edge
@@ -31,14 +31,15 @@ from fabricpc.nodes import ConvNode, Linear
 from fabricpc.training import make_train_step
 
 Arrays = dict[str, np.ndarray]
+ACTIVATIONS = {"tanh": TanhActivation(), "relu6": HardTanhActivation(min_val=0.0, max_val=6.0)}
 
 
 def network(spec: dict[str, Any], inference: Any) -> Any:
     """Chain of the layers of a specification, as ``peer_pcn.NETWORKS`` has it."""
-    shape = spec["input"]
+    shape, last = spec["input"], list(spec["layers"])[-1]
     nodes = [Linear(shape=(*shape[1:], shape[0]) if len(shape) == 3 else tuple(shape), name="x")]
     for name, layer in spec["layers"].items():
-        act = TanhActivation() if layer["tanh"] else IdentityActivation()
+        act = IdentityActivation() if name == last else ACTIVATIONS[spec["activation"]]
         if "stride" in layer:
             stride = (layer["stride"],) * 2
             conv = {"kernel_size": (3, 3), "stride": stride, "padding": ((1, 1), (1, 1))}

@@ -301,14 +301,11 @@ def main() -> int:
     if arguments.memory_of:
         print(json.dumps(memory_of(arguments.memory_of, arguments)))
         return 0
-    memory = (
-        {}
-        if not arguments.memory_batches
-        else {"memory": measure_memory(arguments.memory_batches, arguments.memory_repeats)}
-    )
     settings = {name: getattr(arguments, name) for name in ("batch", "schedule", "seed", "without")}
-    result = {**circumstances(torch.device("cpu")), **settings, **timed(arguments), **memory}
-    result = rounded({**result, "bars": bars({**result, **memory})})
+    result = {**circumstances(torch.device("cpu")), **settings, **timed(arguments)}
+    if arguments.memory_batches:
+        result["memory"] = measure_memory(arguments.memory_batches, arguments.memory_repeats)
+    result = rounded({**result, "bars": bars(result)})
     print_tables(result)
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
