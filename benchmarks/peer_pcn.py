@@ -27,8 +27,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from gradients import accumulate, lowest_cosine
 from machine import circumstances
-from plain_resnet13 import accumulate, lowest_cosine
 from timing import ratio, rounded, seconds, spread
 
 import epgraph as ep

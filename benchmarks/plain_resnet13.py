@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -22,7 +21,6 @@ class PlainResNet13(nn.Module):
 
     def __init__(self, values: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self.names = dict.fromkeys(name.replace(".", "_") for name in values)
         for name, value in values.items():
             self.register_parameter(name.replace(".", "_"), nn.Parameter(value.detach().clone().contiguous()))
 
@@ -55,19 +53,3 @@ class PlainResNet13(nn.Module):
             assert parameter.grad is not None
             found[f"{head}.{body}.{tail}"] = parameter.grad
         return found
-
-
-def accumulate(module: nn.Module) -> dict[str, Tensor]:
-    """Gradients of a module by name, as copies."""
-    return {n: p.grad.detach().clone() for n, p in module.named_parameters() if p.grad is not None}
-
-
-def relative_difference(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
-    """Largest relative difference ‖a − b‖/‖b‖ of a parameter's gradient."""
-    return max(float(torch.dist(found[name], value) / value.norm()) for name, value in expected.items())
-
-
-def lowest_cosine(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
-    """Lowest cosine of a parameter's gradient."""
-    pairs = ((found[name].double().flatten(), value.double().flatten()) for name, value in expected.items())
-    return min(float(torch.dot(a, b) / (a.norm() * b.norm())) for a, b in pairs)

@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gradients import accumulate, lowest_cosine, relative_difference
 from machine import circumstances
-from plain_resnet13 import PlainResNet13, accumulate, lowest_cosine, relative_difference
+from plain_resnet13 import PlainResNet13
 from timing import ratio, rounded, seconds, spread
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
