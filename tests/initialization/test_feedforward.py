@@ -163,7 +163,6 @@ def test_signals_and_errors_keep_their_size_over_64_states(
 def test_published_networks(file: str) -> None:
     """Narrowed; errors of merging states differ by the number of edges out of them, and do not fade with depth."""
     content = yaml.safe_load(Path(f"examples/{file}.yaml").read_text(encoding="utf-8")) | {"init": "graph_aware"}
-    del content["dynamics"]
     narrow = [8, 16, 32, 32]
     if file == "vgg5":
         content["states"] = {name: {"channels": c} for name, c in zip(content["states"], narrow, strict=True)}
