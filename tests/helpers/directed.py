@@ -194,8 +194,8 @@ def sensitive(run: Callable[[States], States], start: States) -> bool:
     end = run(start)
     for seed in range(3):
         generator = torch.Generator().manual_seed(seed)
-        noise = {n: 1 + 1e-13 * torch.randn(s.shape, generator=generator, dtype=s.dtype) for n, s in start.items()}
-        other = run({n: s * noise[n] for n, s in start.items()})
+        noise = {n: torch.randn(s.shape, generator=generator, dtype=s.dtype) for n, s in start.items()}
+        other = run({n: s + (1e-13 * s + 1e-16) * noise[n] for n, s in start.items()})
         # Not "more than": what has diverged to NaN differs, too.
         if not all(apart(other[n], value) <= 1e-10 for n, value in end.items()):
             return True
