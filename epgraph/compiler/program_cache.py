@@ -93,13 +93,15 @@ class ProgramCache:
             functions = getattr(self.tracer, name)(**options)
             for function in functions:
                 verify(function)
-            (self.steps[key],) = self._steps(functions)
+            (self.steps[key],) = self._steps(functions, given=self.tracer.handed)
         return self.steps[key]
 
-    def _steps(self, *parts: tuple[Function, ...], compiled: Collection[str] = ()) -> tuple[tuple[Step, ...], ...]:
-        """Verify and load functions; each part is called before the next."""
+    def _steps(
+        self, *parts: tuple[Function, ...], compiled: Collection[str] = (), given: Collection[str] = ()
+    ) -> tuple[tuple[Step, ...], ...]:
+        """Verify and load functions; each part is called before the next. ``given``: what other programs return."""
         made = [calls(part) for part in parts]
-        verify_calls(made, self.tracer.names, self.tracer.handed if len(parts) == 1 else ())
+        verify_calls(made, self.tracer.names, given)
         loaded = load(function for part in parts for function in part)
         loaded |= {name: torch.compile(loaded[name], dynamic=False) for name in compiled}
         return tuple(tuple((loaded[f.name], arguments, results) for f, arguments, results in part) for part in made)

@@ -45,34 +45,7 @@ def in_pieces(
     pair: Callable[[Tensor, Tensor, Any], tuple[Tensor, Tensor]], summed: Tensor, alpha: Any, out: Tensor
 ) -> Tensor:
     """Write the activation of a pair of sums to ``out`` (which may be the sums), a few examples at a time."""
-    p, q = summed.chunk(2)
-    common, odd = out.chunk(2)
-    rows = len(p)
-    step = rows if summed.is_cuda else max(1, PIECE * rows // max(1, p.numel()))
-    for i in range(0, rows, step):
-        c, o = pair(p[i : i + step], q[i : i + step], alpha)
-        common[i : i + step].copy_(c)
-        odd[i : i + step].copy_(o)
-    return out
-
-
-def sloped_pair(
-    slope: Callable[[Tensor, Tensor, Tensor, Tensor, Any], tuple[Tensor, Tensor]],
-    summed: Tensor,
-    value: Tensor,
-    alpha: Any,
-) -> Tensor:
-    """σ′ of a pair of sums times a pair of values, a few examples at a time."""
-    out = torch.empty_like(value)
-    (p, q), (c, o), (common, odd) = summed.chunk(2), value.chunk(2), out.chunk(2)
-    rows = len(p)
-    step = rows if summed.is_cuda else max(1, PIECE * rows // max(1, p.numel()))
-    for i in range(0, rows, step):
-        part = slice(i, i + step)
-        first, second = slope(p[part], q[part], c[part], o[part], alpha)
-        common[part].copy_(first)
-        odd[part].copy_(second)
-    return out
+    return by_rows(pair, alpha, out, summed)
 
 
 def weighed(value: Tensor, weights: Tensor) -> Tensor:

@@ -211,8 +211,8 @@ class Symbols(Protocol):
     def carried_error(self, name: str) -> Tensor | None:
         """Error of a state that error sweeps have returned; None if it must be computed from states."""
 
-    def total(self, state: Node, start: Tensor, parts: Sequence[Tensor]) -> Tensor:
-        """Start + Σ parts, all of the shape of a state; it may write into the parts."""
+    def total(self, state: Node, start: Tensor | None, parts: Sequence[Tensor]) -> Tensor:
+        """Start + Σ parts, all of the shape of a state; it may write into the parts. None starts from zero."""
 
     def pointwise(self, name: str, state: Node, function: Callable[..., Tensor], *values: Tensor) -> Tensor:
         """Apply ``function(of: Pointwise, *values)`` to values or pairs; ``name`` is its name in emitted code."""

@@ -100,7 +100,7 @@ def _push(context: Context, moved: Sequence[str], phase: PhaseName, recorder: Re
             else:
                 start = at.bottom_up(child)
                 parts = [_change(at, edge, new[edge.source], changes) for edge in edges]
-                summed = recorder.call(runtime.total, start, *parts)
+                summed = at.total(graph.states[child], start, parts)
             recorder.node(summed).meta |= {"state": names("state", child), "about": child, "kept": True}
             results[names("carried", "sum", child)] = summed
 
@@ -138,8 +138,8 @@ def back(
         state, own = graph.states[name], ("opening", number) if opening else (number,)
         nudging = context.nudging(state, phase, pulled)
         record = partial(_error, context, state, phase, nudging, opening)
-        parts = [f"A[{e.name}]ᵀ(σ′ ⊙ ε)[{e.target}]" for e in graph.post(name) if not graph.reads_out(e)]
-        yield Piece((*key, *own), number, record, f"ε[{name}] = {' + '.join(parts) or '0'}{_NUDGE[nudging]}")
+        note = f"ε[{name}] = {' + '.join(_fed_back(context, name)) or '0'}{_NUDGE[nudging]}"
+        yield Piece((*key, *own), number, record, note)
 
 
 def _error(
@@ -161,7 +161,7 @@ def _error(
             bottom_up = at.bottom_up(name)
             error = at.nudged(state, at.copy(bottom_up)) - bottom_up
         else:
-            error = at.nudged(state, at.gathered(state, parts) if parts else at.zeros(state))
+            error = at.nudged(state, at.total(state, None, parts))
         made = {"error": error}
         if context.moving_parents(name):
             made["sent"] = energy.send(at, state, error)
@@ -188,6 +188,10 @@ def _equation(context: Context, name: str, phase: PhaseName, nudging: Nudging) -
     state = context.graph.states[name]
     if context.is_readout(state):
         return f"{name} ← a[{name}]"
-    parts = [f"A[{e.name}]ᵀ(σ′ ⊙ ε)[{e.target}]" for e in context.graph.post(name) if not context.graph.reads_out(e)]
-    summed = " + ".join([f"a[{name}]", *parts]) + _NUDGE[nudging]
+    summed = " + ".join([f"a[{name}]", *_fed_back(context, name)]) + _NUDGE[nudging]
     return f"{name} ← {state.activation.label}({summed})"
+
+
+def _fed_back(context: Context, name: str) -> list[str]:
+    graph = context.graph
+    return [f"A[{e.name}]ᵀ(σ′ ⊙ ε)[{e.target}]" for e in graph.post(name) if not graph.reads_out(e)]

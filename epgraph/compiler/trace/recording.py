@@ -248,10 +248,10 @@ class Recording:
         """A value that another function of the sweep has returned."""
         return self.recorder.argument(self.context.names("carried", what, name))
 
-    def total(self, state: Node, start: Tensor, parts: Sequence[Tensor]) -> Tensor:
+    def total(self, state: Node, start: Tensor | None, parts: Sequence[Tensor]) -> Tensor:
         """Start + Σ parts, in the memory of the first part."""
         if not parts:
-            return start.clone()
+            return torch.zeros_like(self.state(state.name)) if start is None else start.clone()
         summed = self.recorder.call(runtime.total, start, *parts)
         self.recorder.node(summed).meta |= {"state": self.context.names("state", state.name), "about": state.name}
         return summed
@@ -273,16 +273,6 @@ class Recording:
             source = source if held else torch.cat((source.real, source.imag))
             signal = signal.real if held else torch.cat((signal.real, -signal.imag))
         return edge.kind.weight_gradient(weight, source, signal, self.shape(edge.source))
-
-    def gathered(self, state: Node, parts: Sequence[Tensor]) -> Tensor:
-        """Σ parts."""
-        summed = self.recorder.call(runtime.total, None, *parts)
-        self.recorder.node(summed).meta |= {"state": self.context.names("state", state.name), "about": state.name}
-        return summed
-
-    def zeros(self, state: Node) -> Tensor:
-        """Zeros of the shape of a state."""
-        return torch.zeros_like(self.state(state.name))
 
     def pointwise(self, name: str, state: Node, function: Callable[..., Tensor], *values: Tensor) -> Tensor:
         """Apply a function of single units."""
@@ -355,16 +345,10 @@ class Halves(Recording):
         value = super().handed(what, name)
         return value.chunk(2)[1] if what == "sent" else value.chunk(2)[0]
 
-    def gathered(self, state: Node, parts: Sequence[Tensor]) -> Tensor:
-        """Σ parts. Fused sums have the rows of a whole pair, so this is none."""
-        summed = parts[0]
-        for part in parts[1:]:
-            summed = summed + part
-        return summed
-
-    def zeros(self, state: Node) -> Tensor:
-        """Zeros of the shape of one phase."""
-        return torch.zeros_like(self.state(state.name))
+    def total(self, state: Node, start: Tensor | None, parts: Sequence[Tensor]) -> Tensor:
+        """Start + Σ parts, out of place: a sum that passes fuse has the rows of a whole pair."""
+        added = [*([] if start is None else [start]), *parts]
+        return sum(added[1:], added[0]) if added else super().total(state, start, parts)
 
 
 def levels(bits: int, *, signed: bool) -> int:
