@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -59,6 +59,17 @@ class Network(ABC):
             else:
                 self.alphas[name] = activation.alpha_range[0]
 
+    sign: ClassVar[int] = 1
+    """Sign in F of that whose derivative ``parameter_gradient`` is: −1 for Φ of F = Σ G − Φ."""
+
+    @abstractmethod
+    def parameter_gradient(self, x: Tensor, states: Mapping[str, Tensor]) -> Gradients:
+        """Return ``sign`` · ∂F/∂θ summed over the batch, at fixed states."""
+
+    @abstractmethod
+    def logits(self, x: Tensor, states: Mapping[str, Tensor], parameters: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Σ A_e s + b of a readout."""
+
     @abstractmethod
     def update(
         self,
@@ -69,6 +80,38 @@ class Network(ABC):
         beta: float = 0.0,
     ) -> States:
         """Move the states in ``names`` simultaneously; returns all states, the others as they were."""
+
+    def estimate(
+        self,
+        x: Tensor,
+        y: Tensor,
+        free: Mapping[str, Tensor],
+        nudged: Mapping[int, Mapping[str, Tensor]],
+        beta: float,
+        estimator: Estimator = "centered",
+    ) -> Gradients:
+        """Estimate the gradient of the batch's mean loss from phases: the free one, and those nudged by ±β, by sign.
+
+        ``centered``: (1/2β)[∂F/∂θ(s^β) − ∂F/∂θ(s^−β)]; ``positive`` and ``negative`` have the free states in place of
+        one end, over β. Parameters of a readout have the cost's own gradient at the free states.
+        """
+        upper = free if estimator == "negative" else nudged[1]
+        lower = free if estimator == "positive" else nudged[-1]
+        scale = self.sign / ((2 if estimator == "centered" else 1) * beta * x.shape[0])
+        ends = [self.parameter_gradient(x, states) for states in (upper, lower)]
+        found = {n: scale * (ends[0][n] - ends[1][n]) for n in self.parameters}
+        return added(found, self.local_gradient(x, y, free))
+
+    def local_gradient(self, x: Tensor, y: Tensor, states: Mapping[str, Tensor]) -> Gradients:
+        """∂/∂θ of the mean cost of a readout at fixed states, for its own parameters; empty without one."""
+        if not self.graph.readout:
+            return {}
+        out = self.graph.output.name
+        names = [*(weight_name(e) for e in self._outside), f"states.{out}.bias"]
+        with torch.enable_grad():
+            own = {n: self.parameters[n].detach().requires_grad_() for n in names if n in self.parameters}
+            z = self.logits(x, states, {**self.parameters, **own})
+            return gradients_of(self.cost({out: z}, y).mean(), own) if own else {}
 
     def cost(self, states: Mapping[str, Tensor], y: Tensor) -> Tensor:
         """C of each example, (batch,): ½‖s − y‖², or −Σ y ln softmax(s); ``y`` is (batch, *output shape).
@@ -126,6 +169,14 @@ class Network(ABC):
 
     def _flat(self, states: Mapping[str, Tensor]) -> Tensor:
         return torch.cat([states[name].flatten(1) for name in self.graph.dynamic], dim=1)
+
+
+def gradients_of(scalar: Tensor, leaves: Mapping[str, Tensor]) -> Gradients:
+    """∂ scalar/∂ leaf by name; zero for those on which it does not depend. The graph stays."""
+    if not scalar.requires_grad:
+        return {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
+    found = torch.autograd.grad(scalar, list(leaves.values()), materialize_grads=True, retain_graph=True)
+    return dict(zip(leaves, found, strict=True))
 
 
 def added(one: Gradients, other: Gradients) -> Gradients:

@@ -26,7 +26,7 @@ from epgraph.energies.hopfield import Hopfield
 from epgraph.energies.predictive import Predictive
 from epgraph.graph import NetworkGraph
 from epgraph.testing.dynamics import Dynamics
-from epgraph.testing.network import Classes, Estimator, Gradients, added, weight_name
+from epgraph.testing.network import Classes, Estimator, Gradients, added, gradients_of
 from epgraph.testing.predictive import PredictiveReference
 from epgraph.testing.units import slope
 
@@ -35,6 +35,8 @@ _ROWS_AT_ONCE = 128
 
 class Reference(Dynamics):
     """The definition of a network's mathematics, runnable: its dynamics, and the gradients that they have."""
+
+    sign = -1
 
     def parameter_gradient(self, x: Tensor, states: Mapping[str, Tensor]) -> Gradients:
         """∂/∂θ of Φ summed over the batch, at fixed states.
@@ -49,7 +51,7 @@ class Reference(Dynamics):
                 return {name: torch.zeros_like(p) for name, p in parameters.items()}
             total = self.interactions(self._with_input(x, leaf), self.graph.dynamic, parameters).sum()
             drives = dict(zip(leaf, torch.autograd.grad(total, list(leaf.values()), retain_graph=True), strict=True))
-            found = _gradients(total, parameters)
+            found = gradients_of(total, parameters)
         for name in self._learnt:
             level = self.alphas[name]
             found[f"states.{name}.alpha"] = (drives[name] - level).clamp(min=0).sum()
@@ -84,23 +86,6 @@ class Reference(Dynamics):
         nudged = {sign: self.relax(x, classes, nudged_steps, free, y, sign * beta) for sign in signs}
         return self.estimate(x, y, free, nudged, beta, estimator)
 
-    def estimate(
-        self,
-        x: Tensor,
-        y: Tensor,
-        free: Mapping[str, Tensor],
-        nudged: Mapping[int, Mapping[str, Tensor]],
-        beta: float,
-        estimator: Estimator = "centered",
-    ) -> Gradients:
-        """``ep_gradient`` of phases that are there already: the free one, and those nudged by ±β, by the sign of β."""
-        upper = free if estimator == "negative" else nudged[1]
-        lower = free if estimator == "positive" else nudged[-1]
-        scale = -1 / ((2 if estimator == "centered" else 1) * beta * x.shape[0])
-        ends = [self.parameter_gradient(x, states) for states in (upper, lower)]
-        found = {n: scale * (ends[0][n] - ends[1][n]) for n in self.parameters}
-        return added(found, self._local_gradient(x, y, free))
-
     def implicit_gradient(self, x: Tensor, y: Tensor, states: Mapping[str, Tensor]) -> Gradients:
         """Return the exact gradient of the batch mean of the loss: s = σ(∂Φ/∂s) differentiated implicitly.
 
@@ -114,7 +99,7 @@ class Reference(Dynamics):
             The free equilibrium for ``x``; dense matrices over the units of one example are formed.
         """
         if not self.graph.dynamic:
-            return self._local_gradient(x, y, states)
+            return self.local_gradient(x, y, states)
         with torch.enable_grad():
             leaf = {name: states[name].detach().requires_grad_() for name in self.graph.dynamic}
             seen = {**leaf, self.graph.output.name: self.logits(x, leaf)} if self.graph.readout else leaf
@@ -132,13 +117,13 @@ class Reference(Dynamics):
             forces = torch.autograd.grad(total, list(leaf.values()), create_graph=True)
             paired = (adjoint * torch.cat([f.flatten(1) for f in forces], dim=1)).sum() / x.shape[0]
             moved = torch.autograd.grad(paired, list(leaf.values()), retain_graph=True, materialize_grads=True)
-            found = _gradients(paired, parameters)
+            found = gradients_of(paired, parameters)
         # A unit held at α moves with it: ds/dα = 1 there, and ∂C/∂s + ∂²Φ/∂s² λ is what the loss makes of that.
         felt = {name: g + pull / x.shape[0] for name, g, pull in zip(leaf, moved, pulls, strict=True)}
         for name in self._learnt:
             held = forces[list(leaf).index(name)].detach() > self.alphas[name]
             found[f"states.{name}.alpha"] = felt[name][held].sum()
-        return added(found, self._local_gradient(x, y, states))
+        return added(found, self.local_gradient(x, y, states))
 
     def coupling_radius(self, x: Tensor, states: Mapping[str, Tensor]) -> float:
         """Return the largest |eigenvalue| of D^½ (∂²Φ/∂s²) D^½, D = diag σ′(∂Φ/∂s), of all examples.
@@ -181,24 +166,9 @@ class Reference(Dynamics):
             coupling[start : start + len(some)] += self._flat(dict(zip(leaf, rows, strict=True)))[:, index]
         return index, slopes[index], coupling
 
-    def _local_gradient(self, x: Tensor, y: Tensor, states: Mapping[str, Tensor]) -> Gradients:
-        """∂/∂θ of the mean cost of a readout at fixed states, for its own parameters; empty without one."""
-        if not self.graph.readout:
-            return {}
-        with torch.enable_grad():
-            own = {name: self.parameters[name].detach().requires_grad_() for name in self._read_off}
-            now = {**states, self.graph.output.name: self.logits(x, states, {**self.parameters, **own})}
-            return _gradients(self.cost(now, y).mean(), own) if own else {}
-
     @property
     def _learnt(self) -> list[str]:
         return [name for name in self.graph.free if f"states.{name}.alpha" in self.parameters]
-
-    @property
-    def _read_off(self) -> list[str]:
-        """Parameters of a readout."""
-        names = [weight_name(e) for e in self._outside] + [f"states.{self.graph.output.name}.bias"]
-        return [name for name in names if name in self.parameters]
 
 
 def oracle_for(graph: NetworkGraph, parameters: Mapping[str, Tensor]) -> Reference | PredictiveReference:
@@ -208,8 +178,3 @@ def oracle_for(graph: NetworkGraph, parameters: Mapping[str, Tensor]) -> Referen
     if type(graph.energy) is Hopfield:
         return Reference(graph, parameters)
     raise NotImplementedError(f"there is no oracle of the energy '{graph.architecture.energy}'")
-
-
-def _gradients(scalar: Tensor, parameters: Mapping[str, Tensor]) -> Gradients:
-    found = torch.autograd.grad(scalar, list(parameters.values()), materialize_grads=True)
-    return dict(zip(parameters, found, strict=True))

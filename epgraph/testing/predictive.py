@@ -25,7 +25,7 @@ from torch import Tensor
 from epgraph.activations import ReLU
 from epgraph.graph import Edge, NetworkGraph
 from epgraph.testing.maps import mapped
-from epgraph.testing.network import Estimator, Gradients, Network, States, added, weight_name
+from epgraph.testing.network import Gradients, Network, States, gradients_of, weight_name
 from epgraph.testing.units import sigma
 
 Rule = Literal["mod_pgd", "pgd"]
@@ -107,7 +107,7 @@ class PredictiveReference(Network):
             leaf = {name: states[name].detach().requires_grad_() for name in names}
             now = {**states, **leaf}
             total = self._errors(x, now, states).sum() + self._nudge(x, now, states, y, beta, pulls)
-            return {name: -g for name, g in _gradients(total, leaf).items()}
+            return {name: -g for name, g in gradients_of(total, leaf).items()}
 
     def moved(self, name: str, a: Tensor, back: Tensor, y: Tensor | None = None, beta: float = 0.0) -> Tensor:
         """φ(a, B): the new value of a state. In closed form, the output is the fixed point (a + βy)/(1 + β)."""
@@ -183,7 +183,7 @@ class PredictiveReference(Network):
             nudge = self._nudge(x, leaf, states, y, beta, pulls)
             for name in reversed(self.order):
                 expected = sum(((e * predicted[child]).sum() for child, e in back.items()), -nudge)
-                back |= _gradients(expected, {name: leaf[name]})
+                back |= gradients_of(expected, {name: leaf[name]})
                 if self.closed_form and beta and y is not None and name == self.graph.output.name:
                     # What the closed form adds to the present sum of a linear output.
                     back[name] = (self.moved(name, sums[name], back[name], y, beta) - sums[name]).detach()
@@ -193,34 +193,13 @@ class PredictiveReference(Network):
         """∂E/∂θ summed over the batch, at fixed states."""
         with torch.enable_grad():
             parameters = {name: p.detach().requires_grad_() for name, p in self.parameters.items()}
-            return _gradients(self.energy(x, states, parameters).sum(), parameters)
+            return gradients_of(self.energy(x, states, parameters).sum(), parameters)
 
     def input_gradient(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
         """∂E/∂x of each example, at fixed states."""
         with torch.enable_grad():
             leaf = x.detach().to(torch.float64).requires_grad_()
-            return _gradients(self.energy(leaf, states).sum(), {"x": leaf})["x"]
-
-    def estimate(
-        self,
-        x: Tensor,
-        y: Tensor,
-        free: Mapping[str, Tensor],
-        nudged: Mapping[int, Mapping[str, Tensor]],
-        beta: float,
-        estimator: Estimator = "centered",
-    ) -> Gradients:
-        """Estimate the gradient of the batch's mean loss from phases: the free one, and those nudged by ±β, by sign.
-
-        ``centered``: (1/2β)[∂E/∂θ(s^β) − ∂E/∂θ(s^−β)]; the others have the free states, where ∂E/∂θ = 0, in place of
-        one end. Parameters of a readout have the cost's own gradient at the free states.
-        """
-        upper = free if estimator == "negative" else nudged[1]
-        lower = free if estimator == "positive" else nudged[-1]
-        scale = 1 / ((2 if estimator == "centered" else 1) * beta * x.shape[0])
-        ends = [self.parameter_gradient(x, states) for states in (upper, lower)]
-        found = {n: scale * (ends[0][n] - ends[1][n]) for n in self.parameters}
-        return added(found, self._own(x, y, free))
+            return gradients_of(self.energy(leaf, states).sum(), {"x": leaf})["x"]
 
     def backpropagation(self, x: Tensor, y: Tensor) -> tuple[Gradients, Tensor]:
         """Return the exact gradient of the mean loss of the feed-forward network, by θ and, (batch, *shape), by x."""
@@ -228,19 +207,8 @@ class PredictiveReference(Network):
             leaves = {name: p.detach().requires_grad_() for name, p in self.parameters.items()}
             image = x.detach().to(torch.float64).requires_grad_()
             loss = self.cost(self.forward(image, leaves), y).mean()
-            found = _gradients(loss, {**leaves, "x": image})
+            found = gradients_of(loss, {**leaves, "x": image})
         return {name: found[name] for name in leaves}, found["x"]
-
-    def _own(self, x: Tensor, y: Tensor, states: Mapping[str, Tensor]) -> Gradients:
-        """∂/∂θ of the mean cost of a readout at fixed states, for its own parameters; empty without one."""
-        if not self.graph.readout:
-            return {}
-        out = self.graph.output.name
-        names = [*(weight_name(e) for e in self._outside), f"states.{out}.bias"]
-        with torch.enable_grad():
-            own = {n: self.parameters[n].detach().requires_grad_() for n in names if n in self.parameters}
-            z = self.logits(x, states, {**self.parameters, **own})
-            return _gradients(self.cost({out: z}, y).mean(), own)
 
     def _sum(self, now: Mapping[str, Tensor], name: str, parameters: Mapping[str, Tensor]) -> Tensor:
         shape = self.graph.states[name].shape
@@ -292,11 +260,3 @@ class PredictiveReference(Network):
         if self.closed_form:
             return torch.zeros((), dtype=torch.float64)
         return beta * self.cost(now, y).sum()
-
-
-def _gradients(scalar: Tensor, leaves: Mapping[str, Tensor]) -> Gradients:
-    """∂ scalar/∂ leaf by name; zero for those on which it does not depend. The graph stays."""
-    if not scalar.requires_grad:
-        return {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
-    found = torch.autograd.grad(scalar, list(leaves.values()), materialize_grads=True, retain_graph=True)
-    return dict(zip(leaves, found, strict=True))
