@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from math import inf
 from typing import Any
 
 import torch
@@ -196,7 +197,7 @@ class Executor:
         prepare(phase.program.prepare, clamped.values, clamped.prepared)
         if self.graph.energy.feedforward and nudge is None and not clamp_output:
             return self._forward(phase, states, record=record, donate=donate)
-        given = dict(carried or {})
+        given = carried or {}
         dynamics = self.architecture.dynamics
         # Noise is drawn anew by every sweep, which a captured one might not do.
         one_by_one = record or dynamics.chosen_solver.mixes or dynamics.noise or not steps
@@ -222,11 +223,12 @@ class Executor:
         )
         residuals = residuals.clone()
 
-        def kept(names: Mapping[str, str]) -> States:
-            return {name: values[key] if borrow else values[key].clone() for name, key in names.items()}
+        def kept(found: States) -> States:
+            return found if borrow else {name: value.clone() for name, value in found.items()}
 
-        handed = {name: name for name in clamped.machine.tracer.handed if name in values}
-        return replace(self.ended(kept(phase.keys), taken, residuals, tolerance), carried=kept(handed))
+        settled = kept({name: values[key] for name, key in phase.keys.items()})
+        ended = self.ended(settled, taken, residuals, tolerance)
+        return replace(ended, carried=kept(self._handed(phase, values)))
 
     def _forward(self, phase: Phase, states: States, *, record: bool, donate: bool) -> Relaxation:
         """One pass over the states, which ends at the free equilibrium."""
@@ -235,9 +237,8 @@ class Executor:
         residuals = torch.zeros(len(phase.clamped.x), device=phase.clamped.x.device)
         trajectory = [self._recorded(phase, values, residuals)] if record else []
         settled = {name: values[key] for name, key in phase.keys.items()}
-        diverged = self._diverged(settled)
-        status = Status.DIVERGED if diverged else Status.CONVERGED
-        return Relaxation(settled, 1, residuals, status, diverged, trajectory, self._handed(phase, values))
+        ended = self.ended(settled, 1, residuals, inf)
+        return replace(ended, trajectory=trajectory, carried=self._handed(phase, values))
 
     @staticmethod
     def _handed(phase: Phase, values: Mapping[str, Any]) -> dict[str, Tensor]:
