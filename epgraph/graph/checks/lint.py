@@ -6,15 +6,11 @@ import heapq
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
-from epgraph.energies import Energy
 from epgraph.errors import Diagnostic, Location, listed
 from epgraph.graph.network import Edge, NetworkGraph
 from epgraph.graph.schedule import Schedule
 from epgraph.kinds import Identity
 from epgraph.learning_rules import ESTIMATORS
-
-STABLE = Energy.betas
-"""Range of β with stable training in the paper; from 0.8 on nothing was learnt, and far below it was unstable."""
 
 
 def lint(graph: NetworkGraph, schedule: Schedule) -> list[Diagnostic]:
