@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test test-slow fuzz crash lint format schema gallery clean
+.PHONY: setup demo test test-fresh test-slow fuzz crash lint format schema gallery clean
 
 setup: $(STAMP)
 
@@ -21,6 +21,10 @@ demo: setup
 # A process a core. Each takes files in a row, which share what is slow to draw, and then what others have left.
 test: setup
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+# Random networks that no run has drawn before; a failure prints how to draw it again.
+test-fresh: setup
+	$(BIN)/python -m pytest -n auto --dist worksteal --hypothesis-profile fresh
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

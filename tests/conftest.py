@@ -15,6 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# What is drawn follows from the test, so that a tree passes or fails twice. `make test-fresh` draws anew.
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile("repeatable")
+settings.register_profile("fresh", derandomize=False, print_blob=True)
 
 pytest_plugins = ["tests.helpers.tally"]
 
