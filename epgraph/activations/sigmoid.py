@@ -38,13 +38,13 @@ class Tanh(Activation):
         return scaled(scale_(x, self.rate).tanh_(), self.height)
 
     def pair(self, p: Tensor, q: Tensor, alpha: float | Tensor) -> tuple[Tensor, Tensor]:
-        """Return the pair by the addition theorem: with t = tanh p and r = tanh q, odd = r(1−t²)/(1−t²r²)."""
+        """Return the pair by the addition theorem of tanh."""
         common, odd = _tanh_pair(scaled(p, self.rate), scaled(q, self.rate))
         return scale_(common, self.height), scale_(odd, self.height)
 
     def derivative(self, x: Tensor, alpha: float | Tensor) -> Tensor:
         """m sech²(mx/h)."""
-        return self.slope * sech2(self.rate * x)
+        return scale_(sech2(scaled(x, self.rate)), self.slope)
 
     def holomorphic_derivative(self, x: Tensor, alpha: float | Tensor) -> Tensor:
         """m sech²(mx/h) of complex x."""
@@ -121,7 +121,7 @@ class Logistic(Activation):
 
     def derivative(self, x: Tensor, alpha: float | Tensor) -> Tensor:
         """m sech²(2m(x−c)/h)."""
-        return self.slope * sech2(0.5 * self.rate * (x - self.center))
+        return scale_(sech2(0.5 * self.rate * (x - self.center)), self.slope)
 
     def holomorphic_derivative(self, x: Tensor, alpha: float | Tensor) -> Tensor:
         """m sech²(2m(x−c)/h) of complex x."""
@@ -171,13 +171,10 @@ class Logistic(Activation):
 
 
 def _tanh_pair(p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
-    import torch
-
-    plus, minus = torch.tanh(p + q), torch.tanh(p - q)
-    t, r = torch.tanh(p), torch.tanh(q)
-    slope = sech2(p)
-    odd = r * slope / (slope + (t * (1 - r) * (1 + r) * t))
-    # For a large q the two values differ by as much as they are, and the plain difference is exact enough
-    # (while the quotient tends to 0/0).
-    odd = torch.where(q.abs() < 0.5, odd, 0.5 * (plus - minus))
-    return plus.add_(minus).mul_(0.5), odd
+    """Common and odd part of tanh(p+q), tanh(p−q): t − tr·odd and r/(1 + t² sech² q/sech² p); no quotient cancels."""
+    t, r = p.tanh(), q.tanh()
+    u, v = p.abs().mul_(-2), q.abs().mul_(-2)
+    # From the difference of the exponents, since either sech² may underflow.
+    ratio = (v - u).exp_().mul_((u.exp_() + 1).div_(v.exp_() + 1).square_())
+    odd = r / (t.square() * ratio).add_(1)
+    return t - (r * odd).mul_(t), odd

@@ -221,6 +221,17 @@ def test_the_arg_max_is_found_once() -> None:
     assert traced(plan_of("examples/vgg5.yaml", "synchronous"), "free", "reuse_argmax").warm == ()
 
 
+@pytest.mark.parametrize("solver", ["plain", "error_sweeps"])
+@pytest.mark.parametrize("phase", ["nudged", "pair"])
+def test_the_arg_max_goes_back_with_the_next_sweep(phase: str, solver: str) -> None:
+    """A state that has moved is convolved once: the sum above it gets the maxima, the next sweep their places."""
+    plan = plan_of("examples/vgg5.yaml", "backward", ["energy=predictive", f"dynamics.solver={solver}"])
+    assert operations(traced(plan, phase))["conv2d"] == 6
+    reused = traced(plan, phase, "reuse_argmax")
+    assert operations(reused)["conv2d"] == 3
+    assert operations(reused)["conv_transpose2d"] == 3
+
+
 def test_transposed_convolutions_become_convolutions() -> None:
     plan = plan_of("examples/hopfield_resnet13.yaml")
     plain = operations(traced(plan, "free"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import epgraph as ep
@@ -11,8 +12,8 @@ from epgraph.graph import build, load
 from epgraph.lowering import Plan, lower
 
 
-def plan_of(what: str | dict[str, Any], schedule: str = "even_odd") -> Plan:
-    architecture = load(what) if isinstance(what, str) else ep.Architecture.model_validate(what)
+def plan_of(what: str | dict[str, Any], schedule: str = "even_odd", overrides: Sequence[str] = ()) -> Plan:
+    architecture = load(what, overrides) if isinstance(what, str) else ep.Architecture.model_validate(what)
     return lower(build(architecture), schedule)
 
 

@@ -8,7 +8,7 @@ between, which a proper schedule guarantees, one of the two convolutions is redu
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import torch
@@ -36,7 +36,11 @@ def reuse_argmax(program: Program, tracer: Tracer) -> Program:
     moved = [frozenset(function.results) for function in program.sweep]
     results: list[dict[str, fx.Node]] = [{} for _ in graphs]
     keys = [_keys(graph, tracer.names) for graph in graphs]
-    by_key = [{key: node for node, key in reversed(found.items())} for found in keys]
+    # What a class computes from the states that it has moved, the next ones need not compute.
+    after = [
+        {key: node for node, key in reversed(_keys(graph, tracer.names, function.results).items())}
+        for graph, function in zip(graphs, program.sweep, strict=True)
+    ]
     carried: dict[tuple[int, Key], str] = {}
     first: dict[str, fx.Node] = {}
     for here, graph in enumerate(graphs):
@@ -44,19 +48,19 @@ def reuse_argmax(program: Program, tracer: Tracer) -> Program:
         for node, key in keys[here].items():
             if not _is_index(node):
                 continue  # values may be written into later, through a view; indices never are
-            there = _producer(here, key, _reads(node, tracer.names), by_key, moved)
+            there = _producer(here, key, _reads(node, tracer.names), after, moved)
             if there is not None:
                 known[node] = there
         for node, there in known.items():
             key = keys[here][node]
             if (there, key) not in carried:
                 name = tracer.names("carried", *program.key, len(carried) + 1)
-                tracer.examples[name] = values[there][by_key[there][key]]
+                tracer.examples[name] = values[there][after[there][key]]
                 carried[there, key] = name
-                results[there][name] = by_key[there][key]
+                results[there][name] = after[there][key]
             name = carried[there, key]
-            if there > here:
-                first[name] = plain[there][key]
+            if there >= here:
+                first[name] = plain[here][key]
             node.replace_all_uses_with(argument_of(graph, name))
     if not carried:
         return program
@@ -86,14 +90,22 @@ def _is_index(node: fx.Node) -> bool:
     return isinstance(pooled, fx.Node) and pooled.target is torch.nn.functional.max_pool2d_with_indices
 
 
-def _keys(graph: fx.Graph, names: Names) -> dict[fx.Node, Key]:
-    """What each node computes, from which arguments; only nodes that nothing writes into, and that read a state."""
+def _keys(graph: fx.Graph, names: Names, results: Sequence[str] = ()) -> dict[fx.Node, Key]:
+    """What each node computes, from which arguments; only nodes that nothing writes into, and that read a state.
+
+    With the names of the ``results``, what it computes from the states as the function leaves them.
+    """
+    known: dict[fx.Node, str] = {}
+    if results:
+        output = next(node for node in graph.nodes if node.op == "output")
+        known |= {n: f"{n.target} before" for n in graph.nodes if n.op == "placeholder" and n.target in results}
+        known |= dict(zip(output.args[0], results, strict=True))
     keys: dict[fx.Node, Key] = {}
     for node in graph.nodes:
-        if node.op == "output" or writes(node) or written_to(node):
+        if node.op == "output" or (node not in known and (writes(node) or written_to(node))):
             continue
-        if node.op == "placeholder" or all(n in keys for n in node.all_input_nodes):
-            keys[node] = structure(node)
+        if node.op == "placeholder" or node in known or all(n in keys for n in node.all_input_nodes):
+            keys[node] = structure(node, known=known)
     return {node: key for node, key in keys.items() if node.op != "placeholder" and _reads(node, names)}
 
 
@@ -113,17 +125,17 @@ def _reads(node: fx.Node, names: Names) -> frozenset[str]:
 
 
 def _producer(
-    here: int, key: Key, reads: frozenset[str], by_key: list[dict[Key, fx.Node]], moved: list[frozenset[str]]
+    here: int, key: Key, reads: frozenset[str], after: list[dict[Key, fx.Node]], moved: list[frozenset[str]]
 ) -> int | None:
     """Earliest class before ``here``, round the sweep, that computes ``key`` from the same states, if one does."""
-    count = len(by_key)
+    count = len(after)
     found = None
-    for back in range(1, count):
+    for back in range(1, count + 1):
         there = (here - back) % count
-        if moved[there] & reads:
-            break  # what it computed is from states that it then replaces
-        if key in by_key[there]:
+        if key in after[there]:
             found = there
+        if moved[there] & reads:
+            break  # what was computed before is from states that it then replaces
     return found
 
 

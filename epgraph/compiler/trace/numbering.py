@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from torch import fx
 
 
-def structure(node: fx.Node, names: Mapping[str, str] | None = None) -> str:
+def structure(node: fx.Node, names: Mapping[str, str] | None = None, known: Mapping[fx.Node, str] | None = None) -> str:
     """Return every value that a node depends on, and the node, once each and one a line; equal text is equal value.
 
-    ``names`` replaces the names of arguments.
+    ``names`` replaces the names of arguments; what is ``known`` counts as an argument of that name.
     """
     lines: dict[str, int] = {}
     numbers: dict[fx.Node, int] = {}
@@ -21,6 +21,8 @@ def structure(node: fx.Node, names: Mapping[str, str] | None = None) -> str:
         return numbers[value]
 
     def line(value: fx.Node) -> str:
+        if known and value in known:
+            return known[value]
         if value.op == "placeholder":
             return str(value.target) if names is None else names[str(value.target)]
         parts = fx.node.map_arg((value.args, value.kwargs), lambda n: _Number(number(n)))  # type: ignore[arg-type,return-value]
