@@ -26,7 +26,8 @@ from tests.helpers.lookalikes import lookalike, plain, renamed
 from tests.helpers.networks import repeated
 from tests.helpers.programs import plan_of
 
-NETWORKS = 1000
+NETWORKS = 400
+"""About a dozen for every topology, backend that it can use, and way to run it."""
 
 
 def network(hidden: dict[str, Any], edges: list[tuple[str, str, dict[str, Any]]], **more: Any) -> dict[str, Any]:
@@ -191,7 +192,7 @@ def test_no_name_changes_a_number(block: int) -> None:
         clashes += any(
             len({plain(name) for name in names}) < len(names) for names in (engine.graph.states, engine.graph.edges)
         )
-    assert clashes >= 90
+    assert clashes >= 0.9 * NETWORKS / 10
 
 
 @pytest.mark.parametrize(("a", "o"), [("a", "o"), ("Y", "y"), ("hA", "h_a"), ("True", "true")])

@@ -16,7 +16,9 @@ from pathlib import Path
 from epgraph.cli import run
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["epgraph.cli", "epgraph.training", "epgraph.data", "torch._dynamo", "sklearn.datasets"])
+_CONTEXT.set_forkserver_preload(
+    ["epgraph.cli", "epgraph.training", "epgraph.data", "torch._dynamo", "sklearn.datasets"]
+)
 
 
 def start(arguments: list[str], said: Path, largest: int | None = None) -> BaseProcess:
