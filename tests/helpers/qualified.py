@@ -196,15 +196,23 @@ def inside(network: Settled) -> bool:
 SMOOTH: dict[str, Any] = {"smooth": True}
 KINKED: dict[str, Any] = {"activations": ["relu6"]}
 ACTIVE: dict[str, Any] = {"activations": ["relu6"], "bias": 2.0, "pool_max": False, "fit": inside}
-LISTED: dict[int, list[dict[str, Any]]] = {WANTED: [SMOOTH, {}, ACTIVE], 40: [KINKED]}
-"""Populations that the file lists, by the number of their networks."""
+
+
+def listed() -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield populations that the file lists, with the number of their networks: as many as tests look at."""
+    from tests.activations.test_levels import OPTIONS
+    from tests.helpers.decorated import decorated_graph
+    from tests.runtime.test_parameters import tied_graph
+
+    yield from ((WANTED, options) for options in (SMOOTH, {}, ACTIVE))
+    yield 40, KINKED
+    COUNTS
 
 
 def main() -> None:
     SEEDS.unlink(missing_ok=True)
-    for count, populations in LISTED.items():
-        for options in populations:
-            assert sum(1 for _ in itertools.islice(qualified(**options), count)) == count
+    for count, options in listed():
+        assert sum(1 for _ in itertools.islice(qualified(**options), count)) == count
     lines = [f"{json.dumps(name)}: {json.dumps([n.origin for n in drawn])}" for name, (drawn, _) in _SHARED.items()]
     SEEDS.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 

@@ -38,10 +38,11 @@ def test_states_follow_the_oracle_under_every_schedule(tally: Any) -> None:
         drawn.update(features)
         counted.update(schedules)
         case = Case(data)
-        for name in schedules:
-            engine = case.engine(name)
+        engines = {name: case.engine(name) for name in schedules}
+        oracle = case.oracle(engines[schedules[0]])
+        for name, engine in engines.items():
             relaxation = engine.relax(case.x, steps=SWEEPS)
-            expected = case.oracle(engine).relax(case.x, make_schedule(case.graph, name).classes, SWEEPS)
+            expected = oracle.relax(case.x, make_schedule(case.graph, name).classes, SWEEPS)
             for state, value in expected.items():
                 assert apart(relaxation.states[state], value) <= 1e-9, (name, state)
 
@@ -55,9 +56,9 @@ def test_states_follow_the_oracle_under_every_schedule(tally: Any) -> None:
 def test_gradients_follow_the_oracle(data: dict[str, Any]) -> None:
     """All estimators, nudged phases and the pair arithmetic included, at a β that crosses kinks and arg-maxes."""
     case = Case(data)
-    for schedule in ("coloring", "synchronous"):
-        engine = case.engine(schedule)
-        oracle = case.oracle(engine)
+    engines = {schedule: case.engine(schedule) for schedule in ("coloring", "synchronous")}
+    oracle = case.oracle(engines["coloring"])
+    for schedule, engine in engines.items():
         classes = make_schedule(case.graph, schedule).classes
         free = oracle.relax(case.x, classes, 12)
         # The oracle subtracts two nearly equal ∂Φ/∂θ, and where the gradient is tiny that rounding is all there is.
