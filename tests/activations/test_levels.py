@@ -24,6 +24,7 @@ LEARNT: tuple[object, ...] = ({"relu": 0.6, "learn": True}, {"relu": [0.3, 1.2],
 """Low levels, so that units reach them."""
 
 OPTIONS: dict[str, Any] = {"activations": LEARNT, "output_activation": "identity"}
+SATURATED: dict[str, Any] = {"bias": 0.6, "pool_max": False, **OPTIONS}
 
 
 def levels(engine: ep.Engine) -> dict[str, torch.nn.Parameter]:
@@ -61,7 +62,7 @@ class Named(Settled):
 
 
 def named() -> Any:
-    networks = (Named(**vars(aimed(n))) for n in qualified(bias=0.6, pool_max=False, **OPTIONS))
+    networks = (Named(**vars(aimed(n))) for n in qualified(**SATURATED))
     return (n for n in networks if saturated(n))
 
 

@@ -200,13 +200,17 @@ ACTIVE: dict[str, Any] = {"activations": ["relu6"], "bias": 2.0, "pool_max": Fal
 
 def listed() -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield populations that the file lists, with the number of their networks: as many as tests look at."""
-    from tests.activations.test_levels import OPTIONS
+    from tests.activations.test_levels import SATURATED
     from tests.helpers.decorated import decorated_graph
-    from tests.runtime.test_parameters import tied_graph
+    from tests.runtime.test_parameters import TIED, TIED_KINKED
 
     yield from ((WANTED, options) for options in (SMOOTH, {}, ACTIVE))
     yield 40, KINKED
-    COUNTS
+    yield 8, {**KINKED, "bias": 1.0}
+    yield 15, {**SMOOTH, "readout": True}
+    yield 8, {**SMOOTH, "draw": decorated_graph}
+    yield 4, SATURATED
+    yield from ((2, options) for options in (TIED, TIED_KINKED))
 
 
 def main() -> None:
