@@ -27,8 +27,7 @@ from epgraph.runs.folder import REPLACED
 from epgraph.training import Run, Trainer, load_checkpoint
 from epgraph.training.optimizer import learning_rate
 from tests.helpers import processes
-from tests.helpers.runs import NET, assert_same_runs, content, lines, record, same, stopped_after
-from tests.helpers.runs import train as pictured_train
+from tests.helpers.runs import NET, assert_same_runs, content, lines, record, same, stopped_after, train
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,7 +43,7 @@ def net(tmp_path: Path) -> Path:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
     (folder / "net.yaml").write_text(NET)
-    assert pictured_train(folder / "net.yaml", folder / "run") == 0
+    assert train(folder / "net.yaml", folder / "run", "--pictures") == 0
     return folder / "run"
 
 
@@ -53,10 +52,6 @@ def out(finished: Path, tmp_path: Path) -> Path:
     """A finished run of two epochs, four batches each."""
     shutil.copytree(finished, tmp_path / "run")
     return tmp_path / "run"
-
-
-def train(net: Path, out: Path, *options: str) -> int:
-    return pictured_train(net, out, "--no-pictures", *options)
 
 
 def resumed(net: Path, out: Path, *options: str) -> int:

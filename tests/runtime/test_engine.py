@@ -22,18 +22,18 @@ from epgraph.graph import SCHEDULES, make_schedule
 from tests.helpers.case import ORACLE, SWEEPS, Case, apart
 from tests.helpers.topologies import FEATURES, architectures, coverage
 
-PAIRS = list(combinations(SCHEDULES, 2))
 
-
-def test_states_follow_the_oracle_under_every_schedule(tally: Any) -> None:
-    """Each network under two schedules, so that each schedule has a hundred networks and more."""
+@pytest.mark.parametrize("together", [2, pytest.param(len(SCHEDULES), marks=pytest.mark.slow)])
+def test_states_follow_the_oracle_under_every_schedule(together: int, tally: Any) -> None:
+    """Each network under two schedules, so that each schedule has about a hundred networks; or under all of them."""
+    choices = list(combinations(SCHEDULES, together))
     drawn, counted = Counter[str](), Counter[str]()
 
     @settings(ORACLE, max_examples=300)
     @given(data=architectures())
     def follow(data: dict[str, Any]) -> None:
         features = coverage(data)
-        schedules = PAIRS[crc32(json.dumps(data).encode()) % len(PAIRS)]
+        schedules = choices[crc32(json.dumps(data).encode()) % len(choices)]
         tally("engine against oracle", features)
         drawn.update(features)
         counted.update(schedules)
