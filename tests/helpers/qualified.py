@@ -24,10 +24,10 @@ from tests.helpers.topologies import random_batch, random_graph, random_paramete
 
 WANTED = 100
 SWEEPS = 100
-NUDGED = 40
-"""A coloured sweep of a network that qualifies contracts by 0.49 at most: these leave 4e-13 of where they start."""
-REST = 3e-16
-"""Residual at which the free phase of a candidate may stop earlier: that of rounding."""
+NUDGED = 60
+"""A coloured sweep of a network that qualifies contracts by 0.49 at most: these leave 1e-18 of where they start."""
+REST, SETTLED = 3e-16, 1e-13
+"""Residuals at which the free phase of a candidate may stop earlier, and a nudged phase."""
 
 SEEDS = Path(__file__).with_name("qualified.json")
 """Seeds and scales of populations that a search takes long to find: [seed, scale] of each network, in order."""
@@ -56,6 +56,7 @@ class Settled:
             start=self.free,
             free_steps=10,
             nudged_steps=NUDGED,
+            tolerance=SETTLED,
         )
         return torch.cat([p.grad.flatten() for p in self.engine.parameters() if p.grad is not None])
 
