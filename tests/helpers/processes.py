@@ -1,4 +1,4 @@
-"""The command line in processes of their own, which have torch loaded from their start: forks of one that idles.
+"""Work in processes of its own, which have torch loaded from their start: forks of one that idles.
 
 For what is about a process: its number, its death, its limits. A process of its own to the end, with its own start and
 its own streams, is ``subprocess``.
@@ -10,10 +10,9 @@ import multiprocessing
 import os
 import resource
 import sys
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-
-from epgraph.cli import run
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
@@ -21,24 +20,24 @@ _CONTEXT.set_forkserver_preload(
 )
 
 
-def start(arguments: list[str], said: Path, largest: int | None = None) -> BaseProcess:
-    """Start a command, whose output goes to the file ``said``; ``largest``: bytes of a file that it may write."""
-    process = _CONTEXT.Process(target=_run, args=(arguments, said, largest))
+def start(work: Callable[[], int | None], said: Path, largest: int | None = None) -> BaseProcess:
+    """Start what returns an exit code; its output goes to ``said``. ``largest``: bytes of a file that it may write."""
+    process = _CONTEXT.Process(target=_run, args=(work, said, largest))
     process.start()
     return process
 
 
-def finished(arguments: list[str], said: Path, largest: int | None = None) -> tuple[int | None, str]:
-    """Run a command to its end; return its exit code and its output."""
-    process = start(arguments, said, largest)
+def finished(work: Callable[[], int | None], said: Path, largest: int | None = None) -> tuple[int | None, str]:
+    """Do it to its end; return its exit code and its output."""
+    process = start(work, said, largest)
     process.join()
     return process.exitcode, said.read_text()
 
 
-def _run(arguments: list[str], said: Path, largest: int | None) -> None:
+def _run(work: Callable[[], int | None], said: Path, largest: int | None) -> None:
     file = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for descriptor in (1, 2):
         os.dup2(file, descriptor)
     if largest is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
-    sys.exit(run(arguments))
+    sys.exit(work())

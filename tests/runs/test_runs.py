@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from epgraph.runs import RunFolder, locked
 from epgraph.runs.folder import REPLACED
 from epgraph.training import Run, Trainer, load_checkpoint
 from epgraph.training.optimizer import learning_rate
+from tests.crash import main as crash
 from tests.helpers import processes
 from tests.helpers.runs import NET, assert_same_runs, content, lines, record, same, stopped_after, train
 
@@ -415,7 +417,7 @@ def test_a_second_process_is_refused_with_the_first_ones_number(net: Path, tmp_p
         (out / "run.json").write_text("{}")
         for option in ("--resume", "--overwrite"):
             arguments = ["train", str(net), "--data", "digits", "--out", str(out), option]
-            code, said = processes.finished(arguments, tmp_path / "said")
+            code, said = processes.finished(partial(run, arguments), tmp_path / "said")
             assert code == 1
             assert f"the run folder {out} is being written by process {os.getpid()}; " in said
     assert not (out / ".lock.pid").exists()
@@ -487,7 +489,7 @@ def test_killed_overwrites_do_not_lose_a_finished_run(net: Path, out: Path) -> N
 def killed(net: Path, out: Path, when: Callable[[], bool]) -> None:
     """Start a training over in a process of its own, and kill it as soon as ``when`` says so."""
     arguments = ["train", str(net), "--data", "digits", "--limit", "170", "--out", str(out), "--overwrite"]
-    process = processes.start(arguments, net.with_name("said"))
+    process = processes.start(partial(run, arguments), net.with_name("said"))
     started = record(out)["history"][0]["started"]
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
@@ -601,7 +603,7 @@ def test_a_full_disk(net: Path, tmp_path: Path) -> None:
     size = (out / "last.pt").stat().st_size
     before = content(out)
     arguments = ["train", str(net), "--out", str(out), "--resume", "--epochs", "4", "--no-pictures"]
-    code, said = processes.finished(arguments, tmp_path / "said", largest=size // 2)
+    code, said = processes.finished(partial(run, arguments), tmp_path / "said", largest=size // 2)
     assert code == 1
     assert "training stopped at the end of epoch 3: " in said
     assert "cannot be written: File too large; " in said
@@ -658,8 +660,6 @@ def test_a_killed_data_worker(net: Path, tmp_path: Path) -> None:
 
 def test_killed_trainings_go_on_to_the_bit(tmp_path: Path) -> None:
     """The short form of ``make crash``, in a process of its own: it forks."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.crash", "6"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"6 kills \(seed 0\), [1-6] of them in a training under way; [1-9]", done.stdout)
+    code, said = processes.finished(partial(crash, 6, 0), tmp_path / "said")
+    assert code == 0, said
+    assert re.search(r"6 kills \(seed 0\), [1-6] of them in a training under way; [1-9]", said)
