@@ -103,7 +103,10 @@ class ProgramCache:
         made = [calls(part) for part in parts]
         verify_calls(made, self.tracer.names, given)
         loaded = load(function for part in parts for function in part)
-        loaded |= {name: torch.compile(loaded[name], dynamic=False) for name in compiled}
+        for name in compiled:
+            # torch.compile counts what it has compiled by code, which like engines share.
+            loaded[name].__code__ = loaded[name].__code__.replace()
+            loaded[name] = torch.compile(loaded[name], dynamic=False)
         return tuple(tuple((loaded[f.name], arguments, results) for f, arguments, results in part) for part in made)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import builtins
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from functools import cache
+from types import CodeType
 from typing import Any
 
 import torch
@@ -84,6 +85,11 @@ OPERATORS: dict[Any, str] = {
     operator.getitem: "{}[{}]",
 }
 
+MOST_TEXTS = 1000
+"""Texts that are kept compiled; beyond it the oldest one is dropped."""
+
+_CODE: dict[Hashable, CodeType] = {}
+
 Written = Mapping[fx.Node, str]
 """Names of the values written so far."""
 
@@ -120,9 +126,19 @@ def load(functions: Iterable[Function]) -> dict[str, Callable[..., Any]]:
     known = frozenset(names)
     verify_apart([*namespace(), *(one.identifier for one in passed), *(function.name for function in functions)])
     for function in functions:
-        tree = verify_text(source(function), function, known)
-        exec(compile(tree, f"<epgraph {function.name}>", "exec"), names)
+        exec(_code(source(function), function, known), names)
     return {function.name: names[function.name] for function in functions}
+
+
+def _code(text: str, function: Function, known: frozenset[str]) -> CodeType:
+    """Verified and compiled text; another engine of the same network, or of a like one, has most of it in common."""
+    key = text, function.name, function.arguments, known
+    if key not in _CODE:
+        made = compile(verify_text(text, function, known), f"<epgraph {function.name}>", "exec")
+        if len(_CODE) >= MOST_TEXTS:
+            _CODE.pop(next(iter(_CODE)), None)
+        _CODE[key] = made
+    return _CODE[key]
 
 
 def listing(program: Program) -> str:

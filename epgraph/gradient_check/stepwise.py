@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
@@ -59,24 +60,36 @@ def stepwise(
     Works sweep by sweep and keeps two gradients, so its memory does not grow with ``steps``. EP's side is the engine's
     own (pairs, whatever its backend), the other is autograd's.
     """
+    yield from islice(map(Step, ep_steps(engine, x, y, free, beta=beta), bptt_steps(engine, x, y, free)), steps)
+
+
+def ep_steps(engine: Engine, x: Tensor, y: Tensor, free: Mapping[str, Tensor], *, beta: float) -> Iterator[Gradients]:
+    """Yield Δ_t for t = 0, 1, …; see ``stepwise``."""
     x = engine.executor.inputs.check_input(x)
     nudge = Nudge(engine.cost, engine.executor.inputs.targets(y, len(x)), beta)
     clamped = engine.executor.clamp(x, engine.snapshot())
-    back = _Back(engine, clamped, free, nudge)
     pairs = {name: make_pair(s, s) for name, s in free.items()}
     so_far: Gradients = {}
-    for _ in range(steps):
+    while True:
         with torch.no_grad():
             pairs = engine.executor.run(clamped, pairs, 1, 0.0, nudge, pair=True).states
             now = dict(engine.executor.contrasts.by_parameters(clamped, pairs, -nudge.scale))
-        yield Step({name: g - so_far[name] if so_far else g for name, g in now.items()}, back.step())
+        yield {name: g - so_far[name] if so_far else g for name, g in now.items()}
         so_far = now
+
+
+def bptt_steps(engine: Engine, x: Tensor, y: Tensor, free: Mapping[str, Tensor]) -> Iterator[Gradients]:
+    """Yield ∇_t for t = 0, 1, …; see ``stepwise``."""
+    x = engine.executor.inputs.check_input(x)
+    back = _Back(engine, engine.executor.clamp(x, engine.snapshot()), free, engine.executor.inputs.targets(y, len(x)))
+    while True:
+        yield back.step()
 
 
 class _Back:
     """Goes back through one sweep at s*, again and again."""
 
-    def __init__(self, engine: Engine, clamped: Clamped, free: Mapping[str, Tensor], nudge: Nudge) -> None:
+    def __init__(self, engine: Engine, clamped: Clamped, free: Mapping[str, Tensor], target: Tensor) -> None:
         names = engine.graph.free
         with torch.enable_grad():
             plain = DifferentiableSweep(engine.executor, clamped.x, clamped.parameters)
@@ -85,7 +98,7 @@ class _Back:
             self.moved = plain.sweep(self.states)
             output = engine.graph.output.name
             reached = self.moved[output].detach().requires_grad_()
-            (pull,) = torch.autograd.grad(nudge.cost.value(reached, nudge.target).sum() / len(clamped.x), reached)
+            (pull,) = torch.autograd.grad(engine.cost.value(reached, target).sum() / len(clamped.x), reached)
         self.delta = {name: pull if name == output else torch.zeros_like(s) for name, s in self.states.items()}
 
     def step(self) -> Gradients:

@@ -48,6 +48,18 @@ MIXED: dict[str, Any] = {
 """Strides and kernels that leave rows over, every way of a dense edge, and what a kernel must not take."""
 
 
+@pytest.fixture(autouse=True)
+def _options(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Integers are tested for overflow with all options of the kinds alone: it takes half of the interpreter's time.
+
+    Addresses of networks of this size are far from any.
+    """
+    from triton.runtime.interpreter import InterpreterOptions, interpreter_builder
+
+    sanitized = "test_all_options" in request.node.name
+    monkeypatch.setattr(interpreter_builder, "options", InterpreterOptions(sanitize_overflow=sanitized))
+
+
 def compare(
     data: dict[str, Any], schedule: str, bar: float, dtype: torch.dtype = torch.float32, steps: tuple[int, int] = (2, 1)
 ) -> None:
@@ -145,4 +157,4 @@ def test_what_is_not_a_number_stays_visible() -> None:
 def test_names_that_look_alike() -> None:
     """The second update of h, and that of a state called h_2, are kernels of their own."""
     data = renamed(RING, {"x": "x", "a": "h", "b": "h_2", "c": "H", "d": "h_1", "y": "y"}, {})
-    compare({**data, "dynamics": {}}, "forward_backward", 1e-5)
+    compare({**data, "dynamics": {}}, "forward_backward", 1e-5, steps=(1, 1))

@@ -106,17 +106,16 @@ def test_it_runs_without_epgraph(tmp_path: Path) -> None:
         "given = torch.load('given.pt'); made = Engine(given['parameters'])\n"
         "torch.save([made.relax(given['x']), made.gradient(given['x'], given['y'])], 'found.pt')\n"
         "assert [name for name in sys.modules if name.startswith('epgraph')] == ['epgraph']\n"
+        "import runpy; runpy.run_path('engine.py', run_name='__main__')\n"
     )
-    subprocess.run([sys.executable, "-I", "-c", code], check=True, cwd=tmp_path)
+    done = subprocess.run([sys.executable, "-I", "-c", code], check=True, cwd=tmp_path, capture_output=True, text=True)
     states, gradient = torch.load(tmp_path / "found.pt")
     for name, state in engine.backward(x, y).free.states.items():
         assert torch.equal(states[name], state)
     for name, parameter in engine.named_parameters():
         assert parameter.grad is not None
         assert torch.equal(gradient[name], parameter.grad)
-    shown = subprocess.run(
-        [sys.executable, "-I", "engine.py"], check=True, cwd=tmp_path, capture_output=True, text=True
-    ).stdout.splitlines()
+    shown = done.stdout.splitlines()
     assert shown[0] == "digits (onednn, torch.float32): 4 random examples, at most 25 sweeps"
     assert [line.split()[0] for line in shown[1:]] == ["h1", "h2", "h3", "h4", "y", "mean", "gradient"]
 

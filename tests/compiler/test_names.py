@@ -27,6 +27,8 @@ from tests.helpers.networks import repeated
 from tests.helpers.programs import plan_of
 
 NETWORKS = 1000
+QUICK = 4
+"""Tenths of them in the usual run: about a dozen for every topology, backend that it can use, and way to run it."""
 
 
 def network(hidden: dict[str, Any], edges: list[tuple[str, str, dict[str, Any]]], **more: Any) -> dict[str, Any]:
@@ -178,7 +180,7 @@ def drawn(seed: int) -> tuple[str, str, Way]:
     return topology, backend, rng.choice(ways)
 
 
-@pytest.mark.parametrize("block", range(10))
+@pytest.mark.parametrize("block", [*range(QUICK), *(pytest.param(n, marks=pytest.mark.slow) for n in range(QUICK, 10))])
 def test_no_name_changes_a_number(block: int) -> None:
     """States, energies and gradients are equal to the bit, whatever states and edges are called."""
     clashes = 0

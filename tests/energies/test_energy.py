@@ -14,7 +14,8 @@ from epgraph.runtime.relaxation import Status
 from tests.helpers.case import ORACLE, Case
 from tests.helpers.topologies import architectures
 
-UPDATES = 200
+UPDATES = 100
+"""Some 25 sweeps: most of these networks have come to rest by then."""
 
 
 def energies(case: Case, updates: int) -> list[torch.Tensor]:

@@ -26,6 +26,8 @@ WANTED = 100
 SWEEPS = 100
 NUDGED = 60
 """A coloured sweep of a network that qualifies contracts by 0.49 at most: these leave 1e-18 of where they start."""
+REST, SETTLED = 3e-16, 1e-13
+"""Residuals at which the free phase of a candidate may stop earlier, and a nudged phase."""
 
 SEEDS = Path(__file__).with_name("qualified.json")
 """Seeds and scales of populations that a search takes long to find: [seed, scale] of each network, in order."""
@@ -54,6 +56,7 @@ class Settled:
             start=self.free,
             free_steps=10,
             nudged_steps=NUDGED,
+            tolerance=SETTLED,
         )
         return torch.cat([p.grad.flatten() for p in self.engine.parameters() if p.grad is not None])
 
@@ -132,7 +135,7 @@ class Candidate:
         """Return the network after its sweeps, or None where it has diverged."""
         scaled = {n: p * scale if n.endswith("weight") else p for n, p in self.drawn.items()}
         self.engine.load_state_dict({**self.engine.state_dict(), **scaled})
-        free = self.engine.relax(self.x, steps=SWEEPS).states
+        free = self.engine.relax(self.x, steps=SWEEPS, tolerance=REST).states
         if not all(bool(s.isfinite().all()) for s in free.values()):
             return None
         oracle = Reference(self.graph, self.engine.state_dict())
@@ -194,15 +197,27 @@ def inside(network: Settled) -> bool:
 SMOOTH: dict[str, Any] = {"smooth": True}
 KINKED: dict[str, Any] = {"activations": ["relu6"]}
 ACTIVE: dict[str, Any] = {"activations": ["relu6"], "bias": 2.0, "pool_max": False, "fit": inside}
-LISTED: dict[int, list[dict[str, Any]]] = {WANTED: [SMOOTH, {}, ACTIVE], 40: [KINKED]}
-"""Populations that the file lists, by the number of their networks."""
+
+
+def listed() -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield populations that the file lists, with the number of their networks: as many as tests look at."""
+    from tests.activations.test_levels import SATURATED
+    from tests.helpers.decorated import decorated_graph
+    from tests.runtime.test_parameters import TIED, TIED_KINKED
+
+    yield from ((WANTED, options) for options in (SMOOTH, {}, ACTIVE))
+    yield 40, KINKED
+    yield 8, {**KINKED, "bias": 1.0}
+    yield 15, {**SMOOTH, "readout": True}
+    yield 8, {**SMOOTH, "draw": decorated_graph}
+    yield 4, SATURATED
+    yield from ((2, options) for options in (TIED, TIED_KINKED))
 
 
 def main() -> None:
     SEEDS.unlink(missing_ok=True)
-    for count, populations in LISTED.items():
-        for options in populations:
-            assert sum(1 for _ in itertools.islice(qualified(**options), count)) == count
+    for count, options in listed():
+        assert sum(1 for _ in itertools.islice(qualified(**options), count)) == count
     lines = [f"{json.dumps(name)}: {json.dumps([n.origin for n in drawn])}" for name, (drawn, _) in _SHARED.items()]
     SEEDS.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from epgraph.compiler import cuda_graphs as replay
 
 WAITS = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal")
 """Operations that wait for the device."""
+
+
+@cache
+def waits(function: Any) -> bool:
+    return any(name in function.name() for name in WAITS)
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """What lists, tuples and mappings of arguments hold; torch's own way of finding out takes longer than the work."""
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from _leaves(part)
+    elif isinstance(value, dict):
+        yield from _leaves(list(value.values()))
+    else:
+        yield value
 
 
 class Watch(TorchDispatchMode):
@@ -25,13 +41,13 @@ class Watch(TorchDispatchMode):
         self._kept: list[Any] = []
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        assert not any(name in function.name() for name in WAITS), function
-        for leaf in tree_leaves((args, kwargs)):
-            if isinstance(leaf, Tensor) and leaf.untyped_storage().data_ptr() not in self._made:
-                self.outside.append((leaf.data_ptr(), leaf.stride()))
-        before = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
+        assert not waits(function), function
+        given = [leaf for leaf in _leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        before = [leaf.untyped_storage().data_ptr() for leaf in given]
+        found = zip(before, given, strict=True)
+        self.outside += [(leaf.data_ptr(), leaf.stride()) for memory, leaf in found if memory not in self._made]
         result = function(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
+        for leaf in _leaves(result):
             if isinstance(leaf, Tensor) and leaf.untyped_storage().data_ptr() not in before:
                 self._made.add(leaf.untyped_storage().data_ptr())
                 self._kept.append(leaf)  # so that its address is not given to another

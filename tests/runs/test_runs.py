@@ -6,13 +6,13 @@ import json
 import math
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,9 @@ from epgraph.runs import RunFolder, locked
 from epgraph.runs.folder import REPLACED
 from epgraph.training import Run, Trainer, load_checkpoint
 from epgraph.training.optimizer import learning_rate
-from tests.helpers.runs import NET, assert_same_runs, content, lines, record, same, stopped_after
-from tests.helpers.runs import train as pictured_train
+from tests.crash import main as crash
+from tests.helpers import processes
+from tests.helpers.runs import NET, assert_same_runs, content, lines, record, same, stopped_after, train
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,7 +45,7 @@ def net(tmp_path: Path) -> Path:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
     (folder / "net.yaml").write_text(NET)
-    assert pictured_train(folder / "net.yaml", folder / "run") == 0
+    assert train(folder / "net.yaml", folder / "run", "--pictures") == 0
     return folder / "run"
 
 
@@ -53,10 +54,6 @@ def out(finished: Path, tmp_path: Path) -> Path:
     """A finished run of two epochs, four batches each."""
     shutil.copytree(finished, tmp_path / "run")
     return tmp_path / "run"
-
-
-def train(net: Path, out: Path, *options: str) -> int:
-    return pictured_train(net, out, "--no-pictures", *options)
 
 
 def resumed(net: Path, out: Path, *options: str) -> int:
@@ -416,19 +413,13 @@ def test_a_run_starts_from_weights(net: Path, out: Path, tmp_path: Path, capsys:
 
 def test_a_second_process_is_refused_with_the_first_ones_number(net: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    command = [sys.executable, "-c", "from epgraph.cli import main; main()"]
     with locked(RunFolder(out)):
         (out / "run.json").write_text("{}")
         for option in ("--resume", "--overwrite"):
-            done = subprocess.run(
-                [*command, "train", str(net), "--data", "digits", "--out", str(out), option],
-                capture_output=True,
-                text=True,
-                cwd=ROOT,
-                check=False,
-            )
-            assert done.returncode == 1
-            assert f"the run folder {out} is being written by process {os.getpid()}; " in done.stderr
+            arguments = ["train", str(net), "--data", "digits", "--out", str(out), option]
+            code, said = processes.finished(partial(run, arguments), tmp_path / "said")
+            assert code == 1
+            assert f"the run folder {out} is being written by process {os.getpid()}; " in said
     assert not (out / ".lock.pid").exists()
 
 
@@ -497,11 +488,8 @@ def test_killed_overwrites_do_not_lose_a_finished_run(net: Path, out: Path) -> N
 
 def killed(net: Path, out: Path, when: Callable[[], bool]) -> None:
     """Start a training over in a process of its own, and kill it as soon as ``when`` says so."""
-    command = [sys.executable, "-c", "from epgraph.cli import main; main()"]
-    process = subprocess.Popen(
-        [*command, "train", str(net), "--data", "digits", "--limit", "170", "--out", str(out), "--overwrite"],
-        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    arguments = ["train", str(net), "--data", "digits", "--limit", "170", "--out", str(out), "--overwrite"]
+    process = processes.start(partial(run, arguments), net.with_name("said"))
     started = record(out)["history"][0]["started"]
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
@@ -510,10 +498,11 @@ def killed(net: Path, out: Path, when: Callable[[], bool]) -> None:
                 break
         except FileNotFoundError:
             pass  # between two moves
-        assert process.poll() is None
+        assert process.exitcode is None
         time.sleep(0.01)
     process.kill()
-    assert process.wait() == -signal.SIGKILL
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("moves", range(12))
@@ -553,11 +542,15 @@ def test_half_written_files_are_cleared_away(net: Path, out: Path) -> None:
 
 
 def test_a_reader_that_goes_away(net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each stream closed, full or without a reader: the run is finished, and the exit code says so."""
+    """Each stream closed, full or without a reader: the run is finished, and the exit code says so.
+
+    Pictures are drawn where every stream is closed, and files get the numbers of streams.
+    """
     program = f"{sys.executable} -c 'from epgraph.cli import main; main()'"
     for number, tail in enumerate(("| head -1 >{0}", ">/dev/full 2>{0}", ">&- 2>{0}", "2>&- >{0}", ">&- 2>&- <&-")):
         out, said = tmp_path / f"run{number}", tmp_path / f"said{number}"
-        arguments = f"train {net} --data digits --limit 170 --out {out}"
+        pictures = "--pictures" if "<&-" in tail else "--no-pictures"
+        arguments = f"train {net} --data digits --limit 170 --out {out} {pictures}"
         script = f"set -o pipefail; {program} {arguments} {tail.format(said)}"
         done = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
         assert (tail, done.returncode) == (tail, 0)
@@ -609,19 +602,12 @@ def test_a_full_disk(net: Path, tmp_path: Path) -> None:
     assert train(net, out) == 0
     size = (out / "last.pt").stat().st_size
     before = content(out)
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))
-
-    command = [sys.executable, "-c", "from epgraph.cli import main; main()", "train", str(net), "--out", str(out)]
-    done = subprocess.run(
-        [*command, "--resume", "--epochs", "4", "--no-pictures"],
-        cwd=ROOT, capture_output=True, text=True, check=False, preexec_fn=limit,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert "training stopped at the end of epoch 3: " in done.stderr
-    assert "cannot be written: File too large; " in done.stderr
-    assert f"{out / 'last.pt'} holds the end of epoch 2" in done.stderr
+    arguments = ["train", str(net), "--out", str(out), "--resume", "--epochs", "4", "--no-pictures"]
+    code, said = processes.finished(partial(run, arguments), tmp_path / "said", largest=size // 2)
+    assert code == 1
+    assert "training stopped at the end of epoch 3: " in said
+    assert "cannot be written: File too large; " in said
+    assert f"{out / 'last.pt'} holds the end of epoch 2" in said
     assert (out / "last.pt").read_bytes() == before["last.pt"]
     assert not list(out.glob("*.partial"))
     assert resumed(net, out) == 0
@@ -674,8 +660,6 @@ def test_a_killed_data_worker(net: Path, tmp_path: Path) -> None:
 
 def test_killed_trainings_go_on_to_the_bit(tmp_path: Path) -> None:
     """The short form of ``make crash``, in a process of its own: it forks."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.crash", "6"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"6 kills \(seed 0\), [1-6] of them in a training under way; [1-9]", done.stdout)
+    code, said = processes.finished(partial(crash, 6, 0), tmp_path / "said")
+    assert code == 0, said
+    assert re.search(r"6 kills \(seed 0\), [1-6] of them in a training under way; [1-9]", said)

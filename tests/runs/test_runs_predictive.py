@@ -39,7 +39,7 @@ def test_a_stopped_run_goes_on_to_the_bit(
 ) -> None:
     net, whole, cut = tmp_path / "net.yaml", tmp_path / "whole", tmp_path / "cut"
     net.write_text(NET.format(solver=solver, estimator=estimator))
-    assert train(net, whole) == 0
+    assert train(net, whole, "--pictures") == 0
     with stopped_after(monkeypatch, 6, signal.SIGTERM):
         assert train(net, cut, "--no-pictures") != 0
     assert run(["train", str(net), "--out", str(cut), "--resume", "--no-pictures"]) == 0

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import weakref
 from collections import Counter
+from itertools import combinations
 from typing import Any
+from zlib import crc32
 
 import pytest
 import torch
@@ -17,21 +20,35 @@ from epgraph.compiler import BACKENDS
 from epgraph.compiler.sweep import run
 from epgraph.graph import SCHEDULES, make_schedule
 from tests.helpers.case import ORACLE, SWEEPS, Case, apart
-from tests.helpers.topologies import architectures, coverage
+from tests.helpers.topologies import FEATURES, architectures, coverage
 
 
-@settings(ORACLE, max_examples=300)
-@given(data=architectures())
-def test_states_follow_the_oracle_under_every_schedule(data: dict[str, Any], tally: Any) -> None:
-    tally("engine against oracle", coverage(data))
-    case = Case(data)
-    oracle = case.oracle(case.engine("coloring"))
-    for name in SCHEDULES:
-        classes = make_schedule(case.graph, name).classes
-        relaxation = case.engine(name).relax(case.x, steps=SWEEPS)
-        expected = oracle.relax(case.x, classes, SWEEPS)
-        for state, value in expected.items():
-            assert apart(relaxation.states[state], value) <= 1e-9, (name, state)
+@pytest.mark.parametrize("together", [2, pytest.param(len(SCHEDULES), marks=pytest.mark.slow)])
+def test_states_follow_the_oracle_under_every_schedule(together: int, tally: Any) -> None:
+    """Each network under two schedules, so that each schedule has about a hundred networks; or under all of them."""
+    choices = list(combinations(SCHEDULES, together))
+    drawn, counted = Counter[str](), Counter[str]()
+
+    @settings(ORACLE, max_examples=300)
+    @given(data=architectures())
+    def follow(data: dict[str, Any]) -> None:
+        features = coverage(data)
+        schedules = choices[crc32(json.dumps(data).encode()) % len(choices)]
+        tally("engine against oracle", features)
+        drawn.update(features)
+        counted.update(schedules)
+        case = Case(data)
+        engines = {name: case.engine(name) for name in schedules}
+        oracle = case.oracle(engines[schedules[0]])
+        for name, engine in engines.items():
+            relaxation = engine.relax(case.x, steps=SWEEPS)
+            expected = oracle.relax(case.x, make_schedule(case.graph, name).classes, SWEEPS)
+            for state, value in expected.items():
+                assert apart(relaxation.states[state], value) <= 1e-9, (name, state)
+
+    follow()
+    assert not set(FEATURES) - set(drawn)
+    assert all(counted[name] >= 60 for name in SCHEDULES)
 
 
 @settings(ORACLE, max_examples=40)
@@ -39,9 +56,9 @@ def test_states_follow_the_oracle_under_every_schedule(data: dict[str, Any], tal
 def test_gradients_follow_the_oracle(data: dict[str, Any]) -> None:
     """All estimators, nudged phases and the pair arithmetic included, at a β that crosses kinks and arg-maxes."""
     case = Case(data)
-    for schedule in ("coloring", "synchronous"):
-        engine = case.engine(schedule)
-        oracle = case.oracle(engine)
+    engines = {schedule: case.engine(schedule) for schedule in ("coloring", "synchronous")}
+    oracle = case.oracle(engines["coloring"])
+    for schedule, engine in engines.items():
         classes = make_schedule(case.graph, schedule).classes
         free = oracle.relax(case.x, classes, 12)
         # The oracle subtracts two nearly equal ∂Φ/∂θ, and where the gradient is tiny that rounding is all there is.

@@ -28,22 +28,23 @@ BACKENDS = ("eager", "channels_last", "onednn")
 def test_states_and_gradients_follow_the_oracle(data: dict[str, Any]) -> None:
     """Under every schedule, for every estimator, in the free, the nudged and the paired phase."""
     case = Case(data)
+    oracle = case.oracle(case.engine("coloring"))
     for schedule in SCHEDULES:
         classes = make_schedule(case.graph, schedule).classes
         assert classes[-1] == ("y",)
+        engine = case.engine(schedule)
+        free = oracle.relax(case.x, classes, SWEEPS)
+        contrasted = oracle.parameter_gradient(case.x, free)
+        nudged = {sign: oracle.relax(case.x, classes, 6, free, case.y, sign * 0.2) for sign in (1, -1)}
         for estimator in ("centered", "positive", "negative") if schedule == "coloring" else ("centered",):
-            engine = case.engine(schedule)
+            engine.zero_grad(set_to_none=True)
             made = engine.backward(case.x, case.y, estimator=estimator, beta=0.2, free_steps=SWEEPS, nudged_steps=6)  # type: ignore[arg-type]
-            oracle = case.oracle(engine)
-            free = oracle.relax(case.x, classes, SWEEPS)
             for name, value in free.items():
                 assert apart(made.free.states[name], value) <= 1e-9, (schedule, name)
             sign = -1 if estimator == "negative" else 1
-            there = oracle.relax(case.x, classes, 6, free, case.y, sign * 0.2)
-            for name, value in there.items():
+            for name, value in nudged[sign].items():
                 assert apart(made.nudged[0].states[name], value) <= 1e-9, (schedule, name)
-            expected = oracle.ep_gradient(case.x, case.y, classes, SWEEPS, 6, 0.2, estimator=estimator)  # type: ignore[arg-type]
-            contrasted = oracle.parameter_gradient(case.x, free)
+            expected = oracle.estimate(case.x, case.y, free, nudged, 0.2, estimator)  # type: ignore[arg-type]
             for name, parameter in engine.named_parameters():
                 assert parameter.grad is not None
                 bar = 1e-8 * expected[name].norm() + 1e-14 / 0.2 * contrasted[name].norm()

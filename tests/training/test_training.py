@@ -25,7 +25,7 @@ def net(tmp_path: Path) -> Path:
 
 def test_a_run_leaves_what_it_promises(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
-    assert train(net, out) == 0
+    assert train(net, out, "--pictures") == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith("digits")
     assert printed[1].startswith("epoch 1/2: train loss ")

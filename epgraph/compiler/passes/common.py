@@ -135,9 +135,10 @@ def _evaluated(graph: fx.Graph, tracer: Tracer, rows: int) -> dict[fx.Node, Any]
                 # All examples are of one precision, which not every operation has on the CPU.
                 converted = node.target == "to"
                 values[node] = own if converted else getattr(own, str(node.target))(*rest, **value(node.kwargs))
-            if rows == 0 and isinstance(values.get(node), torch.Tensor):
+            found = values.get(node)
+            if rows == 0 and isinstance(found, torch.Tensor) and found.numel() > 1:
                 # What depends on parameters alone is not empty: one number stands for all of its numbers.
-                values[node] = values[node].new_zeros(()).expand(values[node].shape)
+                values[node] = found.new_zeros(()).expand(found.shape)
     return values
 
 
