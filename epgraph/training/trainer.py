@@ -32,6 +32,10 @@ from epgraph.training.metrics import BatchLog, EpochLog, Mean, Metrics
 from epgraph.training.optimizer import load_optimizer_state, make_optimizer, optimizer_state, set_learning_rates
 
 
+class Diverged(EpgraphError):  # noqa: N818 - as relaxations say it
+    """A state or a gradient grew without bound: a result of the settings, and no fault of the machine."""
+
+
 @dataclass(frozen=True)
 class Run:
     """How and where to run; what to learn is in the architecture.
@@ -298,7 +302,7 @@ class Trainer:
         self.optimizer.step()
 
     def _stop(self, batch: int, what: str) -> None:
-        raise EpgraphError(
+        raise Diverged(
             f"training stopped in epoch {self.epoch + 1}, batch {batch}: {what}",
             f"lower training.learning_rate, learning.beta or the gains; {self.safe()}",
         )

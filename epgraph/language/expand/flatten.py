@@ -19,9 +19,10 @@ from epgraph.language.expand.parameter_origins import ParameterOrigins
 from epgraph.language.expand.ties import tie_edges
 from epgraph.language.expand.unused import unused_parameters
 from epgraph.language.model import NAME_PATTERN, Architecture, DefaultsSpec
+from epgraph.language.sweep import SweepSpec
 from epgraph.language.validate import describe, mistakes, version_problem
 
-SECTIONS = ("include", "parameters", "blocks", "groups")
+SECTIONS = ("include", "parameters", "blocks", "groups", "sweep")
 """Sections of sugar, which the flat form does not have."""
 
 _NAME = re.compile(NAME_PATTERN)
@@ -100,6 +101,8 @@ def _ends(data: dict[str, Any]) -> tuple[str, str]:
 
 def _flat(context: ExpansionContext) -> dict[str, Any]:
     data = context.data
+    if data.get("sweep") is not None:
+        context.check(SweepSpec, data["sweep"], ("sweep",))
     given = data.get("parameters")
     if given is not None and not isinstance(given, dict):
         found = f"'parameters' expects a mapping of names to values, found {describe(given)}"
