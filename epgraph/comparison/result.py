@@ -12,10 +12,13 @@ from typing import Any
 
 from epgraph.comparison.runs import Compared, differences, grouped, read_runs
 from epgraph.comparison.statistics import PairedTest, holm, paired
-from epgraph.comparison.verdict import few, quantity, verdict
+from epgraph.comparison.verdict import ONE_SEED, few, quantity, verdict
 from epgraph.drawing.comparison import Band, learning_curves
 from epgraph.errors import EpgraphError
 from epgraph.files import write_bytes
+
+MOST_SHOWN = 12
+"""Groups and keys that are printed; files have all of them."""
 
 METRICS = ("test_error", "test_loss", "train_error", "train_loss")
 """Metrics of the table, beside the one that is tested."""
@@ -92,17 +95,24 @@ class CompareResult:
         ]
         return [head, *rows]
 
-    def sentences(self) -> list[str]:
+    def sentences(self, most: int | None = None) -> list[str]:
         """Return the verdict of each test, and what the number of seeds allows to say."""
-        found = [verdict(self.metric, test) for test in self.tests]
+        if self.tests and all(len(test.seeds) == 1 for test in self.tests):
+            return [ONE_SEED, *self.notes]
+        found = [verdict(self.metric, test) for test in self.tests[:most]]
         return [*found, *few(self.tests), *self.notes]
 
     def lines(self) -> list[str]:
         """Return the text that ``epgraph compare`` prints."""
-        parts = [_aligned(self.rows())]
-        if self.differing:
-            parts.append(_aligned(self._differing_rows()))
-        return [line for part in [*parts, self.sentences()] if part for line in (*part, "")][:-1]
+        head, *rows = self.rows()
+        if len(rows) > MOST_SHOWN:
+            order = sorted(range(len(rows)), key=lambda index: self.groups[index].means[self.metric])
+            left = f"… and {len(rows) - MOST_SHOWN} more settings with a larger {self.metric.replace('_', ' ')}"
+            rows = [rows[index] for index in order[:MOST_SHOWN]] + [[left, *("" for _ in head[1:])]]
+        parts = [_aligned([head, *rows])]
+        if self.differing and len(self.groups) <= MOST_SHOWN:
+            parts.append(_aligned(self._differing_rows(MOST_SHOWN)))
+        return [line for part in [*parts, self.sentences(MOST_SHOWN)] if part for line in (*part, "")][:-1]
 
     def markdown(self) -> str:
         """Return tables and verdicts as Markdown."""
@@ -143,7 +153,7 @@ class CompareResult:
         check_suffix(path)
         return learning_curves(self.curves, path)
 
-    def _differing_rows(self, most: int = 12) -> list[list[str]]:
+    def _differing_rows(self, most: int) -> list[list[str]]:
         rows = [["differs", *(group.label for group in self.groups)]]
         rows += [[key, *values] for key, values in list(self.differing.items())[:most]]
         more = len(self.differing) - most

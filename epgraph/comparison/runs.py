@@ -109,7 +109,7 @@ def grouped(runs: Sequence[Compared], notes: list[str]) -> dict[str, list[Compar
             members.append(run)
         else:
             notes.append(f"left out: {run.folder} has the settings and the seed of {twin.folder}")
-    keys = differing(list(groups.values()))
+    keys = list(differences(groups))
     named: dict[str, list[Compared]] = {}
     for members in groups.values():
         name = members[0].label or _name(members, groups, keys)
@@ -118,11 +118,12 @@ def grouped(runs: Sequence[Compared], notes: list[str]) -> dict[str, list[Compar
 
 
 def _name(members: list[Compared], groups: dict[str, list[Compared]], keys: list[str]) -> str:
+    first = members[0]
     own = [key for key in keys if key != "name"]
-    if 0 < len(own) <= 3:
-        return ", ".join(f"{key.rpartition('.')[2]}={_shown(members[0].settings.get(key))}" for key in own)
-    names = [first[0].settings.get("name") for first in groups.values()]
-    return str(members[0].settings.get("name") if len(set(names)) == len(names) else members[0].folder)
+    if 0 < len(own) <= 3 and not any(key == _part(key) for key in own):
+        return ", ".join(f"{key.rpartition('.')[2]}={_shown(first.settings.get(key))}" for key in own)
+    names = {others[0].settings.get("name") for others in groups.values()}
+    return str(first.settings.get("name") if len(names) == len(groups) else first.folder)
 
 
 def differing(groups: Sequence[Sequence[Compared]]) -> list[str]:

@@ -9,6 +9,8 @@ from epgraph.comparison.statistics import LEVEL, MOST_NEEDED, PairedTest
 LEAST = 3
 """Seeds below which a t test has one degree of freedom, and its p is no evidence."""
 
+ONE_SEED = "One common seed has no spread, so there is no test; begin with 5 seeds."
+
 
 def quantity(metric: str, value: float, unit: bool = True) -> str:
     """Write a value: an error in percent, anything else with four digits."""
@@ -26,7 +28,7 @@ def verdict(metric: str, test: PairedTest) -> str:
     name = metric.replace("_", " ")
     found = f"{pair}: {name} {_signed(metric, test.difference)}{unit}"
     if n == 1:
-        return f"{found} on one common seed. One seed has no spread, so there is no test; begin with 5 seeds."
+        return f"{found}. {ONE_SEED}"
     if test.t_p is None or test.effect is None or test.low is None or test.high is None:
         same = "the values are equal" if not test.difference else "the difference is the same"
         return f"{found}; on all {n} common seeds {same}, so there is no spread to test against."

@@ -21,6 +21,9 @@ COLORS = ("#0072b2", "#d55e00", "#00735c", "#cc79a7", "#8a6d00", "#56b4e9", "#55
 
 STYLES = ("-", "--", ":", "-.")
 
+MOST_BANDS = 12
+"""Settings that are drawn: more cannot be told apart."""
+
 PANELS = (
     ("Test error", "wrong answers (%)", "test_error", 100),
     ("Training loss", "cost per example", "train_loss", 1),
@@ -47,15 +50,23 @@ def learning_curves(bands: Sequence[Band], path: Path) -> Path:
     format = suffix(path, FORMATS)
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    for axes, panel in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
-        _draw(axes, bands, *panel)
+    shown = bands[:MOST_BANDS]
+    figure = Figure(figsize=(10, 4.2 + 0.22 * len(shown)), layout="constrained")
+    panels = figure.subplots(1, len(PANELS))
+    for axes, panel in zip(panels, PANELS, strict=True):
+        _draw(axes, shown, *panel)
+    lines = next((axes.get_legend_handles_labels() for axes in panels if axes.lines), ([], []))
+    more = f"; the first {MOST_BANDS} of {len(bands)} settings" if len(bands) > MOST_BANDS else ""
+    title = f"mean, and range of the seeds{more}"
+    figure.legend(*lines, loc="outside lower center", frameon=False, fontsize="small", title=title)
     picture = io.BytesIO()
     figure.savefig(picture, format=format, dpi=150)
     return write_bytes(path, picture.getvalue())
 
 
 def _draw(axes: Axes, bands: Sequence[Band], title: str, unit: str, metric: str, scale: float) -> None:
+    from matplotlib.ticker import LogFormatter, MaxNLocator, StrMethodFormatter
+
     for number, band in enumerate(bands):
         columns = band.values.get(metric)
         if columns is None:
@@ -77,6 +88,8 @@ def _draw(axes: Axes, bands: Sequence[Band], title: str, unit: str, metric: str,
         axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", va="center", color="#555555")
         return
     axes.set_yscale("log", nonpositive="mask")
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.4)))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(which="both", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.legend(frameon=False, title="mean, and range of the seeds")

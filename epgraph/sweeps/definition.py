@@ -178,30 +178,33 @@ class Definition:
             elif key != VARIANT:
                 number = [json.dumps(one) for one in self.spec.grid[key]].index(value)
                 placed[f"{key}={value}"] = ("sweep", "grid", key, number)
-        seeded = [] if seed is None else [f"training.seed={seed}"]
-        try:
-            override(document, [*placed, *seeded])
-            architecture, diagnostics = validate(expand(document))
-            if architecture is not None:
-                diagnostics += surveyed(architecture, sound=not _wrong(diagnostics))[1]
-            if architecture is not None and variant.spec.without and not _wrong(diagnostics):
-                architecture = self._without(architecture, variant)
-                diagnostics = surveyed(architecture)[1]
-        except EpgraphError as error:
-            architecture, diagnostics = None, list(error.diagnostics)
-        diagnostics = [self._placed(one, placed) for one in diagnostics]
-        return None if _wrong(diagnostics) else architecture, diagnostics
+        problems: list[Diagnostic] = []
+        for assignment in [*placed, *([] if seed is None else [f"training.seed={seed}"])]:
+            try:
+                override(document, [assignment])
+            except EpgraphError as error:
+                problems += error.diagnostics
+        architecture, diagnostics = validate(expand(document))
+        problems += diagnostics
+        if architecture is not None:
+            problems += surveyed(architecture, sound=not _wrong(problems))[1]
+        if architecture is not None and variant.spec.without and not _wrong(problems):
+            architecture, problems = self._without(architecture, point[VARIANT])
+        problems = [self._placed(one, placed) for one in problems]
+        return None if _wrong(problems) else architecture, problems
 
-    def _without(self, architecture: Architecture, variant: Variant) -> Architecture:
-        names = edge_names(architecture)
+    def _without(self, architecture: Architecture, name: str) -> tuple[Architecture, list[Diagnostic]]:
+        """Leave out the edges that a variant selects."""
+        variant, names = self.variants[name], edge_names(architecture)
         dropped: set[int] = set()
+        problems = []
         for number, selection in enumerate(variant.spec.without):
             wanted = selection.strip().replace("→", "->")
             found = {
                 index
-                for index, (edge, name) in enumerate(zip(architecture.edges, names, strict=True))
+                for index, (edge, own) in enumerate(zip(architecture.edges, names, strict=True))
                 if wanted == edge.kind.name
-                or fnmatchcase(name, wanted)
+                or fnmatchcase(own, wanted)
                 or fnmatchcase(f"{edge.source}->{edge.target}", wanted)
             }
             if not found:
@@ -209,9 +212,11 @@ class Definition:
                 message = f"'{selection}' is no edge of {variant.document.name}"
                 hint = f"name a kind ({kinds}), an edge ({names[-1]}), or 'from->to'"
                 at = (*variant.at, "without", number)
-                raise EpgraphError(self._section.locate(Diagnostic(message, hint, at, rule="pattern")))
+                problems.append(self._section.locate(Diagnostic(message, hint, at, rule="pattern")))
             dropped |= found
-        return architecture.without_edges(dropped)
+        rest = architecture.without_edges(dropped)
+        found_there = () if problems else surveyed(rest)[1]
+        return rest, [*problems, *(replace(one, trail=(*one.trail, f"in '{name}'")) for one in found_there)]
 
     def _placed(self, problem: Diagnostic, placed: Mapping[str, Location]) -> Diagnostic:
         """Move a diagnostic about an assignment to where the value stands: in the section, or on the command line."""

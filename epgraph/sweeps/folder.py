@@ -36,9 +36,10 @@ def enter(path: Path, arguments: Mapping[str, Any]) -> None:
 
 
 def keep(path: Path, arguments: Mapping[str, Any]) -> None:
-    """Write the arguments with which a sweep goes on."""
-    content = json.dumps({"epgraph_sweep": VERSION, "arguments": arguments}, indent=1) + "\n"
-    write_bytes(path / RECORD, content.encode())
+    """Write the arguments with which a sweep goes on, unless they stand there."""
+    content = (json.dumps({"epgraph_sweep": VERSION, "arguments": arguments}, indent=1) + "\n").encode()
+    if not is_sweep(path) or (path / RECORD).read_bytes() != content:
+        write_bytes(path / RECORD, content)
 
 
 def read_arguments(path: Path) -> dict[str, Any]:
