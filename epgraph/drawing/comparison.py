@@ -55,10 +55,15 @@ def learning_curves(bands: Sequence[Band], path: Path) -> Path:
     panels = figure.subplots(1, len(PANELS))
     for axes, panel in zip(panels, PANELS, strict=True):
         _draw(axes, shown, *panel)
-    lines = next((axes.get_legend_handles_labels() for axes in panels if axes.lines), ([], []))
+    drawn = next((axes for axes in panels if axes.lines), panels[0])
     more = f"; the first {MOST_BANDS} of {len(bands)} settings" if len(bands) > MOST_BANDS else ""
-    title = f"mean, and range of the seeds{more}"
-    figure.legend(*lines, loc="outside lower center", frameon=False, fontsize="small", title=title)
+    figure.legend(
+        *drawn.get_legend_handles_labels(),
+        loc="outside lower center",
+        frameon=False,
+        fontsize="small",
+        title=f"mean, and range of the seeds{more}",
+    )
     picture = io.BytesIO()
     figure.savefig(picture, format=format, dpi=150)
     return write_bytes(path, picture.getvalue())

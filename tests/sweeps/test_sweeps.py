@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +85,22 @@ def test_processes_share_the_trials_of_a_sweep(whole: Path, tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_a_sweep_that_is_killed_at_random_instants_comes_to_the_same_table(whole: Path, tmp_path: Path) -> None:
-    generator, left, number = random.Random(0), 50, 0
-    while left:
+    """Ten sweeps, each killed at five instants; the instants fall into the whole length of a sweep."""
+    started = time.monotonic()
+    assert waited(forked(lambda: sweep(tmp_path / "undisturbed"))) == 0
+    length = time.monotonic() - started
+    generator, hits = random.Random(0), 0
+    for number in range(10):
         out = tmp_path / f"sweep{number}"
-        for _ in range(min(5, left)):
-            left -= killed(forked(lambda out=out: sweep(out)), generator.uniform(0.0, 1.5))  # type: ignore[misc]
-        assert waited(forked(lambda out=out: sweep(out))) == 0  # type: ignore[misc]
+
+        def work(out: Path = out) -> None:
+            sweep(out)
+
+        hits += sum(killed(forked(work), generator.uniform(0.0, 0.4 * length)) for _ in range(5))
+        assert waited(forked(work)) == 0
         assert table(out) == table(whole)
-        number += 1
+        assert (out / "runs.csv").read_text() == (whole / "runs.csv").read_text()
+    assert hits > 25, "most kills found a sweep that was still under way"
 
 
 def test_more_seeds_and_values_extend_a_sweep(tmp_path: Path) -> None:
