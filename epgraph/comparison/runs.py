@@ -55,12 +55,13 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[Compared], list[str]]:
     notes: list[str] = []
     for path in paths:
         if is_sweep(path):
-            for choice in Trials(path).all():
-                if choice.state == "complete":
-                    runs.append(_read(choice.folder, choice.label))
-                else:
-                    reason = f": {choice.error}" if choice.error else ""
-                    notes.append(f"left out: {choice.label}, seed {choice.seed}, {choice.state}{reason}")
+            trials = Trials(path).all()
+            runs += [_read(choice.folder, choice.label) for choice in trials if choice.state == "complete"]
+            failed = [choice for choice in trials if choice.state == "failed"]
+            notes += [f"left out: {choice.label}, seed {choice.seed}, failed: {choice.error}" for choice in failed]
+            for state, meaning in (("pruned", "were pruned"), ("open", "have not finished")):
+                if count := sum(choice.state == state for choice in trials):
+                    notes.append(f"left out: {count} of {len(trials)} trials, which {meaning}")
         elif Record.read(path).finished:
             runs.append(_read(path, ""))
         else:

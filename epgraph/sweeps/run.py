@@ -99,7 +99,9 @@ class Sweep:
         for choice in trials.all():
             if choice.point.keys() != self.definition.choices.keys():
                 raise EpgraphError(f"{self.folder} holds a sweep over {', '.join(choice.point)}", _OTHER)
-            if not self._has(choice.point) or self._fingerprint(choice.point, choice.seed) == choice.settings:
+            if not choice.settings or not self._has(choice.point):
+                continue
+            if self._fingerprint(choice.point, choice.seed) == choice.settings:
                 continue
             raise EpgraphError(
                 Diagnostic(f"{self.folder} holds a sweep with other settings: {what}", _OTHER)
@@ -133,7 +135,7 @@ class Sweep:
         import optuna
         import torch
 
-        from epgraph.training.trainer import Diverged
+        from epgraph.training.evaluate import Diverged
 
         reports = Reports(trial, self.definition.spec.objective)
         threads = torch.get_num_threads()
@@ -151,6 +153,7 @@ class Sweep:
             if value is None or not math.isfinite(value):
                 trials.fail(trial, f"no finite {self.definition.spec.objective}")
                 return
+            _to_board(choice, self.definition.spec.objective)
             trials.finish(trial, value)
             self.say(f"  {self.definition.spec.objective} {value:.4g}")
         finally:
@@ -206,6 +209,21 @@ class Reports(Callback):
         from epgraph.training.metrics import JsonLines
 
         return JsonLines(folder / "metrics.jsonl").rows()
+
+
+def _to_board(choice: Choice, objective: str) -> None:
+    """Write what a trial chose beside the scalars of its run, for the tab HPARAMS of TensorBoard."""
+    from contextlib import suppress
+
+    from torch.utils.tensorboard import SummaryWriter
+    from torch.utils.tensorboard import summary as summaries
+
+    # TensorBoard is a convenience: where it cannot be written, the sweep goes on.
+    with suppress(Exception), SummaryWriter(str(choice.folder / "tensorboard")) as board:
+        # The metric has the name of its scalar; its values are there.
+        hparams: Callable[..., Sequence[Any]] = summaries.hparams
+        for summary in hparams({**choice.point, "seed": choice.seed}, {objective.replace("_", "/", 1): None}):
+            board.file_writer.add_summary(summary)
 
 
 _OTHER = "name another folder with --out, or undo the change"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
-    from optuna.trial import FrozenTrial, Trial
+    from optuna.trial import FrozenTrial, Trial, TrialState
 
 JOURNAL = "journal.log"
 TRIALS = "trials"
@@ -130,31 +130,37 @@ class Trials:
 
     def _next(self, fingerprint: Fingerprint) -> tuple[int, Any] | None:
         """Make and lock the next trial: one line of the journal, so that it is there whole or not at all."""
-        from optuna.trial import TrialState, create_trial
+        from optuna.trial import TrialState
 
         assert self._definition is not None
-        trials = self._study.get_trials(deepcopy=False)
-        chosen = self._missing(trials)
-        if chosen is None:
-            return None
-        point, seed = chosen
-        number, label = len(trials), self._definition.label(point)
-        lock = self._lock(number)
-        if lock is None:
-            raise EpgraphError(f"{self._folder}: trial {number} is locked by another process", "wait until it ends")
-        created = create_trial(
-            state=TrialState.RUNNING,
-            params=point,
-            distributions=_distributions(self._definition),
-            user_attrs={
+        while (chosen := self._missing(trials := self._study.get_trials(deepcopy=False))) is not None:
+            (point, seed), number = chosen, len(trials)
+            label = self._definition.label(point)
+            attributes = {
                 "seed": seed,
                 "label": label,
-                "settings": fingerprint(point, seed),
                 "folder": f"{TRIALS}/{number:03d}-{slug(label)[:60]}-seed-{seed}",
-            },
+            }
+            try:
+                attributes["settings"] = fingerprint(point, seed)
+            except EpgraphError as error:  # a sampler joined values that exclude each other
+                self._add(TrialState.FAIL, point, {**attributes, "settings": "", "error": str(error)})
+                continue
+            lock = self._lock(number)
+            if lock is None:
+                raise EpgraphError(f"{self._folder}: trial {number} is locked", "wait until the other process ends")
+            self._add(TrialState.RUNNING, point, attributes)
+            return number, lock
+        return None
+
+    def _add(self, state: TrialState, point: Point, attributes: dict[str, Any]) -> None:
+        from optuna.trial import create_trial
+
+        assert self._definition is not None
+        distributions = _distributions(self._definition)
+        self._study.add_trial(
+            create_trial(state=state, params=point, distributions=distributions, user_attrs=attributes)
         )
-        self._study.add_trial(created)
-        return number, lock
 
     def _missing(self, trials: Sequence[FrozenTrial]) -> tuple[Point, int] | None:
         """Return the next point and seed without a trial, after a sampler's new choice where it has one left."""

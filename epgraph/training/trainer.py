@@ -26,14 +26,10 @@ from epgraph.runs.stop import Stopped, StopSignals
 from epgraph.runtime.relaxation import States
 from epgraph.training.batches import Seeded, bar, batches, fetched, mixed, shuffled
 from epgraph.training.checkpoint import Best, Checkpoint, save_checkpoint
-from epgraph.training.evaluate import errors, evaluate
+from epgraph.training.evaluate import Diverged, errors, evaluate
 from epgraph.training.health import troubles
 from epgraph.training.metrics import BatchLog, EpochLog, Mean, Metrics
 from epgraph.training.optimizer import load_optimizer_state, make_optimizer, optimizer_state, set_learning_rates
-
-
-class Diverged(EpgraphError):  # noqa: N818 - as relaxations say it
-    """A state or a gradient grew without bound: a result of the settings, and no fault of the machine."""
 
 
 @dataclass(frozen=True)
