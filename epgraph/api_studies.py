@@ -135,48 +135,33 @@ def sweep(
     >>> [trial.state for trial in result.trials], len(result.comparison.tests)
     (['complete', 'complete', 'complete', 'complete'], 1)
     """
-    from epgraph.sweeps.definition import Definition, flags_of
+    from epgraph.sweeps.definition import Definition, arguments_of, flags_of
     from epgraph.sweeps.folder import is_sweep, read_arguments
 
-    networks: list[Source] = (
-        [sources] if isinstance(sources, str | os.PathLike | Architecture) else several("sources", sources)
-    )
+    one_alone = isinstance(sources, str | os.PathLike | Architecture)
+    networks: list[Source] = [sources] if one_alone else several("sources", sources)  # type: ignore[list-item]
     if len(networks) == 1 and (folder := _as_path(networks[0])) is not None and is_sweep(folder):
         kept = read_arguments(folder)
         return sweep(**kept, out=folder, download=download, progress=progress, report=report, warn=warn)
-    given = {
-        "grid": grid,
-        "range": ranges,
-        "seeds": seeds,
-        "sampler": sampler,
-        "trials": trials,
-        "pruner": pruner,
-        "objective": objective,
-    }
+    section = {"grid": grid, "range": ranges, "seeds": seeds, "sampler": sampler, "trials": trials, "pruner": pruner}
+    section["objective"] = objective
     selections = [text("an entry of without", one, "e.g. 'skip'") for one in several("without", without)]
-    options = run_options(
-        data=data,
-        data_root=data_root,
-        limit=limit,
-        augment=augment,
-        device=device,
-        dtype=dtype,
-        backend=backend,
-        threads=threads,
-        workers=workers,
-    )
+    options = run_options(data=data, data_root=data_root, limit=limit, augment=augment, device=device, dtype=dtype)
+    options |= run_options(backend=backend, threads=threads, workers=workers)
     assignments = all_overrides(overrides, schedule, epochs)
     folders = [file_path("allow_include", one) for one in several("allow_include", allow_include)]
-    definition = Definition([as_source(one) for one in networks], assignments, folders, flags_of(given), selections)
+    flags = flags_of(section)
+    definition = Definition([as_source(one) for one in networks], assignments, folders, flags, selections)
     (warn or python_warnings)(definition.check())
     _check_data(definition.distinct(), options, flag("download", download))
     again = {
         "sources": [as_source(one) if (path := _as_path(one)) is None else str(path.absolute()) for one in networks],
-        **{"ranges" if name == "range" else name: value for name, value in given.items()},
+        **arguments_of(flags),
         "without": selections,
         "overrides": assignments,
         "allow_include": [str(one.absolute()) for one in folders],
         **options,
+        **({} if data_root is None else {"data_root": str(Path(data_root).absolute())}),
     }
     out = Path("runs") / f"{slug(definition.distinct()[0].name)}-sweep" if out is None else file_path("out", out)
     return _run(out, definition, options, again, flag("progress", progress), report)

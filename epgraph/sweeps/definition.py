@@ -273,6 +273,19 @@ def flags_of(given: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
     return flags
 
 
+def arguments_of(flags: Flags) -> dict[str, Any]:
+    """Return flags as the arguments of ``ep.sweep``, plain values."""
+    found: dict[str, Any] = {}
+    for key, (value, _) in flags.items():
+        name, _, inner = key.partition("/")
+        name = "ranges" if name == "range" else name
+        if inner:
+            found.setdefault(name, {})[inner] = value
+        else:
+            found[name] = value
+    return found
+
+
 def _option(name: str, value: Any) -> str:
     """Write a value as the command line has it."""
     try:

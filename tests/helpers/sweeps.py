@@ -13,7 +13,7 @@ from typing import Any
 import epgraph as ep
 from tests.helpers.runs import NET
 
-SWEEP = NET + "sweep: {variants: {whole: {}, no head: {set: {states.h2.channels: 3}}}, seeds: 0..2}\n"
+SWEEP = NET + "sweep: {variants: {whole: {}, narrow: {set: {states.h2.channels: 3}}}, seeds: 0..1}\n"
 
 
 def sweep(out: Path, source: Any = SWEEP, **options: Any) -> ep.SweepResult:

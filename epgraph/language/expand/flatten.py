@@ -42,6 +42,8 @@ def expand(document: Document) -> Document:
         return document
     context = ExpansionContext(document)
     context.problems += document.problems
+    if data.get("sweep") is not None:
+        context.check(SweepSpec, data["sweep"], ("sweep",))
     try:
         flat = _flat(context)
     except TooMuchError as error:
@@ -101,8 +103,6 @@ def _ends(data: dict[str, Any]) -> tuple[str, str]:
 
 def _flat(context: ExpansionContext) -> dict[str, Any]:
     data = context.data
-    if data.get("sweep") is not None:
-        context.check(SweepSpec, data["sweep"], ("sweep",))
     given = data.get("parameters")
     if given is not None and not isinstance(given, dict):
         found = f"'parameters' expects a mapping of names to values, found {describe(given)}"
