@@ -21,12 +21,12 @@ from epgraph.runs.stop import Stopped
 
 def _values(context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> dict[str, Any]:
     """Read ``KEY=VALUES``: values of a grid are entries of a YAML list."""
-    found: dict[str, Any] = {}
+    found = dict[str, Any]()
     for given in texts:
         key, equals, text = given.partition("=")
         if not equals or not key or not text.strip():
             raise EpgraphError(f"--{option.name} {given}: expected KEY=VALUES", "e.g. --grid learning.beta=0.1,0.2")
-        found[key] = parse(f"[{text}]", f"--grid {given}").data if option.name == "grid" else text
+        found[key] = text if option.name == "ranges" else parse(f"[{text}]", f"--grid {given}").data
     return found
 
 
@@ -58,28 +58,24 @@ def sweep(
     """Train every variation with every seed, and compare them: means, spread, paired tests, curves.
 
     What varies is in the section 'sweep' of the first FILE, or in options. Several FILEs are compared with each other.
-    Each trial is a run folder. The same command goes on where it was stopped or killed. Several processes, also on
-    several machines with one file system, share the trials of a sweep folder. FILE may be a sweep folder.
+    Each trial is a run folder. The same command goes on where it was stopped or killed; run by several processes at
+    once, it shares the trials. FILE may be a sweep folder.
 
     \b
     Example:
-      epgraph sweep net.yaml --data digits --grid learning.beta=0.1,0.2 --seeds 0..4
       epgraph sweep net.yaml --data digits --without skip --seeds 0..4
       epgraph sweep net.yaml --data digits --range 'training.learning_rate=0.01..0.2 log' --sampler tpe --trials 20
     """
     console = Console()
     chosen = {**changes.chosen(), **files.chosen(), **machine.chosen(), **settings}
-    if (seeds := chosen["seeds"]) is not None and ".." not in seeds:
-        chosen["seeds"] = parse(f"[{seeds}]", "--seeds").data
-    chosen |= {"report": None if as_json else console.out, "progress": not as_json, "warn": console.warn}
+    report = None if as_json else console.out
     try:
-        result = sweep_networks(sources, **chosen)
-    except Stopped as stopped:
-        console.err(f"epgraph: {stopped}".replace("continue with --resume", "the same command goes on"))
-        return stopped.exit_code
+        result = sweep_networks(sources, **chosen, report=report, progress=not as_json, warn=console.warn)
+    except Stopped as signal:
+        console.err(f"epgraph: {signal}".replace("continue with --resume", "the same command goes on"))
+        return signal.exit_code
     if as_json:
         echo_json(result.to_dict())
-    else:
-        for line in result.lines():
-            console.out(line)
+    for line in [] if as_json else result.lines():
+        console.out(line)
     return 0

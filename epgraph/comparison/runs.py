@@ -32,8 +32,8 @@ class Compared:
         All settings but the seed, and the options that matter, by key.
     epochs
         Metrics by epoch.
-    label
-        Name of its group, where a sweep gave it one.
+    label, point
+        Name of its group, and what the group is, where a sweep said so.
     """
 
     folder: Path
@@ -41,6 +41,7 @@ class Compared:
     settings: dict[str, Any]
     epochs: Epochs
     label: str = ""
+    point: str = ""
 
 
 def read_runs(paths: Sequence[Path]) -> tuple[list[Compared], list[str]]:
@@ -56,14 +57,16 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[Compared], list[str]]:
     for path in paths:
         if is_sweep(path):
             trials = Trials(path).all()
-            runs += [_read(choice.folder, choice.label) for choice in trials if choice.state == "complete"]
+            runs += [
+                _read(choice.folder, choice.label, choice.point) for choice in trials if choice.state == "complete"
+            ]
             failed = [choice for choice in trials if choice.state == "failed"]
             notes += [f"left out: {choice.label}, seed {choice.seed}, failed: {choice.error}" for choice in failed]
             for state, meaning in (("pruned", "were pruned"), ("open", "have not finished")):
                 if count := sum(choice.state == state for choice in trials):
                     notes.append(f"left out: {count} of {len(trials)} trials, which {meaning}")
         elif Record.read(path).finished:
-            runs.append(_read(path, ""))
+            runs.append(_read(path))
         else:
             notes.append(f"left out: {path} has not finished")
     if not runs:
@@ -72,7 +75,7 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[Compared], list[str]]:
     return runs, notes
 
 
-def _read(folder: Path, label: str) -> Compared:
+def _read(folder: Path, label: str = "", point: Any = None) -> Compared:
     record = Record.read(folder)
     settings = dict(record.settings)
     training = dict(settings["training"])
@@ -81,7 +84,7 @@ def _read(folder: Path, label: str) -> Compared:
     options = record.options.model_dump()
     settings |= {name: options.get(name) for name in OPTIONS}
     named = {path_text(at): value for at, value in flat(settings).items()}
-    return Compared(folder, seed, named, read_metrics(folder / "metrics.jsonl"), label)
+    return Compared(folder, seed, named, read_metrics(folder / "metrics.jsonl"), label, json.dumps(point))
 
 
 def _by_ends(edges: list[dict[str, Any]]) -> dict[str, Any]:
@@ -104,7 +107,7 @@ def grouped(runs: Sequence[Compared], notes: list[str]) -> dict[str, list[Compar
     """
     groups: dict[str, list[Compared]] = {}
     for run in runs:
-        members = groups.setdefault(run.label or json.dumps(run.settings, sort_keys=True), [])
+        members = groups.setdefault(run.point if run.label else json.dumps(run.settings, sort_keys=True), [])
         twin = next((other for other in members if other.seed == run.seed), None)
         if twin is None:
             members.append(run)

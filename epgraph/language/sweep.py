@@ -52,11 +52,13 @@ def _range(value: object) -> Range:
 
 
 def _seeds(value: object) -> object:
-    """Whole numbers: one, a list of them, or the text ``0..4``."""
+    """Whole numbers: one, a list of them, or the text ``0..4`` or ``0,3,7``."""
     match = _SEEDS.fullmatch(value) if isinstance(value, str) else None
     if match is not None:
         first, last = int(match[1]), int(match[2])
         seeds: object = list(range(first, min(last, first + MOST_SEEDS) + 1))
+    elif isinstance(value, str) and re.fullmatch(r"[\d, ]*\d[\d, ]*", value):
+        seeds = [int(part) for part in value.split(",") if part.strip().isdigit()]
     else:
         seeds = [value] if isinstance(value, int) else value
     sound = isinstance(seeds, list) and all(type(seed) is int and 0 <= seed <= MAX_SEED for seed in seeds)

@@ -155,6 +155,14 @@ class Definition:
         lists = [choice for choice in self.choices.values() if isinstance(choice, list)]
         return [dict(zip(self.choices, chosen, strict=True)) for chosen in product(*lists)]
 
+    def has(self, point: Point) -> bool:
+        """Whether all choices of a point are still there."""
+        choices = self.choices
+        return point.keys() == choices.keys() and all(
+            point[key] in choice if isinstance(choice, list) else choice.low <= point[key] <= choice.high
+            for key, choice in choices.items()
+        )
+
     def label(self, point: Point) -> str:
         """Name a point by what varies."""
         parts = [point[VARIANT]] if len(self.variants) > 1 or len(point) == 1 else []

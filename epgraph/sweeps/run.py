@@ -76,7 +76,7 @@ class Sweep:
                     done, waiting = done + 1, False
                     continue
             found = trials.all()
-            busy = sum(choice.state == "open" for choice in found)
+            busy = sum(choice.state == "open" and self.definition.has(choice.point) for choice in found)
             if not busy:
                 return found
             if not waiting:
@@ -99,7 +99,7 @@ class Sweep:
         for choice in trials.all():
             if choice.point.keys() != self.definition.choices.keys():
                 raise EpgraphError(f"{self.folder} holds a sweep over {', '.join(choice.point)}", _OTHER)
-            if not choice.settings or not self._has(choice.point):
+            if not choice.settings or not self.definition.has(choice.point):
                 continue
             if self._fingerprint(choice.point, choice.seed) == choice.settings:
                 continue
@@ -107,14 +107,6 @@ class Sweep:
                 Diagnostic(f"{self.folder} holds a sweep with other settings: {what}", _OTHER)
                 for what in self._differences(choice)
             )
-
-    def _has(self, point: Point) -> bool:
-        """Whether all choices of a point are still there."""
-        return all(
-            value in options
-            for key, value in point.items()
-            if isinstance(options := self.definition.choices[key], list)
-        )
 
     def _differences(self, choice: Choice) -> list[str]:
         """Settings of a trial that are others now; at least one sentence."""

@@ -118,9 +118,12 @@ class Trials:
         return self._choice(frozen), Trial(self._study, frozen._trial_id)
 
     def _left(self) -> tuple[int, Any] | None:
-        """Lock the first trial that a dead process left."""
+        """Lock the first trial that a dead process left, if it belongs to what the sweep is now."""
+        assert self._definition is not None
         for trial in self._study.get_trials(deepcopy=False):
-            if trial.state.is_finished() or (lock := self._lock(trial.number)) is None:
+            if trial.state.is_finished() or not self._definition.has(trial.params):
+                continue
+            if (lock := self._lock(trial.number)) is None:
                 continue
             # It may have been finished, and its lock released, since it was looked at.
             if not self._study.get_trials(deepcopy=False)[trial.number].state.is_finished():
@@ -195,9 +198,12 @@ class Trials:
         assert self._definition is not None
         text = f"{self._first_seed}/{number}/{attempt}".encode()
         seed = int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "little")
-        study = optuna.create_study(sampler=_sampler(self._definition.spec.sampler, seed))
-        study.add_trials(trials)
-        return study.ask(_distributions(self._definition)).params
+        distributions = _distributions(self._definition)
+        with _quietly():
+            study = optuna.create_study(sampler=_sampler(self._definition.spec.sampler, seed))
+            # Since the sweep was extended, earlier trials may have chosen from less.
+            study.add_trials([trial for trial in trials if trial.distributions == distributions])
+            return study.ask(distributions).params
 
     def finish(self, trial: Trial, value: float) -> None:
         """Keep the objective of a trial."""
@@ -249,25 +255,37 @@ def _key(point: Point) -> str:
 
 def _open(folder: Path, pruner: str) -> Study:
     import optuna
-    from optuna.exceptions import ExperimentalWarning
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    warnings.filterwarnings("ignore", category=ExperimentalWarning)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     (folder / LOCKS).mkdir(parents=True, exist_ok=True)
     path = folder / JOURNAL
+    settings: dict[str, Any] = {"study_name": "sweep", "sampler": optuna.samplers.RandomSampler()}
     try:
-        storage = JournalStorage(JournalFileBackend(str(path), lock_obj=cast(Any, _JournalLock(path))))
-        return optuna.create_study(
-            storage=storage,
-            study_name="sweep",
-            load_if_exists=True,
-            sampler=optuna.samplers.RandomSampler(),
-            pruner=_pruner(pruner),
-        )
-    except (ValueError, KeyError) as error:
+        with _quietly():
+            settings["storage"] = JournalStorage(JournalFileBackend(str(path), lock_obj=cast(Any, _JournalLock(path))))
+            settings["pruner"] = _pruner(pruner)
+            try:
+                return optuna.load_study(**settings)
+            except KeyError:  # there is none yet
+                return optuna.create_study(**settings, load_if_exists=True)
+    except ValueError as error:
         raise EpgraphError(f"{path}: damaged: {error}", "name another folder with --out") from None
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep Optuna from printing that a study was created, and which of its parts are new."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 class _JournalLock:

@@ -8,7 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import epgraph as ep
@@ -120,8 +123,20 @@ def test_more_seeds_and_values_extend_a_sweep(tmp_path: Path) -> None:
     assert [path.stat().st_mtime_ns for path in sorted(out.rglob("last.pt"))][:2] == before
     assert more.comparison is not None
     assert [group.label for group in more.comparison.groups] == [f"learning.beta={beta}" for beta in (0.1, 0.2, 0.3)]
+    # A trial that is no part of the sweep any more is left as it is.
+    study = optuna.load_study(study_name="sweep", storage=JournalStorage(JournalFileBackend(str(out / "journal.log"))))
+    lost = optuna.trial.create_trial(
+        state=optuna.trial.TrialState.RUNNING,
+        params=more.trials[5].point | {"learning.beta": "0.9"},
+        distributions={
+            "variant": optuna.distributions.CategoricalDistribution(["whole"]),
+            "learning.beta": optuna.distributions.CategoricalDistribution(["0.9"]),
+        },
+        user_attrs={"seed": 0, "label": "lost", "settings": "lost", "folder": "trials/lost"},
+    )
+    study.add_trial(lost)
     # The folder alone goes on with what was said last.
-    assert len(ep.sweep(out, warn=print).trials) == 6
+    assert [one.state for one in ep.sweep(out, warn=print).trials] == ["complete"] * 6 + ["open"]
 
 
 def test_a_sampler_chooses_the_same_after_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
