@@ -20,12 +20,11 @@ from epgraph.runs.stop import Stopped
 
 
 def _values(context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> dict[str, Any]:
-    """Read ``KEY=VALUES``: values of a grid are entries of a YAML list."""
     found = dict[str, Any]()
     for given in texts:
         key, equals, text = given.partition("=")
         if not equals or not key or not text.strip():
-            raise EpgraphError(f"--{option.name} {given}: expected KEY=VALUES", "e.g. --grid learning.beta=0.1,0.2")
+            raise EpgraphError(f"{option.opts[0]} {given}: expected KEY=VALUES", "e.g. --grid learning.beta=0.1,0.2")
         found[key] = text if option.name == "ranges" else parse(f"[{text}]", f"--grid {given}").data
     return found
 
