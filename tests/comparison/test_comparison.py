@@ -33,9 +33,7 @@ training: {{seed: {seed}, epochs: 2}}
 SKIP = "  - {from: h1, to: h2, skip: {}}\n"
 
 
-def folder(
-    path: Path, seed: int, errors: list[float], skip: bool = True, finished: bool = True, **metrics: float
-) -> Path:
+def folder(path: Path, seed: int, errors: list[float], skip: bool = True, finished: bool = True) -> Path:
     """Write a run folder as a training with these test errors leaves it."""
     network = ep.load(NET.format(name="net", skip=SKIP if skip else "", seed=seed))
     options = Options(
