@@ -261,3 +261,17 @@ def test_the_command_prints_the_table_and_json(
     found = json.loads(capsys.readouterr().out)
     assert [trial["state"] for trial in found["trials"]] == ["complete"] * 4
     assert run(["check", "net.yaml"]) == 0
+
+
+def test_other_commands_check_the_section_and_leave_it_out(tmp_path: Path) -> None:
+    assert ep.load(SWEEP) == ep.load(NET)
+    net = tmp_path / "net.yaml"
+    net.write_text(NET + "sweep: {gird: {}, seeds: 0..x, range: {learning.beta: 0.1}, variants: {a: {withot: skip}}}\n")
+    line = NET.count("\n") + 1
+    assert sorted(map(str, ep.check(net).diagnostics)) == [
+        f"{net}:{line}:26: 'seeds' expects 1000 whole numbers at most, from 0 on, found text '0..x'; "
+        "e.g. 0..4, or [0, 1, 2]",
+        f"{net}:{line}:55: a range is LOW..HIGH, found 0.1; e.g. 0.05..0.5, or 0.001..0.1 log",
+        f"{net}:{line}:76: unknown key 'withot'",
+        f"{net}:{line}:9: unknown key 'gird'; did you mean 'grid'?",
+    ]
