@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from epgraph import topologies as topologies
     from epgraph.activations import Activation
     from epgraph.api import check, evaluate, gradcheck, load_data, train, tune
+    from epgraph.api_studies import SweepResult, compare, sweep
     from epgraph.builder import Network, from_networkx, to_networkx
     from epgraph.callbacks import Callback
     from epgraph.checking import CheckResult
+    from epgraph.comparison.result import CompareResult
     from epgraph.compiler import register_backend
     from epgraph.compiling import compile
     from epgraph.costs import Cost
@@ -74,9 +76,11 @@ if TYPE_CHECKING:
 _NAMES = {
     "epgraph.activations": "Activation",
     "epgraph.api": "check evaluate gradcheck load_data train tune",
+    "epgraph.api_studies": "SweepResult compare sweep",
     "epgraph.builder": "Network from_networkx to_networkx",
     "epgraph.callbacks": "Callback",
     "epgraph.checking": "CheckResult",
+    "epgraph.comparison.result": "CompareResult",
     "epgraph.compiler": "register_backend",
     "epgraph.compiling": "compile",
     "epgraph.costs": "Cost",
@@ -109,6 +113,7 @@ __all__ = [
     "Architecture",
     "Callback",
     "CheckResult",
+    "CompareResult",
     "Conv",
     "ConvTranspose",
     "Cost",
@@ -137,11 +142,13 @@ __all__ = [
     "Solver",
     "Status",
     "Stopped",
+    "SweepResult",
     "TrainResult",
     "TuneResult",
     "__version__",
     "build",
     "check",
+    "compare",
     "compile",
     "evaluate",
     "from_networkx",
@@ -162,6 +169,7 @@ __all__ = [
     "register_schedule",
     "register_solver",
     "render",
+    "sweep",
     "to_networkx",
     "to_yaml",
     "train",

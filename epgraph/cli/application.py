@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from epgraph.cli.check import check
+from epgraph.cli.compare import compare
 from epgraph.cli.compile import compile_command
 from epgraph.cli.eval import eval_command
 from epgraph.cli.expand import expand
@@ -16,11 +17,25 @@ from epgraph.cli.gradcheck import gradcheck
 from epgraph.cli.new import new
 from epgraph.cli.render import render
 from epgraph.cli.schema import schema
+from epgraph.cli.sweep import sweep
 from epgraph.cli.train import train
 from epgraph.cli.tune import tune
 from epgraph.plugins import blaming_plugins
 
-COMMANDS = (new, check, expand, render, train, eval_command, gradcheck, compile_command, tune, schema)
+COMMANDS = (
+    new,
+    check,
+    expand,
+    render,
+    train,
+    eval_command,
+    sweep,
+    compare,
+    gradcheck,
+    compile_command,
+    tune,
+    schema,
+)
 
 
 class _Application(click.Group):

@@ -33,6 +33,15 @@ class Network(File):
 
 
 @dataclass(frozen=True)
+class Changes(Options):
+    """What overrides the values of several network files."""
+
+    allow_include: tuple[Path, ...] = shared("allow_include", ())
+    overrides: tuple[str, ...] = shared("overrides", ())
+    schedule: str | None = shared("schedule")
+
+
+@dataclass(frozen=True)
 class Machine(Options):
     """Where to run."""
 

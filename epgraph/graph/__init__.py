@@ -4,7 +4,7 @@ from epgraph.graph.assemble import build
 from epgraph.graph.checks import check, mistakes
 from epgraph.graph.checks.estimators import check_rule
 from epgraph.graph.guarantees import guaranteed
-from epgraph.graph.load import checked, declared, inspect, load, no_collection, read, survey
+from epgraph.graph.load import checked, declared, inspect, load, merged_document, no_collection, read, survey, surveyed
 from epgraph.graph.network import Edge, NetworkGraph, State
 from epgraph.graph.schedule import SCHEDULES, Schedule, make_schedule
 
@@ -23,8 +23,10 @@ __all__ = [
     "inspect",
     "load",
     "make_schedule",
+    "merged_document",
     "mistakes",
     "no_collection",
     "read",
     "survey",
+    "surveyed",
 ]

@@ -98,12 +98,20 @@ def survey(
         architecture, diagnostics = validate(flat_document(source, overrides, allow_include))
         graph = None
         if architecture is not None:
-            graph, problems = examine(architecture)
-            diagnostics += [architecture.locate(problem) for problem in problems]
-            if graph is not None and not _mistakes(diagnostics):
-                diagnostics += check(graph, schedule)
-            graph = None if _mistakes(diagnostics) else graph
-        return graph, architecture, without_repetitions(diagnostics)
+            graph, problems = surveyed(architecture, schedule, not _mistakes(diagnostics))
+            diagnostics += problems
+        return None if _mistakes(diagnostics) else graph, architecture, without_repetitions(diagnostics)
+
+
+def surveyed(
+    architecture: Architecture, schedule: str | None = None, sound: bool = True
+) -> tuple[NetworkGraph | None, list[Diagnostic]]:
+    """Return the graph of an architecture (None with errors) and all diagnostics; ``sound``: its file has no errors."""
+    graph, problems = examine(architecture)
+    diagnostics = [architecture.locate(problem) for problem in problems]
+    if graph is not None and sound and not _mistakes(diagnostics):
+        diagnostics += check(graph, schedule)
+    return None if _mistakes(diagnostics) else graph, diagnostics
 
 
 def _mistakes(diagnostics: list[Diagnostic]) -> bool:
@@ -129,11 +137,18 @@ def flat_document(
     source: str | os.PathLike[str], overrides: Sequence[str] = (), allow_include: Folders = ()
 ) -> Document:
     """Read a file and its includes, apply the overrides, and expand blocks, parameters and patterns."""
+    return expand(merged_document(source, overrides, allow_include))
+
+
+def merged_document(
+    source: str | os.PathLike[str], overrides: Sequence[str] = (), allow_include: Folders = ()
+) -> Document:
+    """Read a file and its includes, and apply the overrides."""
     hint = "e.g. 'learning.beta=0.2'"
     assignments = [text("an override", assignment, hint) for assignment in several("overrides", overrides)]
     document = include(parse(*read(source)), allow_include)
     override(document, assignments)
-    return expand(document)
+    return document
 
 
 def read(source: str | os.PathLike[str]) -> tuple[str | bytes, str]:

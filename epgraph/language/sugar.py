@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from epgraph.language.model import Model, Name
+from epgraph.language.sweep import SweepSpec
 
 Reference = Annotated[
     str,
@@ -144,4 +145,9 @@ class SugarSpec(Model):
         default_factory=dict,
         description="Names for several states, to use as ends of edges.",
         examples=[{"late": ["h3.*", "h4.*"]}],
+    )
+    sweep: SweepSpec | None = Field(
+        default=None,
+        description="Runs that 'epgraph sweep' makes of this network; all other commands ignore it.",
+        examples=[{"grid": {"learning.beta": [0.1, 0.2]}, "seeds": "0..4"}],
     )

@@ -69,8 +69,8 @@ class RunFolder:
 
     @property
     def in_use(self) -> bool:
-        """Whether the folder holds anything but the lock."""
-        return bool(self._names() - {LOCK, PID})
+        """Whether the folder holds anything but the lock, and files that were never written to their end."""
+        return bool(self._names() - {LOCK, PID, *(name + PARTIAL for name in FILES)})
 
     @property
     def never_started(self) -> bool:

@@ -72,8 +72,8 @@ def resume(
     source = str(folder / "run.json")
     # A key that the language did not have then has its default.
     settings = architecture_of(record.settings, source).to_dict(complete=True)
-    run, base = _flat(settings), _flat(_complete(record.given.settings))
-    file_values, now_values = _flat(file), _flat(now)
+    run, base = flat(settings), flat(_complete(record.given.settings))
+    file_values, now_values = flat(file), flat(now)
     changed: Changes = {}
     refused: Changes = {}
     for at in {**run, **now_values}:
@@ -106,7 +106,7 @@ def _complete(settings: dict[str, Any]) -> dict[str, Any]:
 
 def same_network(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Whether all settings that differ may change within a run."""
-    a, b = _flat(_complete(one)), _flat(_complete(other))
+    a, b = flat(_complete(one)), flat(_complete(other))
     return all(a.get(at) == b.get(at) or APPLIED.fullmatch(path_text(at)) for at in {**a, **b})
 
 
@@ -141,7 +141,7 @@ def architecture_of(settings: dict[str, Any], where: str) -> Architecture:
         raise EpgraphError(Diagnostic(f"{where}: {d.message}", hint, d.at) for d in problems) from None
 
 
-def _flat(value: Any, at: Location = ()) -> dict[Location, Any]:
+def flat(value: Any, at: Location = ()) -> dict[Location, Any]:
     """Flatten nested mappings and lists of mappings: location → value."""
     if isinstance(value, dict) and value:
         entries: Any = value.items()
@@ -149,7 +149,7 @@ def _flat(value: Any, at: Location = ()) -> dict[Location, Any]:
         entries = enumerate(value)
     else:
         return {at: value}
-    return {place: leaf for key, inner in entries for place, leaf in _flat(inner, (*at, key)).items()}
+    return {place: leaf for key, inner in entries for place, leaf in flat(inner, (*at, key)).items()}
 
 
 def _put(settings: Any, at: Location, value: Any) -> None:

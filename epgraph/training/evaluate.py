@@ -16,6 +16,10 @@ from epgraph.training.batches import bar, batches, default_workers
 from epgraph.training.metrics import Mean, Metrics
 
 
+class Diverged(EpgraphError):  # noqa: N818 - as relaxations say it
+    """A state or a gradient grew without bound: a result of the settings, and no fault of the machine."""
+
+
 def evaluate(
     engine: Engine,
     loader: Iterable[tuple[Tensor, Tensor]],
@@ -31,15 +35,17 @@ def evaluate(
 
     Raises
     ------
+    Diverged
+        If a state diverges; ``what`` is stopped, the batch and the state are named.
     EpgraphError
-        If a state diverges; ``what`` is stopped, the batch and the state are named. If there is no batch.
+        If there is no batch.
     """
     mean = Mean()
     for batch, (x, y) in enumerate(loader, 1):
         y = y.to(engine.device)
         relaxation = engine.predict(x, steps=steps)
         if relaxation.diverged:
-            raise EpgraphError(
+            raise Diverged(
                 f"{what} stopped in batch {batch}: state '{relaxation.diverged[0]}' grew without bound or became NaN",
                 "lower training.learning_rate or the gains",
             )

@@ -26,7 +26,7 @@ from epgraph.runs.stop import Stopped, StopSignals
 from epgraph.runtime.relaxation import States
 from epgraph.training.batches import Seeded, bar, batches, fetched, mixed, shuffled
 from epgraph.training.checkpoint import Best, Checkpoint, save_checkpoint
-from epgraph.training.evaluate import errors, evaluate
+from epgraph.training.evaluate import Diverged, errors, evaluate
 from epgraph.training.health import troubles
 from epgraph.training.metrics import BatchLog, EpochLog, Mean, Metrics
 from epgraph.training.optimizer import load_optimizer_state, make_optimizer, optimizer_state, set_learning_rates
@@ -298,7 +298,7 @@ class Trainer:
         self.optimizer.step()
 
     def _stop(self, batch: int, what: str) -> None:
-        raise EpgraphError(
+        raise Diverged(
             f"training stopped in epoch {self.epoch + 1}, batch {batch}: {what}",
             f"lower training.learning_rate, learning.beta or the gains; {self.safe()}",
         )

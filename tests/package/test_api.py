@@ -20,7 +20,7 @@ import pytest
 import torch
 
 import epgraph as ep
-from epgraph import api
+from epgraph import api, api_studies
 from epgraph.cli import run
 from tests.helpers.runs import NET, assert_same_runs, lines, stopped_after
 from tests.helpers.runs import train as train_by_command
@@ -78,7 +78,10 @@ def test_mypy_sees_every_name(tmp_path: Path) -> None:
 # Examples; the README has those of load, compile and render
 
 
-@pytest.mark.parametrize("name", [name for name in api.__all__ if getattr(ep, name).__module__ == api.__name__])
+OWN = [name for name in api.__all__ if getattr(ep, name).__module__ == api.__name__]
+
+
+@pytest.mark.parametrize("name", [*OWN, *api_studies.__all__])
 def test_the_example_of_a_docstring_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "examples").symlink_to(ROOT / "examples")

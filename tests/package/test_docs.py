@@ -50,6 +50,15 @@ def test_the_functions_of_python_run(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert (names["result"].epoch, len(names["losses"].losses)) == (2, 2)
 
 
+def test_a_sweep_from_python_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (code,) = blocks("python", (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8"))
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(code, "docs/sweeps.md", "exec"), names)
+    assert [trial.state for trial in names["result"].trials] == ["complete"] * 4
+
+
 def test_the_learning_rules_run_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """In one namespace, as a reader would paste them."""
     from epgraph.activations import NAMED

@@ -280,3 +280,11 @@ def test_a_damaged_record(name: str, out: Path, capsys: pytest.CaptureFixture[st
     assert "internal error" not in said
     assert "run.json" in said
     assert content(out) == before
+
+
+def test_a_run_that_died_in_its_first_write_begins_anew(finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "run.json.partial").write_text("{")
+    assert train(finished.parent / "net.yaml", out, "--no-pictures", "--resume", "--epochs", "1") == 0
+    assert not (out / "run.json.partial").exists()

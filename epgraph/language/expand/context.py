@@ -97,7 +97,7 @@ class ExpansionContext:
                 if any(place[: len(inner)] == inner for place in (*places[:number], *_longer(places, inner))):
                     continue  # another branch of a union; the deepest one is reported
                 found = explain({**details, "loc": (*at, *inner)})
-                if details["type"] == "extra_forbidden":
+                if details["type"] == "extra_forbidden" and len(inner) == 1:
                     key = str(inner[-1])
                     found = replace(
                         found, hint=(hints or {}).get(key) or self.budget.nearest(key, known, model.__name__)

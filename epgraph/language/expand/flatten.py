@@ -19,9 +19,10 @@ from epgraph.language.expand.parameter_origins import ParameterOrigins
 from epgraph.language.expand.ties import tie_edges
 from epgraph.language.expand.unused import unused_parameters
 from epgraph.language.model import NAME_PATTERN, Architecture, DefaultsSpec
+from epgraph.language.sweep import SweepSpec
 from epgraph.language.validate import describe, mistakes, version_problem
 
-SECTIONS = ("include", "parameters", "blocks", "groups")
+SECTIONS = ("include", "parameters", "blocks", "groups", "sweep")
 """Sections of sugar, which the flat form does not have."""
 
 _NAME = re.compile(NAME_PATTERN)
@@ -41,6 +42,8 @@ def expand(document: Document) -> Document:
         return document
     context = ExpansionContext(document)
     context.problems += document.problems
+    if data.get("sweep") is not None:
+        context.check(SweepSpec, data["sweep"], ("sweep",))
     try:
         flat = _flat(context)
     except TooMuchError as error:

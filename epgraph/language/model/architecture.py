@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
@@ -126,6 +126,14 @@ class Architecture(Model):
         if function not in values:
             values[function] = function(self)
         return cast(T, values[function])
+
+    def without_edges(self, dropped: Collection[int]) -> Architecture:
+        """Return the network without the edges at some indices; the others keep their places in the file."""
+        gone = {self.edge_location(index)[1] for index in dropped}
+        rest = self.model_copy(update={"edges": [edge for i, edge in enumerate(self.edges) if i not in dropped]})
+        rest._dropped_edges = self._dropped_edges | {int(place) for place in gone}
+        rest.__dict__.pop("_kept_edges", None)
+        return rest
 
     def edge_location(self, index: int) -> Location:
         """Location in the file of the edge at ``index``, counting the edges that were left out."""

@@ -1,0 +1,246 @@
+"""Many runs: ``ep.sweep`` trains them, ``ep.compare`` says what they show. The command line calls these functions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from epgraph.api import load_data, train
+from epgraph.api_arguments import Paths, Source, Warn, all_overrides, as_source, python_warnings, run_options
+from epgraph.arguments import choice, flag, several, text
+from epgraph.arguments import path as file_path
+from epgraph.callbacks import Callback
+from epgraph.errors import EpgraphError
+from epgraph.language import Architecture
+from epgraph.language.sweep import METRICS
+from epgraph.runs.folder import slug
+from epgraph.runs.start import DEFAULTS
+
+if TYPE_CHECKING:
+    from epgraph.comparison.result import CompareResult
+    from epgraph.sweeps.definition import Definition
+    from epgraph.sweeps.study import Choice
+
+__all__ = ["compare", "sweep"]
+
+Report = Callable[[str], None]
+
+IDENTITY = ("data", "limit", "dtype", "augment")
+"""Options that a sweep keeps, as a run does."""
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What ``ep.sweep`` returns.
+
+    Attributes
+    ----------
+    folder
+        The sweep folder: run folders in ``trials/``, ``comparison.md``, ``runs.csv``, ``curves.png``.
+    trials
+        Every trial: its choice, seed, run folder, state and objective.
+    comparison
+        The finished runs compared; None where none has finished.
+    """
+
+    folder: Path
+    trials: tuple[Choice, ...]
+    comparison: CompareResult | None
+
+    def lines(self) -> list[str]:
+        """Return the text that ``epgraph sweep`` prints in the end."""
+        table = self.comparison.lines() if self.comparison else ["no trial has finished"]
+        best = min(
+            (one for one in self.trials if one.value is not None), key=lambda one: one.value or 0.0, default=None
+        )
+        found = [] if best is None else [f"best trial: {best.label}, seed {best.seed}: {best.folder}"]
+        return ["", *table, "", *found, f"sweep folder: {self.folder}"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        trials = [{**vars(one), "folder": str(one.folder)} for one in self.trials]
+        comparison = None if self.comparison is None else self.comparison.to_dict()
+        return {"folder": str(self.folder), "trials": trials, "comparison": comparison}
+
+
+def sweep(
+    sources: Source | Sequence[Source],
+    data: str | None = None,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    grid: Mapping[str, Sequence[Any]] | None = None,
+    ranges: Mapping[str, str] | None = None,
+    without: Sequence[str] = (),
+    seeds: str | int | Sequence[int] | None = None,
+    sampler: str | None = None,
+    trials: int | None = None,
+    pruner: str | None = None,
+    objective: str | None = None,
+    overrides: Sequence[str] = (),
+    allow_include: Paths = (),
+    schedule: str | None = None,
+    epochs: int | None = None,
+    data_root: str | os.PathLike[str] | None = None,
+    download: bool = False,
+    limit: int | None = None,
+    augment: bool | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    backend: str | None = None,
+    threads: int | None = None,
+    workers: int | None = None,
+    progress: bool = False,
+    report: Report | None = None,
+    warn: Warn | None = None,
+) -> SweepResult:
+    """Train many variations of a network, or several networks, each with several seeds, and compare them.
+
+    ``docs/sweeps.md`` describes sweeps. The same call goes on where one was stopped or killed, and equal calls at one
+    time share the trials. More seeds, values or trials extend a sweep.
+
+    Parameters
+    ----------
+    sources
+        A network as for ``train``, several of them to compare, or a sweep folder to go on with, alone.
+    data
+        Name of a data set.
+    out
+        The sweep folder; left out, ``runs/NAME-sweep``.
+    grid, ranges, seeds, sampler, trials, pruner, objective
+        As in the section ``sweep`` of a file, which they override.
+    without
+        Selections of edges; for each, the network is also trained without them.
+    overrides, allow_include, schedule, epochs
+        As for ``train``.
+    data_root, download, limit, augment, device, dtype, backend, threads, workers, progress, warn
+        As for ``train``.
+    report
+        Called with a line about each trial.
+
+    Raises
+    ------
+    EpgraphError
+        If a network, the section or an option has a mistake, or the folder holds another sweep.
+    Stopped
+        If a signal ended the training, after a checkpoint.
+
+    Example
+    -------
+    >>> import epgraph as ep
+    >>> result = ep.sweep("examples/digits.yaml", "digits", out="runs/sweep", limit=64, epochs=1, seeds=[0, 1],
+    ...     grid={"learning.beta": [0.1, 0.2]})
+    >>> [trial.state for trial in result.trials], len(result.comparison.tests)
+    (['complete', 'complete', 'complete', 'complete'], 1)
+    """
+    from epgraph.sweeps.definition import Definition, arguments_of, flags_of
+    from epgraph.sweeps.folder import is_sweep, read_arguments
+
+    one_alone = isinstance(sources, str | os.PathLike | Architecture)
+    networks: list[Source] = [sources] if one_alone else several("sources", sources)  # type: ignore[list-item]
+    if len(networks) == 1 and (folder := _as_path(networks[0])) is not None and is_sweep(folder):
+        kept = read_arguments(folder)
+        return sweep(**kept, out=folder, download=download, progress=progress, report=report, warn=warn)
+    section = {"grid": grid, "range": ranges, "seeds": seeds, "sampler": sampler, "trials": trials, "pruner": pruner}
+    section["objective"] = objective
+    selections = [text("an entry of without", one, "e.g. 'skip'") for one in several("without", without)]
+    options = run_options(data=data, data_root=data_root, limit=limit, augment=augment, device=device, dtype=dtype)
+    options |= run_options(backend=backend, threads=threads, workers=workers)
+    assignments = all_overrides(overrides, schedule, epochs)
+    folders = [file_path("allow_include", one) for one in several("allow_include", allow_include)]
+    flags = flags_of(section)
+    definition = Definition([as_source(one) for one in networks], assignments, folders, flags, selections)
+    (warn or python_warnings)(definition.check())
+    _check_data(definition.distinct(), options, flag("download", download))
+    again = {
+        "sources": [as_source(one) if (path := _as_path(one)) is None else str(path.absolute()) for one in networks],
+        **arguments_of(flags),
+        "without": selections,
+        "overrides": assignments,
+        "allow_include": [str(one.absolute()) for one in folders],
+        **options,
+        **({} if data_root is None else {"data_root": str(Path(data_root).absolute())}),
+    }
+    out = Path("runs") / f"{slug(definition.distinct()[0].name)}-sweep" if out is None else file_path("out", out)
+    return _run(out, definition, options, again, flag("progress", progress), report)
+
+
+def _check_data(networks: Sequence[Architecture], options: Mapping[str, Any], download: bool) -> None:
+    """Refuse data that are not there, or do not fit one of the networks, before anything is trained."""
+    if "data" not in options:
+        raise EpgraphError("--data is missing", "e.g. --data digits")
+    named = {
+        "root" if name == "data_root" else name: options[name] for name in ("data_root", "limit") if name in options
+    }
+    for network in networks:
+        load_data(network, options["data"], download=download, **named)
+
+
+def _run(
+    folder: Path,
+    definition: Definition,
+    options: Mapping[str, Any],
+    again: Mapping[str, Any],
+    progress: bool,
+    report: Report | None,
+) -> SweepResult:
+    from epgraph.sweeps.run import Sweep
+
+    def train_one(network: Architecture, run: Path, callbacks: Sequence[Callback]) -> object:
+        fixed: dict[str, Any] = {"resume": True, "pictures": False, "progress": progress, "callbacks": callbacks}
+        # What is doubtful about a network has been said.
+        return train(network, out=run, warn=lambda diagnostics: None, **fixed, **options)
+
+    identity = {name: options.get(name, DEFAULTS[name]) for name in IDENTITY}
+    found = Sweep(folder, definition, train_one, again, identity, report or (lambda line: None)).run()
+    comparison = None
+    if any(one.state == "complete" for one in found):
+        comparison = compare(folder, metric=definition.spec.objective)
+        for name in ("comparison.md", "runs.csv", "curves.png"):
+            comparison.write(folder / name)
+    return SweepResult(folder, tuple(found), comparison)
+
+
+def compare(
+    runs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, metric: str = "test_error"
+) -> CompareResult:
+    """Compare finished runs: what differs, mean ± sample deviation over seeds, paired tests, and learning curves.
+
+    Runs with equal settings but for the seed are one group. Each further group is tested against the first.
+
+    Parameters
+    ----------
+    runs
+        Run folders and sweep folders; one alone need not be in a list.
+    metric
+        What is tested, at the last epoch.
+
+    Raises
+    ------
+    EpgraphError
+        If a path is no run or sweep, no run has finished, or the metric is unknown.
+
+    Example
+    -------
+    >>> import epgraph as ep
+    >>> for seed in (0, 1):
+    ...     run = ep.train("examples/digits.yaml", "digits", out=f"runs/{seed}", seed=seed, limit=64, epochs=1,
+    ...         pictures=False)
+    >>> [group.label for group in ep.compare(["runs/0", "runs/1"]).groups]
+    ['digits']
+    """
+    from epgraph.comparison.result import compare_runs
+
+    paths = [runs] if isinstance(runs, str | os.PathLike) else several("runs", runs)
+    if not paths:
+        raise EpgraphError("no run is named", "e.g. epgraph compare runs/a runs/b")
+    return compare_runs([file_path("runs", one) for one in paths], choice("metric", metric, METRICS))
+
+
+def _as_path(source: Source) -> Path | None:
+    """Return the path that a source is; None for YAML text and an architecture."""
+    if isinstance(source, Architecture) or (isinstance(source, str) and ("\n" in source or source.lstrip()[:1] == "{")):
+        return None
+    return Path(source)

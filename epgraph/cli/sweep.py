@@ -1,0 +1,80 @@
+"""``epgraph sweep``: train many variations of a network, or several networks, and compare them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from epgraph.api_studies import sweep as sweep_networks
+from epgraph.cli.console import Console
+from epgraph.cli.data_option import data_option
+from epgraph.cli.groups import Changes, DataLimit, Training
+from epgraph.cli.options import json_option, options, plugin_option
+from epgraph.cli.output import echo_json
+from epgraph.errors import EpgraphError
+from epgraph.language import parse
+from epgraph.language.sweep import METRICS, PRUNERS, SAMPLERS
+from epgraph.runs.stop import Stopped
+
+
+def _values(context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> dict[str, Any]:
+    found = dict[str, Any]()
+    for given in texts:
+        key, equals, text = given.partition("=")
+        if not equals or not key or not text.strip():
+            raise EpgraphError(f"{option.opts[0]} {given}: expected KEY=VALUES", "e.g. --grid learning.beta=0.1,0.2")
+        found[key] = text if option.name == "ranges" else parse(f"[{text}]", f"--grid {given}").data
+    return found
+
+
+@click.command()
+@plugin_option
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@options(changes=Changes)
+@data_option()
+@options(files=DataLimit)
+@click.option("--grid", multiple=True, metavar="KEY=V1,V2", callback=_values, help="Values of a key; may be repeated.")
+@click.option(
+    "--range", "ranges", multiple=True, metavar="KEY=LOW..HIGH", callback=_values, help="Range of a key, for a sampler."
+)
+@click.option("--without", multiple=True, metavar="EDGES", help="Train without these edges too: a kind, name or a->b.")
+@click.option("--seeds", metavar="0..4", help="Seeds of every choice: 0..4, or 0,3,7.")
+@click.option("--sampler", type=click.Choice(SAMPLERS), help="grid: all combinations; or an Optuna sampler.")
+@click.option("--trials", type=int, help="Choices that a sampler makes.")
+@click.option("--pruner", type=click.Choice(PRUNERS), help="Stop trials that fall behind.")
+@click.option("--objective", type=click.Choice(METRICS), help="Metric that is minimized and compared.")
+@click.option("--out", type=click.Path(path_type=Path), help="Sweep folder; left out, runs/NAME-sweep.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Override training.epochs.")
+@options(machine=Training)
+@click.option("--workers", type=click.IntRange(0, 64), help="Processes that load data; left out, chosen by size.")
+@click.option("--augment/--no-augment", default=None, help="Augment training images as the data set's recipe says.")
+@json_option
+def sweep(
+    sources: tuple[Path, ...], changes: Changes, files: DataLimit, machine: Training, as_json: bool, **settings: Any
+) -> int:
+    """Train every variation with every seed, and compare them: means, spread, paired tests, curves.
+
+    What varies is in the section 'sweep' of the first FILE, or in options. Several FILEs are compared with each other.
+    Each trial is a run folder. The same command goes on where it was stopped or killed; run by several processes at
+    once, it shares the trials. FILE may be a sweep folder.
+
+    \b
+    Example:
+      epgraph sweep net.yaml --data digits --without skip --seeds 0..4
+      epgraph sweep net.yaml --data digits --range 'training.learning_rate=0.01..0.2 log' --sampler tpe --trials 20
+    """
+    console = Console()
+    chosen = {**changes.chosen(), **files.chosen(), **machine.chosen(), **settings}
+    report = None if as_json else console.out
+    try:
+        result = sweep_networks(sources, **chosen, report=report, progress=not as_json, warn=console.warn)
+    except Stopped as signal:
+        console.err(f"epgraph: {signal}".replace("continue with --resume", "the same command goes on"))
+        return signal.exit_code
+    if as_json:
+        echo_json(result.to_dict())
+    for line in [] if as_json else result.lines():
+        console.out(line)
+    return 0

@@ -1,0 +1,211 @@
+"""Comparisons: their statistics against scipy and published figures, their groups, and what they say of few seeds."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scipy import stats
+
+import epgraph as ep
+from epgraph.cli import run
+from epgraph.comparison.statistics import holm, paired, power, seeds_needed
+from epgraph.comparison.verdict import verdict
+from epgraph.runs.record import Given, Options, Record, invocation
+
+NET = """\
+epgraph: 2
+name: {name}
+input: {{shape: [1, 8, 8]}}
+output: {{classes: 10}}
+states: {{h1: {{channels: 4}}, h2: {{channels: 4}}}}
+edges:
+  - {{from: x, to: h1, conv: {{kernel: 3, padding: 1}}}}
+  - {{from: h1, to: h2, conv: {{kernel: 3, padding: 1}}}}
+{skip}  - {{from: h2, to: y, dense: {{}}}}
+training: {{seed: {seed}, epochs: 2}}
+"""
+SKIP = "  - {from: h1, to: h2, skip: {}}\n"
+
+
+def folder(path: Path, seed: int, errors: list[float], skip: bool = True, finished: bool = True) -> Path:
+    """Write a run folder as a training with these test errors leaves it."""
+    network = ep.load(NET.format(name="net", skip=SKIP if skip else "", seed=seed))
+    options = Options(
+        data="digits",
+        data_root="data",
+        limit=None,
+        dtype="float32",
+        device="cpu",
+        backend="eager",
+        threads=1,
+        workers=0,
+        augment=True,
+    )
+    settings = network.to_dict(complete=True)
+    record = Record(
+        settings=settings,
+        given=Given(file="net.yaml", settings=settings),
+        options=options,
+        data={},
+        finished=finished,
+        history=[invocation([])],
+    )
+    path.mkdir(parents=True)
+    record.write(path)
+    rows = [{"epoch": i + 1, "test_error": error, "train_loss": error} for i, error in enumerate(errors)]
+    (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[Path]:
+    """Six seeds with and without a skip, which helps by two points, more or less."""
+    found = []
+    for seed in range(6):
+        found.append(folder(tmp_path / f"with-{seed}", seed, [0.5, 0.10 + 0.01 * seed]))
+        worse = [0.12, 0.135, 0.14, 0.15, 0.165, 0.17][seed]
+        found.append(folder(tmp_path / f"without-{seed}", seed, [0.6, worse], skip=False))
+    return found
+
+
+# Statistics
+
+
+@pytest.mark.parametrize(("effect", "seeds"), [(0.2, 199), (0.5, 34), (0.8, 15), (1.0, 10), (1.5, 6)])
+def test_the_seeds_needed_are_those_of_published_tables(effect: float, seeds: int) -> None:
+    """G*Power 3.1, difference between two dependent means, two-sided, α = 0.05, power 0.8."""
+    assert seeds_needed(effect) == seeds_needed(-effect) == seeds
+    assert power(effect, seeds) >= 0.8 > power(effect, seeds - 1)
+
+
+def test_no_number_of_seeds_settles_nothing() -> None:
+    assert seeds_needed(0.01) is None
+    assert seeds_needed(100.0) == 2
+    assert all(power(e / 4, n) <= power(e / 4, n + 1) for e in range(1, 40) for n in range(2, 60))
+
+
+def test_the_power_is_what_simulated_experiments_find() -> None:
+    generator = random.Random(0)
+    hits = 0
+    for _ in range(2000):
+        differences = [generator.gauss(0.9, 1.0) for _ in range(8)]
+        hits += float(stats.ttest_1samp(differences, 0.0).pvalue) < 0.05
+    assert hits / 2000 == pytest.approx(power(0.9, 8), abs=0.03)
+
+
+def test_a_paired_test_is_that_of_the_differences() -> None:
+    a, b = [0.10, 0.11, 0.12, 0.13, 0.16], [0.12, 0.11, 0.13, 0.17, 0.17]
+    differences = [y - x for x, y in zip(a, b, strict=True)]
+    test = paired("a", "b", range(5), a, b)
+    one = stats.ttest_1samp(differences, 0.0)
+    assert test.difference == pytest.approx(sum(differences) / 5)
+    assert test.t_p == pytest.approx(float(one.pvalue))
+    assert test.effect == pytest.approx(float(one.statistic) / math.sqrt(5))
+    half = stats.t.ppf(0.975, 4) * (test.deviation or 0) / math.sqrt(5)
+    assert (test.low, test.high) == pytest.approx((0.016 - half, 0.016 + half))
+
+
+def test_holm_corrects_as_published() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        ([], [], "b against a: no seed in common, so nothing can be paired."),
+        ([0.1], [0.2], "test error +10.00 points. One common seed has no spread, so there is no test"),
+        ([0.1, 0.2], [0.3, 0.5], "Two seeds decide nothing, whatever p is: train at least 3, better 5."),
+        ([0.1, 0.2], [0.2, 0.3], "on all 2 common seeds the difference is the same, so there is no spread"),
+        ([0.1, 0.2], [0.1, 0.2], "on all 2 common seeds the values are equal, so there is no spread"),
+        ([0.10, 0.11, 0.12], [0.13, 0.141, 0.149], "b is worse."),
+        ([0.10, 0.11, 0.12], [0.07, 0.079, 0.091], "b is better."),
+        ([0.10, 0.11, 0.12], [0.11, 0.10, 0.13], "Not settled: about 97 seeds would settle a difference of this size"),
+        ([0.1, 0.2, 0.3], [0.2, 0.3, 0.10001], "Not settled: more than 1000 seeds would settle"),
+    ],
+)
+def test_the_verdict_says_what_the_seeds_allow(a: list[float], b: list[float], said: str) -> None:
+    assert said in verdict("test_error", paired("a", "b", range(len(a)), a, b))
+
+
+# Runs
+
+
+def test_runs_are_grouped_and_paired_by_seed(runs: list[Path], tmp_path: Path) -> None:
+    unfinished = folder(tmp_path / "unfinished", 9, [0.5], finished=False)
+    twin = folder(tmp_path / "twin", 0, [0.5, 0.9])
+    result = ep.compare([*runs, unfinished, twin])
+    with_skip, without = result.groups
+    assert list(with_skip.values) == list(without.values) == list(range(6))
+    assert with_skip.means["test_error"] == pytest.approx(0.125)
+    assert result.differing == {"edges.h1->h2 (2)": ["skip", "–"]}
+    (test,) = result.tests
+    differences = [without.values[seed] - with_skip.values[seed] for seed in range(6)]
+    assert test.difference == pytest.approx(sum(differences) / 6)
+    assert test.wilcoxon_p == pytest.approx(2 / 2**6)
+    assert test.t_p is not None
+    assert test.t_p < 0.001
+    assert result.notes == (
+        f"left out: {unfinished} has not finished",
+        f"left out: {twin} has the settings and the seed of {runs[0]}",
+    )
+
+
+def test_settings_that_differ_name_their_groups(tmp_path: Path) -> None:
+    paths = []
+    for beta in (0.1, 0.2, 0.3):
+        for seed in (0, 1):
+            path = folder(tmp_path / f"{beta}-{seed}", seed, [0.5, beta + 0.01 * seed * beta])
+            record = json.loads((path / "run.json").read_text())
+            record["settings"]["learning"]["beta"] = beta
+            (path / "run.json").write_text(json.dumps(record))
+            paths.append(path)
+    result = ep.compare(paths)
+    assert [group.label for group in result.groups] == ["beta=0.1", "beta=0.2", "beta=0.3"]
+    assert result.differing == {"learning.beta": ["0.1", "0.2", "0.3"]}
+    assert all(test.holm_p is not None and test.t_p is not None and test.holm_p >= test.t_p for test in result.tests)
+    # Another baseline is another order of the runs.
+    assert ep.compare(paths[::-1]).groups[0].label == "beta=0.3"
+
+
+def test_the_command_writes_tables_and_curves(
+    runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outputs = [tmp_path / name for name in ("a.md", "a.csv", "a.svg", "a.png")]
+    named = [part for output in outputs for part in ("-o", str(output))]
+    assert run(["compare", *map(str, runs), *named]) == 0
+    printed = capsys.readouterr().out
+    assert "12.50 ± 1.87 %" in printed
+    assert "with-0" in printed
+    rows = list(csv.reader((tmp_path / "a.csv").read_text().splitlines()))
+    assert rows[0] == ["setting", "seed", "test_error"]
+    assert [float(row[2]) for row in rows[1:7]] == [0.10 + 0.01 * seed for seed in range(6)]
+    assert "| 12.50 ± 1.87 % |" in (tmp_path / "a.md").read_text()
+    assert b"<svg" in (tmp_path / "a.svg").read_bytes()
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert run(["compare", *map(str, runs), "--json"]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert found["tests"][0]["seeds"] == list(range(6))
+    assert found["verdicts"][0].endswith("is worse.")
+
+
+def test_what_cannot_be_compared_is_refused(runs: list[Path], tmp_path: Path) -> None:
+    unfinished = folder(tmp_path / "unfinished", 9, [0.5], finished=False)
+    for paths, metric, message in [
+        ([tmp_path / "none"], "test_error", "run.json: cannot be read"),
+        ([unfinished], "test_error", "no run has finished, so there is nothing to compare"),
+        (runs, "test_loss", "has no test_loss; choose another metric: epoch, test_error, train_loss"),
+        (runs, "accuracy", "unknown metric 'accuracy'"),
+        ([], "test_error", "no run is named"),
+    ]:
+        with pytest.raises(ep.EpgraphError) as caught:
+            ep.compare(paths, metric=metric)
+        assert message in str(caught.value)
+    with pytest.raises(ep.EpgraphError, match=r"unknown suffix '\.txt'"):
+        ep.compare(runs).write(tmp_path / "a.txt")

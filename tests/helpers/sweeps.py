@@ -1,0 +1,63 @@
+"""Sweeps of tiny networks on real digits: what they come to, and processes that run them and are killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import epgraph as ep
+from tests.helpers.runs import NET
+
+SWEEP = NET + "sweep: {variants: {whole: {}, narrow: {set: {states.h2.channels: 3}}}, seeds: 0..1}\n"
+
+
+def sweep(out: Path, source: Any = SWEEP, **options: Any) -> ep.SweepResult:
+    return ep.sweep(source, "digits", out=out, **{"limit": 170, "threads": 1, "workers": 0, "warn": print} | options)
+
+
+def table(out: Path) -> dict[tuple[str, int], list[dict[str, Any]]]:
+    """Metrics of every epoch of every trial, but for the time that they took."""
+    found = {}
+    for folder in sorted((out / "trials").iterdir()):
+        label, _, seed = folder.name[4:].rpartition("-seed-")
+        rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        found[label, int(seed)] = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+    return found
+
+
+def starts(out: Path) -> list[int]:
+    """How often each trial was begun or gone on with."""
+    records = sorted((out / "trials").glob("*/run.json"))
+    return [len(json.loads(record.read_text())["history"]) for record in records]
+
+
+def forked(work: Callable[[], object]) -> int:
+    """Do something in a fork, which has torch loaded already; return its process."""
+    process = os.fork()
+    if process:
+        return process
+    code = 1
+    try:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (1, 2):
+            os.dup2(nowhere, descriptor)
+        work()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def waited(process: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def killed(process: int, seconds: float) -> bool:
+    """Kill a process after some time; return whether it was still there."""
+    time.sleep(seconds)
+    os.kill(process, signal.SIGKILL)
+    return waited(process) == -signal.SIGKILL
