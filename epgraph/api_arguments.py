@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -79,16 +80,26 @@ def all_overrides(
 
 
 _READERS: dict[str, Callable[[str, Any], Any]] = {
-    "data": text,
-    "data_root": lambda name, value: str(file_path(name, value)),
-    "limit": lambda name, value: whole_number(name, value, 1),
     "dtype": lambda name, value: choice(name, value, DTYPES),
     "device": lambda name, value: text(name, value, "e.g. 'cpu'"),
     "backend": lambda name, value: text(name, value, "e.g. 'auto'"),
     "threads": lambda name, value: whole_number(name, value, 1),
     "workers": lambda name, value: whole_number(name, value, 0),
-    "augment": flag,
 }
+
+
+def data_overrides(
+    name: str | None, root: str | os.PathLike[str] | None, limit: int | None, augment: bool | None
+) -> list[str]:
+    """Return what replaces values of the section ``data`` as assignments."""
+    given: dict[str, Any] = {
+        "name": None if name is None else text("data", name),
+        "root": None if root is None else str(file_path("data_root", root).absolute()),
+        "limit": whole("limit", limit),
+        "augment": None if augment is None else "published" if flag("augment", augment) else "none",
+    }
+    # JSON is YAML, and quotes what would be read otherwise.
+    return [f"data.{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value is not None]
 
 
 def run_options(**options: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class _DataOption(click.Option):
         return record[0], f"{', '.join(names)}, or {folder} {record[1]}"
 
 
-def data_option(*, required: bool = False, more: str = "") -> Callable[[Command], Command]:
+def data_option(more: str) -> Callable[[Command], Command]:
     """Return the option that names a data set."""
     images = "(a directory or .zip with train/CLASS/… and test/CLASS/… images)"
-    return click.option("--data", cls=_DataOption, required=required, metavar="NAME", help=f"{images}{more}.")
+    return click.option("--data", cls=_DataOption, metavar="NAME", help=f"{images}{more}.")

@@ -16,6 +16,7 @@ _FILES = tuple(f"{part}-{kind}" for part in ("train", "t10k") for kind in ("imag
 
 
 def _read(name: str, class_name: str, recipe: Recipe, root: Path, download: bool) -> Pictures:
+    assert isinstance(recipe.output, int), "all of these have labels"
     folder = root / class_name / "raw"
 
     def absent() -> list[str]:
@@ -24,7 +25,7 @@ def _read(name: str, class_name: str, recipe: Recipe, root: Path, download: bool
     make_available(Files(name, class_name, folder, absent), root, download=download)
     parts = []
     for part in ("train", "t10k"):
-        images, labels = read_labeled(folder, part, recipe.classes)
+        images, labels = read_labeled(folder, part, recipe.output)
         if (1, *images.shape[1:]) != recipe.shape:
             raise EpgraphError(
                 f"{folder} holds images of {images.shape[1]}x{images.shape[2]} pixels, which is not {name}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,11 +54,12 @@ def array_pictures(
     classes
         Name of each label.
     """
+    import numpy as np
+
     from epgraph.data.examples import ArrayImages
 
+    @cache
     def sha256() -> tuple[str, str]:
-        import numpy as np
-
         digest = hashlib.sha256()
         for images, labels in (train, test):
             digest.update(f"{images.shape} {images.dtype.str}".encode())
@@ -65,4 +67,7 @@ def array_pictures(
                 digest.update(np.ascontiguousarray(values).data)
         return digest.hexdigest(), "all bytes"
 
-    return Pictures((ArrayImages(train[0]), train[1]), (ArrayImages(test[0]), test[1]), tuple(classes), sha256)
+    def stored(images: Any) -> ArrayImages:
+        return ArrayImages(images[:, None] if images.ndim == 3 else np.moveaxis(images, -1, 1))
+
+    return Pictures((stored(train[0]), train[1]), (stored(test[0]), test[1]), tuple(classes), sha256)
