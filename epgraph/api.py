@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from epgraph.api_arguments import (
     DTYPES,
@@ -121,7 +121,7 @@ def load_data(
 
 def train(
     source: Source,
-    data: str | Data | None = None,
+    data: str | Data | Any = None,
     *,
     out: str | os.PathLike[str] | None = None,
     overrides: Sequence[str] = (),
@@ -157,7 +157,8 @@ def train(
     source
         As for ``load``; or an ``Architecture``. With ``resume`` a run folder as well.
     data
-        Name of a data set, or examples of one's own; left out, the data set of the network's section ``data``.
+        Name of a data set; or examples of one's own: ``Data``, or two of torch's data sets, (train, test). Left out,
+        the data set of the network's section ``data``.
     out
         The run folder; left out, ``runs/NAME-DATA``.
     overrides, allow_include
@@ -204,6 +205,8 @@ def train(
     (1, ['epoch', 'learning_rate'])
     """
     own = own_examples(data)
+    if own is not None and own.train is own.test:
+        raise EpgraphError("one data set cannot be trained and tested on", "write (train, test)", "data")
     name = data if isinstance(data, str) else None
     options = run_options(dtype=dtype, device=device, backend=backend, threads=threads, workers=workers)
     request = Request(
@@ -228,7 +231,7 @@ def train(
 
 def evaluate(
     network: str | os.PathLike[str] | Engine,
-    data: str | Data | None = None,
+    data: str | Data | Any = None,
     *,
     data_root: str | os.PathLike[str] | None = None,
     download: bool = False,
@@ -305,7 +308,7 @@ def evaluate(
 
 def gradcheck(
     network: Source | Engine,
-    data: str | Data | None = None,
+    data: str | Data | Any = None,
     *,
     overrides: Sequence[str] = (),
     allow_include: Paths = (),

@@ -8,9 +8,9 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from epgraph.arguments import choice, flag, instance, several, text, whole_number
+from epgraph.arguments import choice, flag, refused, several, shown, text, whole_number
 from epgraph.arguments import path as file_path
-from epgraph.errors import Diagnostic
+from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import SCHEDULES, build, load
 from epgraph.language import Architecture, to_yaml
 
@@ -56,13 +56,40 @@ def as_architecture(network: Source, overrides: Sequence[str] = (), allow_includ
     return load(as_source(network), overrides, allow_include)
 
 
-def own_examples(data: str | Data | None) -> Data | None:
-    """Return examples of the user's own; None where it is the name of a data set, or left out."""
+def own_examples(data: Any) -> Data | None:
+    """Return examples of the user's own; None where it is the name of a data set, or left out.
+
+    Two data sets of torch's kind, to train and to test on, are examples too; one of them is both.
+    """
     if data is None or isinstance(data, str):
         return None
     from epgraph.data import Data
 
-    return instance("data", data, Data, "or the name of a data set")
+    if isinstance(data, Data):
+        return data
+    parts = list(data) if isinstance(data, tuple | list) else [data, data]
+    if len(parts) != 2 or not all(hasattr(part, "__getitem__") and hasattr(part, "__len__") for part in parts):
+        raise refused(f"data expects a name, Data, or two data sets, found {shown(data)}", "write (train, test)")
+    return _data_of(*parts)
+
+
+def _data_of(train: Any, test: Any) -> Data:
+    from torch import Tensor
+
+    from epgraph.data import Data
+
+    for part in (train, test):
+        if len(part) == 0:
+            raise EpgraphError(f"{shown(part)} has no examples", "give a data set that is not empty", "data")
+        example = part[0]
+        pair = isinstance(example, tuple | list) and len(example) == 2
+        if not (pair and isinstance(example[0], Tensor)):
+            found = f"a pair with {shown(example[0])}" if pair else shown(example)
+            hint = "images are made tensors by transform=torchvision.transforms.ToTensor()"
+            message = f"an example of {shown(part)} should be a tensor and its label or target, found {found}"
+            raise refused(message, hint)
+    classes = tuple(map(str, getattr(train, "classes", ())))
+    return Data(type(train).__name__, train, test, classes, tuple(train[0][0].shape))
 
 
 def all_overrides(

@@ -43,7 +43,8 @@ def eval_command(
     if as_json:
         echo_json(asdict(result))
         return
+    accuracy = "" if result.accuracy is None else f"accuracy {result.accuracy:.2%} on "
     echo(
-        f"accuracy {result.accuracy:.2%} on {result.examples} held-out examples of {result.data}, "
+        f"{accuracy}{result.examples} held-out examples of {result.data}, "
         f"loss {result.loss:.4f}, residual {result.residual:.1e}"
     )

@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST, from IDX files in torchvision's layout."""
+"""MNIST, Fashion-MNIST and Kuzushiji-MNIST, from IDX files in torchvision's layout."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _read(name: str, class_name: str, recipe: Recipe, root: Path, download: bool
                 START_AGAIN,
             )
         parts.append((images, labels.tolist()))
-    classes = torchvision_class(class_name).classes if name == "fashion-mnist" else "0123456789"
+    classes = "0123456789" if name == "mnist" else torchvision_class(class_name).classes
     return array_pictures(parts[0], parts[1], classes)
 
 
@@ -48,4 +48,5 @@ DATA_SETS = {
         "FashionMNIST",
         Recipe((1, 28, 28), 10, (0.2860,), (0.3530,), Augmentation(flip=0.5, crop=2), pad=2),
     ),
+    "kmnist": _data_set("kmnist", "KMNIST", Recipe((1, 28, 28), 10, (0.1918,), (0.3483,), pad=2)),
 }

@@ -42,12 +42,19 @@ class Recipe:
     @property
     def shapes(self) -> tuple[Shape, ...]:
         """Possible shapes of the examples, the stored one first."""
+        if not self.pad:
+            return (self.shape,)
         c, h, w = self.shape
-        return (self.shape, (c, h + 2 * self.pad, w + 2 * self.pad)) if self.pad else (self.shape,)
+        return (self.shape, (c, h + 2 * self.pad, w + 2 * self.pad))
+
+    @property
+    def images(self) -> bool:
+        """Whether inputs are images, gray or RGB."""
+        return len(self.shape) == 3 and self.shape[0] in (1, 3)
 
     def normalization(self) -> tuple[list[float], list[float]]:
         """Return mean and standard deviation of every channel; 0 and 1 without normalization."""
-        channels = self.shape[0]
+        channels = self.shape[0] if self.images else 1
         return list(self.mean or (0.0,) * channels), list(self.std or (1.0,) * channels)
 
 
@@ -105,6 +112,8 @@ def _output(output: int | Shape) -> str:
 def cannot_augment(name: str, recipe: Recipe, augmentation: Augmentation) -> list[Diagnostic]:
     """Return the reasons why the images of a data set cannot have this augmentation."""
     problems = []
+    if not recipe.images:
+        return [_no_images(name, recipe, "augment")] if augmentation.facts() else []
     sides = recipe.shape[1:]
     if augmentation.crop >= min(sides):
         problems.append(
@@ -133,7 +142,9 @@ def normalized(
 ) -> tuple[Recipe, list[Diagnostic]]:
     """Return the recipe with another mean and deviation, and the reasons why it cannot have them."""
     problems = []
-    if mean and len(mean) != recipe.shape[0]:
+    if mean and not recipe.images:
+        problems.append(_no_images(name, recipe, "normalization"))
+    elif mean and len(mean) != recipe.shape[0]:
         problems.append(
             Diagnostic(
                 f"'mean' has {len(mean)} numbers, and the images of {name} have {recipe.shape[0]} channels",
@@ -143,3 +154,8 @@ def normalized(
             )
         )
     return replace(recipe, mean=mean, std=std), problems
+
+
+def _no_images(name: str, recipe: Recipe, key: str) -> Diagnostic:
+    message = f"'{key}' is for images, gray or RGB, and {name} has inputs of shape {list(recipe.shape)}"
+    return Diagnostic(message, f"write {key}: none", at=("data", key), rule="data")

@@ -22,6 +22,7 @@ from epgraph.data.recipes import (
     normalized,
 )
 from epgraph.data.registry import DATA_SETS
+from epgraph.data.tensors import open_tensors
 from epgraph.errors import Diagnostic, EpgraphError, listed, nearest, visible
 
 if TYPE_CHECKING:
@@ -29,13 +30,14 @@ if TYPE_CHECKING:
     from epgraph.data.prepare import Preparation
 
 FOLDER = "folder:"
-_IN_FILES = {"folder": "folder:PATH, a directory or a .zip"}
+TENSORS = "tensors:"
+_IN_FILES = {"folder": "folder:PATH, a directory or a .zip", "tensors": "tensors:PATH, a .npz or a .pt"}
 """Prefix of a name that has a path in it, and what is written."""
 
 
 def data_set_names() -> tuple[str, ...]:
     """Return the possible names of a data set."""
-    return (*DATA_SETS, FOLDER + "PATH")
+    return (*DATA_SETS, FOLDER + "PATH", TENSORS + "PATH")
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,8 @@ class Data:
         limit = f" (limit {self.limit:,})" if self.limit is not None else ""
         held = f", {len(self.validation):,} validation" if self.validation is not None else ""
         classes = f"{len(self.classes)} classes ({listed(self.classes)})" if len(self.classes) > 1 else "1 class"
+        if not self.classes:
+            classes = "with targets"
         parts = [
             f"{self.name}: {len(self.train):,} training{held} and {len(self.test):,} test examples{limit} "
             f"of shape {list(self.shape)}, {classes}"
@@ -128,7 +132,9 @@ class Data:
                 parts.append(f"{self.pad} zeros on each side")
             mean, std = self.recipe.normalization()
             plain = not self.recipe.mean
-            parts.append("pixels from 0 to 1" if plain else f"mean {_numbers(mean)}, deviation {_numbers(std)}")
+            unchanged = self.name.startswith(TENSORS) and not self.recipe.bytes
+            as_read = "inputs as they are" if unchanged else "pixels from 0 to 1"
+            parts.append(as_read if plain else f"mean {_numbers(mean)}, deviation {_numbers(std)}")
         augment = ", ".join(f"{key} {value:g}" for key, value in self.augmentation.facts().items())
         parts.append(f"augmented by {augment}" if augment else "not augmented")
         return visible("; ".join(parts))
@@ -295,7 +301,8 @@ def _in_files(name: str, shape: Shape, output: int | Shape) -> tuple[Recipe, Pic
     prefix, _, where = name.partition(":")
     if not where:
         raise EpgraphError(f"'{prefix}:' lacks a path", f"write {_IN_FILES[prefix]}")
-    return _folder(name, Path(where).expanduser(), shape, output)
+    path = Path(where).expanduser()
+    return _folder(name, path, shape, output) if prefix == "folder" else open_tensors(path, shape, output)
 
 
 def _folder(name: str, where: Path, shape: Shape, output: int | Shape) -> tuple[Recipe, Pictures]:
