@@ -27,4 +27,5 @@ for example in vgg5 hopfield_resnet13; do
 done
 python benchmarks/scaling.py --json "$out/scaling-cpu.json"
 python benchmarks/compile_time.py >"$out/compile_time-cpu.json"
+python benchmarks/loader.py --json "$out/loader-cpu.json"
 exit $failed

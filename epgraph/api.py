@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from epgraph.api_arguments import (
     DTYPES,
@@ -20,6 +20,7 @@ from epgraph.api_arguments import (
     as_architecture,
     as_source,
     compiled,
+    data_overrides,
     own_examples,
     python_warnings,
     run_options,
@@ -31,6 +32,7 @@ from epgraph.callbacks import Callback
 from epgraph.checking import CheckResult, examine
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import SCHEDULES, load
+from epgraph.language.model import DataSpec
 from epgraph.runs.start import Flags, Request, prepared
 
 if TYPE_CHECKING:
@@ -77,9 +79,9 @@ def check(
 
 def load_data(
     architecture: Source,
-    name: str,
+    name: str | None = None,
     *,
-    root: str | os.PathLike[str] = "data",
+    root: str | os.PathLike[str] | None = None,
     download: bool = False,
     limit: int | None = None,
     augment: bool = True,
@@ -89,12 +91,12 @@ def load_data(
     Parameters
     ----------
     architecture
-        The network; its ``training.augment`` says how training examples are changed at random.
+        The network; its section ``data`` says how examples are prepared.
     name
         ``digits``, ``mnist``, ``fashion-mnist``, ``cifar10``, ``cifar100``, a name that was registered, or
-        ``folder:PATH``.
+        ``folder:PATH``; left out, the one of the section ``data``.
     root, download, limit
-        As for ``epgraph.data.load_data``.
+        As for ``epgraph.data.load_data``; left out, those of the section ``data``.
     augment
         False leaves the augmentation out.
 
@@ -119,7 +121,7 @@ def load_data(
 
 def train(
     source: Source,
-    data: str | Data | None = None,
+    data: str | Data | Any = None,
     *,
     out: str | os.PathLike[str] | None = None,
     overrides: Sequence[str] = (),
@@ -155,14 +157,17 @@ def train(
     source
         As for ``load``; or an ``Architecture``. With ``resume`` a run folder as well.
     data
-        Name of a data set, or examples of one's own.
+        Name of a data set; or examples of one's own: ``Data``, or two of torch's data sets, (train, test). Left out,
+        the data set of the network's section ``data``.
     out
         The run folder; left out, ``runs/NAME-DATA``.
     overrides, allow_include
         As for ``load``.
     schedule, epochs, seed
         Override ``dynamics.schedule``, ``training.epochs`` and ``training.seed``.
-    data_root, download, limit, augment
+    data_root, limit, augment
+        Override ``data.root``, ``data.limit`` and ``data.augment``: True for ``published``, False for ``none``.
+    download
         As for ``load_data``.
     device, dtype, backend
         As for ``compile``, by name; for a new run a GPU if there is one, ``float32`` and ``auto``.
@@ -200,22 +205,16 @@ def train(
     (1, ['epoch', 'learning_rate'])
     """
     own = own_examples(data)
-    options = run_options(
-        data=data if own is None else own.name,
-        data_root=data_root,
-        limit=limit if own is None else own.limit,
-        dtype=dtype,
-        device=device,
-        backend=backend,
-        threads=threads,
-        workers=workers,
-        augment=augment,
-    )
+    if own is not None and own.train is own.test:
+        raise EpgraphError("one data set cannot be trained and tested on", "write (train, test)", "data")
+    name = data if isinstance(data, str) else None
+    options = run_options(dtype=dtype, device=device, backend=backend, threads=threads, workers=workers)
     request = Request(
         as_source(source),
-        all_overrides(overrides, schedule, epochs, seed),
+        [*all_overrides(overrides, schedule, epochs, seed), *data_overrides(name, data_root, limit, augment)],
         [file_path("allow_include", one) for one in several("allow_include", allow_include)],
         options,
+        None if own is None else DataSpec(name=own.name, limit=own.limit),
         None if out is None else file_path("out", out),
         None if weights is None else file_path("weights", weights),
         flag("resume", resume),
@@ -232,9 +231,9 @@ def train(
 
 def evaluate(
     network: str | os.PathLike[str] | Engine,
-    data: str | Data,
+    data: str | Data | Any = None,
     *,
-    data_root: str | os.PathLike[str] = "data",
+    data_root: str | os.PathLike[str] | None = None,
     download: bool = False,
     limit: int | None = None,
     device: str | None = None,
@@ -250,7 +249,7 @@ def evaluate(
     network
         Run folder, checkpoint, or an engine.
     data
-        Name of a data set, or examples of one's own, with labels.
+        Name of a data set, or examples of one's own; left out, the data that the network was trained on.
     data_root, download, limit
         As for ``load_data``.
     device
@@ -290,7 +289,7 @@ def evaluate(
         try:
             examples = data_for(
                 engine.architecture,
-                str(data),
+                None if data is None else str(data),
                 root=data_root,
                 download=download,
                 limit=limit,
@@ -309,7 +308,7 @@ def evaluate(
 
 def gradcheck(
     network: Source | Engine,
-    data: str | Data | None = None,
+    data: str | Data | Any = None,
     *,
     overrides: Sequence[str] = (),
     allow_include: Paths = (),
@@ -318,7 +317,7 @@ def gradcheck(
     examples: int = 8,
     quick: bool = False,
     stepwise: bool = False,
-    data_root: str | os.PathLike[str] = "data",
+    data_root: str | os.PathLike[str] | None = None,
     download: bool = False,
     device: str | None = None,
     dtype: str = "float64",
@@ -377,9 +376,7 @@ def gradcheck(
         load_parameters(engine, load_checkpoint(checkpoint, engine.device), str(checkpoint))
     own = own_examples(data)
     if data is not None and own is None:
-        own = data_for(
-            engine.architecture, str(data), root=data_root, download=download, limit=None, augment=False, check=False
-        )
+        own = data_for(engine.architecture, str(data), root=data_root, download=download, augment=False, check=False)
         (warn or python_warnings)(own.warnings)
     return check_gradient(
         engine,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from epgraph.arguments import choice, flag, instance, several, text, whole_number
+from epgraph.arguments import choice, flag, refused, several, shown, text, whole_number
 from epgraph.arguments import path as file_path
-from epgraph.errors import Diagnostic
+from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import SCHEDULES, build, load
 from epgraph.language import Architecture, to_yaml
 
@@ -55,13 +56,40 @@ def as_architecture(network: Source, overrides: Sequence[str] = (), allow_includ
     return load(as_source(network), overrides, allow_include)
 
 
-def own_examples(data: str | Data | None) -> Data | None:
-    """Return examples of the user's own; None where it is the name of a data set, or left out."""
+def own_examples(data: Any) -> Data | None:
+    """Return examples of the user's own; None where it is the name of a data set, or left out.
+
+    Two data sets of torch's kind, to train and to test on, are examples too; one of them is both.
+    """
     if data is None or isinstance(data, str):
         return None
     from epgraph.data import Data
 
-    return instance("data", data, Data, "or the name of a data set")
+    if isinstance(data, Data):
+        return data
+    parts = list(data) if isinstance(data, tuple | list) else [data, data]
+    if len(parts) != 2 or not all(hasattr(part, "__getitem__") and hasattr(part, "__len__") for part in parts):
+        raise refused(f"data expects a name, Data, or two data sets, found {shown(data)}", "write (train, test)")
+    return _data_of(*parts)
+
+
+def _data_of(train: Any, test: Any) -> Data:
+    from torch import Tensor
+
+    from epgraph.data import Data
+
+    for part in (train, test):
+        if len(part) == 0:
+            raise EpgraphError(f"{shown(part)} has no examples", "give a data set that is not empty", "data")
+        example = part[0]
+        pair = isinstance(example, tuple | list) and len(example) == 2
+        if not (pair and isinstance(example[0], Tensor)):
+            found = f"a pair with {shown(example[0])}" if pair else shown(example)
+            hint = "images are made tensors by transform=torchvision.transforms.ToTensor()"
+            message = f"an example of {shown(part)} should be a tensor and its label or target, found {found}"
+            raise refused(message, hint)
+    classes = tuple(map(str, getattr(train, "classes", ())))
+    return Data(type(train).__name__, train, test, classes, tuple(train[0][0].shape))
 
 
 def all_overrides(
@@ -79,16 +107,26 @@ def all_overrides(
 
 
 _READERS: dict[str, Callable[[str, Any], Any]] = {
-    "data": text,
-    "data_root": lambda name, value: str(file_path(name, value)),
-    "limit": lambda name, value: whole_number(name, value, 1),
     "dtype": lambda name, value: choice(name, value, DTYPES),
     "device": lambda name, value: text(name, value, "e.g. 'cpu'"),
     "backend": lambda name, value: text(name, value, "e.g. 'auto'"),
     "threads": lambda name, value: whole_number(name, value, 1),
     "workers": lambda name, value: whole_number(name, value, 0),
-    "augment": flag,
 }
+
+
+def data_overrides(
+    name: str | None, root: str | os.PathLike[str] | None, limit: int | None, augment: bool | None
+) -> list[str]:
+    """Return what replaces values of the section ``data`` as assignments."""
+    given: dict[str, Any] = {
+        "name": None if name is None else text("data", name),
+        "root": None if root is None else str(file_path("data_root", root).absolute()),
+        "limit": whole("limit", limit),
+        "augment": None if augment is None else "published" if flag("augment", augment) else "none",
+    }
+    # JSON is YAML, and quotes what would be read otherwise.
+    return [f"data.{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value is not None]
 
 
 def run_options(**options: Any) -> dict[str, Any]:

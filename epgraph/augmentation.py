@@ -1,4 +1,4 @@
-"""Random changes of training images: the options of ``training.augment``, which the preparation of data applies."""
+"""Random changes of training images: the options of ``data.augment``, which the preparation of data applies."""
 
 from __future__ import annotations
 

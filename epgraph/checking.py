@@ -11,6 +11,7 @@ from typing import Any
 
 from epgraph.errors import Diagnostic, EpgraphError, visible
 from epgraph.graph import NetworkGraph, survey
+from epgraph.graph.checks.data import data_refusals
 from epgraph.language import raise_for
 from epgraph.lowering import lower, report
 from epgraph.plugins import blaming_plugins
@@ -59,7 +60,9 @@ def examine(
     values = None
     try:
         with blaming_plugins():
-            graph, _, diagnostics = survey(source, overrides, allow_include, schedule)
+            graph, architecture, diagnostics = survey(source, overrides, allow_include, schedule)
+            if architecture is not None and not architecture.partial:
+                diagnostics += data_refusals(architecture)
             raise_for(diagnostics)
             assert graph is not None
             plan = lower(graph, schedule or graph.architecture.dynamics.schedule)

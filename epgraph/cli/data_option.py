@@ -16,13 +16,13 @@ class _DataOption(click.Option):
         """Return the option, and its help."""
         from epgraph.data import data_set_names
 
-        *names, folder = data_set_names()
+        *names, folder, tensors = data_set_names()
         record = super().get_help_record(ctx)
         assert record is not None
-        return record[0], f"{', '.join(names)}, or {folder} {record[1]}"
+        return record[0], f"{', '.join(names)}, {tensors} (a .npz or .pt), or {folder} {record[1]}"
 
 
-def data_option(*, required: bool = False, more: str = "") -> Callable[[Command], Command]:
+def data_option(more: str) -> Callable[[Command], Command]:
     """Return the option that names a data set."""
     images = "(a directory or .zip with train/CLASS/… and test/CLASS/… images)"
-    return click.option("--data", cls=_DataOption, required=required, metavar="NAME", help=f"{images}{more}.")
+    return click.option("--data", cls=_DataOption, metavar="NAME", help=f"{images}{more}.")

@@ -18,18 +18,18 @@ from epgraph.cli.output import echo, echo_json
 @click.command("eval")
 @plugin_option
 @click.argument("run", type=click.Path(path_type=Path))
-@data_option(required=True)
+@data_option("; left out, the data of the run")
 @options(files=DataLimit, machine=Machine)
 @click.option("--free-steps", type=click.IntRange(min=1), help="Override dynamics.free_steps.")
 @json_option
 def eval_command(
-    run: Path, data: str, files: DataLimit, machine: Machine, free_steps: int | None, as_json: bool
+    run: Path, data: str | None, files: DataLimit, machine: Machine, free_steps: int | None, as_json: bool
 ) -> None:
     """Evaluate the network of a run folder (or of a checkpoint) on a data set's test images.
 
     \b
     Example:
-      epgraph eval runs/demo --data digits
+      epgraph eval runs/demo
     """
     result = evaluate(
         run,
@@ -43,7 +43,8 @@ def eval_command(
     if as_json:
         echo_json(asdict(result))
         return
+    accuracy = "" if result.accuracy is None else f"accuracy {result.accuracy:.2%} on "
     echo(
-        f"accuracy {result.accuracy:.2%} on {result.examples} held-out examples of {result.data}, "
+        f"{accuracy}{result.examples} held-out examples of {result.data}, "
         f"loss {result.loss:.4f}, residual {result.residual:.1e}"
     )

@@ -19,7 +19,7 @@ from epgraph.errors import EpgraphError
 @click.command()
 @plugin_option
 @options(network=Network)
-@data_option(more="; left out, noise in [0, 1], and random labels or targets")
+@data_option("; left out, noise in [0, 1], and random labels or targets")
 @options(files=DataFiles)
 @click.option(
     "--checkpoint", type=click.Path(path_type=Path), help="Run folder (or .pt file) with the weights to take."

@@ -38,9 +38,11 @@ def result_lines(result: TrainResult) -> list[str]:
     options = result.options
     if not result.metrics:
         return [f"{result.folder} is trained to epoch {result.epoch} already; raise --epochs to go on"]
+    error = result.metrics.get("test_error")
+    what, value = ("loss", f"{result.metrics['test_loss']:.4g}") if error is None else ("accuracy", f"{1 - error:.2%}")
     return [
-        f"accuracy of the last epoch: {1 - result.metrics['test_error']:.2%} on {len(result.data.test)} held-out "
-        f"examples of {options['data']} (seed {result.engine.architecture.training.seed}, {options['dtype']} on "
+        f"{what} of the last epoch: {value} on {len(result.data.test)} held-out "
+        f"examples of {result.data.name} (seed {result.engine.architecture.training.seed}, {options['dtype']} on "
         f"{options['device']}, backend {options['backend']})",
         f"run folder: {result.folder}",
     ]
@@ -48,10 +50,12 @@ def result_lines(result: TrainResult) -> list[str]:
 
 def _line(metrics: Mapping[str, float], total: int) -> str:
     nudged = f" free {metrics['nudged_residual']:.1e} nudged" if "nudged_residual" in metrics else ""
+    parts = []
+    for part in ("train", "validation", "test"):
+        if f"{part}_loss" in metrics:
+            error = f" error {metrics[f'{part}_error']:.2%}" if f"{part}_error" in metrics else ""
+            parts.append(f"{part} loss {metrics[f'{part}_loss']:.4f}{error}, ")
     return (
-        f"epoch {metrics['epoch']:.0f}/{total}: "
-        f"train loss {metrics['train_loss']:.4f} error {metrics['train_error']:.2%}, "
-        f"test loss {metrics['test_loss']:.4f} error {metrics['test_error']:.2%}, "
-        f"residual {metrics['train_residual']:.1e}{nudged}, "
-        f"{metrics['seconds']:.1f} s"
+        f"epoch {metrics['epoch']:.0f}/{total}: {''.join(parts)}"
+        f"residual {metrics['train_residual']:.1e}{nudged}, {metrics['seconds']:.1f} s"
     )

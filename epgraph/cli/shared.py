@@ -46,15 +46,13 @@ SHARED = {
     "data_root": click.option(
         "--data-root",
         type=click.Path(path_type=Path),
-        default=Path("data"),
-        show_default=True,
-        help="Folder that holds, or receives, the torchvision data sets.",
+        help="Override data.root, the folder that holds, or receives, the files of named data sets.",
     ),
     "download": click.option("--download", is_flag=True, help="Download the data set if it is not there."),
     "limit": click.option(
         "--limit",
         type=click.IntRange(min=1),
-        help="Use at most this many training examples, and at most this many test examples.",
+        help="Override data.limit: use at most this many examples of each part.",
     ),
 }
 """Options and arguments by the name of their value."""

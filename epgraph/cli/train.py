@@ -19,14 +19,14 @@ from epgraph.runs.stop import Stopped
 @click.command()
 @plugin_option
 @options(network=Network)
-@data_option()
+@data_option("; left out, data.name of FILE")
 @options(files=DataLimit)
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; left out, runs/NAME-DATA.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Override training.epochs.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Override training.seed.")
 @options(machine=Training)
 @click.option("--workers", type=click.IntRange(0, 64), help="Processes that load data; left out, chosen by size.")
-@click.option("--augment/--no-augment", default=None, help="Augment training images as the data set's recipe says.")
+@click.option("--augment/--no-augment", default=None, help="Override data.augment: published, or none.")
 @click.option(
     "--from", "weights", type=click.Path(path_type=Path), help="Start from the weights of a run or a .pt file."
 )
@@ -48,7 +48,7 @@ def train(network: Network, files: DataLimit, machine: Training, as_json: bool, 
 
     \b
     Example:
-      epgraph train examples/digits.yaml --data digits
+      epgraph train examples/digits.yaml
       epgraph train runs/digits-digits --resume --epochs 20
       epgraph train examples/vgg5.yaml --data fashion-mnist --set 'input.shape=[1, 32, 32]' \\
           --set learning.beta=0.15 --epochs 5

@@ -44,7 +44,7 @@ def device_name(device: torch.device) -> str:
 def circumstances(plan: Plan, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
     """Key of a record: the network, the machine and the versions."""
     architecture = plan.graph.architecture.to_dict()
-    for key in ("name", "training", "learning"):
+    for key in ("name", "data", "training", "learning"):
         architecture.pop(key, None)
     network = json.dumps([architecture, plan.schedule.name], sort_keys=True)
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -19,12 +19,16 @@ START_AGAIN = "remove that folder, then pass --download or put the files there a
 
 @dataclass(frozen=True)
 class Files:
-    """The files of the data set ``name``: torchvision's class, their folder, and a function that lists missing ones."""
+    """The files of the data set ``name``: torchvision's class, their folder, and a function that lists missing ones.
+
+    ``options`` are those with which the class downloads one part each.
+    """
 
     name: str
     class_name: str
     folder: Path
     absent: Callable[[], list[str]]
+    options: Sequence[Mapping[str, Any]] = ({},)
 
     def lacking(self) -> str:
         """Return what is missing, in words, or an empty string."""
@@ -60,7 +64,8 @@ def _download(files: Files, root: Path) -> None:
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as temporary, old_pickles():
-            torchvision_class(files.class_name)(temporary, download=True)
+            for options in files.options:
+                torchvision_class(files.class_name)(temporary, download=True, **options)
             for file in sorted(Path(temporary).rglob("*")):
                 # torchvision has unpacked the archives.
                 if file.is_file() and file.suffix != ".gz":

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from epgraph.data.image import EXTENSIONS, ImageError, decode, is_image, unreadable
 from epgraph.data.progress import in_threads, progress
@@ -16,7 +16,11 @@ from epgraph.errors import Diagnostic, EpgraphError, listed
 from epgraph.files import FileError
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL.Image import Image
+    from torch import Tensor
+
+    Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 ARRANGE = "arrange the images as train/<class>/*.png and test/<class>/*.png"
 READ = f"files are read that end in {', '.join(EXTENSIONS)}"
@@ -25,6 +29,9 @@ Classes = dict[str, list[tuple[str, ...]]]
 """Files of a part by class; a class may have none."""
 
 Result = TypeVar("Result")
+
+WHOLE = "all bytes"
+"""What a hash covers that leaves nothing out."""
 
 MAX_HASHED_FILES, MAX_HASHED_BYTES = 100_000, 2**30
 """Up to this size a folder is hashed whole; of a larger one about this much is hashed."""
@@ -64,7 +71,7 @@ class Folder:
         # Not in threads: with small files they wait for each other, with large ones for the disk.
         for file in progress(sample, len(sample), "identify the data"):
             digest.update(hashlib.sha256(_naming(self.source, file, self.source.read)).digest())
-        return digest.hexdigest(), "all bytes" if step == 1 else f"names and sizes, and the bytes of 1 file in {step}"
+        return digest.hexdigest(), WHOLE if step == 1 else f"names and sizes, and the bytes of 1 file in {step}"
 
 
 @dataclass(frozen=True)
@@ -75,10 +82,24 @@ class FileImages:
     files: Sequence[str]
     shape: tuple[int, ...]
 
-    def __getitem__(self, index: int) -> Image:
+    def batch(self, positions: Sequence[int]) -> Tensor:
+        """Return the images at these positions, (B, C, H, W)."""
+        import torch
+
+        return torch.stack([torch.from_numpy(self.decoded(position)) for position in positions])
+
+    def decoded(self, position: int) -> Bytes:
+        """Return one image, (C, H, W).
+
+        Raises
+        ------
+        ImageError
+            If its file cannot be decoded; it is named.
+        """
+        import numpy as np
         from PIL import Image
 
-        image = read_image(self.source, self.files[index])
+        image = read_image(self.source, self.files[position])
         channels, height, width = self.shape
         mode = "L" if channels == 1 else "RGB"
         if image.mode != mode:
@@ -86,7 +107,8 @@ class FileImages:
         if image.size != (width, height):
             # When PIL shrinks an image, it filters over the whole area: this is bilinear with antialiasing.
             image = image.resize((width, height), Image.Resampling.BILINEAR)
-        return image
+        pixels = np.array(image)
+        return pixels[None] if channels == 1 else np.moveaxis(pixels, -1, 0)
 
     def check(self, positions: Sequence[int]) -> None:
         """Decode the images at these positions once.

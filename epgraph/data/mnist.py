@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST, from IDX files in torchvision's layout."""
+"""MNIST, Fashion-MNIST and Kuzushiji-MNIST, from IDX files in torchvision's layout."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ _FILES = tuple(f"{part}-{kind}" for part in ("train", "t10k") for kind in ("imag
 
 
 def _read(name: str, class_name: str, recipe: Recipe, root: Path, download: bool) -> Pictures:
+    assert isinstance(recipe.output, int), "all of these have labels"
     folder = root / class_name / "raw"
 
     def absent() -> list[str]:
@@ -24,14 +25,14 @@ def _read(name: str, class_name: str, recipe: Recipe, root: Path, download: bool
     make_available(Files(name, class_name, folder, absent), root, download=download)
     parts = []
     for part in ("train", "t10k"):
-        images, labels = read_labeled(folder, part, recipe.classes)
+        images, labels = read_labeled(folder, part, recipe.output)
         if (1, *images.shape[1:]) != recipe.shape:
             raise EpgraphError(
                 f"{folder} holds images of {images.shape[1]}x{images.shape[2]} pixels, which is not {name}",
                 START_AGAIN,
             )
         parts.append((images, labels.tolist()))
-    classes = torchvision_class(class_name).classes if name == "fashion-mnist" else "0123456789"
+    classes = "0123456789" if name == "mnist" else torchvision_class(class_name).classes
     return array_pictures(parts[0], parts[1], classes)
 
 
@@ -47,4 +48,5 @@ DATA_SETS = {
         "FashionMNIST",
         Recipe((1, 28, 28), 10, (0.2860,), (0.3530,), Augmentation(flip=0.5, crop=2), pad=2),
     ),
+    "kmnist": _data_set("kmnist", "KMNIST", Recipe((1, 28, 28), 10, (0.1918,), (0.3483,), pad=2)),
 }

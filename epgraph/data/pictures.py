@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Images and labels of both parts of a data set, before any preparation.
+    """Images of both parts of a data set with their labels (N,) or targets (N, …), before any preparation.
 
     ``sha256`` returns their hash and a description of what it covers.
     """
 
-    train: tuple[Images, Sequence[int]]
-    test: tuple[Images, Sequence[int]]
+    train: tuple[Images, Any]
+    test: tuple[Images, Any]
     classes: tuple[str, ...]
     sha256: Callable[[], tuple[str, str]]
     warnings: tuple[Diagnostic, ...] = ()
@@ -53,16 +54,30 @@ def array_pictures(
     classes
         Name of each label.
     """
+    import numpy as np
+
     from epgraph.data.examples import ArrayImages
 
+    def stored(images: Any) -> ArrayImages:
+        return ArrayImages(images[:, None] if images.ndim == 3 else np.moveaxis(images, -1, 1))
+
+    sha256 = hashed(*train, *test)
+    return Pictures((stored(train[0]), train[1]), (stored(test[0]), test[1]), tuple(classes), sha256)
+
+
+def hashed(*arrays: Any) -> Callable[[], tuple[str, str]]:
+    """Return the function that hashes images and labels in turn, once."""
+
+    @cache
     def sha256() -> tuple[str, str]:
         import numpy as np
 
         digest = hashlib.sha256()
-        for images, labels in (train, test):
+        for images, labels in zip(arrays[::2], arrays[1::2], strict=True):
             digest.update(f"{images.shape} {images.dtype.str}".encode())
-            for values in (images, np.asarray(labels, dtype="<i8")):
+            targets = np.asarray(labels)
+            for values in (images, targets if targets.dtype.kind == "f" else targets.astype("<i8")):
                 digest.update(np.ascontiguousarray(values).data)
         return digest.hexdigest(), "all bytes"
 
-    return Pictures((ArrayImages(train[0]), train[1]), (ArrayImages(test[0]), test[1]), tuple(classes), sha256)
+    return sha256

@@ -14,6 +14,9 @@ Result = TypeVar("Result")
 BAR_DELAY_SECONDS = 1.0
 """Seconds until a progress bar appears."""
 
+PART = 4096
+"""Largest number of items that wait for a thread."""
+
 
 def progress(items: Iterable[Item], count: int, what: str) -> Iterable[Item]:
     """Iterate over the items, with a progress bar on a terminal."""
@@ -28,7 +31,9 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item], what: 
     """Yield ``function`` of each item, in their order, with a progress bar."""
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
     try:
-        yield from progress(pool.map(function, items), len(items), what)
+        # Not all at once: each that waits takes memory.
+        parts = (items[start : start + PART] for start in range(0, len(items), PART))
+        yield from progress((done for part in parts for done in pool.map(function, part)), len(items), what)
     finally:
         # After an error or an interrupt, drop the remaining items.
         pool.shutdown(cancel_futures=True)

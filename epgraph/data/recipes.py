@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
-from typing import TYPE_CHECKING, Any
 
 from epgraph.augmentation import NO_AUGMENTATION, Augmentation
 from epgraph.errors import Diagnostic
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Shape = tuple[int, ...]
 
@@ -24,6 +19,8 @@ class Recipe:
     ----------
     shape
         (C, H, W) of the images as stored.
+    output
+        Number of classes; or the shape of targets that are no labels.
     mean, std
         Per channel, of pixels in [0, 1]; empty for no normalization.
     augmentation
@@ -35,7 +32,7 @@ class Recipe:
     """
 
     shape: Shape
-    classes: int
+    output: int | Shape
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     augmentation: Augmentation = NO_AUGMENTATION
@@ -45,12 +42,19 @@ class Recipe:
     @property
     def shapes(self) -> tuple[Shape, ...]:
         """Possible shapes of the examples, the stored one first."""
+        if not self.pad:
+            return (self.shape,)
         c, h, w = self.shape
-        return (self.shape, (c, h + 2 * self.pad, w + 2 * self.pad)) if self.pad else (self.shape,)
+        return (self.shape, (c, h + 2 * self.pad, w + 2 * self.pad))
+
+    @property
+    def images(self) -> bool:
+        """Whether inputs are images, gray or RGB."""
+        return len(self.shape) == 3 and self.shape[0] in (1, 3)
 
     def normalization(self) -> tuple[list[float], list[float]]:
         """Return mean and standard deviation of every channel; 0 and 1 without normalization."""
-        channels = self.shape[0]
+        channels = self.shape[0] if self.images else 1
         return list(self.mean or (0.0,) * channels), list(self.std or (1.0,) * channels)
 
 
@@ -71,8 +75,11 @@ def image_shape(recipe: Recipe, shape: Shape) -> Shape | None:
     return None
 
 
-def misfits(name: str, recipe: Recipe, shape: Shape, classes: int) -> list[Diagnostic]:
-    """Return the reasons why a network with this input and output cannot use the data set."""
+def misfits(name: str, recipe: Recipe, shape: Shape, output: int | Shape) -> list[Diagnostic]:
+    """Return the reasons why a network cannot use the data set.
+
+    ``shape`` is that of its input; ``output`` the number of its classes, or the shape of its targets.
+    """
     problems = []
     if image_shape(recipe, shape) is None:
         options = [(prod(s),) if len(shape) == 1 else s for s in recipe.shapes]
@@ -83,20 +90,30 @@ def misfits(name: str, recipe: Recipe, shape: Shape, classes: int) -> list[Diagn
                 at=("input", "shape"),
             )
         )
-    if recipe.classes != classes:
+    if output != recipe.output:
         problems.append(
             Diagnostic(
-                f"{name} has {recipe.classes} classes, but the network's output has {classes}",
-                f"write output: {{classes: {recipe.classes}}}",
-                at=("output", "classes"),
+                f"{name} has {_output(recipe.output)}, but the network's output has {_output(output)}",
+                f"write output: {_written(recipe.output)}",
+                at=("output", "classes" if isinstance(output, int) else "shape"),
             )
         )
     return problems
 
 
+def _written(output: int | Shape) -> str:
+    return f"{{classes: {output}}}" if isinstance(output, int) else f"{{shape: {list(output)}}}"
+
+
+def _output(output: int | Shape) -> str:
+    return f"{output} classes" if isinstance(output, int) else f"targets of shape {list(output)}"
+
+
 def cannot_augment(name: str, recipe: Recipe, augmentation: Augmentation) -> list[Diagnostic]:
     """Return the reasons why the images of a data set cannot have this augmentation."""
     problems = []
+    if not recipe.images:
+        return [_no_images(name, recipe, "augment")] if augmentation.facts() else []
     sides = recipe.shape[1:]
     if augmentation.crop >= min(sides):
         problems.append(
@@ -104,7 +121,7 @@ def cannot_augment(name: str, recipe: Recipe, augmentation: Augmentation) -> lis
                 f"'crop' is {augmentation.crop}, and the images of {name} have {sides[0]}×{sides[1]} pixels: "
                 "a crop could show nothing of them",
                 f"write at most {min(sides) - 1}; an eighth of the width is common",
-                at=("training", "augment", "crop"),
+                at=("data", "augment", "crop"),
                 rule="data",
             )
         )
@@ -113,37 +130,32 @@ def cannot_augment(name: str, recipe: Recipe, augmentation: Augmentation) -> lis
             Diagnostic(
                 f"RandAugment works on images of bytes, and the pixels of {name} are fractions",
                 "remove randaugment; flip and crop can be used",
-                at=("training", "augment", "randaugment"),
+                at=("data", "augment", "randaugment"),
                 rule="data",
             )
         )
     return problems
 
 
-def make_transform(recipe: Recipe, shape: Shape, augmentation: Augmentation) -> Callable[[Any], Tensor]:
-    """Return the map from an image of ``recipe.shape`` to a float32 example of ``shape``.
+def normalized(
+    name: str, recipe: Recipe, mean: tuple[float, ...], std: tuple[float, ...]
+) -> tuple[Recipe, list[Diagnostic]]:
+    """Return the recipe with another mean and deviation, and the reasons why it cannot have them."""
+    problems = []
+    if mean and not recipe.images:
+        problems.append(_no_images(name, recipe, "normalization"))
+    elif mean and len(mean) != recipe.shape[0]:
+        problems.append(
+            Diagnostic(
+                f"'mean' has {len(mean)} numbers, and the images of {name} have {recipe.shape[0]} channels",
+                "write one number for every channel",
+                at=("data", "normalization", "mean"),
+                rule="data",
+            )
+        )
+    return replace(recipe, mean=mean, std=std), problems
 
-    Every random draw comes from torch's global generator. The result can be pickled for worker processes.
-    """
-    from torch.nn import Flatten
-    from torchvision import transforms
 
-    image = image_shape(recipe, shape)
-    assert image is not None, "misfits() comes first"
-    steps: list[Callable[[Any], Any]] = []
-    if image != recipe.shape:
-        steps.append(transforms.Pad(recipe.pad))
-    if augmentation.flip:
-        steps.append(transforms.RandomHorizontalFlip(augmentation.flip))
-    if augmentation.randaugment:
-        steps.append(transforms.RandAugment(augmentation.randaugment, augmentation.magnitude))
-    if augmentation.crop:
-        steps.append(transforms.RandomCrop(list(image[1:]), padding=augmentation.crop, padding_mode="edge"))
-    # Images of bytes are augmented before ToTensor, which is faster. Fractions can only be augmented as tensors.
-    steps.insert(len(steps) if recipe.bytes else 0, transforms.ToTensor())
-    if recipe.mean:
-        steps.append(transforms.Normalize(recipe.mean, recipe.std))
-    if len(shape) == 1:
-        steps.append(Flatten(start_dim=0))
-    compose: Callable[[Any], Tensor] = transforms.Compose(steps)
-    return compose
+def _no_images(name: str, recipe: Recipe, key: str) -> Diagnostic:
+    message = f"'{key}' is for images, gray or RGB, and {name} has inputs of shape {list(recipe.shape)}"
+    return Diagnostic(message, f"write {key}: none", at=("data", key), rule="data")

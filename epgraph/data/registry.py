@@ -10,7 +10,7 @@ from typing import Any
 
 from epgraph.arguments import flag, instance, number, several, shown, text, whole_number
 from epgraph.augmentation import NO_AUGMENTATION, Augmentation
-from epgraph.data import cifar, digits, mnist
+from epgraph.data import cifar, digits, mnist, svhn
 from epgraph.data.pictures import DataSet, Pictures, array_pictures
 from epgraph.data.recipes import Recipe, Shape
 from epgraph.errors import EpgraphError
@@ -18,7 +18,7 @@ from epgraph.errors import EpgraphError
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 
-DATA_SETS: dict[str, DataSet] = {**digits.DATA_SETS, **mnist.DATA_SETS, **cifar.DATA_SETS}
+DATA_SETS: dict[str, DataSet] = {**digits.DATA_SETS, **mnist.DATA_SETS, **cifar.DATA_SETS, **svhn.DATA_SETS}
 """Every data set with a name, the built-in ones first."""
 
 _BUILT_IN = frozenset(DATA_SETS)

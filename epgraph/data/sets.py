@@ -4,35 +4,40 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from epgraph.arguments import flag, path, several, text, whole_number
+from epgraph.arguments import flag, number, path, several, text, whole_number
 from epgraph.augmentation import NO_AUGMENTATION, Augmentation
 from epgraph.data.folder import FileImages, open_folder
-from epgraph.data.pictures import Pictures
+from epgraph.data.pictures import DataSet, Pictures
 from epgraph.data.recipes import (
     Recipe,
     Shape,
     cannot_augment,
     folder_recipe,
     image_shape,
-    make_transform,
     misfits,
+    normalized,
 )
 from epgraph.data.registry import DATA_SETS
+from epgraph.data.tensors import open_tensors
 from epgraph.errors import Diagnostic, EpgraphError, listed, nearest, visible
 
 if TYPE_CHECKING:
     from epgraph.data.examples import Examples
+    from epgraph.data.prepare import Preparation
 
 FOLDER = "folder:"
+TENSORS = "tensors:"
+_IN_FILES = {"folder": "folder:PATH, a directory or a .zip", "tensors": "tensors:PATH, a .npz or a .pt"}
+"""Prefix of a name that has a path in it, and what is written."""
 
 
 def data_set_names() -> tuple[str, ...]:
     """Return the possible names of a data set."""
-    return (*DATA_SETS, FOLDER + "PATH")
+    return (*DATA_SETS, FOLDER + "PATH", TENSORS + "PATH")
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,10 @@ class Data:
         Returns a hash of the stored images and labels, and a description of what it covers; None if unknown.
     warnings
         Warnings about the data.
+    validation
+        Examples held out of the training part to choose the best epoch; None where the test examples choose it.
+    seed
+        Seed of the choice of these.
     """
 
     name: str
@@ -65,6 +74,8 @@ class Data:
     limit: int | None = None
     identify: Callable[[], tuple[str, str]] | None = None
     warnings: tuple[Diagnostic, ...] = ()
+    validation: Examples | None = None
+    seed: int = 0
 
     @property
     def pad(self) -> int:
@@ -92,6 +103,7 @@ class Data:
             "sha256_of": what,
             "train": len(self.train),
             "test": len(self.test),
+            **({} if self.validation is None else {"validation": len(self.validation), "seed": self.seed}),
             "limit": self.limit,
             "shape": list(self.shape),
             "classes": [_unicode(name) for name in self.classes],
@@ -104,9 +116,12 @@ class Data:
     def sentence(self) -> str:
         """Describe the examples and their preparation in one line for a person."""
         limit = f" (limit {self.limit:,})" if self.limit is not None else ""
+        held = f", {len(self.validation):,} validation" if self.validation is not None else ""
         classes = f"{len(self.classes)} classes ({listed(self.classes)})" if len(self.classes) > 1 else "1 class"
+        if not self.classes:
+            classes = "with targets"
         parts = [
-            f"{self.name}: {len(self.train):,} training and {len(self.test):,} test examples{limit} "
+            f"{self.name}: {len(self.train):,} training{held} and {len(self.test):,} test examples{limit} "
             f"of shape {list(self.shape)}, {classes}"
         ]
         if self.recipe is not None:
@@ -117,7 +132,9 @@ class Data:
                 parts.append(f"{self.pad} zeros on each side")
             mean, std = self.recipe.normalization()
             plain = not self.recipe.mean
-            parts.append("pixels from 0 to 1" if plain else f"mean {_numbers(mean)}, deviation {_numbers(std)}")
+            unchanged = self.name.startswith(TENSORS) and not self.recipe.bytes
+            as_read = "inputs as they are" if unchanged else "pixels from 0 to 1"
+            parts.append(as_read if plain else f"mean {_numbers(mean)}, deviation {_numbers(std)}")
         augment = ", ".join(f"{key} {value:g}" for key, value in self.augmentation.facts().items())
         parts.append(f"augmented by {augment}" if augment else "not augmented")
         return visible("; ".join(parts))
@@ -127,16 +144,21 @@ def load_data(
     name: str,
     *,
     shape: Shape,
-    classes: int,
+    classes: int | None = None,
+    targets: Shape | None = None,
     root: str | os.PathLike[str] = "data",
     download: bool = False,
     augment: Augmentation | bool = True,
+    normalize: tuple[Sequence[float], Sequence[float]] | bool = True,
     limit: int | None = None,
+    validation: float | None = None,
+    seed: int = 0,
     check: bool = True,
 ) -> Data:
     """Load a data set for a network, prepared as in the published results (docs/data.md).
 
-    Augmentation uses torch's global generator only, so a seeded ``DataLoader`` is reproducible.
+    What a single example takes at random comes from torch's global generator, so a seeded ``DataLoader`` is
+    reproducible.
 
     Parameters
     ----------
@@ -146,59 +168,145 @@ def load_data(
     shape
         Shape of the network's input, (C, H, W); or (N,) with the same number of values, for flat examples.
         Images of a folder are converted and resized to it, or to the size of the first one if it is flat.
-    classes
-        Number of the network's outputs.
+    classes, targets
+        Number of the network's outputs, for labels; or their shape, for other targets.
     root
         Folder of the files, in torchvision's layout. Only a download writes there.
     augment
         True: the augmentation published for the data set (none for a folder). False: none. Or an ``Augmentation``.
         Test examples are never augmented.
+    normalize
+        True: the mean and deviation published for the data set. False: none. Or both, a number for every channel.
     limit
-        Maximum of training examples and of test examples: a fixed choice with even classes.
+        Maximum of examples of each part: a fixed choice with even classes.
+    validation
+        Training examples to hold out, as a fraction or a whole number; None: none.
+    seed
+        Seed of the choice of these.
     check
-        Whether to decode every test image of a folder once, to report damaged ones before the first epoch.
+        Whether to decode every image of a folder before the first epoch, and keep them all (docs/data.md); else each
+        is decoded when it is used.
 
     Raises
     ------
     EpgraphError
-        If the name is unknown, the data set does not fit the network or the augmentation, or files are missing or
-        damaged. A training image of a folder is first decoded when it is first used.
+        If the name is unknown, the data set does not fit the network, the augmentation or the normalization, too many
+        examples are held out, or files are missing or damaged.
     """
     name = text("name", name, f"one of: {', '.join(data_set_names())}")
     shape = tuple(whole_number("a size of the shape", size, 1) for size in several("shape", shape))
-    classes = whole_number("classes", classes, 1)
+    output: int | Shape
+    if targets is None:
+        output = whole_number("classes", classes, 1)
+    else:
+        output = tuple(whole_number("a size of the targets", size, 1) for size in several("targets", targets))
     root, download = path("root", root).expanduser(), flag("download", download)
     limit = None if limit is None else whole_number("limit", limit, 1)
-    if name.startswith(FOLDER):
-        recipe, pictures = _folder(name, shape, classes)
-    elif name in DATA_SETS:
-        recipe = DATA_SETS[name].recipe
-        if problems := misfits(name, recipe, shape, classes):
-            raise EpgraphError(problems)
-        pictures = DATA_SETS[name].read(root, download)
-    else:
-        hint = f"write {FOLDER}{name}" if os.path.exists(name) else nearest(name.lower(), data_set_names())
-        raise EpgraphError(f"there is no data set '{name[:200]}'", hint)
+    validation = None if validation is None else number("validation", validation, positive=True)
+    seed = whole_number("seed", seed, 0, 2**32 - 1)
+    from epgraph.data.prepare import Preparation
 
+    recipe, pictures = _in_files(name, shape, output) if in_files(name) else (data_named(name).recipe, None)
+    recipe, augment, problems = adapted(name, recipe, shape, output, augment, normalize)
+    if problems:
+        raise EpgraphError(problems)
+    if pictures is None:
+        pictures = data_named(name).read(root, download)
+    train, held, test = _parts(name, pictures, Preparation(recipe, shape, augment), limit, validation, seed)
+    warnings = list(pictures.warnings)
+    if check and isinstance(test.images, FileImages):
+        from epgraph.data.cache import keep
+
+        warnings += keep([part for part in (train, held, test) if part is not None], pictures.sha256)
+        if isinstance(test.images, FileImages):
+            test.images.check(test.order)
+    rest = (pictures.classes, shape, recipe, augment, limit, pictures.sha256, tuple(warnings), held, seed)
+    return Data(name, train, test, *rest)
+
+
+def _parts(
+    name: str, pictures: Pictures, preparation: Preparation, limit: int | None, validation: float | None, seed: int
+) -> tuple[Examples, Examples | None, Examples]:
+    """Return the examples to train on, those held out, and those to test on."""
+    from epgraph.data.examples import Examples, chosen, held_out
+
+    plain = replace(preparation, augmentation=NO_AUGMENTATION)
+    labels = pictures.train[1]
+    rest, out = None, None
+    if validation is not None:
+        rest, out = held_out(labels, _count(name, validation, len(labels)), seed)
+    return (
+        Examples(*pictures.train, preparation, chosen(labels, limit, rest)),
+        None if out is None else Examples(*pictures.train, plain, chosen(labels, limit, out)),
+        Examples(*pictures.test, plain, chosen(pictures.test[1], limit)),
+    )
+
+
+def _count(name: str, validation: float, examples: int) -> int:
+    """Return the number of examples to hold out, of a fraction or a number."""
+    count = round(validation * examples) if validation < 1 else int(validation)
+    if not 0 < count < examples:
+        raise EpgraphError(
+            Diagnostic(
+                f"{count:,} of the {examples:,} training examples of {name} cannot be held out",
+                "hold out some, and leave some to train on",
+                ("data", "validation"),
+                rule="data",
+            )
+        )
+    return count
+
+
+def in_files(name: str) -> bool:
+    """Whether a name has the path of the data in it, so that nothing is known before the files are read."""
+    return name.partition(":")[0] in _IN_FILES and ":" in name
+
+
+def data_named(name: str) -> DataSet:
+    """Return the data set with a name.
+
+    Raises
+    ------
+    EpgraphError
+        If there is no such data set.
+    """
+    if name not in DATA_SETS:
+        hint = f"write {FOLDER}{name}" if os.path.exists(name) else nearest(name.lower(), data_set_names())
+        raise EpgraphError(f"there is no data set '{name[:200]}'", hint, "data")
+    return DATA_SETS[name]
+
+
+def adapted(
+    name: str,
+    recipe: Recipe,
+    shape: Shape,
+    output: int | Shape,
+    augment: Augmentation | bool,
+    normalize: tuple[Sequence[float], Sequence[float]] | bool,
+) -> tuple[Recipe, Augmentation, list[Diagnostic]]:
+    """Return the recipe and the augmentation as a network wants them, and the reasons why it cannot have them."""
+    problems = misfits(name, recipe, shape, output)
     if isinstance(augment, bool):
         augment = recipe.augmentation if augment else NO_AUGMENTATION
-    if problems := cannot_augment(name, recipe, augment):
-        raise EpgraphError(problems)
-
-    from epgraph.data.examples import Examples
-
-    train = Examples(*pictures.train, make_transform(recipe, shape, augment), limit)
-    test = Examples(*pictures.test, make_transform(recipe, shape, NO_AUGMENTATION), limit)
-    if check and isinstance(test.images, FileImages):
-        test.images.check(test.order)
-    return Data(name, train, test, pictures.classes, shape, recipe, augment, limit, pictures.sha256, pictures.warnings)
+    problems += cannot_augment(name, recipe, augment)
+    if normalize is not True:
+        mean, std = ((), ()) if normalize is False else map(tuple, normalize)
+        recipe, more = normalized(name, recipe, mean, std)
+        problems += more
+    return recipe, augment, problems
 
 
-def _folder(name: str, shape: Shape, classes: int) -> tuple[Recipe, Pictures]:
-    where = name.removeprefix(FOLDER)
+def _in_files(name: str, shape: Shape, output: int | Shape) -> tuple[Recipe, Pictures]:
+    """Return the recipe and the pictures of a data set whose name has the path of its files."""
+    prefix, _, where = name.partition(":")
     if not where:
-        raise EpgraphError(f"'{FOLDER}' lacks a path", f"write {FOLDER}PATH, a directory or a .zip")
-    folder = open_folder(Path(where).expanduser())
+        raise EpgraphError(f"'{prefix}:' lacks a path", f"write {_IN_FILES[prefix]}")
+    path = Path(where).expanduser()
+    return _folder(name, path, shape, output) if prefix == "folder" else open_tensors(path, shape, output)
+
+
+def _folder(name: str, where: Path, shape: Shape, output: int | Shape) -> tuple[Recipe, Pictures]:
+    folder = open_folder(where)
     if len(shape) == 1:
         image = folder.first_shape()
     elif len(shape) == 3 and shape[0] in (1, 3):
@@ -214,7 +322,7 @@ def _folder(name: str, shape: Shape, classes: int) -> tuple[Recipe, Pictures]:
             )
         )
     recipe = folder_recipe(image, len(folder.classes))
-    if problems := misfits(name, recipe, shape, classes):
+    if problems := misfits(name, recipe, shape, output):
         raise EpgraphError(problems)
     train, test = ((FileImages(folder.source, files, image), labels) for files, labels in (folder.train, folder.test))
     return recipe, Pictures(train, test, folder.classes, folder.sha256, folder.warnings)

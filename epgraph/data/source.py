@@ -45,6 +45,9 @@ class Source(Protocol):
     def size(self, file: str) -> int:
         """Return the size in bytes."""
 
+    def stamp(self, file: str) -> int:
+        """Return a number that changes with the content."""
+
     def read(self, file: str) -> bytes:
         """Return the content."""
 
@@ -108,6 +111,10 @@ class DirectorySource:
         """Return the size in bytes."""
         return self.where(file).stat().st_size
 
+    def stamp(self, file: str) -> int:
+        """Return when the file was changed."""
+        return self.where(file).stat().st_mtime_ns
+
     def read(self, file: str) -> bytes:
         """Return the content."""
         return read_bytes(self.where(file), MAX_BYTES)
@@ -165,6 +172,11 @@ class ZipSource:
         """Return the size in bytes that the archive declares."""
         with self._lock:
             return self._archive().getinfo(self._members[file]).file_size
+
+    def stamp(self, file: str) -> int:
+        """Return the checksum that the archive declares."""
+        with self._lock:
+            return self._archive().getinfo(self._members[file]).CRC
 
     def read(self, file: str) -> bytes:
         """Return the content."""

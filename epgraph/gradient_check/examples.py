@@ -24,4 +24,4 @@ def draw_examples(engine: Engine, data: Data | None, count: int) -> tuple[Tensor
         return x, torch.randint(engine.graph.output.units, (count,), generator=generator)
     order = torch.randperm(len(data.train), generator=generator)[:count].tolist()
     chosen = [data.train[i] for i in order]
-    return torch.stack([x for x, _ in chosen]), torch.tensor([int(y) for _, y in chosen])
+    return torch.stack([x for x, _ in chosen]), torch.stack([torch.as_tensor(y) for _, y in chosen])

@@ -60,7 +60,7 @@ def to_yaml(
     for key in Architecture.model_fields:
         if key not in data:
             continue
-        if key == "states":
+        if key == "states" and data["states"]:
             names = list(data["states"])
             lines.append("states:")
             lines += _rows(

@@ -19,7 +19,7 @@ from epgraph.errors import EpgraphError
 from epgraph.files import read_bytes
 from epgraph.runs.folder import replace
 
-VERSION = 1
+VERSION = 2
 MAX_BYTES = 64 << 20
 
 
@@ -61,15 +61,11 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    data: str
-    data_root: str
-    limit: Annotated[int, Field(ge=1)] | None
     dtype: Literal["float32", "float64", "bfloat16", "float16"]
     device: Annotated[str, Field(pattern=r"^(cpu|cuda|mps|xpu)(:\d+)?$")]
     backend: str
     threads: Annotated[int, Field(ge=1)]
     workers: Annotated[int, Field(ge=0)]
-    augment: bool
 
 
 class Record(BaseModel):

@@ -16,7 +16,8 @@ from epgraph.language.validate import explain
 from epgraph.runs.record import Record
 
 APPLIED = re.compile(
-    r"training\.(?!seed$|augment|optimizer$)\w+"
+    r"training\.(?!seed$|optimizer$)\w+"
+    r"|data\.root"
     r"|dynamics\.(free_steps|nudged_steps|tolerance)"
     r"|learning\.(beta|continual_rate|solver_tolerance|solver_steps)"
     r"|(states\.\w+|edges\[\d+\]|output)\.learning_rate"
@@ -24,7 +25,7 @@ APPLIED = re.compile(
 )
 """Settings that may change when a run is resumed; any other change makes it another run."""
 
-APPLIED_OPTIONS = frozenset({"device", "backend", "threads", "workers", "data_root"})
+APPLIED_OPTIONS = frozenset({"device", "backend", "threads", "workers"})
 """Options of the command line that may change when a run is resumed."""
 
 Changes = dict[str, tuple[Any, Any]]

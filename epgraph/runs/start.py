@@ -5,28 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import check, checked, inspect, load
+from epgraph.graph.checks.data import NO_DATA, data_refusals
 from epgraph.language import Architecture, raise_for
+from epgraph.language.model import DataSpec
 from epgraph.runs.folder import RunFolder, slug
 from epgraph.runs.lock import locked
 from epgraph.runs.record import Given, Record, finished
 from epgraph.runs.resume import Changes, resume
 
 DEFAULTS: Mapping[str, Any] = {
-    "data": None,
-    "data_root": "data",
-    "limit": None,
     "dtype": "float32",
     "device": None,
     "backend": "auto",
     "threads": None,
     "workers": None,
-    "augment": True,
 }
 """Default options of a new run; None depends on the machine and the data."""
 
@@ -43,6 +41,8 @@ class Request:
         As for ``load``.
     options
         Options of ``epgraph.runs.record.Options`` that are given, by name.
+    own_data
+        Examples of the user's own, in place of the file's section ``data``.
     out
         The run folder; None: derived from the names of network and data.
     weights
@@ -55,6 +55,7 @@ class Request:
     overrides: Sequence[str] = ()
     allow_include: Sequence[Path] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    own_data: DataSpec | None = None
     out: Path | None = None
     weights: Path | None = None
     resume: bool = False
@@ -69,8 +70,7 @@ class Request:
     @property
     def chosen(self) -> dict[str, Any]:
         """All options, with defaults for those that are not given."""
-        options = {**DEFAULTS, **self.options}
-        return options | {"data_root": str(Path(options["data_root"]).absolute())}
+        return {**DEFAULTS, **self.options}
 
 
 @dataclass(frozen=True)
@@ -123,16 +123,31 @@ def prepared(request: Request) -> Iterator[Start]:
     architecture, diagnostics = inspect(request.source, request.overrides, request.allow_include)
     raise_for(diagnostics)
     assert architecture is not None
+    settings = _file_alone(request, architecture)
+    if request.own_data is not None:
+        architecture = architecture.model_copy(update={"data": request.own_data})
     folder = RunFolder(_path(request, architecture))
-    if not (request.resume and folder.has_checkpoint):
-        _check_new(request, folder)
+    goes_on = request.resume and folder.has_checkpoint
+    if not goes_on:
+        _check_new(request, folder, architecture)
     with locked(folder):
         folder.recover()
-        given = Given(file=_name(request.source), settings=_file_alone(request, architecture))
-        if request.resume and folder.has_checkpoint:
-            yield _resumed(request, folder, given, architecture)
+        given = Given(file=_name(request.source), settings=settings)
+        if goes_on:
+            start = _resumed(request, folder, given, architecture)
         else:
-            yield Start(folder, architecture, request.chosen, given, diagnostics=diagnostics)
+            start = Start(folder, architecture, request.chosen, given, diagnostics=diagnostics)
+        start = replace(start, architecture=_rooted(start.architecture))
+        if request.own_data is None:
+            raise_for(data_refusals(start.architecture))
+        yield start
+
+
+def _rooted(architecture: Architecture) -> Architecture:
+    """Return an architecture that finds its data from every working directory."""
+    data = architecture.data
+    data = data.model_copy(update={"root": str(Path(data.root).expanduser().absolute())})
+    return architecture.model_copy(update={"data": data})
 
 
 def _resumed(request: Request, folder: RunFolder, given: Given, now: Architecture) -> Start:
@@ -183,16 +198,15 @@ def _path(request: Request, architecture: Architecture) -> Path:
         return request.out
     if request.resume and _is_path(request.source) and Path(request.source).is_dir():
         return Path(request.source)
-    data = request.options.get("data")
-    if data is None:
-        raise EpgraphError("--data is missing", "e.g. --data digits; with --resume, FILE may be the run folder")
-    return Path("runs") / f"{slug(architecture.name)}-{slug(data)}"
+    if architecture.data.name is None:
+        raise EpgraphError(replace(NO_DATA, hint=f"{NO_DATA.hint}; with --resume, FILE may be the run folder"))
+    return Path("runs") / f"{slug(architecture.name)}-{slug(architecture.data.name)}"
 
 
-def _check_new(request: Request, folder: RunFolder) -> None:
+def _check_new(request: Request, folder: RunFolder, architecture: Architecture) -> None:
     """Refuse a folder in which no run can be started."""
-    if request.options.get("data") is None:
-        raise EpgraphError("--data is missing", "e.g. --data digits")
+    if architecture.data.name is None:
+        raise EpgraphError(NO_DATA)
     if not folder.in_use or (request.resume and folder.never_started):
         return
     if request.overwrite:

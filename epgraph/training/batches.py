@@ -14,10 +14,32 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from epgraph.arguments import whole_number
+from epgraph.data.examples import Examples
 from epgraph.errors import EpgraphError
 from epgraph.runs.stop import ignore_signals
 
-Batches = DataLoader[tuple[Tensor, Tensor]]
+
+class Batches:
+    """Batches (x, y) of a data set, the short last one included.
+
+    Those of ``Examples`` are taken as they are stored, and prepared whole on the device. Any other data set gives its
+    examples one at a time.
+    """
+
+    def __init__(self, dataset: Any, loader: DataLoader[Any], device: torch.device, draws: Tensor | None) -> None:
+        self._dataset, self._loader, self._device, self._draws = dataset, loader, device, draws
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        if not isinstance(self._dataset, Examples):
+            yield from self._loader
+            return
+        for x, y, index in self._loader:
+            x = x.to(self._device, non_blocking=True)
+            draws = None if self._draws is None else self._draws[index]
+            yield self._dataset.preparation(x, draws), y.to(self._device, non_blocking=True)
 
 
 def batches(
@@ -27,8 +49,16 @@ def batches(
     device: torch.device,
     workers: int = 0,
     order: Sequence[int] | None = None,
+    draw: tuple[int, int] | None = None,
 ) -> Batches:
-    """Iterate over a data set in batches, the short last one included; in ``order`` if one is given.
+    """Iterate over a data set in batches; in ``order`` if one is given.
+
+    Parameters
+    ----------
+    workers
+        Processes that load data. Images in memory need none.
+    draw
+        Seed and epoch, on which with the example alone depends what is random in it; None: torch's generator draws.
 
     Raises
     ------
@@ -36,16 +66,46 @@ def batches(
         If ``size`` is no whole number above 0, or ``workers`` none from 0 on.
     """
     size, workers = whole_number("size", size, 1), whole_number("workers", workers, 0)
-    return DataLoader(
-        dataset,
+    draws = None
+    if isinstance(dataset, Examples):
+        if dataset.preparation.random:
+            # One row for every example of the data set, whichever of them follow.
+            seeded = None if draw is None else torch.Generator().manual_seed(mixed(*draw, "augment"))
+            draws = dataset.preparation.draw(len(dataset), seeded)
+        workers = 0 if dataset.in_memory else workers
+    elif draw is not None:
+        dataset = Seeded(dataset, *draw)
+    stored = isinstance(dataset, Examples)
+    loader = DataLoader(
+        Stored(dataset) if stored else dataset,
         batch_size=size,
         sampler=order,
         num_workers=workers,
+        collate_fn=_as_it_is if stored else None,
         pin_memory=device.type == "cuda",
         worker_init_fn=_start_worker,
         # A generator of its own: making an iterator draws a number, and torch's global one belongs to the training.
         generator=torch.Generator(),
     )
+    return Batches(dataset, loader, device, draws)
+
+
+class Stored(Dataset[Any]):
+    """Batches of examples as they are stored, with their positions."""
+
+    def __init__(self, examples: Examples) -> None:
+        self._examples = examples
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return images (B, C, H, W), targets (B, …) and positions (B,); torch's loader calls this for a batch."""
+        return (*self._examples.stored(indices), torch.tensor(indices))
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 def shuffled(count: int, seed: int, epoch: int) -> list[int]:
@@ -108,8 +168,8 @@ def bar(loader: Batches, what: str, show: bool = True) -> tqdm[tuple[Tensor, Ten
 
 
 def default_workers(dataset: object) -> int:
-    """Processes worth having: none for a small set, else one for every core but one, at most eight."""
-    small = len(cast(Sized, dataset)) < 5_000
+    """Processes worth having: none for images in memory or a small set, else every core but one, at most eight."""
+    small = len(cast(Sized, dataset)) < 5_000 or (isinstance(dataset, Examples) and dataset.in_memory)
     return 0 if small else min(8, max(1, (os.cpu_count() or 1) - 1))
 
 

@@ -69,26 +69,28 @@ class EvaluateResult:
     ----------
     data, examples
         Name of the data set, and number of its test examples.
-    loss, error
-        Loss of the output, and share of the examples whose largest output is not their label.
+    loss
+        Loss of the output.
     residual
         Relative change of the states by the last sweep.
+    error
+        Share of the examples whose largest output is not their label; None where targets are no labels.
     """
 
     data: str
     examples: int
     loss: float
-    error: float
     residual: float
+    error: float | None = None
 
     @property
-    def accuracy(self) -> float:
-        """Share of the examples whose largest output is their label."""
-        return 1 - self.error
+    def accuracy(self) -> float | None:
+        """Share of the examples whose largest output is their label; None where targets are no labels."""
+        return None if self.error is None else 1 - self.error
 
 
 def evaluate_on(engine: Engine, data: Data, *, free_steps: int | None = None, progress: bool = False) -> EvaluateResult:
-    """Evaluate a network on the test examples of a data set with labels."""
+    """Evaluate a network on the test examples of a data set."""
     size, test = engine.architecture.training.batch_size, data.test
     engine.batches = math.ceil(len(test) / size)
     loader = batches(test, size, device=engine.device, workers=default_workers(test))

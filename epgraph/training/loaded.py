@@ -37,7 +37,7 @@ class LoadedRun:
     epoch: int
 
     def __repr__(self) -> str:
-        name, data = self.engine.architecture.name, self.record.options.data
+        name, data = self.engine.architecture.name, self.engine.architecture.data.name
         return f"LoadedRun({name!r}, data={data!r}, epoch={self.epoch})"
 
 

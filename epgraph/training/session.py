@@ -80,7 +80,7 @@ class Session:
     request, start
         What was asked for, and what follows.
     data
-        Examples of one's own; None loads the data set of the options.
+        Examples of one's own; None loads the data set of the file.
     flags, callbacks
         What is done beside learning, and what is called as the training goes.
     warn
@@ -138,17 +138,9 @@ class Session:
         self.warn([Diagnostic(sentence, severity="warning")])
 
     def _load_data(self) -> Data:
-        options, before = self.options, self.start.before
-        data = self.own_data
+        data, before = self.own_data, self.start.before
         if data is None:
-            data = data_for(
-                self.start.architecture,
-                options["data"],
-                root=options["data_root"],
-                download=self.flags.download,
-                limit=options["limit"],
-                augment=options["augment"],
-            )
+            data = data_for(self.start.architecture, download=self.flags.download)
         self.warn(data.warnings)
         if before is not None:
             facts = data.facts()

@@ -24,7 +24,7 @@ from epgraph.runs.folder import WriteError
 from epgraph.runs.resume import same_network
 from epgraph.runs.stop import Stopped, StopSignals
 from epgraph.runtime.relaxation import States
-from epgraph.training.batches import Seeded, bar, batches, fetched, mixed, shuffled
+from epgraph.training.batches import bar, batches, fetched, mixed, shuffled
 from epgraph.training.checkpoint import Best, Checkpoint, save_checkpoint
 from epgraph.training.evaluate import Diverged, errors, evaluate
 from epgraph.training.health import troubles
@@ -81,7 +81,8 @@ class Trainer:
     batch, examples
         Batches and examples of the next one that have been trained on.
     best
-        The epoch with the lowest test error so far, whose parameters ``best.pt`` holds.
+        The epoch with the lowest validation error so far (test error where none is held out), whose parameters
+        ``best.pt`` holds.
     """
 
     def __init__(self, engine: Engine, data: Data, run: Run) -> None:
@@ -170,11 +171,14 @@ class Trainer:
 
     def test(self) -> Metrics:
         """Evaluate on the test set."""
-        # Noise of states is drawn anew, so that a test that is repeated after a stop is the same.
-        torch.manual_seed(mixed(self.training.seed, self.epoch, "test"))
-        loader = self._bar(self.data.test, "test")
         seen = self._seen = _Seen()
-        return evaluate(self.engine, self._pausing(loader), what=f"the test of epoch {self.epoch + 1}", see=seen.note)
+        return self._evaluated(self.data.test, "test", seen.note)
+
+    def _evaluated(self, dataset: Any, what: str, see: Callable[[States, Tensor], None] = lambda s, y: None) -> Metrics:
+        # Noise of states is drawn anew, so that a test that is repeated after a stop is the same.
+        torch.manual_seed(mixed(self.training.seed, self.epoch, what))
+        loader = self._pausing(self._bar(dataset, what))
+        return evaluate(self.engine, loader, what=f"the {what} of epoch {self.epoch + 1}", see=see)
 
     def place(self) -> str:
         """How far training has come, in words."""
@@ -194,10 +198,13 @@ class Trainer:
             self._generators = None
         rate = set_learning_rates(self.optimizer, self.engine, self.epoch)
         train = self._train_epoch(batch_log, started)
+        held = self.data.validation
+        validation = None if held is None else self._evaluated(held, "validation")
         test = self.test()
         metrics: Metrics = {
             "epoch": self.epoch + 1,
             **{f"train_{k}" if k != "nudged_residual" else k: v for k, v in train.items()},
+            **{f"validation_{k}": v for k, v in (validation or {}).items()},
             **{f"test_{k}": v for k, v in test.items()},
             "learning_rate": rate,
             "seconds": round(time.perf_counter() - started, 3),
@@ -210,7 +217,8 @@ class Trainer:
         self.epoch += 1
         self.batch = self.examples = 0
         self._mean, self._seconds = Mean(), 0.0
-        value = test.get("error", test["loss"])
+        choosing = validation or test
+        value = choosing.get("error", choosing["loss"])
         if self.best is None or value < self.best["value"]:
             self.best = {"epoch": self.epoch, "value": value}
             # Before last.pt, which says that it is there.
@@ -221,10 +229,7 @@ class Trainer:
     def _train_epoch(self, log: BatchLog, started: float) -> Metrics:
         seed = self.training.seed
         order = shuffled(len(self.data.train), seed, self.epoch)[self.examples :]
-        # Data of one's own may be random without a word.
-        random = self.data.recipe is None or bool(self.data.augmentation.facts())
-        train: Any = Seeded(self.data.train, seed, self.epoch) if random else self.data.train
-        shown = self._bar(train, f"epoch {self.epoch + 1}", order)
+        shown = self._bar(self.data.train, f"epoch {self.epoch + 1}", order, (seed, self.epoch))
         for x, y in self._loaded(shown):
             y = y.to(self.engine.device)
             start = self._warm
@@ -303,9 +308,11 @@ class Trainer:
             f"lower training.learning_rate, learning.beta or the gains; {self.safe()}",
         )
 
-    def _bar(self, dataset: Any, what: str, order: Sequence[int] | None = None) -> Any:
+    def _bar(
+        self, dataset: Any, what: str, order: Sequence[int] | None = None, draw: tuple[int, int] | None = None
+    ) -> Any:
         size, device = self.training.batch_size, self.engine.device
-        loader = batches(dataset, size, device=device, workers=self.run.workers, order=order)
+        loader = batches(dataset, size, device=device, workers=self.run.workers, order=order, draw=draw)
         return bar(loader, what, self.run.progress)
 
     def _loaded(self, loader: Any) -> Iterator[tuple[Tensor, Tensor]]:

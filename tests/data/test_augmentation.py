@@ -1,4 +1,4 @@
-"""``training.augment``: what the language takes, and what is done to images then."""
+"""``data.augment``: what the language takes, and what is done to images then."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ input: {{name: x, shape: {shape}}}
 output: {{name: y, classes: {classes}}}
 edges:
   - {{from: x, to: y, dense: {{}}}}
-training: {{epochs: 1, augment: {augment}}}
+data: {{augment: {augment}}}
+training: {{epochs: 1}}
 """
 
 
@@ -46,17 +47,17 @@ def text(augment: str, shape: str = "[64]", classes: int = 10) -> str:
 )
 def test_the_language(written: str, read: object) -> None:
     architecture = ep.load(text(written))
-    assert architecture.training.augment == read
+    assert architecture.data.augment == read
     assert ep.load(ep.to_yaml(architecture)) == architecture
     jsonschema.validate(yaml.safe_load(text(written)), json_schema())
 
 
 def test_left_out() -> None:
-    left_out = text("published").replace(", augment: published", "")
+    left_out = text("published").replace("data: {augment: published}\n", "")
     assert ep.load(left_out) == ep.load(text("published"))
 
 
-WORDS = "6:32: 'augment' expects 'published', 'none' or a mapping, found"
+WORDS = "6:17: 'augment' expects 'published', 'none' or a mapping, found"
 
 
 @pytest.mark.parametrize(
@@ -66,15 +67,15 @@ WORDS = "6:32: 'augment' expects 'published', 'none' or a mapping, found"
         ("3", f"{WORDS} 3"),
         ("[flip]", f"{WORDS} a list"),
         ("publishd", f"{WORDS} text 'publishd'; did you mean 'published'?"),
-        ("{flp: 0.5}", "6:33: unknown key 'flp'; did you mean 'flip'?"),
-        ("{flip: 1.5}", "6:39: 'flip' must be ≤ 1, found 1.5"),
-        ("{flip: true}", "6:39: 'flip' expects a number, found true"),
-        ("{crop: -1}", "6:39: 'crop' must be ≥ 0, found -1"),
-        ("{crop: 0.5}", "6:39: 'crop' expects an integer, found 0.5"),
-        ("{randaugment: {operations: 3}}", "6:46: 'randaugment' expects an integer, found a mapping"),
+        ("{flp: 0.5}", "6:18: unknown key 'flp'; did you mean 'flip'?"),
+        ("{flip: 1.5}", "6:24: 'flip' must be ≤ 1, found 1.5"),
+        ("{flip: true}", "6:24: 'flip' expects a number, found true"),
+        ("{crop: -1}", "6:24: 'crop' must be ≥ 0, found -1"),
+        ("{crop: 0.5}", "6:24: 'crop' expects an integer, found 0.5"),
+        ("{randaugment: {operations: 3}}", "6:31: 'randaugment' expects an integer, found a mapping"),
         (
             "{magnitude: 5}",
-            "6:32: 'magnitude' is the strength of the operations of 'randaugment', and there are none; "
+            "6:17: 'magnitude' is the strength of the operations of 'randaugment', and there are none; "
             "add e.g. randaugment: 3, or remove magnitude",
         ),
     ],
@@ -103,9 +104,9 @@ def test_digits_are_augmented_as_asked() -> None:
 def test_augmentation_that_cannot_be() -> None:
     wanted = Augmentation(randaugment=1, crop=8)
     assert refusal("digits", shape=(64,), classes=10, augment=wanted) == (
-        "training.augment.crop: 'crop' is 8, and the images of digits have 8×8 pixels: a crop could show nothing "
+        "data.augment.crop: 'crop' is 8, and the images of digits have 8×8 pixels: a crop could show nothing "
         "of them; write at most 7; an eighth of the width is common\n"
-        "training.augment.randaugment: RandAugment works on images of bytes, and the pixels of digits are fractions; "
+        "data.augment.randaugment: RandAugment works on images of bytes, and the pixels of digits are fractions; "
         "remove randaugment; flip and crop can be used"
     )
 
@@ -125,7 +126,7 @@ def test_a_crop_too_large_is_named_in_the_file(tmp_path: Path, capsys: pytest.Ca
     net.write_text(text("{crop: 9}"), encoding="utf-8")
     out = tmp_path / "run"
     assert run(["train", str(net), "--data", "digits", "--out", str(out)]) == 1
-    assert f"{net}:6:39: 'crop' is 9, and the images of digits have 8×8 pixels" in capsys.readouterr().err
+    assert f"{net}:6:24: 'crop' is 9, and the images of digits have 8×8 pixels" in capsys.readouterr().err
     assert not out.exists()
     assert run(["train", str(net), "--data", "digits", "--out", str(out), "--limit", "20", "--no-augment"]) == 0
 

@@ -18,14 +18,13 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torchvision import datasets, transforms
 
 from epgraph.augmentation import Augmentation
 from epgraph.data import DATA_SETS, Data, data_set_names, load_data
-from epgraph.data.examples import balanced
-from epgraph.data.recipes import make_transform
-from tests.helpers.pictures import batch, refusal
+from epgraph.data.examples import Examples, balanced
+from epgraph.data.prepare import Preparation
+from tests.helpers.pictures import batch, by_torchvision, refusal
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
@@ -134,7 +133,8 @@ def test_path_without_folder(tmp_path: Path) -> None:
             "cifar100",
             (3, 32, 32),
             10,
-            "output.classes: cifar100 has 100 classes, but the network's output has 10; write output: {classes: 100}",
+            "output.classes: cifar100 has 100 classes, but the network's output has 10 classes; "
+            "write output: {classes: 100}",
         ),
         (
             "cifar10",
@@ -142,7 +142,7 @@ def test_path_without_folder(tmp_path: Path) -> None:
             5,
             "input.shape: cifar10 has examples of shape [3, 32, 32], but the network's input is [1, 28, 28]; "
             "write input: {shape: [3, 32, 32]}\n"
-            "output.classes: cifar10 has 10 classes, but the network's output has 5; "
+            "output.classes: cifar10 has 10 classes, but the network's output has 5 classes; "
             "write output: {classes: 10}",
         ),
     ],
@@ -231,37 +231,30 @@ def test_mnist_files(tmp_path: Path, compressed: bool) -> None:
 def test_mnist_as_torchvision_reads_it(tmp_path: Path) -> None:
     write_mnist(tmp_path, compressed=False)
     data = load_data("mnist", shape=(1, 28, 28), classes=10, root=tmp_path, augment=False)
-    theirs = datasets.MNIST(tmp_path, transform=make_transform(DATA_SETS["mnist"].recipe, (1, 28, 28), Augmentation()))
+    recipe = DATA_SETS["mnist"].recipe
+    theirs = datasets.MNIST(
+        tmp_path, transform=transforms.Compose([transforms.ToTensor(), transforms.Normalize(recipe.mean, recipe.std)])
+    )
     for (x, label), (y, target) in zip(data.train, theirs, strict=True):
         assert torch.equal(x, y)
         assert label == target
 
 
-@pytest.mark.parametrize(
-    ("shape", "pad", "size"),
-    [((1, 28, 28), 0, 28), ((1024,), 2, 32)],
-)
+@pytest.mark.parametrize("shape", [(1, 28, 28), (1024,)])
 @pytest.mark.parametrize("kind", ["MNIST", "FashionMNIST"])
-def test_mnist_recipe(tmp_path: Path, kind: str, shape: tuple[int, ...], pad: int, size: int) -> None:
+def test_mnist_recipe(tmp_path: Path, kind: str, shape: tuple[int, ...]) -> None:
     write_mnist(tmp_path, kind, compressed=False)
     theirs = getattr(datasets, kind)(tmp_path)
-    name, mean, std = ("mnist", 0.1307, 0.3081) if kind == "MNIST" else ("fashion-mnist", 0.2860, 0.3530)
-    published = transforms.Compose(
-        [
-            transforms.Pad(pad),
-            # Published after the crop, to which it makes no difference: offsets to both sides are equally likely.
-            *([transforms.RandomHorizontalFlip()] if name == "fashion-mnist" else []),
-            transforms.RandomCrop(size, padding=2, padding_mode="edge"),
-            transforms.ToTensor(),
-            transforms.Normalize((mean,), (std,)),
-        ]
-    )
+    name = "mnist" if kind == "MNIST" else "fashion-mnist"
     data = load_data(name, shape=shape, classes=10, root=tmp_path)
+    assert isinstance(data.train, Examples)
+    assert data.train.preparation.augmentation == Augmentation(flip=0.0 if name == "mnist" else 0.5, crop=2)
     for i in range(40):
         torch.manual_seed(i)
         ours = data.train[i][0]
         torch.manual_seed(i)
-        assert torch.equal(ours, published(theirs[i][0]).reshape(shape))
+        (row,) = data.train.preparation.draw(1)
+        assert torch.equal(ours, by_torchvision(theirs[i][0], data.train.preparation, row))
 
 
 def test_padding_of_test_examples(tmp_path: Path) -> None:
@@ -348,24 +341,20 @@ def test_cifar_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
     mean, std = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
     if classes == 10:
         mean, std = (0.4914, 0.4822, 0.4465), (3 * 0.2023, 3 * 0.1994, 3 * 0.2010)
-    published = transforms.Compose(
-        [
-            transforms.RandomHorizontalFlip(0.5),
-            transforms.RandAugment(num_ops=3 if classes == 10 else 4, magnitude=9),
-            transforms.RandomCrop(size=[32, 32], padding=4, padding_mode="edge"),
-            transforms.ToTensor(),
-            transforms.Normalize(mean, std),
-        ]
-    )
-    images = data.train.images  # type: ignore[attr-defined]
+    assert isinstance(data.train, Examples)
+    preparation = data.train.preparation
+    assert (preparation.recipe.mean, preparation.recipe.std) == (mean, std)
+    assert preparation.augmentation == Augmentation(flip=0.5, randaugment=3 if classes == 10 else 4, crop=4)
+    theirs = (datasets.CIFAR10 if classes == 10 else datasets.CIFAR100)(tmp_path)
     for i in range(n):
         torch.manual_seed(i)
         ours = data.train[i][0]
         torch.manual_seed(i)
-        assert torch.equal(ours, published(images[i]))
-    x, _ = data.test[3]
-    stored = transforms.ToTensor()(data.test.images[3])  # type: ignore[attr-defined]
-    assert torch.equal(x, transforms.Normalize(mean, std)(stored))
+        (row,) = preparation.draw(1)
+        assert torch.equal(ours, by_torchvision(theirs[i][0], preparation, row))
+    test = (datasets.CIFAR10 if classes == 10 else datasets.CIFAR100)(tmp_path, train=False)
+    stored = transforms.ToTensor()(test[3][0])
+    assert torch.equal(data.test[3][0], transforms.Normalize(mean, std)(stored))
 
 
 @pytest.mark.filterwarnings("error")
@@ -486,19 +475,19 @@ def test_download_into_a_file(tmp_path: Path) -> None:
 # Determinism
 
 
-@pytest.mark.parametrize("name", [name for name in DATA_SETS if name != "digits"])
+@pytest.mark.parametrize("name", [name for name in DATA_SETS if DATA_SETS[name].recipe.augmentation.facts()])
 def test_only_torch_draws(name: str) -> None:
     recipe = DATA_SETS[name].recipe
-    transform = make_transform(recipe, recipe.shape, recipe.augmentation)
-    pixels = np.random.default_rng(0).integers(0, 256, (*recipe.shape[1:], 3)).astype(np.uint8)
-    image = Image.fromarray(pixels if recipe.shape[0] == 3 else pixels[:, :, 0])
+    preparation = Preparation(recipe, recipe.shape, recipe.augmentation)
+    pixels = np.random.default_rng(0).integers(0, 256, (1, *recipe.shape)).astype(np.uint8)
+    images = torch.from_numpy(pixels).expand(40, *recipe.shape)
 
     def draw(seed: int) -> torch.Tensor:
         torch.manual_seed(3)
         random.seed(seed)
         np.random.seed(seed)
         states = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index,union-attr]
-        examples = torch.stack([transform(image) for _ in range(40)])
+        examples = preparation(images, preparation.draw(40))
         assert states == (random.getstate(), np.random.get_state()[1].tolist())  # type: ignore[index,union-attr]
         return examples
 
@@ -599,7 +588,7 @@ def test_the_documented_preparation_is_the_real_one(name: str) -> None:
     assert row[1:] == [
         "×".join(map(str, recipe.shape)),
         ", ".join("×".join(map(str, shape)) for shape in recipe.shapes),
-        str(recipe.classes),
+        str(recipe.output),
         ", ".join(f"{value:.4g}" for value in recipe.mean) or "–",
         ", ".join(f"{value:.4g}" for value in recipe.std) or "–",
         augment or "none",
@@ -625,7 +614,7 @@ def test_real_mnist(name: str, folder: str, mean: float, std: float) -> None:
     pixels = data.train.images.array / 255  # type: ignore[attr-defined]
     assert pixels.mean() == pytest.approx(mean, abs=1e-4)
     assert pixels.std() == pytest.approx(std, abs=1e-4)
-    assert min(Counter(data.test.labels).values()) > 890  # type: ignore[attr-defined]
+    assert min(Counter(data.test.targets).values()) > 890  # type: ignore[attr-defined]
     started = time.perf_counter()
     data.facts()
     assert time.perf_counter() - started < 1

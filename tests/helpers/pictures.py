@@ -12,8 +12,11 @@ import pytest
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader
+from torchvision.transforms import InterpolationMode, RandAugment, autoaugment
+from torchvision.transforms import functional as F
 
 from epgraph.data import Data, load_data
+from epgraph.data.prepare import Preparation
 from epgraph.errors import EpgraphError
 
 
@@ -29,6 +32,26 @@ def batch(data: Data, workers: int = 0, seed: int = 0) -> torch.Tensor:
     torch.manual_seed(seed)
     loader = DataLoader(data.train, 4, shuffle=True, num_workers=workers, generator=torch.Generator().manual_seed(seed))
     return torch.cat([x for x, _ in loader])
+
+
+def by_torchvision(image: Image.Image, preparation: Preparation, row: torch.Tensor) -> torch.Tensor:
+    """Prepare one Pillow image as torchvision's transforms do where they draw this row of ``Preparation.draw``."""
+    recipe, augmentation, n = preparation.recipe, preparation.augmentation, preparation.augmentation.randaugment
+    flip, top, left, *drawn = row.tolist()
+    if np.prod(preparation.shape) != np.prod(recipe.shape):
+        image = F.pad(image, [recipe.pad])
+    size = (image.height, image.width)
+    image = F.hflip(image) if flip else image
+    for operation, negative in zip(drawn[:n], drawn[n:], strict=True):
+        name, (values, signed) = list(RandAugment()._augmentation_space(31, size).items())[operation]
+        value = float(values[augmentation.magnitude]) if values.ndim else 0.0
+        value = -value if signed and negative else value
+        image = autoaugment._apply_op(image, name, value, InterpolationMode.NEAREST, None)
+    wide = F.pad(image, [augmentation.crop], padding_mode="edge")
+    x = F.to_tensor(F.crop(wide, top, left, *size))
+    if recipe.mean:
+        x = F.normalize(x, recipe.mean, recipe.std)
+    return x.reshape(preparation.shape)
 
 
 def image_bytes(size: tuple[int, int] = (8, 8), mode: str = "RGB", format: str = "PNG", seed: int = 0) -> bytes:

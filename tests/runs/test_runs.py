@@ -72,8 +72,11 @@ def test_run_json_says_what_the_run_was(net: Path, tmp_path: Path) -> None:
     assert found["settings"]["training"]["momentum"] == 0.9  # a default
     assert found["given"]["settings"]["learning"]["beta"] == 0.2  # of the file alone
     assert found["options"] == {
-        "data": "digits", "data_root": str(Path("data").absolute()), "limit": 170, "dtype": "float32", "device": "cpu",
-        "backend": "eager", "threads": 1, "workers": 0, "augment": True,
+        "dtype": "float32", "device": "cpu", "backend": "eager", "threads": 1, "workers": 0,
+    }  # fmt: skip
+    assert found["settings"]["data"] == {
+        "name": "digits", "root": str(Path("data").absolute()), "augment": "published", "normalization": "published",
+        "limit": 170, "seed": 0,
     }  # fmt: skip
     assert found["finished"] is True
     (start,) = found["history"]
@@ -99,13 +102,15 @@ def test_the_commit_of_the_working_directory_is_on_record(
 
 def test_the_network_of_a_run_is_complete(out: Path, net: Path) -> None:
     written = yaml.safe_load((out / "architecture.yaml").read_text())
-    for section in ("dynamics", "learning", "training", "init", "defaults"):
+    for section in ("dynamics", "learning", "data", "training", "init", "defaults"):
         fields = type(getattr(ep.load(net), section)).model_fields
         nothing = {name for name, field in fields.items() if field.default is None}
         assert written[section].keys() >= fields.keys() - nothing
     assert written["edges"][2]["frozen"] is False
     assert written["edges"][0]["conv"]["dilation"] == 1
-    assert ep.load(out) == ep.load(out / "architecture.yaml") == ep.load(net)
+    assert ep.load(out) == ep.load(out / "architecture.yaml")
+    given = ["data.name=digits", "data.limit=170", f"data.root={Path('data').absolute()}"]
+    assert ep.load(out) == ep.load(net, given)
 
 
 def test_a_run_folder_stands_for_its_network(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,7 +127,7 @@ def test_a_run_in_python(out: Path) -> None:
     weights = load_checkpoint(out)["model"]
     assert all(torch.equal(value, weights[name]) for name, value in found.engine.state_dict().items())
     assert [row["epoch"] for row in found.metrics] == [1, 2]
-    assert found.record.options.data == "digits"
+    assert found.record.settings["data"]["name"] == "digits"
     assert found.epoch == 2
     assert repr(found) == "LoadedRun('tiny', data='digits', epoch=2)"
     best = min(found.metrics, key=lambda row: row["test_error"])
@@ -170,7 +175,8 @@ def test_what_is_not_given_again_comes_from_the_run(net: Path, tmp_path: Path) -
     found = record(out)
     assert found["settings"]["training"]["learning_rate"] == 0.02
     assert found["settings"]["training"]["seed"] == 5
-    assert found["options"].items() >= {"dtype": "float64", "limit": 170, "augment": False}.items()
+    assert found["options"]["dtype"] == "float64"
+    assert found["settings"]["data"].items() >= {"limit": 170, "augment": "none"}.items()
     assert lines(out)[1]["learning_rate"] == pytest.approx(0.01, rel=1e-3)  # half of 0.02 after one epoch of two
     assert load_checkpoint(out)["model"]["states.h1.bias"].dtype == torch.float64
 
@@ -228,10 +234,10 @@ def test_settings_that_may_change(setting: str, before: float, now: float, net: 
     ("options", "message"),
     [
         (("--dtype", "float64"), "dtype is float32 in the run and float64 now"),
-        (("--limit", "100"), "limit is 170 in the run and 100 now"),
+        (("--limit", "100"), "data.limit is 170 in the run and 100 now"),
         (("--seed", "3"), "training.seed is 0 in the run and 3 now"),
-        (("--no-augment",), "augment is True in the run and False now"),
-        (("--data", "mnist"), "data is digits in the run and mnist now"),
+        (("--no-augment",), "data.augment is published in the run and none now"),
+        (("--data", "mnist"), "data.name is digits in the run and mnist now"),
         (("--schedule", "coloring"), "dynamics.schedule is even_odd in the run and coloring now"),
         (("--set", "learning.estimator=positive"), "learning.estimator is centered in the run and positive now"),
         (("--set", "states.h2.channels=8"), "states.h2.channels is 6 in the run and 8 now"),

@@ -241,7 +241,6 @@ ALWAYS: Mapping[str, frozenset[str]] = {
             "warm_start",
             "seed",
             "checkpoint_minutes",
-            "augment",
         }
     ),
     "init": frozenset({"rule"}),

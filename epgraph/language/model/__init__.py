@@ -5,6 +5,7 @@ description, from which the JSON Schema in ``schemas/`` is generated.
 """
 
 from epgraph.language.model.architecture import LANGUAGE, Architecture
+from epgraph.language.model.data import DataSpec, NormalizationSpec
 from epgraph.language.model.dynamics import DynamicsSpec, ScheduleName
 from epgraph.language.model.edge import EdgeBase, edge_spec, one_end
 from epgraph.language.model.fields import MAX_UNITS, NAME_PATTERN, Model, Name, ShapeField, Size
@@ -20,6 +21,7 @@ __all__ = [
     "NAME_PATTERN",
     "Architecture",
     "BiasSpec",
+    "DataSpec",
     "DefaultsSpec",
     "DynamicsSpec",
     "EdgeBase",
@@ -28,6 +30,7 @@ __all__ = [
     "LearningSpec",
     "Model",
     "Name",
+    "NormalizationSpec",
     "OutputSpec",
     "ScheduleName",
     "ShapeField",

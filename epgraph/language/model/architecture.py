@@ -11,6 +11,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from epgraph.energies import ENERGIES
 from epgraph.errors import Diagnostic, Location
 from epgraph.language.document import Document
+from epgraph.language.model.data import DataSpec
 from epgraph.language.model.dynamics import DynamicsSpec
 from epgraph.language.model.edge import EdgeField
 from epgraph.language.model.fields import NAME_PATTERN, EnergyField, Model
@@ -89,6 +90,11 @@ class Architecture(Model):
         default_factory=LearningSpec,
         description="Estimator of the gradient, and the strength of the nudge.",
         examples=[{"estimator": "centered", "beta": 0.1}],
+    )
+    data: DataSpec = Field(
+        default_factory=DataSpec,
+        description="Data set, its preparation, and what is held out of it.",
+        examples=[{"name": "cifar10", "augment": {"flip": 0.5, "crop": 4}, "validation": 0.1}],
     )
     training: TrainingSpec = Field(
         default_factory=TrainingSpec,

@@ -28,8 +28,8 @@ MAX_UNITS = 2**31 - 1
 """Most units a state may have; a larger tensor cannot be indexed by the kernels."""
 
 
-def _to_tuple(value: object) -> object:
-    # YAML has lists and strict models want tuples.
+def to_tuple(value: object) -> object:
+    """Return a list as a tuple: YAML has lists, and strict models want tuples."""
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -95,7 +95,7 @@ ActivationField = Annotated[
 ShapeField = Annotated[
     tuple[Size, ...],
     Field(min_length=1, max_length=3),
-    BeforeValidator(_to_tuple),
+    BeforeValidator(to_tuple),
     Field(description="[channels, height, width] or [units].", examples=[[3, 32, 32]]),
 ]
 CostField = Annotated[str, BeforeValidator(_one_of("cost", COSTS)), _names(COSTS)]

@@ -11,6 +11,7 @@ from epgraph.augmentation import Augmentation
 from epgraph.errors import Location
 from epgraph.kinds import KINDS
 from epgraph.language.model.architecture import Architecture
+from epgraph.language.model.data import NormalizationSpec
 from epgraph.language.model.edge import edge_spec
 from epgraph.language.model.network import BiasSpec, StateSpec
 from epgraph.language.solvers import solver_spec
@@ -38,6 +39,8 @@ def _model_at(at: Location) -> Any:
             model = BiasSpec
         elif part == "augment":
             model = Augmentation
+        elif part == "normalization":
+            model = NormalizationSpec
         elif part == "edges":
             model = edge_spec()
         elif part in KINDS:

@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from epgraph.augmentation import Augmentation
 from epgraph.language.model.fields import Model, NonNegativeFloat, OptimizerField, PositiveFloat, RateScheduleField
-
-
-def _augment(value: object) -> object:
-    # `augment: false` and `augment: null` switch it off, as they do elsewhere.
-    if value is None or value is False:
-        return "none"
-    if value in ("published", "none") or isinstance(value, dict | Augmentation):
-        return value
-    raise PydanticCustomError("literal_error", "{expected}", {"expected": "'published', 'none' or a mapping"})
-
-
-AugmentField = Annotated[
-    Annotated[Literal["published", "none"], Tag("<word>")] | Annotated[Augmentation, Tag("<options>")],
-    Discriminator(lambda value: "<word>" if isinstance(value, str) else "<options>"),
-    BeforeValidator(_augment, json_schema_input_type=Literal["published", "none", False] | Augmentation | None),
-]
 
 
 class TrainingSpec(Model):
@@ -60,12 +43,6 @@ class TrainingSpec(Model):
         default=True,
         description="Start from the states of the previous batch's +β phase, not from zeros.",
         examples=[False],
-    )
-    augment: AugmentField = Field(
-        default="published",
-        description="Random changes of the training images: published, those of the data set (none for a folder); "
-        "none; or a mapping of flip, randaugment, magnitude and crop, applied in this order.",
-        examples=["none", {"flip": 0.5, "crop": 4}],
     )
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
         default=0, description="Seed of initial weights, batches and augmentation.", examples=[0]

@@ -1,0 +1,209 @@
+"""``tensors:PATH``, and data sets of torch's kind: inputs, labels and targets of the user's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import epgraph as ep
+from epgraph.augmentation import Augmentation
+from epgraph.data import Data, load_data
+
+NET = """\
+epgraph: 2
+input: {shape: INPUT}
+output: OUTPUT
+edges: [{from: x, to: y, dense: {}}]
+dynamics: {free_steps: 4, nudged_steps: 2}
+data: {name: 'tensors:PATH'}
+training: {epochs: 2, batch_size: 16, learning_rate: 0.02}
+"""
+
+
+def net(path: object, input: str = "[6]", output: str = "{shape: [3]}") -> str:
+    return NET.replace("INPUT", input).replace("OUTPUT", output).replace("PATH", str(path))
+
+
+def arrays(x: Any = None, y: Any = None) -> dict[str, Any]:
+    draw = np.random.default_rng(0)
+    x = draw.random((40, 6)) if x is None else x
+    y = draw.random((40, 3)) if y is None else y
+    return {"x_train": x[:30], "y_train": y[:30], "x_test": x[30:], "y_test": y[30:]}
+
+
+def saved(path: Path, **content: Any) -> Path:
+    if path.suffix == ".npz":
+        np.savez(path, **content)
+    else:
+        torch.save({name: torch.as_tensor(value) for name, value in content.items()}, path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.pt"])
+def test_regression_learns_the_target_itself(name: str, tmp_path: Path) -> None:
+    content = arrays()
+    path = saved(tmp_path / name, **content)
+    result = ep.train(net(path), out=tmp_path / "run", pictures=False)
+    assert isinstance(result.data, Data)
+    x, y = result.data.train[4]
+    assert torch.equal(x, torch.from_numpy(content["x_train"][4]).float())
+    assert torch.equal(y, torch.from_numpy(content["y_train"][4]).float())
+    assert result.data.sentence() == (
+        f"tensors:{path}: 30 training and 10 test examples of shape [6], with targets; inputs as they are; "
+        "not augmented"
+    )
+    first, last = (row["train_loss"] for row in ep.load_run(tmp_path / "run").metrics)
+    assert last < first
+    assert "test_error" not in result.metrics
+    found = ep.evaluate(tmp_path / "run")
+    assert (found.error, found.accuracy, found.examples) == (None, None, 10)
+    output = result.engine.predict(torch.stack([x for x, _ in result.data.test])).states["y"]
+    wanted = torch.stack([y for _, y in result.data.test])
+    assert found.loss == pytest.approx(float((output - wanted).square().sum(1).mean()) / 2, rel=1e-5)
+
+
+def test_several_labels_at_once_are_targets(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.npz", **arrays(y=np.random.default_rng(0).integers(0, 2, (40, 3))))
+    data = ep.load_data(net(path))
+    assert data.train[0][1].dtype == torch.float32
+    assert data.recipe is not None
+    assert data.recipe.output == (3,)
+    one = saved(tmp_path / "b.npz", **arrays(y=np.linspace(0, 1, 40)))
+    assert ep.load_data(net(one, output="{shape: [1]}")).train[0][1].shape == (1,)
+
+
+@pytest.mark.parametrize("stored", [(40, 8, 8), (40, 8, 8, 1), (40, 1, 8, 8), (40, 8, 8, 3), (40, 3, 8, 8)])
+def test_images_and_labels(stored: tuple[int, ...], tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, stored).astype(np.uint8)
+    path = saved(tmp_path / "a.npz", **arrays(pixels, np.arange(40) % 3))
+    channels = 3 if 3 in stored else 1
+    data = ep.load_data(net(path, f"[{channels}, 8, 8]", "{classes: 4}"))
+    image = pixels[5].reshape(8, 8, -1).transpose(2, 0, 1) if stored[1] == 8 else pixels[5]
+    x, y = data.train[5]
+    assert torch.equal(x, torch.from_numpy(np.ascontiguousarray(image)).float() / 255)
+    assert (y, data.classes) == (2, ("0", "1", "2", "3"))
+    changed = load_data(
+        f"tensors:{path}",
+        shape=(channels, 8, 8),
+        classes=4,
+        normalize=([0.5] * channels, [2] * channels),
+        augment=Augmentation(randaugment=1, crop=1),
+    )
+    torch.testing.assert_close(changed.test[0][0], (data.test[0][0] - 0.5) / 2)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"y_test": None}, "it has no y_test"),
+        ({"y_test": np.zeros((9, 3))}, "x_test is a NumPy ndarray of shape (10, 6) and float64 and y_test is"),
+        ({"x_test": np.zeros((10, 7))}, "the arrays of training and test differ in shape or type; make them alike"),
+        ({"x_train": np.full((30, 6), np.nan)}, "x_train has numbers that are not finite; replace them"),
+        ({"y_train": np.zeros(30, int) - 1, "y_test": np.zeros(10, int)}, "a label is below 0; labels count from 0"),
+    ],
+)  # fmt: skip
+def test_arrays_that_cannot_be(changed: dict[str, Any], message: str, tmp_path: Path) -> None:
+    content = {name: value for name, value in (arrays() | changed).items() if value is not None}
+    path = saved(tmp_path / "a.npz", **content)
+    with pytest.raises(ep.EpgraphError) as caught:
+        ep.load_data(net(path))
+    assert f"{path}: {message}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.npz", b"PK nothing", "a.npz: "),
+        ("a.pt", b"", "a.pt: "),
+        ("a.pt", b"cos\nsystem\n(S'true'\ntR.", "a.pt: "),
+        ("a.csv", b"", "a.csv: its name ends neither in .npz nor in .pt; write np.savez(PATH, x_train=…"),
+    ],
+)
+def test_files_that_cannot_be_read(name: str, content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ep.EpgraphError) as caught:
+        ep.load_data(net(tmp_path / name))
+    assert str(caught.value).startswith(f"{tmp_path}/{message}")
+    with pytest.raises(ep.EpgraphError, match="cannot be read"):
+        ep.load_data(net(tmp_path / f"no-{name}"))
+
+
+@pytest.mark.parametrize(
+    ("input", "output", "message"),
+    [
+        ("[6]", "{classes: 3}", "3:19: {} has targets of shape [3], but the network's output has 3 classes; "
+         "write output: {{shape: [3]}}"),
+        ("[5]", "{shape: [3]}", "2:16: {} has examples of shape [6], but the network's input is [5]; "
+         "write input: {{shape: [6]}}"),
+    ],
+)  # fmt: skip
+def test_misfits(input: str, output: str, message: str, tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.npz", **arrays())
+    with pytest.raises(ep.EpgraphError) as caught:
+        ep.load_data(net(path, input, output))
+    assert str(caught.value) == f"<text>:{message.format(f'tensors:{path}')}"
+
+
+def test_changes_are_for_images(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.npz", **arrays())
+    with pytest.raises(ep.EpgraphError) as caught:
+        ep.load_data(net(path).replace("'}", "', augment: {flip: 0.5}, normalization: {mean: [1], std: [1]}}"))
+    what = f"is for images, gray or RGB, and tensors:{path} has inputs of shape [6]; write"
+    first, second = str(caught.value).splitlines()
+    assert first.endswith(f"'augment' {what} augment: none")
+    assert second.endswith(f"'normalization' {what} normalization: none")
+
+
+class Sums(torch.utils.data.Dataset[Any]):
+    """Examples that are made when they are asked for."""
+
+    classes = ("small", "large")
+
+    def __init__(self, count: int, first: Any = None) -> None:
+        self.count, self.first = count, first
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Any:
+        if index == 0 and self.first is not None:
+            return self.first
+        x = torch.rand(6)
+        return x, int(x.sum() > 3)
+
+
+def test_data_sets_of_torch(tmp_path: Path) -> None:
+    network = net("none", output="{classes: 2}")
+    one, two = (
+        ep.train(network, (Sums(48), Sums(20)), out=tmp_path / name, workers=workers, pictures=False)
+        for name, workers in (("a", 0), ("b", 2))
+    )
+    assert one.data.sentence() == (
+        "Sums: 48 training and 20 test examples of shape [6], 2 classes (small, large); not augmented"
+    )
+    # What is drawn for an example depends on seed, epoch and example alone.
+    assert one.metrics["train_loss"] == two.metrics["train_loss"]
+    assert ep.evaluate(one.engine, Sums(30)).examples == 30
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (Sums(3), "one data set cannot be trained and tested on; write (train, test)"),
+        (3, "data expects a name, Data, or two data sets, found 3; write (train, test)"),
+        ((Sums(3),), "data expects a name, Data, or two data sets, found a tuple; write (train, test)"),
+        ((Sums(3), Sums(0)), "a Sums has no examples; give a data set that is not empty"),
+        ((Sums(3, "x"), Sums(3)), "an example of a Sums should be a tensor and its label or target, found text 'x'; "
+         "images are made tensors by transform=torchvision.transforms.ToTensor()"),
+        ((Sums(3), Sums(3, ([1], 2))), "an example of a Sums should be a tensor and its label or target, found a pair "
+         "with a list; images are made tensors by transform=torchvision.transforms.ToTensor()"),
+    ],
+)  # fmt: skip
+def test_data_sets_that_cannot_be(data: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ep.EpgraphError) as caught:
+        ep.train(net("none"), data, out=tmp_path / "run")
+    assert str(caught.value) == message
