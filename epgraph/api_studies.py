@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from epgraph.api import load_data, train
-from epgraph.api_arguments import Paths, Source, Warn, all_overrides, as_source, python_warnings, run_options
+from epgraph.api_arguments import (
+    Paths,
+    Source,
+    Warn,
+    all_overrides,
+    as_source,
+    data_overrides,
+    python_warnings,
+    run_options,
+)
 from epgraph.arguments import choice, flag, several, text
 from epgraph.arguments import path as file_path
 from epgraph.callbacks import Callback
@@ -28,7 +37,7 @@ __all__ = ["compare", "sweep"]
 
 Report = Callable[[str], None]
 
-IDENTITY = ("data", "limit", "dtype", "augment")
+IDENTITY = ("dtype",)
 """Options that a sweep keeps, as a run does."""
 
 
@@ -106,7 +115,7 @@ def sweep(
     sources
         A network as for ``train``, several of them to compare, or a sweep folder to go on with, alone.
     data
-        Name of a data set.
+        Name of a data set; left out, that of the section ``data``.
     out
         The sweep folder; left out, ``runs/NAME-sweep``.
     grid, ranges, seeds, sampler, trials, pruner, objective
@@ -146,14 +155,16 @@ def sweep(
     section = {"grid": grid, "range": ranges, "seeds": seeds, "sampler": sampler, "trials": trials, "pruner": pruner}
     section["objective"] = objective
     selections = [text("an entry of without", one, "e.g. 'skip'") for one in several("without", without)]
-    options = run_options(data=data, data_root=data_root, limit=limit, augment=augment, device=device, dtype=dtype)
-    options |= run_options(backend=backend, threads=threads, workers=workers)
-    assignments = all_overrides(overrides, schedule, epochs)
+    options = run_options(device=device, dtype=dtype, backend=backend, threads=threads, workers=workers)
+    examples = data_overrides(data, data_root, limit, augment)
+    assignments = [*all_overrides(overrides, schedule, epochs), *examples]
     folders = [file_path("allow_include", one) for one in several("allow_include", allow_include)]
     flags = flags_of(section)
     definition = Definition([as_source(one) for one in networks], assignments, folders, flags, selections)
     (warn or python_warnings)(definition.check())
-    _check_data(definition.distinct(), options, flag("download", download))
+    for network in definition.distinct():
+        # Data that are not there, or do not fit one of the networks, are refused before anything is trained.
+        load_data(network, download=flag("download", download))
     again = {
         "sources": [as_source(one) if (path := _as_path(one)) is None else str(path.absolute()) for one in networks],
         **arguments_of(flags),
@@ -161,21 +172,9 @@ def sweep(
         "overrides": assignments,
         "allow_include": [str(one.absolute()) for one in folders],
         **options,
-        **({} if data_root is None else {"data_root": str(Path(data_root).absolute())}),
     }
     out = Path("runs") / f"{slug(definition.distinct()[0].name)}-sweep" if out is None else file_path("out", out)
     return _run(out, definition, options, again, flag("progress", progress), report)
-
-
-def _check_data(networks: Sequence[Architecture], options: Mapping[str, Any], download: bool) -> None:
-    """Refuse data that are not there, or do not fit one of the networks, before anything is trained."""
-    if "data" not in options:
-        raise EpgraphError("--data is missing", "e.g. --data digits")
-    named = {
-        "root" if name == "data_root" else name: options[name] for name in ("data_root", "limit") if name in options
-    }
-    for network in networks:
-        load_data(network, options["data"], download=download, **named)
 
 
 def _run(

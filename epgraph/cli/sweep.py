@@ -33,7 +33,7 @@ def _values(context: click.Context, option: click.Parameter, texts: tuple[str, .
 @plugin_option
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @options(changes=Changes)
-@data_option()
+@data_option("; left out, data.name of FILE")
 @options(files=DataLimit)
 @click.option("--grid", multiple=True, metavar="KEY=V1,V2", callback=_values, help="Values of a key; may be repeated.")
 @click.option(
@@ -49,7 +49,7 @@ def _values(context: click.Context, option: click.Parameter, texts: tuple[str, .
 @click.option("--epochs", type=click.IntRange(min=1), help="Override training.epochs.")
 @options(machine=Training)
 @click.option("--workers", type=click.IntRange(0, 64), help="Processes that load data; left out, chosen by size.")
-@click.option("--augment/--no-augment", default=None, help="Augment training images as the data set's recipe says.")
+@click.option("--augment/--no-augment", default=None, help="Override data.augment: published, or none.")
 @json_option
 def sweep(
     sources: tuple[Path, ...], changes: Changes, files: DataLimit, machine: Training, as_json: bool, **settings: Any

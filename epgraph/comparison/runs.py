@@ -16,9 +16,6 @@ from epgraph.runs.resume import flat
 from epgraph.sweeps.folder import is_sweep
 from epgraph.sweeps.study import Trials
 
-OPTIONS = ("data", "limit", "dtype", "augment")
-"""Options of a run that make it another one."""
-
 Epochs = dict[int, dict[str, Any]]
 
 
@@ -29,7 +26,7 @@ class Compared:
     Attributes
     ----------
     settings
-        All settings but the seed, and the options that matter, by key.
+        All settings but the seed, and the dtype, by key.
     epochs
         Metrics by epoch.
     label, point
@@ -80,9 +77,10 @@ def _read(folder: Path, label: str = "", point: Any = None) -> Compared:
     settings = dict(record.settings)
     training = dict(settings["training"])
     seed = training.pop("seed")
-    settings |= {"training": training, "edges": _by_ends(settings["edges"])}
-    options = record.options.model_dump()
-    settings |= {name: options.get(name) for name in OPTIONS}
+    # Where the data are differs between machines.
+    data = {key: value for key, value in settings["data"].items() if key != "root"}
+    settings |= {"training": training, "edges": _by_ends(settings["edges"]), "data": data}
+    settings["dtype"] = record.options.dtype
     named = {path_text(at): value for at, value in flat(settings).items()}
     return Compared(folder, seed, named, read_metrics(folder / "metrics.jsonl"), label, json.dumps(point))
 

@@ -91,8 +91,13 @@ class Sweep:
         return architecture
 
     def _fingerprint(self, point: Point, seed: int) -> str:
-        what = {**self.identity, "network": self._network(point, seed).to_dict(complete=True)}
+        what = {**self.identity, "network": self._settings(point, seed)}
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+    def _settings(self, point: Point, seed: int) -> dict[str, Any]:
+        """Return the settings of a trial; where the data are differs between machines that share a sweep."""
+        found = self._network(point, seed).to_dict(complete=True)
+        return {**found, "data": {key: value for key, value in found["data"].items() if key != "root"}}
 
     def _refuse_others(self, trials: Trials) -> None:
         """Refuse a folder whose trials are of other settings."""

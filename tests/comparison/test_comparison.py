@@ -36,17 +36,7 @@ SKIP = "  - {from: h1, to: h2, skip: {}}\n"
 def folder(path: Path, seed: int, errors: list[float], skip: bool = True, finished: bool = True) -> Path:
     """Write a run folder as a training with these test errors leaves it."""
     network = ep.load(NET.format(name="net", skip=SKIP if skip else "", seed=seed))
-    options = Options(
-        data="digits",
-        data_root="data",
-        limit=None,
-        dtype="float32",
-        device="cpu",
-        backend="eager",
-        threads=1,
-        workers=0,
-        augment=True,
-    )
+    options = Options(dtype="float32", device="cpu", backend="eager", threads=1, workers=0)
     settings = network.to_dict(complete=True)
     record = Record(
         settings=settings,
