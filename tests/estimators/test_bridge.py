@@ -307,7 +307,7 @@ dynamics: {schedule: coloring, free_steps: 20, nudged_steps: 15}
         nn.Conv2d(1, 8, 3, stride=2, padding=1), nn.ReLU(), ep.Equilibrium(ep.compile(middle)), nn.Linear(24, 10)
     )
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    for _ in range(6):
+    for _ in range(10):
         for rows in torch.randperm(len(x)).split(32):
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
