@@ -32,7 +32,6 @@ from epgraph.callbacks import Callback
 from epgraph.checking import CheckResult, examine
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import SCHEDULES, load
-from epgraph.language.model import DataSpec
 from epgraph.runs.start import Flags, Request, prepared
 
 if TYPE_CHECKING:
@@ -214,7 +213,7 @@ def train(
         [*all_overrides(overrides, schedule, epochs, seed), *data_overrides(name, data_root, limit, augment)],
         [file_path("allow_include", one) for one in several("allow_include", allow_include)],
         options,
-        None if own is None else DataSpec(name=own.name, limit=own.limit),
+        None if own is None else {"name": own.name, "limit": own.limit},
         None if out is None else file_path("out", out),
         None if weights is None else file_path("weights", weights),
         flag("resume", resume),

@@ -13,7 +13,6 @@ from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import check, checked, inspect, load
 from epgraph.graph.checks.data import NO_DATA, data_refusals
 from epgraph.language import Architecture, raise_for
-from epgraph.language.model import DataSpec
 from epgraph.runs.folder import RunFolder, slug
 from epgraph.runs.lock import locked
 from epgraph.runs.record import Given, Record, finished
@@ -42,7 +41,7 @@ class Request:
     options
         Options of ``epgraph.runs.record.Options`` that are given, by name.
     own_data
-        Examples of the user's own, in place of the file's section ``data``.
+        Values of the section ``data`` that examples of the user's own stand for: their name and limit.
     out
         The run folder; None: derived from the names of network and data.
     weights
@@ -55,7 +54,7 @@ class Request:
     overrides: Sequence[str] = ()
     allow_include: Sequence[Path] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
-    own_data: DataSpec | None = None
+    own_data: Mapping[str, Any] | None = None
     out: Path | None = None
     weights: Path | None = None
     resume: bool = False
@@ -125,7 +124,8 @@ def prepared(request: Request) -> Iterator[Start]:
     assert architecture is not None
     settings = _file_alone(request, architecture)
     if request.own_data is not None:
-        architecture = architecture.model_copy(update={"data": request.own_data})
+        section = architecture.data
+        architecture = architecture.model_copy(update={"data": section.model_copy(update=dict(request.own_data))})
     folder = RunFolder(_path(request, architecture))
     goes_on = request.resume and folder.has_checkpoint
     if not goes_on:

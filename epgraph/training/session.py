@@ -141,6 +141,9 @@ class Session:
         data, before = self.own_data, self.start.before
         if data is None:
             data = data_for(self.start.architecture, download=self.flags.download)
+        elif self.start.architecture.data.validation is not None and data.validation is None:
+            message = f"{data.name} holds no examples out, as data.validation says"
+            raise EpgraphError(message, "give ep.Data with validation, or write validation: null", "data")
         self.warn(data.warnings)
         if before is not None:
             facts = data.facts()

@@ -13,11 +13,13 @@ import time
 import warnings
 from collections import Counter
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
+from scipy.io import savemat
 from torchvision import datasets, transforms
 
 from epgraph.augmentation import Augmentation
@@ -79,8 +81,11 @@ def test_importing_is_quick() -> None:
     assert done.stdout.strip() == "[]"
 
 
+NAMES = ("digits", "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100", "svhn", "folder:PATH", "tensors:PATH")
+
+
 def test_names() -> None:
-    assert data_set_names() == ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "folder:PATH")
+    assert data_set_names() == NAMES
 
 
 @pytest.mark.parametrize(
@@ -90,9 +95,9 @@ def test_names() -> None:
         ("MNIST", "there is no data set 'MNIST'; did you mean 'mnist'?"),
         (
             "imagenet",
-            "there is no data set 'imagenet'; known: digits, mnist, fashion-mnist, cifar10, cifar100, folder:PATH",
+            f"there is no data set 'imagenet'; known: {', '.join(NAMES)}",
         ),
-        ("", "there is no data set ''; known: digits, mnist, fashion-mnist, cifar10, cifar100, folder:PATH"),
+        ("", f"there is no data set ''; known: {', '.join(NAMES)}"),
     ],
 )
 def test_unknown_name(name: str, text: str) -> None:
@@ -241,14 +246,18 @@ def test_mnist_as_torchvision_reads_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (1024,)])
-@pytest.mark.parametrize("kind", ["MNIST", "FashionMNIST"])
+@pytest.mark.parametrize("kind", ["MNIST", "FashionMNIST", "KMNIST"])
 def test_mnist_recipe(tmp_path: Path, kind: str, shape: tuple[int, ...]) -> None:
     write_mnist(tmp_path, kind, compressed=False)
     theirs = getattr(datasets, kind)(tmp_path)
-    name = "mnist" if kind == "MNIST" else "fashion-mnist"
+    name, changes = {
+        "MNIST": ("mnist", Augmentation(crop=2)),
+        "FashionMNIST": ("fashion-mnist", Augmentation(flip=0.5, crop=2)),
+        "KMNIST": ("kmnist", Augmentation()),
+    }[kind]
     data = load_data(name, shape=shape, classes=10, root=tmp_path)
     assert isinstance(data.train, Examples)
-    assert data.train.preparation.augmentation == Augmentation(flip=0.0 if name == "mnist" else 0.5, crop=2)
+    assert data.train.preparation.augmentation == changes
     for i in range(40):
         torch.manual_seed(i)
         ours = data.train[i][0]
@@ -399,6 +408,48 @@ def test_cifar_is_not_unpickled_when_changed(tmp_path: Path, monkeypatch: pytest
         f"the files of cifar10 in {folder} are damaged; "
         "remove that folder, then pass --download or put the files there again"
     )
+
+
+# SVHN
+
+
+def write_svhn(root: Path) -> None:
+    draw = np.random.default_rng(0)
+    for part, count in (("train", 20), ("test", 10)):
+        # As published: images last, and 10 for the digit 0.
+        images, labels = draw.integers(0, 256, (32, 32, 3, count)).astype(np.uint8), np.arange(1, count + 1) % 10
+        savemat(root / f"{part}_32x32.mat", {"X": images, "y": np.where(labels == 0, 10, labels)[:, None]})
+
+
+def test_svhn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask: dict[str, Any] = {"shape": (3, 32, 32), "classes": 10, "root": tmp_path}
+    assert refusal("svhn", **ask) == (
+        f"svhn is not in {tmp_path}: no train_32x32.mat, test_32x32.mat; pass --download, or put the files there"
+    )
+    write_svhn(tmp_path)
+    assert refusal("svhn", **ask).startswith(f"the files of svhn in {tmp_path} are damaged; remove")
+    monkeypatch.setattr("torchvision.datasets.svhn.check_integrity", lambda path, md5=None: Path(path).is_file())
+    data = load_data("svhn", **ask)
+    assert (len(data.train), len(data.test)) == (20, 10)
+    theirs = datasets.SVHN(tmp_path, split="test")
+    recipe = DATA_SETS["svhn"].recipe
+    for (x, y), (image, label) in zip(data.test, theirs, strict=True):
+        assert torch.equal(x, transforms.Normalize(recipe.mean, recipe.std)(transforms.ToTensor()(image)))
+        assert y == label
+
+
+def test_svhn_is_downloaded_in_two_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_svhn(tmp_path)
+    monkeypatch.setattr("torchvision.datasets.svhn.check_integrity", lambda path, md5=None: Path(path).is_file())
+
+    def retrieve(url: str, folder: Path, name: str, md5: str) -> None:
+        (Path(folder) / name).write_bytes((tmp_path / url.rsplit("/", 1)[1]).read_bytes())
+
+    monkeypatch.setattr("torchvision.datasets.svhn.download_url", retrieve)
+    root = tmp_path / "data"
+    data = load_data("svhn", shape=(3072,), classes=10, root=root, download=True)
+    assert len(data.train) == 20
+    assert sorted(file.name for file in root.iterdir()) == ["test_32x32.mat", "train_32x32.mat"]
 
 
 # Downloads

@@ -53,9 +53,9 @@ def test_a_plugin_brings_a_data_set(
     assert json.loads(Path("run/run.json").read_text())["data"]["mean"] == [0.5]
     assert run(["eval", "run", *arguments, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["examples"] == 20
-    assert data_set_names()[-2:] == ("noise-8", "folder:PATH")
+    assert data_set_names()[-3:] == ("noise-8", "folder:PATH", "tensors:PATH")
     assert run(["train", "--plugin", "own.py", "--help"]) == 0
-    assert "noise-8, or" in " ".join(capsys.readouterr().out.split())
+    assert "noise-8, tensors:PATH (a .npz or .pt), or" in " ".join(capsys.readouterr().out.split())
 
 
 def register(read: Any, **changed: Any) -> None:

@@ -188,6 +188,9 @@ def test_data_sets_of_torch(tmp_path: Path) -> None:
     # What is drawn for an example depends on seed, epoch and example alone.
     assert one.metrics["train_loss"] == two.metrics["train_loss"]
     assert ep.evaluate(one.engine, Sums(30)).examples == 30
+    held = network.replace("'}", "', validation: 0.2}")
+    with pytest.raises(ep.EpgraphError, match=r"Sums holds no examples out, as data\.validation says; give ep\.Data"):
+        ep.train(held, (Sums(48), Sums(20)), out=tmp_path / "c")
 
 
 @pytest.mark.parametrize(

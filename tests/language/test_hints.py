@@ -159,7 +159,7 @@ def test_input_and_output_are_called_by_name() -> None:
 def test_an_unknown_section_is_told_all_of_them() -> None:
     known = hint(HEAD + "qqqq: {}").removeprefix("known: ").split(", ")
     assert {"parameters", "blocks", "groups", "include"} < set(known)
-    assert len(known) == 16
+    assert len(known) == 17
 
 
 def test_an_unknown_kind_may_be_one_of_a_plugin() -> None:

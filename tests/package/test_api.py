@@ -116,7 +116,8 @@ def test_networks_data_and_folders_of_ones_own(net: Path, tmp_path: Path) -> Non
     options: dict[str, Any] = {"pictures": False, "warn": lambda _: None}
     result = ep.train(architecture, data, epochs=1, seed=3, **options)
     assert result.folder == Path("runs/tiny-digits")
-    assert result.engine.architecture == ep.load(net, ["training.epochs=1", "training.seed=3"])
+    given = ["data.name=digits", "data.limit=170", f"data.root={Path('data').absolute()}"]
+    assert result.engine.architecture == ep.load(net, ["training.epochs=1", "training.seed=3", *given])
     further = ep.train(result.folder, data, resume=True, epochs=2, **options)
     whole = ep.train(NET, "digits", out="whole", limit=170, overrides=["training.seed=3"], **options)
     assert further.epoch == whole.epoch == 2
@@ -233,8 +234,11 @@ MISUSE: list[tuple[Callable[[], Any], str]] = [
     (lambda: ep.train(None, resume=True), "expected the path of a YAML file or YAML text, found None"),  # type: ignore[arg-type]
     (lambda: ep.gradcheck({}), "expected the path of a YAML file or YAML text, found a dict"),  # type: ignore[arg-type]
     (lambda: ep.load_data(3, "digits"), "expected the path of a YAML file or YAML text, found 3"),  # type: ignore[arg-type]
-    (lambda: ep.train(DIGITS, 3), "data expects a Data, found 3; or the name of a data set"),  # type: ignore[arg-type]
-    (lambda: ep.train(DIGITS), "--data is missing; e.g. --data digits"),
+    (lambda: ep.train(DIGITS, 3), "data expects a name, Data, or two data sets, found 3; write (train, test)"),
+    (
+        lambda: ep.train(str(ROOT / "examples" / "mlp.yaml")),
+        "no data set is named; write data: {name: digits} in the file, or pass",
+    ),
     (lambda: ep.train(DIGITS, "digits", epochs=0), "epochs must be at least 1, found 0"),
     (lambda: ep.train(DIGITS, "digits", seed=-1), "seed must be from 0 to 4294967295, found -1"),
     (lambda: ep.train(DIGITS, "digits", limit=True), "limit expects a whole number, found True"),
