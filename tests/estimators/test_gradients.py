@@ -11,13 +11,14 @@ import pytest
 import torch
 
 import epgraph as ep
-from tests.helpers.qualified import ACTIVE, KINKED, SWEEPS, aimed, cosine, error, qualified, take
+from tests.helpers.qualified import ACTIVE, COUNTS, KINKED, SWEEPS, aimed, cosine, error, qualified, take
 
 
-def test_centred_gradient_of_smooth_networks(note: Callable[[str], None]) -> None:
+@pytest.mark.parametrize("wanted", COUNTS)
+def test_centred_gradient_of_smooth_networks(wanted: int, note: Callable[[str], None]) -> None:
     """Cosine ≥ 0.9999 at β = 1e-2, and an O(β²) error: it falls by 3.5 to 4.5 when β is halved."""
     count, worst, ratios = 0, 1.0, []
-    for network in take(qualified(smooth=True)):
+    for network in take(qualified(smooth=True), wanted):
         exact = network.implicit()
         at = {beta: network.gradient(beta) for beta in (1e-2, 5e-3)}
         worst = min(worst, cosine(at[1e-2], exact))
@@ -44,10 +45,11 @@ def test_one_sided_gradient_of_smooth_networks(note: Callable[[str], None]) -> N
     note(f"one-sided EP, smooth: {len(ratios)} graphs, error ratio {min(ratios):.3f} to {max(ratios):.3f}")
 
 
-def test_centred_gradient_of_relu6_networks(note: Callable[[str], None]) -> None:
+@pytest.mark.parametrize("wanted", COUNTS)
+def test_centred_gradient_of_relu6_networks(wanted: int, note: Callable[[str], None]) -> None:
     """Cosine ≥ 0.99 at β = 0.1 where biases keep most units inside (0, 6): of networks with nine in ten there."""
     cosines = []
-    for network in take(map(aimed, qualified(**ACTIVE))):
+    for network in take(map(aimed, qualified(**ACTIVE)), wanted):
         cosines.append(cosine(network.gradient(0.1), network.implicit()))
     cosines.sort()
     lowest = ", ".join(f"{c:.4f}" for c in cosines[:5])
