@@ -29,6 +29,11 @@ class Batches:
     def __init__(self, dataset: Any, loader: DataLoader[Any], device: torch.device, draws: Tensor | None) -> None:
         self._dataset, self._loader, self._device, self._draws = dataset, loader, device, draws
 
+    @property
+    def batch_size(self) -> int:
+        """Largest number of examples in a batch."""
+        return self._loader.batch_size or 1
+
     def __len__(self) -> int:
         return len(self._loader)
 

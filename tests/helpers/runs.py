@@ -35,6 +35,11 @@ training: {epochs: 2, batch_size: 50, learning_rate: 0.05}
 """
 
 
+def given() -> list[str]:
+    """Assignments that say what the options of ``train`` say."""
+    return ["data.name=digits", "data.limit=170", f"data.root={Path('data').absolute()}"]
+
+
 def train(net: Path, out: Path, *options: str) -> int:
     """Train; without pictures, which take longer than the rest, unless ``--pictures`` is among the options."""
     fixed = ["--data", "digits", "--limit", "170", "--out", str(out), "--no-pictures"]

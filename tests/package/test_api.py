@@ -22,7 +22,7 @@ import torch
 import epgraph as ep
 from epgraph import api, api_studies
 from epgraph.cli import run
-from tests.helpers.runs import NET, assert_same_runs, lines, stopped_after
+from tests.helpers.runs import NET, assert_same_runs, given, lines, stopped_after
 from tests.helpers.runs import train as train_by_command
 
 ROOT = Path(__file__).parents[2]
@@ -116,8 +116,7 @@ def test_networks_data_and_folders_of_ones_own(net: Path, tmp_path: Path) -> Non
     options: dict[str, Any] = {"pictures": False, "warn": lambda _: None}
     result = ep.train(architecture, data, epochs=1, seed=3, **options)
     assert result.folder == Path("runs/tiny-digits")
-    given = ["data.name=digits", "data.limit=170", f"data.root={Path('data').absolute()}"]
-    assert result.engine.architecture == ep.load(net, ["training.epochs=1", "training.seed=3", *given])
+    assert result.engine.architecture == ep.load(net, ["training.epochs=1", "training.seed=3", *given()])
     further = ep.train(result.folder, data, resume=True, epochs=2, **options)
     whole = ep.train(NET, "digits", out="whole", limit=170, overrides=["training.seed=3"], **options)
     assert further.epoch == whole.epoch == 2

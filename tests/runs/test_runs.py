@@ -29,7 +29,7 @@ from epgraph.training import Run, Trainer, load_checkpoint
 from epgraph.training.optimizer import learning_rate
 from tests.crash import main as crash
 from tests.helpers import processes
-from tests.helpers.runs import NET, assert_same_runs, content, lines, record, same, stopped_after, train
+from tests.helpers.runs import NET, assert_same_runs, content, given, lines, record, same, stopped_after, train
 
 ROOT = Path(__file__).parents[2]
 
@@ -109,8 +109,7 @@ def test_the_network_of_a_run_is_complete(out: Path, net: Path) -> None:
     assert written["edges"][2]["frozen"] is False
     assert written["edges"][0]["conv"]["dilation"] == 1
     assert ep.load(out) == ep.load(out / "architecture.yaml")
-    given = ["data.name=digits", "data.limit=170", f"data.root={Path('data').absolute()}"]
-    assert ep.load(out) == ep.load(net, given)
+    assert ep.load(out) == ep.load(net, given())
 
 
 def test_a_run_folder_stands_for_its_network(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
