@@ -22,7 +22,7 @@ from epgraph.api_arguments import (
 from epgraph.arguments import choice, flag, several, text
 from epgraph.arguments import path as file_path
 from epgraph.callbacks import Callback
-from epgraph.errors import EpgraphError
+from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.language import Architecture
 from epgraph.language.sweep import METRICS
 from epgraph.runs.folder import slug
@@ -174,7 +174,7 @@ def sweep(
         **options,
     }
     out = Path("runs") / f"{slug(definition.distinct()[0].name)}-sweep" if out is None else file_path("out", out)
-    return _run(out, definition, options, again, flag("progress", progress), report)
+    return _run(out, definition, options, again, flag("progress", progress), report, warn or python_warnings)
 
 
 def _run(
@@ -184,13 +184,17 @@ def _run(
     again: Mapping[str, Any],
     progress: bool,
     report: Report | None,
+    warn: Warn,
 ) -> SweepResult:
     from epgraph.sweeps.run import Sweep
 
     def train_one(network: Architecture, run: Path, callbacks: Sequence[Callback]) -> object:
         fixed: dict[str, Any] = {"resume": True, "pictures": False, "progress": progress, "callbacks": callbacks}
-        # What is doubtful about a network has been said.
-        return train(network, out=run, warn=lambda diagnostics: None, **fixed, **options)
+        return train(network, out=run, warn=new, **fixed, **options)
+
+    def new(diagnostics: Sequence[Diagnostic]) -> None:
+        # What is doubtful about a network was said with its place in the user's file; here it has one in the text.
+        warn([one for one in diagnostics if one.file is None])
 
     identity = {name: options.get(name, DEFAULTS[name]) for name in IDENTITY}
     found = Sweep(folder, definition, train_one, again, identity, report or (lambda line: None)).run()

@@ -70,7 +70,7 @@ def learning_curves(bands: Sequence[Band], path: Path) -> Path:
 
 
 def _draw(axes: Axes, bands: Sequence[Band], title: str, unit: str, metric: str, scale: float) -> None:
-    from matplotlib.ticker import LogFormatter, MaxNLocator, StrMethodFormatter
+    from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
 
     for number, band in enumerate(bands):
         columns = band.values.get(metric)
@@ -94,7 +94,8 @@ def _draw(axes: Axes, bands: Sequence[Band], title: str, unit: str, metric: str,
         return
     axes.set_yscale("log", nonpositive="mask")
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.4)))
+    axes.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
+    axes.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(which="both", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)

@@ -162,9 +162,13 @@ def test_a_sampler_chooses_the_same_after_a_stop(tmp_path: Path, monkeypatch: py
 
 def test_a_trial_that_diverges_fails_alone(tmp_path: Path) -> None:
     net = NET.replace("relu1", "tanh").replace("learning_rate: 0.05", "learning_rate: 0.05, clip_norm: null")
-    result = sweep(tmp_path / "sweep", net, grid={"training.learning_rate": [1e30, 0.05]}, epochs=1)
+    doubts: list[ep.Diagnostic] = []
+    options: dict[str, Any] = {"grid": {"training.learning_rate": [1e30, 1e-5]}, "epochs": 1, "warn": doubts.extend}
+    result = sweep(tmp_path / "sweep", net, **options)
     assert [one.state for one in result.trials] == ["failed", "complete"]
     assert "training stopped in epoch 1" in result.trials[0].error
+    assert any("the accuracy is at chance" in doubt.message for doubt in doubts), "the other one learns nothing"
+    assert len(doubts) == len(set(doubts)), "what is doubtful about a network is said once, and not by each trial"
     assert result.comparison is not None
     assert result.comparison.notes[0].startswith("left out: training.learning_rate=1e+30, seed 0, failed: training")
 
