@@ -13,7 +13,8 @@ from typing import Any
 import epgraph as ep
 from tests.helpers.runs import NET
 
-SWEEP = NET + "sweep: {variants: {whole: {}, narrow: {set: {states.h2.channels: 3}}}, seeds: 0..1}\n"
+BRANCHED = NET.replace("dynamics:", "  - {from: h1, to: y, dense: {}}\ndynamics:")
+SWEEP = BRANCHED + "sweep: {variants: {whole: {}, less: {without: h1->y}}, seeds: 0..1}\n"
 
 
 def sweep(out: Path, source: Any = SWEEP, **options: Any) -> ep.SweepResult:

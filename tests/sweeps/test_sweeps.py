@@ -19,7 +19,7 @@ from epgraph.cli import run
 from epgraph.sweeps.definition import Definition
 from epgraph.sweeps.study import Trials
 from tests.helpers.runs import NET
-from tests.helpers.sweeps import SWEEP, forked, killed, starts, sweep, table, waited
+from tests.helpers.sweeps import BRANCHED, SWEEP, forked, killed, starts, sweep, table, waited
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +36,15 @@ class Killed(BaseException):
 
 def test_every_variation_is_a_run_with_every_seed(whole: Path) -> None:
     found = Trials(whole).all()
-    assert [(one.label, one.seed) for one in found] == [(v, s) for s in range(2) for v in ("whole", "narrow")]
+    assert [(one.label, one.seed) for one in found] == [(v, s) for s in range(2) for v in ("whole", "less")]
     for one in found:
         loaded = ep.load_run(one.folder)
         training = loaded.engine.architecture.training
-        channels = loaded.engine.architecture.states["h2"].channels
-        assert (training.seed, channels) == (one.seed, 6 if one.label == "whole" else 3)
+        edges = len(loaded.engine.architecture.edges)
+        assert (training.seed, edges) == (one.seed, 4 if one.label == "whole" else 3)
         assert one.value == loaded.metrics[-1]["test_error"]
         # A run of its own with the same settings comes to the same.
-    alone = ep.train(NET, "digits", out=whole.parent / "alone", seed=1, limit=170, pictures=False, warn=print)
+    alone = ep.train(BRANCHED, "digits", out=whole.parent / "alone", seed=1, limit=170, pictures=False, warn=print)
     assert alone.metrics["test_error"] == found[2].value
     board = EventAccumulator(str(found[0].folder / "tensorboard")).Reload()
     assert board.PluginTagToContent("hparams").keys() >= {"_hparams_/experiment", "_hparams_/session_start_info"}
@@ -244,7 +244,7 @@ def test_several_files_are_variants_and_the_first_has_the_section(tmp_path: Path
     one.write_text(SWEEP)
     two.write_text(NET.replace("channels: 6", "channels: 5"))
     definition = Definition([one, two])
-    assert list(definition.variants) == ["one whole", "one narrow", "two whole", "two narrow"]
+    assert list(definition.variants) == ["one whole", "one less", "two whole", "two less"]
     assert len(definition.points) == 4
     with pytest.raises(ep.EpgraphError, match="the first file alone may have this section"):
         Definition([two, one])
@@ -268,7 +268,7 @@ def test_the_command_prints_the_table_and_json(
 
 
 def test_other_commands_check_the_section_and_leave_it_out(tmp_path: Path) -> None:
-    assert ep.load(SWEEP) == ep.load(NET)
+    assert ep.load(SWEEP) == ep.load(BRANCHED)
     net = tmp_path / "net.yaml"
     net.write_text(NET + "sweep: {gird: {}, seeds: 0..x, range: {learning.beta: 0.1}, variants: {a: {withot: skip}}}\n")
     line = NET.count("\n") + 1
