@@ -261,9 +261,9 @@ class Definition:
         return [base, *(base | {key: value} for key, values in choices.items() for value in values[1:])]
 
     def distinct(self) -> list[Architecture]:
-        """Return one network for each pair of input and output, to check data with."""
+        """Return one network for each choice of input, output and data, to check data with."""
         networks = (self.architecture(point)[0] for point in self._corners())
-        return list({(n.input.shape, n.output.classes, n.output.shape): n for n in networks if n is not None}.values())
+        return list({repr((n.input, n.output, n.data)): n for n in networks if n is not None}.values())
 
 
 def flags_of(given: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:

@@ -228,7 +228,7 @@ def test_a_folder_of_another_sweep_is_refused(whole: Path, tmp_path: Path) -> No
     record = (whole / "sweep.json").read_text()
     for options, message in [
         ({"epochs": 3}, "training.epochs is 2 there and 3 now"),
-        ({"limit": 100}, "limit is 170 there and 100 now"),
+        ({"limit": 100}, "data.limit is 170 there and 100 now"),
         ({"grid": {"learning.beta": [0.1]}}, "holds a sweep over variant"),
     ]:
         with pytest.raises(ep.EpgraphError, match=message):
