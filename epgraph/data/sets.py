@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -325,7 +326,7 @@ def _folder(name: str, where: Path, shape: Shape, output: int | Shape) -> tuple[
     if problems := misfits(name, recipe, shape, output):
         raise EpgraphError(problems)
     train, test = ((FileImages(folder.source, files, image), labels) for files, labels in (folder.train, folder.test))
-    return recipe, Pictures(train, test, folder.classes, folder.sha256, folder.warnings)
+    return recipe, Pictures(train, test, folder.classes, cache(folder.sha256), folder.warnings)
 
 
 def _numbers(values: Sequence[float]) -> str:

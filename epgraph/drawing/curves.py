@@ -45,6 +45,7 @@ class Panel(NamedTuple):
 
 _TRAIN = ("#0072b2", "-", "o")
 _TEST = ("#d55e00", "--", "s")
+_VALIDATION = ("#cc79a7", "-.", "D")
 _NUDGED = ("#00735c", ":", "^")
 
 PANELS = (
@@ -53,14 +54,22 @@ PANELS = (
         "cost per example",
         1,
         True,
-        (Series("train_loss", "train", *_TRAIN), Series("test_loss", "test", *_TEST)),
+        (
+            Series("train_loss", "train", *_TRAIN),
+            Series("validation_loss", "validation", *_VALIDATION),
+            Series("test_loss", "test", *_TEST),
+        ),
     ),
     Panel(
         "Error",
         "wrong answers (%)",
         100,
         False,
-        (Series("train_error", "train", *_TRAIN), Series("test_error", "test", *_TEST)),
+        (
+            Series("train_error", "train", *_TRAIN),
+            Series("validation_error", "validation", *_VALIDATION),
+            Series("test_error", "test", *_TEST),
+        ),
     ),
     Panel(
         "Residual",

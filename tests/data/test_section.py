@@ -18,7 +18,7 @@ from epgraph.cli import run
 from epgraph.data import DATA_SETS, load_data
 from epgraph.data.examples import held_out
 from epgraph.language.schema import json_schema
-from tests.helpers.runs import lines, load_checkpoint, record
+from tests.helpers.runs import assert_same_runs, lines, load_checkpoint, record, stopped_after
 
 NET = """\
 epgraph: 2
@@ -217,6 +217,18 @@ def test_a_run_of_the_file_alone(
     assert evaluated["error"] == lines(tmp_path / out)[-1]["test_error"]
     assert run(["train", str(tmp_path / out), "--resume", "--set", "data.seed=5", "--no-pictures"]) == 1
     assert "data.seed is 4 in the run and 5 now" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("batches", [2, 5])
+def test_a_run_goes_on_with_the_same_changes(batches: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = tmp_path / "net.yaml"
+    net.write_text(text("{name: digits, limit: 170, validation: 0.2, augment: {flip: 0.5, crop: 2}}"))
+    command = ["train", str(net), "--no-pictures", "--out"]
+    assert run([*command, str(tmp_path / "whole")]) == 0
+    with stopped_after(monkeypatch, batches):
+        assert run([*command, str(tmp_path / "cut")]) == 130
+    assert run([*command, str(tmp_path / "cut"), "--resume"]) == 0
+    assert_same_runs(tmp_path / "whole", tmp_path / "cut")
 
 
 def test_options_override_the_file(tmp_path: Path) -> None:
