@@ -20,6 +20,9 @@ SHARED = {
         metavar="KEY=VALUE",
         help="Override a value, e.g. --set learning.beta=0.2.",
     ),
+    "width": click.option(
+        "--width", metavar="FRACTION", help="Set parameters.width of FILE, the scale of its channels, e.g. 1/8."
+    ),
     "allow_include": click.option(
         "--allow-include",
         multiple=True,

@@ -43,10 +43,10 @@ class Average:
         self._mix(list(self.values.values()), list(now.values()), 0)
 
     def restore(self, values: Mapping[str, Tensor] | None) -> None:
-        """Go on from the values of a checkpoint; without them the average begins anew."""
-        given = values or {}
-        whole = given.keys() == self._parameters.keys()
-        self.values = {n: wide(given[n]).to(p.device).clone() for n, p in self._parameters.items()} if whole else {}
+        """Go on from the values of a checkpoint; without any, the average begins with the next step."""
+        self.values = {}
+        for name, parameter in self._parameters.items() if values else ():
+            self.values[name] = wide((values or {}).get(name, parameter).detach()).to(parameter.device, copy=True)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
