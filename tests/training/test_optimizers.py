@@ -189,6 +189,7 @@ def test_schedules_that_cannot_be_registered_or_chosen() -> None:
     with pytest.raises(ep.EpgraphError, match=r"'half' cannot be registered: expected a function of first rate"):
         ep.register_schedule("half", 0.5)  # type: ignore[arg-type]
     with pytest.raises(
-        ep.EpgraphError, match="'schedule' expects 'cosine', 'linear', 'exponential', 'constant', 'step' or 'one_cycle', found"
+        ep.EpgraphError,
+        match="'schedule' expects 'cosine', 'linear', 'exponential', 'constant', 'step' or 'one_cycle', found",
     ):
         ep.load(NET, ["training.schedule=stairs"])
