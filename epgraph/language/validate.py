@@ -266,7 +266,7 @@ def _key_hint(key: str, at: Location, value: object) -> str:
             own = f"kinds of edges: {', '.join(KINDS)}; one of your own is brought by --plugin FILE"
             return close if close.startswith("did you mean") else own
     if at[:2] == ("training", "optimizer") and key in _ELSEWHERE:
-        return f"write training.{_ELSEWHERE[key]}"
+        return f"it is the key training.{_ELSEWHERE[key]}"
     if len(at) <= 1:
         others = [name for name in Architecture.model_fields if (name,) != at and key in known_keys((name,))]
         sections = [name for name in others if not at or _may_be_meant(value, (name, key))]

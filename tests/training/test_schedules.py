@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from torch.optim import lr_scheduler
 import epgraph as ep
 from epgraph.graph import inspect as inspect_network
 from epgraph.language import to_yaml
-from epgraph.optimizers import KEYS, NUMBERS, OPTIMIZERS
+from epgraph.optimizers import KEYS, OPTIMIZERS
 from epgraph.training import load_checkpoint, make_optimizer
 from epgraph.training.checkpoint import engine_from_checkpoint
 from epgraph.training.optimizer import learning_rate, load_optimizer_state, optimizer_state
@@ -114,9 +116,7 @@ def test_every_optimizer_steps_and_goes_on_to_the_bit(name: str) -> None:
     written = row().model_dump(mode="json", exclude_none=True)
     extra = {"amsgrad": True, "centered": True, "momentum": 0.5}
     options = {**written, **{key: value for key, value in extra.items() if key in row.model_fields}}
-    architecture = ep.load(
-        NET, [f"training.optimizer={{{name}: {options}}}".replace("True", "true").replace("False", "false")]
-    )
+    architecture = ep.load(NET, [f"training.optimizer={json.dumps({name: options})}"])
     assert ep.load(to_yaml(architecture, complete=True)).training == architecture.training
     x, y = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([1, 0, 7, 3])
 
@@ -133,13 +133,12 @@ def test_every_optimizer_steps_and_goes_on_to_the_bit(name: str) -> None:
     state = optimizer_state(optimizer, engine)
     assert row.builder.state is None or {key for values in state.values() for key in values} == row.builder.state
     twin.load_state_dict(engine.state_dict())
-    load_optimizer_state(second, twin, state)
+    load_optimizer_state(second, twin, copy.deepcopy(state))
     for _ in range(2):
         step(engine, optimizer)
         step(twin, second)
     for key, value in engine.state_dict().items():
         assert torch.equal(value, twin.state_dict()[key]), key
-    assert NUMBERS.isdisjoint({"exp_avg"})
 
 
 def test_edges_and_biases_have_decays_of_their_own() -> None:
@@ -256,7 +255,7 @@ def test_smoothed_labels_are_targets_by_the_equation(cost: str, tmp_path: Path) 
     ]
     options: dict[str, Any] = {"limit": 60, "dtype": "float64", "pictures": False, "warn": lambda _: None}
     result = ep.train(NET, "digits", out=tmp_path / "run", overrides=overrides, **options)
-    data = ep.load_data("digits", limit=60)
+    data = ep.load_data(NET, "digits", limit=60)
     pairs = [data.train[i] for i in range(60)]
     x, y = torch.stack([torch.as_tensor(a) for a, _ in pairs]).double(), torch.tensor([int(b) for _, b in pairs])
     engine = ep.compile(ep.load(NET, overrides), dtype=torch.float64)
@@ -266,5 +265,5 @@ def test_smoothed_labels_are_targets_by_the_equation(cost: str, tmp_path: Path) 
         expected = 0.5 * (output - target).square().sum(1).mean()
     else:
         expected = torch.nn.functional.cross_entropy(output, y, label_smoothing=part)
-    assert result.metrics["train_loss"] == pytest.approx(float(expected), rel=1e-9)
+    assert result.metrics["train_loss"] == pytest.approx(float(expected), rel=1e-6)  # means are kept in float32
     assert math.isfinite(result.metrics["test_loss"])
