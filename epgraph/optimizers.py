@@ -9,14 +9,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from epgraph.rates import RATE_SCHEDULES, Rate, Schedule, schedule_of
-
-if TYPE_CHECKING:
-    from epgraph.language.model import TrainingSpec
 
 
 @dataclass(frozen=True)
@@ -190,11 +187,17 @@ def optimizer_of(
     return made
 
 
-def rate_schedule(training: TrainingSpec) -> tuple[str, Schedule]:
-    """Return the schedule of the learning rate, and its name for messages."""
-    if training.schedule is not None:
-        return f"the {training.schedule.name} schedule", training.schedule
-    own = training.optimizer.builder.schedule
+def rate_schedule(optimizer: Optimizer, schedule: Schedule | None) -> tuple[str, Schedule]:
+    """Return the schedule of the learning rate, and its name for messages.
+
+    Parameters
+    ----------
+    optimizer, schedule
+        ``training.optimizer`` and ``training.schedule``.
+    """
+    if schedule is not None:
+        return f"the {schedule.name} schedule", schedule
+    own = optimizer.builder.schedule
     if own is not None:
-        return f"the schedule of optimizer {training.optimizer.name}", own()
+        return f"the schedule of optimizer {optimizer.name}", own()
     return "the cosine schedule", RATE_SCHEDULES["cosine"]()

@@ -29,7 +29,7 @@ def make_optimizer(engine: Engine) -> torch.optim.Optimizer:
         groups of parameters.
     """
     training = engine.architecture.training
-    schedule, rates = rate_schedule(training)
+    schedule, rates = rate_schedule(training.optimizer, training.schedule)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter, own, own_decay in _parameters(engine):
         rate = training.learning_rate if own is None else own
@@ -85,7 +85,7 @@ def learning_rate(base: float, done: float, training: TrainingSpec) -> float:
     warm = training.warmup_epochs
     if done < warm:
         return base * (training.warmup_factor + (1 - training.warmup_factor) * done / warm)
-    _, schedule = rate_schedule(training)
+    _, schedule = rate_schedule(training.optimizer, training.schedule)
     since = done if schedule.stepwise else math.floor(done)
     return schedule.rate(base, training.min_learning_rate, max(0.0, since - warm), training.epochs - warm or 1.0)
 

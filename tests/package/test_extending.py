@@ -40,7 +40,7 @@ edges:
   - {from: h1, to: h2, dense: {}}
   - {from: h2, to: y, dense: {}}
 dynamics: {schedule: coloring, free_steps: 30, nudged_steps: 15}
-training: {epochs: 1, batch_size: 20, learning_rate: 0.01, augment: none}
+training: {epochs: 1, batch_size: 20, learning_rate: 0.01}
 """
 
 TREE = """
@@ -55,7 +55,7 @@ edges:
   - {from: x, to: [a, b], gain: 0.3, dense: {}}
   - {from: [a, b], to: y, gain: 0.3, dense: {}}
 dynamics: {schedule: coloring, free_steps: 30, nudged_steps: 15}
-training: {epochs: 1, batch_size: 20, learning_rate: 0.01, augment: none}
+training: {epochs: 1, batch_size: 20, learning_rate: 0.01}
 """
 
 USES: dict[str, tuple[str, ...]] = {

@@ -137,7 +137,7 @@ def _learning_rate(graph: NetworkGraph, value: Any, subject: None) -> Unread | N
 
 def _last_rate(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
     training = graph.architecture.training
-    name, schedule = rate_schedule(training)
+    name, schedule = rate_schedule(training.optimizer, training.schedule)
     return None if schedule.falls else Unread(f"{name} does not end there")
 
 

@@ -13,7 +13,7 @@ def training_refusals(graph: NetworkGraph) -> Iterator[Diagnostic]:
     """Learning rates that the schedule, which ends at ``min_learning_rate``, would raise while training."""
     architecture = graph.architecture
     training = architecture.training
-    name, schedule = rate_schedule(training)
+    name, schedule = rate_schedule(training.optimizer, training.schedule)
     if not schedule.falls:
         return
     index = {edge: position for position, edge in enumerate(graph.edges)}
