@@ -228,7 +228,10 @@ def test_a_comment_behind_a_mapping() -> None:
 @pytest.mark.parametrize(
     ("section", "hint"),
     [
-        ("{lr_schedule: cosine}", "write schedule: cosine, linear, exponential, constant, {step: {every: 30}} or one_cycle"),
+        (
+            "{lr_schedule: cosine}",
+            "write schedule: cosine, linear, exponential, constant, {step: {every: 30}} or one_cycle",
+        ),
         ("{schedule: cosin}", "did you mean 'cosine'?"),
         ("{schedule: coloring}", "it belongs in 'dynamics'"),
         ("{beta: 0.2}", "it belongs in 'learning'"),

@@ -101,3 +101,24 @@ def test_width_on_the_command_line_is_the_parameter(capsys: pytest.CaptureFixtur
     assert "h4: {channels: 1024}" in capsys.readouterr().out
     assert run(["expand", path, "--width", "wide"]) == 1
     assert "'--width': 'wide' is no fraction; write e.g. 1/8 or 0.125" in capsys.readouterr().err
+
+
+def test_the_pages_say_what_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every recipe is listed with its published number and its size; what the pages show loads without a doubt."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(EXAMPLES)
+    docs = EXAMPLES.parent / "docs"
+    page, training = ((docs / name).read_text(encoding="utf-8") for name in ("recipes.md", "training.md"))
+    rows = [row for row in page.splitlines() if row.startswith("| `")]
+    for path in RECIPES:
+        architecture = ep.load(path)
+        short = f"`…_{path.stem.partition('cifar10_')[2]}`"
+        row = next(row for row in rows if f"`{path.stem}`" in row or short in row and path.stem.startswith(row[3:20]))
+        assert f"{build(architecture).parameters():,}" in row
+        assert architecture.published is None or f"{architecture.published.accuracy:g} %".replace(" ", " ") in row
+    Path("own.yaml").write_text(page.partition("```yaml\n")[2].partition("```")[0])
+    assert inspect("own.yaml", allow_include=[EXAMPLES])[0] is not None
+    shown = training.partition("```yaml\n")[2].partition("```")[0]
+    digits = (EXAMPLES / "digits.yaml").read_text(encoding="utf-8")
+    _, diagnostics = inspect("\n".join(line for line in digits.splitlines() if "training:" not in line) + "\n" + shown)
+    assert diagnostics == []
