@@ -24,6 +24,8 @@ class Average:
     ----------
     values
         The average by the names of parameters, at least in float32: in 16 bits most of its steps would be rounded away.
+    own
+        The parameters themselves while the network has the averaged ones.
     """
 
     def __init__(self, engine: Engine, decay: float | None) -> None:
@@ -31,6 +33,7 @@ class Average:
         self._mix = get_ema_multi_avg_fn(decay or 0.0)  # type: ignore[no-untyped-call]
         self._parameters = {n: p for n, p in engine.named_parameters() if p.requires_grad} if self._on else {}
         self.values: dict[str, Tensor] = {}
+        self.own: dict[str, Tensor] = {}
 
     def update(self) -> None:
         """Take in the parameters after a step."""
@@ -51,12 +54,13 @@ class Average:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Let the network have the averaged parameters for a while."""
-        own = {name: self._parameters[name].detach().clone() for name in self.values}
+        self.own = {name: self._parameters[name].detach().clone() for name in self.values}
         self._put(self.values)
         try:
             yield
         finally:
-            self._put(own)
+            self._put(self.own)
+            self.own = {}
 
     def apply(self) -> None:
         """Give the network the averaged parameters for good."""

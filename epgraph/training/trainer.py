@@ -371,9 +371,12 @@ class Trainer:
 
     def _write(self, name: str, *, averaged: bool = False) -> None:
         average = {} if averaged or not self.average.values else {"average": self.average.values}
+        # A test, which takes place with the averaged parameters, may be stopped by a checkpoint.
+        own = {} if averaged else self.average.own
         save_checkpoint(
             self.run.folder / name,
             self.engine,
+            model={**self.engine.state_dict(), **own},
             data=self.data.name,
             optimizer=optimizer_state(self.optimizer, self.engine),
             epoch=self.epoch,

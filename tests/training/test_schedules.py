@@ -6,6 +6,7 @@ import copy
 import inspect
 import json
 import math
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from epgraph.optimizers import KEYS, OPTIMIZERS
 from epgraph.training import load_checkpoint, make_optimizer
 from epgraph.training.checkpoint import engine_from_checkpoint
 from epgraph.training.optimizer import learning_rate, load_optimizer_state, optimizer_state
-from tests.helpers.runs import NET, lines, stopped_after
+from tests.helpers.runs import NET, lines, same, stopped_after
 from tests.helpers.runs import train as train_command
 
 BASE, LEAST, EPOCHS = 0.1, 0.003, 24
@@ -198,6 +199,28 @@ def test_everything_goes_on_to_the_bit(batches: int, tmp_path: Path, monkeypatch
     # A run with kept checkpoints is still one that may be replaced.
     assert train_command(net, cut, "--overwrite", "--epochs", "1") == 0
     assert not (cut / "epoch-002.pt").exists()
+
+
+@pytest.mark.parametrize("batches", [2, 6])
+def test_a_stop_within_a_test_keeps_the_parameters_apart_from_their_average(
+    batches: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, whole, cut = tiny(tmp_path), tmp_path / "whole", tmp_path / "cut"
+    assert train_command(net, whole) == 0
+    original, seen = ep.Engine.predict, []
+
+    def predict(*arguments: Any, **options: Any) -> Any:
+        seen.append(1)
+        if len(seen) == batches:
+            signal.raise_signal(signal.SIGINT)
+        return original(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ep.Engine, "predict", predict)
+        assert train_command(net, cut) == 130
+    assert train_command(net, cut, "--resume") == 0
+    assert same(whole, cut)
+    assert lines(whole) == lines(cut)
 
 
 def test_the_average_is_the_recurrence_and_is_what_is_evaluated_and_kept(tmp_path: Path) -> None:
