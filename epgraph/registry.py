@@ -21,8 +21,8 @@ from epgraph.init_rules import INITIAL, Initialization
 from epgraph.kinds import KINDS, EdgeKind
 from epgraph.language.model import NAME_PATTERN, DynamicsSpec, EdgeBase
 from epgraph.learning_rules import ESTIMATORS, OPTIONS, Estimator
-from epgraph.optimizers import OPTIMIZERS, Optimizer
-from epgraph.rates import RATE_SCHEDULES, Rate, RateSchedule
+from epgraph.optimizers import OPTIMIZERS, optimizer_of
+from epgraph.rates import RATE_SCHEDULES, Rate, schedule_of
 from epgraph.solvers import SOLVERS, Solver
 
 _NAME = re.compile(NAME_PATTERN)
@@ -81,7 +81,7 @@ def register_optimizer(name: str, build: Callable[..., Any], *, schedule: Rate |
         The learning rate where ``training.schedule`` does not say how it changes, as for ``register_schedule``. By
         default a cosine.
     options
-        Further arguments of ``build``, e.g. ``betas=(0.9, 0.99)``.
+        Further arguments of ``build``, e.g. ``betas=(0.9, 0.99)``; ``optimizer: {name: {…}}`` overrides them.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def register_optimizer(name: str, build: Callable[..., Any], *, schedule: Rate |
     for value, what in ((build, "a class of torch.optim"), (schedule, "a function for its schedule")):
         if not callable(value) and (value is not None or what == "a class of torch.optim"):
             raise _refusal(f"'{name}'", f"expected {what}, found {shown(value)}", "")
-    OPTIMIZERS[name] = Optimizer(build, options, schedule)
+    OPTIMIZERS[name] = optimizer_of(name, build, schedule, options)
 
 
 def register_schedule(name: str, rate: Rate, *, falls: bool = True) -> None:
@@ -106,7 +106,8 @@ def register_schedule(name: str, rate: Rate, *, falls: bool = True) -> None:
     ----------
     rate
         A function of the first rate, the last rate (``training.min_learning_rate``) and the part of the training that
-        is done, 0 to 1. It is asked at the start of every epoch, for each first rate of a state or edge.
+        is done, 0 to 1. It is asked at the start of every epoch, with ``{name: {per: step}}`` of every batch, for each
+        first rate of a state or edge.
     falls
         Whether it ends at the last rate. Then a first rate below that is refused.
 
@@ -122,7 +123,7 @@ def register_schedule(name: str, rate: Rate, *, falls: bool = True) -> None:
         raise _refusal(
             f"'{name}'", f"expected a function of first rate, last rate and progress, found {shown(rate)}", ""
         )
-    RATE_SCHEDULES[name] = RateSchedule(rate, flag("falls", falls))
+    RATE_SCHEDULES[name] = schedule_of(name, rate, flag("falls", falls))
 
 
 def register_solver(name: str, cls: type[Solver]) -> None:

@@ -40,10 +40,14 @@ def result_lines(result: TrainResult) -> list[str]:
         return [f"{result.folder} is trained to epoch {result.epoch} already; raise --epochs to go on"]
     error = result.metrics.get("test_error")
     what, value = ("loss", f"{result.metrics['test_loss']:.4g}") if error is None else ("accuracy", f"{1 - error:.2%}")
+    architecture = result.engine.architecture
+    published = architecture.published
+    said = [] if published is None else [f"published accuracy: {published.accuracy:g} % ({published.source})"]
     return [
         f"{what} of the last epoch: {value} on {len(result.data.test)} held-out "
-        f"examples of {result.data.name} (seed {result.engine.architecture.training.seed}, {options['dtype']} on "
+        f"examples of {result.data.name} (seed {architecture.training.seed}, {options['dtype']} on "
         f"{options['device']}, backend {options['backend']})",
+        *said,
         f"run folder: {result.folder}",
     ]
 

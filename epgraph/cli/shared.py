@@ -2,24 +2,54 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from epgraph.graph import SCHEDULES
 
 DTYPES = click.Choice(["float32", "float64", "bfloat16", "float16"])
-SHARED = {
+_WIDTH = "epgraph.width"
+
+
+def _keep_width(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    if value is not None and not re.fullmatch(r"[0-9]{1,6}([./][0-9]{1,6})?", value):
+        raise click.BadParameter(f"'{value[:40]}' is no fraction; write e.g. 1/8 or 0.125")
+    context.meta[_WIDTH] = value
+
+
+def _with_width(context: click.Context, option: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    """Put --width before what is set, as if it were written so."""
+    width = context.meta.get(_WIDTH)
+    if width is None:
+        return value
+    context.set_parameter_source("overrides", ParameterSource.COMMANDLINE)
+    return (f"parameters.width=$({width})", *value)
+
+
+_width = click.option(
+    "--width",
+    metavar="FRACTION",
+    is_eager=True,
+    expose_value=False,
+    callback=_keep_width,
+    help="Set parameters.width, by which a recipe scales its channels, e.g. 1/8.",
+)
+_set = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=_with_width,
+    help="Override a value, e.g. --set learning.beta=0.2.",
+)
+SHARED: dict[str, Any] = {
     "file": click.argument("file", type=click.Path(path_type=Path)),
-    "overrides": click.option(
-        "--set",
-        "overrides",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Override a value, e.g. --set learning.beta=0.2.",
-    ),
+    "overrides": lambda command: _width(_set(command)),
     "allow_include": click.option(
         "--allow-include",
         multiple=True,

@@ -74,7 +74,8 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[Compared], list[str]]:
 
 def _read(folder: Path, label: str = "", point: Any = None) -> Compared:
     record = Record.read(folder)
-    settings = dict(record.settings)
+    # A published result is no setting.
+    settings = {key: value for key, value in record.settings.items() if key != "published"}
     training = dict(settings["training"])
     seed = training.pop("seed")
     # Where the data are differs between machines.

@@ -85,7 +85,7 @@ def _edges(architecture: Architecture, names: list[str], shapes: dict[str, Shape
     for index, (spec, name) in enumerate(zip(architecture.edges, names, strict=True)):
         source, target = shapes[spec.source], shapes[spec.target]
         weight_shape = spec.kind.weight_shape(source, target)
-        # A tied edge has the gain, the learning rate and the frozen weight of the edge that owns the weight.
+        # A tied edge has the gain, the learning rate, the decay and the frozen weight of the edge that owns the weight.
         owner = architecture.edges[tied.get(index, index)]
         gain = architecture.defaults.gain if owner.gain is None else owner.gain
         edges.append(
@@ -99,6 +99,7 @@ def _edges(architecture: Architecture, names: list[str], shapes: dict[str, Shape
                 weight_scale=spec.kind.weight_bound(gain, source, target),
                 macs=spec.kind.macs(source, target),
                 learning_rate=owner.learning_rate,
+                weight_decay=owner.weight_decay,
                 untied=weight_shape is not None and acts_back(architecture, index),
                 tied=names[tied[index]] if index in tied else None,
                 frozen=owner.frozen,
@@ -133,8 +134,10 @@ def _states(architecture: Architecture, edges: list[Edge], shapes: dict[str, Sha
                 role="hidden",
                 bias_scale=bias_scale(name, bias),
                 learning_rate=hidden.learning_rate,
+                weight_decay=hidden.weight_decay,
                 norm=hidden.norm,
             )
         )
     scale = bias_scale(out.name, out.bias)
-    return [*states, State(out.name, shapes[out.name], out.activation, "output", scale, out.learning_rate)]
+    rates = out.learning_rate, out.weight_decay
+    return [*states, State(out.name, shapes[out.name], out.activation, "output", scale, *rates)]

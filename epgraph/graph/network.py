@@ -40,6 +40,7 @@ class State:
     role: Role
     bias_scale: float | None
     learning_rate: float | None = None
+    weight_decay: float | None = None
     norm: Literal["batch"] | None = None
 
     @property
@@ -82,6 +83,7 @@ class Edge:
     weight_scale: float
     macs: int
     learning_rate: float | None = None
+    weight_decay: float | None = None
     untied: bool = False
     tied: str | None = None
     frozen: bool = False

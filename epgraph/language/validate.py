@@ -265,6 +265,8 @@ def _key_hint(key: str, at: Location, value: object) -> str:
             close = nearest(key, list(KINDS))
             own = f"kinds of edges: {', '.join(KINDS)}; one of your own is brought by --plugin FILE"
             return close if close.startswith("did you mean") else own
+    if at[:2] == ("training", "optimizer") and key in _ELSEWHERE:
+        return f"it is the key training.{_ELSEWHERE[key]}"
     if len(at) <= 1:
         others = [name for name in Architecture.model_fields if (name,) != at and key in known_keys((name,))]
         sections = [name for name in others if not at or _may_be_meant(value, (name, key))]
@@ -289,7 +291,10 @@ def _may_be_meant(value: object, at: Location) -> bool:
     return True
 
 
-_RATE = "write schedule: cosine, linear, exponential or constant"
+_RATE = "write schedule: cosine, linear, exponential, constant, {step: {every: 30}} or one_cycle"
+
+_ELSEWHERE = {"lr": "learning_rate", **{key: key for key in ("learning_rate", "momentum", "nesterov", "weight_decay")}}
+"""Arguments of optimizers that are keys of training."""
 
 _TRAINING = dict.fromkeys(("scheduler", "lr_schedule", "lr_scheduler", "learning_rate_schedule"), _RATE)
 """Keys of training in other software → hint."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from epgraph.energies.directed import co_parents, common_child
 from epgraph.graph import guaranteed
-from epgraph.language.solvers import solver_to_yaml
+from epgraph.language.choices import choice_to_yaml
 from epgraph.lowering.plan import Plan
 
 
@@ -69,7 +69,7 @@ def report(plan: Plan) -> dict[str, Any]:
                 ),
             ],
         },
-        "solver": solver_to_yaml(graph.architecture.dynamics.chosen_solver, complete=True),
+        "solver": choice_to_yaml(graph.architecture.dynamics.chosen_solver, complete=True),
         "guarantees": guaranteed(graph, schedule),
         "parameters": graph.parameters(),
         **({"frozen": graph.frozen()} if graph.frozen() else {}),

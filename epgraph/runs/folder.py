@@ -23,6 +23,9 @@ FILES = (
 )
 """Files that a run writes."""
 
+_KEPT = re.compile(r"epoch-[0-9]{3,7}\.pt")
+"""Checkpoints that ``training.checkpoint_epochs`` keeps."""
+
 BOARD = "tensorboard"
 LOCK = ".lock"
 PID = ".lock.pid"
@@ -167,7 +170,8 @@ class RunFolder:
             return False
         if name in (BOARD, REPLACED, MOVING):
             return path.is_dir()
-        return path.is_file() and (name in (LOCK, PID) or name.removesuffix(PARTIAL) in FILES)
+        written = name.removesuffix(PARTIAL)
+        return path.is_file() and (name in (LOCK, PID) or written in FILES or bool(_KEPT.fullmatch(written)))
 
     def _move_to(self, target: Path) -> None:
         target.mkdir()

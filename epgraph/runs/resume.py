@@ -20,13 +20,17 @@ APPLIED = re.compile(
     r"|data\.root"
     r"|dynamics\.(free_steps|nudged_steps|tolerance)"
     r"|learning\.(beta|continual_rate|solver_tolerance|solver_steps)"
-    r"|(states\.\w+|edges\[\d+\]|output)\.learning_rate"
+    r"|(states\.\w+|edges\[\d+\]|output)\.(learning_rate|weight_decay)"
+    r"|published\.\w+"
     r"|name|epgraph"
 )
 """Settings that may change when a run is resumed; any other change makes it another run."""
 
 APPLIED_OPTIONS = frozenset({"device", "backend", "threads", "workers"})
 """Options of the command line that may change when a run is resumed."""
+
+_WHOLE = (("training", "optimizer"), ("training", "schedule"))
+"""Settings that are a name with options: they change as a whole."""
 
 Changes = dict[str, tuple[Any, Any]]
 """Name → value in the run and value now."""
@@ -115,7 +119,10 @@ def refusals(folder: Path, refused: Changes, most: int = 10) -> list[Diagnostic]
     """Return messages with both values for the first ``most`` settings that must not change within a run."""
     hint = "leave it as it is in the run, or start another run with --out or --overwrite"
     messages = [
-        Diagnostic(f"{folder} cannot be resumed: {name} is {_text(before)} in the run and {_text(after)} now", hint)
+        Diagnostic(
+            f"{folder} cannot be resumed: {name} is {_text(before, after)} in the run and {_text(after, before)} now",
+            hint,
+        )
         for name, (before, after) in list(refused.items())[:most]
     ]
     more = len(refused) - most
@@ -144,7 +151,7 @@ def architecture_of(settings: dict[str, Any], where: str) -> Architecture:
 
 def flat(value: Any, at: Location = ()) -> dict[Location, Any]:
     """Flatten nested mappings and lists of mappings: location → value."""
-    if isinstance(value, dict) and value:
+    if isinstance(value, dict) and value and at not in _WHOLE:
         entries: Any = value.items()
     elif isinstance(value, list) and value and all(isinstance(entry, dict) for entry in value):
         entries = enumerate(value)
@@ -163,5 +170,7 @@ def _put(settings: Any, at: Location, value: Any) -> None:
         settings[at[-1]] = value
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, other: Any) -> str:
+    if isinstance(value, dict) and not (isinstance(other, dict) and value.keys() == other.keys()):
+        return ", ".join(value)  # an optimizer, without its options
     return "not given" if value is None else str(value)[:100]

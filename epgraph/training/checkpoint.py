@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NotRequired, cast
 
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
@@ -38,6 +38,7 @@ class Checkpoint(TypedDict):
     ``epoch`` counts finished epochs; ``batch`` and ``examples`` count what the next one has seen so far, ``sums`` and
     ``counts`` hold its means so far, and ``seconds`` its time so far. ``warm`` holds the states that the next batch
     starts from. ``generators`` are the states of torch's global generators, by device.
+    ``average`` holds the running average of the parameters where there is one.
     """
 
     epgraph_checkpoint: int
@@ -56,6 +57,7 @@ class Checkpoint(TypedDict):
     warm: dict[str, Tensor] | None
     generators: dict[str, Tensor]
     best: Best | None
+    average: NotRequired[dict[str, Tensor]]
 
 
 _CHECK = TypeAdapter(Checkpoint)
@@ -128,7 +130,7 @@ def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str | N
 def engine_from_checkpoint(
     content: Checkpoint, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
 ) -> Engine:
-    """Compile the checkpoint's own architecture and load its parameters.
+    """Compile the checkpoint's own architecture and load its parameters, averaged where it holds an average.
 
     Raises
     ------
@@ -138,8 +140,13 @@ def engine_from_checkpoint(
     architecture = architecture_of(content["architecture"], "the checkpoint")
     dtype = dtype or next((v.dtype for v in content["model"].values() if v.is_floating_point()), None)
     engine = compile(architecture, device=device, dtype=dtype, schedule=content["schedule"], initialised=False)
-    load_parameters(engine, content, "the checkpoint")
+    load_parameters(engine, averaged(content), "the checkpoint")
     return engine
+
+
+def averaged(content: Checkpoint) -> Checkpoint:
+    """Return a checkpoint with the averaged parameters, with which its network was evaluated, as its parameters."""
+    return {**content, "model": {**content["model"], **content.get("average", {})}}
 
 
 def load_parameters(engine: Engine, content: Checkpoint, where: str) -> None:

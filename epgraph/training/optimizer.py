@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from epgraph.engine import Engine
 from epgraph.errors import EpgraphError
 from epgraph.language.model import TrainingSpec
-from epgraph.optimizers import OPTIMIZERS, rate_schedule
+from epgraph.optimizers import KEYS, NUMBERS, rate_schedule
 
 
 def make_optimizer(engine: Engine) -> torch.optim.Optimizer:
@@ -30,7 +31,7 @@ def make_optimizer(engine: Engine) -> torch.optim.Optimizer:
     training = engine.architecture.training
     schedule, rates = rate_schedule(training.optimizer, training.schedule)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter, own in _parameters(engine):
+    for name, parameter, own, own_decay in _parameters(engine):
         rate = training.learning_rate if own is None else own
         if rates.falls and 0 < rate < training.min_learning_rate:
             raise EpgraphError(
@@ -40,7 +41,8 @@ def make_optimizer(engine: Engine) -> torch.optim.Optimizer:
             )
         parameter.requires_grad_(rate > 0)
         if rate > 0:
-            decay = 0.0 if name.endswith(".alpha") else training.weight_decay
+            decay = training.weight_decay if own_decay is None else own_decay
+            decay = 0.0 if name.endswith(".alpha") else decay
             groups.setdefault((rate, decay), []).append(parameter)
     if not groups:
         raise EpgraphError("nothing to train: no parameter has a learning rate above 0")
@@ -55,40 +57,43 @@ def make_optimizer(engine: Engine) -> torch.optim.Optimizer:
 
 def _build(groups: list[dict[str, Any]], training: TrainingSpec) -> torch.optim.Optimizer:
     """Call the registered optimizer on the groups, with those settings of ``training`` that it has an argument for."""
-    registered = OPTIMIZERS[training.optimizer]
-    build = getattr(torch.optim, registered.build) if isinstance(registered.build, str) else registered.build
+    chosen = training.optimizer
+    builder = chosen.builder
+    build = getattr(torch.optim, builder.build) if isinstance(builder.build, str) else builder.build
     try:
-        keys = [key for key in ("momentum", "nesterov", "weight_decay") if registered.accepts(key)]
-        settings = {key: getattr(training, key) for key in keys}
-        optimizer = build(groups, **{**settings, **registered.options})
+        settings = {key: getattr(training, key) for key in KEYS if key in builder.keys}
+        optimizer = build(groups, **{**settings, **chosen.arguments()})
     except Exception as error:  # it may be the user's own code
         raise EpgraphError(
-            f"the optimizer '{training.optimizer}' cannot be made: {type(error).__name__}: {error}",
+            f"the optimizer '{chosen.name}' cannot be made: {type(error).__name__}: {error}",
             "it is called with groups of parameters, as torch.optim.SGD is",
         ) from error
     if not isinstance(optimizer, torch.optim.Optimizer):
         kind = type(optimizer).__name__
-        raise EpgraphError(f"the optimizer '{training.optimizer}' is no torch.optim.Optimizer but of type {kind}")
+        raise EpgraphError(f"the optimizer '{chosen.name}' is no torch.optim.Optimizer but of type {kind}")
     return optimizer
 
 
-def learning_rate(base: float, epoch: int, training: TrainingSpec) -> float:
-    """Learning rate of an epoch: from ``base``, by the schedule, which mostly ends at ``training.min_learning_rate``.
+def learning_rate(base: float, done: float, training: TrainingSpec) -> float:
+    """Learning rate, from ``base`` on, of a batch: by the warm-up, and then by the schedule over the other epochs.
 
     Parameters
     ----------
-    epoch
-        Epochs that are finished. From ``training.epochs`` on the rate stays at its end.
+    done
+        Epochs that are done: finished ones, and of the present one the fraction of its examples.
     """
-    progress = min(1.0, epoch / training.epochs)
+    warm = training.warmup_epochs
+    if done < warm:
+        return base * (training.warmup_factor + (1 - training.warmup_factor) * done / warm)
     _, schedule = rate_schedule(training.optimizer, training.schedule)
-    return schedule.rate(base, training.min_learning_rate, progress)
+    since = done if schedule.stepwise else math.floor(done)
+    return schedule.rate(base, training.min_learning_rate, max(0.0, since - warm), training.epochs - warm or 1.0)
 
 
-def set_learning_rates(optimizer: torch.optim.Optimizer, engine: Engine, epoch: int) -> float:
-    """Set every group's learning rate for an epoch, counted from 0, and return the largest."""
+def set_learning_rates(optimizer: torch.optim.Optimizer, engine: Engine, done: float) -> float:
+    """Set every group's learning rate after ``done`` epochs, and return the largest."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate(group["base_rate"], epoch, engine.architecture.training)
+        group["lr"] = learning_rate(group["base_rate"], done, engine.architecture.training)
     return max(float(group["lr"]) for group in optimizer.param_groups)
 
 
@@ -108,14 +113,14 @@ def load_optimizer_state(
         If it names an unknown parameter, or a value has another shape than its parameter.
     """
     parameters = dict(engine.named_parameters())
-    kept = OPTIMIZERS[engine.architecture.training.optimizer].state
+    kept = engine.architecture.training.optimizer.builder.state
     kind = type(optimizer).__name__
     for name, values in state.items():
         parameter = parameters.get(name)
         if parameter is None:
             raise EpgraphError(f"the checkpoint's optimizer knows a parameter '{name}', which the network has not")
         for key, value in values.items():
-            shape = () if key == "step" else parameter.shape
+            shape = () if key in NUMBERS else parameter.shape
             fits = value is None or (isinstance(value, Tensor) and value.shape == shape)
             if kept is not None and not (key in kept and fits):
                 raise EpgraphError(f"the checkpoint's optimizer has a '{key}' for '{name}' that is none of {kind}'s")
@@ -127,17 +132,20 @@ def load_optimizer_state(
             }
 
 
-def _parameters(engine: Engine) -> list[tuple[str, nn.Parameter, float | None]]:
-    """Every parameter once, with its name and the learning rate that the file gives its state or edge.
+def _parameters(engine: Engine) -> list[tuple[str, nn.Parameter, float | None, float | None]]:
+    """Every parameter once, with its name, and the learning rate and decay that the file gives its state or edge.
 
     Those of parametrizations and pruned weights too; what is frozen has the rate 0.
     """
     graph = engine.graph
-    holders = [(f"states.{s.name}", engine.states[s.name], s.learning_rate) for s in graph.states.values()]
+    holders = [
+        (f"states.{s.name}", engine.states[s.name], s.learning_rate, s.weight_decay) for s in graph.states.values()
+    ]
     for edge in graph.edges.values():
-        holders.append((f"edges.{edge.name}", engine.edges[edge.name], 0.0 if edge.frozen else edge.learning_rate))
-    parameters: dict[nn.Parameter, tuple[str, float | None]] = {}
-    for path, holder, rate in holders:
+        rate = 0.0 if edge.frozen else edge.learning_rate
+        holders.append((f"edges.{edge.name}", engine.edges[edge.name], rate, edge.weight_decay))
+    parameters: dict[nn.Parameter, tuple[str, float | None, float | None]] = {}
+    for path, holder, rate, decay in holders:
         for name, parameter in holder.named_parameters(path):
-            parameters.setdefault(parameter, (name, rate))
-    return [(name, parameter, rate) for parameter, (name, rate) in parameters.items()]
+            parameters.setdefault(parameter, (name, rate, decay))
+    return [(name, parameter, rate, decay) for parameter, (name, rate, decay) in parameters.items()]

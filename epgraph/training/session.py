@@ -27,7 +27,7 @@ from epgraph.runs.stop import Stopped, StopSignals
 from epgraph.runtime.arguments import chosen_device
 from epgraph.runtime.memory import refuse_too_large
 from epgraph.training.batches import default_workers
-from epgraph.training.checkpoint import Best, Checkpoint, load_checkpoint, load_parameters
+from epgraph.training.checkpoint import Best, Checkpoint, averaged, load_checkpoint, load_parameters
 from epgraph.training.data import data_for
 from epgraph.training.initialise import initialise
 from epgraph.training.metrics import Metrics
@@ -175,7 +175,8 @@ class Session:
         if checkpoint is None:
             initialise(engine, data.train)
         else:
-            load_parameters(engine, checkpoint, str(path))
+            # A run goes on from its own parameters, a new one from those that were evaluated.
+            load_parameters(engine, checkpoint if before is not None else averaged(checkpoint), str(path))
         options["backend"] = engine.machine.backend.name
         return engine, checkpoint if before is not None else None
 

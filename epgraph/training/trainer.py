@@ -24,6 +24,7 @@ from epgraph.runs.folder import WriteError
 from epgraph.runs.resume import same_network
 from epgraph.runs.stop import Stopped, StopSignals
 from epgraph.runtime.relaxation import States
+from epgraph.training.average import Average
 from epgraph.training.batches import bar, batches, fetched, mixed, shuffled
 from epgraph.training.checkpoint import Best, Checkpoint, save_checkpoint
 from epgraph.training.evaluate import Diverged, errors, evaluate
@@ -91,6 +92,7 @@ class Trainer:
         self.run = run
         self.training = engine.architecture.training
         self.optimizer = make_optimizer(engine)
+        self.average = Average(engine, self.training.ema)
         self.epoch = self.batch = self.examples = 0
         self.best: Best | None = None
         self._mean = Mean()
@@ -118,6 +120,7 @@ class Trainer:
             raise EpgraphError(f"the checkpoint was trained on {checkpoint['data']}, not on {self.data.name}")
         _check_progress(checkpoint, self.engine, len(self.data.train))
         load_optimizer_state(self.optimizer, self.engine, checkpoint["optimizer"])
+        self.average.restore(checkpoint.get("average"))
         self.epoch, self.batch, self.examples = (checkpoint[key] for key in ("epoch", "batch", "examples"))
         self.best = checkpoint["best"]
         self._mean = Mean(checkpoint["sums"], checkpoint["counts"])
@@ -167,6 +170,7 @@ class Trainer:
             with suppress(WriteError):
                 self._batch_log.flush()
             log.close()
+        self.average.apply()
         return metrics
 
     def test(self) -> Metrics:
@@ -199,8 +203,9 @@ class Trainer:
         rate = set_learning_rates(self.optimizer, self.engine, self.epoch)
         train = self._train_epoch(batch_log, started)
         held = self.data.validation
-        validation = None if held is None else self._evaluated(held, "validation")
-        test = self.test()
+        with self.average.applied():
+            validation = None if held is None else self._evaluated(held, "validation")
+            test = self.test()
         metrics: Metrics = {
             "epoch": self.epoch + 1,
             **{f"train_{k}" if k != "nudged_residual" else k: v for k, v in train.items()},
@@ -222,7 +227,10 @@ class Trainer:
         if self.best is None or value < self.best["value"]:
             self.best = {"epoch": self.epoch, "value": value}
             # Before last.pt, which says that it is there.
-            self._write("best.pt")
+            with self.average.applied():
+                self._write("best.pt", averaged=True)
+        if self.training.checkpoint_epochs and self.epoch % self.training.checkpoint_epochs == 0:
+            self._write(f"epoch-{self.epoch:03d}.pt")
         self._save()
         return metrics
 
@@ -235,9 +243,12 @@ class Trainer:
             start = self._warm
             # As published: from where the previous batch's +β phase ended, from zeros if the size changed.
             fits = start is not None and len(next(iter(start.values()))) == len(x)
+            set_learning_rates(self.optimizer, self.engine, self.epoch + self.examples / len(self.data.train))
             self.optimizer.zero_grad(set_to_none=True)
             try:
-                estimate = self.engine.backward(x, y, start=start if fits else None, keep=False, energy=True)
+                estimate = self.engine.backward(
+                    x, self._target(y), start=start if fits else None, keep=False, energy=True
+                )
             except EpgraphError as problem:  # no memory, or no numbers in the data
                 where = f"epoch {self.epoch + 1}, batch {self.batch + 1}"
                 raise EpgraphError(f"training stopped in {where}: {problem}", self.safe()) from problem
@@ -301,6 +312,15 @@ class Trainer:
             name = next((n for n, g in gradients.items() if not bool(g.isfinite().all())), "the network")
             self._stop(batch, f"the gradient of {name} is not finite")
         self.optimizer.step()
+        self.average.update()
+
+    def _target(self, y: Tensor) -> Tensor:
+        """Labels as they are, or smoothed: y′ = (1 − ε) y + ε/K over K classes; targets as they are."""
+        part = self.training.label_smoothing
+        if not part or y.ndim != 1 or y.is_floating_point():
+            return y
+        target = self.engine.executor.inputs.targets(y, len(y))
+        return (1 - part) * target + part / target.shape[1]
 
     def _stop(self, batch: int, what: str) -> None:
         raise Diverged(
@@ -349,10 +369,14 @@ class Trainer:
         self._saved_at = time.monotonic()
         self._saved_place = self.place()
 
-    def _write(self, name: str) -> None:
+    def _write(self, name: str, *, averaged: bool = False) -> None:
+        average = {} if averaged or not self.average.values else {"average": self.average.values}
+        # A test, which takes place with the averaged parameters, may be stopped by a checkpoint.
+        own = {} if averaged else self.average.own
         save_checkpoint(
             self.run.folder / name,
             self.engine,
+            model={**self.engine.state_dict(), **own},
             data=self.data.name,
             optimizer=optimizer_state(self.optimizer, self.engine),
             epoch=self.epoch,
@@ -364,6 +388,7 @@ class Trainer:
             warm=self._warm,
             generators=_generators(self.engine.device),
             best=self.best,
+            **average,
         )
 
 
@@ -410,6 +435,7 @@ def _check_progress(checkpoint: Checkpoint, engine: Engine, examples: int) -> No
         generators = False
     finally:
         torch.set_rng_state(before)
+    parameters = dict(engine.named_parameters())
     rows = set() if warm is None else {len(s) for s in warm.values() if s.ndim and s.is_floating_point()}
     sound = {
         "architecture": same_network(checkpoint["architecture"], engine.architecture.to_dict(complete=True)),
@@ -421,6 +447,10 @@ def _check_progress(checkpoint: Checkpoint, engine: Engine, examples: int) -> No
         "sums": all(s.ndim == 0 for s in checkpoint["sums"].values()),
         "counts": checkpoint["counts"].keys() == checkpoint["sums"].keys() and 0 not in checkpoint["counts"].values(),
         "generators": generators,
+        "average": all(
+            name in parameters and value.shape == parameters[name].shape and value.is_floating_point()
+            for name, value in checkpoint.get("average", {}).items()
+        ),
         "warm": warm is None
         or (
             warm.keys() == set(graph.free)

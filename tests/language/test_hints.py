@@ -159,7 +159,7 @@ def test_input_and_output_are_called_by_name() -> None:
 def test_an_unknown_section_is_told_all_of_them() -> None:
     known = hint(HEAD + "qqqq: {}").removeprefix("known: ").split(", ")
     assert {"parameters", "blocks", "groups", "include"} < set(known)
-    assert len(known) == 17
+    assert len(known) == 19
 
 
 def test_an_unknown_kind_may_be_one_of_a_plugin() -> None:
@@ -228,7 +228,10 @@ def test_a_comment_behind_a_mapping() -> None:
 @pytest.mark.parametrize(
     ("section", "hint"),
     [
-        ("{lr_schedule: cosine}", "write schedule: cosine, linear, exponential or constant"),
+        (
+            "{lr_schedule: cosine}",
+            "write schedule: cosine, linear, exponential, constant, {step: {every: 30}} or one_cycle",
+        ),
         ("{schedule: cosin}", "did you mean 'cosine'?"),
         ("{schedule: coloring}", "it belongs in 'dynamics'"),
         ("{beta: 0.2}", "it belongs in 'learning'"),

@@ -69,7 +69,7 @@ USES: dict[str, tuple[str, ...]] = {
     "orthogonal": ("--set", "init=orthogonal"),
     "counted": ("--backend", "counted"),
     "stripes": ("--data", "stripes"),
-    "radam": ("--set", "training.optimizer=radam", "--set", "training.schedule=late"),
+    "own_radam": ("--set", "training.optimizer=own_radam", "--set", "training.schedule=late"),
 }
 """Options with which a command uses each example."""
 

@@ -102,6 +102,8 @@ CONTENTS: dict[str, Change] = {
     "a generator that is too short": put("generators", {"cpu": torch.zeros(7, dtype=torch.uint8)}),
     "a best that lacks its value": put("best", {"epoch": 1}),
     "a best that is a number": put("best", 1.0),
+    "an average of an unknown parameter": put("average", {"edges.more.weight": torch.zeros(1)}),
+    "an average of another shape": put("average", {BIAS: torch.zeros(5)}),
     "another data set": put("data", "mnist"),
 }  # fmt: skip
 

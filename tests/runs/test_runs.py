@@ -147,10 +147,10 @@ def test_a_run_from_before_a_key_of_the_language_goes_on(by_folder: bool, net: P
     (out / "run.json").write_text(json.dumps(content))
     torch.save(checkpoint, out / "last.pt")
     file = out / "architecture.yaml"
-    assert "optimizer: sgd, " in file.read_text()
-    file.write_text(file.read_text().replace("optimizer: sgd, ", ""))
+    assert "optimizer: {sgd: {dampening: 0.0}}, " in file.read_text()
+    file.write_text(file.read_text().replace("optimizer: {sgd: {dampening: 0.0}}, ", ""))
     assert resumed(out if by_folder else net, out, "--epochs", "3") == 0
-    assert record(out)["settings"]["training"]["optimizer"] == "sgd"
+    assert record(out)["settings"]["training"]["optimizer"] == {"sgd": {"dampening": 0.0}}
     assert record(out)["history"][1]["changed"] == {"training.epochs": [2, 3]}
 
 

@@ -18,7 +18,7 @@ from epgraph.init_rules import INITIAL
 from epgraph.kinds import Unary
 from epgraph.language.model import BiasSpec, OutputSpec, StateSpec
 from epgraph.learning_rules import ESTIMATORS
-from epgraph.optimizers import OPTIMIZERS, rate_schedule
+from epgraph.optimizers import rate_schedule
 
 
 class Unread(NamedTuple):
@@ -141,14 +141,43 @@ def _last_rate(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
     return None if schedule.falls else Unread(f"{name} does not end there")
 
 
+def _warmup_factor(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
+    return None if graph.architecture.training.warmup_epochs else Unread("warmup_epochs is 0")
+
+
+def _label_smoothing(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
+    named = graph.architecture.output.classes
+    return Unread("the output has no classes, and its targets are no labels") if value and named is None else None
+
+
+def _checkpoint_epochs(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
+    epochs = graph.architecture.training.epochs
+    return Unread(f"the training has {epochs} epochs") if value is not None and value > epochs else None
+
+
 def _optimizer(key: str) -> Reader:
     """A key that is an argument of some optimizers."""
 
     def read(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
-        name = graph.architecture.training.optimizer
-        return None if OPTIMIZERS[name].accepts(key) else Unread(f"optimizer {name} does not use it")
+        optimizer = graph.architecture.training.optimizer
+        if key not in optimizer.builder.keys:
+            within = f"write it inside, optimizer: {{{optimizer.name}: {{{key}: {value}}}}}"
+            hint = within if key in type(optimizer).model_fields else "leave it out"
+            return Unread(f"optimizer {optimizer.name} does not use it", hint)
+        if key == "weight_decay" and subject is None:
+            decays = [part.weight_decay for part in graph.trained]
+            return Unread("every parameter has its own weight_decay") if decays and None not in decays else None
+        return None
 
     return read
+
+
+def _bias_decay(graph: NetworkGraph, value: Any, state: State) -> Unread | None:
+    return _bias_rate(graph, value, state) or _optimizer("weight_decay")(graph, value, state)
+
+
+def _edge_decay(graph: NetworkGraph, value: Any, edge: Edge) -> Unread | None:
+    return _weight_rate(graph, value, edge) or _optimizer("weight_decay")(graph, value, edge)
 
 
 def _norm(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
@@ -241,6 +270,8 @@ ALWAYS: Mapping[str, frozenset[str]] = {
             "warm_start",
             "seed",
             "checkpoint_minutes",
+            "warmup_epochs",
+            "ema",
         }
     ),
     "init": frozenset({"rule"}),
@@ -285,14 +316,17 @@ READERS: Mapping[str, Mapping[str, Reader]] = {
         "momentum": _optimizer("momentum"),
         "nesterov": _optimizer("nesterov"),
         "weight_decay": _optimizer("weight_decay"),
+        "warmup_factor": _warmup_factor,
+        "label_smoothing": _label_smoothing,
+        "checkpoint_epochs": _checkpoint_epochs,
     },
     "init": {"norm": _norm},
     "defaults": {"activation": _taken("activation"), "gain": _taken("gain", _gain), "bias": _taken("bias")},
-    "output": {"learning_rate": _bias_rate},
-    "state": {"learning_rate": _bias_rate, "bias": _bias},
+    "output": {"learning_rate": _bias_rate, "weight_decay": _bias_decay},
+    "state": {"learning_rate": _bias_rate, "weight_decay": _bias_decay, "bias": _bias},
     "bias": {"gain": _bias_gain, "fan_in": _bias_fan_in},
     "default bias": {"gain": _taken("bias", _bias_gain), "fan_in": _taken("bias", _bias_fan_in)},
-    "edge": {"gain": _gain, "learning_rate": _weight_rate, "frozen": _frozen},
+    "edge": {"gain": _gain, "learning_rate": _weight_rate, "weight_decay": _edge_decay, "frozen": _frozen},
 }
 """Section of the language → key → its reader."""
 

@@ -18,6 +18,7 @@ from epgraph.language.model.fields import NAME_PATTERN, EnergyField, Model
 from epgraph.language.model.initialization import InitField, InitSpec
 from epgraph.language.model.learning import LearningSpec
 from epgraph.language.model.network import DefaultsSpec, InputSpec, OutputSpec, StateSpec
+from epgraph.language.model.published import PublishedSpec
 from epgraph.language.model.training import TrainingSpec
 
 LANGUAGE = 2
@@ -100,6 +101,11 @@ class Architecture(Model):
         default_factory=TrainingSpec,
         description="Epochs, batches and optimizer.",
         examples=[{"epochs": 300, "batch_size": 128, "learning_rate": 0.03}],
+    )
+    published: PublishedSpec | None = Field(
+        default=None,
+        description="Published result of this experiment, which 'train' prints beside its own; it has no effect.",
+        examples=[{"accuracy": 93.92, "source": "Table I"}],
     )
 
     _document: Document | None = PrivateAttr(default=None)

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
+from epgraph.language.choices import SolverField
 from epgraph.language.model.fields import Model, NonNegativeFloat
-from epgraph.language.solvers import SolverField
 from epgraph.solvers import Solver
 from epgraph.solvers.anderson import Anderson
 from epgraph.solvers.over_relaxed import OverRelaxed

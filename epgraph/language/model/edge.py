@@ -68,6 +68,9 @@ class EdgeBase(Model):
     learning_rate: NonNegativeFloat | None = Field(
         default=None, description="Learning rate of the weight; by default that of 'training'.", examples=[0.03, 0]
     )
+    weight_decay: NonNegativeFloat | None = Field(
+        default=None, description="Decay of the weight; by default that of 'training'.", examples=[0, 1e-4]
+    )
     tie: Name | None = Field(
         default=None,
         description="Name of another edge of the same kind, whose weight this one shares.",

@@ -21,8 +21,6 @@ from epgraph.costs import COSTS
 from epgraph.energies import ENERGIES
 from epgraph.init_rules import INITIAL
 from epgraph.learning_rules import ESTIMATORS
-from epgraph.optimizers import OPTIMIZERS
-from epgraph.rates import RATE_SCHEDULES
 
 MAX_UNITS = 2**31 - 1
 """Most units a state may have; a larger tensor cannot be indexed by the kernels."""
@@ -102,8 +100,6 @@ CostField = Annotated[str, BeforeValidator(_one_of("cost", COSTS)), _names(COSTS
 EnergyField = Annotated[str, BeforeValidator(_one_of("energy", ENERGIES)), _names(ENERGIES)]
 EstimatorField = Annotated[str, BeforeValidator(_one_of("estimator", ESTIMATORS)), _names(ESTIMATORS)]
 InitRuleField = Annotated[str, BeforeValidator(_one_of("rule", INITIAL)), _names(INITIAL)]
-RateScheduleField = Annotated[str, BeforeValidator(_one_of("schedule", RATE_SCHEDULES)), _names(RATE_SCHEDULES)]
-OptimizerField = Annotated[str, BeforeValidator(_one_of("optimizer", OPTIMIZERS)), _names(OPTIMIZERS)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 

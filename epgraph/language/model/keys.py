@@ -10,12 +10,13 @@ from pydantic.fields import FieldInfo
 from epgraph.augmentation import Augmentation
 from epgraph.errors import Location
 from epgraph.kinds import KINDS
+from epgraph.language.choices import OPTIMIZER, SCHEDULE, SOLVER
 from epgraph.language.model.architecture import Architecture
 from epgraph.language.model.data import NormalizationSpec
 from epgraph.language.model.edge import edge_spec
 from epgraph.language.model.network import BiasSpec, StateSpec
-from epgraph.language.solvers import solver_spec
-from epgraph.solvers import SOLVERS
+
+_CHOICES = {"solver": SOLVER.members, "optimizer": OPTIMIZER.members, "schedule": SCHEDULE.members}
 
 
 def known_keys(at: Location) -> list[str]:
@@ -45,10 +46,8 @@ def _model_at(at: Location) -> Any:
             model = edge_spec()
         elif part in KINDS:
             model = KINDS[str(part)]
-        elif part == "solver":
-            model = solver_spec()
-        elif before == "solver" and part in SOLVERS:
-            model = SOLVERS[str(part)]
+        elif before in _CHOICES and part in _CHOICES[str(before)]:
+            model = _CHOICES[str(before)][str(part)]
         elif model is Architecture and part == "states":
             model = dict
         elif model is dict:

@@ -73,6 +73,9 @@ class OutputSpec(Model):
     learning_rate: NonNegativeFloat | None = Field(
         default=None, description="Learning rate of the bias; by default that of 'training'.", examples=[0.03]
     )
+    weight_decay: NonNegativeFloat | None = Field(
+        default=None, description="Weight decay of the bias; by default that of 'training'.", examples=[0]
+    )
 
     @property
     def units(self) -> tuple[int, ...]:
@@ -115,6 +118,9 @@ class StateSpec(Model):
     )
     learning_rate: NonNegativeFloat | None = Field(
         default=None, description="Learning rate of the bias; by default that of 'training'.", examples=[0.03]
+    )
+    weight_decay: NonNegativeFloat | None = Field(
+        default=None, description="Weight decay of the bias; by default that of 'training'.", examples=[0]
     )
 
     @model_validator(mode="after")
