@@ -156,15 +156,11 @@ def sweep(
     section["objective"] = objective
     selections = [text("an entry of without", one, "e.g. 'skip'") for one in several("without", without)]
     options = run_options(device=device, dtype=dtype, backend=backend, threads=threads, workers=workers)
-    examples = data_overrides(data, data_root, limit, augment)
-    assignments = [*all_overrides(overrides, schedule, epochs), *examples]
+    assignments = all_overrides(overrides, schedule, epochs) + data_overrides(data, data_root, limit, augment)
     folders = [file_path("allow_include", one) for one in several("allow_include", allow_include)]
     flags = flags_of(section)
     definition = Definition([as_source(one) for one in networks], assignments, folders, flags, selections)
-    (warn or python_warnings)(definition.check())
-    for network in definition.distinct():
-        # Data that are not there, or do not fit one of the networks, are refused before anything is trained.
-        load_data(network, download=flag("download", download))
+    _check(definition, flag("download", download), warn or python_warnings)
     again = {
         "sources": [as_source(one) if (path := _as_path(one)) is None else str(path.absolute()) for one in networks],
         **arguments_of(flags),
@@ -175,6 +171,13 @@ def sweep(
     }
     out = Path("runs") / f"{slug(definition.distinct()[0].name)}-sweep" if out is None else file_path("out", out)
     return _run(out, definition, options, again, flag("progress", progress), report, warn or python_warnings)
+
+
+def _check(definition: Definition, download: bool, warn: Warn) -> None:
+    """Refuse, before anything is trained, networks with mistakes, and data that are not there or do not fit them."""
+    warn(definition.check())
+    for network in definition.distinct():
+        load_data(network, download=download)
 
 
 def _run(
