@@ -6,7 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from epgraph.training.checkpoint import Best, Checkpoint, save_checkpoint
 from epgraph.training.evaluate import Diverged, errors, evaluate
 from epgraph.training.health import troubles
 from epgraph.training.metrics import BatchLog, EpochLog, Mean, Metrics
+from epgraph.training.noise import SharedNoise
 from epgraph.training.optimizer import load_optimizer_state, make_optimizer, optimizer_state, set_learning_rates
 from epgraph.training.ranks import ALONE, Ranks
 
@@ -188,7 +189,8 @@ class Trainer:
 
     def _evaluated(self, dataset: Any, what: str, see: Callable[[States, Tensor], None] = lambda s, y: None) -> Metrics:
         # Noise of states is drawn anew, so that a test that is repeated after a stop is the same.
-        torch.manual_seed(mixed(self.training.seed, self.epoch, what))
+        rank = str(self.ranks.rank or "")  # other examples, other noise
+        torch.manual_seed(mixed(self.training.seed, self.epoch, what + rank))
         loader = self._pausing(self._bar(dataset, what))
         return evaluate(self.engine, loader, what=f"the {what} of epoch {self.epoch + 1}", see=see, ranks=self.ranks)
 
@@ -271,10 +273,17 @@ class Trainer:
         # As published: from where the previous batch's +β phase ended, from zeros if the size changed.
         start = self._warm if self._warm_examples == examples else None
         try:
-            return self.engine.backward(x, y, start=start, keep=False, energy=True)
+            with self._noise(examples):
+                return self.engine.backward(x, y, start=start, keep=False, energy=True)
         except EpgraphError as problem:  # no memory, or no numbers in the data
             where = f"epoch {self.epoch + 1}, batch {self.batch + 1}"
             raise EpgraphError(f"training stopped in {where}: {problem}", self.safe()) from problem
+
+    def _noise(self, examples: int) -> AbstractContextManager[object]:
+        if self.ranks.size == 1 or not self.engine.architecture.dynamics.noise:
+            return nullcontext()
+        seed = mixed(self.training.seed, self.epoch, f"noise of batch {self.batch} on {self.ranks.rank}")
+        return SharedNoise(self.ranks.share(examples), examples, seed)
 
     def _note(self, estimate: Estimate | None, y: Tensor) -> None:
         """Keep what a batch leaves: its states for the next one, and its part of the means."""
