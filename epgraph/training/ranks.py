@@ -210,7 +210,10 @@ def together(launch: Launch) -> Iterator[Ranks]:
     own = not dist.is_initialized()
     if own:
         with _answered():
-            dist.init_process_group("gloo", timeout=TIMEOUT)
+            store, rank, size = next(dist.rendezvous("env://", launch.rank, launch.size, timeout=TIMEOUT))
+            # torchrun may keep its store over a restart, and with it the addresses of processes that are gone.
+            store = dist.PrefixStore(f"start {launch.restarts}", store)
+            dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     ranks = Ranks(launch)
     try:
         yield ranks

@@ -109,7 +109,7 @@ def test_what_is_random_does_not_depend_on_the_number_of_processes(more: list[st
 def test_a_signal_to_one_process_stops_all_and_any_number_goes_on(whole: Path, net: Path, tmp_path: Path) -> None:
     out, said = tmp_path / "two", tmp_path / "said"
     assert train_ranks(2, arguments(net, out), said, fault="1:6:term") == [143, 143]
-    assert (said / "0").read_text().count("stopped by SIGTERM at epoch 2, batch 2") == 1
+    assert (said / "0").read_text().count("stopped by SIGTERM at epoch 2, batch 3") == 1
     assert not (said / "1").read_text()
     assert run(arguments(net, out, "--resume")) == 0
     assert_equal_to_rounding(whole, out)
@@ -165,12 +165,12 @@ def test_what_cannot_be_divided_is_refused(
 ) -> None:
     from epgraph.training.ranks import refuse_divided
 
-    normed = ep.compile(net, overrides=["learning.estimator=backprop", "defaults.norm=batch"])
+    normed = ep.compile(ep.load(net, ["learning.estimator=backprop", "states.h1.norm=batch"]))
     with pytest.raises(ep.EpgraphError, match="norm: batch .*statistics of its own share"):
         refuse_divided(normed.graph)
     with pytest.raises(ep.EpgraphError, match="estimator 'continual', for which a batch must not be cut"):
-        refuse_divided(ep.compile(net, overrides=["learning.estimator=continual"]).graph)
-    refuse_divided(ep.compile(net, overrides=["learning.estimator=backprop"]).graph)
+        refuse_divided(ep.compile(ep.load(net, ["learning.estimator=continual"])).graph)
+    refuse_divided(ep.compile(ep.load(net, ["learning.estimator=backprop"])).graph)
     for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}.items():
         monkeypatch.setenv(name, value)
     assert run(["sweep", str(net), "--data", "digits", "--seeds", "0..1", "--out", str(tmp_path / "sweep")]) == 1
