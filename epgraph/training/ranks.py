@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from epgraph.errors import EpgraphError
 from epgraph.graph import NetworkGraph
@@ -123,8 +125,8 @@ class Ranks:
             flat[: -len(group)] *= weight
             with _answered():
                 dist.all_reduce(flat, group=self._gradients)
-            found = flat[-len(group) :].tolist()
-            for p, part, there in zip(group, flat.split([p.numel() for p in group] + [len(group)]), found, strict=False):
+            parts = torch.split(flat, [*(p.numel() for p in group), len(group)])
+            for p, part, there in zip(group, parts, parts[-1].tolist(), strict=False):
                 p.grad = part.view_as(p) if there else None
 
     def device(self, wanted: str | None, given: str | None) -> str:
@@ -142,12 +144,16 @@ class Ranks:
         if kind not in ("cpu", "cuda"):
             raise EpgraphError(f"several processes train on cpu or cuda, not on {kind}", "give --device cpu")
         if given and ":" in given:
-            raise EpgraphError(f"several processes cannot all train on {given}", f"give --device {kind}: each has its own")
+            raise EpgraphError(
+                f"several processes cannot all train on {given}", f"give --device {kind}: each has its own"
+            )
         if kind == "cuda":
             count = torch.cuda.device_count()
             if self._local >= count:
                 hint = f"start --nproc-per-node {count}, or give --device cpu"
-                raise EpgraphError(f"process {self._local} of this machine has no GPU of its own: there are {count}", hint)
+                raise EpgraphError(
+                    f"process {self._local} of this machine has no GPU of its own: there are {count}", hint
+                )
             torch.cuda.set_device(self._local)
             chosen = f"cuda:{self._local}"
         if len(set(self.gather(kind))) > 1:
@@ -210,9 +216,9 @@ def together(launch: Launch) -> Iterator[Ranks]:
     own = not dist.is_initialized()
     if own:
         with _answered():
-            store, rank, size = next(dist.rendezvous("env://", launch.rank, launch.size, timeout=TIMEOUT))
+            store, rank, size = next(rendezvous("env://", launch.rank, launch.size, timeout=TIMEOUT))
             # torchrun may keep its store over a restart, and with it the addresses of processes that are gone.
-            store = dist.PrefixStore(f"start {launch.restarts}", store)
+            store = PrefixStore(f"start {launch.restarts}", store)
             dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     ranks = Ranks(launch)
     try:

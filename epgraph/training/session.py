@@ -162,7 +162,7 @@ class Session:
         self.warn(data.warnings)
         for rank, facts in enumerate(self.ranks.gather(data.facts()) if self.ranks.size > 1 else ()):
             if facts != data.facts():
-                raise EpgraphError(f"process {rank} has other data than process {self.ranks.rank}", "copy the same files")
+                raise EpgraphError(f"process {rank} has other data than this one", "copy the same files")
         if before is not None:
             facts = data.facts()
             changed = {f"data.{k}": (value, facts.get(k)) for k, value in before.data.items() if value != facts.get(k)}

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ def _rank(environment: dict[str, str], arguments: list[str]) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command line as a process of torchrun; ``EPGRAPH_TEST_FAULT`` is rank:batch:fault, for the first start."""
+    """Run the command line as a process of torchrun; ``EPGRAPH_TEST_FAULT`` is rank:batch:fault, of the first start."""
     fault = os.environ.get("EPGRAPH_TEST_FAULT", "")
     if fault and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
         rank, batch, what = fault.split(":")
@@ -66,8 +65,6 @@ def _arm(at: int, what: str) -> None:
                     raise ep.EpgraphError("the disk of the data is gone")
                 case "bug":
                     raise ZeroDivisionError("a bug")
-                case "slow":
-                    time.sleep(1)
         return original(*arguments, **options)
 
     ep.Engine.backward = backward  # type: ignore[method-assign]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import epgraph as ep
 from epgraph.cli import run
 from epgraph.runs.launch import launch
 from epgraph.training import load_checkpoint
+from epgraph.training.ranks import Ranks, refuse_divided
 from tests.helpers.ranks import train_ranks
 from tests.helpers.runs import NET, record
 
@@ -41,8 +41,8 @@ def torchrun(size: int, options: list[str], fault: str = "", restarts: int = 0) 
     return done.returncode, done.stdout + done.stderr
 
 
-def assert_equal_to_rounding(one: Path, other: Path, tolerance: float = 1e-6) -> None:
-    """Parameters, optimizer, states to start from, and what was logged of epochs and batches."""
+def assert_equal_to_rounding(one: Path, other: Path, logged: float = 1e-6) -> None:
+    """Parameters, optimizer, states to start from, and to the precision ``logged`` the lines of epochs and batches."""
     a, b = load_checkpoint(one), load_checkpoint(other)
     assert (a["epoch"], a["examples"], a["counts"]) == (b["epoch"], b["examples"], b["counts"])
     moved = {name: values["momentum_buffer"] for name, values in a["optimizer"].items()}
@@ -50,13 +50,13 @@ def assert_equal_to_rounding(one: Path, other: Path, tolerance: float = 1e-6) ->
     for mine, theirs in ((a["model"], b["model"]), (moved, moved_there), (a["warm"] or {}, b["warm"] or {})):
         assert mine.keys() == theirs.keys()
         for name, value in mine.items():
-            assert torch.linalg.vector_norm(value - theirs[name]) <= tolerance * torch.linalg.vector_norm(value), name
+            assert torch.linalg.vector_norm(value - theirs[name]) <= 1e-6 * torch.linalg.vector_norm(value), name
     for log in ("metrics.jsonl", "batches.jsonl"):
         mine_rows, their_rows = rows(one / log), rows(other / log)
         assert [list(row) for row in mine_rows] == [list(row) for row in their_rows]
         for mine_row, their_row in zip(mine_rows, their_rows, strict=True):
             numbers = {name: value for name, value in mine_row.items() if not isinstance(value, str)}
-            assert {name: their_row[name] for name in numbers} == pytest.approx(numbers, rel=10 * tolerance, abs=1e-9)
+            assert {name: their_row[name] for name in numbers} == pytest.approx(numbers, rel=logged, abs=1e-9)
             assert all(their_row[name] == mine_row[name] for name in mine_row.keys() - numbers.keys())
 
 
@@ -138,13 +138,13 @@ def test_a_started_again_job_goes_on_and_another_one_does_not(whole: Path, net: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_three_processes_train_as_one(dtype: str, net: Path, tmp_path: Path) -> None:
-    """In float32 states and kinks amplify rounding: the bound of 1e-6 is for parameters in float64."""
+@pytest.mark.parametrize(("dtype", "logged"), [("float64", 1e-6), ("float32", 1e-3)])
+def test_three_processes_train_as_one(dtype: str, logged: float, net: Path, tmp_path: Path) -> None:
+    """A residual is a small difference of states: in float32 it has three digits, which rounding reaches."""
     assert run(arguments(net, tmp_path / "one", "--dtype", dtype)) == 0
     code, printed = torchrun(3, arguments(net, tmp_path / "three", "--dtype", dtype))
     assert code == 0, printed
-    assert_equal_to_rounding(tmp_path / "one", tmp_path / "three")
+    assert_equal_to_rounding(tmp_path / "one", tmp_path / "three", logged)
 
 
 @pytest.mark.slow
@@ -156,17 +156,16 @@ def test_a_killed_process_is_started_again_and_the_run_is_the_same(
     code, printed = torchrun(2, arguments(net, tmp_path / "two", *more), f"{rank}:7:kill", restarts=1)
     assert code == 0, printed
     starts = record(tmp_path / "two")["history"]
-    assert len(starts) == 2 and (starts[1]["epoch"], starts[1]["batch"]) >= (1, 0)
+    assert len(starts) == 2
+    assert (starts[1]["epoch"], starts[1]["batch"]) >= (1, 0)
     assert_equal_to_rounding(whole, tmp_path / "two")
 
 
 def test_what_cannot_be_divided_is_refused(
     net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from epgraph.training.ranks import refuse_divided
-
     normed = ep.compile(ep.load(net, ["learning.estimator=backprop", "states.h1.norm=batch"]))
-    with pytest.raises(ep.EpgraphError, match="norm: batch .*statistics of its own share"):
+    with pytest.raises(ep.EpgraphError, match=r"norm: batch .*statistics of its own share"):
         refuse_divided(normed.graph)
     with pytest.raises(ep.EpgraphError, match="estimator 'continual', for which a batch must not be cut"):
         refuse_divided(ep.compile(ep.load(net, ["learning.estimator=continual"])).graph)
@@ -181,9 +180,6 @@ def test_what_cannot_be_divided_is_refused(
 
 
 def test_shares_are_contiguous_and_the_first_process_is_never_without() -> None:
-    from epgraph.runs.launch import Launch
-    from epgraph.training.ranks import Ranks
-
     def ranks(rank: int, size: int) -> Ranks:
         alone = Ranks()
         alone.rank, alone.size = rank, size
@@ -192,6 +188,6 @@ def test_shares_are_contiguous_and_the_first_process_is_never_without() -> None:
     for count in range(1, 9):
         for size in range(1, 6):
             shares = [list(range(count))[ranks(rank, size).share(count)] for rank in range(size)]
-            assert sum(shares, []) == list(range(count))
-            assert shares[0] and max(map(len, shares)) - min(map(len, shares)) <= 1
-    assert Launch().size == 1 and signal.SIGTERM
+            assert [example for share in shares for example in share] == list(range(count))
+            assert shares[0]
+            assert max(map(len, shares)) - min(map(len, shares)) <= 1
