@@ -125,8 +125,8 @@ class Ranks:
             flat[: -len(group)] *= weight
             with _answered():
                 dist.all_reduce(flat, group=self._gradients)
-            parts = torch.split(flat, [*(p.numel() for p in group), len(group)])
-            for p, part, there in zip(group, parts, parts[-1].tolist(), strict=False):
+            pieces = torch.split(flat, [*(p.numel() for p in group), len(group)])
+            for p, part, there in zip(group, pieces, pieces[-1].tolist(), strict=False):
                 p.grad = part.view_as(p) if there else None
 
     def device(self, wanted: str | None, given: str | None) -> str:
