@@ -32,6 +32,7 @@ from epgraph.callbacks import Callback
 from epgraph.checking import CheckResult, examine
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import SCHEDULES, load
+from epgraph.runs.launch import launch
 from epgraph.runs.start import Flags, Request, prepared
 
 if TYPE_CHECKING:
@@ -149,7 +150,8 @@ def train(
 
     ``docs/runs.md`` says what is in the folder, and what may change when a run goes on. An option that is left out has
     the value of the run that goes on, and its default for a new run. On the main thread SIGINT, SIGTERM and SIGHUP end
-    the training with a checkpoint.
+    the training with a checkpoint. Under torchrun all processes call it, and train together (``docs/scaling.md``);
+    callbacks, warnings and files are those of the first.
 
     Parameters
     ----------
@@ -221,11 +223,16 @@ def train(
     )
     called = [instance("an entry of callbacks", one, Callback) for one in several("callbacks", callbacks)]
     flags = Flags(flag("download", download), flag("progress", progress), flag("pictures", pictures))
+    here, warn = launch(), warn or python_warnings
+    if here.size > 1:
+        from epgraph.training.parallel import train_together
+
+        return train_together(request, own, flags, called, warn, here)
     with prepared(request) as start:
         # Loading torch takes seconds; every mistake that can be found without it has been found.
         from epgraph.training.session import Session
 
-        return Session(request, start, own, flags, called, warn or python_warnings).train()
+        return Session(start, own, flags, called, warn).train()
 
 
 def evaluate(

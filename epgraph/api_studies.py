@@ -26,6 +26,7 @@ from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.language import Architecture
 from epgraph.language.sweep import METRICS
 from epgraph.runs.folder import slug
+from epgraph.runs.launch import launch
 from epgraph.runs.start import DEFAULTS
 
 if TYPE_CHECKING:
@@ -190,6 +191,10 @@ def _run(
     warn: Warn,
 ) -> SweepResult:
     from epgraph.sweeps.run import Sweep
+
+    if launch().size > 1:
+        hint = "start 'epgraph sweep' itself several times: the processes share the trials"
+        raise EpgraphError("a sweep does not run as one of several processes of torchrun", hint)
 
     def train_one(network: Architecture, run: Path, callbacks: Sequence[Callback]) -> object:
         fixed: dict[str, Any] = {"resume": True, "pictures": False, "progress": progress, "callbacks": callbacks}

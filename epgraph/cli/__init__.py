@@ -17,6 +17,7 @@ from epgraph.cli.output import echo
 from epgraph.errors import EpgraphError
 from epgraph.files import remembering_inputs
 from epgraph.plugins import load_installed
+from epgraph.runs.launch import launch
 
 __all__ = ["app", "main", "run"]
 
@@ -38,15 +39,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
             load_installed()
             result = app.main(arguments, prog_name="epgraph", standalone_mode=False)
         return result if isinstance(result, int) else 0
-    except EpgraphError as error:
+    except (EpgraphError, click.ClickException) as error:
+        if not _speaks():
+            return 1
+        if isinstance(error, click.ClickException):
+            context = getattr(error, "ctx", None)
+            help_hint = f"; see '{context.command_path} --help'" if context else ""
+            echo(f"epgraph: {error.format_message().rstrip('.')}{help_hint}", err=True)
+            return 1
         if os.environ.get("EPGRAPH_TRACEBACK") and error.__cause__ is not None:
             traceback.print_exc()
         print_diagnostics(error.diagnostics)
-        return 1
-    except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        help_hint = f"; see '{context.command_path} --help'" if context else ""
-        echo(f"epgraph: {error.format_message().rstrip('.')}{help_hint}", err=True)
         return 1
     except (KeyboardInterrupt, click.Abort):
         echo("epgraph: interrupted", err=True)
@@ -60,3 +63,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
             err=True,
         )
         return 2
+
+
+def _speaks() -> bool:
+    """Whether this process is to say what the user did wrong: of several of torchrun the first one is."""
+    try:
+        return launch().rank == 0
+    except EpgraphError:  # what says so is wrong itself
+        return True

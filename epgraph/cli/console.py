@@ -10,17 +10,19 @@ from contextlib import suppress
 from epgraph.cli.diagnostics import print_diagnostics
 from epgraph.cli.output import echo
 from epgraph.errors import Diagnostic
+from epgraph.runs.launch import launch
 
 
 class Console:
     """Prints lines to the terminal as long as it takes them.
 
     A reader that has gone (``| head``), a full device or a closed terminal raise an OSError at a write. The first one
-    is said on the other stream, and what follows goes nowhere.
+    is said on the other stream, and what follows goes nowhere. Of several processes of torchrun the first one prints.
     """
 
     def __init__(self) -> None:
         self._warned: set[Diagnostic] = set()
+        self._silent = launch().rank > 0
 
     def out(self, text: str) -> None:
         """Print a line to standard output."""
@@ -37,6 +39,8 @@ class Console:
         self._print(lambda: echo(text, err=True), err=True)
 
     def _print(self, write: Callable[[], None], *, err: bool) -> None:
+        if self._silent:
+            return
         try:
             write()
             stream = sys.stderr if err else sys.stdout

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from epgraph.errors import EpgraphError
 from epgraph.files import read_bytes
 from epgraph.runs.folder import replace
+from epgraph.runs.launch import launch
 
 VERSION = 2
 MAX_BYTES = 64 << 20
@@ -136,14 +137,16 @@ def finished(folder: Path) -> bool:
 
 
 def invocation(arguments: Sequence[str] | None = None) -> Invocation:
-    """Describe this start: the command, the versions and the machine."""
+    """Describe this start: the command, the versions and the machine, and with torchrun the job."""
+    here = launch()
+    job: dict[str, str | int] = {"job": here.name, "processes": here.size} if here.name else {}
     return Invocation(
         command=list(sys.argv if arguments is None else arguments),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         directory=str(Path.cwd()),
         git=_git_commit(),
         versions={"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
-        machine={"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count() or 1},
+        machine={"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count() or 1} | job,
     )
 
 

@@ -14,6 +14,7 @@ from epgraph.graph import check, checked, inspect, load
 from epgraph.graph.checks.data import NO_DATA, data_refusals
 from epgraph.language import Architecture, raise_for
 from epgraph.runs.folder import RunFolder, slug
+from epgraph.runs.launch import launch
 from epgraph.runs.lock import locked
 from epgraph.runs.record import Given, Record, finished
 from epgraph.runs.resume import Changes, resume
@@ -87,6 +88,8 @@ class Start:
 
     Attributes
     ----------
+    request
+        What was asked for.
     options
         All of ``epgraph.runs.record.Options``; None: depends on the machine and the data.
     changed
@@ -99,6 +102,7 @@ class Start:
         Warnings about the network.
     """
 
+    request: Request
     folder: RunFolder
     architecture: Architecture
     options: dict[str, Any]
@@ -127,6 +131,7 @@ def prepared(request: Request) -> Iterator[Start]:
         section = architecture.data
         architecture = architecture.model_copy(update={"data": section.model_copy(update=dict(request.own_data))})
     folder = RunFolder(_path(request, architecture))
+    request = _restarted(request, folder)
     goes_on = request.resume and folder.has_checkpoint
     if not goes_on:
         _check_new(request, folder, architecture)
@@ -136,11 +141,21 @@ def prepared(request: Request) -> Iterator[Start]:
         if goes_on:
             start = _resumed(request, folder, given, architecture)
         else:
-            start = Start(folder, architecture, request.chosen, given, diagnostics=diagnostics)
+            start = Start(request, folder, architecture, request.chosen, given, diagnostics=diagnostics)
         start = replace(start, architecture=_rooted(start.architecture))
         if request.own_data is None:
             raise_for(data_refusals(start.architecture))
         yield start
+
+
+def _restarted(request: Request, folder: RunFolder) -> Request:
+    """Go on with the run, where torchrun has started this job again and its run has a checkpoint."""
+    here = launch()
+    if not here.restarts or not folder.has_checkpoint:
+        return request
+    if Record.read(folder.path).history[-1].machine.get("job") != here.name:
+        return request  # another job left it
+    return replace(request, resume=True, overwrite=False, weights=None)
 
 
 def _rooted(architecture: Architecture) -> Architecture:
@@ -168,7 +183,7 @@ def _resumed(request: Request, folder: RunFolder, given: Given, now: Architectur
         {name: chosen[name] for name in request.options},
     )
     diagnostics = check(checked(merged.architecture))
-    return Start(folder, merged.architecture, dict(merged.options), given, merged.changed, before, diagnostics)
+    return Start(request, folder, merged.architecture, dict(merged.options), given, merged.changed, before, diagnostics)
 
 
 def _is_path(source: str | os.PathLike[str]) -> bool:
@@ -207,7 +222,7 @@ def _check_new(request: Request, folder: RunFolder, architecture: Architecture) 
     """Refuse a folder in which no run can be started."""
     if architecture.data.name is None:
         raise EpgraphError(NO_DATA)
-    if not folder.in_use or (request.resume and folder.never_started):
+    if not folder.in_use or ((request.resume or launch().restarts) and folder.never_started):
         return
     if request.overwrite:
         folder.check_replaceable()

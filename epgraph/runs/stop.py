@@ -27,10 +27,12 @@ class StopSignals:
     """Turns the first SIGINT, SIGTERM or SIGHUP into a request; a second one interrupts at once.
 
     A context manager for the main thread. A signal that was ignored before (SIGHUP under ``nohup``) stays ignored.
-    ``received`` is the signal's number, or None.
+    ``received`` is the signal's number, or None. With ``launched`` further signals are ignored: torchrun passes on what
+    a scheduler has sent to all processes already, and kills what does not end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, launched: bool = False) -> None:
+        self._launched = launched
         self.received: int | None = None
         self._before: dict[int, Any] = {}
 
@@ -47,9 +49,9 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None:
+        if self.received is not None and not self._launched:
             raise KeyboardInterrupt
-        self.received = number
+        self.received = self.received or number
 
 
 def ignore_signals() -> None:

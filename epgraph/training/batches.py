@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from typing import Any, cast
 
 import torch
@@ -23,11 +23,15 @@ class Batches:
     """Batches (x, y) of a data set, the short last one included.
 
     Those of ``Examples`` are taken as they are stored, and prepared whole on the device. Any other data set gives its
-    examples one at a time.
+    examples one at a time. Of several processes each has its share of every batch; one without an example comes at the
+    end, as a pair of empty tensors.
     """
 
-    def __init__(self, dataset: Any, loader: DataLoader[Any], device: torch.device, draws: Tensor | None) -> None:
+    def __init__(
+        self, dataset: Any, loader: DataLoader[Any], device: torch.device, draws: Tensor | None, count: int
+    ) -> None:
         self._dataset, self._loader, self._device, self._draws = dataset, loader, device, draws
+        self._count = count
 
     @property
     def batch_size(self) -> int:
@@ -35,9 +39,14 @@ class Batches:
         return self._loader.batch_size or 1
 
     def __len__(self) -> int:
-        return len(self._loader)
+        return self._count
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        yield from self._filled()
+        for _ in range(self._count - len(self._loader)):
+            yield torch.empty(0), torch.empty(0)
+
+    def _filled(self) -> Iterator[tuple[Tensor, Tensor]]:
         if not isinstance(self._dataset, Examples):
             yield from self._loader
             return
@@ -55,6 +64,7 @@ def batches(
     workers: int = 0,
     order: Sequence[int] | None = None,
     draw: tuple[int, int] | None = None,
+    share: Callable[[int], slice] = slice,
 ) -> Batches:
     """Iterate over a data set in batches; in ``order`` if one is given.
 
@@ -64,6 +74,8 @@ def batches(
         Processes that load data. Images in memory need none.
     draw
         Seed and epoch, on which with the example alone depends what is random in it; None: torch's generator draws.
+    share
+        Which of the examples of a batch are wanted, by their number; left out, all.
 
     Raises
     ------
@@ -81,10 +93,12 @@ def batches(
     elif draw is not None:
         dataset = Seeded(dataset, *draw)
     stored = isinstance(dataset, Examples)
+    order = range(len(dataset)) if order is None else order
+    whole = [order[i : i + size] for i in range(0, len(order), size)]
+    shares = [indices for batch in whole if (indices := list(batch[share(len(batch))]))]
     loader = DataLoader(
         Stored(dataset) if stored else dataset,
-        batch_size=size,
-        sampler=order,
+        batch_sampler=shares,
         num_workers=workers,
         collate_fn=_as_it_is if stored else None,
         pin_memory=device.type == "cuda",
@@ -92,7 +106,7 @@ def batches(
         # A generator of its own: making an iterator draws a number, and torch's global one belongs to the training.
         generator=torch.Generator(),
     )
-    return Batches(dataset, loader, device, draws)
+    return Batches(dataset, loader, device, draws, len(whole))
 
 
 class Stored(Dataset[Any]):

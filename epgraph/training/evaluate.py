@@ -14,6 +14,7 @@ from epgraph.errors import EpgraphError
 from epgraph.runtime.relaxation import States
 from epgraph.training.batches import bar, batches, default_workers
 from epgraph.training.metrics import Mean, Metrics
+from epgraph.training.ranks import ALONE, Ranks
 
 
 class Diverged(EpgraphError):  # noqa: N818 - as relaxations say it
@@ -26,12 +27,13 @@ def evaluate(
     steps: int | None = None,
     what: str = "evaluation",
     see: Callable[[States, Tensor], None] = lambda states, y: None,
+    ranks: Ranks = ALONE,
 ) -> Metrics:
     """Return mean ``loss``, ``error`` (a fraction, where targets are labels) and ``residual`` over a data set.
 
     The states are those of ``Engine.predict``: of the feed-forward network where that is what learns; else they relax
     from zeros for ``steps`` sweeps, ``dynamics.free_steps`` where left out. ``see`` is called with them and the targets
-    of each batch.
+    of each batch. Of several processes each has its share of every batch, which may be empty; the means are of all.
 
     Raises
     ------
@@ -42,6 +44,8 @@ def evaluate(
     """
     mean = Mean()
     for batch, (x, y) in enumerate(loader, 1):
+        if not len(x):
+            continue
         y = y.to(engine.device)
         relaxation = engine.predict(x, steps=steps)
         if relaxation.diverged:
@@ -56,6 +60,7 @@ def evaluate(
             **errors(output, y),
             residual=relaxation.residuals,
         )
+    mean = mean.over(ranks)
     if not mean.counts:
         raise EpgraphError(f"{what} has no batch of examples", "give a data set that is not empty")
     return mean.means()

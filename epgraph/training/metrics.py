@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from epgraph.errors import EpgraphError
 from epgraph.files import read_bytes
 from epgraph.runs.folder import WriteError, replace
+from epgraph.runtime.relaxation import Status
+from epgraph.training.ranks import ALONE, Ranks
 
 Metrics = dict[str, float]
 MAX_BYTES = 1 << 30
@@ -151,26 +154,31 @@ class BatchLog:
     """Appends one line a batch to ``batches.jsonl``: what each relaxation did.
 
     Values stay on the device until ``HELD`` batches are together, so that a batch need not wait for the one before.
+    Of several processes each gives the values of its share of a batch.
     """
 
     HELD = 50
 
-    def __init__(self, folder: Path, keep_epochs: int = 0, keep_batches: int = 0) -> None:
+    def __init__(self, folder: Path, keep_epochs: int = 0, keep_batches: int = 0, ranks: Ranks = ALONE) -> None:
         self._lines = JsonLines(folder / "batches.jsonl")
-        self._held: list[dict[str, Any]] = []
-        self._lines.keep(keep_epochs, keep_batches)
+        self._held: list[tuple[int, dict[str, Any]]] = []
+        self._ranks = ranks
+        if ranks.first:
+            self._lines.keep(keep_epochs, keep_batches)
 
-    def add(self, **values: float | str | Tensor) -> None:
-        """Append the values of one batch: plain ones, or tensors of one number."""
-        self._held.append(values)
+    def add(self, examples: int, **values: float | str | Tensor) -> None:
+        """Append the values of one batch of so many examples: plain ones, or tensors of one number."""
+        self._held.append((examples, values))
         if len(self._held) >= self.HELD:
             self.flush()
 
     def flush(self) -> None:
         """Write what is held; waits for the device."""
-        rows = [{name: _plain(value) for name, value in values.items()} for values in self._held]
+        held = [(count, {name: _number(value) for name, value in values.items()}) for count, values in self._held]
         self._held.clear()
-        self._lines.append(rows)
+        rows = [_of_batch(shares) for shares in zip(*self._ranks.gather(held), strict=True)]
+        if self._ranks.first:
+            self._lines.append({name: _plain(value) for name, value in row.items()} for row in rows)
 
 
 class Mean:
@@ -188,12 +196,50 @@ class Mean:
             self.sums[name] = total if before is None else before.to(total.device) + total
             self.counts[name] = self.counts.get(name, 0) + value.numel()
 
+    def over(self, ranks: Ranks) -> Mean:
+        """Return the means over the examples of all processes; waits for the device if there are several."""
+        if ranks.size == 1:
+            return self
+        total = Mean()
+        for sums, counts in ranks.gather(({name: float(s) for name, s in self.sums.items()}, self.counts)):
+            for name, value in sums.items():
+                total.sums[name] = total.sums.get(name, torch.zeros((), dtype=torch.float64)) + value
+                total.counts[name] = total.counts.get(name, 0) + counts[name]
+        return total
+
     def means(self) -> Metrics:
         """Mean of everything added; waits for the device."""
         return {name: float(total) / self.counts[name] for name, total in self.sums.items()}
 
 
-def _plain(value: float | str | Tensor) -> float | str | None:
-    """Ready for JSON, which has no NaN and no infinity."""
+def _of_batch(shares: Sequence[tuple[int, dict[str, Any]]]) -> dict[str, Any]:
+    """Join what the processes saw of a batch: means over its examples, and the worst of the rest."""
+    seen = [(count, values) for count, values in shares if count]
+    if len(seen) == 1:
+        return seen[0][1]
+    whole = sum(count for count, _ in seen)
+    row: dict[str, Any] = {}
+    for name in seen[0][1]:
+        if name in MEANS:
+            row[name] = sum(count * values[name] for count, values in seen) / whole
+        elif name.endswith("_status"):
+            row[name] = max((values[name] for _, values in seen), key=_STATUSES.index)
+        else:
+            row[name] = max(values[name] for _, values in seen)
+    return row
+
+
+MEANS = ("loss", "energy", "indefinite")
+"""Values of a batch that are means over its examples."""
+
+_STATUSES = [status.name.lower() for status in Status]
+
+
+def _number(value: float | str | Tensor) -> float | str:
     plain: float | str = value.item() if isinstance(value, Tensor) else value
-    return plain if isinstance(plain, str) or math.isfinite(plain) else None
+    return plain
+
+
+def _plain(value: float | str) -> float | str | None:
+    """Ready for JSON, which has no NaN and no infinity."""
+    return value if isinstance(value, str) or math.isfinite(value) else None

@@ -22,9 +22,8 @@ from epgraph.language import to_yaml
 from epgraph.runs.folder import WriteError, replace
 from epgraph.runs.record import Options, Record, finished, invocation
 from epgraph.runs.resume import refusals
-from epgraph.runs.start import Flags, Request, Start
+from epgraph.runs.start import Flags, Start
 from epgraph.runs.stop import Stopped, StopSignals
-from epgraph.runtime.arguments import chosen_device
 from epgraph.runtime.memory import refuse_too_large
 from epgraph.training.batches import default_workers
 from epgraph.training.checkpoint import Best, Checkpoint, averaged, load_checkpoint, load_parameters
@@ -32,6 +31,7 @@ from epgraph.training.data import data_for
 from epgraph.training.initialise import initialise
 from epgraph.training.metrics import Metrics
 from epgraph.training.pictures import Pictures
+from epgraph.training.ranks import ALONE, Ranks, refuse_divided
 from epgraph.training.threads import set_threads
 from epgraph.training.trainer import Run, Trainer
 
@@ -77,7 +77,7 @@ class Session:
 
     Parameters
     ----------
-    request, start
+    start
         What was asked for, and what follows.
     data
         Examples of one's own; None loads the data set of the file.
@@ -85,13 +85,21 @@ class Session:
         What is done beside learning, and what is called as the training goes.
     warn
         Called with what is doubtful.
+    ranks
+        The processes that train together.
     """
 
     def __init__(
-        self, request: Request, start: Start, data: Data | None, flags: Flags, callbacks: list[Callback], warn: Warn
+        self,
+        start: Start,
+        data: Data | None,
+        flags: Flags,
+        callbacks: list[Callback],
+        warn: Warn,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.request, self.start, self.own_data, self.flags = request, start, data, flags
-        self.callbacks, self.warn = callbacks, warn
+        self.request, self.start, self.own_data, self.flags = start.request, start, data, flags
+        self.callbacks, self.warn, self.ranks = callbacks, warn, ranks
         self.options = dict(start.options)
         self.training = start.architecture.training
 
@@ -108,17 +116,26 @@ class Session:
         self.warn(self.start.diagnostics)
         data = self._load_data()
         engine, checkpoint = self._load_engine(data)
-        folder = self.start.folder
+        folder, first = self.start.folder, self.ranks.first
+        replaces = self.request.overwrite and first
         if self.flags.pictures:
             self.callbacks.append(Pictures(folder, self._warn_of))
         # Python lets no other thread set handlers of signals.
         main = threading.current_thread() is threading.main_thread()
-        with StopSignals() if main else nullcontext() as stop:
-            run = Run(folder.path, self.options["workers"], self.flags.progress, self.callbacks, self._warn_of, stop)
+        with StopSignals(launched=self.ranks.size > 1) if main else nullcontext() as stop:
+            run = Run(
+                folder.path,
+                self.options["workers"],
+                self.flags.progress,
+                self.callbacks,
+                self._warn_of,
+                stop,
+                self.ranks,
+            )
             trainer = Trainer(engine, data, run)
             if checkpoint is not None:
                 trainer.restore(checkpoint)
-            if self.request.overwrite:
+            if replaces:
                 folder.set_aside(finished)
             try:
                 record = self._record(data, trainer)
@@ -128,10 +145,11 @@ class Session:
             except Stopped:
                 raise
             except BaseException:
-                if self.request.overwrite and trainer.epoch == 0:  # the old run stays
+                if replaces and trainer.epoch == 0:  # the old run stays
                     folder.restore_replaced()
                 raise
-            folder.forget_replaced()
+            if first:
+                folder.forget_replaced()
         return TrainResult(folder.path, engine, data, self.options, trainer.epoch, metrics, trainer.best)
 
     def _warn_of(self, sentence: str) -> None:
@@ -140,11 +158,14 @@ class Session:
     def _load_data(self) -> Data:
         data, before = self.own_data, self.start.before
         if data is None:
-            data = data_for(self.start.architecture, download=self.flags.download)
+            data = self.ranks.in_turn(lambda: data_for(self.start.architecture, download=self.flags.download))
         elif self.start.architecture.data.validation is not None and data.validation is None:
             message = f"{data.name} holds no examples out, as data.validation says"
             raise EpgraphError(message, "give ep.Data with validation, or write validation: null", "data")
         self.warn(data.warnings)
+        for rank, facts in enumerate(self.ranks.gather(data.facts()) if self.ranks.size > 1 else ()):
+            if facts != data.facts():
+                raise EpgraphError(f"process {rank} has other data than this one", "copy the same files")
         if before is not None:
             facts = data.facts()
             changed = {f"data.{k}": (value, facts.get(k)) for k, value in before.data.items() if value != facts.get(k)}
@@ -155,10 +176,13 @@ class Session:
     def _load_engine(self, data: Data) -> tuple[Engine, Checkpoint | None]:
         """Compile and fill the network; what was left to choose among the options is chosen here."""
         options, architecture, before = self.options, self.start.architecture, self.start.before
-        options["device"] = chosen_device(options["device"])
+        options["device"] = self.ranks.device(options["device"], self.request.options.get("device"))
         dtype, batch = getattr(torch, options["dtype"]), self.training.batch_size
+        graph = build(architecture)
+        if self.ranks.size > 1:
+            refuse_divided(graph)
         # Weights, gradients and momentum.
-        refuse_too_large(build(architecture), options["device"], dtype, copies=3, batch=batch)
+        refuse_too_large(graph, options["device"], dtype, copies=3, batch=math.ceil(batch / self.ranks.size))
         engine = compile(
             architecture,
             device=options["device"],
@@ -169,14 +193,16 @@ class Session:
         )
         options["threads"] = set_threads(engine, options["threads"])
         if options["workers"] is None:
-            options["workers"] = default_workers(data.train)
+            options["workers"] = math.ceil(default_workers(data.train) / self.ranks.local_size)
         path = self.start.folder.path if before is not None else self.request.weights
-        checkpoint = None if path is None else load_checkpoint(path)
+        checkpoint = None if path is None else self.ranks.once(lambda: load_checkpoint(path))
         if checkpoint is None:
             initialise(engine, data.train)
         else:
             # A run goes on from its own parameters, a new one from those that were evaluated.
             load_parameters(engine, checkpoint if before is not None else averaged(checkpoint), str(path))
+        if self.ranks.size > 1:  # drawn with the same seed, but maybe on another kind of machine
+            engine.load_state_dict(self.ranks.once(lambda: {n: v.cpu() for n, v in engine.state_dict().items()}))
         options["backend"] = engine.machine.backend.name
         return engine, checkpoint if before is not None else None
 
@@ -193,6 +219,8 @@ class Session:
 
     def _write(self, record: Record) -> None:
         folder = self.start.folder
+        if not self.ranks.first:
+            return
         try:
             record.write(folder.path)
             text = to_yaml(self.start.architecture, complete=True)

@@ -6,7 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,9 @@ from epgraph.training.checkpoint import Best, Checkpoint, save_checkpoint
 from epgraph.training.evaluate import Diverged, errors, evaluate
 from epgraph.training.health import troubles
 from epgraph.training.metrics import BatchLog, EpochLog, Mean, Metrics
+from epgraph.training.noise import SharedNoise
 from epgraph.training.optimizer import load_optimizer_state, make_optimizer, optimizer_state, set_learning_rates
+from epgraph.training.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Run:
         Called with a sentence where something fails that the training does not need.
     stop
         Signals that end the training with a checkpoint; None leaves signals alone.
+    ranks
+        The processes that train together, one ``Trainer`` in each; the first one writes.
 
     Raises
     ------
@@ -64,6 +68,7 @@ class Run:
     callbacks: Sequence[Callback] = ()
     warn: Callable[[str], None] = lambda sentence: None
     stop: StopSignals | None = None
+    ranks: Ranks = ALONE
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "folder", path("folder", self.folder))
@@ -90,6 +95,7 @@ class Trainer:
         self.engine = engine
         self.data = data
         self.run = run
+        self.ranks = run.ranks
         self.training = engine.architecture.training
         self.optimizer = make_optimizer(engine)
         self.average = Average(engine, self.training.ema)
@@ -97,7 +103,8 @@ class Trainer:
         self.best: Best | None = None
         self._mean = Mean()
         self._seconds = 0.0
-        self._warm: States | None = None
+        self._warm: States | None = None  # of this process's share of the last batch,
+        self._warm_examples = 0  # which had so many in all
         # One forward pass starts from nothing.
         rule = ESTIMATORS[engine.architecture.learning.estimator]
         self._warms = self.training.warm_start and not (rule.feedforward or engine.graph.energy.feedforward)
@@ -123,10 +130,14 @@ class Trainer:
         self.average.restore(checkpoint.get("average"))
         self.epoch, self.batch, self.examples = (checkpoint[key] for key in ("epoch", "batch", "examples"))
         self.best = checkpoint["best"]
-        self._mean = Mean(checkpoint["sums"], checkpoint["counts"])
+        if self.ranks.first:
+            self._mean = Mean(checkpoint["sums"], checkpoint["counts"])
         self._seconds = checkpoint["seconds"]
         warm = checkpoint["warm"]
-        self._warm = None if warm is None else {name: s.to(self.engine.device) for name, s in warm.items()}
+        if warm is not None:
+            self._warm_examples = len(next(iter(warm.values())))
+            rows = self.ranks.share(self._warm_examples)
+            self._warm = {name: s[rows].to(self.engine.device) for name, s in warm.items()}
         # Between two epochs they do not matter: each epoch begins with seeds of its own.
         self._generators = checkpoint["generators"] if self.examples else None
         self._saved_place = self.place()
@@ -154,8 +165,8 @@ class Trainer:
 
     def _train(self) -> Metrics:
         metrics: Metrics = {}
-        log = EpochLog(self.run.folder, self.run.warn, keep_epochs=self.epoch)
-        self._batch_log = BatchLog(self.run.folder, self.epoch, self.batch)
+        log = EpochLog(self.run.folder, self.run.warn, keep_epochs=self.epoch) if self.ranks.first else None
+        self._batch_log = BatchLog(self.run.folder, self.epoch, self.batch, self.ranks)
         try:
             if not self._saved_place:
                 self._save()
@@ -167,9 +178,11 @@ class Trainer:
         except WriteError as error:
             raise EpgraphError(f"training stopped at {self.place()}: {error}", self.safe()) from None
         finally:
-            with suppress(WriteError):
-                self._batch_log.flush()
-            log.close()
+            if self.ranks.size == 1:  # others may not be there any more; what was done, a checkpoint has flushed
+                with suppress(WriteError):
+                    self._batch_log.flush()
+            if log is not None:
+                log.close()
         self.average.apply()
         return metrics
 
@@ -180,9 +193,10 @@ class Trainer:
 
     def _evaluated(self, dataset: Any, what: str, see: Callable[[States, Tensor], None] = lambda s, y: None) -> Metrics:
         # Noise of states is drawn anew, so that a test that is repeated after a stop is the same.
-        torch.manual_seed(mixed(self.training.seed, self.epoch, what))
+        rank = str(self.ranks.rank or "")  # other examples, other noise
+        torch.manual_seed(mixed(self.training.seed, self.epoch, what + rank))
         loader = self._pausing(self._bar(dataset, what))
-        return evaluate(self.engine, loader, what=f"the {what} of epoch {self.epoch + 1}", see=see)
+        return evaluate(self.engine, loader, what=f"the {what} of epoch {self.epoch + 1}", see=see, ranks=self.ranks)
 
     def place(self) -> str:
         """How far training has come, in words."""
@@ -194,7 +208,7 @@ class Trainer:
         """What the last checkpoint holds, in words."""
         return f"{self.run.folder / 'last.pt'} holds {self._saved_place or 'nothing yet'}"
 
-    def _epoch(self, log: EpochLog, batch_log: BatchLog) -> Metrics:
+    def _epoch(self, log: EpochLog | None, batch_log: BatchLog) -> Metrics:
         started = time.perf_counter() - self._seconds
         torch.manual_seed(mixed(self.training.seed, self.epoch, "noise"))
         if self._generators is not None:
@@ -214,11 +228,13 @@ class Trainer:
             "learning_rate": rate,
             "seconds": round(time.perf_counter() - started, 3),
         }
-        log.write(metrics)
-        sentences = troubles(self.engine, metrics, *self._seen.classes(), self._seen.states)
-        for sentence in sentences if not self._troubled else ():  # said again only after an epoch without
-            self.run.warn(sentence)
-        self._troubled = bool(sentences)
+        classes = self._seen.classes(self.ranks)
+        if log is not None:
+            log.write(metrics)
+            sentences = troubles(self.engine, metrics, *classes, self._seen.states)
+            for sentence in sentences if not self._troubled else ():  # said again only after an epoch without
+                self.run.warn(sentence)
+            self._troubled = bool(sentences)
         self.epoch += 1
         self.batch = self.examples = 0
         self._mean, self._seconds = Mean(), 0.0
@@ -240,35 +256,49 @@ class Trainer:
         shown = self._bar(self.data.train, f"epoch {self.epoch + 1}", order, (seed, self.epoch))
         for x, y in self._loaded(shown):
             y = y.to(self.engine.device)
-            start = self._warm
-            # As published: from where the previous batch's +β phase ended, from zeros if the size changed.
-            fits = start is not None and len(next(iter(start.values()))) == len(x)
+            examples = min(self.training.batch_size, len(self.data.train) - self.examples)
             set_learning_rates(self.optimizer, self.engine, self.epoch + self.examples / len(self.data.train))
             self.optimizer.zero_grad(set_to_none=True)
-            try:
-                estimate = self.engine.backward(
-                    x, self._target(y), start=start if fits else None, keep=False, energy=True
-                )
-            except EpgraphError as problem:  # no memory, or no numbers in the data
-                where = f"epoch {self.epoch + 1}, batch {self.batch + 1}"
-                raise EpgraphError(f"training stopped in {where}: {problem}", self.safe()) from problem
-            self._log_batch(log, self.batch + 1, estimate)
-            if estimate.diverged:
+            estimate = self._estimate(x, y, examples) if len(x) else None
+            self._log_batch(log, self.batch + 1, len(x), estimate)
+            if estimate is not None and estimate.diverged:
                 self._stop(self.batch + 1, f"state '{estimate.diverged[0]}' grew without bound or became NaN")
-            self._step(self.batch + 1)
+            asked = self._asked()
+            self._step(self.batch + 1, len(x) / examples)
             self._note(estimate, y)
+            self._warm_examples = examples
             self.batch += 1
-            self.examples += len(x)
+            self.examples += examples
             self._seconds = time.perf_counter() - started
             if not shown.disable:
                 now = self._mean.means()
                 error = f"error {now['error']:.2%}, " if "error" in now else ""
                 shown.set_postfix_str(f"loss {now['loss']:.4f}, {error}residual {now['residual']:.1e}")
-            self._pause()
-        return self._mean.means()
+            self._pause(*asked)
+        return self._mean.over(self.ranks).means()
 
-    def _note(self, estimate: Estimate, y: Tensor) -> None:
+    def _estimate(self, x: Tensor, y: Tensor, examples: int) -> Estimate:
+        """Estimate the gradient of this process's share of a batch of so many examples."""
+        # As published: from where the previous batch's +β phase ended, from zeros if the size changed.
+        start = self._warm if self._warm_examples == examples else None
+        try:
+            with self._noise(examples):
+                return self.engine.backward(x, self._target(y), start=start, keep=False, energy=True)
+        except EpgraphError as problem:  # no memory, or no numbers in the data
+            where = f"epoch {self.epoch + 1}, batch {self.batch + 1}"
+            raise EpgraphError(f"training stopped in {where}: {problem}", self.safe()) from problem
+
+    def _noise(self, examples: int) -> AbstractContextManager[object]:
+        if self.ranks.size == 1 or not self.engine.architecture.dynamics.noise:
+            return nullcontext()
+        seed = mixed(self.training.seed, self.epoch, f"noise of batch {self.batch} on {self.ranks.rank}")
+        return SharedNoise(self.ranks.share(examples), examples, seed)
+
+    def _note(self, estimate: Estimate | None, y: Tensor) -> None:
         """Keep what a batch leaves: its states for the next one, and its part of the means."""
+        if estimate is None:
+            self._warm = None
+            return
         # A gradient without a nudged phase leaves the free states.
         last = estimate.nudged[0] if estimate.nudged else estimate.free
         self._warm = last.states if self._warms else None
@@ -276,7 +306,10 @@ class Trainer:
         if estimate.nudged:
             self._mean.add(nudged_residual=last.residuals)
 
-    def _log_batch(self, log: BatchLog, batch: int, estimate: Estimate) -> None:
+    def _log_batch(self, log: BatchLog, batch: int, examples: int, estimate: Estimate | None) -> None:
+        if estimate is None:
+            log.add(0)
+            return
         free, adjoint = estimate.free, estimate.adjoint
         more: dict[str, float | str | torch.Tensor] = {}
         if estimate.nudged:
@@ -293,6 +326,7 @@ class Trainer:
                 "indefinite": adjoint.indefinite.float().mean(),
             }
         log.add(
+            examples,
             epoch=self.epoch + 1,
             batch=batch,
             loss=estimate.losses.mean(),
@@ -303,8 +337,9 @@ class Trainer:
             **more,
         )
 
-    def _step(self, batch: int) -> None:
+    def _step(self, batch: int, weight: float) -> None:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.ranks.average(parameters, weight)
         limit = self.training.clip_norm
         norm = torch.nn.utils.clip_grad_norm_(parameters, math.inf if limit is None else limit)
         if not math.isfinite(float(norm)):
@@ -332,7 +367,8 @@ class Trainer:
         self, dataset: Any, what: str, order: Sequence[int] | None = None, draw: tuple[int, int] | None = None
     ) -> Any:
         size, device = self.training.batch_size, self.engine.device
-        loader = batches(dataset, size, device=device, workers=self.run.workers, order=order, draw=draw)
+        share = self.ranks.share
+        loader = batches(dataset, size, device=device, workers=self.run.workers, order=order, draw=draw, share=share)
         return bar(loader, what, self.run.progress)
 
     def _loaded(self, loader: Any) -> Iterator[tuple[Tensor, Tensor]]:
@@ -344,22 +380,28 @@ class Trainer:
             except StopIteration:
                 return
             except Exception:
-                self._save()
+                if self.ranks.size == 1:  # else the others are in the middle of the batch
+                    self._save()
                 raise
             yield pair
 
     def _pausing(self, loader: Any) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of a test, between which a signal ends the training."""
         for pair in fetched(loader):
-            self._pause()
+            self._pause(*self._asked())
             yield pair
 
-    def _pause(self) -> None:
-        """Between two batches: write a checkpoint where one is due, and stop where a signal asked for it."""
+    def _asked(self) -> list[int]:
+        """Signal that has come to any process, or 0, and whether a checkpoint is due."""
         signal = None if self.run.stop is None else self.run.stop.received
-        if signal is not None or time.monotonic() - self._saved_at >= 60 * self.training.checkpoint_minutes:
+        due = time.monotonic() - self._saved_at >= 60 * self.training.checkpoint_minutes
+        return self.ranks.agree(signal or 0, due)
+
+    def _pause(self, signal: int, due: int) -> None:
+        """Between two batches: write a checkpoint where one is due, and stop where a signal asked for it."""
+        if signal or due:
             self._save()
-        if signal is not None:
+        if signal:
             raise Stopped(signal, self.place(), self.safe())
 
     def _save(self) -> None:
@@ -373,6 +415,9 @@ class Trainer:
         average = {} if averaged or not self.average.values else {"average": self.average.values}
         # A test, which takes place with the averaged parameters, may be stopped by a checkpoint.
         own = {} if averaged else self.average.own
+        mean, warm = self._mean.over(self.ranks), self.ranks.joined(self._warm)
+        if not self.ranks.first:
+            return
         save_checkpoint(
             self.run.folder / name,
             self.engine,
@@ -382,10 +427,10 @@ class Trainer:
             epoch=self.epoch,
             batch=self.batch,
             examples=self.examples,
-            sums=self._mean.sums,
-            counts=self._mean.counts,
+            sums=mean.sums,
+            counts=mean.counts,
             seconds=self._seconds,
-            warm=self._warm,
+            warm=warm,
             generators=_generators(self.engine.device),
             best=self.best,
             **average,
@@ -405,10 +450,11 @@ class _Seen:
         if y.ndim == 1 and not y.is_floating_point():
             self._labels.update(y.tolist())
 
-    def classes(self) -> tuple[list[float], int]:
-        """Share of each label, and the number of examples."""
-        total = self._labels.total()
-        return [count / total for count in self._labels.values()], total
+    def classes(self, ranks: Ranks) -> tuple[list[float], int]:
+        """Share of each label, and the number of examples, over all processes."""
+        labels = sum(ranks.gather(self._labels), Counter[int]())
+        total = labels.total()
+        return [count / total for count in labels.values()], total
 
 
 def _generators(device: torch.device) -> dict[str, Tensor]:
