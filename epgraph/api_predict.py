@@ -53,9 +53,9 @@ def predict(
 
     Example
     -------
-    >>> import epgraph as ep
-    >>> engine = ep.compile("examples/digits.yaml", ["data.name=digits"], initialised=False)
     >>> import torch
+    >>> import epgraph as ep
+    >>> engine = ep.compile(ep.load("examples/digits.yaml", ["data.name=digits"]), initialised=False)
     >>> result = ep.predict(engine, torch.rand(3, 8, 8))
     >>> result.kind, len(result.labels)
     ('score', 3)
