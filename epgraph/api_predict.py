@@ -66,7 +66,7 @@ def predict(
         given = [file_path("images", images)]
     elif not hasattr(images, "dtype"):
         given = [file_path("an entry of images", one) for one in several("images", images)]
-    if not len(given):
+    if isinstance(given, list) and not given:
         raise EpgraphError("no image is named", "e.g. epgraph predict runs/demo photo.png")
 
     from epgraph.data.own import own_inputs

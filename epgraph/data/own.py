@@ -98,9 +98,14 @@ def own_inputs(images: Sequence[Path] | Any, like: Like) -> list[Inputs]:
         If a file cannot be read, or an input is not like those of the data set; all images that are at fault are named.
     """
     import numpy as np
+    import torch
 
     if not isinstance(images, Sequence):
-        return [Inputs([f"[{i}]" for i in range(len(images))], _array(np.asarray(images), "x", like))]
+        if isinstance(images, torch.Tensor):
+            images = images.detach().cpu()
+            images = images.float() if images.is_floating_point() else images
+        x = _array(np.asarray(images), "x", like)
+        return [Inputs([f"[{i}]" for i in range(len(x))], x)]
     found: list[Inputs] = []
     problems: list[Diagnostic] = []
     for path in _files(images):
@@ -135,6 +140,8 @@ def _files(paths: Sequence[Path]) -> list[Path]:
     found = []
     for path in paths:
         if not path.is_dir():
+            if not path.exists():
+                raise _wrong(f"there is no file {path}", "name image files, directories of them, or .npz or .pt files")
             found.append(path)
             continue
         inside = [Path(top, name) for top, _, names in os.walk(path) for name in names]

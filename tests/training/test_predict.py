@@ -96,8 +96,9 @@ def test_what_is_not_like_the_data_is_refused(tmp_path: Path, capsys: pytest.Cap
     assert "text.png cannot be read: it is no image" in text
     for images, message in (
         (tmp_path / "empty", "empty has no images; files are read that end in .png"),
-        (tmp_path / "nothing.png", "nothing.png"),
+        (tmp_path / "nothing.png", f"there is no file {tmp_path / 'nothing.png'}; name image files"),
         ([], "no image is named"),
+        (np.array(0.5), "and should have one row of numbers for each example"),
         (3, "images expects a list, found 3"),
         (np.zeros((2, 9, 9), np.uint8), "x has examples of shape [1, 9, 9], and those of digits have [1, 8, 8]"),
         (np.full((2, 8, 8), 16.0), "x has numbers from 16 to 16, and pixels of digits are fractions from 0 to 1"),
@@ -129,3 +130,5 @@ edges: [{from: x, to: y, dense: {}}]
         ep.predict(result.folder, tmp_path / "one.png")
     with pytest.raises(ep.EpgraphError, match=r"x has bytes, and the inputs of tensors:.* are other numbers"):
         ep.predict(result.folder, x[30:].astype(np.uint8))
+    tracked = torch.from_numpy(x[30:]).bfloat16().requires_grad_()
+    assert ep.predict(result.folder, tracked).values.shape == (10, 3)
