@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from epgraph import topologies as topologies
     from epgraph.activations import Activation
     from epgraph.api import check, evaluate, gradcheck, load_data, train, tune
+    from epgraph.api_predict import predict
     from epgraph.api_studies import SweepResult, compare, sweep
     from epgraph.builder import Network, from_networkx, to_networkx
     from epgraph.callbacks import Callback
@@ -70,12 +71,13 @@ if TYPE_CHECKING:
     from epgraph.runtime.relaxation import Relaxation, Status
     from epgraph.solvers import Solver
     from epgraph.testing import verify_activation, verify_cost, verify_kind
-    from epgraph.training import EvaluateResult, LoadedRun, TrainResult, load_checkpoint, load_run
+    from epgraph.training import EvaluateResult, LoadedRun, PredictResult, TrainResult, load_checkpoint, load_run
     from epgraph.tuning import TuneResult
 
 _NAMES = {
     "epgraph.activations": "Activation",
     "epgraph.api": "check evaluate gradcheck load_data train tune",
+    "epgraph.api_predict": "predict",
     "epgraph.api_studies": "SweepResult compare sweep",
     "epgraph.builder": "Network from_networkx to_networkx",
     "epgraph.callbacks": "Callback",
@@ -101,7 +103,7 @@ _NAMES = {
     "epgraph.runtime.relaxation": "Relaxation Status",
     "epgraph.solvers": "Solver",
     "epgraph.testing": "verify_activation verify_cost verify_kind",
-    "epgraph.training": "EvaluateResult LoadedRun TrainResult load_checkpoint load_run",
+    "epgraph.training": "EvaluateResult LoadedRun PredictResult TrainResult load_checkpoint load_run",
     "epgraph.tuning": "TuneResult",
 }
 """Public names by the module that has them."""
@@ -135,6 +137,7 @@ __all__ = [
     "Memory",
     "Network",
     "Pool",
+    "PredictResult",
     "Relaxation",
     "Self",
     "ShapeError",
@@ -157,6 +160,7 @@ __all__ = [
     "load_checkpoint",
     "load_data",
     "load_run",
+    "predict",
     "register_activation",
     "register_backend",
     "register_cost",

@@ -15,6 +15,7 @@ from epgraph.cli.eval import eval_command
 from epgraph.cli.expand import expand
 from epgraph.cli.gradcheck import gradcheck
 from epgraph.cli.new import new
+from epgraph.cli.predict import predict_command
 from epgraph.cli.render import render
 from epgraph.cli.schema import schema
 from epgraph.cli.sweep import sweep
@@ -29,6 +30,7 @@ COMMANDS = (
     render,
     train,
     eval_command,
+    predict_command,
     sweep,
     compare,
     gradcheck,

@@ -1,8 +1,7 @@
-"""``epgraph eval``: accuracy of a trained network."""
+"""``epgraph eval``: accuracy of a trained network, and what it confuses."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -27,6 +26,9 @@ def eval_command(
 ) -> None:
     """Evaluate the network of a run folder (or of a checkpoint) on a data set's test images.
 
+    Printed are loss, top-1 and top-5 accuracy, and the accuracy of each class with the confusion matrix; of many
+    classes the worst ones and the most frequent confusions.
+
     \b
     Example:
       epgraph eval runs/demo
@@ -41,10 +43,6 @@ def eval_command(
         warn=print_diagnostics,
     )
     if as_json:
-        echo_json(asdict(result))
-        return
-    accuracy = "" if result.accuracy is None else f"accuracy {result.accuracy:.2%} on "
-    echo(
-        f"{accuracy}{result.examples} held-out examples of {result.data}, "
-        f"loss {result.loss:.4f}, residual {result.residual:.1e}"
-    )
+        echo_json(result.to_dict())
+    else:
+        echo(*result.lines())

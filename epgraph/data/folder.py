@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from epgraph.data.image import EXTENSIONS, ImageError, decode, is_image, unreadable
 from epgraph.data.progress import in_threads, progress
-from epgraph.data.source import PARTS, Source, open_source
+from epgraph.data.source import PARTS, Readable, Source, open_source
 from epgraph.errors import Diagnostic, EpgraphError, listed
 from epgraph.files import FileError
 
@@ -96,19 +96,7 @@ class FileImages:
         ImageError
             If its file cannot be decoded; it is named.
         """
-        import numpy as np
-        from PIL import Image
-
-        image = read_image(self.source, self.files[position])
-        channels, height, width = self.shape
-        mode = "L" if channels == 1 else "RGB"
-        if image.mode != mode:
-            image = image.convert(mode)
-        if image.size != (width, height):
-            # When PIL shrinks an image, it filters over the whole area: this is bilinear with antialiasing.
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
-        pixels = np.array(image)
-        return pixels[None] if channels == 1 else np.moveaxis(pixels, -1, 0)
+        return fitted(read_image(self.source, self.files[position]), self.shape)
 
     def check(self, positions: Sequence[int]) -> None:
         """Decode the images at these positions once.
@@ -203,7 +191,23 @@ def _warning(message: str, hint: str) -> Diagnostic:
     return Diagnostic(message, hint, severity="warning", rule="data")
 
 
-def read_image(source: Source, file: str) -> Image:
+def fitted(image: Image, shape: Sequence[int]) -> Bytes:
+    """Return an image as ``shape``, (C, H, W): converted to gray or RGB, and resized."""
+    import numpy as np
+    from PIL import Image
+
+    channels, height, width = shape
+    mode = "L" if channels == 1 else "RGB"
+    if image.mode != mode:
+        image = image.convert(mode)
+    if image.size != (width, height):
+        # When PIL shrinks an image, it filters over the whole area: this is bilinear with antialiasing.
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    pixels = np.array(image)
+    return pixels[None] if channels == 1 else np.moveaxis(pixels, -1, 0)
+
+
+def read_image(source: Readable, file: str) -> Image:
     """Return a decoded image, of mode ``L`` or ``RGB``.
 
     Raises
@@ -214,7 +218,7 @@ def read_image(source: Source, file: str) -> Image:
     return _naming(source, file, lambda file: decode(source.read(file)))
 
 
-def _naming(source: Source, file: str, act: Callable[[str], Result]) -> Result:
+def _naming(source: Readable, file: str, act: Callable[[str], Result]) -> Result:
     """Return ``act(file)``; any exception becomes an ImageError that names the file."""
     try:
         return act(file)

@@ -89,7 +89,8 @@ class Data:
 
         ``sha256`` identifies the stored images and labels of both parts, whatever the limit, the shape and the
         augmentation; ``sha256_of`` describes what it covers. An example is (pixel − ``mean``) / ``std``, with pixels
-        from 0 to 1 and ``pad`` zeros on each side. Unknown values are None. This reads all stored files.
+        from 0 to 1 and ``pad`` zeros on each side. ``stored`` is the shape before, and ``bytes`` whether pixels are
+        bytes. Unknown values are None. This reads all stored files.
 
         Raises
         ------
@@ -111,6 +112,8 @@ class Data:
             "mean": mean,
             "std": std,
             "pad": self.pad,
+            "stored": None if self.recipe is None else list(self.recipe.shape),
+            "bytes": None if self.recipe is None else self.recipe.bytes,
             "augment": self.augmentation.facts(),
         }
 

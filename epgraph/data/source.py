@@ -31,7 +31,17 @@ class Entry:
     kind: Literal["folder", "file", "other"]
 
 
-class Source(Protocol):
+class Readable(Protocol):
+    """Files by name."""
+
+    def where(self, file: str) -> Path:
+        """Return the path of a file, for messages."""
+
+    def read(self, file: str) -> bytes:
+        """Return the content."""
+
+
+class Source(Readable, Protocol):
     """Files of both parts, by their paths relative to the folder that has ``train`` and ``test``."""
 
     path: Path
@@ -39,17 +49,23 @@ class Source(Protocol):
     def entries(self) -> Iterator[Entry]:
         """List ``train``, ``test`` and everything in them that is not hidden."""
 
-    def where(self, file: str) -> Path:
-        """Return the path of a file, for messages."""
-
     def size(self, file: str) -> int:
         """Return the size in bytes."""
 
     def stamp(self, file: str) -> int:
         """Return a number that changes with the content."""
 
+
+class Files:
+    """Files by their own paths."""
+
+    def where(self, file: str) -> Path:
+        """Return the path."""
+        return Path(file)
+
     def read(self, file: str) -> bytes:
         """Return the content."""
+        return read_bytes(file, MAX_BYTES)
 
 
 def open_source(path: Path) -> Source:

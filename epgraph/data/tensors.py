@@ -41,7 +41,7 @@ def open_tensors(path: Path, shape: Shape, output: int | Shape) -> tuple[Recipe,
 
     from epgraph.data.examples import ArrayImages
 
-    arrays = _arrays(path)
+    arrays = read_arrays(path, NAMES, _HOW)
     parts = []
     for part in ("train", "test"):
         names = (f"x_{part}", f"y_{part}")
@@ -49,7 +49,7 @@ def open_tensors(path: Path, shape: Shape, output: int | Shape) -> tuple[Recipe,
         if x.ndim < 2 or y.ndim < 1 or not len(x) == len(y) > 0:
             both = " and ".join(f"{name} is {shown(arrays[name])}" for name in names)
             raise _wrong(path, both, "both need one row for each example")
-        parts.append((_inputs(x, shape), _targets(y)))
+        parts.append((as_inputs(x, shape), _targets(y)))
         for name, array in zip(names, parts[-1], strict=True):
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise _wrong(path, f"{name} has numbers that are not finite", "replace them")
@@ -71,29 +71,36 @@ def _classes(path: Path, labels: Sequence[Array], output: int | Shape) -> int:
     return max(most, output) if isinstance(output, int) else most
 
 
-def _arrays(path: Path) -> dict[str, Array]:
+def read_arrays(path: Path, names: Sequence[str], how: str) -> dict[str, Array]:
+    """Read the arrays with these names from a ``.npz`` or ``.pt`` file; ``how`` says how to write one.
+
+    Raises
+    ------
+    EpgraphError
+        If the file cannot be read, or lacks an array.
+    """
     import numpy as np
     import torch
 
     try:
-        with open_regular(path, _HOW) as file:
+        with open_regular(path, how) as file:
             if path.suffix == ".npz":
                 content: Any = dict(np.load(file))
             elif path.suffix in (".pt", ".pth"):
                 content = torch.load(file, map_location="cpu", weights_only=True)
             else:
-                raise _wrong(path, "its name ends neither in .npz nor in .pt", _HOW)
+                raise _wrong(path, "its name ends neither in .npz nor in .pt", how)
     except EpgraphError:
         raise
     except Exception as error:  # damaged archives and pickles raise all sorts
-        raise _wrong(path, " ".join(str(error).split())[:200] or type(error).__name__, _HOW) from error
-    missing = [name for name in NAMES if not isinstance(content, dict) or name not in content]
+        raise _wrong(path, " ".join(str(error).split())[:200] or type(error).__name__, how) from error
+    missing = [name for name in names if not isinstance(content, dict) or name not in content]
     if missing:
-        raise _wrong(path, f"it has no {', '.join(missing)}", _HOW)
-    return {name: np.asarray(content[name]) for name in NAMES}
+        raise _wrong(path, f"it has no {', '.join(missing)}", how)
+    return {name: np.asarray(content[name]) for name in names}
 
 
-def _inputs(x: Array, shape: Shape) -> Array:
+def as_inputs(x: Array, shape: Shape) -> Array:
     """Return images as (N, C, H, W), and what is no bytes as float32."""
     import numpy as np
 

@@ -7,6 +7,7 @@ from epgraph.training.evaluate import EvaluateResult, evaluate, evaluate_on
 from epgraph.training.initialise import initialise
 from epgraph.training.loaded import LoadedRun, load_run
 from epgraph.training.optimizer import make_optimizer
+from epgraph.training.predict import PredictResult, predict_on
 from epgraph.training.session import Session, TrainResult
 from epgraph.training.threads import set_threads
 from epgraph.training.trainer import Run, Trainer
@@ -15,6 +16,7 @@ __all__ = [
     "Checkpoint",
     "EvaluateResult",
     "LoadedRun",
+    "PredictResult",
     "Run",
     "Session",
     "StopSignals",
@@ -32,5 +34,6 @@ __all__ = [
     "load_parameters",
     "load_run",
     "make_optimizer",
+    "predict_on",
     "set_threads",
 ]

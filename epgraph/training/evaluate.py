@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from epgraph.errors import EpgraphError
 from epgraph.runtime.relaxation import States
 from epgraph.training.batches import bar, batches, default_workers
 from epgraph.training.metrics import Mean, Metrics
+from epgraph.training.outcomes import Counts, Tally, shares, table
 from epgraph.training.ranks import ALONE, Ranks
 
 
@@ -53,13 +55,13 @@ def evaluate(
                 f"{what} stopped in batch {batch}: state '{relaxation.diverged[0]}' grew without bound or became NaN",
                 "lower training.learning_rate or the gains",
             )
-        see(relaxation.states, y)
         output = relaxation.states[engine.graph.output.name]
         mean.add(
             loss=engine.loss(relaxation.states, y),
             **errors(output, y),
             residual=relaxation.residuals,
         )
+        see(relaxation.states, y)
     mean = mean.over(ranks)
     if not mean.counts:
         raise EpgraphError(f"{what} has no batch of examples", "give a data set that is not empty")
@@ -80,6 +82,12 @@ class EvaluateResult:
         Relative change of the states by the last sweep.
     error
         Share of the examples whose largest output is not their label; None where targets are no labels.
+    top5
+        Share of the examples whose label is among the five largest outputs; None with five classes or fewer.
+    classes
+        Names of the classes; their numbers where no names are known, and none where targets are no labels.
+    confusion
+        Number of examples by true class, then by predicted class.
     """
 
     data: str
@@ -87,11 +95,32 @@ class EvaluateResult:
     loss: float
     residual: float
     error: float | None = None
+    top5: float | None = None
+    classes: tuple[str, ...] = ()
+    confusion: Counts | None = None
 
     @property
     def accuracy(self) -> float | None:
         """Share of the examples whose largest output is their label; None where targets are no labels."""
         return None if self.error is None else 1 - self.error
+
+    @property
+    def class_accuracy(self) -> tuple[float | None, ...]:
+        """Accuracy of each of the classes; None for one without examples."""
+        return shares(self.confusion or ())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain values for JSON."""
+        return {**asdict(self), "accuracy": self.accuracy, "class_accuracy": self.class_accuracy}
+
+    def lines(self) -> list[str]:
+        """Describe the result in lines of text."""
+        parts = [] if self.accuracy is None else [f"accuracy {self.accuracy:.2%}"]
+        parts += [] if self.top5 is None else [f"top-5 {self.top5:.2%}"]
+        head = f"{', '.join(parts)} on " if parts else ""
+        first = f"{head}{self.examples} held-out examples of {self.data}, loss {self.loss:.4f}"
+        rows = table(self.confusion, self.classes) if self.confusion else ()
+        return [f"{first}, residual {self.residual:.1e}", *rows]
 
 
 def evaluate_on(engine: Engine, data: Data, *, free_steps: int | None = None, progress: bool = False) -> EvaluateResult:
@@ -99,8 +128,16 @@ def evaluate_on(engine: Engine, data: Data, *, free_steps: int | None = None, pr
     size, test = engine.architecture.training.batch_size, data.test
     engine.batches = math.ceil(len(test) / size)
     loader = batches(test, size, device=engine.device, workers=default_workers(test))
-    metrics = evaluate(engine, bar(loader, "test", progress), free_steps)
-    return EvaluateResult(data.name, len(test), **metrics)
+    tally = Tally(engine.graph.output.name)
+    metrics = evaluate(engine, bar(loader, "test", progress), free_steps, see=tally.see)
+    confusion = tally.confusion
+    names = class_names(data.classes, len(confusion or ()))
+    return EvaluateResult(data.name, len(test), **metrics, top5=tally.top5, classes=names, confusion=confusion)
+
+
+def class_names(names: Sequence[str], count: int) -> tuple[str, ...]:
+    """Return the names of ``count`` classes; their numbers where these are not their names."""
+    return tuple(names) if len(names) == count else tuple(map(str, range(count)))
 
 
 def errors(output: Tensor, y: Tensor) -> dict[str, Tensor]:

@@ -576,6 +576,8 @@ def test_facts(tmp_path: Path) -> None:
         "mean": [0.2860],
         "std": [0.3530],
         "pad": 2,
+        "stored": [1, 28, 28],
+        "bytes": True,
         "augment": {"flip": 0.5, "crop": 2},
     }
     assert data.sentence() == (

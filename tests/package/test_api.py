@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import pytest
 import torch
 
 import epgraph as ep
-from epgraph import api, api_studies
+from epgraph import api, api_predict, api_studies
 from epgraph.cli import run
 from tests.helpers.runs import NET, assert_same_runs, given, lines, stopped_after
 from tests.helpers.runs import train as train_by_command
@@ -81,7 +80,7 @@ def test_mypy_sees_every_name(tmp_path: Path) -> None:
 OWN = [name for name in api.__all__ if getattr(ep, name).__module__ == api.__name__]
 
 
-@pytest.mark.parametrize("name", [*OWN, *api_studies.__all__])
+@pytest.mark.parametrize("name", [*OWN, *api_predict.__all__, *api_studies.__all__])
 def test_the_example_of_a_docstring_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "examples").symlink_to(ROOT / "examples")
@@ -184,7 +183,7 @@ def test_evaluate_returns_what_the_command_prints(net: Path, capsys: pytest.Capt
     printed = json.loads(capsys.readouterr().out)
     data = ep.load_data(net, "digits", limit=170)
     for network in ("run", Path("run/last.pt"), trained.engine):
-        assert asdict(ep.evaluate(network, data)) == printed
+        assert json.loads(json.dumps(ep.evaluate(network, data).to_dict())) == printed
     assert ep.evaluate("run", "digits", limit=170).accuracy == 1 - lines(Path("run"))[-1]["test_error"]
 
 

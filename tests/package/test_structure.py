@@ -60,6 +60,7 @@ ORDER = (
     "comparison",
     "api_arguments",
     "api",
+    "api_predict",
     "api_studies",
     "cli",
 )
