@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from epgraph.errors import EpgraphError
+from epgraph.estimators import Estimate
 from epgraph.files import read_bytes
 from epgraph.runs.folder import WriteError, replace
 from epgraph.runtime.relaxation import Status
@@ -166,8 +167,9 @@ class BatchLog:
         if ranks.first:
             self._lines.keep(keep_epochs, keep_batches)
 
-    def add(self, examples: int, **values: float | str | Tensor) -> None:
-        """Append the values of one batch of so many examples: plain ones, or tensors of one number."""
+    def add(self, examples: int, estimate: Estimate | None, epoch: int, batch: int) -> None:
+        """Append what the relaxations of one batch of so many examples did; without an estimate there were none."""
+        values = {} if estimate is None else {"epoch": epoch, "batch": batch, **_of_estimate(estimate)}
         self._held.append((examples, values))
         if len(self._held) >= self.HELD:
             self.flush()
@@ -210,6 +212,32 @@ class Mean:
     def means(self) -> Metrics:
         """Mean of everything added; waits for the device."""
         return {name: float(total) / self.counts[name] for name, total in self.sums.items()}
+
+
+def _of_estimate(estimate: Estimate) -> dict[str, float | str | Tensor]:
+    """Plain values, and tensors of one number."""
+    free, adjoint = estimate.free, estimate.adjoint
+    found: dict[str, float | str | Tensor] = {
+        "loss": estimate.losses.mean(),
+        "energy": math.nan if estimate.energies is None else estimate.energies.mean(),  # untied feedback has none
+        "free_steps": free.steps,
+        "free_residual": free.residuals.max(),
+        "free_status": free.status.name.lower(),
+    }
+    if estimate.nudged:
+        nudged = estimate.nudged[0]
+        found |= {
+            "nudged_steps": nudged.steps,
+            "nudged_residual": nudged.residuals.max(),
+            "nudged_status": nudged.status.name.lower(),
+        }
+    if adjoint is not None:
+        found |= {
+            "adjoint_products": adjoint.products,
+            "adjoint_residual": adjoint.residuals.max(),
+            "indefinite": adjoint.indefinite.float().mean(),
+        }
+    return found
 
 
 def _of_batch(shares: Sequence[tuple[int, dict[str, Any]]]) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from epgraph.engine import Engine
 from epgraph.errors import EpgraphError
 from epgraph.estimators import ESTIMATORS, Estimate
 from epgraph.runs.folder import WriteError
-from epgraph.runs.resume import same_network
 from epgraph.runs.stop import Stopped, StopSignals
 from epgraph.runtime.relaxation import States
 from epgraph.training.average import Average
@@ -32,6 +31,7 @@ from epgraph.training.health import troubles
 from epgraph.training.metrics import BatchLog, EpochLog, Mean, Metrics
 from epgraph.training.noise import SharedNoise
 from epgraph.training.optimizer import load_optimizer_state, make_optimizer, optimizer_state, set_learning_rates
+from epgraph.training.progress import check_progress, generators, set_generators
 from epgraph.training.ranks import ALONE, Ranks
 
 
@@ -125,7 +125,7 @@ class Trainer:
         """
         if checkpoint["data"] != self.data.name:
             raise EpgraphError(f"the checkpoint was trained on {checkpoint['data']}, not on {self.data.name}")
-        _check_progress(checkpoint, self.engine, len(self.data.train))
+        check_progress(checkpoint, self.engine, len(self.data.train))
         load_optimizer_state(self.optimizer, self.engine, checkpoint["optimizer"])
         self.average.restore(checkpoint.get("average"))
         self.epoch, self.batch, self.examples = (checkpoint[key] for key in ("epoch", "batch", "examples"))
@@ -212,7 +212,7 @@ class Trainer:
         started = time.perf_counter() - self._seconds
         torch.manual_seed(mixed(self.training.seed, self.epoch, "noise"))
         if self._generators is not None:
-            _set_generators(self._generators, self.engine.device)
+            set_generators(self._generators, self.engine.device)
             self._generators = None
         rate = set_learning_rates(self.optimizer, self.engine, self.epoch)
         train = self._train_epoch(batch_log, started)
@@ -260,7 +260,7 @@ class Trainer:
             set_learning_rates(self.optimizer, self.engine, self.epoch + self.examples / len(self.data.train))
             self.optimizer.zero_grad(set_to_none=True)
             estimate = self._estimate(x, y, examples) if len(x) else None
-            self._log_batch(log, self.batch + 1, len(x), estimate)
+            log.add(len(x), estimate, epoch=self.epoch + 1, batch=self.batch + 1)
             if estimate is not None and estimate.diverged:
                 self._stop(self.batch + 1, f"state '{estimate.diverged[0]}' grew without bound or became NaN")
             asked = self._asked()
@@ -305,37 +305,6 @@ class Trainer:
         self._mean.add(loss=estimate.losses, **errors(estimate.output, y), residual=estimate.free.residuals)
         if estimate.nudged:
             self._mean.add(nudged_residual=last.residuals)
-
-    def _log_batch(self, log: BatchLog, batch: int, examples: int, estimate: Estimate | None) -> None:
-        if estimate is None:
-            log.add(0)
-            return
-        free, adjoint = estimate.free, estimate.adjoint
-        more: dict[str, float | str | torch.Tensor] = {}
-        if estimate.nudged:
-            nudged = estimate.nudged[0]
-            more |= {
-                "nudged_steps": nudged.steps,
-                "nudged_residual": nudged.residuals.max(),
-                "nudged_status": nudged.status.name.lower(),
-            }
-        if adjoint is not None:
-            more |= {
-                "adjoint_products": adjoint.products,
-                "adjoint_residual": adjoint.residuals.max(),
-                "indefinite": adjoint.indefinite.float().mean(),
-            }
-        log.add(
-            examples,
-            epoch=self.epoch + 1,
-            batch=batch,
-            loss=estimate.losses.mean(),
-            energy=math.nan if estimate.energies is None else estimate.energies.mean(),  # untied feedback has none
-            free_steps=free.steps,
-            free_residual=free.residuals.max(),
-            free_status=free.status.name.lower(),
-            **more,
-        )
 
     def _step(self, batch: int, weight: float) -> None:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -431,7 +400,7 @@ class Trainer:
             counts=mean.counts,
             seconds=self._seconds,
             warm=warm,
-            generators=_generators(self.engine.device),
+            generators=generators(self.engine.device),
             best=self.best,
             **average,
         )
@@ -455,58 +424,3 @@ class _Seen:
         labels = sum(ranks.gather(self._labels), Counter[int]())
         total = labels.total()
         return [count / total for count in labels.values()], total
-
-
-def _generators(device: torch.device) -> dict[str, Tensor]:
-    states = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    return states
-
-
-def _set_generators(states: dict[str, Tensor], device: torch.device) -> None:
-    torch.set_rng_state(states["cpu"].cpu())
-    if device.type == "cuda" and "cuda" in states:
-        torch.cuda.set_rng_state(states["cuda"].cpu(), device)
-
-
-def _check_progress(checkpoint: Checkpoint, engine: Engine, examples: int) -> None:
-    """Refuse what passes for a checkpoint and cannot be gone on from."""
-    graph, warm = engine.graph, checkpoint["warm"]
-    before = torch.get_rng_state()
-    try:
-        _set_generators(checkpoint["generators"], torch.device("cpu"))
-        generators = True
-    except (KeyError, RuntimeError, TypeError):
-        generators = False
-    finally:
-        torch.set_rng_state(before)
-    parameters = dict(engine.named_parameters())
-    rows = set() if warm is None else {len(s) for s in warm.values() if s.ndim and s.is_floating_point()}
-    sound = {
-        "architecture": same_network(checkpoint["architecture"], engine.architecture.to_dict(complete=True)),
-        "schedule": checkpoint["schedule"] == engine.plan.schedule.name,
-        "epoch": checkpoint["epoch"] >= 0,
-        "batch": checkpoint["batch"] >= 0 and (checkpoint["batch"] == 0) == (checkpoint["examples"] == 0),
-        "examples": 0 <= checkpoint["examples"] <= examples,
-        "seconds": 0 <= checkpoint["seconds"] < math.inf,
-        "sums": all(s.ndim == 0 for s in checkpoint["sums"].values()),
-        "counts": checkpoint["counts"].keys() == checkpoint["sums"].keys() and 0 not in checkpoint["counts"].values(),
-        "generators": generators,
-        "average": all(
-            name in parameters and value.shape == parameters[name].shape and value.is_floating_point()
-            for name, value in checkpoint.get("average", {}).items()
-        ),
-        "warm": warm is None
-        or (
-            warm.keys() == set(graph.free)
-            and all(s.is_floating_point() for s in warm.values())
-            and all((*rows, *graph.states[name].shape) == tuple(s.shape) for name, s in warm.items())
-        ),
-    }
-    for name, right in sound.items():
-        if not right:
-            raise EpgraphError(
-                f"the checkpoint is damaged: its '{name}' is none that a training leaves",
-                "start a new run from its weights with --from",
-            )
