@@ -50,6 +50,10 @@ class Optimizer(BaseModel):
     name: ClassVar[str]
     builder: ClassVar[Builder]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by name: classes that are made from tables cannot be found in their module."""
+        return _restored, (self.name, self.model_dump(exclude_unset=True))
+
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of the builder beside those of ``training``."""
         return {**(self.builder.fixed or {}), **self.model_dump(exclude_unset=True)}
@@ -164,6 +168,10 @@ _ROWS = (
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {row.name: row for row in _ROWS}
 """Every optimizer by its name."""
+
+
+def _restored(name: str, options: Mapping[str, Any]) -> Optimizer:
+    return OPTIMIZERS[name](**options)
 
 
 def optimizer_of(

@@ -8,8 +8,8 @@ schedule, add a class to ``RATE_SCHEDULES``; ``epgraph.register_schedule`` adds 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 from pydantic_core import PydanticCustomError
@@ -193,9 +193,17 @@ class _Registered(_Curve):
 
     function: ClassVar[list[Rate]]  # in a list: a function would become a method
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by name: the class cannot be found in this module."""
+        return _restored, (self.name, self.model_dump(exclude_unset=True))
+
     def rate(self, first: float, last: float, done: float, epochs: float) -> float:
         """Return the rate, as Schedule.rate."""
         return self.function[0](first, last, min(1.0, done / epochs))
+
+
+def _restored(name: str, options: Mapping[str, Any]) -> Schedule:
+    return RATE_SCHEDULES[name](**options)
 
 
 def schedule_of(name: str, function: Rate, falls: bool = True) -> type[Schedule]:

@@ -85,11 +85,13 @@ class Ranks:
         """Let the first process do a work, and return its result everywhere."""
         if self.size == 1:
             return work()
-        result = [work() if self.first else None]
+        result = work() if self.first else None
+        # Packed before the others wait for it, so that they hear of a failure.
+        packed = [pickle.dumps(result)]
         self.agree()
         with _answered():
-            dist.broadcast_object_list(result, src=0, group=self._control)
-        return result[0]  # type: ignore[return-value]
+            dist.broadcast_object_list(packed, src=0, group=self._control)
+        return result if self.first else pickle.loads(packed[0])  # type: ignore[return-value]
 
     def in_turn(self, work: Callable[[], T]) -> T:
         """Do a work on every process; the first of a machine goes ahead and leaves its files to the others."""
