@@ -11,11 +11,16 @@ import tempfile
 # Backends that this machine's user has tuned must not change what is tested.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="epgraph-tests-")
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# What a script starts in the background ignores SIGINT, and so would the processes that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What is drawn follows from the test, so that a tree passes or fails twice. `make test-fresh` draws anew.
 settings.register_profile("repeatable", derandomize=True)

@@ -170,9 +170,11 @@ def test_no_example_is_warned_of_without_reason(capsys: pytest.CaptureFixture[st
     """But the published network, whose even/odd schedule moves three skips at both ends."""
     for path in sorted((ROOT / "examples").rglob("*.yaml")):
         if run(["check", str(path), "--json"]) != 0:
+            capsys.readouterr()
             continue  # a part that another file includes
         rules = [d["rule"] for d in json.loads(capsys.readouterr().out)["diagnostics"]]
-        assert rules == (["not-proper"] if path.stem == "hopfield_resnet13" else []), path.name
+        published = path.stem.startswith("hopfield_resnet13") and not path.stem.endswith("noskip")
+        assert rules == (["not-proper"] if published else []), path.name
 
 
 def test_the_table_of_rules_is_that_of_the_code() -> None:
