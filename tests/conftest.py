@@ -18,9 +18,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# What a script starts in the background ignores SIGINT, and so would the processes that tests interrupt.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# What a script starts in the background or under nohup ignores these, and so would the runs that tests stop by them.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 # What is drawn follows from the test, so that a tree passes or fails twice. `make test-fresh` draws anew.
 settings.register_profile("repeatable", derandomize=True)

@@ -33,11 +33,6 @@ class Batches:
         self._dataset, self._loader, self._device, self._draws = dataset, loader, device, draws
         self._count = count
 
-    @property
-    def batch_size(self) -> int:
-        """Largest number of examples in a batch."""
-        return self._loader.batch_size or 1
-
     def __len__(self) -> int:
         return self._count
 

@@ -799,7 +799,7 @@ TRAINING: list[Row] = [
         lambda: batches([], 1, device=torch.device("cpu"), workers=-1),
         no("workers must be at least 0, found"),
     ),
-    ("a size of NumPy", lambda: batches([], np.int64(2), device=torch.device("cpu")).batch_size, 2),  # type: ignore[arg-type]
+    ("a size of NumPy", lambda: len(batches(range(3), np.int64(2), device=torch.device("cpu"))), 2),  # type: ignore[arg-type]
     ("no thread", lambda: set_threads(ENGINE, 0), no("threads must be at least 1, found 0")),
     ("threads as text", lambda: set_threads(ENGINE, "2"), no("threads expects a whole number, found text '2'")),  # type: ignore[arg-type]
     ("a folder as text", lambda: Run("run").folder, Path("run")),  # type: ignore[arg-type]
