@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from torch import fx
 
+from epgraph.compiler import runtime
 from epgraph.compiler.effects import memory_of
 from epgraph.compiler.names import RESERVED, Names
 from epgraph.compiler.program import Function, Named
@@ -55,13 +56,18 @@ def verify_effects(function: Function, names: Names) -> None:
         was overwritten: what is there then has the name of the operation that wrote it.
     """
     writers: dict[fx.Node, fx.Node] = {}
+    roots: dict[fx.Node, fx.Node] = {}
     for node in function.graph.nodes:
-        for value in node.all_input_nodes:
-            if value in writers:
-                _refuse(function, f"it reads '{value.name}' after '{writers[value].name}' has overwritten it")
         memory = memory_of(node)
+        fills = node.target in (runtime.fill_, runtime.fill_pair_)
+        for value in node.all_input_nodes:
+            # What fills a memory does not look at what is there: two sums may have one working memory in turn.
+            if value in writers and not (fills and value is memory):
+                _refuse(function, f"it reads '{value.name}' after '{writers[value].name}' has overwritten it")
         if isinstance(memory, fx.Node):
-            writers[memory] = node
+            root = roots.setdefault(memory, memory)
+            writers |= {value: node for value, its in roots.items() if its is root} if fills else {memory: node}
+            roots[node] = root
             if memory.op == "placeholder" and names.role(str(memory.target)) not in _WRITABLE:
                 _refuse(function, f"it writes into '{memory.target}', which is only to be read")
 

@@ -10,7 +10,7 @@ import torch
 from torch import fx
 
 import epgraph as ep
-from epgraph.compiler import BACKENDS, PASSES, Backend, Pass, ProgramCache
+from epgraph.compiler import BACKENDS, PASSES, Backend, Pass, ProgramCache, runtime
 from epgraph.compiler.effects import WRITES
 from epgraph.compiler.helpers import HELPERS
 from epgraph.compiler.passes import check_order, stages
@@ -193,6 +193,25 @@ def test_nothing_reads_what_was_overwritten(tracer: Tracer) -> None:
 
     with pytest.raises(ep.EpgraphError, match="'only': it reads 's_h' after 'mul_' has overwritten it"):
         list(stages(program(tracer, torch.conv2d), tracer, (Pass("doubled", doubled),)))
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_a_memory_is_filled_twice_and_the_first_sum_is_not_read_after(tracer: Tracer, stale: bool) -> None:
+    def filled(given: Program, tracer: Tracer) -> Program:
+        graph = fx.Graph()
+        memory = graph.placeholder(tracer.names("state", "h"))
+        first = graph.call_method("mul_", (graph.call_function(runtime.fill_, (memory, None)), 2.0))
+        read = graph.call_method("neg", (first,))
+        second = graph.call_function(runtime.fill_, (memory, read))
+        graph.output((graph.call_method("neg", (first if stale else second,)),))
+        return replace(given, sweep=(replace(given.sweep[0], graph=graph),))
+
+    made = stages(program(tracer, torch.conv2d), tracer, (Pass("filled", filled),))
+    if not stale:
+        assert len(list(made)) == 2
+        return
+    with pytest.raises(ep.EpgraphError, match="'only': it reads 'mul_' after 'fill__1' has overwritten it"):
+        list(made)
 
 
 def test_results_have_the_shapes_of_their_states(tracer: Tracer) -> None:

@@ -233,6 +233,27 @@ def test_unrolled_gradients_are_finite_differences() -> None:
         assert float((parameter.grad * direction).sum()) == pytest.approx(slope, rel=1e-5, abs=1e-8), name
 
 
+def test_two_sums_of_a_class_take_turns_in_one_memory() -> None:
+    """Of a damped state and of the output: neither keeps its sum."""
+    states = {"h1": {"shape": [3]}, "h2": {"shape": [2]}}
+    dense = [{"from": a, "to": b, "dense": {}} for a, b in (("x", "h1"), ("h1", "h2"), ("h2", "y"))]
+    own = {"at": "h1", "self": {"zero_diagonal": False}, "gain": 0.5}
+    output = {"classes": 3, "cost": "squared_error"}
+    data = {"epgraph": 2, "input": {"shape": [4]}, "output": output, "states": states, "edges": [*dense, own]}
+    case = Case(data)
+    onednn, eager = (
+        ep.compile(case.architecture, dtype=torch.float32, schedule="even_odd", backend=backend)
+        for backend in ("onednn", "eager")
+    )
+    for engine in (onednn, eager):
+        engine.load_state_dict({**engine.state_dict(), **case.parameters})
+        engine.backward(case.x.float(), case.y.float(), free_steps=6, nudged_steps=4, beta=0.2)
+    for (name, p), q in zip(onednn.named_parameters(), eager.parameters(), strict=True):
+        assert p.grad is not None
+        assert q.grad is not None
+        assert apart(p.grad, q.grad) < 1e-5, name
+
+
 @pytest.mark.parametrize("backend", ["eager", "channels_last", "onednn"])
 @settings(ORACLE, max_examples=4)
 @given(data=decorated_architectures())
