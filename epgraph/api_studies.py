@@ -38,9 +38,6 @@ __all__ = ["compare", "sweep"]
 
 Report = Callable[[str], None]
 
-IDENTITY = ("dtype",)
-"""Options that a sweep keeps, as a run does."""
-
 
 @dataclass(frozen=True)
 class SweepResult:
@@ -170,7 +167,7 @@ def sweep(
         "allow_include": [str(one.absolute()) for one in folders],
         **options,
     }
-    out = Path("runs") / f"{slug(definition.distinct()[0].name)}-sweep" if out is None else file_path("out", out)
+    out = Path("runs") / f"{slug(definition.networks[0].name)}-sweep" if out is None else file_path("out", out)
     return _run(out, definition, options, again, flag("progress", progress), report, warn or python_warnings)
 
 
@@ -204,7 +201,7 @@ def _run(
         # What is doubtful about a network was said with its place in the user's file; here it has one in the text.
         warn([one for one in diagnostics if one.file is None])
 
-    identity = {name: options.get(name, DEFAULTS[name]) for name in IDENTITY}
+    identity = {"dtype": options.get("dtype", DEFAULTS["dtype"])}
     found = Sweep(folder, definition, train_one, again, identity, report or (lambda line: None)).run()
     comparison = None
     if any(one.state == "complete" for one in found):

@@ -15,8 +15,10 @@ import signal
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
+from tests.helpers.processes import forked
 from tests.helpers.runs import NET, assert_same_runs, train
 
 EPOCHS = 12
@@ -46,7 +48,7 @@ def crash(folder: Path, kills: int, seed: int) -> tuple[int, int]:
     while left:
         out = folder / f"run{runs}"
         while True:
-            process = _start(net, out)
+            process = forked(partial(_train, net, out))
             early = generator.random() < EARLY
             if left and _killed(process, out, generator.uniform(0.0, LONGEST_SECONDS), early):
                 left -= 1
@@ -58,20 +60,6 @@ def crash(folder: Path, kills: int, seed: int) -> tuple[int, int]:
         assert_same_runs(whole, out)
         runs += 1
     return runs, under_way
-
-
-def _start(net: Path, out: Path) -> int:
-    process = os.fork()
-    if process:
-        return process
-    code = 1
-    try:
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        for descriptor in (1, 2):
-            os.dup2(nowhere, descriptor)
-        code = _train(net, out)
-    finally:
-        os._exit(code)
 
 
 def _train(net: Path, out: Path) -> int:

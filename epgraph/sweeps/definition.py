@@ -244,10 +244,13 @@ class Definition:
         EpgraphError
             With all mistakes, each once.
         """
-        corners = self._corners()
-        found = dict.fromkeys(one for point in corners for one in self.architecture(point)[1])
+        found = dict.fromkeys(one for _, diagnostics in self._examined for one in diagnostics)
         raise_for(list(found))
         return list(found)
+
+    @cached_property
+    def _examined(self) -> list[tuple[Architecture | None, list[Diagnostic]]]:
+        return [self.architecture(point) for point in self._corners()]
 
     def _corners(self) -> list[Point]:
         """All points of a grid; of a sampler's choices each value once, and both ends of each range."""
@@ -260,10 +263,14 @@ class Definition:
         base = {key: values[0] for key, values in choices.items()}
         return [base, *(base | {key: value} for key, values in choices.items() for value in values[1:])]
 
+    @property
+    def networks(self) -> list[Architecture]:
+        """Networks of the points that ``check`` looks at, those with mistakes left out."""
+        return [network for network, _ in self._examined if network is not None]
+
     def distinct(self) -> list[Architecture]:
         """Return one network for each choice of input, output and data, to check data with."""
-        networks = (self.architecture(point)[0] for point in self._corners())
-        return list({repr((n.input, n.output, n.data)): n for n in networks if n is not None}.values())
+        return list({repr((n.input, n.output, n.data)): n for n in self.networks}.values())
 
 
 def flags_of(given: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:

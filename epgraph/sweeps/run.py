@@ -63,7 +63,7 @@ class Sweep:
             If a signal ended the training, after a checkpoint.
         """
         enter(self.folder, self.arguments)
-        trials = Trials(self.folder, self.definition, self.definition.distinct()[0].training.seed)
+        trials = Trials(self.folder, self.definition, self.definition.networks[0].training.seed)
         self._refuse_others(trials)
         keep(self.folder, self.arguments)
         started, done, waiting = time.monotonic(), 0, False

@@ -41,3 +41,19 @@ def _run(work: Callable[[], int | None], said: Path, largest: int | None) -> Non
     if largest is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     sys.exit(work())
+
+
+def forked(work: Callable[[], object]) -> int:
+    """Do something in a fork of this process, without output; return its number. Its exit code is a number returned."""
+    process = os.fork()
+    if process:
+        return process
+    code = 1
+    try:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (1, 2):
+            os.dup2(nowhere, descriptor)
+        found = work()
+        code = found if isinstance(found, int) else 0
+    finally:
+        os._exit(code)

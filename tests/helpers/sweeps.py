@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,22 +34,6 @@ def starts(out: Path) -> list[int]:
     """How often each trial was begun or gone on with."""
     records = sorted((out / "trials").glob("*/run.json"))
     return [len(json.loads(record.read_text())["history"]) for record in records]
-
-
-def forked(work: Callable[[], object]) -> int:
-    """Do something in a fork, which has torch loaded already; return its process."""
-    process = os.fork()
-    if process:
-        return process
-    code = 1
-    try:
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        for descriptor in (1, 2):
-            os.dup2(nowhere, descriptor)
-        work()
-        code = 0
-    finally:
-        os._exit(code)
 
 
 def waited(process: int) -> int:

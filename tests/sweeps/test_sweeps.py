@@ -18,8 +18,9 @@ import epgraph as ep
 from epgraph.cli import run
 from epgraph.sweeps.definition import Definition
 from epgraph.sweeps.study import Trials
+from tests.helpers.processes import forked
 from tests.helpers.runs import NET
-from tests.helpers.sweeps import BRANCHED, SWEEP, forked, killed, starts, sweep, table, waited
+from tests.helpers.sweeps import BRANCHED, SWEEP, killed, starts, sweep, table, waited
 
 
 @pytest.fixture(scope="module")
