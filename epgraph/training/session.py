@@ -163,11 +163,12 @@ class Session:
             message = f"{data.name} holds no examples out, as data.validation says"
             raise EpgraphError(message, "give ep.Data with validation, or write validation: null", "data")
         self.warn(data.warnings)
-        for rank, facts in enumerate(self.ranks.gather(data.facts()) if self.ranks.size > 1 else ()):
-            if facts != data.facts():
+        # It hashes all files.
+        facts = data.facts() if before is not None or self.ranks.size > 1 else {}
+        for rank, there in enumerate(self.ranks.gather(facts)):
+            if there != facts:
                 raise EpgraphError(f"process {rank} has other data than this one", "copy the same files")
         if before is not None:
-            facts = data.facts()
             changed = {f"data.{k}": (value, facts.get(k)) for k, value in before.data.items() if value != facts.get(k)}
             if changed:
                 raise EpgraphError(refusals(self.start.folder.path, changed))
