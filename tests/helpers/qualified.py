@@ -179,7 +179,7 @@ def varied(networks: list[Settled]) -> list[Settled]:
     seen: set[str] = set()
     first, others = [], []
     for network in networks:
-        features = set(coverage(network.engine.architecture))
+        features = set(+coverage(network.engine.architecture))
         (others if features <= seen else first).append(network)
         seen |= features
     return first + others
