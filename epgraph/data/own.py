@@ -15,7 +15,7 @@ from epgraph.data.recipes import Recipe, Shape
 from epgraph.data.registry import DATA_SETS
 from epgraph.data.sets import FOLDER, TENSORS, adapted
 from epgraph.data.source import Files
-from epgraph.data.tensors import as_inputs, read_arrays
+from epgraph.data.tensors import as_array, as_inputs, read_arrays
 from epgraph.errors import Diagnostic, EpgraphError
 
 if TYPE_CHECKING:
@@ -97,14 +97,8 @@ def own_inputs(images: Sequence[Path] | Any, like: Like) -> list[Inputs]:
     EpgraphError
         If a file cannot be read, or an input is not like those of the data set; all images that are at fault are named.
     """
-    import numpy as np
-    import torch
-
     if not isinstance(images, Sequence):
-        if isinstance(images, torch.Tensor):
-            images = images.detach().cpu()
-            images = images.float() if images.is_floating_point() else images
-        x = _array(np.asarray(images), "x", like)
+        x = _array(as_array(images), "x", like)
         return [Inputs([f"[{i}]" for i in range(len(x))], x)]
     found: list[Inputs] = []
     problems: list[Diagnostic] = []

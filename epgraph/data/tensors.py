@@ -90,14 +90,29 @@ def read_arrays(path: Path, names: Sequence[str], how: str) -> dict[str, Array]:
                 content = torch.load(file, map_location="cpu", weights_only=True)
             else:
                 raise _wrong(path, "its name ends neither in .npz nor in .pt", how)
+        missing = [name for name in names if not isinstance(content, dict) or name not in content]
+        if missing:
+            raise _wrong(path, f"it has no {', '.join(missing)}", how)
+        found = {name: as_array(content[name]) for name in names}
     except EpgraphError:
         raise
     except Exception as error:  # damaged archives and pickles raise all sorts
         raise _wrong(path, " ".join(str(error).split())[:200] or type(error).__name__, how) from error
-    missing = [name for name in names if not isinstance(content, dict) or name not in content]
-    if missing:
-        raise _wrong(path, f"it has no {', '.join(missing)}", how)
-    return {name: np.asarray(content[name]) for name in names}
+    for name, array in found.items():
+        if array.dtype.kind not in "biuf":
+            raise _wrong(path, f"{name} is {shown(array)}, and should have real numbers", how)
+    return found
+
+
+def as_array(values: Any) -> Array:
+    """Return an array; of a tensor in float32 where it has fractions, of which NumPy lacks some types."""
+    import numpy as np
+    import torch
+
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        values = values.float() if values.is_floating_point() else values
+    return np.asarray(values)
 
 
 def as_inputs(x: Array, shape: Shape) -> Array:

@@ -66,6 +66,15 @@ def test_regression_learns_the_target_itself(name: str, tmp_path: Path) -> None:
     assert found.loss == pytest.approx(float((output - wanted).square().sum(1).mean()) / 2, rel=1e-5)
 
 
+def test_tensors_of_types_that_numpy_lacks(tmp_path: Path) -> None:
+    content = {name: torch.as_tensor(value).bfloat16() for name, value in arrays().items()}
+    content["x_train"].requires_grad_()
+    torch.save(content, tmp_path / "a.pt")
+    data = load_data(f"tensors:{tmp_path / 'a.pt'}", shape=(6,), targets=(3,))
+    assert torch.equal(data.train[4][0], content["x_train"][4].detach().float())
+    assert torch.equal(data.test[2][1], content["y_test"][2].float())
+
+
 def test_several_labels_at_once_are_targets(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.npz", **arrays(y=np.random.default_rng(0).integers(0, 2, (40, 3))))
     data = ep.load_data(net(path))
@@ -103,6 +112,8 @@ def test_images_and_labels(stored: tuple[int, ...], tmp_path: Path) -> None:
         ({"y_test": np.zeros((9, 3))}, "x_test is a NumPy ndarray of shape (10, 6) and float64 and y_test is"),
         ({"x_test": np.zeros((10, 7))}, "the arrays of training and test differ in shape or type; make them alike"),
         ({"x_train": np.full((30, 6), np.nan)}, "x_train has numbers that are not finite; replace them"),
+        ({"x_train": np.full((30, 6), "a")}, "x_train is a NumPy ndarray of shape (30, 6) and <U1, and should have real"),
+        ({"y_test": np.full((10, 3), 1j)}, "y_test is a NumPy ndarray of shape (10, 3) and complex128, and should have"),
         ({"y_train": np.zeros(30, int) - 1, "y_test": np.zeros(10, int)}, "a label is below 0; labels count from 0"),
     ],
 )  # fmt: skip
