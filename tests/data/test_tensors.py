@@ -112,8 +112,8 @@ def test_images_and_labels(stored: tuple[int, ...], tmp_path: Path) -> None:
         ({"y_test": np.zeros((9, 3))}, "x_test is a NumPy ndarray of shape (10, 6) and float64 and y_test is"),
         ({"x_test": np.zeros((10, 7))}, "the arrays of training and test differ in shape or type; make them alike"),
         ({"x_train": np.full((30, 6), np.nan)}, "x_train has numbers that are not finite; replace them"),
-        ({"x_train": np.full((30, 6), "a")}, "x_train is a NumPy ndarray of shape (30, 6) and <U1, and should have real"),
-        ({"y_test": np.full((10, 3), 1j)}, "y_test is a NumPy ndarray of shape (10, 3) and complex128, and should have"),
+        ({"x_train": np.full((30, 6), "a")}, "x_train is a NumPy ndarray of shape (30, 6) and <U1, and should"),
+        ({"y_test": np.full((10, 3), 1j)}, "y_test is a NumPy ndarray of shape (10, 3) and complex128, and"),
         ({"y_train": np.zeros(30, int) - 1, "y_test": np.zeros(10, int)}, "a label is below 0; labels count from 0"),
     ],
 )  # fmt: skip
