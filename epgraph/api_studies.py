@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,12 +142,14 @@ def sweep(
     >>> [trial.state for trial in result.trials], len(result.comparison.tests)
     (['complete', 'complete', 'complete', 'complete'], 1)
     """
+    given = dict(locals())
     from epgraph.sweeps.definition import Definition, arguments_of, flags_of
     from epgraph.sweeps.folder import is_sweep, read_arguments
 
     one_alone = isinstance(sources, str | os.PathLike | Architecture)
     networks: list[Source] = [sources] if one_alone else several("sources", sources)  # type: ignore[list-item]
     if len(networks) == 1 and (folder := _as_path(networks[0])) is not None and is_sweep(folder):
+        _refuse_options(folder, given)
         kept = read_arguments(folder)
         return sweep(**kept, out=folder, download=download, progress=progress, report=report, warn=warn)
     section = {"grid": grid, "range": ranges, "seeds": seeds, "sampler": sampler, "trials": trials, "pruner": pruner}
@@ -169,6 +171,20 @@ def sweep(
     }
     out = Path("runs") / f"{slug(definition.networks[0].name)}-sweep" if out is None else file_path("out", out)
     return _run(out, definition, options, again, flag("progress", progress), report, warn or python_warnings)
+
+
+def _refuse_options(folder: Path, arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments that a sweep which goes on as it was started would not follow."""
+    followed = ("sources", "download", "progress", "report", "warn")
+    options = {"overrides": "set", "ranges": "range"}
+    found = [
+        f"--{options.get(name, name).replace('_', '-')}"
+        for name, value in arguments.items()
+        if name not in followed and value is not None and not (isinstance(value, Sized) and not len(value))
+    ]
+    if found:
+        message = f"{folder} is a sweep folder, and goes on as it was started, without {', '.join(found)}"
+        raise EpgraphError(message, f"to extend the sweep, name its network file, and the folder with --out {folder}")
 
 
 def _check(definition: Definition, download: bool, warn: Warn) -> None:

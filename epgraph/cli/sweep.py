@@ -62,7 +62,7 @@ def sweep(
 
     \b
     Example:
-      epgraph sweep net.yaml --data digits --without skip --seeds 0..4
+      epgraph sweep examples/u12.yaml --data digits --without skip --seeds 0..4
       epgraph sweep net.yaml --data digits --range 'training.learning_rate=0.01..0.2 log' --sampler tpe --trials 20
     """
     console = Console()

@@ -65,7 +65,7 @@ def _seeds(value: object) -> object:
     if not sound or not isinstance(seeds, list) or not 1 <= len(seeds) <= MOST_SEEDS:
         raise PydanticCustomError(
             "wrong-type",
-            "'seeds' expects {most} whole numbers at most, from 0 on, found {found}",
+            "'seeds' expects whole numbers from 0 on, at most {most} of them, found {found}",
             {"most": MOST_SEEDS, "found": shown(value), "hint": "e.g. 0..4, or [0, 1, 2]"},
         )
     if len(set(seeds)) < len(seeds):

@@ -125,7 +125,8 @@ class Sweep:
         return [
             f"{path_text(at)} is {before.get(at)} there and {now.get(at)} now"
             for at in {**before, **now}
-            if before.get(at) != now.get(at)
+            # Where the data are makes no other sweep.
+            if before.get(at) != now.get(at) and at != ("data", "root")
         ][:10] or [f"trial {choice.number} ({choice.label}, seed {choice.seed})"]
 
     def _train(self, trials: Trials, choice: Choice, trial: Trial) -> None:

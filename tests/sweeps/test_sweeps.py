@@ -210,7 +210,7 @@ sweep:
         ({"ranges": {"learning.beta": "0.1"}}, "a range is LOW..HIGH, found text '0.1'"),
         ({"sampler": "tpe"}, "--sampler tpe: a sampler needs a number of trials"),
         ({"trials": 3}, "--trials 3: a grid has as many trials as points"),
-        ({"seeds": "0..x"}, "--seeds 0..x: 'seeds' expects 1000 whole numbers at most"),
+        ({"seeds": "0..x"}, "--seeds 0..x: 'seeds' expects whole numbers from 0 on"),
         ({"seeds": [1, 1]}, "--seeds 1,1: 'seeds' has a seed twice"),
         ({"grid": {"training.seed": [1, 2]}}, "seeds have a key of their own; write seeds: 0..4"),
         ({"grid": {"learning.beta": 0.1}}, "grid['learning.beta'] expects a list"),
@@ -232,12 +232,23 @@ def test_a_folder_of_another_sweep_is_refused(whole: Path, tmp_path: Path) -> No
         ({"limit": 100}, "data.limit is 170 there and 100 now"),
         ({"grid": {"learning.beta": [0.1]}}, "holds a sweep over variant"),
     ]:
-        with pytest.raises(ep.EpgraphError, match=message):
+        with pytest.raises(ep.EpgraphError, match=message) as caught:
             sweep(whole, **options)
+        assert "data.root" not in str(caught.value)
     assert (whole / "sweep.json").read_text() == record
     (tmp_path / "file").write_text("mine")
     with pytest.raises(ep.EpgraphError, match="is no sweep folder"):
         sweep(tmp_path)
+
+
+def test_a_folder_that_goes_on_takes_no_other_settings(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--seeds", "0..4", "--limit", "100", "--set", "learning.beta=0.2", "--no-augment"]
+    assert run(["sweep", str(whole), *options]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        f"{whole} is a sweep folder, and goes on as it was started, without --seeds, --set, --limit, --augment; "
+        f"to extend the sweep, name its network file, and the folder with --out {whole}"
+    ]
+    assert run(["sweep", str(whole)]) == 0
 
 
 def test_several_files_are_variants_and_the_first_has_the_section(tmp_path: Path) -> None:
@@ -274,7 +285,7 @@ def test_other_commands_check_the_section_and_leave_it_out(tmp_path: Path) -> No
     net.write_text(NET + "sweep: {gird: {}, seeds: 0..x, range: {learning.beta: 0.1}, variants: {a: {withot: skip}}}\n")
     line = NET.count("\n") + 1
     assert sorted(map(str, ep.check(net).diagnostics)) == [
-        f"{net}:{line}:26: 'seeds' expects 1000 whole numbers at most, from 0 on, found text '0..x'; "
+        f"{net}:{line}:26: 'seeds' expects whole numbers from 0 on, at most 1000 of them, found text '0..x'; "
         "e.g. 0..4, or [0, 1, 2]",
         f"{net}:{line}:55: a range is LOW..HIGH, found 0.1; e.g. 0.05..0.5, or 0.001..0.1 log",
         f"{net}:{line}:76: unknown key 'withot'",
