@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 
 # What a script starts in the background or under nohup ignores these, and so would the runs that tests stop by them.
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
@@ -27,6 +28,9 @@ for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
 settings.register_profile("fresh", derandomize=False, print_blob=True)
+# Hypothesis also draws from the constants of our modules that are loaded: in each worker of a parallel run others.
+assert callable(providers._get_local_constants)  # type: ignore[attr-defined]
+providers._get_local_constants = lambda constants=providers._local_constants: constants  # type: ignore[attr-defined]
 
 pytest_plugins = ["tests.helpers.tally"]
 
