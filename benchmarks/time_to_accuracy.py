@@ -29,6 +29,7 @@ from typing import Any
 
 import torch
 from machine import circumstances
+from matplotlib.figure import Figure
 from peer import load
 from timing import rounded
 from torch import Tensor
@@ -205,6 +206,30 @@ def levels(curves: dict[str, list[dict[str, float]]]) -> list[dict[str, Any]]:
     return found
 
 
+LABELS = {
+    "official": "official code, 120 + 50 + 50 sweeps",
+    "hopfield": "EP, Hopfield energy, 10 + 8 + 8 sweeps",
+    "predictive": "EP, predictive energy, 2 error sweeps",
+    "backprop": "backpropagation",
+}
+
+
+def draw(curves: dict[str, list[dict[str, float]]], path: Path) -> None:
+    """Draw test accuracy against seconds of training on the processor."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, points in curves.items():
+        seconds = [point["processor_seconds"] for point in points]
+        marker = "o" if name == "official" else None
+        axes.plot(seconds, [100 * point["accuracy"] for point in points], marker=marker, label=LABELS[name])
+    axes.set_xscale("log")
+    axes.set_xlabel("seconds of training on one core, log scale")
+    axes.set_ylabel("test accuracy in %")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", type=Path, required=True, help="folder that holds EquiProp/")
@@ -218,6 +243,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="folder that keeps the curves")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--figure", type=Path, help="accuracy against seconds, e.g. curves.svg")
     parser.add_argument("--only", choices=["official", *SETTINGS], help=argparse.SUPPRESS)
     parser.add_argument("--core", type=int, default=0, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -239,6 +265,8 @@ def main() -> None:
     print(text)
     if arguments.json:
         arguments.json.write_text(text + "\n")
+    if arguments.figure:
+        draw(curves, arguments.figure)
 
 
 if __name__ == "__main__":
