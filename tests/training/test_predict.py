@@ -122,7 +122,7 @@ edges: [{from: x, to: y, dense: {}}]
     found = ep.predict(result.folder, x[30:])
     torch.testing.assert_close(found.values, outputs(result))
     assert (found.kind, found.labels, len(found.to_dict()["predictions"][0]["output"])) == ("output", (), 3)
-    assert ep.evaluate(result.folder).lines()[0].startswith("10 held-out examples of tensors:")
+    assert ep.evaluate(result.folder).lines()[0].startswith("10 test examples of tensors:")
     Image.new("L", (6, 1)).save(tmp_path / "one.png")
     with pytest.raises(
         ep.EpgraphError, match=r"it is not known how an image becomes an input .* give inputs as arrays"

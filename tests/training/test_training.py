@@ -30,7 +30,7 @@ def test_a_run_leaves_what_it_promises(net: Path, tmp_path: Path, capsys: pytest
     assert printed[0].startswith("digits")
     assert printed[1].startswith("epoch 1/2: train loss ")
     assert printed[3].startswith("accuracy of the last epoch: ")
-    assert "held-out examples of digits" in printed[3]
+    assert "test examples of digits" in printed[3]
     promised = (
         "run.json architecture.yaml network.svg metrics.jsonl batches.jsonl curves.png last.pt best.pt tensorboard"
     )
