@@ -206,7 +206,7 @@ def train(
     >>> import epgraph as ep
     >>> result = ep.train("examples/digits.yaml", "digits", out="runs/demo", limit=64, epochs=1, pictures=False)
     >>> result.epoch, sorted(result.metrics)[:2]
-    (1, ['epoch', 'learning_rate'])
+    (1, ['epoch', 'images_per_second'])
     """
     own = own_examples(data)
     if own is not None and own.train is own.test:

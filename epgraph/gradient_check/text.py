@@ -22,7 +22,7 @@ def text(report: Report) -> list[str]:
 
 def _network(report: Report) -> list[str]:
     part = report["network"]
-    what = part["data"] or f"noise ({part['no_data'] or 'neither --data nor data.name names a data set'})"
+    what = part["data"] or f"noise ({part.get('no_data') or 'neither --data nor data.name names a data set'})"
     beta = "" if "beta" not in ESTIMATORS[part["nudging"]].reads else f"beta {part['beta']:g}, "
     what_moves = "error sweeps" if part["solver"] == "error_sweeps" else "nudged sweeps"
     if part["one_pass"]:
