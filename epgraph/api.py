@@ -387,9 +387,9 @@ def gradcheck(
         load_parameters(engine, load_checkpoint(checkpoint, engine.device), str(checkpoint))
     own, lacking = own_examples(data), ""
     if own is None:
-        name = engine.architecture.data.name if data is None else str(data)
+        name = None if data is None else str(data)
         try:
-            if name is not None:
+            if name is not None or engine.architecture.data.name is not None:
                 own = data_for(engine.architecture, name, root=data_root, download=download, augment=False, check=False)
                 (warn or python_warnings)(own.warnings)
         except EpgraphError as error:

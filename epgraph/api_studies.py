@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from epgraph.language.sweep import METRICS
 from epgraph.runs.folder import slug
 from epgraph.runs.launch import launch
 from epgraph.runs.start import DEFAULTS
+from epgraph.runs.stop import Stopped
 
 if TYPE_CHECKING:
     from epgraph.comparison.result import CompareResult
@@ -220,12 +222,21 @@ def _run(
 
     identity = {"dtype": options.get("dtype", DEFAULTS["dtype"])}
     found = Sweep(folder, definition, train_one, again, identity, report or (lambda line: None)).run()
-    comparison = None
-    if any(one.state == "complete" for one in found):
-        comparison = compare(folder, metric=definition.spec.objective, progress=progress)
-        for name in ("comparison.md", "runs.csv", "curves.png"):
-            comparison.write(folder / name)
+    try:
+        comparison = _compared(folder, definition, found, progress)
+    except KeyboardInterrupt:
+        raise Stopped(signal.SIGINT, "the comparison", f"{folder} holds the results of all trials") from None
     return SweepResult(folder, tuple(found), comparison)
+
+
+def _compared(folder: Path, definition: Definition, found: Sequence[Choice], progress: bool) -> CompareResult | None:
+    """Compare the runs that have finished, and write the tables and curves; None without one."""
+    if not any(one.state == "complete" for one in found):
+        return None
+    comparison = compare(folder, metric=definition.spec.objective, progress=progress)
+    for name in ("comparison.md", "runs.csv", "curves.png"):
+        comparison.write(folder / name)
+    return comparison
 
 
 def compare(

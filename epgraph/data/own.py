@@ -17,6 +17,7 @@ from epgraph.data.sets import FOLDER, TENSORS, adapted
 from epgraph.data.source import Files
 from epgraph.data.tensors import as_array, as_inputs, read_arrays
 from epgraph.errors import Diagnostic, EpgraphError
+from epgraph.progress import tracked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,7 +103,8 @@ def own_inputs(images: Sequence[Path] | Any, like: Like) -> list[Inputs]:
         return [Inputs([f"[{i}]" for i in range(len(x))], x)]
     found: list[Inputs] = []
     problems: list[Diagnostic] = []
-    for path in _files(images):
+    files = _files(images)
+    for path in tracked(files, len(files), "read the images", "files"):
         try:
             if path.suffix == ".npy":
                 raise _wrong(f"{path}: a .npy file holds one array without a name", _npy(path))

@@ -36,7 +36,7 @@ class Pace:
         self.note(part, shown)
         later = PARTS[PARTS.index(part) + 1 :]
         of_epoch = shown.seconds_left + sum(self._seconds.get(name, 0.0) for name in later)
-        of_run = of_epoch + (self._epochs - epoch - 1) * sum(self._seconds.values())
+        of_run = of_epoch + max(0, self._epochs - epoch - 1) * sum(self._seconds.values())
         return f"{duration(of_epoch)} left of the epoch, {duration(of_run)} of the run"
 
 

@@ -23,7 +23,8 @@ def peak_memory(
     found = {"peak_memory_mib": round(_resident(status) / MIB, 1)}
     if device.type == "cuda":
         found["peak_device_memory_mib"] = round(torch.cuda.max_memory_allocated(device) / MIB, 1)
-    return {name: max(one[name] for one in ranks.gather(found)) for name in found}
+    every = ranks.gather(found)
+    return {name: max(one.get(name, 0.0) for one in every) for name in found}
 
 
 def _resident(status: Path) -> int:
