@@ -384,7 +384,7 @@ def _last_key(at: Location) -> str:
 
 def _example(at: Location) -> str:
     examples = {
-        "epgraph": "write 'epgraph: 2' at the top; a fragment, which other files include, has none: check one of these",
+        "epgraph": "write 'epgraph: 2' at the top; if this is a fragment, check a file that includes it",
         "input": "e.g. input: {name: x, shape: [3, 32, 32]}",
         "output": "e.g. output: {name: y, classes: 10}",
         "states": "e.g. states: {h1: {channels: 64}}",
