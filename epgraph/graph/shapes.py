@@ -150,7 +150,7 @@ def _unknown(
     left = [name for name in architecture.states if name not in shapes and name in joined]
     apart = [edge for edge in ends if edge.source not in shapes and edge.target not in shapes]
     supposed: dict[str, Shape] = {}
-    diagnostics = []
+    diagnostics: list[Diagnostic] = []
     for name in left:
         if name in supposed:
             continue

@@ -114,8 +114,11 @@ POOLED = [{"from": "a", "to": "d", "conv": {"kernel": 3, "padding": 1, "pool": "
             },
             "holomorphic: no: the cost softmax_readout",
         ),
-        ({"learning": {"estimator": "positive"}}, "gradient: at rest that of the loss, with an error of O(β), and of"),
-        ({"learning": {"estimator": "continual"}}, "with an error of O(β) and one that grows with continual_rate, and"),
+        ({"learning": {"estimator": "positive"}}, "gradient: at rest that of the loss, with an error of O(β); units"),
+        (
+            {"learning": {"estimator": "continual"}},
+            "with an error of O(β) and one that grows with continual_rate; units",
+        ),
         ({"learning": {"estimator": "implicit"}}, "gradient: at rest that of the loss, as exactly as solver_tolerance"),
         ({"learning": {"estimator": "unrolled"}}, "gradient: that of the loss after free_steps sweeps, at rest or not"),
         (

@@ -104,5 +104,5 @@ def test_a_network_that_cannot_learn_is_seen_at_once() -> None:
     with torch.no_grad():
         made.get_parameter("states.h.bias").fill_(-50.0)
     states = made.relax(torch.rand(8, 4)).states
-    found = troubles(made, {"epoch": 1.0, "test_error": 0.9}, TEN, 360, states)
+    found = troubles(made, {"epoch": 1.0, "test_error": 0.9}, TEN, 360, states, FOLDER)
     assert len(found) == 3
