@@ -264,7 +264,8 @@ def test_learning_rates_per_edge(net: Path) -> None:
 def test_a_checkpoint_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["eval", str(tmp_path), "--data", "digits"]) == 1
     assert capsys.readouterr().err == (
-        f"{tmp_path / 'last.pt'}: there is no checkpoint; give a run folder or a .pt file of it\n"
+        f"{tmp_path / 'last.pt'}: there is no checkpoint; give a run folder or a .pt file of it; "
+        "of a sweep folder, one of the folders in trials/\n"
     )
     (tmp_path / "last.pt").write_bytes(b"junk")
     assert run(["eval", str(tmp_path), "--data", "digits"]) == 1
