@@ -3,7 +3,7 @@
     python benchmarks/rules.py [RULE ...] [--seeds 0 1 2] [--json FILE]
 
 The network is ``examples/digits_tanh.yaml`` with the settings of ``SETTINGS``; accuracy is that of the last epoch
-on 360 held-out images. Prints the table of ``docs/learning.md``; ``make test-slow`` holds every row to 95 %.
+on 360 test images. Prints the table of ``docs/learning.md``; ``make test-slow`` holds every row to 95 %.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
 
 
 def train(name: str, seed: int) -> dict[str, float]:
-    """Train one row; returns accuracy on held-out images, and seconds."""
+    """Train one row; returns accuracy on test images, and seconds."""
     rule = f"learning.estimator={name if name in ESTIMATORS else 'centered'}"
     architecture = load(EXAMPLE, [*COMMON, *SETTINGS[name], rule, f"training.seed={seed}"])
     data = load_data(

@@ -142,6 +142,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     pictures: bool = True,
+    histograms: bool = True,
     progress: bool = False,
     callbacks: Sequence[Callback] = (),
     warn: Warn | None = None,
@@ -184,8 +185,10 @@ def train(
         Replace the run in the folder. It comes back if the new one fails before its first epoch is done.
     pictures
         Whether to draw ``network.svg`` and ``curves.png``.
+    histograms
+        Whether TensorBoard gets histograms of parameters and states after each epoch.
     progress
-        Whether to show progress bars on a terminal.
+        Whether to show how far it is on standard error: a bar on a terminal, elsewhere a line every half minute.
     callbacks
         Called as the training goes.
     warn
@@ -203,7 +206,7 @@ def train(
     >>> import epgraph as ep
     >>> result = ep.train("examples/digits.yaml", "digits", out="runs/demo", limit=64, epochs=1, pictures=False)
     >>> result.epoch, sorted(result.metrics)[:2]
-    (1, ['epoch', 'learning_rate'])
+    (1, ['epoch', 'images_per_second'])
     """
     own = own_examples(data)
     if own is not None and own.train is own.test:
@@ -222,7 +225,8 @@ def train(
         flag("overwrite", overwrite),
     )
     called = [instance("an entry of callbacks", one, Callback) for one in several("callbacks", callbacks)]
-    flags = Flags(flag("download", download), flag("progress", progress), flag("pictures", pictures))
+    beside = {"download": download, "progress": progress, "pictures": pictures, "histograms": histograms}
+    flags = Flags(**{name: flag(name, value) for name, value in beside.items()})
     here, warn = launch(), warn or python_warnings
     if here.size > 1:
         from epgraph.training.parallel import train_together
@@ -338,7 +342,8 @@ def gradcheck(
     network
         As for ``load``; or an ``Architecture``; or an engine, with the weights that it has.
     data
-        Name of a data set, or examples of one's own; left out, noise in [0, 1] and random labels or targets.
+        Name of a data set, or examples of one's own; left out, the data set of the section ``data``. Where that names
+        none, or its files cannot be read, noise in [0, 1] and random labels or targets. The report says which.
     overrides, allow_include, schedule
         As for ``train``.
     checkpoint
@@ -380,14 +385,22 @@ def gradcheck(
         engine = compiled(architecture, device, dtype, count, checkpoint is None, threads)
     if checkpoint is not None:
         load_parameters(engine, load_checkpoint(checkpoint, engine.device), str(checkpoint))
-    own = own_examples(data)
-    if data is not None and own is None:
-        own = data_for(engine.architecture, str(data), root=data_root, download=download, augment=False, check=False)
-        (warn or python_warnings)(own.warnings)
+    own, lacking = own_examples(data), ""
+    if own is None:
+        name = None if data is None else str(data)
+        try:
+            if name is not None or engine.architecture.data.name is not None:
+                own = data_for(engine.architecture, name, root=data_root, download=download, augment=False, check=False)
+                (warn or python_warnings)(own.warnings)
+        except EpgraphError as error:
+            if data is not None or data_root is not None or download:
+                raise
+            lacking = str(error.diagnostics[0].message)
     return check_gradient(
         engine,
         own,
         count,
+        lacking=lacking,
         quick=quick,
         stepwise=stepwise,
         weights="initial" if checkpoint is None else str(checkpoint),
@@ -406,6 +419,7 @@ def tune(
     device: str | None = None,
     dtype: str = "float32",
     threads: int | None = None,
+    progress: bool = False,
 ) -> TuneResult:
     """Measure how fast each backend runs a network on this machine, and record the times for ``backend="auto"``.
 
@@ -413,7 +427,7 @@ def tune(
     ----------
     network
         As for ``gradcheck``.
-    overrides, allow_include, schedule, device, dtype, threads
+    overrides, allow_include, schedule, device, dtype, threads, progress
         As for ``train``.
     batch
         Examples in a batch; left out, ``training.batch_size``.
@@ -444,4 +458,4 @@ def tune(
     else:
         architecture = as_architecture(network, all_overrides(overrides, schedule), allow_include)
         engine = compiled(architecture, device, dtype, size or architecture.training.batch_size, False, threads)
-    return tune_on_noise(engine, size, names or None)
+    return tune_on_noise(engine, size, names or None, flag("progress", progress))

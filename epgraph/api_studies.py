@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from epgraph.language.sweep import METRICS
 from epgraph.runs.folder import slug
 from epgraph.runs.launch import launch
 from epgraph.runs.start import DEFAULTS
+from epgraph.runs.stop import Stopped
 
 if TYPE_CHECKING:
     from epgraph.comparison.result import CompareResult
@@ -132,7 +134,7 @@ def sweep(
     EpgraphError
         If a network, the section or an option has a mistake, or the folder holds another sweep.
     Stopped
-        If a signal ended the training, after a checkpoint.
+        If a signal ended the training, after a checkpoint, or came between two trainings.
 
     Example
     -------
@@ -210,7 +212,8 @@ def _run(
         raise EpgraphError("a sweep does not run as one of several processes of torchrun", hint)
 
     def train_one(network: Architecture, run: Path, callbacks: Sequence[Callback]) -> object:
-        fixed: dict[str, Any] = {"resume": True, "pictures": False, "progress": progress, "callbacks": callbacks}
+        leave_out = {"pictures": False, "histograms": False}
+        fixed: dict[str, Any] = {"resume": True, "progress": progress, "callbacks": callbacks, **leave_out}
         return train(network, out=run, warn=new, **fixed, **options)
 
     def new(diagnostics: Sequence[Diagnostic]) -> None:
@@ -219,16 +222,28 @@ def _run(
 
     identity = {"dtype": options.get("dtype", DEFAULTS["dtype"])}
     found = Sweep(folder, definition, train_one, again, identity, report or (lambda line: None)).run()
-    comparison = None
-    if any(one.state == "complete" for one in found):
-        comparison = compare(folder, metric=definition.spec.objective)
-        for name in ("comparison.md", "runs.csv", "curves.png"):
-            comparison.write(folder / name)
+    try:
+        comparison = _compared(folder, definition, found, progress)
+    except KeyboardInterrupt:
+        raise Stopped(signal.SIGINT, "the comparison", f"{folder} holds the results of all trials") from None
     return SweepResult(folder, tuple(found), comparison)
 
 
+def _compared(folder: Path, definition: Definition, found: Sequence[Choice], progress: bool) -> CompareResult | None:
+    """Compare the runs that have finished, and write the tables and curves; None without one."""
+    if not any(one.state == "complete" for one in found):
+        return None
+    comparison = compare(folder, metric=definition.spec.objective, progress=progress)
+    for name in ("comparison.md", "runs.csv", "curves.png"):
+        comparison.write(folder / name)
+    return comparison
+
+
 def compare(
-    runs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, metric: str = "test_error"
+    runs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    metric: str = "test_error",
+    progress: bool = False,
 ) -> CompareResult:
     """Compare finished runs: what differs, mean ± sample deviation over seeds, paired tests, and learning curves.
 
@@ -240,6 +255,8 @@ def compare(
         Run folders and sweep folders; one alone need not be in a list.
     metric
         What is tested, at the last epoch.
+    progress
+        As for ``train``.
 
     Raises
     ------
@@ -260,7 +277,8 @@ def compare(
     paths = [runs] if isinstance(runs, str | os.PathLike) else several("runs", runs)
     if not paths:
         raise EpgraphError("no run is named", "e.g. epgraph compare runs/a runs/b")
-    return compare_runs([file_path("runs", one) for one in paths], choice("metric", metric, METRICS))
+    folders = [file_path("runs", one) for one in paths]
+    return compare_runs(folders, choice("metric", metric, METRICS), flag("progress", progress))
 
 
 def _as_path(source: Source) -> Path | None:

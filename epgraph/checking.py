@@ -15,6 +15,7 @@ from epgraph.graph.checks.data import data_refusals
 from epgraph.language import raise_for
 from epgraph.lowering import lower, report
 from epgraph.plugins import blaming_plugins
+from epgraph.progress import tracked
 from epgraph.result_shapes import smaller
 from epgraph.testing import verify_kind
 
@@ -87,7 +88,7 @@ def _verify(graph: NetworkGraph) -> tuple[list[dict[str, Any]], list[Diagnostic]
         number[options] += 1
         first.setdefault(options, index)
     done, wrong = [], []
-    for options, index in first.items():
+    for options, index in tracked(first.items(), len(first), "verify", "kinds of edges"):
         kind, edge = edges[index].kind, edges[index]
         shapes = smaller(kind, graph.states[edge.source].shape, graph.states[edge.target].shape)
         at = (*architecture.edge_location(index), kind.name)

@@ -16,6 +16,7 @@ from epgraph.compiler import BACKENDS
 from epgraph.compiler.record import Timing, read, record
 from epgraph.engine import Engine
 from epgraph.errors import EpgraphError
+from epgraph.progress import Progress
 from epgraph.runtime.phases import Nudge
 from epgraph.runtime.relaxation import States
 
@@ -33,7 +34,9 @@ The median, because an arg-max at a near tie may fall either way, and one pixel 
 
 
 @torch.no_grad()
-def measure(engine: Engine, x: Tensor, y: Tensor, candidates: Sequence[str] | None = None) -> list[Timing]:
+def measure(
+    engine: Engine, x: Tensor, y: Tensor, candidates: Sequence[str] | None = None, progress: bool = False
+) -> list[Timing]:
     """Time backends on a batch, fastest first; the engine goes on with the backend that it had.
 
     Parameters
@@ -42,29 +45,35 @@ def measure(engine: Engine, x: Tensor, y: Tensor, candidates: Sequence[str] | No
         A batch as for ``Engine.backward``; its size is part of what is measured.
     candidates
         Names of ``BACKENDS``; all where left out, ``inductor`` included, which may compile for minutes.
+    progress
+        Whether to show which one is measured.
     """
     before = engine.backend
     engine.backend = "eager"
     reference = engine.relax(x, steps=SWEEPS, tolerance=0).states
     timings = []
+    names = list(BACKENDS) if candidates is None else candidates
     try:
-        for name in BACKENDS if candidates is None else candidates:
-            reason = BACKENDS[name].unusable(engine.plan, engine.device, engine.dtype)
-            if reason:
-                timings.append(Timing(name, reason=reason))
-                continue
-            engine.backend = name
-            try:
-                timings.append(_time(engine, x, y, reference))
-            except Exception as error:  # a compiler may be missing or fail in its own ways; eager never does
-                timings.append(Timing(name, reason=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"))
+        with Progress("measure", len(names), "backends", show=progress) as shown:
+            for name in names:
+                compiles = BACKENDS[name].compiled
+                shown.begin(f"{name}, which compiles first" if compiles else name, slow=compiles)
+                reason = BACKENDS[name].unusable(engine.plan, engine.device, engine.dtype)
+                if reason:
+                    timings.append(Timing(name, reason=reason))
+                    continue
+                engine.backend = name
+                try:
+                    timings.append(_time(engine, x, y, reference))
+                except Exception as error:  # a compiler may be missing or fail in its own ways; eager never does
+                    timings.append(Timing(name, reason=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"))
     finally:
         engine.backend = before
     return sorted(timings, key=lambda t: t.iteration)
 
 
 def tune(
-    engine: Engine, x: Tensor, y: Tensor, candidates: Sequence[str] | None = None
+    engine: Engine, x: Tensor, y: Tensor, candidates: Sequence[str] | None = None, progress: bool = False
 ) -> tuple[list[Timing], Path | None]:
     """Measure, and put the timings on record for ``backend="auto"``; this engine uses the fastest.
 
@@ -85,7 +94,7 @@ def tune(
     OSError
         Where the record cannot be written; the engine uses the fastest all the same.
     """
-    timings = measure(engine, x, y, candidates)
+    timings = measure(engine, x, y, candidates, progress)
     if timings[0].reason:
         reasons = "; ".join(f"{timing.backend}: {timing.reason}" for timing in timings)
         raise EpgraphError(f"no backend that was asked for can be used: {reasons}", "measure 'eager', which always can")
@@ -168,7 +177,9 @@ class TuneResult:
         return lines
 
 
-def tune_on_noise(engine: Engine, batch: int | None = None, candidates: Sequence[str] | None = None) -> TuneResult:
+def tune_on_noise(
+    engine: Engine, batch: int | None = None, candidates: Sequence[str] | None = None, progress: bool = False
+) -> TuneResult:
     """Tune on a batch of random inputs and labels, ``training.batch_size`` of them where ``batch`` is left out.
 
     Raises
@@ -182,7 +193,7 @@ def tune_on_noise(engine: Engine, batch: int | None = None, candidates: Sequence
     x = torch.rand((size, *graph.input.shape), generator=generator)
     y = torch.randint(graph.output.units, (size,), generator=generator)
     try:
-        timings, path = tune(engine, x, y, candidates)
+        timings, path = tune(engine, x, y, candidates, progress)
     except OSError as error:
         raise EpgraphError(
             f"the choice cannot be recorded: {error}", "set XDG_CACHE_HOME to a folder that can be written"

@@ -40,10 +40,12 @@ class _Command(click.Command):
 @click.command(cls=_Command)
 @plugin_option
 @options(network=Network)
-@click.option("--verify", is_flag=True, help="Check that every edge kind of the file is what it says.")
+@click.option(
+    "--verify", is_flag=True, help="Test with numbers that the edge kinds of the file compute what they declare."
+)
 @json_option
 def check(network: Network, verify: bool, as_json: bool) -> int:
-    """Check a network and print its states, edges, schedule, cost, and what is guaranteed for it and why.
+    """Check a network. Print its states, edges, schedule and cost, and which guarantees hold and why.
 
     Mistakes are printed as file:line:column, all at once, and the exit code is 1.
 

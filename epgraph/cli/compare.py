@@ -42,7 +42,7 @@ def compare(runs: tuple[Path, ...], metric: str, outputs: tuple[Path, ...], as_j
     for output in outputs:
         check_suffix(output)
         check_output(output)
-    result = compare_runs(runs, metric=metric)
+    result = compare_runs(runs, metric=metric, progress=True)
     # Printed first: a figure that cannot be drawn does not lose the report.
     if as_json:
         echo_json(result.to_dict())

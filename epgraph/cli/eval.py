@@ -39,7 +39,7 @@ def eval_command(
         **files.chosen(),
         **machine.chosen(),
         free_steps=free_steps,
-        progress=not as_json,
+        progress=True,
         warn=print_diagnostics,
     )
     if as_json:

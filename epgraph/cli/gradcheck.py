@@ -19,7 +19,7 @@ from epgraph.errors import EpgraphError
 @click.command()
 @plugin_option
 @options(network=Network)
-@data_option("; left out, noise in [0, 1], and random labels or targets")
+@data_option("; left out, data.name of FILE, or where there is none noise in [0, 1], and random labels or targets")
 @options(files=DataFiles)
 @click.option(
     "--checkpoint", type=click.Path(path_type=Path), help="Run folder (or .pt file) with the weights to take."
@@ -36,21 +36,22 @@ from epgraph.errors import EpgraphError
 def gradcheck(
     network: Network, files: DataFiles, machine: Machine, output: Path | None, as_json: bool, **settings: Any
 ) -> None:
-    """Check the gradient of a network: against backpropagation and implicit differentiation, edge by edge.
+    """Check the gradient of a network, edge by edge.
 
-    The configured estimator is compared with backpropagation through the unrolled free phase and with implicit
-    differentiation at the equilibrium, as it is and as beta and the sweeps vary; with distance from equilibrium,
-    eigenvalues of the linearised update, basins of the nudged states, saturation, and a verdict in words.
+    The configured estimator is compared with two references: backpropagation through the unrolled free phase, and
+    implicit differentiation at the equilibrium. This is repeated for other values of beta and other numbers of sweeps.
+    The report also has the distance from the equilibrium, the eigenvalues of the linearised update, whether nudged
+    states return to the free equilibrium, saturation, and a verdict in words.
 
     \b
     Example:
       epgraph gradcheck examples/digits.yaml --data digits -o gradcheck.png
-      epgraph gradcheck examples/digits.yaml --data digits --checkpoint runs/demo
+      epgraph gradcheck runs/demo --checkpoint runs/demo
     """
     architecture = network.load()
     _check_figure(output, settings["quick"])
     chosen = {**settings, **files.chosen(), **machine.chosen()}
-    result = check_gradient(architecture, **chosen, progress=not as_json, warn=print_diagnostics)
+    result = check_gradient(architecture, **chosen, progress=True, warn=print_diagnostics)
     # Printed first: a figure that cannot be drawn does not lose the report.
     if as_json:
         echo_json(result.to_dict())

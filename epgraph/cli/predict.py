@@ -35,7 +35,7 @@ def predict_command(
     Example:
       epgraph predict runs/demo photo.png more-photos/
     """
-    result = predict(run, images, **machine.chosen(), free_steps=free_steps, progress=not as_json)
+    result = predict(run, images, **machine.chosen(), free_steps=free_steps, progress=True)
     if as_json:
         echo_json(result.to_dict(top))
     else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from epgraph.callbacks import Callback
 from epgraph.cli.console import Console
+from epgraph.progress import current
 
 if TYPE_CHECKING:
     from epgraph.data import Data
@@ -31,6 +32,7 @@ class EpochLines(Callback):
     def epoch(self, metrics: Mapping[str, float]) -> None:
         """Print the metrics."""
         self._console.out(json.dumps(metrics) if self._as_json else _line(metrics, self._epochs))
+        current().said()
 
 
 def result_lines(result: TrainResult) -> list[str]:
@@ -44,7 +46,7 @@ def result_lines(result: TrainResult) -> list[str]:
     published = architecture.published
     said = [] if published is None else [f"published accuracy: {published.accuracy:g} % ({published.source})"]
     return [
-        f"{what} of the last epoch: {value} on {len(result.data.test)} held-out "
+        f"{what} of the last epoch: {value} on {len(result.data.test)} test "
         f"examples of {result.data.name} (seed {architecture.training.seed}, {options['dtype']} on "
         f"{options['device']}, backend {options['backend']})",
         *said,

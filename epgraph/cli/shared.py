@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from epgraph.graph import SCHEDULES
+from epgraph.language import Assignment
 
 DTYPES = click.Choice(["float32", "float64", "bfloat16", "float16"])
 _WIDTH = "epgraph.width"
@@ -28,7 +29,7 @@ def _with_width(context: click.Context, option: click.Parameter, value: tuple[st
     if width is None:
         return value
     context.set_parameter_source("overrides", ParameterSource.COMMANDLINE)
-    return (f"parameters.width=$({width})", *value)
+    return (Assignment(f"parameters.width=$({width})", f"--width {width}"), *value)
 
 
 _width = click.option(

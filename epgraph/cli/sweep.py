@@ -69,7 +69,7 @@ def sweep(
     chosen = {**changes.chosen(), **files.chosen(), **machine.chosen(), **settings}
     report = None if as_json else console.out
     try:
-        result = sweep_networks(sources, **chosen, report=report, progress=not as_json, warn=console.warn)
+        result = sweep_networks(sources, **chosen, report=report, progress=True, warn=console.warn)
     except Stopped as signal:
         console.err(f"epgraph: {signal}".replace("continue with --resume", "the same command goes on"))
         return signal.exit_code

@@ -33,6 +33,9 @@ from epgraph.runs.stop import Stopped
 @click.option("--overwrite", is_flag=True, help="Start over in a run folder that is in use.")
 @click.option("--resume", is_flag=True, help="Go on from the run folder's last checkpoint, if there is one.")
 @click.option("--pictures/--no-pictures", default=True, help="Draw network.svg and curves.png.")
+@click.option(
+    "--histograms/--no-histograms", default=True, help="Write histograms of parameters and states to TensorBoard."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the metrics of each epoch as JSON lines.")
 def train(network: Network, files: DataLimit, machine: Training, as_json: bool, **settings: Any) -> int:
     """Train a network by equilibrium propagation.
@@ -62,7 +65,7 @@ def train(network: Network, files: DataLimit, machine: Training, as_json: bool, 
             **files.chosen(),
             **machine.chosen(),
             **settings,
-            progress=not as_json,
+            progress=True,
             callbacks=[EpochLines(console, as_json)],
             warn=console.warn,
         )

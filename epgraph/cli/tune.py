@@ -30,7 +30,7 @@ def tune(network: Network, batch: int | None, backends: tuple[str, ...], machine
       epgraph tune examples/vgg5.yaml --batch 64
       epgraph tune examples/vgg5.yaml --backend onednn --backend channels_last
     """
-    result = tune_network(network.load(), batch=batch, backends=backends, **machine.chosen())
+    result = tune_network(network.load(), batch=batch, backends=backends, **machine.chosen(), progress=True)
     if as_json:
         echo_json(result.to_dict())
     else:

@@ -169,15 +169,15 @@ def check_suffix(path: Path) -> None:
         raise EpgraphError(f"{path}: unknown suffix '{path.suffix}'", f"known: {', '.join(SUFFIXES)}")
 
 
-def compare_runs(paths: Sequence[Path], metric: str) -> CompareResult:
-    """Compare the runs of run folders and sweep folders.
+def compare_runs(paths: Sequence[Path], metric: str, progress: bool = False) -> CompareResult:
+    """Compare the runs of run folders and sweep folders; ``progress``: show how many have been read.
 
     Raises
     ------
     EpgraphError
         If a path is neither, no run has finished, or a run does not have the metric.
     """
-    runs, notes = read_runs(paths)
+    runs, notes = read_runs(paths, progress)
     groups = grouped(runs, notes)
     found = tuple(_group(label, members, metric) for label, members in groups.items())
     tests = [_test(found[0], other) for other in found[1:]]

@@ -11,6 +11,7 @@ from typing import Any
 from epgraph.drawing.curves import read_metrics
 from epgraph.errors import EpgraphError, path_text
 from epgraph.kinds import KINDS
+from epgraph.progress import tracked
 from epgraph.runs.record import Record
 from epgraph.runs.resume import flat
 from epgraph.sweeps.folder import is_sweep
@@ -41,8 +42,10 @@ class Compared:
     point: str = ""
 
 
-def read_runs(paths: Sequence[Path]) -> tuple[list[Compared], list[str]]:
+def read_runs(paths: Sequence[Path], progress: bool = False) -> tuple[list[Compared], list[str]]:
     """Return the finished runs of run folders and sweep folders, and a note about each that is left out.
+
+    ``progress``: show how many have been read.
 
     Raises
     ------
@@ -51,11 +54,13 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[Compared], list[str]]:
     """
     runs: list[Compared] = []
     notes: list[str] = []
-    for path in paths:
+    for path in tracked(paths, len(paths), "read the runs", "folders", show=progress):
         if is_sweep(path):
             trials = Trials(path).all()
+            complete = [choice for choice in trials if choice.state == "complete"]
             runs += [
-                _read(choice.folder, choice.label, choice.point) for choice in trials if choice.state == "complete"
+                _read(choice.folder, choice.label, choice.point)
+                for choice in tracked(complete, len(complete), f"read {path}", "trials", show=progress)
             ]
             failed = [choice for choice in trials if choice.state == "failed"]
             notes += [f"left out: {choice.label}, seed {choice.seed}, failed: {choice.error}" for choice in failed]

@@ -16,7 +16,7 @@ from filelock import FileLock
 from epgraph.data.examples import ArrayImages, Examples
 from epgraph.data.folder import WHOLE, FileImages
 from epgraph.data.image import ImageError
-from epgraph.data.progress import in_threads
+from epgraph.data.threads import in_threads
 from epgraph.errors import Diagnostic
 from epgraph.files import size_text
 

@@ -86,7 +86,7 @@ def balanced(targets: Any, limit: int, among: Sequence[int] | None = None) -> li
 
 
 def held_out(targets: Any, count: int, seed: int) -> tuple[list[int], list[int]]:
-    """Split positions into those that stay and ``count`` that are held out, each class by its share."""
+    """Split positions into training examples and ``count`` validation examples, each class by its share."""
     shuffled = np.random.RandomState(seed).permutation(len(targets)).tolist()
     turn, counts = _turns(targets, shuffled)
     # The middles of the steps of a class from 0 to 1: below any threshold lies the same share of every class.

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from epgraph.data.image import EXTENSIONS, ImageError, decode, is_image, unreadable
-from epgraph.data.progress import in_threads, progress
 from epgraph.data.source import PARTS, Readable, Source, open_source
+from epgraph.data.threads import in_threads
 from epgraph.errors import Diagnostic, EpgraphError, listed
 from epgraph.files import FileError
+from epgraph.progress import tracked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +70,7 @@ class Folder:
             digest.update(f"{file}\0{size}\0".encode(errors="surrogateescape"))
         sample = files[::step]
         # Not in threads: with small files they wait for each other, with large ones for the disk.
-        for file in progress(sample, len(sample), "identify the data"):
+        for file in tracked(sample, len(sample), "identify the data", "images"):
             digest.update(hashlib.sha256(_naming(self.source, file, self.source.read)).digest())
         return digest.hexdigest(), WHOLE if step == 1 else f"names and sizes, and the bytes of 1 file in {step}"
 

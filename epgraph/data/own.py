@@ -17,6 +17,7 @@ from epgraph.data.sets import FOLDER, TENSORS, adapted
 from epgraph.data.source import Files
 from epgraph.data.tensors import as_array, as_inputs, read_arrays
 from epgraph.errors import Diagnostic, EpgraphError
+from epgraph.progress import tracked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,8 +103,11 @@ def own_inputs(images: Sequence[Path] | Any, like: Like) -> list[Inputs]:
         return [Inputs([f"[{i}]" for i in range(len(x))], x)]
     found: list[Inputs] = []
     problems: list[Diagnostic] = []
-    for path in _files(images):
+    files = _files(images)
+    for path in tracked(files, len(files), "read the images", "files"):
         try:
+            if path.suffix == ".npy":
+                raise _wrong(f"{path}: a .npy file holds one array without a name", _npy(path))
             if path.suffix in _ARRAYS:
                 x = _array(read_arrays(path, ("x",), _HOW)["x"], f"{path}: x", like)
                 found.append(Inputs([f"{path}[{i}]" for i in range(len(x))], x))
@@ -175,11 +179,12 @@ def _array(x: Array, what: str, like: Like) -> Array:
     shape = like.shape if like.recipe is None else like.recipe.shape
     if x.dtype.kind not in "biuf" or x.ndim < 2 or not len(x):
         raise _wrong(f"{what} is {shown(x)}, and should have one row of numbers for each example", _HOW)
+    alone = x.shape in (shape, shape[1:], (*shape[1:], shape[0]))
     x = as_inputs(x, shape)
     if x.shape[1:] != shape:
         raise _wrong(
             f"{what} has examples of shape {list(x.shape[1:])}, and those of {like.name} have {list(shape)}",
-            f"give an array (N, {', '.join(map(str, shape))})",
+            f"give an array (N, {', '.join(map(str, shape))})" + "; of a single example: x[None]" * alone,
         )
     if x.dtype == np.uint8:
         if like.as_they_are:
@@ -193,6 +198,11 @@ def _array(x: Array, what: str, like: Like) -> Array:
             "give fractions that are not normalized, or bytes (uint8)",
         )
     return x
+
+
+def _npy(path: Path) -> str:
+    """Say how a .npy file is made one of those that are read."""
+    return f"write np.savez('{path.with_suffix('.npz')}', x=np.load('{path}'))"
 
 
 def _wrong(what: str, hint: str) -> EpgraphError:

@@ -60,7 +60,8 @@ class Data:
     warnings
         Warnings about the data.
     validation
-        Examples held out of the training part to choose the best epoch; None where the test examples choose it.
+        Validation examples, a part of the training examples that chooses the best epoch; None where the test examples
+        choose it.
     seed
         Seed of the choice of these.
     """
@@ -184,7 +185,7 @@ def load_data(
     limit
         Maximum of examples of each part: a fixed choice with even classes.
     validation
-        Training examples to hold out, as a fraction or a whole number; None: none.
+        Training examples to take as validation examples, as a fraction or a whole number; None: none.
     seed
         Seed of the choice of these.
     check
@@ -231,7 +232,7 @@ def load_data(
 def _parts(
     name: str, pictures: Pictures, preparation: Preparation, limit: int | None, validation: float | None, seed: int
 ) -> tuple[Examples, Examples | None, Examples]:
-    """Return the examples to train on, those held out, and those to test on."""
+    """Return the training, validation and test examples."""
     from epgraph.data.examples import Examples, chosen, held_out
 
     plain = replace(preparation, augmentation=NO_AUGMENTATION)
@@ -247,13 +248,13 @@ def _parts(
 
 
 def _count(name: str, validation: float, examples: int) -> int:
-    """Return the number of examples to hold out, of a fraction or a number."""
+    """Return the number of validation examples, of a fraction or a number."""
     count = round(validation * examples) if validation < 1 else int(validation)
     if not 0 < count < examples:
         raise EpgraphError(
             Diagnostic(
-                f"{count:,} of the {examples:,} training examples of {name} cannot be held out",
-                "hold out some, and leave some to train on",
+                f"{count:,} of the {examples:,} training examples of {name} cannot be validation examples",
+                "take some, and leave some to train on",
                 ("data", "validation"),
                 rule="data",
             )

@@ -56,17 +56,26 @@ def learning_curves(bands: Sequence[Band], path: Path) -> Path:
     for axes, panel in zip(panels, PANELS, strict=True):
         _draw(axes, shown, *panel)
     drawn = next((axes for axes in panels if axes.lines), panels[0])
-    more = f"; the first {MOST_BANDS} of {len(bands)} settings" if len(bands) > MOST_BANDS else ""
+    more = f"the first {MOST_BANDS} of {len(bands)} settings" if len(bands) > MOST_BANDS else ""
     figure.legend(
         *drawn.get_legend_handles_labels(),
         loc="outside lower center",
         frameon=False,
         fontsize="small",
-        title=f"mean, and range of the seeds{more}",
+        title="; ".join(filter(None, [_drawn(shown), more])) or None,
     )
     picture = io.BytesIO()
     figure.savefig(picture, format=format, dpi=150)
     return write_bytes(path, picture.getvalue())
+
+
+def _drawn(bands: Sequence[Band]) -> str:
+    """Say what lines and areas are; nothing of one seed, whose curve is the run itself."""
+    several = [band for band in bands if any(len(column) > 1 for values in band.values.values() for column in values)]
+    if not several:
+        return ""
+    # The range is an area: it needs two epochs.
+    return "mean, and range of the seeds" if any(len(band.epochs) > 1 for band in several) else "mean of the seeds"
 
 
 def _draw(axes: Axes, bands: Sequence[Band], title: str, unit: str, metric: str, scale: float) -> None:
@@ -83,7 +92,8 @@ def _draw(axes: Axes, bands: Sequence[Band], title: str, unit: str, metric: str,
         marker = "o" if len(band.epochs) <= MAX_MARKED_EPOCHS else None
         label = f"{band.label} ({runs} {'seed' if runs == 1 else 'seeds'})"
         axes.plot(band.epochs, mean, color=color, linestyle=style, marker=marker, markersize=3, label=label)
-        axes.fill_between(band.epochs, low, high, color=color, alpha=0.2, linewidth=0)
+        if runs > 1 and len(band.epochs) > 1:
+            axes.fill_between(band.epochs, low, high, color=color, alpha=0.2, linewidth=0)
     axes.set_title(title, fontweight="bold")
     axes.set_xlabel("epoch")
     axes.set_ylabel(unit)
@@ -93,6 +103,7 @@ def _draw(axes: Axes, bands: Sequence[Band], title: str, unit: str, metric: str,
         axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", va="center", color="#555555")
         return
     axes.set_yscale("log", nonpositive="mask")
+    axes.set_ylabel(f"{unit}, log scale")
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
     axes.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))

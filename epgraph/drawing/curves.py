@@ -1,4 +1,4 @@
-"""Loss, error and residual of a training run, epoch by epoch, from its metrics file."""
+"""Loss, error, residual, speed and memory of a training run, epoch by epoch, from its metrics file."""
 
 from __future__ import annotations
 
@@ -84,6 +84,17 @@ PANELS = (
     ),
 )
 
+MEASURED_PANELS = (
+    Panel("Speed", "images per second", 1, False, (Series("images_per_second", "train", *_TRAIN),)),
+    Panel(
+        "Peak memory",
+        "MiB",
+        1,
+        False,
+        (Series("peak_memory_mib", "process", *_TRAIN), Series("peak_device_memory_mib", "device", *_TEST)),
+    ),
+)
+"""Panels that are drawn where they are recorded, which older runs did not do."""
 
 MAX_BYTES = 2**28
 """Largest size of a metrics file: half a million epochs."""
@@ -93,7 +104,7 @@ MAX_EPOCH = 1e9
 
 
 def curves(metrics: str | os.PathLike[str], path: str | os.PathLike[str]) -> Path:
-    """Plot a run: loss, error and residual, train and test, against epochs.
+    """Plot a run against epochs: loss, error and residual of train and test, images per second and peak memory.
 
     Parameters
     ----------
@@ -122,8 +133,9 @@ def curves(metrics: str | os.PathLike[str], path: str | os.PathLike[str]) -> Pat
     from matplotlib.figure import Figure
 
     # Not through pyplot, which keeps global state and may need a display.
-    figure = Figure(figsize=(12, 3.8), layout="constrained")
-    for axes, panel in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
+    panels = [*PANELS, *(panel for panel in MEASURED_PANELS if _recorded(panel, epochs))]
+    figure = Figure(figsize=(4 * len(panels), 3.8), layout="constrained")
+    for axes, panel in zip(figure.subplots(1, len(panels)), panels, strict=True):
         _draw(axes, panel, epochs)
     picture = io.BytesIO()
     figure.savefig(picture, format=format, dpi=150)
@@ -152,6 +164,10 @@ def read_metrics(path: Path) -> dict[int, dict[str, Any]]:
     return dict(sorted(records.items()))
 
 
+def _recorded(panel: Panel, epochs: dict[int, dict[str, Any]]) -> bool:
+    return any(math.isfinite(_number(record.get(series.key))) for series in panel.series for record in epochs.values())
+
+
 def _draw(axes: Axes, panel: Panel, epochs: dict[int, dict[str, Any]]) -> None:
     from matplotlib.ticker import MaxNLocator
 
@@ -175,13 +191,14 @@ def _draw(axes: Axes, panel: Panel, epochs: dict[int, dict[str, Any]]) -> None:
         )
     axes.set_title(panel.title, fontweight="bold")
     axes.set_xlabel("epoch")
-    axes.set_ylabel(panel.unit)
+    log = panel.log and max(plotted, default=0) > 0
+    axes.set_ylabel(f"{panel.unit}, log scale" if log else panel.unit)
     axes.spines[["top", "right"]].set_visible(False)
     if not plotted:
         axes.set(xticks=[], yticks=[])
         axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", va="center", color="#555555")
         return
-    if panel.log and max(plotted) > 0:
+    if log:
         # At an exact equilibrium the residual is 0, which a logarithmic axis leaves out.
         axes.set_yscale("log", nonpositive="mask")
     else:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from tqdm import tqdm
-
 from epgraph.data import Data
 from epgraph.engine import Engine
 from epgraph.gradient_check.check import Check
@@ -11,6 +9,7 @@ from epgraph.gradient_check.examples import draw_examples
 from epgraph.gradient_check.result import GradcheckResult
 from epgraph.gradient_check.sections import SECTIONS, Report, tasks
 from epgraph.gradient_check.verdict import verdict
+from epgraph.progress import Progress
 
 
 def check_gradient(
@@ -21,23 +20,19 @@ def check_gradient(
     quick: bool = False,
     stepwise: bool = False,
     weights: str = "initial",
+    lacking: str = "",
     progress: bool = False,
 ) -> GradcheckResult:
     """Check the gradient of an engine on so many examples, or on noise; see ``ep.gradcheck``.
 
-    ``weights`` says in the report where the parameters are from.
+    ``weights`` says in the report where the parameters are from, and ``lacking`` why there are no data.
     """
     x, y = draw_examples(engine, data, examples)
     check = Check(engine, x, y, quick, engine.architecture.dynamics.nudged_steps if stepwise else 0)
-    with tqdm(total=tasks(check), leave=False, disable=None if progress else True) as shown:
-
-        def tick(what: str) -> None:
-            shown.set_description(what)
-            shown.update()
-
-        check.tick = tick
+    with Progress("check the gradient", tasks(check), "parts", show=progress) as shown:
+        check.tick = shown.begin
         report = make_report(check)
-    report["network"] |= {"data": None if data is None else data.name, "weights": weights}
+    report["network"] |= {"data": None if data is None else data.name, "no_data": lacking, "weights": weights}
     return GradcheckResult(report)
 
 

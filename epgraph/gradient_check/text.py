@@ -22,7 +22,7 @@ def text(report: Report) -> list[str]:
 
 def _network(report: Report) -> list[str]:
     part = report["network"]
-    what = part["data"] or "noise (no --data)"
+    what = part["data"] or f"noise ({part.get('no_data') or 'neither --data nor data.name names a data set'})"
     beta = "" if "beta" not in ESTIMATORS[part["nudging"]].reads else f"beta {part['beta']:g}, "
     what_moves = "error sweeps" if part["solver"] == "error_sweeps" else "nudged sweeps"
     if part["one_pass"]:
@@ -51,8 +51,8 @@ def _equilibrium(report: Report) -> list[str]:
         return ["equilibrium  one forward pass is the free equilibrium, exactly; the reference is backpropagation"]
     ended = "settles" if part["settled"] else "has not settled"
     return [
-        f"equilibrium  after {steps} free sweeps: residual {part['residual']:.1e}, {part['distance']:.1e} away from "
-        "where it goes",
+        f"equilibrium  after {steps} free sweeps: residual {part['residual']:.1e}, distance from the equilibrium "
+        f"{part['distance']:.1e}",
         f"             {ended} after {part['settled_steps']} sweeps (residual {part['settled_residual']:.1e})",
     ]
 
@@ -92,9 +92,10 @@ def _basin(report: Report) -> list[str]:
         moved = f"clamping the output {towards} the target" if clamped else f"{sign}beta"
         again = "set free" if clamped else "at beta = 0"
         rest = ", ".join(f"{part[key]} {key}" for key in ("elsewhere", "undecided") if part[key])
+        rest = f" ({rest})" if rest else ""
         lines.append(
             f"{'same basin' if not lines else '':<13}{moved} moves the states by {part['displacement']:.1e}; "
-            f"{again} {part['returned']} of {report['network']['examples']} fall back{f' ({rest})' if rest else ''}"
+            f"{again} {part['returned']} of {report['network']['examples']} return to the equilibrium{rest}"
         )
     return lines
 
@@ -105,7 +106,7 @@ def _rest(report: Report) -> list[str]:
     for name, part in report["rest"].items():
         sign = {"positive": "+", "negative": "−"}[name]
         line = f"{'nudged phases' if not lines else '':<14}{sign}beta: after {steps} residual {part['residual']:.1e}, "
-        line += f"{part['displacement']:.1e} away from the forward pass"
+        line += f"distance {part['displacement']:.1e} from the forward pass"
         if part["diverged"]:
             line = f"{'nudged phases' if not lines else '':<14}{sign}beta: the states diverge ("
             line += f"{', '.join(part['diverged'])})"

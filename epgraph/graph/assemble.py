@@ -60,10 +60,19 @@ def _examine(architecture: Architecture) -> tuple[NetworkGraph | None, list[Diag
     names = edge_names(architecture)
     diagnostics += check_ties(architecture, names, shapes, not architecture.partial)
     if complete:
-        diagnostics += check_reach(architecture, ends)
+        cut_off = check_reach(architecture, ends)
+        # Where a state is not joined to the input, its height and width cannot follow.
+        places = {d.at for d in cut_off if d.rule == "unreachable"}
+        diagnostics = [d for d in diagnostics if d.at not in places or not _follows(architecture, d)]
+        diagnostics += cut_off
     if architecture.partial or any(d.severity == "error" for d in diagnostics):
         return None, diagnostics
     return _assemble(architecture, names, shapes), diagnostics
+
+
+def _follows(architecture: Architecture, problem: Diagnostic) -> bool:
+    """Whether a state lacks a height and width, but not the number of channels."""
+    return problem.rule == "unknown-shape" and architecture.states[str(problem.at[-1])].channels is not None
 
 
 def edge_names(architecture: Architecture) -> list[str]:

@@ -230,7 +230,7 @@ def _gradient(graph: NetworkGraph) -> Iterator[str]:
         kinked = [name for name in graph.dynamic if not graph.states[name].activation.smooth]
         pooled = [edge.name for edge in _pooled(graph)]
         parts = [f"kinks of {listed(kinked)}"] * bool(kinked) + [f"arg-maxes of {listed(pooled)}"] * bool(pooled)
-        crossed = f", and of what β drives across {' and '.join(parts)}" if parts else ""
+        crossed = f"; units that the nudge moves across {' and '.join(parts)} add to it" if parts else ""
         of = "backpropagation's of the feed-forward network" if graph.energy.feedforward else "that of the loss"
         yield f"gradient: at rest {of}, with an error of {rule.error or 'unknown order'}{crossed}"
     if dynamics.weight_bits:

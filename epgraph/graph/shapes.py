@@ -10,6 +10,12 @@ from epgraph.kinds import EdgeKind, Shape, ShapeError, shape_text
 from epgraph.language import Architecture
 from epgraph.language.model import MAX_UNITS
 
+SUPPOSED = 256
+"""Height and width that a state without any is supposed to have, to see what would follow from it."""
+
+MOST_SUPPOSED = 100
+"""States of which this is supposed: each takes the time of an inference."""
+
 
 def infer_shapes(
     architecture: Architecture, ends: list[Ends], complete: bool = True
@@ -28,11 +34,14 @@ def infer_shapes(
         Every edge that does not fit, and every state without a shape.
     """
     channels: dict[str, int | None] = {name: state.channels for name, state in architecture.states.items()}
-    shapes, fixed_by = _spread(architecture, ends, channels)
+    shapes: dict[str, Shape] = {architecture.input.name: architecture.input.shape}
+    shapes |= {name: s.shape for name, s in architecture.states.items() if s.shape is not None}
+    shapes[architecture.output.name] = architecture.output.units
+    fixed_by = _spread(architecture, ends, channels, shapes)
     problems = _misfits(architecture, ends, channels, shapes, fixed_by)
     # A state without a shape behind a faulty edge is no further mistake.
     if complete and not problems:
-        problems += _unknown(architecture, shapes, ends)
+        problems += _unknown(architecture, shapes, ends, channels)
     problems += [
         Diagnostic(
             f"state '{name}' of {shape_text(shape)} has more than {MAX_UNITS:,} units",
@@ -47,12 +56,12 @@ def infer_shapes(
 
 
 def _spread(
-    architecture: Architecture, ends: list[Ends], channels: dict[str, int | None]
-) -> tuple[dict[str, Shape], dict[str, str]]:
-    """Return the shapes that follow from the declared ones, and for each the edge that fixed it, as ``a→b``."""
-    shapes: dict[str, Shape] = {architecture.input.name: architecture.input.shape}
-    shapes |= {name: s.shape for name, s in architecture.states.items() if s.shape is not None}
-    shapes[architecture.output.name] = architecture.output.units
+    architecture: Architecture,
+    ends: list[Ends],
+    channels: dict[str, int | None],
+    shapes: dict[str, Shape],
+) -> dict[str, str]:
+    """Add the shapes that follow from the known ones, and return for each the edge that fixed it, as ``a→b``."""
     fixed_by: dict[str, str] = {}
     incident: dict[str, list[Ends]] = {}
     for edge in ends:
@@ -82,7 +91,7 @@ def _spread(
             fixed_by[other] = f"{edge.source}→{edge.target}"
             for next_edge in incident[other]:
                 heapq.heappush(ready, (next_edge.index, other))
-    return shapes, fixed_by
+    return fixed_by
 
 
 def _misfits(
@@ -132,20 +141,31 @@ def _between(edge: Ends, unary: bool) -> str:
     return f"at {edge.source}" if unary else f"{edge.source}→{edge.target}"
 
 
-def _unknown(architecture: Architecture, shapes: dict[str, Shape], ends: list[Ends]) -> list[Diagnostic]:
+def _unknown(
+    architecture: Architecture, shapes: dict[str, Shape], ends: list[Ends], channels: dict[str, int | None]
+) -> list[Diagnostic]:
+    """Return a diagnostic for every state without a shape, but for those whose shapes follow from another one's."""
     joined = {name for edge in ends for name in (edge.source, edge.target)}
-    diagnostics = []
-    for name, state in architecture.states.items():
-        if name in shapes or name not in joined:
-            continue  # a state without edges is reported as unreachable
-        if state.channels is None:
+    # A state without edges is reported as unreachable.
+    left = [name for name in architecture.states if name not in shapes and name in joined]
+    apart = [edge for edge in ends if edge.source not in shapes and edge.target not in shapes]
+    supposed: dict[str, Shape] = {}
+    diagnostics: list[Diagnostic] = []
+    for name in left:
+        if name in supposed:
+            continue
+        count = architecture.states[name].channels
+        if count is None:
             message, hint = (
                 f"the shape of state '{name}' is not known",
                 "give it channels: C, or shape: [C, H, W]",
             )
         else:
             message = f"the height and width of state '{name}' do not follow from its edges"
-            hint = f"give it shape: [{state.channels}, H, W], or [{state.channels}] for units without pixels"
+            hint = f"give it shape: [{count}, H, W], or [{count}] for units without pixels"
+            if len(diagnostics) < MOST_SUPPOSED:
+                supposed[name] = (count, SUPPOSED, SUPPOSED)
+                _spread(architecture, apart, channels, supposed)
         diagnostics.append(Diagnostic(message, hint, ("states", name), on_key=True, rule="unknown-shape"))
     return diagnostics
 

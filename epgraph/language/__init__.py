@@ -4,13 +4,14 @@ from epgraph.language.document import Document
 from epgraph.language.dump import to_yaml
 from epgraph.language.expand import expand, include, origins, without_repetitions
 from epgraph.language.model import Architecture
-from epgraph.language.overrides import override
+from epgraph.language.overrides import Assignment, override
 from epgraph.language.reader import parse
 from epgraph.language.schema import json_schema
 from epgraph.language.validate import raise_for, validate
 
 __all__ = [
     "Architecture",
+    "Assignment",
     "Document",
     "expand",
     "include",

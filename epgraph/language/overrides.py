@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Self
 
 from epgraph.errors import Diagnostic, EpgraphError, Location, nearest, path_text
 from epgraph.language.document import Document
@@ -11,6 +11,25 @@ from epgraph.language.reader import MAX_DEPTH, parse
 
 MOST_SHOWN = 200
 """Length to which messages shorten an assignment."""
+
+
+class Assignment(str):
+    """An assignment that an option of its own stands for, such as ``--width 1/8``.
+
+    Attributes
+    ----------
+    option
+        The option as it was given; messages show it in place of the assignment.
+    """
+
+    option: str
+
+    def __new__(cls, text: str, option: str) -> Self:
+        """Return the text, with the option beside it."""
+        made = super().__new__(cls, text)
+        made.option = option
+        return made
+
 
 _INDEX = re.compile("[0-9]{1,9}")
 _NAMES = "name keys as in the file, list positions from 0; e.g. edges.0.gain=0.7"
@@ -30,17 +49,16 @@ def override(document: Document, assignments: list[str]) -> None:
     for given in assignments:
         path, equals, text = given.partition("=")
         at: Location = tuple(int(p) if _INDEX.fullmatch(p) else p for p in path.strip().split("."))
-        assignment = given if len(given) <= MOST_SHOWN else f"{given[:MOST_SHOWN]}…"
+        text_shown = given if len(given) <= MOST_SHOWN else f"{given[:MOST_SHOWN]}…"
+        assignment = given.option if isinstance(given, Assignment) else f"--set {text_shown}"
         if any("\ud800" <= character <= "\udfff" for character in given):
-            raise EpgraphError(f"--set {assignment}: this is not UTF-8 text", "write it as UTF-8", "override")
+            raise EpgraphError(f"{assignment}: this is not UTF-8 text", "write it as UTF-8", "override")
         if len(at) > MAX_DEPTH:
-            raise EpgraphError(f"--set {assignment}: more than {MAX_DEPTH} keys deep", _NAMES, "override")
+            raise EpgraphError(f"{assignment}: more than {MAX_DEPTH} keys deep", _NAMES, "override")
         if not equals or not all(part != "" for part in at):
-            raise EpgraphError(
-                f"--set {assignment}: expected KEY.PATH=VALUE", "e.g. --set learning.beta=0.2", "override"
-            )
+            raise EpgraphError(f"{assignment}: expected KEY.PATH=VALUE", "e.g. --set learning.beta=0.2", "override")
         if at[0] == "include":
-            found = f"--set {assignment}: files are included before anything is set"
+            found = f"{assignment}: files are included before anything is set"
             raise EpgraphError(found, "write include in the file", "override")
         _declared(document.data, at, assignment)
         _no_comment(assignment, path, text)
@@ -48,7 +66,7 @@ def override(document: Document, assignments: list[str]) -> None:
         _assign(document.data, at, value, assignment)
         document.values = {k: v for k, v in document.values.items() if k[: len(at)] != at}
         document.keys.pop(at, None)
-        document.assigned[at] = f"--set {assignment}"
+        document.assigned[at] = assignment
 
 
 def _no_comment(assignment: str, path: str, text: str) -> None:
@@ -64,7 +82,7 @@ def _no_comment(assignment: str, path: str, text: str) -> None:
         return  # the '#' stands in quotes, or the text is at fault in other ways
     plain = isinstance(left, str) and not {*text} & {"'", '"'}
     raise EpgraphError(
-        f"--set {assignment}: '#' begins a comment, and what follows is not set",
+        f"{assignment}: '#' begins a comment, and what follows is not set",
         f"put the value in quotes: --set '{path}=\"{text.strip()}\"'" if plain else "leave the comment out",
         "override",
     )
@@ -78,12 +96,8 @@ def _declared(data: Any, at: Location, assignment: str) -> None:
             names = list(known) if isinstance(known, dict) else []
             if at[depth + 1] not in names:
                 whose = f"block '{at[1]}'" if depth else "the file"
-                found = f"--set {assignment}: {whose} has no parameter '{str(at[depth + 1])[:64]}'"
-                hint = (
-                    nearest(str(at[depth + 1]), names)
-                    if names
-                    else f"it has none; declare it under '{path_text(at[:-1])}'"
-                )
+                found = f"{assignment}: {whose} has no parameter '{str(at[depth + 1])[:64]}'"
+                hint = nearest(str(at[depth + 1]), names) or f"declare it under '{path_text(at[:-1])}'"
                 raise EpgraphError(Diagnostic(found, hint, rule="override"))
             return
         data = data.get(part) if isinstance(data, dict) else None
@@ -98,7 +112,7 @@ def _assign(data: Any, at: Location, value: Any, assignment: str) -> None:
         else:
             raise EpgraphError(
                 Diagnostic(
-                    f"--set {assignment}: there is no '{path_text(at[: depth + 1])[:MOST_SHOWN]}' in the file",
+                    f"{assignment}: there is no '{path_text(at[: depth + 1])[:MOST_SHOWN]}' in the file",
                     _NAMES,
                     rule="override",
                 )
@@ -109,7 +123,7 @@ def _assign(data: Any, at: Location, value: Any, assignment: str) -> None:
         data[last] = value
     else:
         raise EpgraphError(
-            f"--set {assignment}: '{path_text(at)[:MOST_SHOWN]}' cannot be set",
+            f"{assignment}: '{path_text(at)[:MOST_SHOWN]}' cannot be set",
             _NAMES,
             "override",
         )

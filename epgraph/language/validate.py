@@ -265,6 +265,8 @@ def _key_hint(key: str, at: Location, value: object) -> str:
             close = nearest(key, list(KINDS))
             own = f"kinds of edges: {', '.join(KINDS)}; one of your own is brought by --plugin FILE"
             return close if close.startswith("did you mean") else own
+    if at[:1] == ("states",) and key in _SIZES:
+        return _size_hint(value)
     if at[:2] == ("training", "optimizer") and key in _ELSEWHERE:
         return f"it is the key training.{_ELSEWHERE[key]}"
     if len(at) <= 1:
@@ -278,6 +280,15 @@ def _key_hint(key: str, at: Location, value: object) -> str:
     if not at:
         known[1:1] = SugarSpec.model_fields
     return nearest(key, known, len(known) if not at else 12)
+
+
+_SIZES = ("units", "neurons", "nodes", "size", "dim")
+"""Keys of a state in other software that say how large it is."""
+
+
+def _size_hint(value: object) -> str:
+    count = value if isinstance(value, int) and not isinstance(value, bool) else "N"
+    return f"write shape: [{count}] for {count} units, or channels: {count} for {count} maps with height and width"
 
 
 def _may_be_meant(value: object, at: Location) -> bool:
@@ -373,7 +384,7 @@ def _last_key(at: Location) -> str:
 
 def _example(at: Location) -> str:
     examples = {
-        "epgraph": "write 'epgraph: 2' at the top",
+        "epgraph": "write 'epgraph: 2' at the top; if this is a fragment, check a file that includes it",
         "input": "e.g. input: {name: x, shape: [3, 32, 32]}",
         "output": "e.g. output: {name: y, classes: 10}",
         "states": "e.g. states: {h1: {channels: 64}}",

@@ -108,7 +108,9 @@ class Record(BaseModel):
         """
         path = folder / "run.json"
         try:
-            content = json.loads(read_bytes(path, MAX_BYTES, "name a folder that 'epgraph train' left"))
+            content = json.loads(
+                read_bytes(path, MAX_BYTES, "name a folder that 'epgraph train' or 'epgraph sweep' left")
+            )
             if isinstance(content, dict) and content.get("epgraph_run", VERSION) != VERSION:
                 raise EpgraphError(f"{path}: written by another version of epgraph", "use that version")
             return cls.model_validate(content)

@@ -75,11 +75,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Flags:
-    """Side effects of a training: download data, show progress bars, draw pictures."""
+    """Side effects of a training: download data, show how far it is, draw pictures, write histograms."""
 
     download: bool = False
     progress: bool = False
     pictures: bool = True
+    histograms: bool = True
 
 
 @dataclass(frozen=True)

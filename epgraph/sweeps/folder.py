@@ -9,8 +9,9 @@ from typing import Any
 
 from epgraph.errors import EpgraphError
 from epgraph.files import read_bytes, write_bytes
+from epgraph.runs.folder import SWEEP
 
-RECORD = "sweep.json"
+RECORD = SWEEP
 VERSION = 1
 MAX_BYTES = 1 << 24
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from epgraph.callbacks import Callback
 from epgraph.errors import Diagnostic, EpgraphError, path_text
 from epgraph.language import Architecture
+from epgraph.progress import current
 from epgraph.runs.record import Record
 from epgraph.runs.resume import flat
+from epgraph.runs.stop import Stopped
 from epgraph.sweeps.definition import Definition, Point
 from epgraph.sweeps.folder import enter, keep
 from epgraph.sweeps.study import Choice, Trials
@@ -60,19 +63,28 @@ class Sweep:
         EpgraphError
             If a trial cannot be trained for a reason that is not its own, or the folder holds another sweep.
         Stopped
-            If a signal ended the training, after a checkpoint.
+            If a signal ended the training, after a checkpoint, or came between two trainings.
         """
         enter(self.folder, self.arguments)
         trials = Trials(self.folder, self.definition, self.definition.networks[0].training.seed)
         self._refuse_others(trials)
         keep(self.folder, self.arguments)
+        self._say_what_is_there(trials)
+        try:
+            return self._trained(trials)
+        except KeyboardInterrupt:  # between two trainings, or a second one within one
+            place = f"{self._ended(trials)} of {trials.planned} trials"
+            raise Stopped(signal.SIGINT, place, f"{self.folder} holds their results") from None
+
+    def _trained(self, trials: Trials) -> list[Choice]:
         started, done, waiting = time.monotonic(), 0, False
         while True:
             with trials.claimed(self._fingerprint) as taken:
                 if taken is not None:
                     choice, trial = taken
                     self.say(self._begins(choice, trials.planned, started, done))
-                    self._train(trials, choice, trial)
+                    with current().within(f"trial {choice.number + 1} of {trials.planned}"):
+                        self._train(trials, choice, trial)
                     done, waiting = done + 1, False
                     continue
             found = trials.all()
@@ -83,6 +95,13 @@ class Sweep:
                 self.say(f"waiting for {busy} {'trial' if busy == 1 else 'trials'} of other processes")
                 waiting = True
             time.sleep(WAIT_SECONDS)
+
+    def _say_what_is_there(self, trials: Trials) -> None:
+        if trials.all():
+            self.say(f"going on with {self.folder}: {self._ended(trials)} of {trials.planned} trials are done")
+
+    def _ended(self, trials: Trials) -> int:
+        return sum(choice.state != "open" and self.definition.has(choice.point) for choice in trials.all())
 
     def _network(self, point: Point, seed: int) -> Architecture:
         architecture, diagnostics = self.definition.architecture(point, seed)

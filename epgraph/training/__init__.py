@@ -1,7 +1,7 @@
 """Training: batches, optimizer, trainer, evaluation, metrics, checkpoints."""
 
 from epgraph.runs.stop import Stopped, StopSignals
-from epgraph.training.batches import bar, batches, default_workers
+from epgraph.training.batches import batches, default_workers
 from epgraph.training.checkpoint import Checkpoint, engine_from_checkpoint, load_checkpoint, load_parameters
 from epgraph.training.evaluate import EvaluateResult, evaluate, evaluate_on
 from epgraph.training.initialise import initialise
@@ -23,7 +23,6 @@ __all__ = [
     "Stopped",
     "TrainResult",
     "Trainer",
-    "bar",
     "batches",
     "default_workers",
     "engine_from_checkpoint",

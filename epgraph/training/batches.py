@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence, Sized
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from epgraph.arguments import whole_number
 from epgraph.data.examples import Examples
@@ -172,13 +170,6 @@ def fetched(loader: Any) -> Iterator[tuple[Tensor, Tensor]]:
         raise EpgraphError(
             "a process that loads data was killed, often for want of memory", "use fewer of them: --workers 0"
         ) from None
-
-
-def bar(loader: Batches, what: str, show: bool = True) -> tqdm[tuple[Tensor, Tensor]]:
-    """Wrap batches in a progress bar, which shows on a terminal only."""
-    # Without a standard error stream there is nowhere to show it; None disables it where that is no terminal.
-    hidden = None if show and sys.stderr is not None else True
-    return tqdm(loader, desc=what, unit="batch", leave=False, disable=hidden)
 
 
 def default_workers(dataset: object) -> int:

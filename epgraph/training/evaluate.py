@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -12,10 +13,12 @@ from torch import Tensor
 from epgraph.data import Data
 from epgraph.engine import Engine
 from epgraph.errors import EpgraphError
+from epgraph.progress import Progress
 from epgraph.runtime.relaxation import States
-from epgraph.training.batches import bar, batches, default_workers
+from epgraph.training.batches import batches, default_workers
 from epgraph.training.metrics import Mean, Metrics
 from epgraph.training.outcomes import Counts, Tally, shares, table
+from epgraph.training.pace import of_evaluation
 from epgraph.training.ranks import ALONE, Ranks
 
 
@@ -30,12 +33,14 @@ def evaluate(
     what: str = "evaluation",
     see: Callable[[States, Tensor], None] = lambda states, y: None,
     ranks: Ranks = ALONE,
+    shown: Progress | None = None,
 ) -> Metrics:
     """Return mean ``loss``, ``error`` (a fraction, where targets are labels) and ``residual`` over a data set.
 
     The states are those of ``Engine.predict``: of the feed-forward network where that is what learns; else they relax
     from zeros for ``steps`` sweeps, ``dynamics.free_steps`` where left out. ``see`` is called with them and the targets
     of each batch. Of several processes each has its share of every batch, which may be empty; the means are of all.
+    ``shown`` shows how far it is.
 
     Raises
     ------
@@ -62,6 +67,9 @@ def evaluate(
             residual=relaxation.residuals,
         )
         see(relaxation.states, y)
+        if shown is not None:
+            examples = mean.counts["loss"] * ranks.size
+            shown.step(facts=partial(of_evaluation, mean, relaxation.steps, examples, shown))
     mean = mean.over(ranks)
     if not mean.counts:
         raise EpgraphError(f"{what} has no batch of examples", "give a data set that is not empty")
@@ -118,7 +126,7 @@ class EvaluateResult:
         parts = [] if self.accuracy is None else [f"accuracy {self.accuracy:.2%}"]
         parts += [] if self.top5 is None else [f"top-5 {self.top5:.2%}"]
         head = f"{', '.join(parts)} on " if parts else ""
-        first = f"{head}{self.examples} held-out examples of {self.data}, loss {self.loss:.4f}"
+        first = f"{head}{self.examples} test examples of {self.data}, loss {self.loss:.4f}"
         rows = table(self.confusion, self.classes) if self.confusion else ()
         return [f"{first}, residual {self.residual:.1e}", *rows]
 
@@ -129,7 +137,8 @@ def evaluate_on(engine: Engine, data: Data, *, free_steps: int | None = None, pr
     engine.batches = math.ceil(len(test) / size)
     loader = batches(test, size, device=engine.device, workers=default_workers(test))
     tally = Tally(engine.graph.output.name)
-    metrics = evaluate(engine, bar(loader, "test", progress), free_steps, see=tally.see)
+    with Progress("test", len(loader), "batches", show=progress) as shown:
+        metrics = evaluate(engine, loader, free_steps, see=tally.see, shown=shown)
     confusion = tally.confusion
     names = class_names(data.classes, len(confusion or ()))
     return EvaluateResult(data.name, len(test), **metrics, top5=tally.top5, classes=names, confusion=confusion)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -23,7 +25,11 @@ NEARLY = 0.99
 END = 0.0025
 """A unit of a smooth activation is saturated within this part of the range from an end: σ′ of tanh is 1 % there."""
 
-ADVICE = "'epgraph gradcheck' with the weights of this run (--checkpoint) shows whether the gradient is right, and why"
+
+def advice(folder: Path) -> str:
+    """Return a command that checks the gradient with the weights and the data of a run."""
+    run = shlex.quote(str(folder))
+    return f"whether the gradient is right, and why not, says: epgraph gradcheck {run} --checkpoint {run}"
 
 
 def troubles(
@@ -32,6 +38,7 @@ def troubles(
     frequencies: Sequence[float],
     examples: int,
     states: Mapping[str, Tensor],
+    folder: Path,
 ) -> list[str]:
     """Say, in whole sentences, what is wrong after an epoch; nothing where nothing is.
 
@@ -48,6 +55,8 @@ def troubles(
         Number of test examples.
     states
         Free states of some of them, such as the last batch of the test, (batch, *shape) each.
+    folder
+        The run folder.
 
     Returns
     -------
@@ -56,7 +65,7 @@ def troubles(
         states have all units at an end of their activation, or at 0; and last, what to do.
     """
     sentences = [*_chance(metrics, frequencies, examples), *_still(engine, states)]
-    return [*sentences, ADVICE] if sentences else []
+    return [*sentences, advice(folder)] if sentences else []
 
 
 def _chance(metrics: Metrics, frequencies: Sequence[float], examples: int) -> list[str]:

@@ -16,9 +16,14 @@ from epgraph.estimators import Estimate
 from epgraph.files import read_bytes
 from epgraph.runs.folder import WriteError, replace
 from epgraph.runtime.relaxation import Status
+from epgraph.training.histograms import BINS
 from epgraph.training.ranks import ALONE, Ranks
 
 Metrics = dict[str, float]
+
+MEASURED = ("seconds", "images_per_second", "peak_memory_mib", "peak_device_memory_mib")
+"""Metrics of an epoch that are measured on the machine: they differ between runs that are equal."""
+
 MAX_BYTES = 1 << 30
 
 
@@ -121,11 +126,14 @@ class EpochLog:
         self._board: Any = None
         self._guarded(lambda: self._open(folder / "tensorboard", keep_epochs + 1))
 
-    def write(self, metrics: Metrics) -> None:
-        """Append the metrics of one epoch; ``metrics['epoch']`` counts from 1."""
+    def write(self, metrics: Metrics, histograms: Iterable[tuple[str, Any]] = ()) -> None:
+        """Append the metrics of one epoch; ``metrics['epoch']`` counts from 1.
+
+        ``histograms`` are names and values for TensorBoard, which are read only where it is written.
+        """
         self._lines.append([metrics])
         if self._board is not None:
-            self._guarded(lambda: self._to_board(metrics))
+            self._guarded(lambda: self._to_board(metrics, histograms))
 
     def close(self) -> None:
         """Close the TensorBoard file."""
@@ -137,10 +145,13 @@ class EpochLog:
 
         self._board = SummaryWriter(str(folder), purge_step=first)
 
-    def _to_board(self, metrics: Metrics) -> None:
+    def _to_board(self, metrics: Metrics, histograms: Iterable[tuple[str, Any]]) -> None:
+        epoch = int(metrics["epoch"])
         for name, value in metrics.items():
             if name != "epoch":
-                self._board.add_scalar(name.replace("_", "/", 1), value, int(metrics["epoch"]))
+                self._board.add_scalar(name.replace("_", "/", 1), value, epoch)
+        for name, values in histograms:
+            self._board.add_histogram(name, values, epoch, bins=BINS)
         self._board.flush()
 
     def _guarded(self, work: Callable[[], None]) -> None:

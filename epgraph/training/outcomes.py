@@ -63,6 +63,7 @@ def table(confusion: Counts, classes: Sequence[str]) -> Iterator[str]:
     wide = max(5, *map(len, classes))
     column = max(5, *(len(str(count)) for row in confusion for count in row))
     heads = (name if len(name) <= column else name[: column - 1] + "…" for name in classes)
+    yield "rows: true class, with the share that is right; columns: predicted class"
     yield f"{'class':{wide}}  accuracy  predicted" + "".join(f" {head:>{column}}" for head in heads)
     for name, row, share in zip(classes, confusion, accuracy, strict=True):
         percent = "–" if share is None else f"{share:.1%}"
@@ -78,4 +79,4 @@ def _extremes(confusion: Counts, classes: Sequence[str], accuracy: Sequence[floa
     if wrong:
         yield "most frequent confusions:"
     for n, i, j in sorted(wrong)[:10]:
-        yield f"  {classes[i]} taken for {classes[j]}: {-n} of {sum(confusion[i])}"
+        yield f"  {classes[i]} predicted as {classes[j]}: {-n} of {sum(confusion[i])}"

@@ -9,6 +9,7 @@ from dataclasses import replace
 from epgraph.callbacks import Callback
 from epgraph.data import Data
 from epgraph.errors import Diagnostic
+from epgraph.progress import Display, displayed
 from epgraph.runs.launch import Launch
 from epgraph.runs.start import Flags, Request, prepared
 from epgraph.training.ranks import together
@@ -27,7 +28,8 @@ def train_together(
     with together(launch) as ranks, ExitStack() as held:
         start = ranks.once(lambda: held.enter_context(prepared(request)))
         if not ranks.first:
-            flags, callbacks, warn = replace(flags, progress=False, pictures=False), [], _quiet
+            flags, callbacks, warn = replace(flags, pictures=False), [], _quiet
+            held.enter_context(displayed(Display(hidden=True)))  # the decoding of images too
         return Session(start, data, flags, [*callbacks], warn, ranks).train()
 
 

@@ -18,7 +18,8 @@ from epgraph.data.own import Inputs, Like
 from epgraph.data.prepare import Preparation
 from epgraph.data.recipes import Recipe
 from epgraph.engine import Engine
-from epgraph.training.batches import bar, batches
+from epgraph.progress import tracked
+from epgraph.training.batches import batches
 from epgraph.training.evaluate import Diverged, class_names
 
 SHOWN = 8
@@ -115,7 +116,8 @@ def predict_on(
         recipe = replace(recipe, bytes=one.x.dtype == np.uint8)
         preparation = Preparation(recipe, like.shape, NO_AUGMENTATION)
         examples = Examples(ArrayImages(one.x), np.zeros(len(one.x)), preparation, range(len(one.x)))
-        for x, _ in bar(batches(examples, size, device=engine.device), "predict", progress):
+        loader = batches(examples, size, device=engine.device)
+        for x, _ in tracked(loader, len(loader), "predict", "batches", show=progress):
             relaxation = engine.predict(x, steps=free_steps)
             if relaxation.diverged:
                 raise Diverged(f"state '{relaxation.diverged[0]}' grew without bound or became NaN", "lower the gains")

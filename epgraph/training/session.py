@@ -127,6 +127,7 @@ class Session:
                 folder.path,
                 self.options["workers"],
                 self.flags.progress,
+                self.flags.histograms,
                 self.callbacks,
                 self._warn_of,
                 stop,
@@ -160,7 +161,7 @@ class Session:
         if data is None:
             data = self.ranks.in_turn(lambda: data_for(self.start.architecture, download=self.flags.download))
         elif self.start.architecture.data.validation is not None and data.validation is None:
-            message = f"{data.name} holds no examples out, as data.validation says"
+            message = f"{data.name} has no validation examples, which data.validation asks for"
             raise EpgraphError(message, "give ep.Data with validation, or write validation: null", "data")
         self.warn(data.warnings)
         # It hashes all files.

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,21 @@ from epgraph.data import Data
 from epgraph.engine import Engine
 from epgraph.errors import EpgraphError
 from epgraph.estimators import ESTIMATORS, Estimate
+from epgraph.progress import Progress
 from epgraph.runs.folder import WriteError
 from epgraph.runs.stop import Stopped, StopSignals
 from epgraph.runtime.relaxation import States
 from epgraph.training.average import Average
-from epgraph.training.batches import bar, batches, fetched, mixed, shuffled
+from epgraph.training.batches import Batches, batches, fetched, mixed, shuffled
 from epgraph.training.checkpoint import Best, Checkpoint, save_checkpoint
 from epgraph.training.evaluate import Diverged, errors, evaluate
 from epgraph.training.health import troubles
+from epgraph.training.histograms import histograms
 from epgraph.training.metrics import BatchLog, EpochLog, Mean, Metrics
 from epgraph.training.noise import SharedNoise
 from epgraph.training.optimizer import load_optimizer_state, make_optimizer, optimizer_state, set_learning_rates
+from epgraph.training.pace import Pace, of_training
+from epgraph.training.peak_memory import peak_memory
 from epgraph.training.progress import check_progress, generators, set_generators
 from epgraph.training.ranks import ALONE, Ranks
 
@@ -46,7 +51,9 @@ class Run:
     workers
         Processes that load data; 0 loads in the training process. Results do not depend on it.
     progress
-        Whether to show progress bars on a terminal.
+        Whether to show how far it is: bars on a terminal, elsewhere a line every half minute.
+    histograms
+        Whether TensorBoard gets histograms of parameters and states after each epoch.
     callbacks
         Called as the training goes.
     warn
@@ -65,6 +72,7 @@ class Run:
     folder: Path
     workers: int = 0
     progress: bool = True
+    histograms: bool = True
     callbacks: Sequence[Callback] = ()
     warn: Callable[[str], None] = lambda sentence: None
     stop: StopSignals | None = None
@@ -87,7 +95,7 @@ class Trainer:
     batch, examples
         Batches and examples of the next one that have been trained on.
     best
-        The epoch with the lowest validation error so far (test error where none is held out), whose parameters
+        The epoch with the lowest validation error so far (test error without validation examples), whose parameters
         ``best.pt`` holds.
     """
 
@@ -110,6 +118,7 @@ class Trainer:
         self._warms = self.training.warm_start and not (rule.feedforward or engine.graph.energy.feedforward)
         self._generators: dict[str, Tensor] | None = None
         self._seen = _Seen()
+        self._pace = Pace(self.training.epochs)
         self._troubled = False
         self._batch_log: BatchLog | None = None
         self._saved_at = -math.inf
@@ -195,8 +204,12 @@ class Trainer:
         # Noise of states is drawn anew, so that a test that is repeated after a stop is the same.
         rank = str(self.ranks.rank or "")  # other examples, other noise
         torch.manual_seed(mixed(self.training.seed, self.epoch, what + rank))
-        loader = self._pausing(self._bar(dataset, what))
-        return evaluate(self.engine, loader, what=f"the {what} of epoch {self.epoch + 1}", see=see, ranks=self.ranks)
+        loader = self._batches(dataset)
+        called = f"the {what} of epoch {self.epoch + 1}"
+        with self._progress(what, called, len(loader)) as shown:
+            found = evaluate(self.engine, self._pausing(loader), what=called, see=see, ranks=self.ranks, shown=shown)
+            self._pace.note(what, shown)
+        return found
 
     def place(self) -> str:
         """How far training has come, in words."""
@@ -227,11 +240,14 @@ class Trainer:
             **{f"test_{k}": v for k, v in test.items()},
             "learning_rate": rate,
             "seconds": round(time.perf_counter() - started, 3),
+            "images_per_second": round(len(self.data.train) / max(self._seconds, 1e-9), 2),
+            **peak_memory(self.engine.device, self.ranks),
         }
         classes = self._seen.classes(self.ranks)
         if log is not None:
-            log.write(metrics)
-            sentences = troubles(self.engine, metrics, *classes, self._seen.states)
+            drawn = histograms(self.engine, self._seen.states) if self.run.histograms else ()
+            log.write(metrics, drawn)
+            sentences = troubles(self.engine, metrics, *classes, self._seen.states, self.run.folder)
             for sentence in sentences if not self._troubled else ():  # said again only after an epoch without
                 self.run.warn(sentence)
             self._troubled = bool(sentences)
@@ -253,8 +269,16 @@ class Trainer:
     def _train_epoch(self, log: BatchLog, started: float) -> Metrics:
         seed = self.training.seed
         order = shuffled(len(self.data.train), seed, self.epoch)[self.examples :]
-        shown = self._bar(self.data.train, f"epoch {self.epoch + 1}", order, (seed, self.epoch))
-        for x, y in self._loaded(shown):
+        loader = self._batches(self.data.train, order, (seed, self.epoch))
+        what = f"epoch {self.epoch + 1}/{self.training.epochs}"
+        with self._progress("train", what, self.batch + len(loader), self.batch) as shown:
+            self._train_batches(log, started, loader, shown)
+            self._pace.note("train", shown)
+        return self._mean.over(self.ranks).means()
+
+    def _train_batches(self, log: BatchLog, started: float, loader: Batches, shown: Progress) -> None:
+        before = self.examples
+        for x, y in self._loaded(loader):
             y = y.to(self.engine.device)
             examples = min(self.training.batch_size, len(self.data.train) - self.examples)
             set_learning_rates(self.optimizer, self.engine, self.epoch + self.examples / len(self.data.train))
@@ -270,12 +294,8 @@ class Trainer:
             self.batch += 1
             self.examples += examples
             self._seconds = time.perf_counter() - started
-            if not shown.disable:
-                now = self._mean.means()
-                error = f"error {now['error']:.2%}, " if "error" in now else ""
-                shown.set_postfix_str(f"loss {now['loss']:.4f}, {error}residual {now['residual']:.1e}")
+            shown.step(facts=partial(of_training, self._mean, estimate, self.examples - before, shown))
             self._pause(*asked)
-        return self._mean.over(self.ranks).means()
 
     def _estimate(self, x: Tensor, y: Tensor, examples: int) -> Estimate:
         """Estimate the gradient of this process's share of a batch of so many examples."""
@@ -332,13 +352,17 @@ class Trainer:
             f"lower training.learning_rate, learning.beta or the gains; {self.safe()}",
         )
 
-    def _bar(
-        self, dataset: Any, what: str, order: Sequence[int] | None = None, draw: tuple[int, int] | None = None
-    ) -> Any:
+    def _batches(
+        self, dataset: Any, order: Sequence[int] | None = None, draw: tuple[int, int] | None = None
+    ) -> Batches:
         size, device = self.training.batch_size, self.engine.device
         share = self.ranks.share
-        loader = batches(dataset, size, device=device, workers=self.run.workers, order=order, draw=draw, share=share)
-        return bar(loader, what, self.run.progress)
+        return batches(dataset, size, device=device, workers=self.run.workers, order=order, draw=draw, share=share)
+
+    def _progress(self, part: str, what: str, total: int, done: int = 0) -> Progress:
+        """Show how far a part of the epoch is, and the training."""
+        left = partial(self._pace.left, part, self.epoch)
+        return Progress(what, total, "batches", done=done, show=self.run.progress, left=left)
 
     def _loaded(self, loader: Any) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches; what was trained on is saved before a fault of the data ends the training."""

@@ -185,6 +185,27 @@ def test_the_command_writes_tables_and_curves(
     assert found["verdicts"][0].endswith("is worse.")
 
 
+@pytest.mark.parametrize(
+    ("errors", "seeds", "title"),
+    [([0.5, 0.1], 2, "mean, and range of the seeds"), ([0.5], 2, "mean of the seeds"), ([0.5, 0.1], 1, "")],
+)
+def test_the_legend_says_what_is_drawn(tmp_path: Path, errors: list[float], seeds: int, title: str) -> None:
+    """A range needs two seeds, and an area two epochs."""
+    runs = [folder(tmp_path / f"{seed}", seed, [error + 0.01 * seed for error in errors]) for seed in range(seeds)]
+    drawn = ep.compare(runs).write(tmp_path / "a.svg").read_text()
+    # matplotlib writes a text as a comment beside its outlines.
+    assert ("of the seeds" in drawn) is bool(title)
+    assert f"<!-- {title} -->" in drawn or not title
+    assert "<!-- wrong answers (%), log scale -->" in drawn
+
+
+def test_a_folder_that_is_no_run_is_told_what_is(tmp_path: Path) -> None:
+    with pytest.raises(ep.EpgraphError, match="name a folder that 'epgraph train' or 'epgraph sweep' left"):
+        ep.compare(tmp_path)
+    with pytest.raises(ep.EpgraphError, match="of a sweep folder, one of the folders in trials/"):
+        ep.evaluate(tmp_path)
+
+
 def test_what_cannot_be_compared_is_refused(runs: list[Path], tmp_path: Path) -> None:
     unfinished = folder(tmp_path / "unfinished", 9, [0.5], finished=False)
     for paths, metric, message in [

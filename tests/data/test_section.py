@@ -183,8 +183,8 @@ def test_what_cannot_be_held_out(validation: float, count: str, tmp_path: Path) 
     with pytest.raises(ep.EpgraphError) as caught:
         ep.train(text(f"{{name: digits, validation: {validation}}}"), out=tmp_path / "run")
     assert str(caught.value) == (
-        f"<text>:6:34: {count} of the 1,437 training examples of digits cannot be held out; "
-        "hold out some, and leave some to train on"
+        f"<text>:6:34: {count} of the 1,437 training examples of digits cannot be validation examples; "
+        "take some, and leave some to train on"
     )
 
 

@@ -200,7 +200,9 @@ def test_data_sets_of_torch(tmp_path: Path) -> None:
     assert one.metrics["train_loss"] == two.metrics["train_loss"]
     assert ep.evaluate(one.engine, Sums(30)).examples == 30
     held = network.replace("'}", "', validation: 0.2}")
-    with pytest.raises(ep.EpgraphError, match=r"Sums holds no examples out, as data\.validation says; give ep\.Data"):
+    with pytest.raises(
+        ep.EpgraphError, match=r"Sums has no validation examples, which data\.validation asks for; give ep\.Data"
+    ):
         ep.train(held, (Sums(48), Sums(20)), out=tmp_path / "c")
 
 

@@ -540,6 +540,21 @@ def test_curves_without_metrics(tmp_path: Path) -> None:
     assert not (tmp_path / "curves.png").exists()
 
 
+def test_curves_draw_speed_and_memory_where_they_are_recorded(tmp_path: Path) -> None:
+    measured = {"images_per_second": 80.0, "peak_memory_mib": 500.0}
+    for name, more, titles in (
+        ("old", {}, ("Loss", "Error", "Residual")),
+        ("cpu", measured, ("Loss", "Error", "Residual", "Speed", "Peak memory")),
+    ):
+        source = metrics(tmp_path / f"{name}.jsonl", *({**record(epoch), **more} for epoch in (1, 2)))
+        drawn = curves(source, tmp_path / f"{name}.svg").read_text()
+        # matplotlib writes a text as a comment beside its outlines.
+        found = [one for one in ("Loss", "Error", "Residual", "Speed", "Peak memory") if f"<!-- {one} -->" in drawn]
+        assert tuple(found) == titles
+        assert ("<!-- device -->" in drawn) is False
+    assert drawn.count("<!-- cost per example, log scale -->") == 1
+
+
 def test_curves_leave_pyplot_alone(tmp_path: Path) -> None:
     code = (
         "import sys; from epgraph.drawing import curves; curves(*sys.argv[1:]);"

@@ -413,6 +413,26 @@ def test_the_commands_mistakes(
     assert "net.yaml:3:" in message("--data", "digits")  # which has images
 
 
+def test_the_data_that_the_file_names_are_used_where_they_are_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digits = (Path("examples") / "digits_tanh.yaml").read_text()
+    options = ["--quick", "--examples", "2"]
+    for name, used in (
+        ("digits", "2 examples of digits, weights"),
+        ("mnist", "2 examples of noise (mnist is not in "),
+    ):
+        text = digits.replace("shape: [1, 8, 8]", "shape: [1, 28, 28]") if name == "mnist" else digits
+        (tmp_path / "net.yaml").write_text(f"{text}data: {{name: {name}, root: {tmp_path / 'none'}}}\n")
+        assert run(["gradcheck", str(tmp_path / "net.yaml"), *options]) == 0
+        assert used in capsys.readouterr().out
+    # What is asked for on the command line is not replaced.
+    assert run(["gradcheck", str(tmp_path / "net.yaml"), *options, "--data", "mnist"]) == 1
+    (tmp_path / "net.yaml").write_text(digits)
+    assert run(["gradcheck", str(tmp_path / "net.yaml"), *options]) == 0
+    assert "noise (neither --data nor data.name names a data set)" in capsys.readouterr().out
+
+
 def test_weights_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     options = ["--set", "dynamics.free_steps=12", "--set", "dynamics.nudged_steps=6"]

@@ -11,12 +11,14 @@ import sys
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 import epgraph as ep
 from epgraph.cli import run
-from epgraph.graph import SCHEDULES, NetworkGraph, make_schedule
+from epgraph.graph import SCHEDULES, NetworkGraph, inspect, make_schedule
 from epgraph.language import to_yaml
 from epgraph.lowering import lower, verify
 
@@ -283,3 +285,84 @@ def test_schema_file_is_current_and_accepts_the_examples() -> None:
         validator.validate(parse(example.read_text()).data)
     with pytest.raises(jsonschema.ValidationError):
         validator.validate({"epgraph": 2, "edges": []})
+
+
+# One mistake, one message
+
+
+def messages(data: dict[str, Any]) -> list[str]:
+    """Mistakes of a network that is written as plain values."""
+    return [str(d) for d in inspect(yaml.safe_dump(data, sort_keys=False))[1] if d.severity == "error"]
+
+
+@pytest.mark.parametrize("energy", ["hopfield", "predictive"])
+@pytest.mark.parametrize("name", ["u12", "vgg5", "digits"])
+def test_a_missing_edge_is_one_mistake(name: str, energy: str) -> None:
+    """Whatever edge is missing: what is behind it has neither a shape nor a path, and is not reported."""
+    data = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())
+    data["energy"] = energy
+    data.pop("sweep", None)
+    assert messages(data) == []
+    for number, edge in enumerate(data["edges"]):
+        found = messages({**data, "edges": data["edges"][:number] + data["edges"][number + 1 :]})
+        assert len(found) <= 1, found
+        if edge["from"] == "x":
+            assert f"state '{edge['to']}' is unreachable" in found[0]
+            assert f", nor the {len(data['states']) - 1} states joined to it; add an edge" in found[0]
+
+
+WHOLE: dict[str, Any] = {
+    "epgraph": 2,
+    "input": {"shape": [1, 8, 8]},
+    "output": {"classes": 2},
+    "states": {"a": {"channels": 2}, "b": {"channels": 2}},
+    "edges": [
+        {"from": "x", "to": "a", "conv": {"kernel": 3, "padding": 1}},
+        {"from": "a", "to": "b", "conv": {"kernel": 3, "padding": 1}},
+        {"from": "b", "to": "y", "dense": {}},
+    ],
+}
+
+
+def test_independent_mistakes_are_all_reported() -> None:
+    more = {"c": {"channels": 2}, "d": {"channels": 2}, "e": {"channels": 2}, "f": {}}
+    conv = {"conv": {"kernel": 3, "padding": 1}}
+    edges = [
+        {"from": "c", "to": "d", **conv},  # two states apart from the rest
+        {"from": "a", "to": "e", "dense": {}},  # a state whose height and width nothing fixes
+        {"from": "e", "to": "y", "dense": {}},
+        {"from": "e", "to": "f", **conv},  # and one that also lacks its channels
+        {"from": "f", "to": "y", "dense": {}},
+    ]
+    found = messages({**WHOLE, "states": WHOLE["states"] | more, "edges": WHOLE["edges"] + edges})
+    assert [message.split(": ", 1)[1].split(";")[0] for message in found] == [
+        "the height and width of state 'e' do not follow from its edges",
+        "the shape of state 'f' is not known",
+        "state 'c' is unreachable: no path of edges joins it to the input 'x', nor the state joined to it",
+    ]
+
+
+def test_what_no_supposed_shape_reaches_is_a_mistake_of_its_own() -> None:
+    """A dense edge fixes no height and width, so the state behind it needs a shape too."""
+    edges = [{"from": "x", "to": "a", "dense": {}}, {"from": "a", "to": "b", "dense": {}}, WHOLE["edges"][2]]
+    assert len(messages({**WHOLE, "edges": edges})) == 2
+    assert len(messages({**WHOLE, "edges": [edges[0], *WHOLE["edges"][1:]]})) == 1
+
+
+def test_a_missing_state_is_one_mistake_and_a_slip_one_each() -> None:
+    edges = [*WHOLE["edges"], {"from": "x", "to": "b", "skip": {}}]
+    found = messages({**WHOLE, "states": {"a": {"channels": 2}}, "edges": edges})
+    assert len(found) == 1
+    assert found[0].endswith(
+        "'to' names no state: 'b'; known: x, a, y; 2 more ends of edges name 'b': if the state is missing, add it to "
+        "'states'"
+    )
+    slips = [{**edge, "from": "bb"} if edge["from"] == "b" else edge for edge in edges]
+    assert len(messages({**WHOLE, "edges": [*slips, {"from": "bb", "to": "y", "dense": {}}]})) == 2
+
+
+def test_units_are_the_shape_of_a_state() -> None:
+    (found,) = messages({**WHOLE, "states": WHOLE["states"] | {"a": {"channels": 2, "units": 128}}})
+    assert found.endswith(
+        "unknown key 'units'; write shape: [128] for 128 units, or channels: 128 for 128 maps with height and width"
+    )

@@ -100,7 +100,10 @@ POOLED = [{"from": "a", "to": "d", "conv": {"kernel": 3, "padding": 1, "pool": "
         ({}, "free phase: F never rises, but for rounding: every update is the minimiser of F over"),
         ({}, "nudged phases: F ± βC never rises"),
         ({}, "rest: exactly where F is stationary"),
-        ({}, "of the loss, with an error of O(β²), and of what β drives across kinks of a, b, c and 1 more"),
+        (
+            {},
+            "an error of O(β²); units that the nudge moves across kinks of a, b, c and 1 more add to it",
+        ),
         ({}, "holomorphic: no: a (relu6), b (relu6), c (relu6) and 1 more"),
         ({"defaults": {"activation": "softclip"}}, "gradient: at rest that of the loss, with an error of O(β²)"),
         ({"defaults": {"activation": "softclip"}}, "holomorphic: the equilibrium continues to small complex β"),
@@ -111,8 +114,11 @@ POOLED = [{"from": "a", "to": "d", "conv": {"kernel": 3, "padding": 1, "pool": "
             },
             "holomorphic: no: the cost softmax_readout",
         ),
-        ({"learning": {"estimator": "positive"}}, "gradient: at rest that of the loss, with an error of O(β), and of"),
-        ({"learning": {"estimator": "continual"}}, "with an error of O(β) and one that grows with continual_rate, and"),
+        ({"learning": {"estimator": "positive"}}, "gradient: at rest that of the loss, with an error of O(β); units"),
+        (
+            {"learning": {"estimator": "continual"}},
+            "with an error of O(β) and one that grows with continual_rate; units",
+        ),
         ({"learning": {"estimator": "implicit"}}, "gradient: at rest that of the loss, as exactly as solver_tolerance"),
         ({"learning": {"estimator": "unrolled"}}, "gradient: that of the loss after free_steps sweeps, at rest or not"),
         (

@@ -15,6 +15,7 @@ import torch
 import epgraph as ep
 from epgraph.cli import run
 from epgraph.training import load_checkpoint
+from epgraph.training.metrics import MEASURED
 
 NET = """\
 epgraph: 2
@@ -46,11 +47,10 @@ def train(net: Path, out: Path, *options: str) -> int:
     return run(["train", str(net), *fixed, *options])
 
 
-def lines(out: Path) -> list[dict[str, Any]]:
-    found = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    for line in found:
-        line.pop("seconds")
-    return found
+def lines(out: Path, log: str = "metrics.jsonl") -> list[dict[str, Any]]:
+    """Rows of a log, but for what is measured on the machine."""
+    found = [json.loads(line) for line in (out / log).read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name not in MEASURED} for line in found]
 
 
 def same(one: Path, two: Path) -> bool:

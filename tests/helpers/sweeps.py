@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import epgraph as ep
-from tests.helpers.runs import NET
+from tests.helpers.runs import NET, lines
 
 BRANCHED = NET.replace("dynamics:", "  - {from: h1, to: y, dense: {}}\ndynamics:")
 SWEEP = BRANCHED + "sweep: {variants: {whole: {}, less: {without: h1->y}}, seeds: 0..1}\n"
@@ -21,12 +21,11 @@ def sweep(out: Path, source: Any = SWEEP, **options: Any) -> ep.SweepResult:
 
 
 def table(out: Path) -> dict[tuple[str, int], list[dict[str, Any]]]:
-    """Metrics of every epoch of every trial, but for the time that they took."""
+    """Metrics of every epoch of every trial, but for what is measured on the machine."""
     found = {}
     for folder in sorted((out / "trials").iterdir()):
         label, _, seed = folder.name[4:].rpartition("-seed-")
-        rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        found[label, int(seed)] = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+        found[label, int(seed)] = lines(folder)
     return found
 
 

@@ -459,9 +459,7 @@ def test_set_refuses_parameters_that_are_not_declared() -> None:
             ep.load(text, [assignment])
         assert str(caught.value) == f"--set {assignment}: {expected}"
     bare = HEAD + "edges: [{from: x, to: y, dense: {}}]\n"
-    with pytest.raises(
-        ep.EpgraphError, match="the file has no parameter 'w'; it has none; declare it under 'parameters'"
-    ):
+    with pytest.raises(ep.EpgraphError, match="the file has no parameter 'w'; declare it under 'parameters'"):
         ep.load(bare, ["parameters.w=8"])
 
 

@@ -101,6 +101,16 @@ def test_width_on_the_command_line_is_the_parameter(capsys: pytest.CaptureFixtur
     assert "h4: {channels: 1024}" in capsys.readouterr().out
     assert run(["expand", path, "--width", "wide"]) == 1
     assert "'--width': 'wide' is no fraction; write e.g. 1/8 or 0.125" in capsys.readouterr().err
+    assert run(["check", str(EXAMPLES / "digits.yaml"), "--width", "1/8"]) == 1
+    assert capsys.readouterr().err == (
+        "--width 1/8: the file has no parameter 'width'; declare it under 'parameters'\n"
+    )
+
+
+@pytest.mark.parametrize("path", sorted((EXAMPLES / "recipes" / "base").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_fragment_says_that_it_is_one(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", str(path)]) == 1
+    assert "if this is a fragment, check a file that includes it" in capsys.readouterr().err
 
 
 def test_the_pages_say_what_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

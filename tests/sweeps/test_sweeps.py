@@ -78,6 +78,29 @@ def test_a_sweep_that_dies_in_a_training_comes_to_the_same_table(
     assert (out / "runs.csv").read_text() == (whole / "runs.csv").read_text()
 
 
+def test_an_interrupt_says_what_is_saved_and_the_same_command_what_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, said = tmp_path / "sweep", list[str]()
+    original = Trials.finish
+
+    def finish(*arguments: Any) -> None:
+        original(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trials, "finish", finish)
+        with pytest.raises(ep.Stopped) as stopped:
+            sweep(out, epochs=1, report=said.append)
+    assert str(stopped.value).startswith(f"stopped by SIGINT at 1 of 4 trials; {out} holds their results")
+    assert stopped.value.exit_code == 130
+    assert not any("going on" in line for line in said)
+    sweep(out, epochs=1, report=said.append)
+    assert f"going on with {out}: 1 of 4 trials are done" in said
+    with pytest.raises(ep.EpgraphError, match=r"is a sweep folder: give one of its runs, e\.g\. .*trials/000-whole"):
+        ep.evaluate(out)
+
+
 def test_processes_share_the_trials_of_a_sweep(whole: Path, tmp_path: Path) -> None:
     """None is run twice, and one that a dead process left is taken up again by a living one."""
     out = tmp_path / "sweep"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from math import comb
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 import epgraph as ep
-from epgraph.training.health import ADVICE, guessed, troubles
+from epgraph.training.health import advice, guessed, troubles
 
 TEN = [0.1] * 10
+FOLDER = Path("runs/my net")
+ADVICE = advice(FOLDER)
 
 
 def engine(activation: Any = "relu1") -> ep.Engine:
@@ -30,7 +33,7 @@ def said(error: float | None = 0.1, examples: int = 1000, frequencies: list[floa
     given = {"h": 0.2 + 0.6 * torch.rand(8, 50), "y": torch.randn(8, 10), **states}
     activation = given.pop("activation", "relu1")
     metrics = {"epoch": 3.0} | ({} if error is None else {"test_error": error})
-    return troubles(engine(activation), metrics, frequencies, examples, given)
+    return troubles(engine(activation), metrics, frequencies, examples, given, FOLDER)
 
 
 def test_the_binomial_tail_is_exact() -> None:
@@ -46,13 +49,13 @@ def test_nothing_is_said_of_what_learns(error: float, examples: int) -> None:
 
 
 def test_an_accuracy_at_chance_is_said_with_what_chance_is() -> None:
-    first, advice = said(0.902)
+    first, last = said(0.902)
     assert first == (
         "after epoch 3 the accuracy is at chance: 9.80% of 1000 test examples, and always answering the most frequent "
         "class gives 10.00%"
     )
-    assert advice == ADVICE
-    assert "epgraph gradcheck" in advice
+    assert last == ADVICE
+    assert ADVICE.endswith(": epgraph gradcheck 'runs/my net' --checkpoint 'runs/my net'")
     assert len(said(0.885)) == 2, "11.5 % of 1000 is what chance gives once in 16 times"
     # Of an unequal set the most frequent class alone is right often.
     assert len(said(0.69, frequencies=[0.3, 0.7])) == 2
@@ -101,5 +104,5 @@ def test_a_network_that_cannot_learn_is_seen_at_once() -> None:
     with torch.no_grad():
         made.get_parameter("states.h.bias").fill_(-50.0)
     states = made.relax(torch.rand(8, 4)).states
-    found = troubles(made, {"epoch": 1.0, "test_error": 0.9}, TEN, 360, states)
+    found = troubles(made, {"epoch": 1.0, "test_error": 0.9}, TEN, 360, states, FOLDER)
     assert len(found) == 3

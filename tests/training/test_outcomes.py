@@ -42,10 +42,9 @@ def test_counts_are_those_of_sklearn(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert printed == json.loads(json.dumps(result.to_dict()))
     assert (printed["accuracy"], printed["classes"]) == (result.accuracy, list("0123456789"))
     assert run(["eval", str(tmp_path / "run")]) == 0
-    head, names, *rows = capsys.readouterr().out.splitlines()
-    assert head.startswith(
-        f"accuracy {result.accuracy:.2%}, top-5 {result.top5:.2%} on 170 held-out examples of digits"
-    )
+    head, axes, names, *rows = capsys.readouterr().out.splitlines()
+    assert head.startswith(f"accuracy {result.accuracy:.2%}, top-5 {result.top5:.2%} on 170 test examples of digits")
+    assert axes == "rows: true class, with the share that is right; columns: predicted class"
     assert names.split() == ["class", "accuracy", "predicted", *"0123456789"]
     for i, row in enumerate(rows):
         assert row.split() == [str(i), f"{result.class_accuracy[i]:.1%}", *map(str, result.confusion[i])]
@@ -63,7 +62,7 @@ def test_a_hundred_classes_stay_readable() -> None:
     assert (result.class_accuracy[7], result.class_accuracy[8], result.class_accuracy[99]) == (0, 1, None)
     _, worst, first, *rest = result.lines()
     assert (worst, first) == ("worst of 99 classes:", "  class 7: 0.0% of 20")
-    assert rest[-2:] == ["most frequent confusions:", "  class 7 taken for class 8: 20 of 20"]
+    assert rest[-2:] == ["most frequent confusions:", "  class 7 predicted as class 8: 20 of 20"]
     assert len(rest) < 20
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -19,7 +17,7 @@ from epgraph.runs.launch import launch
 from epgraph.training import load_checkpoint
 from epgraph.training.ranks import Ranks, refuse_divided
 from tests.helpers.ranks import train_ranks
-from tests.helpers.runs import NET, record
+from tests.helpers.runs import NET, lines, record
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,19 +50,12 @@ def assert_equal_to_rounding(one: Path, other: Path, logged: float = 1e-6) -> No
         for name, value in mine.items():
             assert torch.linalg.vector_norm(value - theirs[name]) <= 1e-6 * torch.linalg.vector_norm(value), name
     for log in ("metrics.jsonl", "batches.jsonl"):
-        mine_rows, their_rows = rows(one / log), rows(other / log)
+        mine_rows, their_rows = lines(one, log), lines(other, log)
         assert [list(row) for row in mine_rows] == [list(row) for row in their_rows]
         for mine_row, their_row in zip(mine_rows, their_rows, strict=True):
             numbers = {name: value for name, value in mine_row.items() if not isinstance(value, str)}
             assert {name: their_row[name] for name in numbers} == pytest.approx(numbers, rel=logged, abs=1e-9)
             assert all(their_row[name] == mine_row[name] for name in mine_row.keys() - numbers.keys())
-
-
-def rows(path: Path) -> list[dict[str, Any]]:
-    found = [json.loads(line) for line in path.read_text().splitlines()]
-    for row in found:
-        row.pop("seconds", None)
-    return found
 
 
 @pytest.fixture

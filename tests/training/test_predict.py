@@ -82,6 +82,8 @@ def test_what_is_not_like_the_data_is_refused(tmp_path: Path, capsys: pytest.Cap
     Image.new("L", (640, 480)).save(tmp_path / "large.png")
     (tmp_path / "text.png").write_text("no image")
     (tmp_path / "empty").mkdir()
+    np.save(tmp_path / "one.npy", pixels)
+    assert ep.predict(result.folder, pixels[None]).values.shape == (1, 10), "a gray image needs no axis for its channel"
     one = ep.predict(result.folder, [tmp_path / "gray.png", tmp_path / "equal.png"]).values
     assert torch.equal(one[0], one[1])
     torch.testing.assert_close(one[0], result.engine(torch.from_numpy(pixels)[None, None] / 255)[0].detach())
@@ -103,6 +105,8 @@ def test_what_is_not_like_the_data_is_refused(tmp_path: Path, capsys: pytest.Cap
         (np.zeros((2, 9, 9), np.uint8), "x has examples of shape [1, 9, 9], and those of digits have [1, 8, 8]"),
         (np.full((2, 8, 8), 16.0), "x has numbers from 16 to 16, and pixels of digits are fractions from 0 to 1"),
         (np.full((2, 8, 8), np.nan), "x has numbers that are not finite"),
+        (np.zeros((8, 8)), "give an array (N, 1, 8, 8); of a single example: x[None]"),
+        (tmp_path / "one.npy", f"x=np.load('{tmp_path / 'one.npy'}'))"),
     ):
         with pytest.raises(ep.EpgraphError, match=re.escape(message)):
             ep.predict(result.folder, images)
@@ -122,7 +126,7 @@ edges: [{from: x, to: y, dense: {}}]
     found = ep.predict(result.folder, x[30:])
     torch.testing.assert_close(found.values, outputs(result))
     assert (found.kind, found.labels, len(found.to_dict()["predictions"][0]["output"])) == ("output", (), 3)
-    assert ep.evaluate(result.folder).lines()[0].startswith("10 held-out examples of tensors:")
+    assert ep.evaluate(result.folder).lines()[0].startswith("10 test examples of tensors:")
     Image.new("L", (6, 1)).save(tmp_path / "one.png")
     with pytest.raises(
         ep.EpgraphError, match=r"it is not known how an image becomes an input .* give inputs as arrays"

@@ -30,7 +30,7 @@ def test_a_run_leaves_what_it_promises(net: Path, tmp_path: Path, capsys: pytest
     assert printed[0].startswith("digits")
     assert printed[1].startswith("epoch 1/2: train loss ")
     assert printed[3].startswith("accuracy of the last epoch: ")
-    assert "held-out examples of digits" in printed[3]
+    assert "test examples of digits" in printed[3]
     promised = (
         "run.json architecture.yaml network.svg metrics.jsonl batches.jsonl curves.png last.pt best.pt tensorboard"
     )
@@ -264,7 +264,8 @@ def test_learning_rates_per_edge(net: Path) -> None:
 def test_a_checkpoint_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["eval", str(tmp_path), "--data", "digits"]) == 1
     assert capsys.readouterr().err == (
-        f"{tmp_path / 'last.pt'}: there is no checkpoint; give a run folder or a .pt file of it\n"
+        f"{tmp_path / 'last.pt'}: there is no checkpoint; give a run folder or a .pt file of it; "
+        "of a sweep folder, one of the folders in trials/\n"
     )
     (tmp_path / "last.pt").write_bytes(b"junk")
     assert run(["eval", str(tmp_path), "--data", "digits"]) == 1

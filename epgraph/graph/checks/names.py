@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from epgraph.costs import COSTS
 from epgraph.energies import ENERGIES
@@ -73,7 +73,9 @@ def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]
     """Return the edges with valid ends, and a diagnostic for each of the others."""
     states = [architecture.input.name, *architecture.states, architecture.output.name]
     names = set(states)
-    good, diagnostics = [], []
+    good: list[Ends] = []
+    diagnostics: list[Diagnostic] = []
+    unknown: dict[str, list[int]] = {}
     roles = {"input": architecture.input.name, "output": architecture.output.name}
     suggest = Suggestions(states, roles)
     forward = ENERGIES[architecture.energy].feedforward
@@ -83,6 +85,7 @@ def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]
         missing = [(key, end) for key, end in written if end not in names]
         for key, end in missing:
             message = f"'{key}' names no state: '{end}'"
+            unknown.setdefault(end, []).append(len(diagnostics))
             diagnostics.append(Diagnostic(message, suggest(end), (*at, key), rule="unknown-state"))
         if edge.at is not None:
             problem = None if missing else _no_unary(architecture, edge.at, edge.kind.name)
@@ -118,7 +121,25 @@ def check_ends(architecture: Architecture) -> tuple[list[Ends], list[Diagnostic]
                     )
                 )
             good.append(Ends(index, edge.source, edge.target, at))
-    return good, diagnostics
+    return good, _folded(diagnostics, unknown)
+
+
+MISSING = 3
+"""A name that so many ends have is taken for a state that is missing, and not for a slip: it is reported once."""
+
+
+def _folded(diagnostics: list[Diagnostic], unknown: dict[str, list[int]]) -> list[Diagnostic]:
+    """Report a missing state once; ``unknown`` has the positions of the diagnostics about each name."""
+    left_out = set[int]()
+    found = list(diagnostics)
+    for end, (first, *others) in unknown.items():
+        if len(others) + 1 < MISSING:
+            continue
+        left_out |= {*others}
+        problem = found[first]
+        more = f"{len(others)} more ends of edges name '{end}': if the state is missing, add it to 'states'"
+        found[first] = replace(problem, hint="; ".join(filter(None, [problem.hint, more])))
+    return [problem for index, problem in enumerate(found) if index not in left_out]
 
 
 def _instead_of_loop(architecture: Architecture, edge: EdgeBase, at: Location) -> str:

@@ -94,7 +94,7 @@ class Architecture(Model):
     )
     data: DataSpec = Field(
         default_factory=DataSpec,
-        description="Data set, its preparation, and what is held out of it.",
+        description="Data set, its preparation, and its validation examples.",
         examples=[{"name": "cifar10", "augment": {"flip": 0.5, "crop": 4}, "validation": 0.1}],
     )
     training: TrainingSpec = Field(

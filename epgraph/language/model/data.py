@@ -110,12 +110,13 @@ class DataSpec(Model):
     )
     validation: ValidationField = Field(
         default=None,
-        description="Training examples held out to choose the best epoch, as a fraction or a number; by default none, "
+        description="Training examples that become validation examples, which choose the best epoch, as a fraction or "
+        "a number; by default none, "
         "and the test set chooses.",
         examples=[0.1, 5000],
     )
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
-        default=0, description="Seed of the choice of the examples held out.", examples=[0]
+        default=0, description="Seed of the choice of the validation examples.", examples=[0]
     )
 
     @property
