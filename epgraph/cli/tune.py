@@ -45,9 +45,7 @@ def tune(
       epgraph tune examples/digits.yaml --data digits --threads auto
       epgraph tune examples/vgg5.yaml --backend onednn --backend channels_last
     """
-    result = tune_network(
-        network.load(), data, batch=batch, backends=backends, **files.chosen(), **machine.chosen()
-    )
+    result = tune_network(network.load(), data, batch=batch, backends=backends, **files.chosen(), **machine.chosen())
     if as_json:
         echo_json(result.to_dict())
     else:

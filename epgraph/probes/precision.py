@@ -132,7 +132,8 @@ def choose_precision(probe: Probe, candidates: Sequence[str] = CANDIDATES) -> Pr
     found.append(usual)
     if usual.refused:
         return PrecisionChoice(EXACT, f"{EXACT}: {USUAL} {usual.refused}", tuple(found))
-    return PrecisionChoice(USUAL, "; ".join([f"{USUAL}: {one.dtype} {one.refused}" for one in found[:-1]]), tuple(found))
+    reasons = ", and ".join(f"{one.dtype} {one.refused}" for one in found[:-1])
+    return PrecisionChoice(USUAL, f"{USUAL}: {reasons}", tuple(found))
 
 
 def _tried(probe: Probe, dtype: str) -> Candidate:

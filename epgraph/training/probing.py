@@ -14,7 +14,9 @@ from epgraph.probes import NetworkProbe, PrecisionChoice, choose_precision
 from epgraph.training.batches import batches, shuffled
 
 
-def first_batch(architecture: Architecture, data: Data, engine: Engine, size: int | None = None) -> tuple[Tensor, Tensor]:
+def first_batch(
+    architecture: Architecture, data: Data, engine: Engine, size: int | None = None
+) -> tuple[Tensor, Tensor]:
     """Return the first batch of a training, augmented as it will be there; ``size`` replaces its size."""
     training, dataset = architecture.training, data.train
     count = len(cast(Sized, dataset))
@@ -25,7 +27,9 @@ def first_batch(architecture: Architecture, data: Data, engine: Engine, size: in
     return x, y.to(engine.device)
 
 
-def probed_precision(engine: Engine, batch: tuple[Tensor, Tensor], about: str) -> tuple[PrecisionChoice, dict[str, Any]]:
+def probed_precision(
+    engine: Engine, batch: tuple[Tensor, Tensor], about: str
+) -> tuple[PrecisionChoice, dict[str, Any]]:
     """Choose a precision on a batch; return the choice, and what ``run.json`` says of it.
 
     ``about`` says what the batch is.

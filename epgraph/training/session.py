@@ -19,12 +19,12 @@ from epgraph.engine import Engine
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import NetworkGraph, build
 from epgraph.language import to_yaml
+from epgraph.probes import AUTO, measure_threads
 from epgraph.runs.folder import WriteError, replace
 from epgraph.runs.record import Options, Record, finished, invocation
 from epgraph.runs.resume import refusals
 from epgraph.runs.start import Flags, Start
 from epgraph.runs.stop import Stopped, StopSignals
-from epgraph.probes import AUTO, measure_threads
 from epgraph.runtime.memory import refuse_too_large
 from epgraph.training.batches import default_workers
 from epgraph.training.checkpoint import Best, Checkpoint, averaged, load_checkpoint, load_parameters
@@ -242,7 +242,8 @@ class Session:
         batch = first_batch(self.start.architecture, data, engine, size)
         if "threads" in asked:
             threads = self.ranks.once(lambda: measure_threads(engine, *batch))
-            options["threads"], self.measured["threads"] = threads.threads, {**threads.to_dict(), "batch": len(batch[0])}
+            options["threads"] = threads.threads
+            self.measured["threads"] = {**threads.to_dict(), "batch": len(batch[0])}
             torch.set_num_threads(threads.threads)
             self._say(f"threads: {threads.sentence}")
         if "dtype" in asked:
@@ -264,8 +265,12 @@ class Session:
         now = invocation()
         now.epoch, now.batch, now.changed = trainer.epoch, trainer.batch, self.start.changed
         weights, before = self.request.weights, self.start.before
-        settings = self.start.architecture.to_dict(complete=True)
-        present = {"settings": settings, "given": self.start.given, "options": Options(**self.options), "measured": self.measured}
+        present = {
+            "settings": self.start.architecture.to_dict(complete=True),
+            "given": self.start.given,
+            "options": Options(**self.options),
+            "measured": self.measured,
+        }
         if before is not None:
             return before.model_copy(update={**present, "finished": False, "history": [*before.history, now]})
         weights_from = None if weights is None else str(weights.absolute())
