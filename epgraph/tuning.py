@@ -124,7 +124,8 @@ class TuneResult:
     examples
         What was measured on, in words.
     precision
-        The precision that ``train --dtype auto`` would take with these weights and examples.
+        The precision that ``train --dtype auto`` would take with these weights and examples; None where none was
+        measured.
     threads
         What ``threads="auto"`` measured; None where it was not asked for.
     """
@@ -133,8 +134,8 @@ class TuneResult:
     batch: int
     timings: tuple[Timing, ...]
     record: Path | None
-    examples: str
-    precision: PrecisionChoice
+    examples: str = ""
+    precision: PrecisionChoice | None = None
     threads: ThreadChoice | None = None
 
     @property
@@ -150,16 +151,18 @@ class TuneResult:
             "record": None if self.record is None else str(self.record),
             "timings": [timing.to_dict() for timing in self.timings],
             "examples": self.examples,
-            "precision": self.precision.to_dict(),
+            "precision": None if self.precision is None else self.precision.to_dict(),
             "threads": None if self.threads is None else self.threads.to_dict(),
         }
 
     def lines(self) -> list[str]:
-        """Return a table of the timings, and what follows from them."""
-        chosen = [f"precision, on {self.examples}: {self.precision.sentence}"]
+        """Return the choices, a table of the timings, and what follows from them."""
+        chosen = []
+        if self.precision is not None:
+            chosen.append(f"precision, on {self.examples}: {self.precision.sentence}")
         if self.threads is not None:
-            chosen.append(f"threads: {self.threads.sentence}")
-        return [*self._backends(), "", *chosen]
+            chosen.insert(0, f"threads: {self.threads.sentence}")
+        return [*chosen, *([""] if chosen else []), *self._backends()]
 
     def _backends(self) -> list[str]:
         dynamics, dtype = self.engine.architecture.dynamics, str(self.engine.dtype).removeprefix("torch.")

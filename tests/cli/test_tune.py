@@ -15,6 +15,7 @@ from epgraph import tuning
 from epgraph.cli import run
 from epgraph.compiler import BACKENDS
 from epgraph.compiler.record import Record, Timing, read, record, recorded
+from epgraph.probes import NetworkProbe
 from epgraph.runtime.executor import Executor
 from epgraph.tuning import break_even, measure, tune
 
@@ -254,3 +255,36 @@ def test_one_forward_pass_counts_once(solver: str) -> None:
     assert recorded(engine.plan, engine.device, engine.dtype) in {t.backend for t in found}
     different = ep.compile(ep.load(DIGITS, [*overrides, f"dynamics.solver={other}"]))
     assert recorded(different.plan, different.device, different.dtype) is None
+
+
+@pytest.mark.parametrize("data", [False, True])
+def test_a_precision_is_chosen_and_recorded(data: bool, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--batch", "4", "--device", "cpu", "--backend", "eager", "--threads", "auto"]
+    assert run(["tune", DIGITS, *options, *(["--data", "digits"] if data else [])]) == 0
+    examples = "the first training examples of digits" if data else tuning.NOISE
+    threads, precision = capsys.readouterr().out.splitlines()[:2]
+    assert threads.startswith(f"threads: {torch.get_num_threads()} thread")
+    assert precision.startswith(f"precision, on {examples}: ")
+    (path,) = cache.iterdir()
+    found = json.loads(path.read_text())["precision"]
+    assert found["examples"] == examples
+    assert precision.endswith(found["why"])
+    assert found["candidates"][0]["dtype"] == "bfloat16"
+    # What was added does not keep the record from being read.
+    engine = ep.compile(DIGITS)
+    assert recorded(engine.plan, engine.device, engine.dtype) == "eager"
+
+
+def test_the_weights_of_an_engine_are_those_that_are_probed(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def agreement(self: NetworkProbe, dtype: str) -> None:
+        seen.append(float(self.engine.state_dict()["edges.x_h1.weight"].sum()))
+
+    monkeypatch.setattr(NetworkProbe, "agreement", agreement)
+    engine = ep.compile(DIGITS)
+    with torch.no_grad():
+        engine.edges["x_h1"].weight.fill_(0.25)
+    total = 0.25 * engine.edges["x_h1"].weight.numel()
+    assert ep.tune(engine, batch=2, backends=["eager"]).precision is not None
+    assert seen == [pytest.approx(total)]

@@ -51,6 +51,7 @@ ORDER = (
     "engine",
     "equilibrium",
     "compiling",
+    "probes",
     "tuning",
     "runs",
     "callbacks",
