@@ -5,7 +5,7 @@
         --set dynamics.free_steps=15 --set dynamics.nudged_steps=12 --data-root data
 
 It prints the cosine of every parameter, on each of some batches of 16 training images, with initial weights or those of
-a checkpoint. The second column of each tells what the weights alone cost: the gradient in float64 with weights that are rounded.
+a checkpoint. The second column of each batch has the cosine of the gradient in float64 with rounded weights.
 """
 
 from __future__ import annotations
