@@ -156,15 +156,13 @@ class TuneResult:
         }
 
     def lines(self) -> list[str]:
-        """Return the choices, a table of the timings, and what follows from them."""
-        chosen = []
+        """Return a table of the timings, the choices, and what follows from the timings."""
+        chosen = [] if self.threads is None else [f"threads: {self.threads.sentence}"]
         if self.precision is not None:
             chosen.append(f"precision, on {self.examples}: {self.precision.sentence}")
-        if self.threads is not None:
-            chosen.insert(0, f"threads: {self.threads.sentence}")
-        return [*chosen, *([""] if chosen else []), *self._backends()]
+        return [*self._table(), *([""] if chosen else []), *chosen, "", *self._follows()]
 
-    def _backends(self) -> list[str]:
+    def _table(self) -> list[str]:
         dynamics, dtype = self.engine.architecture.dynamics, str(self.engine.dtype).removeprefix("torch.")
         one_pass = self.engine.graph.energy.feedforward
         free = "one forward pass" if one_pass else f"{dynamics.free_steps} free"
@@ -179,10 +177,12 @@ class TuneResult:
         for t in self.timings:
             figures = (t.iteration, t.sweep, t.pair_sweep, t.once, t.first)
             lines.append(f"{t.backend:<15}" + (t.reason or "".join(f"{seconds:>13.4f}" for seconds in figures)))
+        return lines
+
+    def _follows(self) -> list[str]:
         if self.record is None:
-            stays = "the record holds another batch size and stays: leave --backend out to measure all for this one"
-            return [*lines, "", stays]
-        lines += ["", f"{self.backend} is on record: {self.record}"]
+            return ["the record holds another batch size and stays: leave --backend out to measure all for this one"]
+        lines = [f"{self.backend} is on record: {self.record}"]
         sooner = break_even(self.timings)
         if sooner is not None:
             other, batches = sooner

@@ -27,7 +27,11 @@ class _Threads(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
         """Return the value of a text."""
-        return "auto" if value == "auto" else click.IntRange(1, 256).convert(value, param, ctx)
+        if value == "auto":
+            return "auto"
+        if not str(value).isdecimal():
+            self.fail(f"'{str(value)[:40]}' is no number of threads, nor auto", param, ctx)
+        return click.IntRange(1, 256).convert(value, param, ctx)
 
 
 def _keep_width(context: click.Context, option: click.Parameter, value: str | None) -> None:

@@ -265,7 +265,10 @@ def test_a_precision_is_chosen_and_recorded(data: bool, cache: Path, capsys: pyt
     options = ["--batch", "4", "--device", "cpu", "--backend", "eager", "--threads", "auto"]
     assert run(["tune", DIGITS, *options, *(["--data", "digits"] if data else [])]) == 0
     examples = "the first training examples of digits" if data else tuning.NOISE
-    threads, precision = capsys.readouterr().out.splitlines()[:2]
+    lines = capsys.readouterr().out.splitlines()
+    threads, precision = (
+        next(line for line in lines if line.startswith(start)) for start in ("threads: ", "precision, ")
+    )
     assert threads.startswith(f"threads: {torch.get_num_threads()} thread")
     assert precision.startswith(f"precision, on {examples}: ")
     (path,) = cache.iterdir()

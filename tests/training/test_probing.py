@@ -171,7 +171,17 @@ def test_where_nothing_can_be_measured_auto_is_refused(tmp_path: Path) -> None:
         ep.train(NET, "digits", out=tmp_path / "run", threads="automatic")
 
 
-@pytest.mark.parametrize("options", [["--threads", "0"], ["--threads", "many"], ["--dtype", "half"]])
-def test_other_words_are_refused(options: list[str], tmp_path: Path) -> None:
-    assert train(tmp_path / "run", *options) == 2
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--threads", "0"], "0 is not in the range 1<=x<=256"),
+        (["--threads", "many"], "'many' is no number of threads, nor auto"),
+        (["--dtype", "half"], "'half' is not one of 'auto', 'float32'"),
+    ],
+)
+def test_other_words_are_refused(
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(tmp_path / "run", *options) == 1
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
