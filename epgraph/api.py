@@ -450,7 +450,7 @@ def tune(
     """
     size, names = whole("batch", batch), several("backends", backends)
     dtype = choice("dtype", dtype, DTYPES)
-    measured = threads is not None and threads_or_auto("threads", threads) == "auto"
+    wanted = None if threads is None else threads_or_auto("threads", threads)
     from epgraph.compiler import BACKENDS
     from epgraph.engine import Engine
     from epgraph.probes import measure_threads
@@ -465,7 +465,7 @@ def tune(
     else:
         architecture = as_architecture(network, all_overrides(overrides, schedule), allow_include)
         count = size or architecture.training.batch_size
-        engine = compiled(architecture, device, dtype, count, False, None if measured else threads)
+        engine = compiled(architecture, device, dtype, count, False, None if isinstance(wanted, str) else wanted)
     own, examples = own_examples(data), NOISE
     if data is not None and own is None:
         own = data_for(engine.architecture, str(data), root=data_root, download=download, check=False)
@@ -478,5 +478,5 @@ def tune(
         examples = f"the first training examples of {own.name}"
         if engine is not network:
             initialise(engine, own.train)
-    counted = measure_threads(engine, x, y) if measured else None
+    counted = measure_threads(engine, x, y) if wanted == "auto" else None
     return tune_on(engine, x, y, names or None, examples=examples, threads=counted)

@@ -16,7 +16,7 @@ DTYPES = click.Choice(["float32", "float64", "bfloat16", "float16"])
 _WIDTH = "epgraph.width"
 
 
-class _Threads(click.ParamType):
+class _Threads(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     """A number of threads, or ``auto``."""
 
     name = "threads"

@@ -38,6 +38,16 @@ def total_pair(constant: Tensor | None, first: Tensor, *rest: Tensor) -> Tensor:
     return first if summed is first else first.copy_(summed)
 
 
+def wide_total(constant: Tensor | None, first: Tensor, *rest: Tensor) -> Tensor:
+    """As ``total``, in float32, which is left to what follows to round."""
+    return total(constant, first.float(), *rest)
+
+
+def wide_total_pair(constant: Tensor | None, first: Tensor, *rest: Tensor) -> Tensor:
+    """As ``total_pair``, in float32, which is left to what follows to round."""
+    return total_pair(constant, first.float(), *rest)
+
+
 def widened(value: Tensor) -> Tensor:
     """Return a copy in float32 of a value in half precision, and any other value itself."""
     return value.float() if value.dtype in HALF else value
