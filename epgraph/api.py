@@ -24,6 +24,7 @@ from epgraph.api_arguments import (
     own_examples,
     python_warnings,
     run_options,
+    threads_or_auto,
     whole,
 )
 from epgraph.arguments import choice, flag, instance, several, whole_number
@@ -136,7 +137,7 @@ def train(
     device: str | None = None,
     dtype: str | None = None,
     backend: str | None = None,
-    threads: int | None = None,
+    threads: int | str | None = None,
     workers: int | None = None,
     weights: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -172,9 +173,11 @@ def train(
     download
         As for ``load_data``.
     device, dtype, backend
-        As for ``compile``, by name; for a new run a GPU if there is one, ``float32`` and ``auto``.
+        As for ``compile``, by name; for a new run a GPU if there is one, ``float32`` and ``auto``. The dtype ``auto``
+        is the fastest precision that keeps the gradient, as measured on the first training examples.
     threads
-        CPU threads; left out, one for a small network, else all.
+        CPU threads; ``auto``: the fewest that are as fast as any, as measured; left out, one for a small network, else
+        all.
     workers
         Processes that load data; left out, chosen by the size of the data.
     weights
@@ -264,7 +267,9 @@ def evaluate(
         As for ``load_data``.
     device
         Where to run what is read from a folder; left out, a GPU if there is one.
-    threads, progress, warn
+    threads
+        CPU threads; left out, one for a small network, else all.
+    progress, warn
         As for ``train``.
     free_steps
         Overrides ``dynamics.free_steps``.
@@ -410,34 +415,45 @@ def gradcheck(
 
 def tune(
     network: Source | Engine,
+    data: str | Data | Any = None,
     *,
     overrides: Sequence[str] = (),
     allow_include: Paths = (),
     schedule: str | None = None,
     batch: int | None = None,
     backends: Sequence[str] = (),
+    data_root: str | os.PathLike[str] | None = None,
+    download: bool = False,
     device: str | None = None,
     dtype: str = "float32",
-    threads: int | None = None,
+    threads: int | str | None = None,
     progress: bool = False,
 ) -> TuneResult:
     """Measure how fast each backend runs a network on this machine, and record the times for ``backend="auto"``.
+
+    Then choose a precision as ``train`` does with ``dtype="auto"``, and record what was measured.
 
     Parameters
     ----------
     network
         As for ``gradcheck``.
+    data
+        Name of a data set, or examples of one's own, whose first training batch is measured on; left out, noise in
+        [0, 1] and random labels, which say little about the accuracy of a precision.
     overrides, allow_include, schedule, device, dtype, threads, progress
-        As for ``train``.
+        As for ``train``; ``dtype`` names the precision in which backends are measured.
     batch
         Examples in a batch; left out, ``training.batch_size``.
     backends
         Those to measure; left out, all. ``inductor`` compiles first, which may take minutes.
+    data_root, download
+        As for ``load_data``.
 
     Raises
     ------
     EpgraphError
-        If the network or an option has a mistake, none of the backends can be used, or the record cannot be written.
+        If the network, the data or an option has a mistake, none of the backends can be used, or the record cannot be
+        written.
 
     Example
     -------
@@ -446,16 +462,35 @@ def tune(
     >>> result.backend, result.batch
     ('eager', 4)
     """
-    size = whole("batch", batch)
+    size, names = whole("batch", batch), several("backends", backends)
     dtype = choice("dtype", dtype, DTYPES)
+    wanted = None if threads is None else threads_or_auto("threads", threads)
     from epgraph.compiler import BACKENDS
     from epgraph.engine import Engine
-    from epgraph.tuning import tune_on_noise
+    from epgraph.probes import measure_threads
+    from epgraph.training.data import data_for
+    from epgraph.training.initialise import initialise
+    from epgraph.training.probing import first_batch
+    from epgraph.tuning import NOISE, noise, tune_on
 
-    names = [choice("backend", name, BACKENDS) for name in several("backends", backends)]
+    names = [choice("backend", name, BACKENDS) for name in names]
     if isinstance(network, Engine):
         engine = network
     else:
         architecture = as_architecture(network, all_overrides(overrides, schedule), allow_include)
-        engine = compiled(architecture, device, dtype, size or architecture.training.batch_size, False, threads)
-    return tune_on_noise(engine, size, names or None, flag("progress", progress))
+        count = size or architecture.training.batch_size
+        engine = compiled(architecture, device, dtype, count, False, None if isinstance(wanted, str) else wanted)
+    own, examples = own_examples(data), NOISE
+    if data is not None and own is None:
+        own = data_for(engine.architecture, str(data), root=data_root, download=download, check=False)
+    if own is None:
+        x, y = noise(engine, size or engine.architecture.training.batch_size)
+        if engine is not network:
+            engine.initialise(x[:32])
+    else:
+        x, y = first_batch(engine.architecture, own, engine, size)
+        examples = f"the first training examples of {own.name}"
+        if engine is not network:
+            initialise(engine, own.train)
+    counted = measure_threads(engine, x, y) if wanted == "auto" else None
+    return tune_on(engine, x, y, names or None, examples=examples, threads=counted, progress=flag("progress", progress))

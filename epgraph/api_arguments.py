@@ -106,11 +106,16 @@ def all_overrides(
     return assignments
 
 
+def threads_or_auto(name: str, value: object) -> int | str:
+    """Return a number of threads, or ``auto``."""
+    return "auto" if value == "auto" else whole_number(name, value, 1)
+
+
 _READERS: dict[str, Callable[[str, Any], Any]] = {
-    "dtype": lambda name, value: choice(name, value, DTYPES),
+    "dtype": lambda name, value: choice(name, value, ("auto", *DTYPES)),
     "device": lambda name, value: text(name, value, "e.g. 'cpu'"),
     "backend": lambda name, value: text(name, value, "e.g. 'auto'"),
-    "threads": lambda name, value: whole_number(name, value, 1),
+    "threads": threads_or_auto,
     "workers": lambda name, value: whole_number(name, value, 0),
 }
 

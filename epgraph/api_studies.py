@@ -158,6 +158,7 @@ def sweep(
     section["objective"] = objective
     selections = [text("an entry of without", one, "e.g. 'skip'") for one in several("without", without)]
     options = run_options(device=device, dtype=dtype, backend=backend, threads=threads, workers=workers)
+    _refuse_auto(options)
     assignments = all_overrides(overrides, schedule, epochs) + data_overrides(data, data_root, limit, augment)
     folders = [file_path("allow_include", one) for one in several("allow_include", allow_include)]
     flags = flags_of(section)
@@ -237,6 +238,13 @@ def _compared(folder: Path, definition: Definition, found: Sequence[Choice], pro
     for name in ("comparison.md", "runs.csv", "curves.png"):
         comparison.write(folder / name)
     return comparison
+
+
+def _refuse_auto(options: Mapping[str, Any]) -> None:
+    for name in ("dtype", "threads"):
+        if options.get(name) == "auto":
+            hint = f"name it; 'epgraph train --{name} auto' says what one run takes"
+            raise EpgraphError(f"{name}: a sweep cannot take 'auto', because each trial would choose for itself", hint)
 
 
 def compare(

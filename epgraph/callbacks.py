@@ -18,6 +18,9 @@ class Callback:
     def start(self, engine: Engine, data: Data) -> None:
         """Take the network and the data before the first batch; the record of the run is in its folder."""
 
+    def measured(self, sentence: str) -> None:
+        """Take what a measurement before the training has chosen, in words; it comes before ``start``."""
+
     def epoch(self, metrics: dict[str, float]) -> None:
         """Take the metrics of an epoch whose checkpoint is written: those of a line of ``metrics.jsonl``."""
 

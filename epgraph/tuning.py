@@ -1,4 +1,7 @@
-"""Choose a backend by measurement: run every one that can be used on a batch, and keep the fastest on record."""
+"""Choose by measurement: run every backend that can be used on a batch, and keep the fastest on record.
+
+A precision is chosen as well, for the user to see; ``train --dtype auto`` measures it again on its own weights.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,10 @@ import torch
 from torch import Tensor
 
 from epgraph.compiler import BACKENDS
-from epgraph.compiler.record import Timing, read, record
+from epgraph.compiler.record import Timing, add, read, record
 from epgraph.engine import Engine
 from epgraph.errors import EpgraphError
+from epgraph.probes import NetworkProbe, PrecisionChoice, ThreadChoice, choose_precision
 from epgraph.progress import Progress
 from epgraph.runtime.phases import Nudge
 from epgraph.runtime.relaxation import States
@@ -126,12 +130,22 @@ class TuneResult:
         Those measured and those that stay on record, fastest first; seconds.
     record
         File of the record; None where one of another batch size was left as it is.
+    examples
+        What was measured on, in words.
+    precision
+        The precision that ``train --dtype auto`` would take with these weights and examples; None where none was
+        measured.
+    threads
+        What ``threads="auto"`` measured; None where it was not asked for.
     """
 
     engine: Engine
     batch: int
     timings: tuple[Timing, ...]
     record: Path | None
+    examples: str = ""
+    precision: PrecisionChoice | None = None
+    threads: ThreadChoice | None = None
 
     @property
     def backend(self) -> str:
@@ -139,16 +153,25 @@ class TuneResult:
         return self.timings[0].backend
 
     def to_dict(self) -> dict[str, Any]:
-        """Return backend, batch, record and timings as plain values, ready for JSON."""
+        """Return backend, batch, record, timings and choices as plain values, ready for JSON."""
         return {
             "batch": self.batch,
             "backend": self.backend,
             "record": None if self.record is None else str(self.record),
             "timings": [timing.to_dict() for timing in self.timings],
+            "examples": self.examples,
+            "precision": None if self.precision is None else self.precision.to_dict(),
+            "threads": None if self.threads is None else self.threads.to_dict(),
         }
 
     def lines(self) -> list[str]:
-        """Return a table of the timings, and what follows from them."""
+        """Return a table of the timings, the choices, and what follows from the timings."""
+        chosen = [] if self.threads is None else [f"threads: {self.threads.sentence}"]
+        if self.precision is not None:
+            chosen.append(f"precision, on {self.examples}: {self.precision.sentence}")
+        return [*self._table(), *([""] if chosen else []), *chosen, "", *self._follows()]
+
+    def _table(self) -> list[str]:
         dynamics, dtype = self.engine.architecture.dynamics, str(self.engine.dtype).removeprefix("torch.")
         one_pass = self.engine.graph.energy.feedforward
         free = "one forward pass" if one_pass else f"{dynamics.free_steps} free"
@@ -163,10 +186,12 @@ class TuneResult:
         for t in self.timings:
             figures = (t.iteration, t.sweep, t.pair_sweep, t.once, t.first)
             lines.append(f"{t.backend:<15}" + (t.reason or "".join(f"{seconds:>13.4f}" for seconds in figures)))
+        return lines
+
+    def _follows(self) -> list[str]:
         if self.record is None:
-            stays = "the record holds another batch size and stays: leave --backend out to measure all for this one"
-            return [*lines, "", stays]
-        lines += ["", f"{self.backend} is on record: {self.record}"]
+            return ["the record holds another batch size and stays: leave --backend out to measure all for this one"]
+        lines = [f"{self.backend} is on record: {self.record}"]
         sooner = break_even(self.timings)
         if sooner is not None:
             other, batches = sooner
@@ -177,28 +202,56 @@ class TuneResult:
         return lines
 
 
-def tune_on_noise(
-    engine: Engine, batch: int | None = None, candidates: Sequence[str] | None = None, progress: bool = False
+NOISE = "noise, which says little about the accuracy on data"
+"""What is said of examples that are drawn at random."""
+
+
+def noise(engine: Engine, batch: int) -> tuple[Tensor, Tensor]:
+    """Return a batch of random inputs and labels."""
+    generator = torch.Generator().manual_seed(engine.architecture.training.seed)
+    x = torch.rand((batch, *engine.graph.input.shape), generator=generator)
+    y = torch.randint(engine.graph.output.units, (batch,), generator=generator)
+    return x, y
+
+
+def tune_on(
+    engine: Engine,
+    x: Tensor,
+    y: Tensor,
+    candidates: Sequence[str] | None = None,
+    *,
+    examples: str = NOISE,
+    threads: ThreadChoice | None = None,
+    progress: bool = False,
 ) -> TuneResult:
-    """Tune on a batch of random inputs and labels, ``training.batch_size`` of them where ``batch`` is left out.
+    """Tune on a batch, and choose a precision with the engine's weights; both are put on record.
+
+    Parameters
+    ----------
+    candidates
+        As for ``tune``.
+    examples
+        What the batch is, in words.
+    threads
+        What was measured of the number of threads, for the result.
+    progress
+        As for ``measure``.
 
     Raises
     ------
     EpgraphError
         As ``tune``; and where the record cannot be written.
     """
-    training, graph = engine.architecture.training, engine.graph
-    size = training.batch_size if batch is None else batch
-    generator = torch.Generator().manual_seed(training.seed)
-    x = torch.rand((size, *graph.input.shape), generator=generator)
-    y = torch.randint(graph.output.units, (size,), generator=generator)
     try:
         timings, path = tune(engine, x, y, candidates, progress)
+        precision = choose_precision(NetworkProbe(engine, x, y, backend="auto"))
+        if path is not None:
+            add(path, {"precision": {**precision.to_dict(), "examples": examples}})
     except OSError as error:
         raise EpgraphError(
             f"the choice cannot be recorded: {error}", "set XDG_CACHE_HOME to a folder that can be written"
         ) from None
-    return TuneResult(engine, size, tuple(timings), path)
+    return TuneResult(engine, len(x), tuple(timings), path, examples, precision, threads)
 
 
 def break_even(timings: Sequence[Timing]) -> tuple[Timing, float] | None:

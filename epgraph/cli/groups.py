@@ -67,9 +67,21 @@ class Training(Machine):
 
 
 @dataclass(frozen=True)
-class Tuning(Machine):
+class MeasuredTraining(Options):
+    """Where and how to train, where precision and threads may be left to a measurement."""
+
+    device: str | None = shared("device")
+    threads: int | str | None = shared("measured_threads")
+    dtype: str | None = shared("measured_dtype")
+    backend: str | None = shared("backend")
+
+
+@dataclass(frozen=True)
+class Tuning(Options):
     """Where and in what precision to measure."""
 
+    device: str | None = shared("device")
+    threads: int | str | None = shared("measured_threads")
     dtype: str | None = shared("dtype")
 
 

@@ -23,6 +23,11 @@ class EpochLines(Callback):
         self._console, self._as_json = console, as_json
         self._epochs = 0
 
+    def measured(self, sentence: str) -> None:
+        """Print what was chosen."""
+        if not self._as_json:
+            self._console.out(sentence)
+
     def start(self, engine: Engine, data: Data) -> None:
         """Print what is trained on."""
         self._epochs = engine.architecture.training.epochs

@@ -17,6 +17,24 @@ DTYPES = click.Choice(["float32", "float64", "bfloat16", "float16"])
 _WIDTH = "epgraph.width"
 
 
+class _Threads(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """A number of threads, or ``auto``."""
+
+    name = "threads"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """Return what the help shows."""
+        return "[N|auto]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """Return the value of a text."""
+        if value == "auto":
+            return "auto"
+        if not str(value).isdecimal():
+            self.fail(f"'{str(value)[:40]}' is no number of threads, nor auto", param, ctx)
+        return click.IntRange(1, 256).convert(value, param, ctx)
+
+
 def _keep_width(context: click.Context, option: click.Parameter, value: str | None) -> None:
     if value is not None and not re.fullmatch(r"[0-9]{1,6}([./][0-9]{1,6})?", value):
         raise click.BadParameter(f"'{value[:40]}' is no fraction; write e.g. 1/8 or 0.125")
@@ -63,6 +81,13 @@ SHARED: dict[str, Any] = {
     "dtype": click.option(
         "--dtype", type=DTYPES, default="float32", show_default=True, help="Precision of states and parameters."
     ),
+    "measured_dtype": click.option(
+        "--dtype",
+        type=click.Choice(["auto", *DTYPES.choices]),
+        default="float32",
+        show_default=True,
+        help="Precision of states and parameters; auto: the fastest one that keeps the gradient, as measured.",
+    ),
     "backend": click.option(
         "--backend",
         default="auto",
@@ -73,6 +98,11 @@ SHARED: dict[str, Any] = {
     ),
     "threads": click.option(
         "--threads", type=click.IntRange(1, 256), help="CPU threads; left out, one for a small network, else all."
+    ),
+    "measured_threads": click.option(
+        "--threads",
+        type=_Threads(),
+        help="CPU threads; auto: as measured; left out, one for a small network, else all.",
     ),
     "data_root": click.option(
         "--data-root",

@@ -65,14 +65,15 @@ class Backend:
 
 
 def _passes(*left_out: str) -> tuple[Pass, ...]:
-    return tuple(one for one in PASSES if one.name not in left_out)
+    # Where convolutions add themselves to a sum, it has the precision of the states.
+    return tuple(one for one in PASSES if one.name not in ("widen_sums", *left_out))
 
 
 PLAIN = Backend("plain", ())
 """What the tracer records, as it is: the form that autograd differentiates. Not among ``BACKENDS``."""
 
 _BUILT_IN = (
-    Backend("eager", tuple(one for one in PASSES if one.name == "hoist_prepared")),
+    Backend("eager", tuple(one for one in PASSES if one.name in ("widen_sums", "hoist_prepared"))),
     Backend("channels_last", _passes("fuse_updates", "winograd", "pack_weights", "split_strided")),
     Backend("triton", _passes("winograd", "pack_weights")),
     Backend("onednn", _passes("fuse_updates"), needs=onednn_unavailable),

@@ -19,6 +19,8 @@ HELPERS: dict[str, Callable[..., Any]] = {
     for f in (
         runtime.total,
         runtime.total_pair,
+        runtime.wide_total,
+        runtime.wide_total_pair,
         runtime.fill_,
         runtime.fill_pair_,
         runtime.in_pieces,

@@ -153,11 +153,20 @@ def record(plan: Plan, device: torch.device, dtype: torch.dtype, backend: str, m
     about = circumstances(plan, device, dtype)
     path = _path(about)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, {**about, "backend": backend, **measured})
+    return path
+
+
+def add(path: Path, more: dict[str, Any]) -> None:
+    """Add to a record that was just written. Raises OSError if it cannot be written."""
+    _write(path, {**json.loads(path.read_text(encoding="utf-8")), **more})
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
     # Written to a partial file first: a run that reads at the same time never sees half a record.
     partial = path.with_suffix(f".{os.getpid()}")
-    partial.write_text(json.dumps({**about, "backend": backend, **measured}, indent=1) + "\n", encoding="utf-8")
+    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     os.replace(partial, path)
-    return path
 
 
 def _path(about: dict[str, Any]) -> Path:

@@ -12,20 +12,45 @@ PIECE = 65_536
 """Numbers that an activation of a pair takes at a time on the CPU: its temporaries then stay in the cache."""
 
 
+HALF = (torch.bfloat16, torch.float16)
+"""Precisions whose sums and activations are computed in float32. A sweep adds up to a dozen contributions to a state,
+and a rounding after each of them cost more digits of the gradient than anything else but the rounding of the weights.
+"""
+
+
 def total(constant: Tensor | None, first: Tensor, *rest: Tensor) -> Tensor:
-    """Constant + Σ contributions, in the memory of the first contribution."""
+    """Constant + Σ contributions, in the memory of the first contribution; in half precision rounded once."""
+    summed = widened(first) if rest else first
     for part in rest:
-        first.add_(part)
-    return first if constant is None else first.add_(constant)
+        summed.add_(part)
+    if constant is not None:
+        summed.add_(constant)
+    return first if summed is first else first.copy_(summed)
 
 
 def total_pair(constant: Tensor | None, first: Tensor, *rest: Tensor) -> Tensor:
     """As ``total``, for the common and the odd part of two nudged phases: a constant has no odd part."""
+    summed = widened(first) if rest else first
     for part in rest:
-        first.add_(part)
+        summed.add_(part)
     if constant is not None:
-        first.chunk(2)[0].add_(constant)
-    return first
+        summed.chunk(2)[0].add_(constant)
+    return first if summed is first else first.copy_(summed)
+
+
+def wide_total(constant: Tensor | None, first: Tensor, *rest: Tensor) -> Tensor:
+    """As ``total``, in float32, which is left to what follows to round."""
+    return total(constant, first.float(), *rest)
+
+
+def wide_total_pair(constant: Tensor | None, first: Tensor, *rest: Tensor) -> Tensor:
+    """As ``total_pair``, in float32, which is left to what follows to round."""
+    return total_pair(constant, first.float(), *rest)
+
+
+def widened(value: Tensor) -> Tensor:
+    """Return a copy in float32 of a value in half precision, and any other value itself."""
+    return value.float() if value.dtype in HALF else value
 
 
 def fill_(memory: Tensor, constant: Tensor | None) -> Tensor:
@@ -57,14 +82,18 @@ def weighed(value: Tensor, weights: Tensor) -> Tensor:
 def by_rows(
     function: Callable[..., tuple[Tensor, Tensor]], alpha: Any, out: Tensor | None, first: Tensor, *rest: Tensor
 ) -> Tensor:
-    """Apply a function of single units to pairs, a few examples at a time; ``out`` has the shape of the first."""
+    """Apply a function of single units to pairs, a few examples at a time; ``out`` has the shape of the first.
+
+    In half precision the function computes in float32, and its results alone are rounded.
+    """
     out = torch.empty_like(first) if out is None else out
+    level = widened(alpha) if isinstance(alpha, Tensor) else alpha
     pairs = [pair.chunk(2) for pair in (first, *rest)]
     common, odd = out.chunk(2)
     rows = len(common)
     step = rows if first.is_cuda else max(1, PIECE * rows // max(1, common.numel()))
     for i in range(0, rows, step):
-        c, o = function(*(part[i : i + step] for pair in pairs for part in pair), alpha)
+        c, o = function(*(widened(part[i : i + step]) for pair in pairs for part in pair), level)
         common[i : i + step].copy_(c)
         odd[i : i + step].copy_(o)
     return out

@@ -77,7 +77,9 @@ class Record(BaseModel):
     settings
         Every setting of the network file, overridden values and defaults included.
     options
-        Every option of the command line, defaults included.
+        Every option of the command line, defaults included. Those that were ``auto`` have what was chosen.
+    measured
+        What ``dtype: auto`` and ``threads: auto`` measured, by the name of the option.
     data
         ``epgraph.data.Data.facts`` of the training: content hash, numbers of examples, mean, standard deviation.
     history
@@ -92,6 +94,7 @@ class Record(BaseModel):
     settings: dict[str, Any]
     given: Given
     options: Options
+    measured: dict[str, dict[str, Any]] = Field(default_factory=dict)
     data: dict[str, Any]
     weights_from: str | None = None
     finished: bool = False

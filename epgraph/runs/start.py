@@ -28,6 +28,9 @@ DEFAULTS: Mapping[str, Any] = {
 }
 """Default options of a new run; None depends on the machine and the data."""
 
+MEASURED = frozenset({"dtype", "threads"})
+"""Options whose value ``auto`` is replaced by a measurement at the start of a run."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -181,7 +184,8 @@ def _resumed(request: Request, folder: RunFolder, given: Given, now: Architectur
         given.settings,
         now.to_dict(complete=True),
         {text.partition("=")[0].strip() for text in request.overrides},
-        {name: chosen[name] for name in request.options},
+        # What was measured at the start of the run stays.
+        {name: chosen[name] for name in request.options if not (name in MEASURED and chosen[name] == "auto")},
     )
     diagnostics = check(checked(merged.architecture))
     return Start(request, folder, merged.architecture, dict(merged.options), given, merged.changed, before, diagnostics)

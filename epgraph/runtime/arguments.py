@@ -26,6 +26,9 @@ PRECISIONS = {
 
 def precision(value: object) -> torch.dtype:
     """Return the dtype that is given, or named: ``torch.float32`` or ``"float32"``."""
+    if isinstance(value, str) and value == "auto":
+        problem = "dtype 'auto' is measured on training examples, and here are none"
+        raise refused(problem, "train with dtype='auto', measure with epgraph tune, or name a precision")
     found = PRECISIONS.get(value) if isinstance(value, str) else value
     if not isinstance(found, torch.dtype) or found not in PRECISIONS.values():
         known = f"one of: {', '.join(f'torch.{name}' for name in PRECISIONS)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,9 @@ from epgraph.compiling import compile
 from epgraph.data import Data
 from epgraph.engine import Engine
 from epgraph.errors import Diagnostic, EpgraphError
-from epgraph.graph import build
+from epgraph.graph import NetworkGraph, build
 from epgraph.language import to_yaml
+from epgraph.probes import AUTO, measure_threads
 from epgraph.runs.folder import WriteError, replace
 from epgraph.runs.record import Options, Record, finished, invocation
 from epgraph.runs.resume import refusals
@@ -31,6 +32,7 @@ from epgraph.training.data import data_for
 from epgraph.training.initialise import initialise
 from epgraph.training.metrics import Metrics
 from epgraph.training.pictures import Pictures
+from epgraph.training.probing import first_batch, probed_precision
 from epgraph.training.ranks import ALONE, Ranks, refuse_divided
 from epgraph.training.threads import set_threads
 from epgraph.training.trainer import Run, Trainer
@@ -58,6 +60,8 @@ class TrainResult:
         Those of the last epoch, as in ``metrics.jsonl``; empty where the run had reached its last epoch before.
     best
         The epoch with the lowest test error, whose parameters ``best.pt`` holds.
+    measured
+        What ``dtype="auto"`` and ``threads="auto"`` measured, by the name of the option; as in ``run.json``.
     """
 
     folder: Path
@@ -67,6 +71,7 @@ class TrainResult:
     epoch: int
     metrics: Metrics
     best: Best | None
+    measured: dict[str, dict[str, Any]]
 
     def __repr__(self) -> str:
         return f"TrainResult({self.folder}, epoch={self.epoch}, metrics={self.metrics})"
@@ -101,6 +106,7 @@ class Session:
         self.request, self.start, self.own_data, self.flags = start.request, start, data, flags
         self.callbacks, self.warn, self.ranks = callbacks, warn, ranks
         self.options = dict(start.options)
+        self.measured = {} if start.before is None else dict(start.before.measured)
         self.training = start.architecture.training
 
     def train(self) -> TrainResult:
@@ -151,7 +157,7 @@ class Session:
                 raise
             if first:
                 folder.forget_replaced()
-        return TrainResult(folder.path, engine, data, self.options, trainer.epoch, metrics, trainer.best)
+        return TrainResult(folder.path, engine, data, self.options, trainer.epoch, metrics, trainer.best, self.measured)
 
     def _warn_of(self, sentence: str) -> None:
         self.warn([Diagnostic(sentence, severity="warning")])
@@ -179,41 +185,93 @@ class Session:
         """Compile and fill the network; what was left to choose among the options is chosen here."""
         options, architecture, before = self.options, self.start.architecture, self.start.before
         options["device"] = self.ranks.device(options["device"], self.request.options.get("device"))
-        dtype, batch = getattr(torch, options["dtype"]), self.training.batch_size
         graph = build(architecture)
         if self.ranks.size > 1:
             refuse_divided(graph)
-        # Weights, gradients and momentum.
-        refuse_too_large(graph, options["device"], dtype, copies=3, batch=math.ceil(batch / self.ranks.size))
-        engine = compile(
-            architecture,
-            device=options["device"],
-            dtype=dtype,
-            backend=options["backend"],
-            initialised=False,
-            batches=self.training.epochs * math.ceil(len(data.train) / batch),
-        )
-        options["threads"] = set_threads(engine, options["threads"])
+        asked = {name for name in ("dtype", "threads") if options[name] == AUTO}
+        if "dtype" in asked:
+            options["dtype"] = "float32"
+        self._refuse_too_large(graph)
+        engine = self._compiled(data)
+        if "threads" not in asked:
+            options["threads"] = set_threads(engine, options["threads"])
         if options["workers"] is None:
             options["workers"] = math.ceil(default_workers(data.train) / self.ranks.local_size)
         path = self.start.folder.path if before is not None else self.request.weights
         checkpoint = None if path is None else self.ranks.once(lambda: load_checkpoint(path))
+        self._fill(engine, checkpoint, data)
+        if asked:
+            engine = self._measure(asked, engine, checkpoint, data)
+        options["backend"] = engine.machine.backend.name
+        return engine, checkpoint if before is not None else None
+
+    def _refuse_too_large(self, graph: NetworkGraph) -> None:
+        """Refuse a network whose weights, gradients and momentum do not fit."""
+        dtype, batch = getattr(torch, self.options["dtype"]), math.ceil(self.training.batch_size / self.ranks.size)
+        refuse_too_large(graph, self.options["device"], dtype, copies=3, batch=batch)
+
+    def _compiled(self, data: Data) -> Engine:
+        """Compile the network by the present options."""
+        options = self.options
+        return compile(
+            self.start.architecture,
+            device=options["device"],
+            dtype=options["dtype"],
+            backend=options["backend"],
+            initialised=False,
+            batches=self.training.epochs * math.ceil(len(data.train) / self.training.batch_size),
+        )
+
+    def _fill(self, engine: Engine, checkpoint: Checkpoint | None, data: Data) -> None:
+        """Give the network the weights with which it begins."""
+        goes_on = self.start.before is not None
+        path = self.start.folder.path if goes_on else self.request.weights
         if checkpoint is None:
             initialise(engine, data.train)
         else:
             # A run goes on from its own parameters, a new one from those that were evaluated.
-            load_parameters(engine, checkpoint if before is not None else averaged(checkpoint), str(path))
+            load_parameters(engine, checkpoint if goes_on else averaged(checkpoint), str(path))
         if self.ranks.size > 1:  # drawn with the same seed, but maybe on another kind of machine
             engine.load_state_dict(self.ranks.once(lambda: {n: v.cpu() for n, v in engine.state_dict().items()}))
-        options["backend"] = engine.machine.backend.name
-        return engine, checkpoint if before is not None else None
+
+    def _measure(self, asked: Collection[str], engine: Engine, checkpoint: Checkpoint | None, data: Data) -> Engine:
+        """Choose what was left to a measurement, the threads first; return the network in the chosen precision.
+
+        The first process measures for all, on its share of a batch, while the others wait.
+        """
+        options, size = self.options, math.ceil(self.training.batch_size / self.ranks.size)
+        batch = first_batch(self.start.architecture, data, engine, size)
+        if "threads" in asked:
+            threads = self.ranks.once(lambda: measure_threads(engine, *batch))
+            options["threads"] = threads.threads
+            self.measured["threads"] = {**threads.to_dict(), "batch": len(batch[0])}
+            torch.set_num_threads(threads.threads)
+            self._say(f"threads: {threads.sentence}")
+        if "dtype" in asked:
+            about = f"the first training examples of {data.name}"
+            choice, self.measured["dtype"] = self.ranks.once(lambda: probed_precision(engine, batch, about))
+            options["dtype"] = choice.dtype
+            self._say(choice.sentence)
+        self._refuse_too_large(engine.graph)
+        # Another number of threads may have another backend on record.
+        engine = self._compiled(data)
+        self._fill(engine, checkpoint, data)
+        return engine
+
+    def _say(self, sentence: str) -> None:
+        for callback in self.callbacks:
+            callback.measured(sentence)
 
     def _record(self, data: Data, trainer: Trainer) -> Record:
         now = invocation()
         now.epoch, now.batch, now.changed = trainer.epoch, trainer.batch, self.start.changed
         weights, before = self.request.weights, self.start.before
-        settings = self.start.architecture.to_dict(complete=True)
-        present = {"settings": settings, "given": self.start.given, "options": Options(**self.options)}
+        present = {
+            "settings": self.start.architecture.to_dict(complete=True),
+            "given": self.start.given,
+            "options": Options(**self.options),
+            "measured": self.measured,
+        }
         if before is not None:
             return before.model_copy(update={**present, "finished": False, "history": [*before.history, now]})
         weights_from = None if weights is None else str(weights.absolute())

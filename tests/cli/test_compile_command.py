@@ -35,7 +35,12 @@ def test_the_text_speaks_of_the_network(capsys: pytest.CaptureFixture[str]) -> N
     tree = ast.parse(text)
     header = ast.get_docstring(tree) or ""
     assert header.startswith("digits: ")
-    for line in ("backend   eager", "rewrites  hoist_prepared", "schedule  coloring", "dtype     float32"):
+    for line in (
+        "backend   eager",
+        "rewrites  widen_sums, hoist_prepared",
+        "schedule  coloring",
+        "dtype     float32",
+    ):
         assert line in header
     assert "# h3 ← relu1(c[h3] + A[h2_h3] h2 + A[h1_h3] h1 + A[h3_h4]ᵀ h4 + A[h3_y]ᵀ y)" in text
     assert "# c[h1] = b[h1] + A[x_h1] x" in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from epgraph import tuning
 from epgraph.cli import run
 from epgraph.compiler import BACKENDS
 from epgraph.compiler.record import Record, Timing, read, record, recorded
+from epgraph.probes import NetworkProbe
 from epgraph.runtime.executor import Executor
 from epgraph.tuning import break_even, measure, tune
 
@@ -22,10 +24,12 @@ DIGITS = "examples/digits.yaml"
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(tuning, "ROUNDS", 1)
-    return tmp_path / "epgraph" / "backends"
+    threads = torch.get_num_threads()
+    yield tmp_path / "epgraph" / "backends"
+    torch.set_num_threads(threads)
 
 
 def batch() -> tuple[torch.Tensor, torch.Tensor]:
@@ -254,3 +258,40 @@ def test_one_forward_pass_counts_once(solver: str) -> None:
     assert recorded(engine.plan, engine.device, engine.dtype) in {t.backend for t in found}
     different = ep.compile(ep.load(DIGITS, [*overrides, f"dynamics.solver={other}"]))
     assert recorded(different.plan, different.device, different.dtype) is None
+
+
+@pytest.mark.parametrize("data", [False, True])
+def test_a_precision_is_chosen_and_recorded(data: bool, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--batch", "4", "--device", "cpu", "--backend", "eager", "--threads", "auto"]
+    assert run(["tune", DIGITS, *options, *(["--data", "digits"] if data else [])]) == 0
+    examples = "the first training examples of digits" if data else tuning.NOISE
+    lines = capsys.readouterr().out.splitlines()
+    threads, precision = (
+        next(line for line in lines if line.startswith(start)) for start in ("threads: ", "precision, ")
+    )
+    assert threads.startswith(f"threads: {torch.get_num_threads()} thread")
+    assert precision.startswith(f"precision, on {examples}: ")
+    (path,) = cache.iterdir()
+    found = json.loads(path.read_text())["precision"]
+    assert found["examples"] == examples
+    assert precision.endswith(found["why"])
+    assert found["candidates"][0]["dtype"] == "bfloat16"
+    # What was added does not keep the record from being read.
+    engine = ep.compile(DIGITS)
+    assert recorded(engine.plan, engine.device, engine.dtype) == "eager"
+
+
+def test_the_weights_of_an_engine_are_those_that_are_probed(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def agreement(self: NetworkProbe, dtype: str) -> None:
+        seen.append(float(self.engine.state_dict()["edges.x_h1.weight"].sum()))
+
+    monkeypatch.setattr(NetworkProbe, "agreement", agreement)
+    engine = ep.compile(DIGITS)
+    with torch.no_grad():
+        engine.edges["x_h1"].weight.fill_(0.25)
+    total = 0.25 * engine.edges["x_h1"].weight.numel()
+    assert ep.tune(engine, batch=2, backends=["eager"]).precision is not None
+    assert seen
+    assert all(one == pytest.approx(total) for one in seen)

@@ -14,6 +14,7 @@ from epgraph.compiler import BACKENDS, PASSES, Backend, Pass, ProgramCache, runt
 from epgraph.compiler.effects import WRITES
 from epgraph.compiler.helpers import HELPERS
 from epgraph.compiler.passes import check_order, stages
+from epgraph.compiler.passes.widen import _wide
 from epgraph.compiler.program import Function, Program
 from epgraph.compiler.text import load, source
 from epgraph.compiler.trace import Tracer
@@ -229,3 +230,25 @@ def test_helpers_that_write_say_so() -> None:
     """A name that ends in one underscore promises a write, as torch's does."""
     for name, helper in HELPERS.items():
         assert not name.endswith("_") or helper in WRITES
+
+
+def test_in_half_precision_a_state_is_rounded_once() -> None:
+    """A sum, the step and the activation are in float32; in float32 the pass changes nothing."""
+    architecture = ep.load("examples/digits.yaml", ["dynamics.over_relaxation=1.6"])
+    for dtype, wide in ((torch.bfloat16, True), (torch.float32, False)):
+        engine = ep.compile(architecture, dtype=dtype, backend="eager", initialised=False)
+        for phase in ("free", "pair"):
+            made = engine.executor.program(phase).program
+            names = operations(made)
+            moved = len(engine.graph.free)
+            assert names.count("wide_total" if phase == "free" else "wide_total_pair") == moved * wide
+            assert names.count("total" if phase == "free" else "total_pair") == moved * (not wide)
+            assert names.count("lerp") == moved
+
+
+def test_a_sum_that_something_unknown_follows_stays_as_it_is() -> None:
+    graph = fx.Graph()
+    a, b = graph.placeholder("a"), graph.placeholder("b")
+    total = graph.call_function(runtime.total, (None, a, b))
+    graph.output((graph.call_function(torch.tanh, (total,)),))
+    assert _wide(graph) is None

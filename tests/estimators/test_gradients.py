@@ -109,3 +109,22 @@ def test_low_precision_keeps_the_gradient(dtype: torch.dtype) -> None:
         found[precision] = {n: p.grad.double() for n, p in engine.named_parameters() if p.grad is not None}
     for name, exact in found[torch.float64].items():
         assert cosine(found[dtype][name].flatten(), exact.flatten()) >= bar, name
+
+
+def test_bfloat16_keeps_the_gradient_of_a_deep_network() -> None:
+    """The lowest cosine was 0.993 where every sum and activation was rounded at each of its steps; it is 0.998."""
+    overrides = [
+        *("parameters.width=0.0625", "init=published", "dynamics.schedule=coloring", "dynamics.over_relaxation=1.6"),
+        *("dynamics.free_steps=15", "dynamics.nudged_steps=12"),
+    ]
+    architecture = ep.load("examples/recipes/hopfield_resnet13_fashion_mnist.yaml", overrides)
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(8, 1, 32, 32, generator=generator), torch.arange(8)
+    found = {}
+    for precision in (torch.float64, torch.bfloat16):
+        engine = ep.compile(architecture, dtype=precision, seed=0, backend="eager")
+        engine.load_state_dict(ep.compile(architecture, dtype=torch.float32, seed=0).state_dict())
+        engine.backward(x, y)
+        found[precision] = {n: p.grad.double() for n, p in engine.named_parameters() if p.grad is not None}
+    for name, exact in found[torch.float64].items():
+        assert cosine(found[torch.bfloat16][name].flatten(), exact.flatten()) >= 0.995, name

@@ -52,6 +52,7 @@ ORDER = (
     "engine",
     "equilibrium",
     "compiling",
+    "probes",
     "tuning",
     "runs",
     "callbacks",

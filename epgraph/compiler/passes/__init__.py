@@ -11,6 +11,7 @@ from epgraph.compiler.passes.prepare import hoist_prepared
 from epgraph.compiler.passes.reuse import reuse_argmax
 from epgraph.compiler.passes.transposed import flip_transposed, split_strided
 from epgraph.compiler.passes.updates import fuse_updates
+from epgraph.compiler.passes.widen import widen_sums
 from epgraph.compiler.passes.winograd import winograd
 from epgraph.compiler.triton_kernel import unavailable as triton_unavailable
 
@@ -34,6 +35,7 @@ PASSES: tuple[Pass, ...] = (
     Pass("pack_weights", pack_weights, before=_SUMS, unusable=onednn_unavailable),
     Pass("fuse_sums", fuse_sums, before=("plan_buffers", "hoist_prepared")),
     Pass("plan_buffers", plan_buffers, before=("hoist_prepared",)),
+    Pass("widen_sums", widen_sums, before=("hoist_prepared",)),
     Pass("hoist_prepared", hoist_prepared, capturable=True),
 )
 """Every built-in pass, in the order in which they run."""

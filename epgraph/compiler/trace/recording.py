@@ -39,6 +39,8 @@ class Recording:
         Whether it is given the errors that error sweeps have returned.
     weighted
         Whether signals are multiplied by a weight of their example.
+    wide
+        Whether it computes in the precision of the parameters, where states have a lower one.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Recording:
         errors: bool = False,
         weighted: bool = False,
         from_errors: bool = False,
+        wide: bool = False,
     ) -> None:
         self.context = context
         self.recorder = recorder
@@ -67,6 +70,7 @@ class Recording:
         self.errors = errors
         self.weighted = weighted
         self.from_errors = from_errors
+        self.wide = wide and context.cast
         self.projection = context.projection
         self.graph = context.graph
         self.pair = phase == "pair"
@@ -78,7 +82,8 @@ class Recording:
 
     def state(self, name: str) -> Tensor:
         """Value of a state."""
-        return self.value("state", name)
+        value = self.value("state", name)
+        return value.float() if self.wide else value
 
     def shape(self, name: str) -> Shape:
         """Shape of one example of a state."""
@@ -102,7 +107,7 @@ class Recording:
 
     def _parameter(self, role: str, name: str) -> Tensor:
         value = self.value(role, name)
-        return value.to(self.context.dtype) if self.context.cast else value
+        return value.to(self.context.dtype) if self.context.cast and not self.wide else value
 
     def sum(self, name: str, direction: Direction | None = None) -> Tensor:
         """Constant + Σ terms of the update of a state, in the memory of the first of them."""

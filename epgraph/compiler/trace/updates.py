@@ -33,12 +33,15 @@ def constants(context: Context) -> Iterator[Piece]:
 
 
 def _constant(context: Context, update: Update, recorder: Recorder, results: Results) -> None:
-    at = Recording(context, recorder, results)
+    # Once per batch, so that float32 costs next to nothing. What is rounded here is wrong in every sweep.
+    at = Recording(context, recorder, results, wide=True)
     with recorder.about(update.state):
         parts = [at.term(term) for term in update.terms]
         bias = at.bias(context.graph.states[update.state])
         name = context.names("constant", update.state)
-        results[name] = recorder.call(runtime.total, bias, *parts) if parts else bias
+        summed = recorder.call(runtime.total, bias, *parts) if parts else bias
+        assert summed is not None
+        results[name] = summed.to(context.dtype) if at.wide else summed
 
 
 def updates(context: Context, key: Key, phase: PhaseName, relaxed: bool, pulled: tuple[str, ...]) -> Iterator[Piece]:

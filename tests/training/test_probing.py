@@ -1,0 +1,187 @@
+"""``--dtype auto`` and ``--threads auto``: what is chosen is said and recorded, and a run that goes on keeps it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import epgraph as ep
+from epgraph.cli import run
+from epgraph.probes import NetworkProbe, ThreadChoice
+from epgraph.probes.precision import Agreement
+from epgraph.training import load_checkpoint, session
+
+NET = "examples/digits.yaml"
+OPTIONS = ("--data", "digits", "--limit", "64", "--no-pictures", "--device", "cpu", "--set", "training.batch_size=32")
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+Measured = Callable[[float, float], list[str]]
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> Measured:
+    """Return what sets the speed and the lowest cosine of bfloat16; what is asked for is in its result."""
+
+    def set_to(speed: float, cosine: float) -> list[str]:
+        asked: list[str] = []
+
+        def seconds(self: NetworkProbe, dtype: str, *, whole: bool) -> tuple[float, float]:
+            asked.append(f"{len(self.x)} examples")
+            return 1.0 / speed, 1.0
+
+        def agreement(self: NetworkProbe, dtype: str) -> Agreement:
+            asked.append(dtype)
+            return Agreement(1.0 if dtype == "float32" else cosine, "states.h3.bias")
+
+        monkeypatch.setattr(NetworkProbe, "seconds", seconds)
+        monkeypatch.setattr(NetworkProbe, "agreement", agreement)
+        return asked
+
+    return set_to
+
+
+def train(out: Path, *options: str) -> int:
+    return run(["train", NET, "--out", str(out), *OPTIONS, *options])
+
+
+def record(out: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((out / "run.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize(
+    ("speed", "cosine", "sentence"),
+    [
+        (1 / 12, 1.0, "float32: bfloat16 is 12 times slower here"),
+        (1.5, 0.9931, "bfloat16: 1.5 times as fast as float32, lowest cosine to float64 0.9931 (states.h3.bias)"),
+    ],
+)
+def test_the_choice_is_said_and_on_record(
+    speed: float, cosine: float, sentence: str, measured: Measured, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = measured(speed, cosine)
+    assert train(tmp_path / "run", "--dtype", "auto", "--epochs", "1") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == sentence
+    dtype = sentence.partition(":")[0]
+    assert f"{dtype} on cpu" in "\n".join(lines)
+    found = record(tmp_path / "run")
+    assert found["options"]["dtype"] == dtype
+    assert found["measured"]["dtype"]["why"] == sentence
+    assert found["measured"]["dtype"]["candidates"][0]["speed"] == pytest.approx(speed)
+    assert found["measured"]["dtype"]["batch"] == 32
+    assert found["measured"]["dtype"]["examples"] == "the first training examples of digits"
+    assert "32 examples" in asked
+
+
+def test_a_run_that_goes_on_keeps_the_choice(measured: Measured, tmp_path: Path) -> None:
+    whole, parts, named = (tmp_path / name for name in ("whole", "parts", "named"))
+    asked = measured(2.0, 0.995)
+    assert train(whole, "--dtype", "auto", "--epochs", "2", "--threads", "1") == 0
+    assert train(parts, "--dtype", "auto", "--epochs", "1", "--threads", "1") == 0
+    asked.clear()
+    measured(0.1, 0.5)  # what would be chosen now
+    before = record(parts)["measured"]
+    assert train(parts, "--dtype", "auto", "--epochs", "2", "--threads", "1", "--resume") == 0
+    assert asked == []
+    assert record(parts)["options"]["dtype"] == "bfloat16"
+    assert record(parts)["measured"] == before
+    assert train(named, "--dtype", "bfloat16", "--epochs", "2", "--threads", "1") == 0
+    models = [load_checkpoint(out)["model"] for out in (whole, parts, named)]
+    for name, value in models[0].items():
+        assert torch.equal(value, models[1][name]), name
+        assert torch.equal(value, models[2][name]), name
+
+
+def test_a_run_in_a_named_precision_stays_in_it(measured: Measured, tmp_path: Path) -> None:
+    asked = measured(2.0, 0.995)
+    assert train(tmp_path / "run", "--epochs", "1", "--dtype", "float64") == 0
+    assert record(tmp_path / "run")["measured"] == {}
+    assert train(tmp_path / "run", "--epochs", "2", "--dtype", "auto", "--resume") == 0
+    assert record(tmp_path / "run")["options"]["dtype"] == "float64"
+    assert asked == []
+
+
+def test_threads_are_measured_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[int] = []
+
+    def measure(engine: ep.Engine, x: torch.Tensor, y: torch.Tensor) -> ThreadChoice:
+        calls.append(len(x))
+        return ThreadChoice(2, {1: 2.0, 2: 1.0}, "2 threads")
+
+    monkeypatch.setattr(session, "measure_threads", measure)
+    assert train(tmp_path / "run", "--threads", "auto", "--epochs", "1") == 0
+    assert capsys.readouterr().out.splitlines()[0] == "threads: 2 threads"
+    assert calls == [32]
+    found = record(tmp_path / "run")
+    assert found["options"]["threads"] == 2
+    assert found["measured"]["threads"] == {
+        "chosen": 2,
+        "why": "2 threads",
+        "seconds": {"1": 2.0, "2": 1.0},
+        "batch": 32,
+    }
+    assert train(tmp_path / "run", "--threads", "auto", "--epochs", "2", "--resume") == 0
+    assert calls == [32]
+    assert record(tmp_path / "run")["options"]["threads"] == 2
+
+
+def test_what_python_gets(tmp_path: Path, measured: Measured) -> None:
+    measured(2.0, 0.995)
+    result = ep.train(
+        NET, "digits", out=tmp_path / "run", limit=32, epochs=1, pictures=False, dtype="auto", device="cpu"
+    )
+    assert result.engine.dtype == torch.bfloat16
+    assert result.options["dtype"] == "bfloat16"
+    assert result.measured["dtype"]["chosen"] == "bfloat16"
+
+
+def test_a_real_measurement(tmp_path: Path) -> None:
+    """Whatever this machine is, the choice is consistent with the figures on record."""
+    assert train(tmp_path / "run", "--dtype", "auto", "--threads", "auto", "--epochs", "1") == 0
+    found = record(tmp_path / "run")
+    half = found["measured"]["dtype"]["candidates"][0]
+    good = half["speed"] >= 1.05 and half.get("cosine", 0.0) >= 0.99
+    assert found["options"]["dtype"] == ("bfloat16" if good else "float32")
+    assert found["options"]["threads"] == found["measured"]["threads"]["chosen"]
+
+
+def test_where_nothing_can_be_measured_auto_is_refused(tmp_path: Path) -> None:
+    message = "dtype 'auto' is measured on training examples, and here are none"
+    with pytest.raises(ep.EpgraphError, match=message):
+        ep.compile(NET, dtype="auto")
+    with pytest.raises(ep.EpgraphError, match="dtype: a sweep cannot take 'auto', because each trial would choose"):
+        ep.sweep(NET, "digits", seeds=[0], out=tmp_path / "sweep", dtype="auto")
+    with pytest.raises(ep.EpgraphError, match="threads expects a whole number, found text 'automatic'"):
+        ep.train(NET, "digits", out=tmp_path / "run", threads="automatic")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--threads", "0"], "0 is not in the range 1<=x<=256"),
+        (["--threads", "many"], "'many' is no number of threads, nor auto"),
+        (["--dtype", "half"], "'half' is not one of 'auto', 'float32'"),
+    ],
+)
+def test_other_words_are_refused(
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(tmp_path / "run", *options) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
