@@ -82,4 +82,5 @@ def _store(graph: fx.Graph, output: fx.Node, wide: set[fx.Node], dtype: torch.dt
         with graph.inserting_before(output):
             return graph.call_method("to", (value, dtype))
 
-    output.args = (tuple(stored(value) for value in output.args[0]),)
+    values: Any = output.args[0]
+    output.args = (tuple(stored(value) for value in values),)
