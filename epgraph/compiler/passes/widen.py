@@ -82,6 +82,5 @@ def _store(graph: fx.Graph, output: fx.Node, wide: set[fx.Node], dtype: torch.dt
         with graph.inserting_before(output):
             return graph.call_method("to", (value, dtype))
 
-    results = output.args[0]
-    assert isinstance(results, tuple | list)
-    output.args = (tuple(stored(value) for value in results),)
+    values: Any = output.args[0]
+    output.args = (tuple(stored(value) for value in values),)
