@@ -439,7 +439,7 @@ def tune(
         As for ``gradcheck``.
     data
         Name of a data set, or examples of one's own, whose first training batch is measured on; left out, noise in
-        [0, 1] and random labels, which say little about the accuracy of a precision.
+        [0, 1] and random labels or targets, which say little about the accuracy of a precision.
     overrides, allow_include, schedule, device, dtype, threads, progress
         As for ``train``; ``dtype`` names the precision in which backends are measured.
     batch
@@ -467,11 +467,12 @@ def tune(
     wanted = None if threads is None else threads_or_auto("threads", threads)
     from epgraph.compiler import BACKENDS
     from epgraph.engine import Engine
+    from epgraph.gradient_check.examples import draw_examples
     from epgraph.probes import measure_threads
     from epgraph.training.data import data_for
     from epgraph.training.initialise import initialise
     from epgraph.training.probing import first_batch
-    from epgraph.tuning import NOISE, noise, tune_on
+    from epgraph.tuning import NOISE, tune_on
 
     names = [choice("backend", name, BACKENDS) for name in names]
     if isinstance(network, Engine):
@@ -484,7 +485,7 @@ def tune(
     if data is not None and own is None:
         own = data_for(engine.architecture, str(data), root=data_root, download=download, check=False)
     if own is None:
-        x, y = noise(engine, size or engine.architecture.training.batch_size)
+        x, y = draw_examples(engine, None, size or engine.architecture.training.batch_size)
         if engine is not network:
             engine.initialise(x[:32])
     else:

@@ -206,14 +206,6 @@ NOISE = "noise, which says little about the accuracy on data"
 """What is said of examples that are drawn at random."""
 
 
-def noise(engine: Engine, batch: int) -> tuple[Tensor, Tensor]:
-    """Return a batch of random inputs and labels."""
-    generator = torch.Generator().manual_seed(engine.architecture.training.seed)
-    x = torch.rand((batch, *engine.graph.input.shape), generator=generator)
-    y = torch.randint(engine.graph.output.units, (batch,), generator=generator)
-    return x, y
-
-
 def tune_on(
     engine: Engine,
     x: Tensor,

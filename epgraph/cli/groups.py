@@ -67,21 +67,25 @@ class Training(Machine):
 
 
 @dataclass(frozen=True)
-class MeasuredTraining(Options):
-    """Where and how to train, where precision and threads may be left to a measurement."""
+class MeasuredMachine(Options):
+    """Where to compute, where the number of threads may be left to a measurement."""
 
     device: str | None = shared("device")
     threads: int | str | None = shared("measured_threads")
+
+
+@dataclass(frozen=True)
+class MeasuredTraining(MeasuredMachine):
+    """Where and how to train, where the precision may be left to a measurement too."""
+
     dtype: str | None = shared("measured_dtype")
     backend: str | None = shared("backend")
 
 
 @dataclass(frozen=True)
-class Tuning(Options):
+class Tuning(MeasuredMachine):
     """Where and in what precision to measure."""
 
-    device: str | None = shared("device")
-    threads: int | str | None = shared("measured_threads")
     dtype: str | None = shared("dtype")
 
 

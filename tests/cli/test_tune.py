@@ -295,3 +295,15 @@ def test_the_weights_of_an_engine_are_those_that_are_probed(monkeypatch: pytest.
     assert ep.tune(engine, batch=2, backends=["eager"]).precision is not None
     assert seen
     assert all(one == pytest.approx(total) for one in seen)
+
+
+def test_a_network_with_targets_that_are_no_labels_is_measured_on_noise() -> None:
+    text = """epgraph: 2
+input:  {name: x, shape: [4]}
+output: {name: y, shape: [2]}
+states: {h: {shape: [5]}}
+edges: [{from: x, to: h, dense: {}}, {from: h, to: y, dense: {}}]
+"""
+    result = ep.tune(ep.load(text), batch=4, backends=["eager"], device="cpu")
+    assert result.backend == "eager"
+    assert result.timings[0].iteration > 0
