@@ -32,7 +32,7 @@ settings.register_profile("fresh", derandomize=False, print_blob=True)
 assert callable(providers._get_local_constants)  # type: ignore[attr-defined]
 providers._get_local_constants = lambda constants=providers._local_constants: constants  # type: ignore[attr-defined]
 
-pytest_plugins = ["tests.helpers.tally"]
+pytest_plugins = ["tests.helpers.tally", "tests.helpers.browser"]
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -19,6 +19,7 @@ ORDER = (
     "version",
     "source",
     "errors",
+    "html",
     "files",
     "progress",
     "arguments",
