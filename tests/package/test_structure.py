@@ -21,6 +21,7 @@ ORDER = (
     "errors",
     "html",
     "files",
+    "process_memory",
     "progress",
     "arguments",
     "plain",
