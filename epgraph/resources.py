@@ -1,4 +1,4 @@
-"""What training a network takes, told without running it: memory at least, multiply-accumulates, and known times."""
+"""What training a network takes, told without running it: memory, multiply-accumulates, and known times."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from epgraph.graph import NetworkGraph
+from epgraph.learning_rules import ESTIMATORS
 from epgraph.lowering import Plan
 from epgraph.timings import Measured, last_measured
 
@@ -22,9 +23,9 @@ def parameter_bytes(graph: NetworkGraph, itemsize: int, copies: int) -> int:
     return itemsize * copies * (graph.parameters() + graph.frozen())
 
 
-def state_bytes(graph: NetworkGraph, itemsize: int, batch: int) -> int:
-    """Return the bytes of the states of a batch, each held twice: for the two nudged phases."""
-    return itemsize * 2 * batch * sum(state.units for state in graph.states.values())
+def state_bytes(graph: NetworkGraph, itemsize: int, batch: int, copies: int = 2) -> int:
+    """Return the bytes of the states of a batch, each held ``copies`` times: twice for the two nudged phases."""
+    return itemsize * copies * batch * sum(state.units for state in graph.states.values())
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Resources:
     batch
         Examples in it.
     parameter_bytes, state_bytes
-        Memory of parameters with gradients and momentum, and of the states of both nudged phases, in float32. Work
-        space comes on top.
+        Memory of parameters with gradients and momentum, and of the states, in float32: those of both nudged phases, or
+        those of the forward pass of ``backprop``. Work space comes on top.
     macs
         Multiply-accumulates of one free sweep over the batch.
     measured
@@ -59,10 +60,11 @@ def resources(plan: Plan, batch: int | None = None) -> Resources:
     """Estimate what a training batch takes; left out, ``batch`` is ``training.batch_size``."""
     graph = plan.graph
     size = graph.architecture.training.batch_size if batch is None else batch
+    rule = ESTIMATORS[graph.architecture.learning.estimator]
     return Resources(
         size,
         parameter_bytes(graph, FLOAT32, TRAINED),
-        state_bytes(graph, FLOAT32, size),
+        state_bytes(graph, FLOAT32, size, 1 if rule.feedforward else 2),
         size * plan.macs_per_sweep(),
         last_measured(plan),
     )
@@ -72,8 +74,8 @@ def sentences(found: dict[str, Any]) -> tuple[str, str]:
     """Say memory and time in words, from the values of ``Resources.to_dict``."""
     parameters, states, batch = found["parameter_bytes"], found["state_bytes"], found["batch"]
     memory = (
-        f"at least {_size(parameters + states)} for a batch of {batch} in float32: {_size(parameters)} for parameters, "
-        f"gradients and momentum, {_size(states)} for states"
+        f"{_size(parameters + states)} and work space for a batch of {batch} in float32: {_size(parameters)} for "
+        f"parameters, gradients and momentum, {_size(states)} for states"
     )
     work = f"{_count(found['macs'])} MACs a sweep of a batch of {batch}"
     measured = found["measured"]

@@ -55,9 +55,7 @@ def check(network: Network, verify: bool, batch: int | None, watch: bool, as_jso
                 _print(result)
         return 0 if result.ok else 1
 
-    if watch:
-        watched(act)
-    return act()
+    return watched(act) if watch else act()
 
 
 def _print(result: CheckResult) -> None:

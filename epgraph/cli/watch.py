@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from typing import NoReturn
 
 import click
 
@@ -20,7 +21,7 @@ watch_option = click.option(
 )
 
 
-def watched(act: Callable[[], object]) -> None:
+def watched(act: Callable[[], object]) -> NoReturn:
     """Run ``act`` now and after every change of a file that it has read or looked for; only Ctrl-C ends it.
 
     Mistakes of the user are printed, and the next change is awaited.

@@ -173,8 +173,9 @@ def test_memory_and_time_are_those_of_a_batch() -> None:
     assert found["state_bytes"] == 4 * 2 * found["batch"] * units
     assert (found["macs"], found["measured"]) == (found["batch"] * report(file)["macs_per_sweep"], None)
     lines = ep.check(file, batch=7).lines()
-    assert lines[-2].startswith("memory      at least ")
-    assert " for a batch of 7 in float32: " in lines[-2]
+    assert " and work space for a batch of 7 in float32: " in lines[-2]
+    one_pass = report(file, "learning.estimator=backprop")["resources"]
+    assert 2 * one_pass["state_bytes"] == found["state_bytes"], "no nudged phases"
     assert lines[-1].endswith(" a sweep of a batch of 7; no time is known: 'epgraph tune' measures one")
     with pytest.raises(ep.EpgraphError, match="batch must be at least 1"):
         ep.check(file, batch=0)
