@@ -1,0 +1,29 @@
+// Put the parts together, once all of them are there.
+
+byId("name").textContent = network.name || "network";
+byId("summary").textContent = `${count(states.length)} states, ${count(edges.length)} edges; ${network.facts.slice(0, 2).map(([, value]) => value).join("; ")}`;
+byId("step").textContent = resting();
+
+const CLICKS = { fit, closer: () => zoom(1.25), farther: () => zoom(0.8), play: toggle, stop: leave };
+for (const [id, act] of Object.entries(CLICKS)) byId(id).addEventListener("click", act);
+for (const [id, by] of [["back", -1], ["forth", 1]]) {
+  byId(id).addEventListener("click", () => {
+    pause();
+    go(by);
+  });
+}
+byId("speed").addEventListener("change", () => {
+  if (sweep.timer) play();
+});
+
+drawLegend();
+drawTabs();
+openTab("states");
+show(null);
+fit();
+// The size of the diagram follows the window, which cytoscape sees, and the picture should follow it too.
+new ResizeObserver(() => {
+  cy.resize();
+  fit();
+}).observe(canvas);
+document.documentElement.dataset.ready = "true";
