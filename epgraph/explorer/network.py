@@ -17,6 +17,10 @@ MOST_STATES, MOST_EDGES = 5_000, 20_000
 """Largest network that is shown: a browser draws more too slowly, and the file would be too large."""
 
 
+OF_EDGES = ("A", "B", "W", "∂φ")
+"""Letters of equations whose index is an edge, and not a state."""
+
+
 def describe(plan: Plan) -> dict[str, Any]:
     """Return what the page shows of a network, ready for JSON.
 
@@ -41,14 +45,19 @@ def describe(plan: Plan) -> dict[str, Any]:
             classes.setdefault(name, []).append(i)
     positions = place(graph)
     conflicts = {edge.name for edge in plan.schedule.conflicts}
+    alike = _Alike()
+    states = [
+        _state(graph, state, classes.get(name, []), positions[name], number, edge_number, alike)
+        for name, state in graph.states.items()
+    ]
+    edges = [_edge(edge, edge.name in conflicts, number, edge_number, alike) for edge in graph.edges.values()]
     return {
         "name": visible(graph.architecture.name),
         "facts": _facts(plan),
         "guarantees": guaranteed(graph, plan.schedule),
-        "states": [
-            _state(graph, state, classes.get(name, []), positions[name], number) for name, state in graph.states.items()
-        ],
-        "edges": [_edge(edge, edge.name in conflicts, number, edge_number) for edge in graph.edges.values()],
+        "states": states,
+        "edges": edges,
+        "alike": [dict(facts) for facts in alike],
         "steps": [
             {
                 "title": step["title"],
@@ -89,56 +98,80 @@ def _facts(plan: Plan) -> list[list[str]]:
     ]
 
 
+class _Alike(dict[tuple[tuple[str, Any], ...], int]):
+    """Facts that many states or edges share, each once: the page of a large network stays small."""
+
+    def of(self, **facts: Any) -> int:
+        """Return the place of these facts in ``alike``."""
+        return self.setdefault(tuple(facts.items()), len(self))
+
+
 def _state(
-    graph: NetworkGraph, state: State, classes: list[int], at: tuple[float, float], number: dict[str, int]
+    graph: NetworkGraph,
+    state: State,
+    classes: list[int],
+    at: tuple[float, float],
+    number: dict[str, int],
+    edge_number: dict[str, int],
+    alike: _Alike,
 ) -> dict[str, Any]:
     # Beside the states at the other ends of its edges.
     joined = {end for edge in (*graph.pre(state.name), *graph.post(state.name)) for end in edge.ends}
     others = co_parents(graph, state.name) if graph.energy.feedforward else ()
+    also = [number[other] for other in others if other not in joined]
+    facts = alike.of(
+        role=state.role,
+        shape=shape_text(state.shape),
+        units=state.units,
+        activation="" if state.clamped else visible(state.activation.label),
+        bias=0 if state.bias_shape is None else state.bias_shape[0],
+        classes=tuple(classes),
+    )
     return {
         "name": state.name,
-        "role": state.role,
-        "shape": shape_text(state.shape),
-        "units": state.units,
-        "activation": "" if state.clamped else visible(state.activation.label),
-        "bias": 0 if state.bias_shape is None else state.bias_shape[0],
-        "classes": classes,
-        "x": round(at[0], 1),
-        "y": round(at[1], 1),
-        "equations": [_equation(line) for line in equations(graph, state.name)],
-        "co_parents": [number[other] for other in others if other not in joined],
+        "alike": facts,
+        "x": round(at[0]),
+        "y": round(at[1]),
+        "equations": [_equation(line, number, edge_number) for line in equations(graph, state.name)],
+        **({"co_parents": also} if also else {}),
     }
 
 
-def _equation(line: Equation) -> list[Any]:
-    """Label and tokens: a text is a text, and a symbol a list of its letter, its index, and 1 where it is transposed."""
-    return [line.label, *(_token(token) for token in line.tokens)]
+def _equation(line: Equation, states: dict[str, int], edges: dict[str, int]) -> list[Any]:
+    """Label and tokens: a text is a text, and a symbol a list of its letter, its place, and 1 where it is transposed.
+
+    The index of A, B, W and φ is an edge, that of any other letter a state.
+    """
+    return [line.label, *(_token(token, states, edges) for token in line.tokens)]
 
 
-def _token(token: str | Symbol) -> Any:
+def _token(token: str | Symbol, states: dict[str, int], edges: dict[str, int]) -> Any:
     if isinstance(token, str):
         return visible(token)
-    return [token.letter, token.index, *([1] if token.transposed else [])]
+    places = edges if token.letter in OF_EDGES else states
+    return [token.letter, places[token.index], *([1] if token.transposed else [])]
 
 
-def _edge(edge: Edge, conflict: bool, number: dict[str, int], edge_number: dict[str, int]) -> dict[str, Any]:
-    optional = {
-        "tied": None if edge.tied is None else edge_number[edge.tied],
-        "frozen": edge.frozen,
-        "untied": edge.untied,
-        "unary": edge.unary,
-        "conflict": conflict,
-    }
+def _edge(
+    edge: Edge, conflict: bool, number: dict[str, int], edge_number: dict[str, int], alike: _Alike
+) -> dict[str, Any]:
+    facts = alike.of(
+        kind=edge.kind.name,
+        label=visible(edge.kind.label()),
+        weight="" if edge.weight_shape is None else shape_text(edge.weight_shape),
+        parameters=edge.parameters,
+        macs=edge.macs,
+        **({"frozen": True} if edge.frozen else {}),
+        **({"untied": True} if edge.untied else {}),
+        **({"unary": True} if edge.unary else {}),
+    )
     return {
         "name": edge.name,
+        "alike": facts,
         "from": number[edge.source],
         "to": number[edge.target],
-        "kind": edge.kind.name,
-        "label": visible(edge.kind.label()),
-        "weight": "" if edge.weight_shape is None else shape_text(edge.weight_shape),
-        "parameters": edge.parameters,
-        "macs": edge.macs,
-        **{key: value for key, value in optional.items() if value is not None and value is not False},
+        **({"tied": edge_number[edge.tied]} if edge.tied else {}),
+        **({"conflict": True} if conflict else {}),
     }
 
 

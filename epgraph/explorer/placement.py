@@ -12,8 +12,8 @@ import networkx as nx
 from epgraph.energies.directed import arrows
 from epgraph.graph import NetworkGraph
 
-MOST_PLACED = 300
-"""States up to which Graphviz places a network; it needs too long for more."""
+MOST_PLACED, MOST_PLACED_EDGES = 300, 1_500
+"""States and edges up to which Graphviz places a network; it needs too long for more."""
 
 TIMEOUT_SECONDS = 2.0
 """Longest time for Graphviz, which cannot be interrupted otherwise; then the layers are drawn."""
@@ -21,7 +21,7 @@ TIMEOUT_SECONDS = 2.0
 WIDTH, HEIGHT = 130.0, 64.0
 """Room of a state with the space around it."""
 
-LONGEST_ROW = 12 * WIDTH
+LONGEST_ROW = 8 * WIDTH
 """Width from which on a picture is broken into rows."""
 
 ASPECT = 1.7
@@ -54,7 +54,7 @@ def place(graph: NetworkGraph, program: Callable[[str, str], str | None] | None 
     directed = nx.DiGraph(arrows(graph))
     forward = nx.is_directed_acyclic_graph(directed)
     found: Positions | None = None
-    if len(graph.states) <= MOST_PLACED:
+    if len(graph.states) <= MOST_PLACED and len(graph.edges) <= MOST_PLACED_EDGES:
         name = "dot" if forward or _nearly_forward(graph) else "sfdp"
         found = _read((program or _graphviz)(name, _dot(directed, name)), graph)
     if found is None:
@@ -74,7 +74,7 @@ def _nearly_forward(graph: NetworkGraph) -> bool:
 def _dot(directed: nx.DiGraph[str], program: str) -> str:
     """The graph with boxes of one size and without labels: no text is measured, and no line is routed."""
     size = f'shape=box fixedsize=true label="" width={WIDTH * 0.75 / 72:.2f} height={HEIGHT * 0.7 / 72:.2f}'
-    options = "rankdir=LR splines=false nodesep=0.3 ranksep=0.75" if program == "dot" else "overlap=prism splines=false"
+    options = "rankdir=LR splines=false nodesep=0.3 ranksep=0.5" if program == "dot" else "overlap=prism splines=false"
     # In quotes: "node" and "edge" are words of the language.
     nodes = "".join(f'"{name}";' for name in directed)
     edges = "".join(f'"{one}" -> "{other}";' for one, other in directed.edges)
@@ -139,16 +139,16 @@ def _mean(values: list[float]) -> float:
 
 
 def _rows(positions: Positions) -> Positions:
-    """Break what is much wider than it is high into rows, each from left to right."""
-    xs, ys = zip(*positions.values(), strict=True)
-    left, width = min(xs), max(xs) - min(xs) + WIDTH
-    top, height = min(ys), max(ys) - min(ys) + 1.4 * HEIGHT
-    count = round(math.sqrt(width / (ASPECT * height)))
-    if count < 2 or width <= LONGEST_ROW:
+    """Break what is much wider than it is high into rows of whole columns, each from left to right."""
+    columns, ys = sorted({x for x, _ in positions.values()}), [y for _, y in positions.values()]
+    width, height = columns[-1] - columns[0] + WIDTH, max(ys) - min(ys) + 1.5 * HEIGHT
+    rows = round(math.sqrt(width / (ASPECT * height)))
+    if rows < 2 or width <= LONGEST_ROW:
         return positions
-    row_width = width / count
+    in_row = math.ceil(len(columns) / rows)
+    row_of = {x: i // in_row for i, x in enumerate(columns)}
     broken = {}
     for name, (x, y) in positions.items():
-        row = min(count - 1, int((x - left) / row_width))
-        broken[name] = (x - left - row * row_width, y - top + row * height)
+        row = row_of[x]
+        broken[name] = (x - columns[row * in_row], y + row * height)
     return broken

@@ -75,7 +75,7 @@ function styleOf() {
       "font-family": "system-ui, DejaVu Sans, Verdana, sans-serif", "font-size": 12, "text-wrap": "wrap", "text-valign": "center", "min-zoomed-font-size": large ? 7 : 4, ...lively } },
     { selector: "node.input", style: { shape: "barrel", color: c("ink") } },
     { selector: "node.output", style: { shape: "rectangle", "border-style": "double", "border-width": 4 } },
-    { selector: "edge", style: { "curve-style": large ? "straight" : "bezier", "control-point-step-size": 22, "line-color": (e) => shown(e.data("color")), width: "data(width)", "line-style": "data(style)",
+    { selector: "edge", style: { "curve-style": large ? "straight" : "bezier", "control-point-step-size": 22, "line-color": (e) => shown(e.data("color")), width: "data(width)", "line-style": "data(style)", opacity: large ? 0.5 : 1,
       "target-arrow-color": (e) => shown(e.data("color")), "source-arrow-color": (e) => shown(e.data("color")), "target-arrow-shape": large ? "none" : "triangle",
       "source-arrow-shape": large || network.forward ? "none" : "triangle", "source-arrow-fill": "hollow", "arrow-scale": 0.8, ...lively } },
     { selector: "edge.bent", style: { "curve-style": "unbundled-bezier", "control-point-distances": "data(bend)", "control-point-weights": 0.5 } },

@@ -28,11 +28,12 @@ function short(value) {
   return String(Number(value.toPrecision(4)));
 }
 
-/** A formula. A token is a text, or [letter, index, 1 if transposed]. */
+/** A formula. A token is a text, or [letter, number of its state or edge, 1 if transposed]. */
 function formula(tokens) {
-  const spoken = tokens.map((token) => (Array.isArray(token) ? `${token[0]}${token[2] ? " transposed" : ""} of ${token[1]}` : token));
+  const indexed = tokens.map((token) => (Array.isArray(token) ? [token[0], nameOf(token), token[2]] : token));
+  const spoken = indexed.map((token) => (Array.isArray(token) ? `${token[0]}${token[2] ? " transposed" : ""} of ${token[1]}` : token));
   const math = make("span", { class: "math", role: "math", "aria-label": spoken.join("") });
-  for (const token of tokens) {
+  for (const token of indexed) {
     if (!Array.isArray(token)) math.append(token);
     else {
       math.append(make("var", {}, token[0]), make("sub", {}, token[1]));
@@ -41,3 +42,5 @@ function formula(tokens) {
   }
   return math;
 }
+
+const nameOf = ([letter, i]) => (["A", "B", "W", "∂φ"].includes(letter) ? edges : states)[i].name;

@@ -51,10 +51,10 @@ function ofEdge(i) {
   ];
   if (edge.untied) facts.push(["feedback", "through a second weight B, not Aᵀ"]);
   const [from, to] = [states[edge.from].name, states[edge.to].name];
-  const [A, back] = [["A", edge.name], [edge.untied ? "B" : "A", edge.name, 1]];
+  const [A, back] = [["A", i], [edge.untied ? "B" : "A", i, 1]];
   const what = edge.unary
-    ? [["it adds", ["∂φ", edge.name], "/∂", ["s", from]]]
-    : [[`to ${to}`, A, " ", ["s", from]], [`to ${from}`, back, " ", ...(network.forward ? ["(σ′ ⊙ ", ["ε", to], ")"] : [["s", to]])]];
+    ? [["it adds", ["∂φ", i], "/∂", ["s", edge.from]]]
+    : [[`to ${to}`, A, " ", ["s", edge.from]], [`to ${from}`, back, ...(network.forward ? ["(σ′ ⊙ ", ["ε", edge.to], ")"] : [" ", ["s", edge.to]])]];
   const backwards = states[edge.from].role === "input" ? what.slice(0, 1) : what;
   return [
     `Edge ${edge.name}`,
@@ -74,7 +74,7 @@ const links = (buttons) => make("div", { class: "links" }, ...buttons);
 const labelled = (text, button) => make("p", {}, `${text} `, button);
 
 function line([label, ...tokens]) {
-  return make("p", { class: "equation" }, make("span", { class: "where" }, label), formula(tokens));
+  return make("p", { class: "equation" }, make("span", { class: label === "where" ? "where" : "phase" }, label), formula(tokens));
 }
 
 function link(i, type = "state") {

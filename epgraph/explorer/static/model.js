@@ -1,7 +1,10 @@
 // The network, what is selected in it, and who is told of a change. Things are named as {type, i}: ("state", 3).
 
 const { network, run } = JSON.parse(byId("data").textContent);
-const { states, edges, steps } = network;
+const { steps } = network;
+const known = (things) => things.map((thing) => ({ ...network.alike[thing.alike], ...thing }));
+const states = known(network.states).map((state) => ({ co_parents: [], ...state }));
+const edges = known(network.edges);
 const outputs = states.map((state, i) => i).filter((i) => states[i].role === "output");
 
 /** Edges into, out of, and at each state. */
