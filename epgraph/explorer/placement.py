@@ -15,6 +15,9 @@ from epgraph.graph import NetworkGraph
 MOST_PLACED, MOST_PLACED_EDGES = 300, 1_500
 """States and edges up to which Graphviz places a network; it needs too long for more."""
 
+MOST_RANKED = 30
+"""States up to which a network with cycles is drawn in ranks too; a large one has no direction to show."""
+
 TIMEOUT_SECONDS = 2.0
 """Longest time for Graphviz, which cannot be interrupted otherwise; then the layers are drawn."""
 
@@ -55,20 +58,11 @@ def place(graph: NetworkGraph, program: Callable[[str, str], str | None] | None 
     forward = nx.is_directed_acyclic_graph(directed)
     found: Positions | None = None
     if len(graph.states) <= MOST_PLACED and len(graph.edges) <= MOST_PLACED_EDGES:
-        name = "dot" if forward or _nearly_forward(graph) else "sfdp"
+        name = "dot" if forward or len(graph.states) <= MOST_RANKED else "sfdp"
         found = _read((program or _graphviz)(name, _dot(directed, name)), graph)
     if found is None:
         found = _layered(graph, directed, forward)
     return _rows(found) if forward else found
-
-
-def _nearly_forward(graph: NetworkGraph) -> bool:
-    """Whether only few edges lead back, in the order of declaration: a pyramid with top-down edges is no ring."""
-    number = {name: i for i, name in enumerate(graph.states)}
-    between = [edge for edge in graph.edges.values() if not edge.unary]
-    back = sum(number[edge.source] > number[edge.target] for edge in between)
-    longest = max((number[e.source] - number[e.target] for e in between), default=0)
-    return 0 < back <= 0.25 * len(between) and longest < 0.5 * len(number)
 
 
 def _dot(directed: nx.DiGraph[str], program: str) -> str:

@@ -70,10 +70,10 @@ function styleOf() {
   const c = colours();
   const lively = still.matches || large ? {} : { "transition-property": "opacity, border-width, border-color", "transition-duration": 150 };
   return [
-    { selector: "node", style: { shape: "round-rectangle", width: "data(width)", height: 42, label: "data(label)", color: "#1a1a1a",
+    { selector: "node", style: { shape: "round-rectangle", width: "data(width)", height: 42, label: "data(label)", color: (n) => (n.data("fill") === "clamped" ? c("ink") : "#1a1a1a"),
       "background-color": (n) => (n.data("fill") === "clamped" ? c("back") : n.data("fill")), "border-width": 1.2, "border-color": dark.matches ? "#e8eaed" : "#1a1a1a",
       "font-family": "system-ui, DejaVu Sans, Verdana, sans-serif", "font-size": 12, "text-wrap": "wrap", "text-valign": "center", "min-zoomed-font-size": large ? 7 : 4, ...lively } },
-    { selector: "node.input", style: { shape: "barrel", color: c("ink") } },
+    { selector: "node.input", style: { shape: "barrel" } },
     { selector: "node.output", style: { shape: "rectangle", "border-style": "double", "border-width": 4 } },
     { selector: "edge", style: { "curve-style": large ? "straight" : "bezier", "control-point-step-size": 22, "line-color": (e) => shown(e.data("color")), width: "data(width)", "line-style": "data(style)", opacity: large ? 0.5 : 1,
       "target-arrow-color": (e) => shown(e.data("color")), "source-arrow-color": (e) => shown(e.data("color")), "target-arrow-shape": large ? "none" : "triangle",
@@ -230,4 +230,4 @@ function drawLegend() {
   if (!large && !network.forward) entries.push(make("span", {}, "full arrow: A, hollow arrow: Aᵀ"));
   byId("legend").replaceChildren(...entries);
 }
-dark.addEventListener("change", drawLegend);
+dark.addEventListener("change", () => (run === null ? drawLegend() : paint()));

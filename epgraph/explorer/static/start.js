@@ -17,6 +17,7 @@ byId("speed").addEventListener("change", () => {
 });
 
 drawLegend();
+if (run !== null) drawRun();
 drawTabs();
 openTab("states");
 show(null);

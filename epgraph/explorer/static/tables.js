@@ -13,6 +13,7 @@ const STATE_COLUMNS = [
   column("pre", (i) => sources(i).length, (i) => names(sources(i), 6) || "–"),
   column("post", (i) => targets(i).length, (i) => names(targets(i), 6) || "–"),
   column("biases", (i) => states[i].bias, (i) => count(states[i].bias), true),
+  ...(run === null ? [] : ["activity", "saturation", "residual"].map((metric) => column(metric, (i) => last(i, metric) ?? -1, (i) => short(last(i, metric)), true))),
 ];
 
 const EDGE_COLUMNS = [
