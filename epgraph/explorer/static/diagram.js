@@ -8,6 +8,7 @@ const large = states.length + edges.length > LARGE;
 const canvas = byId("diagram");
 canvas.setAttribute("aria-label", `Diagram of ${network.name}: ${count(states.length)} states, ${count(edges.length)} edges`);
 
+cytoscape.warnings(false); // it complains of an edge when its two states are dragged onto each other
 const cy = cytoscape({
   container: canvas,
   elements: [...states.map(nodeOf), ...edges.map(lineOf)],
@@ -79,7 +80,7 @@ function styleOf() {
       "target-arrow-color": (e) => shown(e.data("color")), "source-arrow-color": (e) => shown(e.data("color")), "target-arrow-shape": large ? "none" : "triangle",
       "source-arrow-shape": large || network.forward ? "none" : "triangle", "source-arrow-fill": "hollow", "arrow-scale": 0.8, ...lively } },
     { selector: "edge.bent", style: { "curve-style": "unbundled-bezier", "control-point-distances": "data(bend)", "control-point-weights": 0.5 } },
-    { selector: "edge.unary", style: { "curve-style": "bezier", "target-arrow-shape": "none", "source-arrow-shape": "none" } },
+    { selector: "edge.unary", style: { "curve-style": "bezier", "control-point-step-size": 56, "target-arrow-shape": "none", "source-arrow-shape": "none" } },
     { selector: ".conflict", style: lineStyle(c("alarm")) },
     { selector: ".faint", style: { opacity: 0.22 } },
     { selector: "node.from, node.read", style: { "border-color": c("from"), "border-width": 4, "border-style": "solid" } },
@@ -99,7 +100,10 @@ function lineStyle(color) {
   return { "line-color": color, "target-arrow-color": color, "source-arrow-color": color };
 }
 
-const redraw = () => cy.style(styleOf());
+function redraw() {
+  canvas.dataset.scheme = dark.matches ? "dark" : "light";
+  cy.style(styleOf());
+}
 dark.addEventListener("change", redraw);
 still.addEventListener("change", redraw);
 

@@ -27,7 +27,7 @@ function lookUp() {
     hits.forEach(({ type, i }) => type === "state" && nodes[i].addClass("match"));
   });
   options.replaceChildren(...found.things.map(({ type, i, name, more }, k) =>
-    make("li", { role: "option", id: `match-${k}`, "aria-selected": "false", onmousedown: (event) => pick(event, k) }, name, make("small", {}, `${type}, ${more}`))));
+    make("li", { role: "option", id: `match-${k}`, "aria-selected": "false", onmousedown: (event) => pick(event, k) }, `${name} `, make("small", {}, `${type}, ${more}`))));
   activate(found.things.length ? 0 : -1);
   options.hidden = !found.things.length;
   field.setAttribute("aria-expanded", String(!options.hidden));
