@@ -3,5 +3,4 @@
 from epgraph.explorer.network import describe
 from epgraph.explorer.page import page
 
-
 __all__ = ["describe", "page"]

@@ -196,7 +196,10 @@ def _strokes(graph: NetworkGraph) -> dict[str, dict[str, Any]]:
     kinds = dict.fromkeys(edge.kind.name for edge in graph.edges.values())
     found = {kind: STROKES.get(kind, OTHER) for kind in kinds}
     return {
-        kind: {"color": one.color, "style": one.style if one.style in ("dashed", "dotted") else "solid",
-               "width": one.width + 0.8 * (one.lines - 1)}
+        kind: {
+            "color": one.color,
+            "style": one.style if one.style in ("dashed", "dotted") else "solid",
+            "width": one.width + 0.8 * (one.lines - 1),
+        }
         for kind, one in found.items()
     }

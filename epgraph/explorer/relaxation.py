@@ -125,8 +125,7 @@ def _phase(phase: PhaseCurve, most: int) -> dict[str, Any]:
         "energy": None if phase.energy is None else [float(f"{phase.energy[i]:.7g}") for i in shown],
         "residual": at(phase.residual),
         "states": {
-            name: [at(curve.activity), at(curve.saturation), at(curve.residual)]
-            for name, curve in phase.states.items()
+            name: [at(curve.activity), at(curve.saturation), at(curve.residual)] for name, curve in phase.states.items()
         },
     }
 

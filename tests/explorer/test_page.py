@@ -19,6 +19,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 HOSTILE = "<script>alert(1)</script>"
 Page = Callable[..., Opened]
 
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pages of three networks and of a run."""
@@ -144,7 +145,12 @@ def test_the_search_finds_states_and_edges(page: Page, folder: Path) -> None:
     view.keyboard.type("H4")
     options = view.locator("#matches [role=option]")
     assert options.all_inner_texts()[0].split() == ["h4", "state,", "64×2×2"]
-    assert set(options.evaluate_all("(all) => all.map((o) => o.firstChild.textContent.trim())")) == {"h4", "h3_h4", "h2_h4", "h4_y"}
+    assert set(options.evaluate_all("(all) => all.map((o) => o.firstChild.textContent.trim())")) == {
+        "h4",
+        "h3_h4",
+        "h2_h4",
+        "h4_y",
+    }
     assert marked(view, "match") == {"h4"}
     assert view.inner_text("#live") == "4 matches"
     active = view.get_attribute("#search", "aria-activedescendant")
@@ -208,7 +214,9 @@ def test_tables_sort_and_select(page: Page, folder: Path) -> None:
 
 def test_light_and_dark(page: Page, folder: Path) -> None:
     view = page(color_scheme="light").open(folder / "digits.html")
-    look = "[getComputedStyle(document.body).backgroundColor, cy.edges()[0].style('line-color'), nodes[0].style('color')]"
+    look = (
+        "[getComputedStyle(document.body).backgroundColor, cy.edges()[0].style('line-color'), nodes[0].style('color')]"
+    )
     light = view.evaluate(look)
     assert light == ["rgb(255, 255, 255)", "rgb(60,60,60)", "rgb(26,26,26)"]
     view.emulate_media(color_scheme="dark")

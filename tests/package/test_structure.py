@@ -221,6 +221,7 @@ def test_imports_run_one_way(path: Path) -> None:
         "import epgraph.graph",
         "import epgraph.lowering",
         "import epgraph.drawing",
+        "import epgraph.explorer",
         "import epgraph.runs",
         "import epgraph.callbacks",
         "import epgraph.cli",
