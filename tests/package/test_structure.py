@@ -24,6 +24,7 @@ ORDER = (
     "arguments",
     "plain",
     "html",
+    "display",
     "activations",
     "costs",
     "rates",
@@ -69,6 +70,7 @@ ORDER = (
     "api_studies",
     "explorer",
     "api_explore",
+    "notebook",
     "cli",
 )
 ALLOWED = {name: set(ORDER[: i + 1]) for i, name in enumerate(ORDER)}
@@ -76,7 +78,7 @@ ALLOWED["drawing"] = {*ORDER[: ORDER.index("lowering") + 1], "drawing"}
 ALLOWED["data"] = {"source", "errors", "files", "progress", "arguments", "augmentation", "data"}
 ALLOWED["runs"] = {*ORDER[: ORDER.index("testing")], "runs"}
 ALLOWED["callbacks"] = {"callbacks", "data", "engine"}  # the latter two for type checkers alone; see test_no_torch
-for name in ("training", "gradient_check", "comparison", "convergence", "explorer", "cli"):
+for name in ("runtime", "training", "gradient_check", "comparison", "convergence", "explorer", "notebook", "cli"):
     ALLOWED[name] |= {"drawing"}
 for name in ORDER[ORDER.index("lowering") :]:  # what makes networks is for users, and beside what compiles them
     ALLOWED[name] -= {"builder", "topologies"} if name != "cli" else set()
