@@ -13,7 +13,10 @@ SCRIPTS = ("elements", "model", "diagram", "inspector", "tables", "sweep", "sear
 """Files of the page's own script, in their order."""
 
 LIBRARIES = ("cytoscape.min.js", "uPlot.min.js")
-"""Vendored scripts; their licences are in the same folder, and in the page."""
+"""Vendored scripts: cytoscape 3.35.0 and uPlot 1.6.32, as npm has them in ``dist/``.
+
+Their licences are in the same folder, and in the page.
+"""
 
 
 def page(network: dict[str, Any], run: dict[str, Any] | None = None) -> str:
@@ -38,7 +41,7 @@ def page(network: dict[str, Any], run: dict[str, Any] | None = None) -> str:
         "policy": _policy(scripts),
         "title": escape(network["name"]),
         "styles": "".join(f"<style>{style}</style>" for style in styles),
-        "licences": escape_lines("\n\n".join(licences)),
+        "licences": _escaped_lines("\n\n".join(licences)),
         "data": embed({"network": network, "run": run}),
         "scripts": "".join(f"<script>{script}</script>" for script in scripts),
     }
@@ -48,7 +51,7 @@ def page(network: dict[str, Any], run: dict[str, Any] | None = None) -> str:
     return first + "".join(parts[name] + after for name, _, after in (part.partition("}}") for part in rest))
 
 
-def escape_lines(text: str) -> str:
+def _escaped_lines(text: str) -> str:
     """Escape a text of several lines, which stay lines."""
     return "\n".join(map(escape, text.splitlines()))
 

@@ -19,12 +19,13 @@ function say(text) {
   byId("live").textContent = text;
 }
 
-const count = (number) => number.toLocaleString("en-US");
+const grouped = new Intl.NumberFormat("en-US");
+const count = (number) => grouped.format(number);
 
 /** A measured number in four digits. */
 function short(value) {
   if (value === null || value === undefined) return "–";
-  if (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5)) return value.toExponential(2);
+  if (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5)) return value.toExponential(2).replace(/\.?0*e/, "e");
   return String(Number(value.toPrecision(4)));
 }
 

@@ -77,12 +77,14 @@ function drawCharts() {
 }
 
 /** One chart with its legend. On a logarithmic axis zero has no place: there the curve has a gap. */
-function chart(id, title, curves, logarithmic) {
+function chart(id, title, all, logarithmic) {
   byId(`title-${id}`).textContent = `${title}${logarithmic ? ", log scale" : ""}, against sweeps`;
   const place = byId(`chart-${id}`);
-  const values = curves.map(({ x, y }) => [x, y.map((value) => (logarithmic && !(value > 0) ? null : value))]);
-  const empty = !values.some(([, y]) => y.some((value) => value !== null));
-  byId(`legend-${id}`).replaceChildren(...(empty ? [] : curves.map((curve, k) => entry(curve, k))));
+  const curves = all
+    .map((curve) => ({ ...curve, y: curve.y.map((value) => (logarithmic && !(value > 0) ? null : value)) }))
+    .filter(({ y }) => y.some((value) => value !== null));
+  const empty = !curves.length;
+  byId(`legend-${id}`).replaceChildren(...curves.map(entry));
   place.replaceChildren(...(empty ? [make("p", {}, "There is nothing to draw: no state has it, or it is zero.")] : []));
   if (empty) return;
   const c = colours();
@@ -96,7 +98,7 @@ function chart(id, title, curves, logarithmic) {
     scales: { x: { time: false }, y: logarithmic ? { distr: 3 } : {} },
     axes: [axis, { ...axis, size: 64, values: (plot, ticks) => ticks.map((tick) => (tick === null ? "" : short(tick))) }],
     series: [{}, ...curves.map(({ name, i }, k) => ({ label: name, stroke: ink(k), width: now !== null && now.type === "state" && i === now.i ? 4 : 1.6, dash: dash(k), points: { size: 4 }, spanGaps: false }))],
-  }, uPlot.join(values), place));
+  }, uPlot.join(curves.map(({ x, y }) => [x, y])), place));
 }
 
 const ink = (k) => shown(LINES[k % LINES.length]);

@@ -22,9 +22,11 @@ drawTabs();
 openTab("states");
 show(null);
 fit();
-// The size of the diagram follows the window, which cytoscape sees, and the picture should follow it too.
+// The picture follows the width of the window; its height alone changes when a phone hides its bars.
+let width = cy.width();
 new ResizeObserver(() => {
   cy.resize();
-  fit();
+  if (cy.width() !== width) fit();
+  width = cy.width();
 }).observe(canvas);
 document.documentElement.dataset.ready = "true";
