@@ -324,6 +324,23 @@ def test_a_run_has_curves_of_every_checkpoint(page: Page, folder: Path) -> None:
     assert view.locator("#run canvas").count() == 3
 
 
+def test_names_that_every_object_has(page: Page, tmp_path: Path) -> None:
+    """Of JavaScript: a state may be called "constructor", and an edge "toString"."""
+    text = NET.replace("name: x", "name: constructor").replace("from: x,", "name: toString, from: constructor,")
+    text = text.replace("h1", "valueOf")
+    options: dict[str, Any] = {"pictures": False, "histograms": False, "limit": 20, "warn": lambda _: None}
+    ep.train(text, "digits", out=tmp_path / "run", epochs=1, **options)
+    view = page().open(ep.explore(tmp_path / "run", examples=2).path)
+    view.click("#states button:text-is('constructor')")
+    assert view.locator("#states tr[aria-current] td").all_inner_texts()[-3:] == ["–"] * 3
+    view.select_option("#colour", "activity")
+    view.click("#tab-run")
+    assert view.locator("#legend-states button").all_inner_texts() == ["valueOf", "h2", "y"]
+    view.fill("#search", "tostr")
+    view.keyboard.press("Enter")
+    assert view.inner_text("#details-title") == "Edge toString"
+
+
 def test_a_thousand_states(page: Page, tmp_path: Path) -> None:
     """It is drawn and searched whole; the file stays below a megabyte."""
     result = ep.explore(ep.topologies.small_world(states=1000), tmp_path / "large.html")

@@ -8,6 +8,10 @@ const large = states.length + edges.length > LARGE;
 const canvas = byId("diagram");
 canvas.setAttribute("aria-label", `Diagram of ${network.name}: ${count(states.length)} states, ${count(edges.length)} edges`);
 
+// Looks are those of classes and not of each element by itself: cytoscape then works one out for all that have it.
+const kinds = Object.keys(network.strokes);
+const tinted = (state) => (state.classes.length ? `tint${(state.classes[0] - 1) % network.tints.length}` : "");
+
 cytoscape.warnings(false); // it complains of an edge when its two states are dragged onto each other
 const cy = cytoscape({
   container: canvas,
@@ -27,17 +31,16 @@ const cy = cytoscape({
 function nodeOf(state, i) {
   const label = `${state.name}\n${state.shape}`;
   const width = Math.min(112, Math.max(54, 14 + 7.4 * Math.max(state.name.length, state.shape.length)));
-  return { group: "nodes", data: { id: `s${i}`, label, width, fill: tint(state) ?? "clamped" }, position: { x: state.x, y: state.y }, classes: state.role };
+  return { group: "nodes", data: { id: `s${i}`, label, width }, position: { x: state.x, y: state.y }, classes: `${state.role} ${tinted(state)}` };
 }
 
 function lineOf(edge, i) {
-  const { color, style, width } = network.strokes[edge.kind];
-  const classes = [edge.unary ? "unary" : bent(edge, i), edge.conflict ? "conflict" : ""].join(" ");
-  return { group: "edges", data: { id: `e${i}`, source: `s${edge.from}`, target: `s${edge.to}`, color, style, width, bend: bend(edge, i) }, classes };
+  const classes = [`kind${kinds.indexOf(edge.kind)}`, edge.unary ? "unary" : bent(edge), edge.conflict ? "conflict" : ""].join(" ");
+  return { group: "edges", data: { id: `e${i}`, source: `s${edge.from}`, target: `s${edge.to}`, bend: bend(edge, i) }, classes };
 }
 
 /** Whether the straight line of an edge would pass through a state, behind which it could not be followed. */
-function bent(edge, i) {
+function bent(edge) {
   if (large) return "";
   const [a, b] = [states[edge.from], states[edge.to]];
   const length = Math.hypot(b.x - a.x, b.y - a.y);
@@ -71,28 +74,29 @@ function styleOf() {
   const c = colours();
   const lively = still.matches || large ? {} : { "transition-property": "opacity, border-width, border-color", "transition-duration": 150 };
   return [
-    { selector: "node", style: { shape: "round-rectangle", width: "data(width)", height: 42, label: "data(label)", color: (n) => (n.data("fill") === "clamped" ? c("ink") : "#1a1a1a"),
-      "background-color": (n) => (n.data("fill") === "clamped" ? c("back") : n.data("fill")), "border-width": 1.2, "border-color": dark.matches ? "#e8eaed" : "#1a1a1a",
+    { selector: "node", style: { shape: "round-rectangle", width: "data(width)", height: 42, label: "data(label)", color: c("ink"),
+      "background-color": c("back"), "border-width": 1.2, "border-color": dark.matches ? "#e8eaed" : "#1a1a1a",
       "font-family": "system-ui, DejaVu Sans, Verdana, sans-serif", "font-size": 12, "text-wrap": "wrap", "text-valign": "center", "min-zoomed-font-size": large ? 7 : 4, ...lively } },
+    ...network.tints.map((color, k) => ({ selector: `node.tint${k}`, style: { "background-color": color, color: "#1a1a1a" } })),
     { selector: "node.input", style: { shape: "barrel" } },
     { selector: "node.output", style: { shape: "rectangle", "border-style": "double", "border-width": 4 } },
-    { selector: "edge", style: { "curve-style": large ? "straight" : "bezier", "control-point-step-size": 22, "line-color": (e) => shown(e.data("color")), width: "data(width)", "line-style": "data(style)", opacity: large ? 0.5 : 1,
-      "target-arrow-color": (e) => shown(e.data("color")), "source-arrow-color": (e) => shown(e.data("color")), "target-arrow-shape": large ? "none" : "triangle",
+    { selector: "edge", style: { "curve-style": large ? "straight" : "bezier", "control-point-step-size": 22, opacity: large ? 0.5 : 1, "target-arrow-shape": large ? "none" : "triangle",
       "source-arrow-shape": large || network.forward ? "none" : "triangle", "source-arrow-fill": "hollow", "arrow-scale": 0.8, ...lively } },
+    ...Object.values(network.strokes).map(({ color, style, width }, k) => ({ selector: `edge.kind${k}`, style: { ...lineStyle(shown(color)), "line-style": style, width } })),
     { selector: "edge.bent", style: { "curve-style": "unbundled-bezier", "control-point-distances": "data(bend)", "control-point-weights": 0.5 } },
     { selector: "edge.unary", style: { "curve-style": "bezier", "control-point-step-size": 56, "target-arrow-shape": "none", "source-arrow-shape": "none" } },
     { selector: ".conflict", style: lineStyle(c("alarm")) },
     { selector: ".faint", style: { opacity: 0.22 } },
     { selector: "node.from, node.read", style: { "border-color": c("from"), "border-width": 4, "border-style": "solid" } },
     { selector: "node.to", style: { "border-color": c("to"), "border-width": 4, "border-style": "solid" } },
-    { selector: "edge.from", style: { ...lineStyle(c("from")), width: 3 } },
-    { selector: "edge.to", style: { ...lineStyle(c("to")), width: 3 } },
+    { selector: "edge.from", style: { ...lineStyle(c("from")), width: 3, opacity: 1, "z-index": 2 } },
+    { selector: "edge.to", style: { ...lineStyle(c("to")), width: 3, opacity: 1, "z-index": 2 } },
     { selector: "node.match", style: { "border-color": c("accent"), "border-width": 4, "border-style": "dashed" } },
     { selector: "node.moves", style: { "border-color": c("ink"), "border-width": 5, "border-style": "solid" } },
     { selector: "node.clash", style: { "border-color": c("alarm"), "border-width": 5, "border-style": "solid" } },
-    { selector: "edge.clash", style: { ...lineStyle(c("alarm")), width: 4 } },
+    { selector: "edge.clash", style: { ...lineStyle(c("alarm")), width: 4, opacity: 1, "z-index": 3 } },
     { selector: "node.chosen", style: { "outline-color": c("accent"), "outline-width": 4, "outline-offset": 3 } },
-    { selector: "edge.chosen", style: { ...lineStyle(c("accent")), width: 5 } },
+    { selector: "edge.chosen", style: { ...lineStyle(c("accent")), width: 5, opacity: 1, "z-index": 3 } },
   ];
 }
 
@@ -135,15 +139,18 @@ selection.listeners.push((thing, from) => {
     }
     at[thing.i].forEach((e) => lines[e].removeClass("faint"));
   });
-  if (thing !== null && from !== "pointer") uncover(elementOf(thing));
+  if (thing !== null && from !== "pointer") uncover(elementOf(thing), from === "search" ? READABLE : 0);
 });
 
-/** Move the view, if an element is outside of it. */
-function uncover(element) {
+const READABLE = 0.8; // zoom at which labels are read
+
+/** Move the view, if an element is outside of it, or smaller than at this zoom. */
+function uncover(element, zoom) {
   const box = element.renderedBoundingBox();
-  if (box.x1 >= 0 && box.y1 >= 0 && box.x2 <= cy.width() && box.y2 <= cy.height()) return;
-  if (still.matches) cy.center(element);
-  else cy.animate({ center: { eles: element } }, { duration: 200 });
+  const inside = box.x1 >= 0 && box.y1 >= 0 && box.x2 <= cy.width() && box.y2 <= cy.height();
+  if (inside && cy.zoom() >= zoom) return;
+  const view = { center: { eles: element }, zoom: Math.max(zoom, cy.zoom()) };
+  cy.animate(view, { duration: still.matches ? 0 : 200 });
 }
 
 cy.on("tap", (event) => select(event.target === cy ? null : thingOf(event.target), "pointer"));

@@ -66,5 +66,3 @@ function when(state) {
   const word = steps.length && steps[0].title === "class" ? "class" : "step";
   return state.classes.length ? `${word} ${state.classes.join(", ")}` : "does not move";
 }
-
-const tint = (state) => (state.classes.length ? network.tints[(state.classes[0] - 1) % network.tints.length] : null);

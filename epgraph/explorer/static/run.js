@@ -11,10 +11,15 @@ const plots = [];
 const checkpoint = () => run.checkpoints[chosen.checkpoint];
 const phase = () => checkpoint().phases[chosen.phase] ?? checkpoint().phases.free;
 
-/** The last value of a metric of a state in the phase that is shown; null where it has none. */
-function last(i, metric) {
-  return phase().states[states[i].name]?.[METRICS.indexOf(metric)].at(-1) ?? null;
+/** Values of a metric of a state in the phase that is shown; none where it has none, as the input. */
+function valuesOf(i, metric) {
+  const all = phase().states;
+  // Not by its name alone: a state may be called "constructor", which every object has.
+  return Object.hasOwn(all, states[i].name) ? all[states[i].name][METRICS.indexOf(metric)] : [];
 }
+
+/** The last of these values; null where there is none. */
+const last = (i, metric) => valuesOf(i, metric).at(-1) ?? null;
 
 /** What the details of a state say of the run. */
 function measured(i) {
@@ -66,14 +71,13 @@ function drawCharts() {
   const every = Object.entries(phases);
   chart("energy", "Energy F, mean of the examples", every.filter(([, one]) => one.energy).map(([key, one]) => ({ name: key, x: one.sweeps, y: one.energy })), false);
   chart("change", "Residual, the largest of the examples", every.map(([key, one]) => ({ name: key, x: one.sweeps, y: one.residual })), true);
-  const index = METRICS.indexOf(chosen.metric);
-  const moving = states.map((state, i) => i).filter((i) => phase().states[states[i].name]?.[0].length);
+  const moving = states.map((state, i) => i).filter((i) => valuesOf(i, "activity").length);
   let drawn = moving.slice(0, MOST_LINES);
   const now = selection.now;
   if (now !== null && now.type === "state" && moving.includes(now.i) && !drawn.includes(now.i)) drawn = [...drawn.slice(1), now.i];
   const some = moving.length > drawn.length ? `, ${drawn.length} of ${count(moving.length)} states` : "";
   chart("states", `${chosen.metric}: ${EXPLAINED[chosen.metric]}, ${chosen.phase}${some}`,
-    drawn.map((i) => ({ name: states[i].name, i, x: phase().sweeps, y: phase().states[states[i].name][index] })), chosen.metric === "residual");
+    drawn.map((i) => ({ name: states[i].name, i, x: phase().sweeps, y: valuesOf(i, chosen.metric) })), chosen.metric === "residual");
 }
 
 /** One chart with its legend. On a logarithmic axis zero has no place: there the curve has a gap. */
@@ -115,7 +119,7 @@ function entry({ name, i }, k) {
 function paint() {
   const what = byId("colour").value;
   if (what === "class") {
-    cy.batch(() => nodes.forEach((node, i) => node.data("fill", tint(states[i]) ?? "clamped")));
+    cy.nodes().removeStyle();
     return drawLegend();
   }
   const scaled = states.map((state, i) => {
@@ -124,7 +128,10 @@ function paint() {
   });
   const known = scaled.filter((value) => value !== null);
   const [low, high] = [Math.min(...known), Math.max(...known)];
-  cy.batch(() => nodes.forEach((node, i) => node.data("fill", scaled[i] === null ? "clamped" : fillOf(high > low ? (scaled[i] - low) / (high - low) : 1))));
+  cy.batch(() => nodes.forEach((node, i) => {
+    if (scaled[i] === null) node.style({ "background-color": colours()("back"), color: colours()("ink") });
+    else node.style({ "background-color": fillOf(high > low ? (scaled[i] - low) / (high - low) : 1), color: "#1a1a1a" });
+  }));
   const real = (value) => short(what === "residual" ? 10 ** value : value);
   const ends = known.length ? [[0, `least ${what}: ${real(low)}`], [1, `largest: ${real(high)}`]] : [];
   byId("legend").replaceChildren(...ends.map(([share, text]) => {
