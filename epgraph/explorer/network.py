@@ -193,13 +193,14 @@ def _meeting(graph: NetworkGraph, one: str, other: str) -> list[str]:
 
 
 def _strokes(graph: NetworkGraph) -> dict[str, dict[str, Any]]:
+    """Color, style and width in pixels of the edges of each kind: thick where ``render`` draws parallel lines."""
     kinds = dict.fromkeys(edge.kind.name for edge in graph.edges.values())
     found = {kind: STROKES.get(kind, OTHER) for kind in kinds}
     return {
         kind: {
             "color": one.color,
             "style": one.style if one.style in ("dashed", "dotted") else "solid",
-            "width": one.width + 0.8 * (one.lines - 1),
+            "width": 1.4 + 0.8 * (one.lines - 1),
         }
         for kind, one in found.items()
     }
