@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from epgraph import topologies as topologies
     from epgraph.activations import Activation
     from epgraph.api import check, evaluate, gradcheck, load_data, train, tune
+    from epgraph.api_explore import ExploreResult, explore
     from epgraph.api_predict import predict
     from epgraph.api_studies import SweepResult, compare, sweep
     from epgraph.builder import Network, from_networkx, to_networkx
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "epgraph.activations": "Activation",
     "epgraph.api": "check evaluate gradcheck load_data train tune",
+    "epgraph.api_explore": "ExploreResult explore",
     "epgraph.api_predict": "predict",
     "epgraph.api_studies": "SweepResult compare sweep",
     "epgraph.builder": "Network from_networkx to_networkx",
@@ -133,6 +135,7 @@ __all__ = [
     "Estimate",
     "Estimator",
     "EvaluateResult",
+    "ExploreResult",
     "GradcheckResult",
     "Identity",
     "Lateral",
@@ -158,6 +161,7 @@ __all__ = [
     "compile",
     "converge",
     "evaluate",
+    "explore",
     "from_networkx",
     "gradcheck",
     "load",

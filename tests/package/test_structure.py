@@ -19,12 +19,12 @@ ORDER = (
     "version",
     "source",
     "errors",
-    "html",
     "files",
     "process_memory",
     "progress",
     "arguments",
     "plain",
+    "html",
     "display",
     "activations",
     "costs",
@@ -72,6 +72,8 @@ ORDER = (
     "api",
     "api_predict",
     "api_studies",
+    "explorer",
+    "api_explore",
     "notebook",
     "cli",
 )
@@ -80,7 +82,7 @@ ALLOWED["drawing"] = {*ORDER[: ORDER.index("lowering") + 1], "drawing"}
 ALLOWED["data"] = {"source", "errors", "files", "progress", "arguments", "augmentation", "data"}
 ALLOWED["runs"] = {*ORDER[: ORDER.index("testing")], "runs"}
 ALLOWED["callbacks"] = {"callbacks", "data", "engine"}  # the latter two for type checkers alone; see test_no_torch
-for name in ("runtime", "training", "gradient_check", "comparison", "convergence", "notebook", "cli"):
+for name in ("runtime", "training", "gradient_check", "comparison", "convergence", "explorer", "notebook", "cli"):
     ALLOWED[name] |= {"drawing"}
 for name in ORDER[ORDER.index("lowering") :]:  # what makes networks is for users, and beside what compiles them
     ALLOWED[name] -= {"builder", "topologies"} if name != "cli" else set()
@@ -225,6 +227,7 @@ def test_imports_run_one_way(path: Path) -> None:
         "import epgraph.graph",
         "import epgraph.lowering",
         "import epgraph.drawing",
+        "import epgraph.explorer",
         "import epgraph.runs",
         "import epgraph.callbacks",
         "import epgraph.cli",
