@@ -184,7 +184,7 @@ def compare_runs(paths: Sequence[Path], metric: str, progress: bool = False) -> 
     known = [index for index, test in enumerate(tests) if test.t_p is not None]
     corrected = dict(zip(known, holm([tests[index].t_p or 0.0 for index in known]), strict=True))
     tests = [PairedTest(**{**vars(test), "holm_p": corrected.get(index)}) for index, test in enumerate(tests)]
-    bands = tuple(_band(label, members) for label, members in groups.items())
+    bands = tuple(band(label, members) for label, members in groups.items())
     differing = differences(groups) if len(groups) > 1 else {}
     return CompareResult(metric, found, differing, tuple(tests), tuple(notes), bands)
 
@@ -219,7 +219,8 @@ def _test(baseline: Group, other: Group) -> PairedTest:
     return paired(baseline.label, other.label, seeds, a, b)
 
 
-def _band(label: str, members: list[Compared]) -> Band:
+def band(label: str, members: list[Compared]) -> Band:
+    """Return the curves of one setting, of all its runs."""
     epochs = sorted(set[int]().union(*(run.epochs for run in members)))
     values: dict[str, list[list[float]]] = {}
     for name in METRICS:

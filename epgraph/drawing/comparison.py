@@ -15,6 +15,7 @@ from epgraph.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLORS = ("#0072b2", "#d55e00", "#00735c", "#cc79a7", "#8a6d00", "#56b4e9", "#555555", "#7a3e9d")
 """Told apart by the color-blind too; they repeat with another style of line."""
@@ -48,6 +49,13 @@ def learning_curves(bands: Sequence[Band], path: Path) -> Path:
         If the suffix is unknown, or ``path`` cannot be written.
     """
     format = suffix(path, FORMATS)
+    picture = io.BytesIO()
+    learning_figure(bands).savefig(picture, format=format, dpi=150)
+    return write_bytes(path, picture.getvalue())
+
+
+def learning_figure(bands: Sequence[Band]) -> Figure:
+    """Return the figure that ``learning_curves`` writes."""
     from matplotlib.figure import Figure
 
     shown = bands[:MOST_BANDS]
@@ -64,9 +72,7 @@ def learning_curves(bands: Sequence[Band], path: Path) -> Path:
         fontsize="small",
         title="; ".join(filter(None, [_drawn(shown), more])) or None,
     )
-    picture = io.BytesIO()
-    figure.savefig(picture, format=format, dpi=150)
-    return write_bytes(path, picture.getvalue())
+    return figure
 
 
 def _drawn(bands: Sequence[Band]) -> str:

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +16,7 @@ from epgraph.files import read_bytes, write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 FORMATS = ("png", "svg", "pdf")
 """Suffixes that ``curves`` writes."""
@@ -130,16 +132,21 @@ def curves(metrics: str | os.PathLike[str], path: str | os.PathLike[str]) -> Pat
     if not epochs:
         raise EpgraphError(f"{metrics}: holds no epoch", "train for at least one epoch")
 
+    panels = [*PANELS, *(panel for panel in MEASURED_PANELS if _recorded(panel, epochs))]
+    picture = io.BytesIO()
+    curves_figure(epochs, panels).savefig(picture, format=format, dpi=150)
+    return write_bytes(path, picture.getvalue())
+
+
+def curves_figure(epochs: dict[int, dict[str, Any]], panels: Sequence[Panel] = PANELS) -> Figure:
+    """Return a figure of some panels, of the records of ``read_metrics``."""
     from matplotlib.figure import Figure
 
     # Not through pyplot, which keeps global state and may need a display.
-    panels = [*PANELS, *(panel for panel in MEASURED_PANELS if _recorded(panel, epochs))]
     figure = Figure(figsize=(4 * len(panels), 3.8), layout="constrained")
-    for axes, panel in zip(figure.subplots(1, len(panels)), panels, strict=True):
+    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False).flat, panels, strict=True):
         _draw(axes, panel, epochs)
-    picture = io.BytesIO()
-    figure.savefig(picture, format=format, dpi=150)
-    return write_bytes(path, picture.getvalue())
+    return figure
 
 
 def read_metrics(path: Path) -> dict[int, dict[str, Any]]:

@@ -65,6 +65,8 @@ ORDER = (
     "api",
     "api_predict",
     "api_studies",
+    "reporting",
+    "api_report",
     "cli",
 )
 ALLOWED = {name: set(ORDER[: i + 1]) for i, name in enumerate(ORDER)}
@@ -72,7 +74,7 @@ ALLOWED["drawing"] = {*ORDER[: ORDER.index("lowering") + 1], "drawing"}
 ALLOWED["data"] = {"source", "errors", "files", "progress", "arguments", "augmentation", "data"}
 ALLOWED["runs"] = {*ORDER[: ORDER.index("testing")], "runs"}
 ALLOWED["callbacks"] = {"callbacks", "data", "engine"}  # the latter two for type checkers alone; see test_no_torch
-for name in ("training", "gradient_check", "comparison", "cli"):
+for name in ("training", "gradient_check", "comparison", "reporting", "cli"):
     ALLOWED[name] |= {"drawing"}
 for name in ORDER[ORDER.index("lowering") :]:  # what makes networks is for users, and beside what compiles them
     ALLOWED[name] -= {"builder", "topologies"} if name != "cli" else set()

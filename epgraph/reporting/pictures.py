@@ -1,0 +1,81 @@
+"""Figures of matplotlib: drawn once, for the page, and as files for papers."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from epgraph.drawing.comparison import COLORS, STYLES
+from epgraph.errors import visible
+from epgraph.reporting.blocks import Picture
+from epgraph.reporting.themed import themed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_LETTERS = 48
+"""Letters of a name within a figure."""
+
+# A "$" of a name is a dollar, and no formula.
+_FIXED: Any = {"text.parse_math": False, "svg.hashsalt": "epgraph"}
+
+
+def picture(name: str, caption: str, description: str, draw: Callable[[], Figure]) -> Picture:
+    """Make a picture of a figure that ``draw`` returns."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(_FIXED), warnings.catch_warnings():
+        # A letter that the font has not is a box in the PNG; the browser has other fonts.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure = draw()
+        files = {suffix: _saved(figure, suffix, dpi=150) for suffix in ("png", "svg")}
+        with mpl.rc_context({"svg.fonttype": "none"}):
+            inline = themed(_saved(figure, "svg", transparent=True), f"{name}-")
+    return Picture(name, caption, description, inline, files)
+
+
+def _saved(figure: Figure, suffix: str, **options: Any) -> bytes:
+    content = io.BytesIO()
+    metadata = {"Date": None} if suffix == "svg" else {}
+    figure.savefig(content, format=suffix, metadata=metadata, **options)
+    return content.getvalue()
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure; inches."""
+    from matplotlib.figure import Figure
+
+    # Not through pyplot, which keeps global state and may need a display.
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def plain(axes: Axes, title: str, unit: str, x: str) -> None:
+    """Give axes their title, labels and grid."""
+    axes.set_title(title, fontweight="bold")
+    axes.set_xlabel(x)
+    axes.set_ylabel(unit)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(which="major", color="#dddddd", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def line_style(number: int) -> dict[str, str]:
+    """Return color and line style of a series by its number, told apart by the color-blind too."""
+    return {"color": COLORS[number % len(COLORS)], "linestyle": STYLES[number // len(COLORS) % len(STYLES)]}
+
+
+def short(text: str) -> str:
+    """Return a name as it can stand in a figure."""
+    text = visible(text)
+    text = text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 1]}…"
+    # matplotlib leaves out what begins with "_".
+    return f" {text}" if text.startswith("_") else text
+
+
+def stem(*parts: str | int) -> str:
+    """Return the name of a file from words and numbers."""
+    return "-".join(re.sub(r"[^a-z0-9]+", "-", str(part).lower()).strip("-") for part in parts)
