@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from epgraph.comparison.result import CompareResult
     from epgraph.compiler import register_backend
     from epgraph.compiling import compile
+    from epgraph.convergence import Convergence, converge
     from epgraph.costs import Cost
     from epgraph.data import Data, register_dataset
     from epgraph.drawing import render
@@ -88,6 +89,7 @@ _NAMES = {
     "epgraph.comparison.result": "CompareResult",
     "epgraph.compiler": "register_backend",
     "epgraph.compiling": "compile",
+    "epgraph.convergence": "Convergence converge",
     "epgraph.costs": "Cost",
     "epgraph.data": "Data register_dataset",
     "epgraph.drawing": "render",
@@ -122,6 +124,7 @@ __all__ = [
     "CompareResult",
     "Conv",
     "ConvTranspose",
+    "Convergence",
     "Cost",
     "Data",
     "Dense",
@@ -158,6 +161,7 @@ __all__ = [
     "check",
     "compare",
     "compile",
+    "converge",
     "evaluate",
     "from_networkx",
     "gradcheck",

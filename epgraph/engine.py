@@ -31,7 +31,7 @@ from epgraph.runtime.memory import within_memory
 from epgraph.runtime.parameters import LOWEST_LEVEL, Parameters, hand_out
 from epgraph.runtime.programs import Programs, Settings
 from epgraph.runtime.relax import nudge_towards, relax
-from epgraph.runtime.relaxation import Relaxation
+from epgraph.runtime.relaxation import Record, Relaxation
 
 
 def _few_relaxed(relax: Any, engine: Engine, x: Tensor, *, target: Tensor | None = None, **options: Any) -> None:
@@ -234,7 +234,7 @@ class Engine(nn.Module):
         tolerance: float | None = None,
         target: Tensor | None = None,
         beta: float | None = None,
-        record: bool = False,
+        record: Record = False,
     ) -> Relaxation:
         """Let the network settle with its input clamped to ``x``.
 
@@ -254,7 +254,8 @@ class Engine(nn.Module):
             Labels (batch,), which are integers, or targets (batch, *output shape), and the strength of the nudge
             towards them (negative: away from them); without both the phase is free.
         record
-            Keep states, energy F and residual after every sweep (memory then grows with the sweeps).
+            Keep states, energy F and residual after every sweep (memory then grows with the sweeps); or a function that
+            is called with each ``Sweep``, of which nothing is kept.
 
         Returns
         -------
@@ -275,7 +276,7 @@ class Engine(nn.Module):
         dynamics = self.architecture.dynamics
         steps = dynamics.free_steps if steps is None else whole_number("steps", steps, 0)
         tolerance = dynamics.tolerance if tolerance is None else number("tolerance", tolerance, least=0)
-        record = flag("record", record)
+        record = record if callable(record) else flag("record", record)
         return relax(executor, parameters, x, start, steps, tolerance, nudge, record=record)
 
     @unrecorded

@@ -61,7 +61,7 @@ def relax_(
     pair: bool,
     first: Sequence[Step] = (),
     correct: Callable[[Sequence[Tensor], Sequence[Tensor]], None] | None = None,
-    record: Callable[[Tensor], None] | None = None,
+    record: Callable[[Tensor], object] | None = None,
 ) -> tuple[Tensor | None, int]:
     """Sweep until the residual is at most ``tolerance`` (0: never) or ``steps`` are taken.
 

@@ -27,7 +27,7 @@ def check_gradient(
 
     ``weights`` says in the report where the parameters are from, and ``lacking`` why there are no data.
     """
-    x, y = draw_examples(engine, data, examples)
+    x, y = draw_examples(engine, None if data is None else data.train, examples)
     check = Check(engine, x, y, quick, engine.architecture.dynamics.nudged_steps if stepwise else 0)
     with Progress("check the gradient", tasks(check), "parts", show=progress) as shown:
         check.tick = shown.begin

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from epgraph.gradient_check import figure, text
+from epgraph.plain import finite
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class GradcheckResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report ready for JSON: what is no finite number is None."""
-        values: dict[str, Any] = _finite(self.report)
+        values: dict[str, Any] = finite(self.report)
         return values
 
     def draw(self, path: str | os.PathLike[str]) -> Path:
@@ -50,12 +50,3 @@ class GradcheckResult:
 
     def __repr__(self) -> str:
         return f"GradcheckResult({self.level!r}: {self.verdict[0]})"
-
-
-def _finite(value: Any) -> Any:
-    """Ready for JSON, which has no NaN and no infinity."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

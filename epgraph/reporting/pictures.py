@@ -14,7 +14,6 @@ from epgraph.reporting.blocks import Picture
 from epgraph.reporting.themed import themed
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MOST_LETTERS = 48
@@ -43,24 +42,6 @@ def _saved(figure: Figure, suffix: str, **options: Any) -> bytes:
     metadata = {"Date": None} if suffix == "svg" else {}
     figure.savefig(content, format=suffix, metadata=metadata, **options)
     return content.getvalue()
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure; inches."""
-    from matplotlib.figure import Figure
-
-    # Not through pyplot, which keeps global state and may need a display.
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def plain(axes: Axes, title: str, unit: str, x: str) -> None:
-    """Give axes their title, labels and grid."""
-    axes.set_title(title, fontweight="bold")
-    axes.set_xlabel(x)
-    axes.set_ylabel(unit)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(which="major", color="#dddddd", linewidth=0.8)
-    axes.set_axisbelow(True)
 
 
 def line_style(number: int) -> dict[str, str]:

@@ -29,7 +29,7 @@ from epgraph.runtime.loading import Phase, load
 from epgraph.runtime.parameters import Parameters
 from epgraph.runtime.phases import Nudge, Pull
 from epgraph.runtime.programs import Programs
-from epgraph.runtime.relaxation import Clamped, Relaxation, States, Status, Sweep, named
+from epgraph.runtime.relaxation import Clamped, Record, Relaxation, States, Status, Sweep, named
 from epgraph.runtime.solving import Solving
 
 DIVERGENCE_LIMIT = 1e6
@@ -168,7 +168,7 @@ class Executor:
         *,
         pair: bool = False,
         clamp_output: bool = False,
-        record: bool = False,
+        record: Record = False,
         donate: bool = False,
         borrow: bool = False,
         carried: Mapping[str, Tensor] | None = None,
@@ -185,7 +185,7 @@ class Executor:
         clamp_output
             The output stays as it is given, and the others move.
         record
-            Keep a trajectory.
+            Keep a trajectory; or a function that is called with each ``Sweep`` of it, and nothing is kept.
         donate
             ``states`` is emptied, one state after the other, to save memory; else they are left as they are.
         borrow
@@ -230,12 +230,15 @@ class Executor:
         ended = self.ended(settled, taken, residuals, tolerance)
         return replace(ended, carried=kept(self._handed(phase, values)))
 
-    def _forward(self, phase: Phase, states: States, *, record: bool, donate: bool) -> Relaxation:
+    def _forward(self, phase: Phase, states: States, *, record: Record, donate: bool) -> Relaxation:
         """One pass over the states, which ends at the free equilibrium."""
         values = load(Memory(), phase, states, {}, self.omega, donate=donate)
         run(phase.program.sweep, values)
         residuals = torch.zeros(len(phase.clamped.x), device=phase.clamped.x.device)
-        trajectory = [self._recorded(phase, values, residuals)] if record else []
+        trajectory = list[Sweep]()
+        if record:
+            see = record if callable(record) else trajectory.append
+            see(self._recorded(phase, values, residuals))
         settled = {name: values[key] for name, key in phase.keys.items()}
         ended = self.ended(settled, 1, residuals, inf)
         return replace(ended, trajectory=trajectory, carried=self._handed(phase, values))
@@ -259,10 +262,11 @@ class Executor:
         tolerance: float,
         first: Sequence[Step],
         *,
-        record: bool,
+        record: Record,
     ) -> Relaxation:
         """Take one sweep after the other, from ``values`` and in their memory."""
         program, trajectory = phase.program, list[Sweep]()
+        see = record if callable(record) else trajectory.append
         residuals, taken = relax_(
             program.warm,
             program.sweep,
@@ -273,7 +277,7 @@ class Executor:
             pair=phase.pair,
             first=first,
             correct=self._solving(phase, values).correct if self.architecture.dynamics.chosen_solver.mixes else None,
-            record=(lambda seen: trajectory.append(self._recorded(phase, values, seen))) if record else None,
+            record=(lambda seen: see(self._recorded(phase, values, seen))) if record else None,
         )
         if residuals is None:
             residuals = torch.full((len(phase.clamped.x),), float("nan"), device=phase.clamped.x.device)

@@ -9,7 +9,7 @@ from epgraph.runtime.arguments import strength
 from epgraph.runtime.executor import Executor
 from epgraph.runtime.parameters import Parameters
 from epgraph.runtime.phases import Nudge
-from epgraph.runtime.relaxation import Relaxation, States
+from epgraph.runtime.relaxation import Record, Relaxation, States
 
 
 def relax(
@@ -21,7 +21,7 @@ def relax(
     tolerance: float,
     nudge: Nudge | None,
     *,
-    record: bool,
+    record: Record,
 ) -> Relaxation:
     """Sweep a batch from ``start``, zeros where a state is left out; the arguments are checked already.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -52,6 +52,10 @@ class Sweep:
     states: States
     energy: Tensor
     residual: float
+
+
+Record = bool | Callable[[Sweep], object]
+"""Whether a relaxation keeps what it sees after each sweep; or a function that is called with it."""
 
 
 @dataclass(frozen=True)

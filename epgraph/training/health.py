@@ -11,6 +11,7 @@ from torch import Tensor
 
 from epgraph.engine import Engine
 from epgraph.errors import listed
+from epgraph.runtime.saturation import saturated_share
 from epgraph.training.metrics import Metrics
 
 LEVEL = 0.01
@@ -21,9 +22,6 @@ FEWEST = 30
 
 NEARLY = 0.99
 """Share of a state's units, over units and examples, that is called all of them."""
-
-END = 0.0025
-"""A unit of a smooth activation is saturated within this part of the range from an end: σ′ of tanh is 1 % there."""
 
 
 def advice(folder: Path) -> str:
@@ -95,16 +93,10 @@ def _still(engine: Engine, states: Mapping[str, Tensor]) -> list[str]:
     parameters = engine.snapshot()
     for name in engine.graph.dynamic:
         s, state = states[name], engine.graph.states[name]
-        bounds = state.activation.bounds(parameters.alpha(state))
         zero = float((s == 0).double().mean())
-        at_end = 0.0
-        if bounds is not None:
-            low, high = bounds
-            margin = (END if state.activation.smooth else 0.0) * (high - low)
-            at_end = float(((s <= low + margin) | (s >= high - margin)).double().mean())
         if zero >= NEARLY:
             silent.append(f"'{name}'")
-        elif at_end >= NEARLY:
+        elif saturated_share(state.activation, s, parameters.alpha(state)) >= NEARLY:
             saturated.append(f"'{name}' ({state.activation.label})")
     sentences = []
     if silent:

@@ -23,6 +23,7 @@ ORDER = (
     "files",
     "progress",
     "arguments",
+    "plain",
     "activations",
     "costs",
     "rates",
@@ -62,10 +63,11 @@ ORDER = (
     "sweeps",
     "comparison",
     "api_arguments",
+    "convergence",
+    "reporting",
     "api",
     "api_predict",
     "api_studies",
-    "reporting",
     "api_report",
     "cli",
 )
@@ -74,7 +76,7 @@ ALLOWED["drawing"] = {*ORDER[: ORDER.index("lowering") + 1], "drawing"}
 ALLOWED["data"] = {"source", "errors", "files", "progress", "arguments", "augmentation", "data"}
 ALLOWED["runs"] = {*ORDER[: ORDER.index("testing")], "runs"}
 ALLOWED["callbacks"] = {"callbacks", "data", "engine"}  # the latter two for type checkers alone; see test_no_torch
-for name in ("training", "gradient_check", "comparison", "reporting", "cli"):
+for name in ("training", "gradient_check", "comparison", "convergence", "reporting", "cli"):
     ALLOWED[name] |= {"drawing"}
 for name in ORDER[ORDER.index("lowering") :]:  # what makes networks is for users, and beside what compiles them
     ALLOWED[name] -= {"builder", "topologies"} if name != "cli" else set()

@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from epgraph.drawing.figures import new_figure, plain
 from epgraph.errors import EpgraphError
 from epgraph.progress import duration
 from epgraph.reporting.batches import mean
 from epgraph.reporting.blocks import Block, Table
 from epgraph.reporting.context import Context, Part
 from epgraph.reporting.parts.overview import MOST_ROWS
-from epgraph.reporting.pictures import line_style, new_figure, picture, plain, short
+from epgraph.reporting.pictures import line_style, picture, short
 from epgraph.reporting.runs import ReportedRun
 
 if TYPE_CHECKING:

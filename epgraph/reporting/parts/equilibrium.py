@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from epgraph.drawing.figures import new_figure, plain
 from epgraph.errors import EpgraphError
 from epgraph.reporting.batches import Batches, mean, read_batches
 from epgraph.reporting.blocks import Block, Picture, Table, Text
 from epgraph.reporting.context import Context, Part
-from epgraph.reporting.pictures import new_figure, picture, plain, short, stem
+from epgraph.reporting.pictures import picture, short, stem
 from epgraph.reporting.runs import ReportedRun
 
 if TYPE_CHECKING:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from epgraph.drawing.figures import new_figure, plain
 from epgraph.errors import EpgraphError
 from epgraph.reporting.blocks import Block, Details, Gallery, Image, Picture, Table, Text
 from epgraph.reporting.context import Context, Part
-from epgraph.reporting.pictures import new_figure, picture, plain, short, stem
+from epgraph.reporting.pictures import picture, short, stem
 from epgraph.reporting.runs import ReportedRun
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from epgraph.drawing.figures import new_figure
 from epgraph.errors import EpgraphError
 from epgraph.reporting.blocks import Block, Picture, Table, Text
 from epgraph.reporting.context import Context, Part
-from epgraph.reporting.pictures import line_style, new_figure, picture, short
+from epgraph.reporting.pictures import line_style, picture, short
 from epgraph.reporting.runs import ReportedRun
 
 if TYPE_CHECKING:
