@@ -100,5 +100,5 @@ def report(
     count, checked = whole_number("examples", examples, 1), whole_number("gradients", gradients, 0)
     shown = flag("progress", progress)
     found, comparison, notes = read_all(folders, choice("metric", metric, METRICS))
-    context = Context(found, representatives(found)[:MOST_SHOWN], comparison, notes, loaded, checked, count)
-    return write_report(context, out, written, figures=beside, progress=shown)
+    context = Context(found, representatives(found)[:MOST_SHOWN], comparison, notes, loaded, checked, count, beside)
+    return write_report(context, out, written, progress=shown)

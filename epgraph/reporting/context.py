@@ -6,11 +6,16 @@ import os
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from epgraph.comparison.result import CompareResult
 from epgraph.errors import EpgraphError
-from epgraph.reporting.blocks import Block, Text
+from epgraph.reporting.blocks import Block, Picture, Text
+from epgraph.reporting.pictures import picture
 from epgraph.reporting.runs import Loaded, ReportedRun
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Context:
         Examples on which gradients are checked; 0 leaves it out.
     examples
         Examples that are let settle.
+    figures
+        Whether figures are made as files too.
     missing
         What could not be made so far.
     """
@@ -47,7 +54,12 @@ class Context:
     loaded: Loaded
     gradients: int
     examples: int
+    figures: bool
     missing: list[Missing] = field(default_factory=list)
+
+    def picture(self, name: str, caption: str, description: str, draw: Callable[[], Figure]) -> Picture:
+        """Make a picture of a figure that ``draw`` returns."""
+        return picture(name, caption, description, draw, files=self.figures)
 
     def attempt(self, section: str, run: ReportedRun | None, make: Callable[[], Iterable[Block]]) -> Iterator[Block]:
         """Yield what ``make`` gives; where it fails, what it gave so far, and a sentence that says why."""

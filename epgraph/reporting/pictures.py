@@ -19,22 +19,26 @@ if TYPE_CHECKING:
 MOST_LETTERS = 48
 """Letters of a name within a figure."""
 
-# A "$" of a name is a dollar, and no formula.
-_FIXED: Any = {"text.parse_math": False, "svg.hashsalt": "epgraph"}
+_FIXED: Any = {"svg.hashsalt": "epgraph"}
 
 
-def picture(name: str, caption: str, description: str, draw: Callable[[], Figure]) -> Picture:
-    """Make a picture of a figure that ``draw`` returns."""
+def picture(name: str, caption: str, description: str, draw: Callable[[], Figure], *, files: bool) -> Picture:
+    """Make a picture of a figure that ``draw`` returns; ``files``: for papers as well."""
     import matplotlib as mpl
 
     with mpl.rc_context(_FIXED), warnings.catch_warnings():
         # A letter that the font has not is a box in the PNG; the browser has other fonts.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure = draw()
-        files = {suffix: _saved(figure, suffix, dpi=150) for suffix in ("png", "svg")}
+        content = {}
+        if files:
+            content["png"] = _saved(figure, "png", dpi=150)
+            # The layout stays what it is, and is half of the time of a drawing.
+            figure.set_layout_engine("none")
+            content["svg"] = _saved(figure, "svg")
         with mpl.rc_context({"svg.fonttype": "none"}):
             inline = themed(_saved(figure, "svg", transparent=True), f"{name}-")
-    return Picture(name, caption, description, inline, files)
+    return Picture(name, caption, description, inline, content)
 
 
 def _saved(figure: Figure, suffix: str, **options: Any) -> bytes:
@@ -50,11 +54,16 @@ def line_style(number: int) -> dict[str, str]:
 
 
 def short(text: str) -> str:
-    """Return a name as it can stand in a figure."""
-    text = visible(text)
-    text = text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 1]}…"
-    # matplotlib leaves out what begins with "_".
+    """Return a name as it can stand in a figure of matplotlib."""
+    # A dollar would begin a formula, and what begins with "_" is left out of legends.
+    text = cut(text).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
+
+
+def cut(text: str) -> str:
+    """Return a name on one line, and of a long one its beginning."""
+    text = visible(text)
+    return text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 1]}…"
 
 
 def stem(*parts: str | int) -> str:

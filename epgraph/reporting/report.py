@@ -82,10 +82,8 @@ def format_of(path: Path, given: Format | None) -> Format:
     return SUFFIXES[path.suffix.lower()]
 
 
-def write_report(
-    context: Context, path: Path, format: Format, *, figures: bool, progress: bool = False
-) -> ReportResult:
-    """Make every section of a report, and write it; ``figures``: with a folder of figures beside it.
+def write_report(context: Context, path: Path, format: Format, *, progress: bool = False) -> ReportResult:
+    """Make every section of a report, and write it, with a folder of figures beside it where they are wanted.
 
     Raises
     ------
@@ -93,7 +91,7 @@ def write_report(
         If a file cannot be written. What is wrong with a section is said in its place.
     """
     started = time.monotonic()
-    folder = path.with_name(f"{path.stem}-figures") if figures else None
+    folder = path.with_name(f"{path.stem}-figures") if context.figures else None
     # Before minutes are spent on what goes into it.
     check_writable(path)
     if folder is not None:

@@ -30,6 +30,9 @@ COLORS = {
 
 _LEFT_OUT = ("metadata", "style", "title", "desc")
 _FONTS = ("font-family", "font", "font-style")
+_PLACES = ("d", "points", "x", "y", "cx", "cy")
+_LONG = re.compile(r"-?\d+\.\d{3,}")
+_HEX = re.compile(r"#[0-9a-f]{6}")
 _ID = re.compile(r"url\(#([^)]+)\)")
 
 
@@ -68,9 +71,7 @@ def themed(svg: bytes, prefix: str, *, colors: bool = True) -> str:
         element.attrib.update({name: _value(name, value, prefix, colors) for name, value in given.items()})
     for name in ("id", "version"):
         root.attrib.pop(name, None)
-    # Numbers of ten digits are half of the size.
-    text = ElementTree.tostring(root, encoding="unicode")
-    return re.sub(r"\s*\n\s*", " ", re.sub(r"(\d\.\d\d)\d+", r"\1", text))
+    return re.sub(r"\s*\n\s*", " ", ElementTree.tostring(root, encoding="unicode"))
 
 
 def _local(name: str) -> str:
@@ -80,6 +81,9 @@ def _local(name: str) -> str:
 def _value(name: str, value: str, prefix: str, colors: bool) -> str:
     if name == "id":
         return prefix + value
+    if name in _PLACES:
+        # Coordinates of ten digits are half of the size.
+        return _LONG.sub(lambda match: f"{float(match[0]):.2f}", value)
     if name == "href" and value.startswith("#"):
         return f"#{prefix}{value[1:]}"
     if name == "href" and not value.startswith("data:image/"):
@@ -87,7 +91,10 @@ def _value(name: str, value: str, prefix: str, colors: bool) -> str:
     if name in ("fill", "stroke") and colors:
         if value in INK:
             return "currentColor"
-        return f"var({_variable(value)})" if value in COLORS else value
+        if value in COLORS:
+            return f"var({_variable(value)})"
+        # Any other color is lifted towards white on a dark ground.
+        return f"color-mix(in oklab, {value}, white var(--lift))" if _HEX.fullmatch(value) else value
     return _ID.sub(rf"url(#{prefix}\1)", value)
 
 

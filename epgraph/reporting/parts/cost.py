@@ -13,7 +13,7 @@ from epgraph.reporting.batches import mean
 from epgraph.reporting.blocks import Block, Table
 from epgraph.reporting.context import Context, Part
 from epgraph.reporting.parts.overview import MOST_ROWS
-from epgraph.reporting.pictures import line_style, picture, short
+from epgraph.reporting.pictures import line_style, short
 from epgraph.reporting.runs import ReportedRun
 
 if TYPE_CHECKING:
@@ -51,14 +51,14 @@ def _cost(context: Context) -> Iterator[Block]:
             _text(mean(_values(run, "images_per_second")), ",.0f"),
             _text(max(_values(run, "peak_memory_mib"), default=math.nan), ",.0f"),
             _text(max(_values(run, "peak_device_memory_mib"), default=math.nan), ",.0f"),
-            f"{run.record.options.device}, {run.record.options.dtype}, {run.record.options.threads} threads",
+            f"{run.record.options.device}, {run.record.options.dtype}",
         ]
         for run in runs[:MOST_ROWS]
     ]
     yield Table("Time and memory; speeds are means over the epochs", head, rows, numbers=True)
     shown = [run for run in context.shown if run.epochs]
     if shown:
-        yield picture(
+        yield context.picture(
             "cost",
             "Seconds, images per second and peak memory of each epoch.",
             f"Curves of time, speed and memory of {', '.join(run.label for run in shown)}. The table has their means.",

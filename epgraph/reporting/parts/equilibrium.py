@@ -11,11 +11,13 @@ from epgraph.errors import EpgraphError
 from epgraph.reporting.batches import Batches, mean, read_batches
 from epgraph.reporting.blocks import Block, Picture, Table, Text
 from epgraph.reporting.context import Context, Part
-from epgraph.reporting.pictures import picture, short, stem
+from epgraph.reporting.pictures import cut, stem
 from epgraph.reporting.runs import ReportedRun
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from epgraph.convergence import Convergence
 
 MOST_STATES = 100
 """States that the table lists."""
@@ -30,7 +32,6 @@ def _equilibrium(context: Context, run: ReportedRun) -> Iterator[Block]:
 
 def _settling(context: Context, run: ReportedRun) -> Iterator[Block]:
     from epgraph.convergence import converge
-    from epgraph.drawing.settling import draw_settling
 
     engine = context.loaded.engine(run)
     data: Any = None
@@ -39,15 +40,10 @@ def _settling(context: Context, run: ReportedRun) -> Iterator[Block]:
     except EpgraphError as error:
         yield Text(f"The data are not there, so these are inputs of noise: {error}", missing=True)
     found = converge(engine, data=data, examples=context.examples, warn=lambda _: None)
-    number = context.shown.index(run) + 1
-    phases = found.to_dict()["phases"]
-    yield picture(
-        stem("settling", number),
-        f"{run.label}: energy and residual against sweeps, first of the free phase and then of the nudged ones; below, "
-        f"the states. {found.examples} examples ({found.source})" + _nudge(found.beta),
-        f"Curves of energy, residual and states of {run.label} over the sweeps. The tables below have their ends.",
-        lambda: draw_settling(short(run.label), phases),
-    )
+    if all(len(phase.sweeps) <= 1 for phase in found.phases.values()):
+        yield Text(f"{run.label} computes its states in one pass, so there is nothing to settle.")
+    else:
+        yield _curves(context, found, run, context.shown.index(run) + 1)
     yield Table(
         "End of each phase",
         ("phase", "sweeps", "energy per example", "largest residual", "ended"),
@@ -80,6 +76,19 @@ def _settling(context: Context, run: ReportedRun) -> Iterator[Block]:
         yield Text(f"The first {MOST_STATES} of {len(free)} states are listed.")
 
 
+def _curves(context: Context, found: Convergence, run: ReportedRun, number: int) -> Picture:
+    from epgraph.drawing.settling import draw_settling
+
+    phases = found.to_dict()["phases"]
+    return context.picture(
+        stem("settling", number),
+        f"{run.label}: energy and residual against sweeps, first of the free phase and then of the nudged ones; below, "
+        f"the states. {found.examples} examples ({found.source}){_nudge(found.beta)}",
+        f"Curves of energy, residual and states of {run.label} over the sweeps. The tables below have their ends.",
+        lambda: draw_settling(cut(run.label), phases),
+    )
+
+
 def _nudge(beta: float | None) -> str:
     return "." if beta is None else f", β = {beta:g}."
 
@@ -97,7 +106,8 @@ def _batches(context: Context, run: ReportedRun) -> Iterator[Block]:
     if not len(found):
         raise EpgraphError(f"{run.label} has finished no batch")
     number = context.shown.index(run) + 1
-    yield _picture(found, run, number)
+    if found.known("nudged_steps") or max(found.columns["free_steps"]) > 1:
+        yield _picture(context, found, run, number)
     for phase in PHASES:
         steps = found.columns[f"{phase}_steps"]
         counted = {status: count for (name, status), count in found.statuses.items() if name == phase}
@@ -107,8 +117,8 @@ def _batches(context: Context, run: ReportedRun) -> Iterator[Block]:
             yield Text(f"{phase.capitalize()} phases of {len(found):,} batches: {average}; how they ended: {how}.")
 
 
-def _picture(found: Batches, run: ReportedRun, number: int) -> Picture:
-    return picture(
+def _picture(context: Context, found: Batches, run: ReportedRun, number: int) -> Picture:
+    return context.picture(
         stem("batches", number),
         f"{run.label}: sweeps and residual of the phases against batches of the training.",
         f"Sweeps and residuals of {len(found):,} batches of {run.label}. The sentences below have the means.",

@@ -29,8 +29,7 @@ def _gradients(context: Context, run: ReportedRun) -> Iterator[Block]:
     started = time.monotonic()
     weights = str(run.folder / "last.pt")
     result = check_gradient(engine, data, context.gradients, quick=True, weights=weights, lacking=lacking)
-    for sentence in result.verdict:
-        yield Text(f"{sentence[:1].upper()}{sentence[1:]}{'.' * (not sentence.endswith('.'))}")
+    yield Text(f"Verdict: {'; '.join(result.verdict)}.")
     tables = result.report.get("agreement")
     if not tables:
         return

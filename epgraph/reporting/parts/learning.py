@@ -10,7 +10,7 @@ from epgraph.drawing.curves import curves_figure
 from epgraph.errors import EpgraphError
 from epgraph.reporting.blocks import Block, Text
 from epgraph.reporting.context import Context, Part
-from epgraph.reporting.pictures import picture, short, stem
+from epgraph.reporting.pictures import short, stem
 from epgraph.reporting.runs import ReportedRun, compared
 
 MOST_UNFINISHED = 6
@@ -28,7 +28,7 @@ def _learning(context: Context) -> Iterator[Block]:
         raise EpgraphError("no run has finished an epoch")
     drawn = [Band(short(one.label), one.epochs, one.values) for one in bands]
     names = "; ".join(one.label for one in drawn[:MOST_BANDS])
-    yield picture(
+    yield context.picture(
         "learning",
         "Test error and training loss against epochs, on logarithmic axes. Of several seeds the line is the mean, and "
         "the area their range.",
@@ -44,7 +44,7 @@ def _run(context: Context, run: ReportedRun) -> Iterator[Block]:
         raise EpgraphError("the run has finished no epoch")
     number = context.shown.index(run) + 1
     last = max(run.epochs)
-    yield picture(
+    yield context.picture(
         stem("epochs", number),
         f"Loss, error and residual of {run.label}, seed {run.seed}, against epochs.",
         f"Curves of training and test of {run.label} over {last} epochs.",

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from epgraph.drawing import render
 from epgraph.errors import EpgraphError, listed
-from epgraph.graph import NetworkGraph, build
+from epgraph.graph import Edge, NetworkGraph, build
 from epgraph.kinds import shape_text
 from epgraph.reporting.blocks import Block, Details, Heading, Picture, Table, Text
 from epgraph.reporting.context import Context, Part
@@ -33,18 +33,20 @@ def _networks(context: Context) -> Iterator[Block]:
         wiring = {key: settings.get(key) for key in _WIRING} | {"schedule": settings["dynamics"]["schedule"]}
         distinct.setdefault(json.dumps(wiring, sort_keys=True), []).append(run)
     for number, runs in enumerate(list(distinct.values())[:MOST_SHOWN], 1):
-        yield from context.attempt(NETWORKS.title, runs[0], partial(_network, runs, number))
+        yield from context.attempt(NETWORKS.title, runs[0], partial(_network, context, runs, number))
     if len(distinct) > MOST_SHOWN:
         yield Text(f"{len(distinct) - MOST_SHOWN} more networks are not drawn.")
 
 
-def _network(runs: list[ReportedRun], number: int) -> Iterator[Block]:
+def _network(context: Context, runs: list[ReportedRun], number: int) -> Iterator[Block]:
     graph = build(runs[0].architecture)
     name = graph.architecture.name
     size = f"{len(graph.states)} states, {len(graph.edges)} edges, {graph.parameters():,} parameters"
     yield Heading(name)
     yield Text(f"Network of {listed(list(dict.fromkeys(run.label for run in runs)), 6)}: {size}.")
-    picture, note = _drawn(graph, number, f"Diagram of the network {name}: {size}. The tables below list them.")
+    picture, note = _drawn(
+        context, graph, number, f"Diagram of the network {name}: {size}. The tables below list them."
+    )
     if len(picture.inline) <= MOST_BYTES:
         yield picture
     else:
@@ -54,12 +56,12 @@ def _network(runs: list[ReportedRun], number: int) -> Iterator[Block]:
     yield Details("States and edges as tables", list(_tables(graph)))
 
 
-def _drawn(graph: NetworkGraph, number: int, description: str) -> tuple[Picture, str]:
+def _drawn(context: Context, graph: NetworkGraph, number: int, description: str) -> tuple[Picture, str]:
     notes: list[str] = []
     files: dict[str, bytes] = {}
     stem = f"network-{number}"
     with TemporaryDirectory(prefix="epgraph-report-") as folder:
-        for suffix in ("svg", "png"):
+        for suffix in ("svg", "png") if context.figures else ("svg",):
             try:
                 drawn = render(graph.architecture, Path(folder, f"{stem}.{suffix}"), report=notes.append)
                 files[suffix] = drawn.read_bytes()
@@ -77,13 +79,16 @@ def _tables(graph: NetworkGraph) -> Iterator[Block]:
         [s.name, shape_text(s.shape), s.role, "–" if s.clamped else s.activation.label] for s in graph.states.values()
     ]
     yield Table("States", ("state", "shape", "role", "activation"), states[:MOST_ROWS])
-    edges = [
-        [e.name, e.source, e.target, f"{e.kind.name} {e.kind.label()}", f"{e.parameters:,}"]
-        for e in graph.edges.values()
-    ]
+    edges = [[e.name, e.source, e.target, _kind(e), f"{e.parameters:,}"] for e in graph.edges.values()]
     yield Table("Edges", ("edge", "from", "to", "kind", "weights"), edges[:MOST_ROWS])
     if max(len(states), len(edges)) > MOST_ROWS:
         yield Text(f"Tables end after {MOST_ROWS} rows.")
+
+
+def _kind(edge: Edge) -> str:
+    """Return the label of an edge, which names the kind."""
+    label = edge.kind.label()
+    return label if label.startswith(edge.kind.name) else f"{edge.kind.name} {label}"
 
 
 NETWORKS = Part("Networks", "networks", _networks)

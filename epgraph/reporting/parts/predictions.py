@@ -9,7 +9,7 @@ from epgraph.drawing.figures import new_figure, plain
 from epgraph.errors import EpgraphError
 from epgraph.reporting.blocks import Block, Details, Gallery, Image, Picture, Table, Text
 from epgraph.reporting.context import Context, Part
-from epgraph.reporting.pictures import picture, short, stem
+from epgraph.reporting.pictures import short, stem
 from epgraph.reporting.runs import ReportedRun
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _predictions(context: Context, run: ReportedRun) -> Iterator[Block]:
         f"{tested.loss:.4g}. Weights of the last checkpoint."
     )
     number = context.shown.index(run) + 1
-    yield from _confusion(tested, run, number)
+    yield from _confusion(context, tested, run, number)
     if not has_images(data):
         raise EpgraphError("the examples are no images, so the best and the worst ones are not shown")
     best, worst = tested.extremes(IMAGES)
@@ -54,12 +54,12 @@ def _predictions(context: Context, run: ReportedRun) -> Iterator[Block]:
     for word, caption, positions in which:
         if positions:
             explained = f"{caption}: true class → predicted class, with its {tested.kind}."
-            yield _gallery(tested, data, positions, explained, stem(word, number), run)
+            yield _gallery(context, tested, data, positions, f"{run.label}. {explained}", stem(word, number))
         else:
             yield Text(f"{caption}: there is none.")
 
 
-def _confusion(tested: Tested, run: ReportedRun, number: int) -> Iterator[Block]:
+def _confusion(context: Context, tested: Tested, run: ReportedRun, number: int) -> Iterator[Block]:
     from epgraph.training.outcomes import shares
 
     confusion, classes = tested.confusion or (), tested.classes
@@ -77,7 +77,7 @@ def _confusion(tested: Tested, run: ReportedRun, number: int) -> Iterator[Block]
             shades=[[0, 0, 0, *_shades(row)] for row in confusion],
         )
         return
-    yield _matrix(confusion, run, number)
+    yield _matrix(context, confusion, run, number)
     wrong = sorted((-n, i, j) for i, row in enumerate(confusion) for j, n in enumerate(row) if i != j and n)
     most = [[classes[i], classes[j], str(-n), counts[i]] for n, i, j in wrong[:CONFUSIONS]]
     if most:
@@ -93,7 +93,7 @@ def _shades(row: Sequence[int]) -> list[int]:
     return [max(1, round(10 * count / whole)) if count else 0 for count in row]
 
 
-def _matrix(confusion: Sequence[Sequence[int]], run: ReportedRun, number: int) -> Picture:
+def _matrix(context: Context, confusion: Sequence[Sequence[int]], run: ReportedRun, number: int) -> Picture:
     def draw() -> Figure:
         import numpy as np
 
@@ -107,7 +107,7 @@ def _matrix(confusion: Sequence[Sequence[int]], run: ReportedRun, number: int) -
         figure.colorbar(image, label="share of the true class")
         return figure
 
-    return picture(
+    return context.picture(
         stem("confusion", number),
         f"Confusion matrix of {run.label}: rows are true classes, columns predicted ones.",
         f"Confusion matrix of {run.label} of {len(confusion)} classes. The tables below have the accuracies.",
@@ -116,13 +116,13 @@ def _matrix(confusion: Sequence[Sequence[int]], run: ReportedRun, number: int) -
 
 
 def _gallery(
-    tested: Tested, data: Data, positions: Sequence[int], caption: str, name: str, run: ReportedRun
+    context: Context, tested: Tested, data: Data, positions: Sequence[int], caption: str, name: str
 ) -> Gallery:
     from epgraph.reporting.tested import as_png, stored_images
 
     images = stored_images(data, positions)
     labels = [tested.says(position) for position in positions]
-    sheet = picture(name, f"{run.label}. {caption}", f"{caption} {'; '.join(labels)}.", lambda: _sheet(images, labels))
+    sheet = context.picture(name, caption, f"{caption} {'; '.join(labels)}.", lambda: _sheet(images, labels))
     return Gallery(caption, [Image(as_png(one), label) for one, label in zip(images, labels, strict=True)], sheet)
 
 

@@ -12,7 +12,7 @@ from epgraph.drawing.figures import new_figure
 from epgraph.errors import EpgraphError
 from epgraph.reporting.blocks import Block, Picture, Table, Text
 from epgraph.reporting.context import Context, Part
-from epgraph.reporting.pictures import line_style, picture, short
+from epgraph.reporting.pictures import line_style, short
 from epgraph.reporting.runs import ReportedRun
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _weights(context: Context) -> Iterator[Block]:
             continue
         wirings.setdefault(found.wiring, []).append(found)
     for number, group in enumerate(wirings.values(), 1):
-        yield from context.attempt(WEIGHTS.title, group[0].run, partial(_wiring, group, number))
+        yield from context.attempt(WEIGHTS.title, group[0].run, partial(_wiring, context, group, number))
 
 
 def _refuse(run: ReportedRun, error: EpgraphError) -> Iterator[Block]:
@@ -77,13 +77,13 @@ def _read(context: Context, run: ReportedRun) -> Weights:
     return Weights(run, {n.split(".")[1]: v.detach().float().flatten().cpu().numpy() for n, v in weights.items()})
 
 
-def _wiring(group: Sequence[Weights], number: int) -> Iterator[Block]:
+def _wiring(context: Context, group: Sequence[Weights], number: int) -> Iterator[Block]:
     edges = list(group[0].edges)
     if not edges:
         raise EpgraphError(f"{group[0].run.label} has no edge with weights")
     labels = [one.run.label for one in group]
     yield _beside(group)
-    yield _picture(group, edges[:MOST_PANELS], number)
+    yield _picture(context, group, edges[:MOST_PANELS], number)
     head = ["edge", "weights", *(f"{what}, {label}" for label in labels for what in ("near zero", "deviation"))]
     rows = [
         [
@@ -122,9 +122,9 @@ def _share(one: Weights) -> float:
     return math.fsum(share * count for share, count in counts) / sum(count for _, count in counts)
 
 
-def _picture(group: Sequence[Weights], edges: Sequence[str], number: int) -> Picture:
+def _picture(context: Context, group: Sequence[Weights], edges: Sequence[str], number: int) -> Picture:
     labels = ", ".join(one.run.label for one in group)
-    return picture(
+    return context.picture(
         f"weights-{number}",
         f"Distribution of the weights of each edge of {labels}; the dotted lines are ±{NEAR_ZERO}.",
         f"Histograms of the weights of {len(edges)} edges of {labels}. The table below has shares and deviations.",
