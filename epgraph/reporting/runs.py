@@ -12,6 +12,7 @@ from epgraph.comparison.result import CompareResult, compare_runs
 from epgraph.comparison.runs import Compared, Epochs, read_run
 from epgraph.drawing.curves import read_metrics
 from epgraph.errors import EpgraphError
+from epgraph.graph import build
 from epgraph.language import Architecture
 from epgraph.language.sweep import METRICS
 from epgraph.learning_rules import ESTIMATORS
@@ -121,12 +122,14 @@ class Loaded:
         import torch
 
         from epgraph.runtime.arguments import chosen_device
+        from epgraph.runtime.memory import refuse_too_large
         from epgraph.training import load_run, set_threads
 
         key = (run.folder, dtype)
         if key not in self._engines:
-            wanted = None if dtype is None else getattr(torch, dtype)
-            self._engines[key] = load_run(run.folder, device=chosen_device(self._device), dtype=wanted).engine
+            where, wanted = chosen_device(self._device), None if dtype is None else getattr(torch, dtype)
+            refuse_too_large(build(run.architecture), where, wanted)
+            self._engines[key] = load_run(run.folder, device=where, dtype=wanted).engine
         engine = self._engines[key]
         set_threads(engine, self._threads)
         return engine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from epgraph.drawing.figures import new_figure, plain
 from epgraph.errors import EpgraphError
@@ -34,12 +34,14 @@ def _settling(context: Context, run: ReportedRun) -> Iterator[Block]:
     from epgraph.convergence import converge
 
     engine = context.loaded.engine(run)
-    data: Any = None
+    data, lacking = None, ""
     try:
         data = context.loaded.data(run)
     except EpgraphError as error:
-        yield Text(f"The data are not there, so these are inputs of noise: {error}", missing=True)
+        lacking = str(error)
     found = converge(engine, data=data, examples=context.examples, warn=lambda _: None)
+    if lacking:
+        yield Text(f"The data of the run are not there, so the examples are {found.source}: {lacking}", missing=True)
     if all(len(phase.sweeps) <= 1 for phase in found.phases.values()):
         yield Text(f"{run.label} computes its states in one pass, so there is nothing to settle.")
     else:
