@@ -64,8 +64,6 @@ class Picture:
         SVG that takes its colors from the page.
     files
         Content by suffix, for papers: ``svg`` and ``png``.
-    ground
-        Whether it keeps its own colors, and needs a white ground.
     """
 
     name: str
@@ -73,7 +71,6 @@ class Picture:
     description: str
     inline: str
     files: dict[str, bytes] = field(default_factory=dict)
-    ground: bool = False
 
 
 @dataclass(frozen=True)

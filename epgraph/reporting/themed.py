@@ -41,7 +41,7 @@ def variables(dark: bool) -> str:
     return " ".join(f"{_variable(light)}: {other if dark else light};" for light, other in COLORS.items())
 
 
-def themed(svg: bytes, prefix: str, *, colors: bool = True) -> str:
+def themed(svg: bytes, prefix: str) -> str:
     """Return an SVG to be put into a page.
 
     Parameters
@@ -50,8 +50,6 @@ def themed(svg: bytes, prefix: str, *, colors: bool = True) -> str:
         A whole SVG file of matplotlib or Graphviz.
     prefix
         What its ids begin with; unique within the page.
-    colors
-        Whether colors become those of the page.
     """
     ElementTree.register_namespace("", SVG)
     root = ElementTree.fromstring(svg)
@@ -68,7 +66,10 @@ def themed(svg: bytes, prefix: str, *, colors: bool = True) -> str:
         for name in _FONTS:
             given.pop(name, None)
         element.attrib.clear()
-        element.attrib.update({name: _value(name, value, prefix, colors) for name, value in given.items()})
+        # An area has a color of its own; an arrowhead has that of its line, and letters have no line.
+        area = _local(element.tag) != "text" and given.get("fill") != given.get("stroke")
+        colors = {name: _color(given[name], area and name == "fill") for name in ("fill", "stroke") if name in given}
+        element.attrib.update({name: _value(name, value, prefix) for name, value in given.items()} | colors)
     for name in ("id", "version"):
         root.attrib.pop(name, None)
     return re.sub(r"\s*\n\s*", " ", ElementTree.tostring(root, encoding="unicode"))
@@ -78,7 +79,19 @@ def _local(name: str) -> str:
     return name.rpartition("}")[2]
 
 
-def _value(name: str, value: str, prefix: str, colors: bool) -> str:
+def _color(value: str, area: bool) -> str:
+    """Return a color of the page: on a dark ground it is nearer to white, or for an area nearer to black."""
+    if value in INK:
+        return "currentColor"
+    if value in COLORS:
+        return f"var({_variable(value)})"
+    if value == "white":
+        return "var(--ground)"
+    towards = "black var(--sink)" if area else "white var(--lift)"
+    return f"color-mix(in oklab, {value}, {towards})" if _HEX.fullmatch(value) else value
+
+
+def _value(name: str, value: str, prefix: str) -> str:
     if name == "id":
         return prefix + value
     if name in _PLACES:
@@ -88,13 +101,6 @@ def _value(name: str, value: str, prefix: str, colors: bool) -> str:
         return f"#{prefix}{value[1:]}"
     if name == "href" and not value.startswith("data:image/"):
         return ""
-    if name in ("fill", "stroke") and colors:
-        if value in INK:
-            return "currentColor"
-        if value in COLORS:
-            return f"var({_variable(value)})"
-        # Any other color is lifted towards white on a dark ground.
-        return f"color-mix(in oklab, {value}, white var(--lift))" if _HEX.fullmatch(value) else value
     return _ID.sub(rf"url(#{prefix}\1)", value)
 
 

@@ -28,7 +28,8 @@ SVG = """<?xml version="1.0"?>
  <g id="a" clip-path="url(#c)"><title>t</title>
   <text x="1.23456" style="font-family: 'X'; fill: #000000; font-size: 10px">0.00512 &lt;b&gt;</text>
   <use xlink:href="#a" style="stroke: #0072b2; stroke-width: 0.8"/>
-  <path d="M 0 0" style="fill: #123456; stroke: none"/><image xlink:href="http://elsewhere/x.png"/>
+  <path d="M 0 0" style="fill: #123456; stroke: none"/><polygon fill="#123456" stroke="#123456"/><rect fill="white"/>
+  <image xlink:href="http://elsewhere/x.png"/>
  </g>
 </svg>"""
 
@@ -44,12 +45,11 @@ def test_svg_takes_its_colors_from_the_page() -> None:
     assert by_tag["text"].attrib == {"x": "1.23", "fill": "currentColor", "font-size": "10px"}
     assert "M 0.12 -7.99 L 1 2" in text
     assert by_tag["use"].attrib == {"href": "#n-a", "stroke": "var(--c-0072b2)", "stroke-width": "0.8"}
-    assert by_tag["path"].get("fill") == "color-mix(in oklab, #123456, white var(--lift))"
+    assert by_tag["path"].get("fill") == "color-mix(in oklab, #123456, black var(--sink))", "an area"
     assert by_tag["g"].attrib == {"id": "n-a", "clip-path": "url(#n-c)"}
     assert by_tag["image"].get("href") == ""
-    own = themed(SVG.encode(), "n-", colors=False)
-    assert "#0072b2" in own
-    assert "currentColor" not in own
+    assert by_tag["polygon"].attrib["fill"] == "color-mix(in oklab, #123456, white var(--lift))", "an arrowhead"
+    assert by_tag["rect"].attrib["fill"] == "var(--ground)"
 
 
 def luminance(color: str) -> float:

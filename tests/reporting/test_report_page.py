@@ -17,7 +17,7 @@ NAME = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 COLORS = """
 () => {
   const seen = {};
-  const svg = document.querySelector('.drawing:not(.ground) svg');
+  const svg = document.querySelector('#learning .drawing svg');
   seen.text = getComputedStyle(svg.querySelector('text')).fill;
   seen.line = [...svg.querySelectorAll('path')].map(path => getComputedStyle(path).stroke).find(c => c != 'none');
   seen.ground = getComputedStyle(document.body).backgroundColor;

@@ -70,8 +70,8 @@ def _drawn(context: Context, graph: NetworkGraph, number: int, description: str)
                     raise
                 # A Graphviz without cairo draws no PNG.
     caption = "Boxes are states, colored by the class in which they move; lines are edges, by their kind."
-    inline = themed(files["svg"], f"{stem}-", colors=False)
-    return Picture(stem, caption, description, inline, files, ground=True), notes[0].partition(": ")[2] if notes else ""
+    inline = themed(files["svg"], f"{stem}-")
+    return Picture(stem, caption, description, inline, files), notes[0].partition(": ")[2] if notes else ""
 
 
 def _tables(graph: NetworkGraph) -> Iterator[Block]:

@@ -149,6 +149,7 @@ def _figure(group: Sequence[Weights], edges: Sequence[str]) -> Figure:
             axes.axvline(at_zero, color="#555555", linewidth=0.7, linestyle=":")
         axes.set_title(short(edge), fontsize="medium")
         axes.set(yticks=[])
+        axes.locator_params(axis="x", nbins=4)
         axes.spines[["top", "right", "left"]].set_visible(False)
     for axes in panels[len(edges) :]:
         axes.set_axis_off()
