@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test test-fresh test-slow fuzz crash lint format schema gallery clean
+.PHONY: setup demo test test-fresh test-slow fuzz crash lint format schema gallery figures clean
 
 setup: $(STAMP)
 
@@ -51,6 +51,10 @@ schema: setup
 
 gallery: setup
 	$(BIN)/python docs/gallery.py
+
+# Pictures of pages, in a real browser (Chromium).
+figures: setup
+	$(BIN)/python -m docs.screenshots
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

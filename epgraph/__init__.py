@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from epgraph import topologies as topologies
     from epgraph.activations import Activation
     from epgraph.api import check, evaluate, gradcheck, load_data, train, tune
+    from epgraph.api_explore import ExploreResult, explore
     from epgraph.api_predict import predict
     from epgraph.api_report import report
     from epgraph.api_studies import SweepResult, compare, sweep
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "epgraph.activations": "Activation",
     "epgraph.api": "check evaluate gradcheck load_data train tune",
+    "epgraph.api_explore": "ExploreResult explore",
     "epgraph.api_predict": "predict",
     "epgraph.api_report": "report",
     "epgraph.api_studies": "SweepResult compare sweep",
@@ -137,6 +139,7 @@ __all__ = [
     "Estimate",
     "Estimator",
     "EvaluateResult",
+    "ExploreResult",
     "GradcheckResult",
     "Identity",
     "Lateral",
@@ -163,6 +166,7 @@ __all__ = [
     "compile",
     "converge",
     "evaluate",
+    "explore",
     "from_networkx",
     "gradcheck",
     "load",

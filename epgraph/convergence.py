@@ -25,6 +25,7 @@ from epgraph.api_arguments import (
     whole,
 )
 from epgraph.arguments import choice, flag, number, whole_number
+from epgraph.display import Shown
 from epgraph.engine import Engine
 from epgraph.errors import EpgraphError, visible
 from epgraph.learning_rules import ESTIMATORS
@@ -93,7 +94,7 @@ class PhaseCurve:
 
 
 @dataclass(frozen=True)
-class Convergence:
+class Convergence(Shown):
     """What ``ep.converge`` returns.
 
     Attributes
@@ -115,6 +116,10 @@ class Convergence:
     source: str
     beta: float | None
     phases: dict[str, PhaseCurve]
+
+    def __repr__(self) -> str:
+        ended = [f"{name} {phase.status} after {len(phase.sweeps)}" for name, phase in self.phases.items()]
+        return f"Convergence({self.network!r} on {self.examples} examples: {', '.join(ended)})"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values ready for JSON: what is no finite number is None."""

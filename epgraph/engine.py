@@ -14,6 +14,7 @@ from epgraph.arguments import choice, flag, instance, number, whole_number
 from epgraph.compiler import ProgramCache
 from epgraph.compiler.trace import SHARE_ABOVE
 from epgraph.costs import COSTS
+from epgraph.display import Shown
 from epgraph.errors import EpgraphError
 from epgraph.estimators import ESTIMATORS, Estimate
 from epgraph.estimators.microbatches import Batch
@@ -63,7 +64,7 @@ def _feed_forward(engine: Engine, x: Tensor) -> Relaxation:
     return feed_forward(engine.executor, engine.executor.inputs.check_input(x), engine.snapshot())
 
 
-class Engine(nn.Module):
+class Engine(Shown, nn.Module):
     """A network ready to run: ``predict``, ``relax``, ``energy``, ``backward``.
 
     Made by ``epgraph.compile``. Parameters are ordinary ``torch.nn.Parameter``s named ``edges.<name>.weight`` (in the
@@ -128,6 +129,10 @@ class Engine(nn.Module):
         initial = initial_parameters(self.architecture.init.rule if initialised else "published", self.graph, seed)
         self.edges = hold_edges(self.graph, initial, self._kept)
         self.states = hold_states(self.graph, initial, self._kept)
+
+    def __repr__(self) -> str:
+        where = f"{str(self.dtype).removeprefix('torch.')} on {self.device}, backend {self.backend}"
+        return f"Engine({self.graph.summary()}; schedule {self.plan.schedule.name}, {where})"
 
     @property
     def device(self) -> torch.device:
@@ -388,17 +393,9 @@ class Engine(nn.Module):
         start = executor.inputs.check_start(start, len(x))
         with torch.enable_grad():
             origins = self.origins()
+        parameters = Parameters.of(origins)
         batch = Batch(
-            executor,
-            Parameters.of(origins),
-            x,
-            target,
-            start,
-            beta,
-            steps,
-            retain_states=keep,
-            energy=energy,
-            options=chosen,
+            executor, parameters, x, target, start, beta, steps, retain_states=keep, energy=energy, options=chosen
         )
         estimate = batch.estimate(name)
         if estimate.diverged:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import html
 import json
-import math
 from typing import Any
 
 from epgraph.errors import visible
+from epgraph.plain import finite
 
 # Within <script> a browser looks for tags before it reads JavaScript, and "</script>" in a string would end the script.
 _ESCAPED = {"<": r"\u003c", ">": r"\u003e", "&": r"\u0026", "\u2028": r"\u2028", "\u2029": r"\u2029"}
@@ -33,14 +33,4 @@ def embed(value: Any) -> str:
     TypeError
         If a value is none of dict, list, tuple, str, int, float, bool and None.
     """
-    return json.dumps(_finite(value), allow_nan=False, ensure_ascii=False, separators=(",", ":")).translate(_TABLE)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
+    return json.dumps(finite(value), allow_nan=False, ensure_ascii=False, separators=(",", ":")).translate(_TABLE)

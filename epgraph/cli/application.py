@@ -13,6 +13,7 @@ from epgraph.cli.compare import compare
 from epgraph.cli.compile import compile_command
 from epgraph.cli.eval import eval_command
 from epgraph.cli.expand import expand
+from epgraph.cli.explore import explore
 from epgraph.cli.gradcheck import gradcheck
 from epgraph.cli.new import new
 from epgraph.cli.predict import predict_command
@@ -29,6 +30,7 @@ COMMANDS = (
     check,
     expand,
     render,
+    explore,
     train,
     eval_command,
     predict_command,

@@ -67,7 +67,7 @@ def _check_figure(output: Path | None, quick: bool) -> None:
     """Refuse a figure that cannot be written, before the gradients are computed."""
     if output is None:
         return
-    from epgraph.drawing.curves import FORMATS
+    from epgraph.drawing.figures import FORMATS
     from epgraph.drawing.formats import suffix
 
     suffix(output, FORMATS)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from epgraph.drawing.curves import FORMATS, MAX_MARKED_EPOCHS
+from epgraph.drawing.curves import MAX_MARKED_EPOCHS
+from epgraph.drawing.figures import FORMATS
 from epgraph.drawing.formats import suffix
 from epgraph.files import write_bytes
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
@@ -10,16 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from epgraph.drawing.figures import FORMATS, new_figure, plain, write
 from epgraph.drawing.formats import suffix
 from epgraph.errors import EpgraphError
-from epgraph.files import read_bytes, write_bytes
+from epgraph.files import read_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FORMATS = ("png", "svg", "pdf")
-"""Suffixes that ``curves`` writes."""
+Epochs = dict[int, dict[str, Any]]
+"""Records of a metrics file by their epochs."""
 
 MAX_MARKED_EPOCHS = 40
 """Largest number of epochs for which each point has a marker; beyond it the line alone is clearer."""
@@ -127,29 +127,40 @@ def curves(metrics: str | os.PathLike[str], path: str | os.PathLike[str]) -> Pat
         If the metrics cannot be read or hold no epoch, the suffix is unknown, or ``path`` cannot be written.
     """
     path = Path(path)
-    format = suffix(path, FORMATS)
+    suffix(path, FORMATS)  # a wrong one is said before anything is drawn
     epochs = read_metrics(Path(metrics))
     if not epochs:
         raise EpgraphError(f"{metrics}: holds no epoch", "train for at least one epoch")
-
-    panels = [*PANELS, *(panel for panel in MEASURED_PANELS if _recorded(panel, epochs))]
-    picture = io.BytesIO()
-    curves_figure(epochs, panels).savefig(picture, format=format, dpi=150)
-    return write_bytes(path, picture.getvalue())
+    draw_curves(epochs, path)
+    return path
 
 
-def curves_figure(epochs: dict[int, dict[str, Any]], panels: Sequence[Panel] = PANELS) -> Figure:
-    """Return a figure of some panels, of the records of ``read_metrics``."""
-    from matplotlib.figure import Figure
+def draw_curves(
+    epochs: Epochs, path: str | os.PathLike[str] | None = None, panels: Sequence[Panel] | None = None
+) -> Figure:
+    """Plot the records of epochs, by their numbers, as ``curves`` does; with a path also write the figure.
 
-    # Not through pyplot, which keeps global state and may need a display.
-    figure = Figure(figsize=(4 * len(panels), 3.8), layout="constrained")
+    ``panels``: which; left out, all that are recorded.
+
+    Raises
+    ------
+    EpgraphError
+        If there is no epoch, the suffix is unknown, or ``path`` cannot be written.
+    """
+    if path is not None:
+        suffix(Path(path), FORMATS)
+    if not epochs:
+        raise EpgraphError("there is no epoch to draw", "train for at least one epoch")
+    panels = panels or [*PANELS, *(panel for panel in MEASURED_PANELS if _recorded(panel, epochs))]
+    figure = new_figure(4 * len(panels), 3.8)
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False).flat, panels, strict=True):
         _draw(axes, panel, epochs)
+    if path is not None:
+        write(figure, path)
     return figure
 
 
-def read_metrics(path: Path) -> dict[int, dict[str, Any]]:
+def read_metrics(path: Path) -> Epochs:
     """Return the records of a metrics file by epoch, in order.
 
     Raises
@@ -158,7 +169,7 @@ def read_metrics(path: Path) -> dict[int, dict[str, Any]]:
         If the file cannot be read.
     """
     text = read_bytes(path, MAX_BYTES, "give the metrics.jsonl of a run").decode(errors="replace")
-    records: dict[int, dict[str, Any]] = {}
+    records: Epochs = {}
     for line in text.splitlines():
         # A killed run may leave half a line, which is in the middle of the file once the run resumes.
         try:
@@ -171,11 +182,11 @@ def read_metrics(path: Path) -> dict[int, dict[str, Any]]:
     return dict(sorted(records.items()))
 
 
-def _recorded(panel: Panel, epochs: dict[int, dict[str, Any]]) -> bool:
+def _recorded(panel: Panel, epochs: Epochs) -> bool:
     return any(math.isfinite(_number(record.get(series.key))) for series in panel.series for record in epochs.values())
 
 
-def _draw(axes: Axes, panel: Panel, epochs: dict[int, dict[str, Any]]) -> None:
+def _draw(axes: Axes, panel: Panel, epochs: Epochs) -> None:
     from matplotlib.ticker import MaxNLocator
 
     plotted: list[float] = []
@@ -196,11 +207,8 @@ def _draw(axes: Axes, panel: Panel, epochs: dict[int, dict[str, Any]]) -> None:
             markersize=4,
             linewidth=1.6,
         )
-    axes.set_title(panel.title, fontweight="bold")
-    axes.set_xlabel("epoch")
     log = panel.log and max(plotted, default=0) > 0
-    axes.set_ylabel(f"{panel.unit}, log scale" if log else panel.unit)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes, panel.title, f"{panel.unit}, log scale" if log else panel.unit, "epoch")
     if not plotted:
         axes.set(xticks=[], yticks=[])
         axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", va="center", color="#555555")
@@ -214,8 +222,6 @@ def _draw(axes: Axes, panel: Panel, epochs: dict[int, dict[str, Any]]) -> None:
     pad = max(0.5, 0.02 * (last - first))
     axes.set_xlim(first - pad, last + pad)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.grid(which="major", color="#dddddd", linewidth=0.8)
-    axes.set_axisbelow(True)
     axes.legend(frameon=False)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from epgraph.display import Shown
 from epgraph.linearization.implicit import differentiate_implicitly, loss_force
 from epgraph.linearization.linearize import Adjoint, Linearisation
 from epgraph.runtime.executor import Executor
@@ -132,7 +133,7 @@ class GradientTask:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Shown):
     """What an estimator saw on its way to the gradient.
 
     Attributes
@@ -162,6 +163,11 @@ class Estimate:
     def loss(self) -> float:
         """Mean cost of the batch."""
         return float(self.losses.mean())
+
+    def __repr__(self) -> str:
+        phases = [("free", self.free), *(("nudged", one) for one in self.nudged)]
+        ended = [f"{name} {one.status.name} after {one.steps}, residual {one.residual:.1e}" for name, one in phases]
+        return f"Estimate(loss {self.loss:.4g} on {len(self.losses)} examples; {'; '.join(ended)})"
 
     @property
     def diverged(self) -> tuple[str, ...]:

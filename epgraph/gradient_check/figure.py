@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from epgraph.drawing.curves import FORMATS
+from epgraph.drawing.figures import FORMATS
 from epgraph.drawing.formats import suffix
 from epgraph.errors import EpgraphError, visible
 from epgraph.files import write_bytes

@@ -12,6 +12,7 @@ import networkx as nx
 
 from epgraph.activations import Activation
 from epgraph.costs import COSTS
+from epgraph.display import Shown
 from epgraph.energies import ENERGIES, Energy, Link
 from epgraph.energies.directed import arrows, topological
 from epgraph.kinds import EdgeKind, Shape, Unary
@@ -113,7 +114,7 @@ class Edge:
         return 0 if self.weight_shape is None or self.tied else prod(self.weight_shape) * (2 if self.untied else 1)
 
 
-class NetworkGraph:
+class NetworkGraph(Shown):
     """States and edges of a network, with every shape known.
 
     Attributes
@@ -134,6 +135,14 @@ class NetworkGraph:
             self.graph.add_edge(edge.source, edge.target, key=edge.name, edge=edge)
         self.states = {state.name: state for state in states}
         self.edges = {edge.name: edge for edge in edges}
+
+    def __repr__(self) -> str:
+        return f"NetworkGraph({self.summary()})"
+
+    def summary(self) -> str:
+        """Return name and sizes in a few words."""
+        sizes = f"{len(self.states)} states, {len(self.edges)} edges, {self.parameters():,} parameters"
+        return f"{self.architecture.name!r}: {sizes}"
 
     @cached_property
     def free(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from epgraph.graph import NetworkGraph, make_schedule, mistakes
+from epgraph.lowering.equations import Equation, Symbol, equations
 from epgraph.lowering.hoist import hoist_clamped
 from epgraph.lowering.neighbors import neighbor_sums
 from epgraph.lowering.plan import Plan, Term, Update, verify
@@ -26,4 +27,4 @@ def lower(graph: NetworkGraph, schedule: str) -> Plan:
     return plan
 
 
-__all__ = ["PASSES", "Plan", "Term", "Update", "lower", "report", "verify"]
+__all__ = ["PASSES", "Equation", "Plan", "Symbol", "Term", "Update", "equations", "lower", "report", "verify"]

@@ -20,8 +20,9 @@ FILES = (
     "best.pt",
     "network.svg",
     "curves.png",
+    "explore.html",
 )
-"""Files that a run writes."""
+"""Files that a run writes, and those that are made of it."""
 
 _KEPT = re.compile(r"epoch-[0-9]{3,7}\.pt")
 """Checkpoints that ``training.checkpoint_epochs`` keeps."""

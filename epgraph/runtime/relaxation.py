@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from epgraph.compiler import ProgramCache
+from epgraph.display import Shown
+from epgraph.errors import EpgraphError, listed
 from epgraph.runtime.parameters import Parameters
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 States = dict[str, Tensor]
 """States that move, by name; each (batch, *shape)."""
@@ -59,7 +65,7 @@ Record = bool | Callable[[Sweep], object]
 
 
 @dataclass(frozen=True)
-class Relaxation:
+class Relaxation(Shown):
     """Where a network came to rest.
 
     Attributes
@@ -93,6 +99,31 @@ class Relaxation:
     def residual(self) -> float:
         """The largest residual of the batch."""
         return float(self.residuals.max())
+
+    def __repr__(self) -> str:
+        sweeps = f"{self.steps} sweep{'s' * (self.steps != 1)}"
+        shapes = [f"{name} {tuple(s.shape)}" for name, s in self.states.items()]
+        recorded = ", recorded" if self.trajectory else ""
+        return (
+            f"Relaxation({self.status.name} after {sweeps}, residual {self.residual:.1e}{recorded}; {listed(shapes)})"
+        )
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Draw energy and residual against the sweeps of a relaxation that was recorded; with a path also write it.
+
+        Raises
+        ------
+        EpgraphError
+            If nothing was recorded, the suffix is none of .png, .svg and .pdf, or the file cannot be written.
+        """
+        if not self.trajectory:
+            raise EpgraphError("the relaxation has no trajectory to draw", "relax with record=True")
+        from epgraph.drawing.settling import draw_settling
+
+        energies = [float(sweep.energy.double().mean()) for sweep in self.trajectory]
+        residuals = [sweep.residual for sweep in self.trajectory]
+        phase = {"sweeps": list(range(1, len(residuals) + 1)), "energy": energies, "residual": residuals}
+        return draw_settling("relaxation", {"free": phase}, path)
 
 
 def named(machine: ProgramCache, states: Mapping[str, Any]) -> dict[str, Any]:

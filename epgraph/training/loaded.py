@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from epgraph.display import Shown
+from epgraph.drawing.curves import draw_curves
 from epgraph.engine import Engine
 from epgraph.runs import Record
 from epgraph.training.checkpoint import engine_from_checkpoint, load_checkpoint
 from epgraph.training.metrics import JsonLines
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 @dataclass(frozen=True)
-class LoadedRun:
+class LoadedRun(Shown):
     """What ``load_run`` returns.
 
     Attributes
@@ -39,6 +44,16 @@ class LoadedRun:
     def __repr__(self) -> str:
         name, data = self.engine.architecture.name, self.engine.architecture.data.name
         return f"LoadedRun({name!r}, data={data!r}, epoch={self.epoch})"
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Draw loss, error, residual, speed and memory against epochs; with a path also write it.
+
+        Raises
+        ------
+        EpgraphError
+            If no epoch is finished, the suffix is none of .png, .svg and .pdf, or the file cannot be written.
+        """
+        return draw_curves({int(row["epoch"]): row for row in self.metrics}, path)
 
 
 def load_run(

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from epgraph.callbacks import Callback
 from epgraph.compiling import compile
 from epgraph.data import Data
+from epgraph.display import Shown
+from epgraph.drawing.curves import Epochs, draw_curves, read_metrics
 from epgraph.engine import Engine
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import NetworkGraph, build
@@ -37,11 +40,17 @@ from epgraph.training.ranks import ALONE, Ranks, refuse_divided
 from epgraph.training.threads import set_threads
 from epgraph.training.trainer import Run, Trainer
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 Warn = Callable[[Sequence[Diagnostic]], None]
+
+_TOLD = ("train_loss", "test_loss", "test_error")
+"""Metrics that stand in the one line of a result."""
 
 
 @dataclass(frozen=True)
-class TrainResult:
+class TrainResult(Shown):
     """What ``ep.train`` returns.
 
     Attributes
@@ -74,7 +83,22 @@ class TrainResult:
     measured: dict[str, dict[str, Any]]
 
     def __repr__(self) -> str:
-        return f"TrainResult({self.folder}, epoch={self.epoch}, metrics={self.metrics})"
+        metrics = ", ".join(f"{name} {value:.4g}" for name, value in self.metrics.items() if name in _TOLD)
+        return f"TrainResult({str(self.folder)!r}, epoch={self.epoch}{metrics and '; '}{metrics})"
+
+    def epochs(self) -> Epochs:
+        """Return the metrics of all epochs by their numbers, as they are in the run folder now.
+
+        Raises
+        ------
+        EpgraphError
+            If ``metrics.jsonl`` is not there any more, or cannot be read.
+        """
+        return read_metrics(self.folder / "metrics.jsonl")
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Draw the learning curves, as ``LoadedRun.plot``."""
+        return draw_curves(self.epochs(), path)
 
 
 class Session:

@@ -80,10 +80,10 @@ def test_mypy_sees_every_name(tmp_path: Path) -> None:
 OWN = [name for name in api.__all__ if getattr(ep, name).__module__ == api.__name__]
 
 
-FURTHER = [*api_predict.__all__, *api_studies.__all__, *api_report.__all__]
+FURTHER = ["converge", "explore", *api_predict.__all__, *api_studies.__all__, *api_report.__all__]
 
 
-@pytest.mark.parametrize("name", [*OWN, "converge", *FURTHER])
+@pytest.mark.parametrize("name", [*OWN, *FURTHER])
 def test_the_example_of_a_docstring_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "examples").symlink_to(ROOT / "examples")

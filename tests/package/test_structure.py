@@ -19,11 +19,12 @@ ORDER = (
     "version",
     "source",
     "errors",
-    "html",
     "files",
     "progress",
     "arguments",
     "plain",
+    "html",
+    "display",
     "activations",
     "costs",
     "rates",
@@ -69,6 +70,9 @@ ORDER = (
     "api_predict",
     "api_studies",
     "api_report",
+    "explorer",
+    "api_explore",
+    "notebook",
     "cli",
 )
 ALLOWED = {name: set(ORDER[: i + 1]) for i, name in enumerate(ORDER)}
@@ -76,7 +80,17 @@ ALLOWED["drawing"] = {*ORDER[: ORDER.index("lowering") + 1], "drawing"}
 ALLOWED["data"] = {"source", "errors", "files", "progress", "arguments", "augmentation", "data"}
 ALLOWED["runs"] = {*ORDER[: ORDER.index("testing")], "runs"}
 ALLOWED["callbacks"] = {"callbacks", "data", "engine"}  # the latter two for type checkers alone; see test_no_torch
-for name in ("training", "gradient_check", "comparison", "convergence", "reporting", "cli"):
+for name in (
+    "runtime",
+    "training",
+    "gradient_check",
+    "comparison",
+    "convergence",
+    "reporting",
+    "explorer",
+    "notebook",
+    "cli",
+):
     ALLOWED[name] |= {"drawing"}
 for name in ORDER[ORDER.index("lowering") :]:  # what makes networks is for users, and beside what compiles them
     ALLOWED[name] -= {"builder", "topologies"} if name != "cli" else set()
@@ -221,6 +235,7 @@ def test_imports_run_one_way(path: Path) -> None:
         "import epgraph.graph",
         "import epgraph.lowering",
         "import epgraph.drawing",
+        "import epgraph.explorer",
         "import epgraph.runs",
         "import epgraph.callbacks",
         "import epgraph.cli",

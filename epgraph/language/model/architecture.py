@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from epgraph.display import Shown
 from epgraph.energies import ENERGIES
 from epgraph.errors import Diagnostic, Location
 from epgraph.language.document import Document
@@ -44,7 +45,7 @@ class _Derived:
         return _Derived, ()
 
 
-class Architecture(Model):
+class Architecture(Shown, Model):
     """A whole network as declared: states, edges, dynamics, learning."""
 
     epgraph: Literal[2] = Field(description="Version of the language.", examples=[2])
@@ -172,6 +173,14 @@ class Architecture(Model):
         """Return the text at a location as the user wrote it: in a block, a name of the block's."""
         text = self._document.written(at) if self._document else None
         return text if isinstance(text, str) else otherwise
+
+    def __repr__(self) -> str:
+        inside = "×".join(map(str, self.input.shape))
+        outside = "×".join(map(str, self.output.shape or ())) or f"{self.output.classes} classes"
+        parts = f"{len(self.states)} hidden states, {len(self.edges)} edges, energy {self.energy}"
+        return f"Architecture({self.name!r}: {inside} → {outside}, {parts})"
+
+    __str__ = __repr__
 
     def __eq__(self, other: object) -> bool:
         # Where it was read from does not make a network another one.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from epgraph.comparison.result import band
 from epgraph.drawing.comparison import MOST_BANDS, Band, learning_figure
-from epgraph.drawing.curves import curves_figure
+from epgraph.drawing.curves import PANELS, draw_curves
 from epgraph.errors import EpgraphError
 from epgraph.reporting.blocks import Block, Text
 from epgraph.reporting.context import Context, Part
@@ -48,7 +48,7 @@ def _run(context: Context, run: ReportedRun) -> Iterator[Block]:
         stem("epochs", number),
         f"Loss, error and residual of {run.label}, seed {run.seed}, against epochs.",
         f"Curves of training and test of {run.label} over {last} epochs.",
-        lambda: curves_figure(run.epochs),
+        lambda: draw_curves(run.epochs, panels=PANELS),
     )
 
 

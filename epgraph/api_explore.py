@@ -1,0 +1,199 @@
+"""``ep.explore``: a network, or a run, as one HTML file to look into."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from epgraph.api_arguments import (
+    Paths,
+    Source,
+    Warn,
+    all_overrides,
+    as_architecture,
+    own_examples,
+    python_warnings,
+)
+from epgraph.arguments import flag, whole_number
+from epgraph.arguments import path as file_path
+from epgraph.errors import EpgraphError
+from epgraph.explorer import describe, page
+from epgraph.files import check_writable, write_bytes
+from epgraph.graph import checked
+from epgraph.language import Architecture
+from epgraph.lowering import lower
+
+if TYPE_CHECKING:
+    from epgraph.data import Data
+
+__all__ = ["ExploreResult", "explore"]
+
+IN_A_RUN = "explore.html"
+"""The file that is written into a run folder where no other is named."""
+
+
+@dataclass(frozen=True)
+class ExploreResult:
+    """What ``ep.explore`` returns.
+
+    Attributes
+    ----------
+    path
+        The file that was written.
+    size
+        Its size in bytes.
+    checkpoints
+        Names of the checkpoints whose curves are in it; empty for a network without a run.
+    """
+
+    path: Path
+    size: int
+    checkpoints: tuple[str, ...]
+
+
+def explore(
+    source: Source,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    data: str | Data | Any = None,
+    overrides: Sequence[str] = (),
+    allow_include: Paths = (),
+    schedule: str | None = None,
+    examples: int = 64,
+    data_root: str | os.PathLike[str] | None = None,
+    download: bool = False,
+    device: str | None = None,
+    threads: int | None = None,
+    progress: bool = False,
+    warn: Warn | None = None,
+) -> ExploreResult:
+    """Write a network as one HTML file that a browser shows without network and server.
+
+    It has the diagram, tables of states and edges, the equation of every update, and the classes of a sweep as an
+    animation. Of a run it also has curves: energy, residual, and activity, saturation and residual of each state, for
+    every checkpoint (``ep.converge``). A network alone needs no torch.
+
+    Parameters
+    ----------
+    source
+        As for ``load``; or an ``Architecture``; or a run folder, or a checkpoint.
+    path
+        File to write, ``.html``; left out, ``explore.html`` in the run folder.
+    data, data_root, download
+        Examples of a run's curves, as for ``converge``.
+    overrides, allow_include, schedule
+        As for ``train``.
+    examples
+        Number of examples of a run's curves.
+    device, threads, progress, warn
+        As for ``train``.
+
+    Raises
+    ------
+    EpgraphError
+        If the network, the data or an option has a mistake, the network is too large to be shown, no checkpoint can be
+        used, or the file cannot be written.
+
+    Example
+    -------
+    >>> import epgraph as ep
+    >>> result = ep.explore("examples/digits.yaml", "net.html")
+    >>> result.path.name, result.checkpoints
+    ('net.html', ())
+    """
+    count = whole_number("examples", examples, 1)
+    changes = all_overrides(overrides, schedule)
+    weights = _weights(source)
+    target = _target(path, source, weights)
+    run = None
+    if weights:
+        from epgraph.explorer.relaxation import settled
+
+        architecture = _trained(weights, changes, allow_include)
+        network = describe(lower(checked(architecture), architecture.dynamics.schedule))
+        check_writable(target)
+        run = settled(
+            architecture,
+            weights,
+            _examples(architecture, data, data_root, download, warn or python_warnings),
+            examples=count,
+            device=device,
+            threads=threads,
+            progress=flag("progress", progress),
+            warn=warn or python_warnings,
+        )
+    else:
+        if data is not None:
+            raise EpgraphError("data is given, and there is no run whose curves need it", "leave it out")
+        architecture = as_architecture(source, changes, allow_include)
+        network = describe(lower(checked(architecture), architecture.dynamics.schedule))
+    content = page(network, run).encode()
+    names = () if run is None else tuple(one["name"] for one in run["checkpoints"])
+    return ExploreResult(write_bytes(target, content), len(content), names)
+
+
+def _weights(source: Source) -> list[Path]:
+    """Checkpoints of a run folder, or the one that is named; none of a network file."""
+    if not isinstance(source, str | os.PathLike) or "\n" in os.fspath(source):
+        return []
+    if os.fspath(source).endswith(".pt"):
+        return [Path(source)]
+    if not os.path.isfile(os.path.join(source, "run.json")):
+        return []
+    from epgraph.explorer.relaxation import checkpoints
+
+    # Without any, the message is that of a checkpoint that is not there.
+    return checkpoints(Path(source)) or [Path(source) / "last.pt"]
+
+
+def _target(path: str | os.PathLike[str] | None, source: Source, weights: list[Path]) -> Path:
+    if path is None:
+        if not weights or os.fspath(source).endswith(".pt"):  # type: ignore[arg-type]
+            raise EpgraphError("it is not said which file to write", "name one, e.g. net.html (-o net.html)")
+        return weights[0].parent / IN_A_RUN
+    target = file_path("path", path)
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise EpgraphError(f"{target}: the explorer is a page and not '{target.suffix}'", "end the name with .html")
+    return target
+
+
+def _trained(weights: list[Path], changes: list[str], allow_include: Paths) -> Architecture:
+    """The network that the weights belong to, with what overrides it."""
+    from epgraph.runs.resume import architecture_of
+    from epgraph.training import load_checkpoint
+
+    error: EpgraphError | None = None
+    for path in reversed(weights):
+        try:
+            content = load_checkpoint(path)
+        except EpgraphError as refused:
+            error = error or refused
+            continue
+        return as_architecture(architecture_of(content["architecture"], str(path)), changes, allow_include)
+    assert error is not None
+    raise error
+
+
+def _examples(
+    architecture: Architecture, data: Any, root: str | os.PathLike[str] | None, download: bool, warn: Warn
+) -> Data | None:
+    """Examples for the curves, read once for all checkpoints; None for noise."""
+    from epgraph.training.data import data_for
+
+    own = own_examples(data)
+    if own is not None:
+        return own
+    name = None if data is None else str(data)
+    if name is None and architecture.data.name is None:
+        return None
+    try:
+        found = data_for(architecture, name, root=root, download=download, augment=False, check=False)
+    except EpgraphError:
+        if data is not None or root is not None or download:
+            raise
+        return None  # ``converge`` says so
+    warn(found.warnings)
+    return found

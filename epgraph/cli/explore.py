@@ -1,0 +1,46 @@
+"""``epgraph explore``: a network, or a run, as a page to look into."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from epgraph.api_explore import explore as write_page
+from epgraph.cli.data_option import data_option
+from epgraph.cli.diagnostics import print_diagnostics
+from epgraph.cli.groups import Changes, DataFiles, Machine
+from epgraph.cli.options import options, plugin_option
+from epgraph.cli.output import echo
+
+
+@click.command()
+@plugin_option
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Page to write, .html; left out, explore.html in the run folder.",
+)
+@options(changes=Changes)
+@data_option("; of a run, left out, its own data")
+@options(files=DataFiles)
+@click.option("--examples", type=click.IntRange(min=1), default=64, show_default=True, help="Examples of the curves.")
+@options(machine=Machine)
+def explore(
+    source: Path, output: Path | None, changes: Changes, files: DataFiles, machine: Machine, **settings: Any
+) -> None:
+    """Write a page that shows a network: diagram, equations, sweep, tables. A browser opens it, without network.
+
+    SOURCE is a network file, a run folder or a checkpoint. Of a run the page also has curves of every checkpoint:
+    energy and residual by sweep, and activity, saturation and residual of each state.
+
+    \b
+    Example:
+      epgraph explore examples/hopfield_resnet13.yaml -o net.html
+      epgraph explore runs/demo
+    """
+    chosen = {**settings, **changes.chosen(), **files.chosen(), **machine.chosen()}
+    echo(str(write_page(source, output, **chosen, progress=True, warn=print_diagnostics).path))
