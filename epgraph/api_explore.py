@@ -126,7 +126,7 @@ def explore(
             warn=warn or python_warnings,
         )
     else:
-        if data is not None:
+        if data is not None or data_root is not None or download:
             raise EpgraphError("data is given, and there is no run whose curves need it", "leave it out")
         architecture = as_architecture(source, changes, allow_include)
         network = describe(lower(checked(architecture), architecture.dynamics.schedule))

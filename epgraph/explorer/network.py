@@ -16,7 +16,6 @@ from epgraph.lowering import Equation, Plan, Symbol, equations
 MOST_STATES, MOST_EDGES = 5_000, 20_000
 """Largest network that is shown: a browser draws more too slowly, and the file would be too large."""
 
-
 OF_EDGES = ("A", "B", "W", "∂φ")
 """Letters of equations whose index is an edge, and not a state."""
 
@@ -58,19 +57,7 @@ def describe(plan: Plan) -> dict[str, Any]:
         "states": states,
         "edges": edges,
         "alike": [dict(facts) for facts in alike],
-        "steps": [
-            {
-                "title": step["title"],
-                "moves": [number[name] for name in step["moves"]],
-                "edges": [edge_number[e.name] for e in plan.schedule.conflicts if e.ends <= set(step["moves"])],
-                "pairs": [
-                    [number[one], number[other], *_meeting(graph, one, other)]
-                    for one, other in plan.schedule.unjoined
-                    if {one, other} <= set(step["moves"])
-                ],
-            }
-            for step in steps
-        ],
+        "steps": [_shown(plan, step, number, edge_number) for step in steps],
         "forward": graph.energy.feedforward,
         "tints": list(TINTS),
         "strokes": _strokes(graph),
@@ -186,6 +173,21 @@ def _steps(plan: Plan) -> list[dict[str, Any]]:
     return [{"title": "class", "moves": list(names)} for names in classes]
 
 
+def _shown(plan: Plan, step: dict[str, Any], number: dict[str, int], edge_number: dict[str, int]) -> dict[str, Any]:
+    """A step with its conflicts: edges between states that move in it, and pairs that no edge joins."""
+    moving, schedule = set(step["moves"]), plan.schedule
+    return {
+        "title": step["title"],
+        "moves": [number[name] for name in step["moves"]],
+        "edges": [edge_number[edge.name] for edge in schedule.conflicts if edge.ends <= moving],
+        "pairs": [
+            [number[one], number[other], *_meeting(plan.graph, one, other)]
+            for one, other in schedule.unjoined
+            if one in moving and other in moving
+        ],
+    }
+
+
 def _meeting(graph: NetworkGraph, one: str, other: str) -> list[str]:
     """The state that two states lead to, where that is why they read each other."""
     child = common_child(graph, one, other) if graph.energy.feedforward else None
@@ -193,13 +195,14 @@ def _meeting(graph: NetworkGraph, one: str, other: str) -> list[str]:
 
 
 def _strokes(graph: NetworkGraph) -> dict[str, dict[str, Any]]:
+    """Color, style and width in pixels of the edges of each kind: thick where ``render`` draws parallel lines."""
     kinds = dict.fromkeys(edge.kind.name for edge in graph.edges.values())
     found = {kind: STROKES.get(kind, OTHER) for kind in kinds}
     return {
         kind: {
             "color": one.color,
             "style": one.style if one.style in ("dashed", "dotted") else "solid",
-            "width": one.width + 0.8 * (one.lines - 1),
+            "width": 1.4 + 0.8 * (one.lines - 1),
         }
         for kind, one in found.items()
     }

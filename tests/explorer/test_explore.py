@@ -20,6 +20,7 @@ from epgraph.cli import run
 from epgraph.errors import EpgraphError
 from epgraph.explorer import describe
 from epgraph.explorer.network import MOST_EDGES, MOST_STATES
+from epgraph.explorer.page import SCRIPTS
 from epgraph.explorer.placement import MOST_PLACED, place
 from epgraph.explorer.relaxation import MOST_CHECKPOINTS, MOST_NUMBERS, checkpoints
 from epgraph.lowering import lower
@@ -228,6 +229,7 @@ def test_a_damaged_checkpoint_does_not_hide_the_others(folder: Path, capsys: pyt
         ([str(DIGITS), "-o", "net.svg"], "net.svg: the explorer is a page and not '.svg'; end the name with .html"),
         ([str(DIGITS), "-o", "net"], "net: the explorer is a page and not ''"),
         ([str(DIGITS), "-o", "n.html", "--data", "digits"], "data is given, and there is no run whose curves need it"),
+        ([str(DIGITS), "-o", "n.html", "--download"], "data is given, and there is no run whose curves need it"),
         (["nothing.yaml", "-o", "n.html"], "nothing.yaml: cannot be read"),
         (["nothing.pt", "-o", "n.html"], "nothing.pt: there is no checkpoint"),
         ([str(DIGITS), "-o", "n.html", "--set", "states.h1.channels=0"], "h1"),
@@ -268,6 +270,23 @@ def test_a_network_that_no_browser_draws(states: int, edges: int) -> None:
     size = f"the network has {states:,} states and {edges:,} edges"
     with pytest.raises(EpgraphError, match=f"{size}; the explorer shows at most 5,000 states and 20,000 edges"):
         describe(SimpleNamespace(graph=graph))  # type: ignore[arg-type]
+
+
+def test_the_python_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "explorer.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    exec(compile(code, "docs/explorer.md", "exec"), {})
+    assert (tmp_path / "net.html").exists()
+
+
+def test_the_script_makes_no_markup_of_texts() -> None:
+    """What a user wrote goes through text nodes and attributes alone."""
+    scripts = [path.read_text(encoding="utf-8") for path in (ROOT / "epgraph" / "explorer" / "static").glob("*.js")]
+    assert len(scripts) == len(SCRIPTS)
+    for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function(", "srcdoc"):
+        assert not any(way in script for script in scripts), way
 
 
 def test_every_file_of_the_package_is_installed() -> None:

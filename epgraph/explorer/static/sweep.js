@@ -75,5 +75,6 @@ function leave() {
 }
 
 function resting() {
-  return `A sweep has ${steps.length} ${steps[0]?.title === "class" ? "class" : "step"}${steps.length === 1 ? "" : "es".slice(steps[0]?.title === "class" ? 0 : 1)}. Play it to see who moves and who is read.`;
+  const [one, several] = steps[0]?.title === "class" ? ["class", "classes"] : ["step", "steps"];
+  return `A sweep has ${count(steps.length)} ${steps.length === 1 ? one : several}. Play it to see who moves and who is read.`;
 }
