@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MOST_STATES = 100
 """States that the table lists."""
 
+MOST_MARKED = 40
+"""Batches up to which each has a marker: a line of one batch is not seen."""
+
 PHASES = {"free": ("#0072b2", "-"), "nudged": ("#d55e00", "--")}
 
 
@@ -108,15 +111,16 @@ def _batches(context: Context, run: ReportedRun) -> Iterator[Block]:
     if not len(found):
         raise EpgraphError(f"{run.label} has finished no batch")
     number = context.shown.index(run) + 1
-    if found.known("nudged_steps") or max(found.columns["free_steps"]) > 1:
+    if found.known("nudged_steps") or any(steps > 1 for steps in found.columns["free_steps"]):
         yield _picture(context, found, run, number)
     for phase in PHASES:
         steps = found.columns[f"{phase}_steps"]
         counted = {status: count for (name, status), count in found.statuses.items() if name == phase}
         if counted:
             how = ", ".join(f"{status.replace('_', ' ')} {count:,}" for status, count in counted.items())
+            batches = f"{len(found):,} batch{'es' * (len(found) != 1)}"
             average = f"{mean(steps):.1f} sweeps on average"
-            yield Text(f"{phase.capitalize()} phases of {len(found):,} batches: {average}; how they ended: {how}.")
+            yield Text(f"{phase.capitalize()} phases of {batches}: {average}; how they ended: {how}.")
 
 
 def _picture(context: Context, found: Batches, run: ReportedRun, number: int) -> Picture:
@@ -129,7 +133,10 @@ def _picture(context: Context, found: Batches, run: ReportedRun, number: int) ->
 
 
 def _figure(found: Batches) -> Figure:
+    from matplotlib.ticker import MaxNLocator
+
     figure = new_figure(8.4, 2.9)
+    marker = "o" if len(found) <= MOST_MARKED else None
     panels = (("Sweeps of a phase", "sweeps", "steps"), ("Residual at its end", "relative residual", "residual"))
     for axes, (title, unit, what) in zip(figure.subplots(1, 2), panels, strict=True):
         positive = False
@@ -138,9 +145,10 @@ def _figure(found: Batches) -> Figure:
             if found.known(key):
                 x, y = found.curve(key)
                 positive |= any(value > 0 for value in y)
-                axes.plot(x, y, color=color, linestyle=style, label=phase, linewidth=1.3)
+                axes.plot(x, y, color=color, linestyle=style, label=phase, linewidth=1.3, marker=marker, markersize=3)
         log = what == "residual" and positive
         plain(axes, title, f"{unit}, log scale" if log else unit, "batch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if log:
             axes.set_yscale("log", nonpositive="mask")
         else:
