@@ -190,6 +190,9 @@ def compare_runs(paths: Sequence[Path], metric: str, progress: bool = False) -> 
 
 
 def _group(label: str, members: list[Compared], metric: str) -> Group:
+    for run in members:
+        if not run.epochs:
+            raise EpgraphError(f"{run.folder / 'metrics.jsonl'}: holds no epoch", "train the run anew, or leave it out")
     last = [run.epochs[max(run.epochs)] for run in members]
     for run, row in zip(members, last, strict=True):
         if not isinstance(row.get(metric), int | float):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from epgraph.comparison.result import CompareResult, compare_runs
-from epgraph.comparison.runs import Compared, Epochs, read_run
+from epgraph.comparison.runs import Epochs
 from epgraph.drawing.curves import read_metrics
 from epgraph.errors import EpgraphError
 from epgraph.graph import build
@@ -89,9 +89,7 @@ class Loaded:
 
     Parameters
     ----------
-    data, data_root, download, limit
-        As for ``ep.evaluate``.
-    device, threads
+    data, data_root, download, limit, device, threads
         As for ``ep.evaluate``.
     """
 
@@ -108,11 +106,11 @@ class Loaded:
         self._own = data
         self._options: dict[str, Any] = {"root": data_root, "download": download, "limit": limit}
         self._device, self._threads = device, threads
-        self._engines: dict[tuple[Path, str | None], Engine] = {}
+        self._engines: dict[Path, Engine] = {}
         self._data: dict[str, Data] = {}
 
     def engine(self, run: ReportedRun, dtype: str | None = None) -> Engine:
-        """Return the network with the weights of the last checkpoint.
+        """Return the network with the weights of the last checkpoint; with a dtype a copy of its own.
 
         Raises
         ------
@@ -125,12 +123,13 @@ class Loaded:
         from epgraph.runtime.memory import refuse_too_large
         from epgraph.training import load_run, set_threads
 
-        key = (run.folder, dtype)
-        if key not in self._engines:
+        engine = self._engines.get(run.folder) if dtype is None else None
+        if engine is None:
             where, wanted = chosen_device(self._device), None if dtype is None else getattr(torch, dtype)
             refuse_too_large(build(run.architecture), where, wanted)
-            self._engines[key] = load_run(run.folder, device=where, dtype=wanted).engine
-        engine = self._engines[key]
+            engine = load_run(run.folder, device=where, dtype=wanted).engine
+            if dtype is None:
+                self._engines[run.folder] = engine
         set_threads(engine, self._threads)
         return engine
 
@@ -168,21 +167,31 @@ def read_all(paths: Sequence[Path], metric: str) -> tuple[list[ReportedRun], Com
         If a path is neither a run nor a sweep, or no training was ever begun.
     """
     runs: dict[Path, ReportedRun] = {}
+    notes: list[str] = []
     for path in paths:
-        trials = Trials(path).all() if is_sweep(path) else [None]
-        for trial in trials:
+        for trial in Trials(path).all() if is_sweep(path) else [None]:
             folder = path if trial is None else trial.folder
-            if folder.resolve() in runs or (trial is not None and not (folder / "run.json").is_file()):
+            # Of a sweep the trials that cannot be read do not keep the others from being shown.
+            if trial is not None and not (folder / "run.json").is_file():
                 continue
-            record, log = Record.read(folder), folder / "metrics.jsonl"
-            name = str(record.settings.get("name")) if trial is None else trial.label
-            runs[folder.resolve()] = ReportedRun(folder, record, read_metrics(log) if log.exists() else {}, name, trial)
+            try:
+                runs.setdefault(folder.resolve(), _read(folder, trial))
+            except EpgraphError as error:
+                if trial is None:
+                    raise
+                notes.append(f"left out: {error}")
     if not runs:
-        raise EpgraphError("no training of this sweep has begun", "let one run: the same 'epgraph sweep' again")
+        raise EpgraphError("no training of this sweep can be read", "let one run: the same 'epgraph sweep' again")
     found = list(runs.values())
-    comparison, notes = _compared(paths, found, metric)
+    comparison, more = _compared(paths, found, metric)
     _name(found, comparison)
-    return found, comparison, notes
+    return found, comparison, [*notes, *more]
+
+
+def _read(folder: Path, trial: Choice | None) -> ReportedRun:
+    record, log = Record.read(folder), folder / "metrics.jsonl"
+    name = str(record.settings.get("name")) if trial is None else trial.label
+    return ReportedRun(folder, record, read_metrics(log) if log.exists() else {}, name, trial)
 
 
 def _compared(
@@ -221,8 +230,3 @@ def representatives(runs: Sequence[ReportedRun]) -> list[ReportedRun]:
     for run in sorted(runs, key=lambda one: (not one.finished, one.seed)):
         chosen.setdefault(run.label, run)
     return [run for run in runs if chosen[run.label] is run]
-
-
-def compared(run: ReportedRun) -> Compared:
-    """Return a run as comparisons have it."""
-    return read_run(run.folder, run.label)

@@ -340,13 +340,14 @@ def test_a_sweep_whose_trials_are_not_all_there(tmp_path: Path) -> None:
     assert [(one.label, one.seed) for one in runs] == [("whole", 0), ("less", 0), ("whole", 1), ("less", 1)]
     assert (comparison, notes) == (found.comparison, [])
     assert [(one.label, one.seed) for one in representatives(runs)] == [("whole", 0), ("less", 0)]
-    # The folders of two trials were deleted: the others are reported.
-    for run_folder in (runs[0].folder, runs[3].folder):
-        shutil.rmtree(run_folder)
+    # One trial was deleted, and one is damaged: the others are reported.
+    shutil.rmtree(runs[0].folder)
+    (runs[3].folder / "run.json").write_text("{")
     result, page = made(tmp_path, tmp_path / "report.html", "sweep", gradients=0, examples=2)
     assert [row[:2] for row in page.table("Runs")[1:]] == [["less", "0"], ["whole", "1"]]
     assert [one.section for one in result.missing] == ["Comparison", "Gradients", "Gradients"]
     assert "The runs cannot be compared" in result.missing[0].reason
+    assert f"Left out: {runs[3].folder / 'run.json'}: damaged" in page.text
 
 
 # The command, and misuse

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from epgraph.comparison.result import band
+from epgraph.comparison.runs import read_run
 from epgraph.drawing.comparison import MOST_BANDS, Band, learning_figure
 from epgraph.drawing.curves import PANELS, draw_curves
 from epgraph.errors import EpgraphError
 from epgraph.reporting.blocks import Block, Text
 from epgraph.reporting.context import Context, Part
 from epgraph.reporting.pictures import short, stem
-from epgraph.reporting.runs import ReportedRun, compared
+from epgraph.reporting.runs import ReportedRun
 
 MOST_UNFINISHED = 6
 """Unfinished runs that are drawn."""
@@ -23,7 +24,7 @@ def _learning(context: Context) -> Iterator[Block]:
     if not context.comparison:
         unfinished += [run for run in context.runs if run.finished]
     for run in unfinished[:MOST_UNFINISHED]:
-        bands.append(band(f"{run.label}, {run.state}" if not run.finished else run.label, [compared(run)]))
+        bands.append(band(f"{run.label}, {run.state}" if not run.finished else run.label, [read_run(run.folder)]))
     if not bands:
         raise EpgraphError("no run has finished an epoch")
     drawn = [Band(short(one.label), one.epochs, one.values) for one in bands]
