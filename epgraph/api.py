@@ -53,6 +53,7 @@ def check(
     *,
     schedule: str | None = None,
     verify: bool = False,
+    batch: int | None = None,
 ) -> CheckResult:
     """Check a network, and describe its states, edges, schedule, cost, and what is guaranteed for it.
 
@@ -66,6 +67,8 @@ def check(
         Overrides ``dynamics.schedule``.
     verify
         Whether to test that the mathematics of every edge kind is what it says. This loads torch.
+    batch
+        Examples in the batch whose memory and time are estimated; left out, ``training.batch_size``.
 
     Example
     -------
@@ -75,7 +78,7 @@ def check(
     (True, 53194)
     """
     schedule = None if schedule is None else choice("schedule", schedule, SCHEDULES)
-    return examine(as_source(source), overrides, allow_include, schedule, flag("verify", verify))
+    return examine(as_source(source), overrides, allow_include, schedule, flag("verify", verify), whole("batch", batch))
 
 
 def load_data(

@@ -16,6 +16,7 @@ from epgraph.language import raise_for
 from epgraph.lowering import lower, report
 from epgraph.plugins import blaming_plugins
 from epgraph.progress import tracked
+from epgraph.resources import resources, sentences
 from epgraph.result_shapes import smaller
 from epgraph.testing import verify_kind
 
@@ -27,7 +28,8 @@ class CheckResult:
     Attributes
     ----------
     report
-        The compiled network as plain values (``epgraph.lowering.report``); None where there are mistakes.
+        The compiled network as plain values (``epgraph.lowering.report``), and what a batch takes (``resources``, as
+        ``epgraph.resources.Resources``); None where there are mistakes.
     diagnostics
         Mistakes and warnings, in the order of the file.
     """
@@ -55,6 +57,7 @@ def examine(
     allow_include: Sequence[str | os.PathLike[str]] = (),
     schedule: str | None = None,
     verify: bool = False,
+    batch: int | None = None,
 ) -> CheckResult:
     """Check a network; see ``epgraph.api.check``."""
     diagnostics: list[Diagnostic] = []
@@ -67,7 +70,7 @@ def examine(
             raise_for(diagnostics)
             assert graph is not None
             plan = lower(graph, schedule or graph.architecture.dynamics.schedule)
-            values = report(plan)
+            values = {**report(plan), "resources": resources(plan, batch).to_dict()}
             if verify:
                 values["verified"], wrong = _verify(plan.graph)
                 raise_for(wrong)
@@ -120,7 +123,7 @@ def _text(values: dict[str, Any]) -> list[str]:
             edge["name"],
             f"{edge['from']} → {edge['to']}" if edge["from"] != edge["to"] else f"at {edge['from']}",
             edge["kind"],
-            _weight(edge),
+            weight_text(edge),
             f"{edge['macs']:,}",
         )
         for edge in values["edges"]
@@ -136,14 +139,15 @@ def _text(values: dict[str, Any]) -> list[str]:
         f"schedule    {schedule['name']}, {len(schedule['classes'])} classes, "
         + ("a proper colouring" if schedule["proper"] else "not a proper colouring"),
         *(
-            f"            conflict: {' and '.join(c['states'])} move together but " + _why(c)
+            f"            conflict: {' and '.join(c['states'])} move together but " + conflict_reason(c)
             for c in schedule["conflicts"]
         ),
         *([f"energy      {values['energy']}"] if values["energy"] != "hopfield" else []),
-        *([f"solver      {_solver(values['solver'])}"] if values["solver"] != "plain" else []),
+        *([f"solver      {solver_text(values['solver'])}"] if values["solver"] != "plain" else []),
         *(f"{'' if i else 'guarantees':<12}{sentence}" for i, sentence in enumerate(values["guarantees"])),
         f"parameters  {values['parameters']:,}" + (f", and {values['frozen']:,} frozen" if "frozen" in values else ""),
         f"MACs/sweep  {values['macs_per_sweep']:,} per example (the clamped input's part is computed once per batch)",
+        *(f"{head:<12}{text}" for head, text in zip(("memory", "time"), sentences(values["resources"]), strict=True)),
     ]
     for i, kind in enumerate(values.get("verified", ())):
         on = " → ".join("×".join(map(str, kind[end])) for end in ("source", "target"))
@@ -153,7 +157,7 @@ def _text(values: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _why(conflict: dict[str, Any]) -> str:
+def conflict_reason(conflict: dict[str, Any]) -> str:
     """Write why two states must not move together."""
     if conflict["edge"]:
         return f"share the edge {conflict['edge']}"
@@ -161,7 +165,7 @@ def _why(conflict: dict[str, Any]) -> str:
     return f"both lead into {child}" if child else "the energy couples them"
 
 
-def _solver(solver: str | dict[str, dict[str, Any]]) -> str:
+def solver_text(solver: str | dict[str, dict[str, Any]]) -> str:
     """Write a solver with its options: ``anderson (memory 5)``."""
     if isinstance(solver, str):
         return solver
@@ -169,7 +173,8 @@ def _solver(solver: str | dict[str, dict[str, Any]]) -> str:
     return f"{name} ({', '.join(f'{key} {json.dumps(value)}' for key, value in options.items())})"
 
 
-def _weight(edge: dict[str, Any]) -> str:
+def weight_text(edge: dict[str, Any]) -> str:
+    """Write the shape of a weight, and whose it is."""
     shape = "×".join(map(str, edge["weight_shape"] or ())) or "–"
     tied = f", that of {edge['tied_to']}" if "tied_to" in edge else ""
     return f"{shape}{tied}{', frozen' if 'frozen' in edge else ''}"

@@ -30,6 +30,12 @@ _MAX_INPUTS = 10_000
 _inputs: ContextVar[dict[tuple[int, int], str] | None] = ContextVar("inputs", default=None)
 """Files that were read within ``remembering_inputs``: (device, inode) → path."""
 
+Stamp = tuple[int, int, int] | None
+"""What tells two versions of a file apart: inode, time of the last change in nanoseconds, size. None: no file."""
+
+_traced: ContextVar[dict[str, Stamp] | None] = ContextVar("traced", default=None)
+"""Files that were looked for within ``tracing_inputs``, and how each was then."""
+
 _CHUNK_BYTES = 2**20
 """Bytes per read, so that a large limit allocates no memory by itself."""
 
@@ -75,6 +81,7 @@ def read_bytes(path: str | os.PathLike[str], limit: int, hint: str = "", rule: s
 
 def open_regular(path: str | os.PathLike[str], hint: str = "", rule: str = "file") -> BinaryIO:
     """Open a regular file for reading bytes; errors as ``read_bytes``. The caller must bound its reads."""
+    look_for(path)
     try:
         # Check before opening, because opening a device may start it …
         _demand_regular(path, os.stat(path).st_mode, hint, rule)
@@ -102,6 +109,33 @@ def regular_file(path: str | os.PathLike[str], hint: str = "", rule: str = "file
     except (OSError, ValueError) as error:
         raise _unreadable(path, _reason(error), hint, rule) from None
     _demand_regular(path, mode, hint, rule)
+
+
+def stamp(path: str | os.PathLike[str]) -> Stamp:
+    """Return how a file is now."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+@contextmanager
+def tracing_inputs() -> Iterator[dict[str, Stamp]]:
+    """Note how every file is that is opened, or is missing, in this context, before it is read."""
+    found: dict[str, Stamp] = {}
+    token = _traced.set(found)
+    try:
+        yield found
+    finally:
+        _traced.reset(token)
+
+
+def look_for(path: str | os.PathLike[str]) -> None:
+    """Note for ``tracing_inputs`` that a file is looked for; ``open_regular`` does so by itself."""
+    traced = _traced.get()
+    if traced is not None and len(traced) < _MAX_INPUTS:
+        traced.setdefault(os.fspath(path), stamp(path))
 
 
 @contextmanager

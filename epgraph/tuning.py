@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 
 from epgraph.compiler import BACKENDS
-from epgraph.compiler.record import Timing, add, read, record
+from epgraph.compiler.record import add, read, record
 from epgraph.engine import Engine
 from epgraph.errors import EpgraphError
 from epgraph.probes import NetworkProbe, PrecisionChoice, ThreadChoice, choose_precision
 from epgraph.progress import Progress
 from epgraph.runtime.phases import Nudge
 from epgraph.runtime.relaxation import States
+from epgraph.timings import Timing
 
 SWEEPS = 4
 """Sweeps between two readings of the clock."""

@@ -2,50 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from epgraph.api import check as check_network
 from epgraph.checking import CheckResult
 from epgraph.cli.diagnostics import print_diagnostics
 from epgraph.cli.groups import Network
+from epgraph.cli.json_command import JsonCommand
 from epgraph.cli.options import json_option, options, plugin_option
-from epgraph.cli.output import echo, echo_json
-from epgraph.errors import Diagnostic, EpgraphError
+from epgraph.cli.output import echo, echo_json, terminal
+from epgraph.cli.watch import watch_option, watched
 from epgraph.graph import no_collection
 
 
-class _Command(click.Command):
-    """A command whose ``--json`` holds for what is wrong on the command line, and in plugins, as well."""
-
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
-    ) -> click.Context:
-        as_json = "--json" in args
-        try:
-            return super().make_context(info_name, args, parent, **extra)
-        except EpgraphError as error:
-            problems = error.diagnostics
-            if not as_json:
-                raise
-        except click.UsageError as error:
-            problems = (Diagnostic(error.format_message().rstrip("."), "see 'epgraph check --help'"),)
-            if not as_json:
-                raise
-        echo_json(CheckResult(None, tuple(problems)).to_dict())
-        raise click.exceptions.Exit(1)
-
-
-@click.command(cls=_Command)
+@click.command(cls=JsonCommand)
 @plugin_option
 @options(network=Network)
 @click.option(
     "--verify", is_flag=True, help="Test with numbers that the edge kinds of the file compute what they declare."
 )
+@click.option("--batch", type=click.IntRange(min=1), help="Examples in a batch, for memory and time.")
+@watch_option
 @json_option
-def check(network: Network, verify: bool, as_json: bool) -> int:
+def check(network: Network, verify: bool, batch: int | None, watch: bool, as_json: bool) -> int:
     """Check a network. Print its states, edges, schedule and cost, and which guarantees hold and why.
+
+    Memory and time of a batch are estimates; the time is known once 'epgraph tune' has measured the network.
 
     Mistakes are printed as file:line:column, all at once, and the exit code is 1.
 
@@ -55,13 +37,33 @@ def check(network: Network, verify: bool, as_json: bool) -> int:
       epgraph check examples/hopfield_resnet13.yaml --schedule coloring --json
       epgraph check net.yaml --plugin my_kinds.py --verify
     """
-    with no_collection():
-        result = check_network(
-            network.file, network.overrides, network.allow_include, schedule=network.schedule, verify=verify
-        )
-        if as_json:
-            echo_json(result.to_dict())
-        else:
-            print_diagnostics(result.diagnostics)
-            echo(*result.lines())
-    return 0 if result.ok else 1
+
+    def act() -> int:
+        with no_collection():
+            result = check_network(
+                network.file,
+                network.overrides,
+                network.allow_include,
+                schedule=network.schedule,
+                verify=verify,
+                batch=batch,
+            )
+            if as_json:
+                echo_json(result.to_dict())
+            else:
+                print_diagnostics(result.diagnostics)
+                _print(result)
+        return 0 if result.ok else 1
+
+    return watched(act) if watch else act()
+
+
+def _print(result: CheckResult) -> None:
+    """Print the report: as tables on a terminal, else as plain text."""
+    console = terminal()
+    if console is None or result.report is None:
+        echo(*result.lines())
+        return
+    from epgraph.terminal import show_check
+
+    show_check(result.report, console)

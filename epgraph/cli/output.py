@@ -6,12 +6,15 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from epgraph.errors import visible
 from epgraph.files import check_writable, write_bytes
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _OTHER = re.compile(r"[^ -~]")
 
@@ -20,6 +23,18 @@ def echo(*lines: str, err: bool = False) -> None:
     """Print lines. A line break within one is shown as such, as all that does not print."""
     for line in lines:
         click.echo(visible(line), err=err)
+
+
+def terminal() -> Console | None:
+    """Return the terminal that standard output is, as rich knows it; None where it is a file or a pipe.
+
+    NO_COLOR, TERM and COLUMNS say what they say elsewhere.
+    """
+    if sys.stdout is None or not sys.stdout.isatty():
+        return None
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, emoji=False)
 
 
 def echo_json(value: Any, output: Path | None = None) -> None:

@@ -10,6 +10,7 @@ from epgraph.cli.diagnostics import print_diagnostics
 from epgraph.cli.groups import Network
 from epgraph.cli.options import options, plugin_option
 from epgraph.cli.output import check_output, echo
+from epgraph.cli.watch import watch_option, watched
 from epgraph.errors import Diagnostic
 
 
@@ -23,8 +24,9 @@ from epgraph.errors import Diagnostic
     required=True,
     help="Picture to write; .svg, .png, .pdf or .dot.",
 )
+@watch_option
 @click.option("--moral", is_flag=True, help="Draw the pairs of states with edges into one state (energy predictive).")
-def render(network: Network, output: Path, moral: bool) -> None:
+def render(network: Network, output: Path, watch: bool, moral: bool) -> None:
     """Draw a network: states by colour class, edges by kind.
 
     \b
@@ -33,10 +35,12 @@ def render(network: Network, output: Path, moral: bool) -> None:
     """
     from epgraph.drawing import render as draw
 
-    architecture = network.load()
-    check_output(output)
-
     def report(note: str) -> None:
         print_diagnostics([Diagnostic(note, severity="warning")])
 
-    echo(str(draw(architecture, output, moral=moral, report=report)))
+    def act() -> None:
+        architecture = network.load()
+        check_output(output)
+        echo(str(draw(architecture, output, moral=moral, report=report)))
+
+    watched(act) if watch else act()

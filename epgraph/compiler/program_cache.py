@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from epgraph.compiler.backend import Backend
+from epgraph.compiler.compiled import Compiled
 from epgraph.compiler.cuda_graphs import Capture, Replay
 from epgraph.compiler.names import ORDER, Names
 from epgraph.compiler.passes import stages
@@ -62,7 +63,7 @@ class ProgramCache:
                 _order(function, self.tracer.names)
             # torch.compile does not pay for functions that run once per batch.
             often = program.functions[len(program.prepare) :] if self.backend.compiled else ()
-            prepare, warm, opening, sweep = self._steps(*program.parts, compiled={function.name for function in often})
+            prepare, warm, opening, sweep = self._steps(*program.parts, compiled=[function.name for function in often])
             self._programs[key] = CompiledProgram(program, prepare, warm, opening, sweep)
             _give_back()
         return self._programs[key]
@@ -103,10 +104,8 @@ class ProgramCache:
         made = [calls(part) for part in parts]
         verify_calls(made, self.tracer.names, given)
         loaded = load(function for part in parts for function in part)
-        for name in compiled:
-            # torch.compile counts what it has compiled by code, which like engines share.
-            loaded[name].__code__ = loaded[name].__code__.replace()
-            loaded[name] = torch.compile(loaded[name], dynamic=False)
+        for place, name in enumerate(compiled):
+            loaded[name] = Compiled(loaded[name], name, place, len(compiled))
         return tuple(tuple((loaded[f.name], arguments, results) for f, arguments, results in part) for part in made)
 
 

@@ -6,8 +6,7 @@ import hashlib
 import json
 import math
 import os
-import platform
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,85 +16,27 @@ from epgraph.compiler.backend import BACKENDS
 from epgraph.errors import EpgraphError
 from epgraph.files import read_bytes
 from epgraph.lowering import Plan
+from epgraph.timings import MAX_BYTES, Timing, folder, network_digest, processor
 from epgraph.version import __version__
-
-MAX_BYTES = 2**20
-"""Largest size of a record; usually it has a few thousand bytes."""
-
-
-def folder() -> Path:
-    """Folder of the records: ``$XDG_CACHE_HOME/epgraph/backends``, by default below ``~/.cache``."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "epgraph" / "backends"
 
 
 def device_name(device: torch.device) -> str:
     """Name of the GPU, or model of the processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    return processor()
 
 
 def circumstances(plan: Plan, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
     """Key of a record: the network, the machine and the versions."""
-    architecture = plan.graph.architecture.to_dict()
-    for key in ("name", "data", "training", "learning"):
-        architecture.pop(key, None)
-    network = json.dumps([architecture, plan.schedule.name], sort_keys=True)
     return {
-        "network": hashlib.sha256(network.encode()).hexdigest()[:16],
+        "network": network_digest(plan),
         "device": device_name(device),
         "threads": torch.get_num_threads() if device.type == "cpu" else 0,
         "dtype": str(dtype).removeprefix("torch."),
         "torch": torch.__version__,
         "epgraph": __version__,
     }
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Measured times of one backend, in seconds.
-
-    Attributes
-    ----------
-    iteration
-        One training iteration at the architecture's own numbers of sweeps: the work once per batch, the free sweeps
-        and the nudged sweeps. Infinite if the backend cannot be used.
-    once, sweep, pair_sweep
-        Its parts: the work once per batch, one free sweep, one sweep of the pair of nudged phases.
-    first
-        Start, until the first sweeps are done: emission, and compilation if the backend compiles.
-    reason
-        Why the backend cannot be used; empty if it can.
-    """
-
-    backend: str
-    iteration: float = math.inf
-    once: float = 0.0
-    sweep: float = 0.0
-    pair_sweep: float = 0.0
-    first: float = 0.0
-    reason: str = ""
-
-    def seconds(self, batches: float) -> float:
-        """Time of ``batches`` iterations with the start; if that is infinite, of one iteration without the start."""
-        return self.iteration if math.isinf(batches) else self.first + batches * self.iteration
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for ``from_dict``, without infinities, which JSON does not have."""
-        return {key: value for key, value in asdict(self).items() if value != math.inf}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Timing:
-        """Read the values of ``to_dict``. Raises ValueError or TypeError for anything else."""
-        words = ("backend", "reason")
-        values: dict[str, Any] = {k: str(v) if k in words else float(v) for k, v in data.items()}
-        return cls(**values)
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import PIL
-from filelock import FileLock
+from filelock import BaseFileLock, FileLock, Timeout
 
 from epgraph.data.examples import ArrayImages, Examples
 from epgraph.data.folder import WHOLE, FileImages
@@ -19,12 +20,17 @@ from epgraph.data.image import ImageError
 from epgraph.data.threads import in_threads
 from epgraph.errors import Diagnostic
 from epgraph.files import size_text
+from epgraph.progress import Progress
 
 if TYPE_CHECKING:
     from epgraph.data.folder import Bytes
 
 VERSION = 1
 """Version of the decoding: another one decodes anew."""
+
+
+PATIENCE = 1.0
+"""Seconds to wait for another process between two looks at how far it is, and before the first one."""
 
 
 def folder() -> Path:
@@ -58,7 +64,7 @@ def keep(parts: Sequence[Examples], sha256: Callable[[], tuple[str, str]]) -> li
             array = _opened(path, shape)
             if array is None:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with FileLock(path.with_suffix(".lock")):
+                with _alone(path, shape):
                     array = _opened(path, shape)
                     if array is None:
                         _write(path, shape, images, part.order)
@@ -67,6 +73,41 @@ def keep(parts: Sequence[Examples], sha256: Callable[[], tuple[str, str]]) -> li
             return [_not_kept(path.parent, error.strerror or str(error))]
         part.images, part.targets, part.order = ArrayImages(array), part.targets[list(part.order)], range(len(part))
     return []
+
+
+@contextmanager
+def _alone(path: Path, shape: tuple[int, ...]) -> Iterator[None]:
+    """Hold the lock of a file; while another process holds it, show how far that one is, by the size of its file."""
+    lock = FileLock(path.with_suffix(".lock"))
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except Timeout:
+        each = int(np.prod(shape[1:]))
+        with Progress("decode the images", shape[0], "images") as shown:
+            shown.begin("in another process", slow=True)
+            while not _acquired(lock):
+                shown.step(max(0, _written(path) // each - shown.done))
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _acquired(lock: BaseFileLock) -> bool:
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except Timeout:
+        return False
+    return True
+
+
+def _written(path: Path) -> int:
+    """Bytes in the files that are being written for a path."""
+    sizes = []
+    for partial in path.parent.glob(f"{path.stem}.[0-9]*"):
+        with suppress(OSError):  # it has just been moved to its place
+            sizes.append(partial.stat().st_size)
+    return max(sizes, default=0)
 
 
 def _key(images: FileImages, positions: Sequence[int], content: str, covered: str) -> str:

@@ -33,7 +33,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         cells = [*cells[:half], left_out, *cells[-half:]]
     names = "".join(f'<th style="text-align:left">{escape(name)}</th>' for name in head)
     body = "".join(f"<tr>{row}</tr>" for row in cells)
-    return f"<table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<table style="margin-bottom:8px"><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def curve(label: str, values: Sequence[float | None], *, log: bool = False) -> str:

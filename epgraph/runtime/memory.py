@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 
 from epgraph.errors import EpgraphError
 from epgraph.graph import NetworkGraph
+from epgraph.resources import parameter_bytes, state_bytes
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -88,12 +89,12 @@ def refuse_too_large(
     """
     dtype = dtype or torch.get_default_dtype()
     device = torch.device(device or torch.get_default_device())
-    parameters = graph.parameters() + graph.frozen()
-    units = sum(state.units for state in graph.states.values())
-    needed = dtype.itemsize * (copies * parameters + 2 * batch * units)
+    needed = parameter_bytes(graph, dtype.itemsize, copies) + state_bytes(graph, dtype.itemsize, batch)
     room = _room(device)
     if needed <= room:
         return
+    parameters = graph.parameters() + graph.frozen()
+    units = sum(state.units for state in graph.states.values())
     states = f" and {units:,} units in a batch of {batch}" if batch else ""
     raise EpgraphError(
         f"the network is too large for {device}: {parameters:,} parameters{states} take at least "

@@ -15,9 +15,10 @@ import epgraph as ep
 from epgraph import tuning
 from epgraph.cli import run
 from epgraph.compiler import BACKENDS
-from epgraph.compiler.record import Record, Timing, read, record, recorded
+from epgraph.compiler.record import Record, read, record, recorded
 from epgraph.probes import NetworkProbe
 from epgraph.runtime.executor import Executor
+from epgraph.timings import Timing
 from epgraph.tuning import break_even, measure, tune
 
 DIGITS = "examples/digits.yaml"

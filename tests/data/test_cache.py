@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 import os
+import re
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from epgraph.data import Data, load_data
 from epgraph.data.cache import folder
+from epgraph.progress import Display, displayed
 from tests.helpers.pictures import image_bytes, image_files, refusal, write_directory
 
 
@@ -100,6 +106,37 @@ def test_processes_wait_for_each_other(tmp_path: Path) -> None:
         process.join()
     assert len(found) == 1
     assert len(kept()) == 2
+
+
+def test_waiting_for_another_process_is_shown(tmp_path: Path) -> None:
+    """How far the other one is follows from the size of the file that it writes."""
+    path = write_directory(tmp_path / "d", image_files())
+    plain = examples(load(path))
+    name = max(kept(), key=lambda name: (folder() / name).stat().st_size)
+    content = (folder() / name).read_bytes()
+    (folder() / name).unlink()
+    partial = (folder() / name).with_suffix(".1")
+    lock = FileLock((folder() / name).with_suffix(".lock"), thread_local=False)
+    lock.acquire()
+
+    def other() -> None:
+        """Write half of the file, then all of it."""
+        partial.write_bytes(content[: len(content) // 2])
+        time.sleep(2.5)
+        partial.write_bytes(content)
+        partial.replace(folder() / name)
+        lock.release()
+
+    thread, stream = threading.Thread(target=other), io.StringIO()
+    thread.start()
+    with displayed(Display(stream, interval=0.0)):
+        waited = examples(load(path))
+    thread.join()
+    for one, two in zip(waited, plain, strict=True):
+        assert torch.equal(one, two)
+    first, second, *_ = [line for line in stream.getvalue().splitlines() if "another" in line]
+    assert first == "decode the images: 0/6 images, in another process"
+    assert re.fullmatch(r"decode the images: 3/6 images, in another process, \d:\d\d left", second)
 
 
 def test_without_room_each_is_decoded_when_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
-import time
 import xml.etree.ElementTree as ET
 from functools import cache
 from pathlib import Path
@@ -52,6 +52,12 @@ def bundle(shown: Any) -> dict[str, str]:
     found: dict[str, str] = shown._repr_mimebundle_()
     assert found["text/plain"] == repr(shown)
     return found
+
+
+def busy() -> float:
+    """Seconds that this process and its children have computed: other work on the machine does not count."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def test_every_class_is_here(trained: ep.TrainResult) -> None:
@@ -101,9 +107,9 @@ def test_the_slowest_diagram_takes_less_than_a_second(states: int) -> None:
         }
     )
     bundle(objects()["Architecture"])  # libraries are loaded
-    started = time.process_time()
+    started = busy()
     assert "image/svg+xml" in bundle(network)
-    assert time.process_time() - started < 1
+    assert busy() - started < 1
 
 
 def test_tables_have_what_they_say() -> None:

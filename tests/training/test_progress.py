@@ -22,6 +22,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 import epgraph as ep
 from epgraph.cli import run
+from epgraph.compiler.compiled import Compiled
 from epgraph.progress import Display, Progress, current, displayed, duration, tracked
 from epgraph.training.histograms import VALUES, histograms
 from epgraph.training.metrics import MEASURED, EpochLog
@@ -70,6 +71,32 @@ def test_a_plain_line_comes_every_half_minute_and_not_before() -> None:
     said = [int(re.findall(r"decode: (\d+)/100 images", line)[0]) for line in stream.getvalue().splitlines()]
     assert said == list(range(5, 101, 5))
     assert stream.getvalue().splitlines()[0] == "decode: 5/100 images, 11:05 left"
+
+
+def test_compiling_is_said_when_it_begins_and_once_for_each_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    def double(x: torch.Tensor) -> tuple[torch.Tensor]:
+        return (2 * x,)
+
+    stream = io.StringIO()
+    seen: list[str] = []
+
+    def compile_later(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            seen.append(stream.getvalue())
+            return function(*arguments)
+
+        return call
+
+    monkeypatch.setattr("torch.compile", compile_later)
+    functions = [Compiled(double, f"free_{place + 1}", place, 2) for place in range(2)]
+    with displayed(Display(stream)):
+        for batch in (3, 3, 5):
+            for function in functions:
+                assert torch.equal(function(torch.ones(batch))[0], torch.full((batch,), 2.0))
+    said = [f"compile the sweeps: {place}/2 functions, free_{place + 1}\n" for place in range(2)]
+    assert stream.getvalue() == "".join(2 * said)
+    assert seen[0] == said[0], "before it compiles"
+    assert len(seen) == 6
 
 
 def test_a_long_pause_between_two_works_is_no_reason_for_a_line() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from epgraph.errors import Diagnostic, EpgraphError, Location
-from epgraph.files import FileError, read_bytes
+from epgraph.files import FileError, look_for, read_bytes
 from epgraph.kinds import KINDS
 from epgraph.language.document import Document, Origin
 from epgraph.language.expand.limits import MAX_FILES
@@ -131,6 +131,7 @@ class _Merging:
             hint = "move it there, or allow its folder with --allow-include DIR (in Python, allow_include=[…])"
             return Diagnostic(message, hint, at, rule="include"), full
         if missing:
+            look_for(path)
             message = f"'{entry[:200]}' cannot be included: there is no such file"
             hint = f"paths are relative to the file that includes: {path.parent}"
             return Diagnostic(message, hint, at, rule="include"), full
