@@ -61,6 +61,27 @@ def run(folder: Path) -> Path:
     return ep.explore(out, folder / "run.html").path
 
 
+def runs(folder: Path) -> Path:
+    """Return the report on short runs by EP and by backpropagation."""
+    path = folder / "report.html"
+    if not path.exists():
+        named = {rule: folder / f"by-{rule}" for rule in ("centered", "backprop")}
+        for rule, out in named.items():
+            settings = ["training.epochs=6", f"learning.estimator={rule}"]
+            ep.train(EXAMPLES / "digits.yaml", "digits", out=out, overrides=settings, pictures=False)
+        ep.report(list(named.values()), path, figures=False)
+    return path
+
+
+def at(selector: str) -> Callable[[Any], None]:
+    """Show the page from an element on."""
+
+    def act(page: Any) -> None:
+        page.evaluate("selector => document.querySelector(selector).scrollIntoView()", selector)
+
+    return act
+
+
 def conflict(page: Any) -> None:
     """Show the second class of the sweep, with the skips that join its states."""
     page.click("#forth")
@@ -82,6 +103,9 @@ WINDOW = {"viewport": {"width": 1280, "height": 860}, "reduced_motion": "reduce"
 SHOTS = (
     Shot("explorer", network, conflict, {**WINDOW, "color_scheme": "light"}),
     Shot("explorer_run", run, curves, {**WINDOW, "color_scheme": "dark"}),
+    Shot("report", runs, at("#learning"), {**WINDOW, "color_scheme": "light"}),
+    Shot("report_weights", runs, at("#weights"), {**WINDOW, "color_scheme": "dark"}),
+    Shot("report_predictions", runs, at("#predictions"), {**WINDOW, "color_scheme": "light"}),
 )
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from epgraph.api import check, evaluate, gradcheck, load_data, train, tune
     from epgraph.api_explore import ExploreResult, explore
     from epgraph.api_predict import predict
+    from epgraph.api_report import report
     from epgraph.api_studies import SweepResult, compare, sweep
     from epgraph.builder import Network, from_networkx, to_networkx
     from epgraph.callbacks import Callback
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
         register_schedule,
         register_solver,
     )
+    from epgraph.reporting.report import ReportResult
     from epgraph.runs.stop import Stopped
     from epgraph.runtime.relaxation import Relaxation, Status
     from epgraph.solvers import Solver
@@ -81,6 +83,7 @@ _NAMES = {
     "epgraph.api": "check evaluate gradcheck load_data train tune",
     "epgraph.api_explore": "ExploreResult explore",
     "epgraph.api_predict": "predict",
+    "epgraph.api_report": "report",
     "epgraph.api_studies": "SweepResult compare sweep",
     "epgraph.builder": "Network from_networkx to_networkx",
     "epgraph.callbacks": "Callback",
@@ -103,6 +106,7 @@ _NAMES = {
     "epgraph.learning_rules": "Estimator",
     "epgraph.registry": "register_activation register_cost register_energy register_estimator register_initialization "
     "register_kind register_optimizer register_schedule register_solver",
+    "epgraph.reporting.report": "ReportResult",
     "epgraph.runs.stop": "Stopped",
     "epgraph.runtime.relaxation": "Relaxation Status",
     "epgraph.solvers": "Solver",
@@ -145,6 +149,7 @@ __all__ = [
     "Pool",
     "PredictResult",
     "Relaxation",
+    "ReportResult",
     "Self",
     "ShapeError",
     "Skip",
@@ -181,6 +186,7 @@ __all__ = [
     "register_schedule",
     "register_solver",
     "render",
+    "report",
     "sweep",
     "to_networkx",
     "to_yaml",

@@ -18,6 +18,7 @@ from epgraph.cli.gradcheck import gradcheck
 from epgraph.cli.new import new
 from epgraph.cli.predict import predict_command
 from epgraph.cli.render import render
+from epgraph.cli.report import report_command
 from epgraph.cli.schema import schema
 from epgraph.cli.sweep import sweep
 from epgraph.cli.train import train
@@ -35,6 +36,7 @@ COMMANDS = (
     predict_command,
     sweep,
     compare,
+    report_command,
     gradcheck,
     compile_command,
     tune,

@@ -184,12 +184,15 @@ def compare_runs(paths: Sequence[Path], metric: str, progress: bool = False) -> 
     known = [index for index, test in enumerate(tests) if test.t_p is not None]
     corrected = dict(zip(known, holm([tests[index].t_p or 0.0 for index in known]), strict=True))
     tests = [PairedTest(**{**vars(test), "holm_p": corrected.get(index)}) for index, test in enumerate(tests)]
-    bands = tuple(_band(label, members) for label, members in groups.items())
+    bands = tuple(band(label, members) for label, members in groups.items())
     differing = differences(groups) if len(groups) > 1 else {}
     return CompareResult(metric, found, differing, tuple(tests), tuple(notes), bands)
 
 
 def _group(label: str, members: list[Compared], metric: str) -> Group:
+    for run in members:
+        if not run.epochs:
+            raise EpgraphError(f"{run.folder / 'metrics.jsonl'}: holds no epoch", "train the run anew, or leave it out")
     last = [run.epochs[max(run.epochs)] for run in members]
     for run, row in zip(members, last, strict=True):
         if not isinstance(row.get(metric), int | float):
@@ -219,7 +222,8 @@ def _test(baseline: Group, other: Group) -> PairedTest:
     return paired(baseline.label, other.label, seeds, a, b)
 
 
-def _band(label: str, members: list[Compared]) -> Band:
+def band(label: str, members: list[Compared]) -> Band:
+    """Return the curves of one setting, of all its runs."""
     epochs = sorted(set[int]().union(*(run.epochs for run in members)))
     values: dict[str, list[list[float]]] = {}
     for name in METRICS:

@@ -59,7 +59,7 @@ def read_runs(paths: Sequence[Path], progress: bool = False) -> tuple[list[Compa
             trials = Trials(path).all()
             complete = [choice for choice in trials if choice.state == "complete"]
             runs += [
-                _read(choice.folder, choice.label, choice.point)
+                read_run(choice.folder, choice.label, choice.point)
                 for choice in tracked(complete, len(complete), f"read {path}", "trials", show=progress)
             ]
             failed = [choice for choice in trials if choice.state == "failed"]
@@ -68,7 +68,7 @@ def read_runs(paths: Sequence[Path], progress: bool = False) -> tuple[list[Compa
                 if count := sum(choice.state == state for choice in trials):
                     notes.append(f"left out: {count} of {len(trials)} trials, which {meaning}")
         elif Record.read(path).finished:
-            runs.append(_read(path))
+            runs.append(read_run(path))
         else:
             notes.append(f"left out: {path} has not finished")
     if not runs:
@@ -77,7 +77,14 @@ def read_runs(paths: Sequence[Path], progress: bool = False) -> tuple[list[Compa
     return runs, notes
 
 
-def _read(folder: Path, label: str = "", point: Any = None) -> Compared:
+def read_run(folder: Path, label: str = "", point: Any = None) -> Compared:
+    """Read a run folder, finished or not.
+
+    Raises
+    ------
+    EpgraphError
+        If it is none, or its record or metrics cannot be read.
+    """
     record = Record.read(folder)
     # A published result is no setting.
     settings = {key: value for key, value in record.settings.items() if key != "published"}

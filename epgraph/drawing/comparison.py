@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from epgraph.drawing.curves import MAX_MARKED_EPOCHS
-from epgraph.drawing.figures import FORMATS
+from epgraph.drawing.figures import FORMATS, new_figure, write
 from epgraph.drawing.formats import suffix
-from epgraph.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLORS = ("#0072b2", "#d55e00", "#00735c", "#cc79a7", "#8a6d00", "#56b4e9", "#555555", "#7a3e9d")
 """Told apart by the color-blind too; they repeat with another style of line."""
@@ -48,11 +47,14 @@ def learning_curves(bands: Sequence[Band], path: Path) -> Path:
     EpgraphError
         If the suffix is unknown, or ``path`` cannot be written.
     """
-    format = suffix(path, FORMATS)
-    from matplotlib.figure import Figure
+    suffix(path, FORMATS)  # a wrong one is said before anything is drawn
+    return write(learning_figure(bands), path)
 
+
+def learning_figure(bands: Sequence[Band]) -> Figure:
+    """Return the figure that ``learning_curves`` writes."""
     shown = bands[:MOST_BANDS]
-    figure = Figure(figsize=(10, 4.2 + 0.22 * len(shown)), layout="constrained")
+    figure = new_figure(10, 4.2 + 0.22 * len(shown))
     panels = figure.subplots(1, len(PANELS))
     for axes, panel in zip(panels, PANELS, strict=True):
         _draw(axes, shown, *panel)
@@ -65,9 +67,7 @@ def learning_curves(bands: Sequence[Band], path: Path) -> Path:
         fontsize="small",
         title="; ".join(filter(None, [_drawn(shown), more])) or None,
     )
-    picture = io.BytesIO()
-    figure.savefig(picture, format=format, dpi=150)
-    return write_bytes(path, picture.getvalue())
+    return figure
 
 
 def _drawn(bands: Sequence[Band]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -134,8 +135,12 @@ def curves(metrics: str | os.PathLike[str], path: str | os.PathLike[str]) -> Pat
     return path
 
 
-def draw_curves(epochs: Epochs, path: str | os.PathLike[str] | None = None) -> Figure:
+def draw_curves(
+    epochs: Epochs, path: str | os.PathLike[str] | None = None, panels: Sequence[Panel] | None = None
+) -> Figure:
     """Plot the records of epochs, by their numbers, as ``curves`` does; with a path also write the figure.
+
+    ``panels``: which; left out, all that are recorded.
 
     Raises
     ------
@@ -146,9 +151,9 @@ def draw_curves(epochs: Epochs, path: str | os.PathLike[str] | None = None) -> F
         suffix(Path(path), FORMATS)
     if not epochs:
         raise EpgraphError("there is no epoch to draw", "train for at least one epoch")
-    panels = [*PANELS, *(panel for panel in MEASURED_PANELS if _recorded(panel, epochs))]
+    panels = panels or [*PANELS, *(panel for panel in MEASURED_PANELS if _recorded(panel, epochs))]
     figure = new_figure(4 * len(panels), 3.8)
-    for axes, panel in zip(figure.subplots(1, len(panels)), panels, strict=True):
+    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False).flat, panels, strict=True):
         _draw(axes, panel, epochs)
     if path is not None:
         write(figure, path)

@@ -127,6 +127,12 @@ def test_the_verdict_says_what_the_seeds_allow(a: list[float], b: list[float], s
 # Runs
 
 
+def test_a_finished_run_without_metrics_is_named(runs: list[Path]) -> None:
+    (runs[3] / "metrics.jsonl").write_text("")
+    with pytest.raises(ep.EpgraphError, match=r"metrics.jsonl: holds no epoch; train the run anew"):
+        ep.compare(runs)
+
+
 def test_runs_are_grouped_and_paired_by_seed(runs: list[Path], tmp_path: Path) -> None:
     unfinished = folder(tmp_path / "unfinished", 9, [0.5], finished=False)
     twin = folder(tmp_path / "twin", 0, [0.5, 0.9])

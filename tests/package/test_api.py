@@ -19,7 +19,7 @@ import pytest
 import torch
 
 import epgraph as ep
-from epgraph import api, api_predict, api_studies
+from epgraph import api, api_predict, api_report, api_studies
 from epgraph.cli import run
 from tests.helpers.runs import NET, assert_same_runs, given, lines, stopped_after
 from tests.helpers.runs import train as train_by_command
@@ -80,7 +80,10 @@ def test_mypy_sees_every_name(tmp_path: Path) -> None:
 OWN = [name for name in api.__all__ if getattr(ep, name).__module__ == api.__name__]
 
 
-@pytest.mark.parametrize("name", [*OWN, "converge", "explore", *api_predict.__all__, *api_studies.__all__])
+FURTHER = ["converge", "explore", *api_predict.__all__, *api_studies.__all__, *api_report.__all__]
+
+
+@pytest.mark.parametrize("name", [*OWN, *FURTHER])
 def test_the_example_of_a_docstring_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "examples").symlink_to(ROOT / "examples")

@@ -59,6 +59,15 @@ def test_a_sweep_from_python_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert [trial.state for trial in names["result"].trials] == ["complete"] * 4
 
 
+def test_a_report_from_python_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (code,) = blocks("python", (ROOT / "docs" / "report.md").read_text(encoding="utf-8"))
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(code, "docs/report.md", "exec"), names)
+    assert [one.section for one in names["result"].missing] == ["Comparison"]
+
+
 def test_the_learning_rules_run_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """In one namespace, as a reader would paste them."""
     from epgraph.activations import NAMED

@@ -69,9 +69,11 @@ ORDER = (
     "comparison",
     "api_arguments",
     "convergence",
+    "reporting",
     "api",
     "api_predict",
     "api_studies",
+    "api_report",
     "explorer",
     "api_explore",
     "notebook",
@@ -82,7 +84,8 @@ ALLOWED["drawing"] = {*ORDER[: ORDER.index("lowering") + 1], "drawing"}
 ALLOWED["data"] = {"source", "errors", "files", "progress", "arguments", "augmentation", "data"}
 ALLOWED["runs"] = {*ORDER[: ORDER.index("testing")], "runs"}
 ALLOWED["callbacks"] = {"callbacks", "data", "engine"}  # the latter two for type checkers alone; see test_no_torch
-for name in ("runtime", "training", "gradient_check", "comparison", "convergence", "explorer", "notebook", "cli"):
+DRAWS = "runtime training gradient_check comparison convergence reporting explorer notebook cli"
+for name in DRAWS.split():
     ALLOWED[name] |= {"drawing"}
 for name in ORDER[ORDER.index("lowering") :]:  # what makes networks is for users, and beside what compiles them
     ALLOWED[name] -= {"builder", "topologies"} if name != "cli" else set()

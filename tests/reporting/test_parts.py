@@ -1,0 +1,136 @@
+"""Pieces of reports: SVG in a page, Markdown of hostile text, and logs of batches."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from matplotlib.figure import Figure
+
+from epgraph.drawing.figures import new_figure
+from epgraph.errors import EpgraphError
+from epgraph.reporting.batches import MOST_POINTS, read_batches
+from epgraph.reporting.blocks import Document, Section, Table, Text
+from epgraph.reporting.markdown import escaped, markdown
+from epgraph.reporting.page import page
+from epgraph.reporting.pictures import picture, short
+from epgraph.reporting.themed import COLORS, themed
+from tests.helpers.pages import Page
+
+SVG = """<?xml version="1.0"?>
+<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="9pt" viewBox="0 0 9 9">
+ <metadata>by somebody</metadata>
+ <defs><style>*{stroke: red}</style><clipPath id="c"><path d="M 0.123456 -7.98765 L 1 2"/></clipPath></defs>
+ <g id="a" clip-path="url(#c)"><title>t</title>
+  <text x="1.23456" style="font-family: 'X'; fill: #000000; font-size: 10px">0.00512 &lt;b&gt;</text>
+  <use xlink:href="#a" style="stroke: #0072b2; stroke-width: 0.8"/>
+  <path d="M 0 0" style="fill: #123456; stroke: none"/><polygon fill="#123456" stroke="#123456"/><rect fill="white"/>
+  <image xlink:href="http://elsewhere/x.png"/>
+ </g>
+</svg>"""
+
+
+def test_svg_takes_its_colors_from_the_page() -> None:
+    text = themed(SVG.encode(), "n-")
+    root = ElementTree.fromstring(text)
+    by_tag = {element.tag.rpartition("}")[2]: element for element in root.iter()}
+    assert not {"metadata", "style", "title"} & by_tag.keys()
+    assert all("style" not in element.attrib for element in root.iter())
+    # Numbers that are read stay what they are; places are rounded.
+    assert by_tag["text"].text == "0.00512 <b>"
+    assert by_tag["text"].attrib == {"x": "1.23", "fill": "currentColor", "font-size": "10px"}
+    assert "M 0.12 -7.99 L 1 2" in text
+    assert by_tag["use"].attrib == {"href": "#n-a", "stroke": "var(--c-0072b2)", "stroke-width": "0.8"}
+    assert by_tag["path"].get("fill") == "color-mix(in oklab, #123456, black var(--sink))", "an area"
+    assert by_tag["g"].attrib == {"id": "n-a", "clip-path": "url(#n-c)"}
+    assert by_tag["image"].get("href") == ""
+    assert by_tag["polygon"].attrib["fill"] == "color-mix(in oklab, #123456, white var(--lift))", "an arrowhead"
+    assert by_tag["rect"].attrib["fill"] == "var(--ground)"
+
+
+def luminance(color: str) -> float:
+    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_lines_are_seen_on_a_dark_ground() -> None:
+    css = (Path(__file__).parents[2] / "epgraph" / "reporting" / "templates" / "report.css").read_text()
+    dark = re.findall(r"--ground: (#[0-9a-f]{6})", css)[1]
+    grid = "#dddddd"
+    for light, other in COLORS.items():
+        assert light == grid or contrast(other, dark) >= 4.5, (light, other)
+    for name in ("ink", "soft", "link", "warn"):
+        for ground, color in zip(
+            re.findall(r"--ground: (\S+);", css), re.findall(rf"--{name}: (\S+);", css), strict=True
+        ):
+            assert contrast(ground, color) >= 4.5, (name, color)
+
+
+@pytest.mark.parametrize("name", ["$x$", "_hidden", "a $ b", r"\$", "two\nlines", "x" * 500, "日本", "%s {x}"])
+def test_a_name_in_a_figure_is_a_name(name: str) -> None:
+    """Neither a formula nor a label that is left out."""
+
+    def draw() -> Figure:
+        figure = new_figure(2, 2)
+        axes = figure.subplots()
+        axes.plot([1, 2], label=short(name))
+        axes.legend()
+        return figure
+
+    inline = picture("n", "", "", draw, files=False).inline
+    texts = [text.strip() for text in ElementTree.fromstring(inline).itertext() if text.strip()]
+    shown = name.replace("\n", "\\n").strip()
+    assert (shown if len(shown) < 48 else shown[:47] + "…") in texts
+
+
+HOSTILE = ["<script>alert(1)</script>", "](javascript:alert(1))", "a|b", "@all #1 $x$", "`code` *x* _y_ ~z~", "\u202e!"]
+
+
+def test_text_is_text_in_both_formats() -> None:
+    rows = [[text, text] for text in HOSTILE]
+    document = Document(HOSTILE[0], HOSTILE, [Section("s", "s", [Text(HOSTILE[1]), Table("t", ("a", "b"), rows)])])
+    found = Page(page(document))
+    assert [row[0] for row in found.table("t")[1:]] == [*HOSTILE[:-1], "\\u202e!"]
+    assert "<script" not in found.text
+    text = markdown(document, None)
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    assert all(len(re.findall(r"(?<!\\)\|", line)) == 3 for line in table)
+    for mark in ("<script", "](java", "@", "#1", "$", "\u202e"):
+        assert mark not in text.replace("\\]", ""), mark
+    assert escaped("a_b*") == r"a\_b\*"
+
+
+def test_a_log_of_batches_is_thinned_out(tmp_path: Path) -> None:
+    rows = [
+        {
+            "epoch": 1,
+            "batch": i,
+            "free_steps": i % 3,
+            "free_residual": 0.5,
+            "free_status": ("converged", "fixed")[i % 2],
+        }
+        for i in range(1000)
+    ]
+    lines = [json.dumps(row) for row in rows]
+    (tmp_path / "log").write_text("\n".join([*lines[:500], lines[1][:20], "[]", "3", *lines[500:]]) + "\n")
+    found = read_batches(tmp_path / "log")
+    assert len(found) == 1000
+    assert found.statuses == {("free", "converged"): 500, ("free", "fixed"): 500}
+    x, y = found.curve("free_steps")
+    assert len(x) == len(y) <= MOST_POINTS
+    assert y[0] == pytest.approx(sum(i % 3 for i in range(4)) / 4)
+    assert x[0] == 2.5
+    assert not found.known("nudged_steps")
+    assert all(math.isnan(value) for value in found.curve("nudged_steps")[1])
+    with pytest.raises(EpgraphError, match="cannot be read"):
+        read_batches(tmp_path / "nowhere")
