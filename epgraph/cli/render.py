@@ -21,15 +21,29 @@ from epgraph.errors import Diagnostic
     "--output",
     type=click.Path(path_type=Path),
     required=True,
-    help="Picture to write; .svg, .png, .pdf or .dot.",
+    help="Picture to write: .svg, .png, .pdf, .tex (TikZ), .mmd (Mermaid) or .dot.",
+)
+@click.option(
+    "--layout",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="left-right, top-down, u (encoder down, decoder up), stages (a frame for each size of images) or auto.",
+)
+@click.option(
+    "--depth",
+    metavar="N",
+    help="Levels of blocks that are opened; equal blocks in a row are drawn once, as '× n'. 'all' draws every state; "
+    "left out, as much is opened as stays legible.",
 )
 @click.option("--moral", is_flag=True, help="Draw the pairs of states with edges into one state (energy predictive).")
-def render(network: Network, output: Path, moral: bool) -> None:
+def render(network: Network, output: Path, layout: str, depth: str | None, moral: bool) -> None:
     """Draw a network: states by colour class, edges by kind.
 
     \b
     Example:
       epgraph render examples/hopfield_resnet13.yaml -o net.svg
+      epgraph render examples/hopfield_resnet13.yaml --depth 0 -o net.tex
     """
     from epgraph.drawing import render as draw
 
@@ -39,4 +53,14 @@ def render(network: Network, output: Path, moral: bool) -> None:
     def report(note: str) -> None:
         print_diagnostics([Diagnostic(note, severity="warning")])
 
-    echo(str(draw(architecture, output, moral=moral, report=report)))
+    levels = int(depth) if depth is not None and depth.isascii() and depth.isdecimal() else depth
+    path = draw(
+        architecture,
+        output,
+        moral=moral,
+        layout=layout,
+        depth=levels,  # type: ignore[arg-type]  # what is no number is refused there
+        report=report,
+        progress=lambda line: echo(line, err=True),
+    )
+    echo(str(path))
