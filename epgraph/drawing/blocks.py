@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -48,6 +48,20 @@ class View:
             if one != other:
                 return self.shown[one] == self.shown[other]
         return False
+
+
+@dataclass
+class _Edges:
+    """Edges of instances, each as its ends there and what it is, with how many there are.
+
+    ``inside``: within one; ``back``: to states declared before it; ``between``: those of them to another instance.
+    """
+
+    inside: defaultdict[str, Counter[tuple[object, ...]]] = field(default_factory=lambda: defaultdict(Counter))
+    back: defaultdict[str, Counter[tuple[object, ...]]] = field(default_factory=lambda: defaultdict(Counter))
+    between: defaultdict[tuple[str, str], Counter[tuple[object, ...]]] = field(
+        default_factory=lambda: defaultdict(Counter)
+    )
 
 
 class Blocks:
@@ -117,17 +131,7 @@ class Blocks:
 
     def _find_runs(self) -> tuple[dict[str, str], dict[str, list[str]]]:
         """Instance → the first of its row of equal ones, and that one → the row."""
-        owner = {name: {instance.count("."): instance for instance in path} for name, path in self.path.items()}
-        inside: dict[str, Counter[tuple[object, ...]]] = {instance: Counter() for instance in self._states}
-        across: dict[tuple[str, str], Counter[tuple[object, ...]]] = {}
-        for edge in self.graph.edges.values():
-            for level in range(self.deepest):
-                one, other = owner[edge.source].get(level), owner[edge.target].get(level)
-                ends = (self._within(edge.source, one), self._within(edge.target, other))
-                if one is not None and one == other:
-                    inside[one][(*ends, edge.kind.label(), edge.parameters)] += 1
-                elif one is not None and other is not None:
-                    across.setdefault((one, other), Counter())[(*ends, edge.kind.label(), edge.parameters)] += 1
+        edges = self._edges()
         shown: dict[str, str] = {}
         runs: dict[str, list[str]] = {}
         last: dict[str, str] = {}
@@ -135,25 +139,44 @@ class Blocks:
             parent = instance.rpartition(".")[0]
             before = last.get(parent)
             last[parent] = instance
-            run = runs[shown[before]] if before is not None else []
-            if (
-                before is not None
-                and self._parts(before) == self._parts(instance)
-                and inside[before] == inside[instance]
-            ):
-                steps = [
-                    (across.get((a, b)), across.get((b, a)))
-                    for a, b in ((before, instance), tuple(run[-2:]))[: len(run)]
-                ]
-                if steps[0] != (None, None) and all(step == steps[0] for step in steps):
+            if before is not None and self._parts(before) == self._parts(instance):
+                run = runs[shown[before]]
+                same = edges.inside[before] == edges.inside[instance] and edges.back[before] == edges.back[instance]
+                step = edges.between[before, instance]
+                # The first of a row may be joined to anything; the others are joined to the one before them.
+                if same and step and (len(run) == 1 or step == edges.between[run[-2], before]):
                     shown[instance] = shown[before]
                     run.append(instance)
                     continue
             shown[instance], runs[instance] = instance, [instance]
         return shown, runs
 
-    def _within(self, state: str, instance: str | None) -> str:
-        return self._local[state][len(instance) :] if instance else state
+    def _edges(self) -> _Edges:
+        place = {name: i for i, name in enumerate(self.path)}
+        found = _Edges()
+        for edge in self.graph.edges.values():
+            what = (edge.kind.label(), edge.parameters, edge.frozen)
+            source, target = self.path[edge.source], self.path[edge.target]
+            for instance in source:
+                if instance in target:
+                    ends = self._within(edge.source, instance), self._within(edge.target, instance)
+                    found.inside[instance][*ends, *what] += 1
+            later, other = (
+                (edge.target, edge.source) if place[edge.source] < place[edge.target] else (edge.source, edge.target)
+            )
+            for instance in self.path[later]:
+                if instance in self.path[other]:
+                    continue
+                own = self._within(later, instance), later == edge.target
+                found.back[instance][*own, *what] += 1
+                level = instance.count(".")
+                if level < len(self.path[other]):
+                    previous = self.path[other][level]
+                    found.between[previous, instance][*own, self._within(other, previous), *what] += 1
+        return found
+
+    def _within(self, state: str, instance: str) -> str:
+        return self._local[state][len(instance) :]
 
     def _parts(self, instance: str) -> list[tuple[object, ...]]:
         """What the states of an instance are, whatever it is called."""

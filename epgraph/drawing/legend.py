@@ -17,14 +17,15 @@ def title(diagram: Diagram) -> str:
     return visible(diagram.plan.graph.architecture.name).strip() or "network"
 
 
-def remarks(diagram: Diagram) -> Iterator[str]:
-    """Yield size, schedule and how to read the diagram, a line each."""
+def remarks(diagram: Diagram, *, heads: bool = True) -> Iterator[str]:
+    """Yield size, schedule and how to read it, a line each; ``heads``: there are full and hollow arrowheads."""
     plan, graph = diagram.plan, diagram.plan.graph
     n = len(plan.schedule.classes)
     yield f"{graph.parameters():,} parameters · {count(plan.macs_per_sweep())} MACs per sweep"
     proper = verdict(plan.schedule, graph.energy.feedforward)
     yield f"schedule {plan.schedule.name}, {n} class{'es' * (n != 1)}; {proper}"
-    yield arrows(diagram)
+    if heads or graph.energy.feedforward:
+        yield arrows(diagram)
     if diagram.view.times:
         yield TIMES
     if diagram.married is not None:

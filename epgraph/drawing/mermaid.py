@@ -6,9 +6,9 @@ import json
 import re
 
 from epgraph.drawing import legend
-from epgraph.drawing.model import Box, Diagram, Line, used_kinds
+from epgraph.drawing.model import Box, Diagram, Line
 from epgraph.drawing.source import Direction
-from epgraph.drawing.style import FRAME, INK, OTHER, STROKES, color, fill, stroke, width
+from epgraph.drawing.style import FRAME, INK, color, fill, stroke, width
 from epgraph.errors import visible
 
 _PLAIN = re.compile(r"[^A-Za-z0-9 _.,×·…/:()→-]")
@@ -32,8 +32,7 @@ def mermaid_source(diagram: Diagram, direction: Direction) -> str:
         lines.append(f"  style {ids[key]} fill:{fill(box)},stroke:{INK},color:{INK}")
     for i in range(len(diagram.frames)):
         lines.append(f"  style g{i} fill:none,stroke:{FRAME},stroke-dasharray:6 4")
-    kinds = ", ".join(f"{kind} {STROKES.get(kind, OTHER).label}" for kind in used_kinds(diagram))
-    notes = "<br/>".join(map(_text, [*legend.remarks(diagram), f"edges: {kinds}"]))
+    notes = "<br/>".join(map(_text, legend.remarks(diagram, heads=False)))
     lines += [f'  legend["{notes}"]', f"  style legend fill:none,stroke:none,color:{INK},text-align:left"]
     return "\n".join(lines) + "\n"
 

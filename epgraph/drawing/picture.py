@@ -56,7 +56,8 @@ def drawn(diagram: Diagram, chosen: Chosen, format: str) -> tuple[bytes, str]:
         return tikz_source(diagram, picture, labels).encode(), ""
     text = caption(diagram, labeled=labels != "none", numbered=labels == "numbers")
     below = chosen.direction == "LR" or chosen.levels is not None
-    return draw(placed_source(diagram, picture, labels, below, measure([text])[0], _dots(picture)), format), ""
+    dots = _dots(picture) if format == "png" else None
+    return draw(placed_source(diagram, picture, labels, below, measure([text])[0], dots), format), ""
 
 
 def _dots(picture: Picture) -> int:

@@ -103,15 +103,15 @@ def layout_source(
 
 
 def placed_source(
-    diagram: Diagram, picture: Picture, labels: Labels, below: bool, caption_size: tuple[float, float], dots: int
+    diagram: Diagram, picture: Picture, labels: Labels, below: bool, caption_size: tuple[float, float], dots: int | None
 ) -> str:
-    """Return the diagram with the position of everything; Graphviz only draws it, with ``dots`` an inch."""
+    """Return the diagram with the position of everything; Graphviz only draws it, a bitmap with ``dots`` an inch."""
     text = caption(diagram, labeled=labels != "none", numbered=labels == "numbers")
     wide, high = caption_size
     bounds = picture.bounds()
     y = bounds.bottom - 12 - high / 2 if below else bounds.top + 12 + high / 2
     out = _digraph()
-    out.attr(pad="0.2", dpi=str(dots))
+    out.attr(pad="0.2", **({"dpi": str(dots)} if dots else {}))
     _defaults(out)
     legend = Rect(bounds.left + wide / 2, y, wide, high)
     out.node(" legend", shape="plaintext", margin="0", label=text, **_at(legend), fontsize="12")

@@ -19,8 +19,7 @@ _HEAD = r"""% A picture of {name}, by epgraph render. It needs in the preamble:
 %   \usetikzlibrary{{arrows.meta}}
 \begin{{tikzpicture}}[x=1bp, y=1bp, every node/.style={{inner sep=0, align=center}},
     font=\sffamily\fontsize{{11}}{{13}}\selectfont, full/.tip={{Triangle[length=7bp, width=5.5bp]}},
-    hollow/.tip={{Triangle[open, length=7bp, width=5.5bp]}}]
-"""
+    hollow/.tip={{Triangle[open, length=7bp, width=5.5bp]}}]"""
 
 _SPECIAL = {
     **{c: f"\\{c}" for c in "{}$&#_%"},
@@ -48,7 +47,7 @@ _LATIN = 0x17F
 def tikz_source(diagram: Diagram, picture: Picture, labels: Labels) -> str:
     """Return the environment ``tikzpicture`` of a laid-out diagram."""
     bounds = picture.bounds()
-    out = [_HEAD.format(name=_text(legend.title(diagram))), *_colors(diagram)]
+    out = [_HEAD.format(name=legend.title(diagram)), *_colors(diagram)]
     for path, rect in picture.frames.items():
         label = next(frame.label for frame in diagram.frames if frame.path == path)
         out.append(f"\\draw[epframe, dashed, rounded corners=6bp] {_corners(rect)};")
@@ -74,7 +73,7 @@ def tikz_source(diagram: Diagram, picture: Picture, labels: Labels) -> str:
 
 def table_tikz(diagram: Diagram, table: Table) -> str:
     """Return the environment ``tikzpicture`` of a table of edges."""
-    out = [_HEAD.format(name=_text(legend.title(diagram))), *_colors(diagram)]
+    out = [_HEAD.format(name=legend.title(diagram)), *_colors(diagram)]
     small = "font=\\sffamily\\fontsize{6}{7}\\selectfont"
     for i, (key, rect) in enumerate(table.heads.items(), 1):
         box = diagram.boxes[key]
