@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from epgraph.drawing.choose import Chosen
-from epgraph.drawing.geometry import Picture
+from epgraph.drawing.geometry import Picture, Rect
 from epgraph.drawing.layout import draw, measure, place
 from epgraph.drawing.legibility import faults
 from epgraph.drawing.markup import caption
@@ -31,7 +31,7 @@ LABELED = 1000
 LAID_OUT = 1500
 """Up to here one layout without labels takes a second; minutes are possible above."""
 
-MOST_SIDE, MOST_DOTS = 30_000, 20_000_000
+MOST_SIDE, MOST_DOTS = 30_000, 12_000_000
 """Longest side and area of a bitmap, in dots."""
 
 MOST_NUMBERED = 120
@@ -48,21 +48,20 @@ def drawn(diagram: Diagram, chosen: Chosen, format: str) -> tuple[bytes, str]:
         table = edge_table(diagram)
         why = f"{len(diagram.boxes)} boxes with {len(diagram.lines):,} edges are too many for a diagram"
         note = f"{why}; every edge is drawn as a mark in a table of the states"
-        return (
-            table_tikz(diagram, table).encode() if format == "tex" else draw(table_dot(diagram, table), format)
-        ), note
+        if format == "tex":
+            return table_tikz(diagram, table).encode(), note
+        return draw(table_dot(diagram, table, _dots(table.bounds()) if format == "png" else None), format), note
     picture, labels = found
     if format == "tex":
         return tikz_source(diagram, picture, labels).encode(), ""
     text = caption(diagram, labeled=labels != "none", numbered=labels == "numbers")
     below = chosen.direction == "LR" or chosen.levels is not None
-    dots = _dots(picture) if format == "png" else None
+    dots = _dots(picture.bounds()) if format == "png" else None
     return draw(placed_source(diagram, picture, labels, below, measure([text])[0], dots), format), ""
 
 
-def _dots(picture: Picture) -> int:
+def _dots(bounds: Rect) -> int:
     """Dots per inch of a bitmap: fewer for a large picture, which would take seconds and exceed what viewers open."""
-    bounds = picture.bounds()
     wide, high = bounds.width / POINTS, bounds.height / POINTS + 3
     return max(int(min(96, MOST_SIDE / max(wide, high), (MOST_DOTS / (wide * high)) ** 0.5)), 1)
 

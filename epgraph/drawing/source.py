@@ -148,7 +148,7 @@ def box_style(box: Box) -> dict[str, str]:
     if box.role == "output":
         return {**common, "shape": "box", "style": "filled", "peripheries": "2"}
     if box.role == "block":
-        return {**common, "shape": "box3d", "style": "filled"}
+        return {**common, "shape": "box3d", "style": "filled", "margin": "0.16,0.1"}
     return {**common, "shape": "box", "style": "rounded,filled"}
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from epgraph.drawing import legend
-from epgraph.drawing.geometry import Point, Rect
+from epgraph.drawing.geometry import Point, Rect, around
 from epgraph.drawing.model import Diagram, Line, used_kinds
 from epgraph.drawing.source import POINTS, line_style
 from epgraph.drawing.style import FONT, GREY, INK, color, fill
@@ -47,6 +47,11 @@ class Table:
     numbers: list[tuple[int, Rect]]
     lines: list[str]
 
+    def bounds(self) -> Rect:
+        """Return the rectangle around names and cells."""
+        rects = [*self.heads.values(), *self.cells.values()]
+        return around([corner for r in rects for corner in ((r.left, r.bottom), (r.right, r.top))])
+
 
 def edge_table(diagram: Diagram) -> Table:
     """Return the table of a diagram: an edge stands in the row of its source and the column of its target."""
@@ -77,12 +82,12 @@ def edge_table(diagram: Diagram) -> Table:
     return Table(heads, cells, marks, numbers, lines)
 
 
-def table_dot(diagram: Diagram, table: Table) -> str:
-    """Return a table as DOT with the position of everything."""
+def table_dot(diagram: Diagram, table: Table, dots: int | None = None) -> str:
+    """Return a table as DOT with the position of everything, for a bitmap with ``dots`` an inch."""
     import graphviz
 
     out = graphviz.Digraph("network")
-    out.attr(pad="0.2")
+    out.attr(pad="0.2", **({"dpi": str(dots)} if dots else {}))
     out.attr("node", fontname=FONT, fontsize=str(SIZE), fontcolor=INK, color="#bbbbbb", margin="0", penwidth="0.4")
     n = len(table.heads)
     for i in range(0, n, 2 * EVERY):
