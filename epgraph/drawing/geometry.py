@@ -142,4 +142,14 @@ def joined(curves: Sequence[Curve]) -> Curve:
 
 def crosses(curve: Sequence[Point], rect: Rect) -> bool:
     """Whether a flattened curve has a piece inside a rectangle."""
-    return any(rect.crossed(one, other) for one, other in pairwise(curve))
+    left, right, bottom, top = rect.left, rect.right, rect.bottom, rect.top
+    for one, other in pairwise(curve):
+        (x0, y0), (x1, y1) = one, other
+        # Most pieces lie wholly to one side.
+        if (x0 <= left and x1 <= left) or (x0 >= right and x1 >= right):
+            continue
+        if (y0 <= bottom and y1 <= bottom) or (y0 >= top and y1 >= top):
+            continue
+        if rect.crossed(one, other):
+            return True
+    return False

@@ -21,6 +21,16 @@ class Fault:
     blemish: bool = False
 
 
+def worst(diagram: Diagram, picture: Picture) -> Fault | None:
+    """Return a fault that is no blemish if there is one, else a blemish, else None."""
+    blemish = None
+    for fault in faults(diagram, picture):
+        if not fault.blemish:
+            return fault
+        blemish = fault
+    return blemish
+
+
 def faults(diagram: Diagram, picture: Picture) -> Iterator[Fault]:
     """Yield what overlaps. A quick look at rectangles comes before every measurement of a curve."""
     named = {f"label {i}": rect for i, rect in picture.labels.items()}

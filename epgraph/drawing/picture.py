@@ -5,7 +5,7 @@ from __future__ import annotations
 from epgraph.drawing.choose import Chosen
 from epgraph.drawing.geometry import Picture, Rect
 from epgraph.drawing.layout import draw, measure, place
-from epgraph.drawing.legibility import faults
+from epgraph.drawing.legibility import worst
 from epgraph.drawing.markup import caption
 from epgraph.drawing.model import Diagram
 from epgraph.drawing.source import POINTS, Labels, placed_source
@@ -23,6 +23,9 @@ TRIES: tuple[tuple[Labels, float], ...] = (
 )
 """What stands on the lines, and a multiple of the usual distances; the first without a fault is drawn."""
 
+HARD_TRIES: tuple[tuple[Labels, float], ...] = (("full", 1.5), ("none", 1.5))
+"""Those of a network whose layout takes long."""
+
 # Sums of the columns that the lines cross. The time of a layout grows faster than they do, and it cannot be stopped.
 EASY = 400
 """Up to here all of ``TRIES`` take a second."""
@@ -34,11 +37,8 @@ LAID_OUT = 1500
 MOST_SIDE, MOST_DOTS = 30_000, 12_000_000
 """Longest side and area of a bitmap, in dots."""
 
-MOST_NUMBERED = 120
-"""Lines up to which a table explains their numbers."""
-
 MOST_TANGLED = 150
-"""Lines up to which a diagram that is not easy is laid out. More of them cannot be told apart."""
+"""Lines up to which a diagram that is not easy is laid out, and up to which a table explains their numbers."""
 
 
 def drawn(diagram: Diagram, chosen: Chosen, format: str) -> tuple[bytes, str]:
@@ -76,10 +76,10 @@ def legible(diagram: Diagram, chosen: Chosen) -> tuple[Picture, Labels] | None:
         if second is not None and labels != second[1]:
             break
         picture = place(diagram, chosen.direction, labels, spread, chosen.levels)
-        found = list(faults(diagram, picture))
-        if not found:
+        fault = worst(diagram, picture)
+        if fault is None:
             return picture, labels
-        if second is None and all(fault.blemish for fault in found):
+        if fault.blemish and second is None:
             second = picture, labels
     return second
 
@@ -90,11 +90,9 @@ def is_slow(diagram: Diagram) -> bool:
 
 
 def _tries(diagram: Diagram) -> tuple[tuple[Labels, float], ...]:
+    many = len(diagram.lines) > MOST_TANGLED
     if diagram.span <= EASY:
-        many = len(diagram.lines) > MOST_NUMBERED
-        return tuple(one for one in TRIES if not (many and one[0] == "numbers"))
-    if len(diagram.lines) > MOST_TANGLED:
+        return (TRIES[0], *HARD_TRIES) if many else TRIES
+    if many or diagram.span > LAID_OUT:
         return ()
-    if diagram.span <= LABELED:
-        return ("full", 1.5), ("none", 1.5)
-    return (("none", 1.5),) if diagram.span <= LAID_OUT else ()
+    return HARD_TRIES if diagram.span <= LABELED else HARD_TRIES[1:]

@@ -584,10 +584,12 @@ def tangle(states: int, edges: int) -> str:
 def test_large_networks_are_drawn_in_bounded_time(states: int, edges: int, tmp_path: Path) -> None:
     """Graphviz alone takes half a minute for the first, and did not end for the second."""
     notes: list[str] = []
+    said: list[str] = []
     started = time.monotonic()
-    render(ep.load(tangle(states, edges)), tmp_path / "net.svg", report=notes.append)
+    render(ep.load(tangle(states, edges)), tmp_path / "net.svg", report=notes.append, progress=said.append)
     assert time.monotonic() - started < 5
     (note,) = notes
     assert note.endswith("are too many for a diagram; every edge is drawn as a mark in a table of the states")
     text = (tmp_path / "net.svg").read_text()
     assert text.count('class="edge"') == edges
+    assert said == ([f"laying out {states + 2} boxes and {edges:,} edges …"] if edges > 1000 else [])
