@@ -41,7 +41,7 @@ def place(
     frames: dict[tuple[str, ...], Rect] = {}
     for item in found.get("objects", ()):
         name = item["name"]
-        if name.startswith("cluster_"):
+        if name.startswith("cluster_") and "bb" in item:
             x0, y0, x1, y1 = map(float, item["bb"].split(","))
             frames[diagram.frames[int(name[8:])].path] = Rect((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0)
         elif "pos" in item:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -149,17 +148,19 @@ def diagram(
     kept = [(e, a, b) for e, a, b in kept if a != b or (e.unary and boxes[a].role != "block")]
     flipped, column = _columns(list(boxes), [(a, b) for e, a, b in kept if not e.unary], view.box[graph.input.name])
     conflicts = {edge.name for edge in plan.schedule.conflicts}
+    whole = len(boxes) == len(graph.states)  # then parallel edges are not equal ones of other blocks
     merged: dict[tuple[object, ...], list[Line]] = {}
     for edge, a, b in kept:
         line = _line(edge, a, b, edge.name in conflicts, graph.energy.feedforward, column, flipped)
         same = (line.tail, line.head, line.flipped, edge.kind.label(), edge.frozen, edge.parameters)
-        whole = len(boxes) == len(graph.states)  # then parallel edges are not equal ones of other blocks
         merged.setdefault((edge.name,) if whole else same, []).append(line)
     lines = [_merged(group, view, boxes) for group in merged.values()]
     pairs = _married(graph) if moral else None
+    clashes: dict[tuple[str, str], bool] = {}
     for one, other in pairs or ():
-        clash = (one, other) in plan.schedule.unjoined
-        tail, head = view.box[one], view.box[other]
+        ends = view.box[one], view.box[other]
+        clashes[ends] = clashes.get(ends, False) or (one, other) in plan.schedule.unjoined
+    for (tail, head), clash in clashes.items():
         if tail != head:
             lines.append(Line(tail, head, "", "", (), "", 0, clash, False, False, False, 0, married=True))
     boxes, frames = _framed(boxes, view)
@@ -314,4 +315,4 @@ def _merged(lines: list[Line], view: View, boxes: dict[str, Box]) -> Line:
 
 def used_kinds(diagram: Diagram) -> list[str]:
     """Names of the kinds of edges that are drawn, in order."""
-    return list(Counter(line.kind for line in diagram.lines if not line.married))
+    return list(dict.fromkeys(line.kind for line in diagram.lines if not line.married))

@@ -38,7 +38,8 @@ def dot_source(diagram: Diagram, direction: Direction, *, labeled: bool, levels:
     for box in diagram.boxes.values():
         picture.node(box.key, **box_style(box))
     for number, frame in enumerate(diagram.frames):
-        _in_frame(picture, diagram, number, [], label=frame_text(frame.label))
+        names = [key for key, box in diagram.boxes.items() if box.frames == frame.path]
+        _in_frame(picture, diagram, number, names, label=frame_text(frame.label))
     for line in diagram.lines:
         style = line_style(line)
         if line.married:
@@ -247,10 +248,9 @@ def _anchor(
         picture.edge(f"a{one}", f"a{other}", style="invis", weight="0")
 
 
-def _in_frame(picture: graphviz.Digraph, diagram: Diagram, number: int, nodes: list[str], **attributes: str) -> None:
-    """Put nodes, or by default the boxes of a frame, into its cluster, and that into the clusters around it."""
+def _in_frame(picture: graphviz.Digraph, diagram: Diagram, number: int, names: list[str], **attributes: str) -> None:
+    """Put nodes into the cluster of a frame, and that into the clusters around it."""
     path = diagram.frames[number].path
-    names = nodes or [key for key, box in diagram.boxes.items() if box.frames == path]
     order = {frame.path: i for i, frame in enumerate(diagram.frames)}
     chain = [order[path[: i + 1]] for i in range(len(path))]
 
