@@ -12,6 +12,9 @@ from epgraph.drawing.style import ALARM, GREY, OTHER, STROKES, TINTS, Stroke, ti
 from epgraph.errors import visible
 from epgraph.graph import Schedule
 
+# Columns that take nearly all of the room to the right of a row: Graphviz shares it out by columns.
+_REST = '<TD COLSPAN="99"></TD>'
+
 NO_LABELS = "edges are too many for labels"
 
 
@@ -53,7 +56,7 @@ def caption(diagram: Diagram, *, labeled: bool = True, numbered: bool = False) -
     plan, graph = diagram.plan, diagram.plan.graph
     title = "<BR/>".join(_text(line) for line in textwrap.wrap(legend.title(diagram), 48))
     words = f"{graph.parameters():,} parameters"
-    if labeled:
+    if labeled and not numbered:
         words += f" ({_colored(GREY, 'in grey')}: weights of an edge)"
     rows = [
         f'<FONT POINT-SIZE="16"><B>{title}</B></FONT>',
@@ -87,9 +90,8 @@ def _samples(kinds: list[tuple[str, Stroke]]) -> str:
         )
         table = f'<TABLE BORDER="0" CELLBORDER="0" CELLPADDING="0" CELLSPACING="0">{line * stroke.lines}</TABLE>'
         cells.append(f"<TD>{table}</TD><TD>&#160;{_text(kind)}&#160;&#160;&#160;</TD>")
-    # The last cell spans columns that take nearly all of the room to the right: Graphviz shares it out by columns.
     rows = ["".join(cells[i : i + 5]) for i in range(0, len(cells), 5)]
-    body = "".join(f'<TR>{row}<TD COLSPAN="99"></TD></TR>' for row in rows)
+    body = "".join(f"<TR>{row}{_REST}</TR>" for row in rows)
     return f'<TABLE ALIGN="LEFT" BORDER="0" CELLBORDER="0" CELLPADDING="0" CELLSPACING="0">{body}</TABLE>'
 
 
@@ -139,7 +141,7 @@ def _order(schedule: Schedule, forward: bool) -> str:
     name = f"schedule {schedule.name}, {n} class{'es' * (n != 1)}"
     return (
         '<TABLE ALIGN="LEFT" BORDER="0" CELLPADDING="0" CELLSPACING="0"><TR>'
-        f"<TD>{name}&#160;&#160;</TD>{swatches}<TD>&#160;&#160;{verdict}</TD></TR></TABLE>"
+        f"<TD>{name}&#160;&#160;</TD>{swatches}<TD>&#160;&#160;{verdict}</TD>{_REST}</TR></TABLE>"
     )
 
 
