@@ -188,8 +188,12 @@ def _equation(context: Context, name: str, phase: PhaseName, nudging: Nudging) -
     state = context.graph.states[name]
     if context.is_readout(state):
         return f"{name} ← a[{name}]"
-    summed = " + ".join([f"a[{name}]", *_fed_back(context, name)]) + _NUDGE[nudging]
-    return f"{name} ← {state.activation.label}({summed})"
+    sigma, projects = state.activation.label, state.activation.projects
+    chosen = "update" in context.graph.energy.reads  # else the energy's update is that of all energies
+    mixed = not chosen or state.activation.linear or (projects and context.dynamics.update == "mod_pgd")
+    start = f"a[{name}]" if mixed else f"{sigma}(a[{name}])"
+    summed = " + ".join([start, *_fed_back(context, name)]) + _NUDGE[nudging]
+    return f"{name} ← {sigma}({summed})" if projects or not chosen else f"{name} ← {summed}"
 
 
 def _fed_back(context: Context, name: str) -> list[str]:

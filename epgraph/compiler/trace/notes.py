@@ -44,11 +44,13 @@ def equation(context: Context, update: Update, phase: PhaseName, relaxed: bool, 
         summed += f" {_SIGN[phase]} β " + ("∂C/∂s" if nudging == "cost" else f"f[{name}]")
     reads = context.is_readout(state)
     summed += " + noise" if dynamics.noise and not reads else ""
-    if relaxed and not reads:
-        exact = state.activation.projects or not dynamics.flow
-        old = name if exact else f"σ⁻¹({name})"
+    steps, projects = relaxed and not reads, state.activation.projects
+    if steps and (projects or dynamics.flow):
+        old = name if projects else f"σ⁻¹({name})"
         summed = f"{old} + ω({summed} − {old})"
     new = f"{state.activation.label}({summed})"
+    if steps and not projects and not dynamics.flow:
+        new = f"{name} + ω({new} − {name})"
     damped = context.graph.damped(name)
     if damped:
         bounds = " + ".join(f"‖{edge.name}‖" for edge in damped)
