@@ -13,6 +13,9 @@ from epgraph.kinds import KINDS
 from epgraph.language.model import Architecture
 from epgraph.language.sugar import InstanceSpec, PatternSpec, SugarSpec
 
+IDENTIFIER = "urn:epgraph:architecture:{version}"
+"""``$id`` of the schema of a version of the language: a name, which needs no web address."""
+
 Schema = dict[str, Any]
 
 _EXPRESSION = {"$ref": "#/$defs/Expression"}
@@ -42,6 +45,7 @@ def json_schema() -> Schema:
     schema.pop("title")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": IDENTIFIER.format(version=schema["properties"]["epgraph"]["const"]),
         "title": "epgraph architecture",
         "$defs": dict(sorted(definitions.items())),
         **schema,
