@@ -283,8 +283,9 @@ class Session:
             return
         try:
             record.write(folder.path)
-            schema = schema_text(indent=None)
-            replace(folder / RUN_SCHEMA, lambda path: path.write_text(schema, encoding="utf-8"))
+            schema = schema_text(indent=None).encode()
+            if not (folder / RUN_SCHEMA).is_file() or (folder / RUN_SCHEMA).read_bytes() != schema:
+                replace(folder / RUN_SCHEMA, lambda path: path.write_bytes(schema))
             text = modeline(RUN_SCHEMA) + to_yaml(self.start.architecture, complete=True)
             replace(folder / "architecture.yaml", lambda path: path.write_text(text, encoding="utf-8"))
         except WriteError as error:
