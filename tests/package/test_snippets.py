@@ -6,7 +6,9 @@ The commands of the tutorial and of the how-to guides are run, one after the oth
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import epgraph as ep
 from epgraph.cli import app, run
 from epgraph.graph import inspect
 from epgraph.language import json_schema
+from tests.helpers.lightning import stand_in
 from tests.helpers.pages import ROOT, Block, arguments_of, blocks_of, commands_between, commands_in, name_of, pages
 from tests.helpers.registries import kept_registries
 
@@ -27,7 +30,8 @@ FILES = {"docs/language.md": {"blocks.yaml": "Defaults"}}
 
 SHORTER: dict[str, list[str]] = {
     "train": ["--limit", "60", "--epochs", "1", "--no-pictures"],
-    "sweep": ["--limit", "40", "--epochs", "1"],
+    "sweep": ["--limit", "20", "--epochs", "1"],
+    "gradcheck": ["--examples", "1"],
 }
 """What is added to a command of a guide, so that it takes a second."""
 
@@ -42,12 +46,20 @@ def sweeps(names: dict[str, Any]) -> None:
     assert [trial.state for trial in names["result"].trials] == ["complete"] * 4
 
 
+def learnt(names: dict[str, Any]) -> None:
+    """What Lightning drove is well above chance after two epochs of 160 digits, and its losses were logged."""
+    metrics = names["trainer"].callback_metrics
+    assert float(metrics["accuracy"]) > 0.3
+    assert 0 < float(metrics["train_loss"]) < 0.5
+
+
 def drawn(names: dict[str, Any]) -> None:
     assert Path("net.svg").exists()
 
 
 AFTER: dict[str, Callable[[dict[str, Any]], None]] = {
     "docs/api.md": api,
+    "docs/howto/lightning.md": learnt,
     "docs/sweeps.md": sweeps,
     "docs/tour.md": drawn,
 }
@@ -64,10 +76,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("page", pages(), ids=name_of)
 @pytest.mark.filterwarnings("ignore::UserWarning")  # what is doubtful about a network of a page, trained for a moment
-def test_what_a_page_shows_works(page: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_page_shows_works(
+    page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     name = name_of(page)
     names: dict[str, Any] = {"__name__": name}
     printed = ""
+    if name == "docs/howto/lightning.md" and find_spec("lightning") is None:
+        monkeypatch.setitem(sys.modules, "lightning", stand_in())
     with kept_registries():
         for file, section in FILES.get(name, {}).items():
             Path(file).write_text(included(page, section), encoding="utf-8")
@@ -76,6 +92,9 @@ def test_what_a_page_shows_works(page: Path, folder: Path, capsys: pytest.Captur
                 assert block.said, f"{block.place}: say why it is not run"
                 if block.language == "python":
                     compile(block.text, block.place, "exec")
+                elif block.language == "sh":
+                    for words in commands_in(block.text):
+                        command(words, block.place)
                 continue
             if block.file:
                 Path(block.file).write_text(block.text, encoding="utf-8")
@@ -84,6 +103,7 @@ def test_what_a_page_shows_works(page: Path, folder: Path, capsys: pytest.Captur
             elif block.language == "python":
                 exec(compile(block.text, block.place, "exec"), names)
                 if "\narchitecture = " in block.text:
+                    assert isinstance(names["architecture"], ep.Architecture)
                     assert ep.build(names["architecture"]).parameters() > 0
             elif block.language == "sh":
                 capsys.readouterr()
