@@ -73,7 +73,7 @@ $(DOCS): $(STAMP)
 # The site, in build/docs; no network is needed once .venv is there. A warning, such as a broken link, is an error.
 docs: $(DOCS)
 	rm -rf build/docs
-	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -d build/doctrees docs build/docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env -d build/doctrees docs build/docs
 	@echo "Open build/docs/index.html"
 
 clean:

@@ -23,12 +23,12 @@ extensions = [
     "reference_pages",
 ]
 exclude_patterns = ["_build", "**/*.py"]
-suppress_warnings = ["toc.empty_glob"]
 
 # Links such as language.md#energies are those of GitHub.
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence", "deflist"]
 highlight_language = "none"
+smartquotes = False  # --data must not become –data
 
 napoleon_google_docstring = False
 napoleon_use_rtype = False

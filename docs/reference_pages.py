@@ -15,7 +15,8 @@ from typing import Any
 
 import epgraph as ep
 
-MARK = re.compile(r"^<!-- generated: (\w+) -->$", flags=re.MULTILINE)
+MARK = re.compile(r"(?:^\*[^\n]*\*\n\n)?^<!-- generated: (\w+) -->$", flags=re.MULTILINE)
+"""The mark, with the line in italics above it, which tells a reader on GitHub what is missing."""
 
 SECTIONS = {
     "StateSpec": "A state, under `states`",
@@ -239,8 +240,16 @@ def escape(_app: Any, _what: str, _name: str, _object: Any, _options: Any, lines
         lines[i] = "".join(part if part.startswith("``") else part.replace("*", r"\*") for part in literals)
 
 
+def literal(_app: Any, _context: Any, lines: list[str]) -> None:
+    """Set the examples of a command's help, which sphinx-click writes as a line block, as code."""
+    text = "\n".join(lines).replace("file:line:column", "``file:line:column``")
+    block = re.compile(r"^\| Example:\n((?:\| .*\n?)+)", flags=re.MULTILINE)
+    lines[:] = [*block.sub(lambda match: "Example::\n\n" + match[1].replace("| ", "  "), text).splitlines(), ""]
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Register with Sphinx."""
     app.connect("source-read", fill)
+    app.connect("sphinx-click-process-description", literal)
     app.connect("autodoc-process-docstring", escape, priority=400)  # before napoleon, which writes emphases
     return {"parallel_read_safe": True}
