@@ -28,7 +28,7 @@ exclude_patterns = ["_build", "**/*.py"]
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence", "deflist"]
 highlight_language = "none"
-smartquotes = False  # --data must not become –data
+smartquotes_action = "D"  # the dashes that autodoc writes as --; quotes stay as they are in code and messages
 
 napoleon_google_docstring = False
 napoleon_use_rtype = False

@@ -245,11 +245,33 @@ def literal(_app: Any, _context: Any, lines: list[str]) -> None:
     text = "\n".join(lines).replace("file:line:column", "``file:line:column``")
     block = re.compile(r"^\| Example:\n((?:\| .*\n?)+)", flags=re.MULTILINE)
     lines[:] = [*block.sub(lambda match: "Example::\n\n" + match[1].replace("| ", "  "), text).splitlines(), ""]
+    _quote_options(lines, prose=lambda line: not line.startswith(" "))
+
+
+def help_of_options(_app: Any, _context: Any, lines: list[str]) -> None:
+    """Set what the help of an option names as code."""
+    _quote_options(lines, prose=lambda line: line.startswith(" "))
+
+
+def _quote_options(lines: list[str], prose: Callable[[str], bool]) -> None:
+    """Set options in prose as code: '--data' would become a dash and a word."""
+    lines[:] = [re.sub(r"(?<![`\w-])(--\w[\w-]*)", r"``\1``", line) if prose(line) else line for line in lines]
+
+
+def name_fields(
+    _app: Any, _what: str, _name: str, value: Any, _options: Any, signature: str | None, returned: str | None
+) -> tuple[str, str | None] | None:
+    """Show the fields of a pydantic model by name: their types are validators, and are on the page of keys."""
+    if not isinstance(value, type) or not hasattr(value, "model_fields"):
+        return None
+    return f"({', '.join(['*', *value.model_fields] if value.model_fields else [])})", returned
 
 
 def setup(app: Any) -> dict[str, bool]:
     """Register with Sphinx."""
     app.connect("source-read", fill)
     app.connect("sphinx-click-process-description", literal)
+    app.connect("sphinx-click-process-options", help_of_options)
+    app.connect("autodoc-process-signature", name_fields)
     app.connect("autodoc-process-docstring", escape, priority=400)  # before napoleon, which writes emphases
     return {"parallel_read_safe": True}
