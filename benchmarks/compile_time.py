@@ -23,12 +23,13 @@ from typing import Any
 import torch
 import yaml
 from machine import circumstances
-from timing import peak_resident, rounded
+from timing import rounded
 
 import epgraph as ep
 from epgraph.cli import run
 from epgraph.graph import build
 from epgraph.lowering import lower
+from epgraph.process_memory import peak_resident
 
 NETWORKS = ("100", "1000", "10000", "examples/hopfield_resnet13.yaml")
 BATCH = 2

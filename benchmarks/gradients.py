@@ -18,7 +18,12 @@ def relative_difference(found: Mapping[str, Tensor], expected: Mapping[str, Tens
     return max(float(torch.dist(found[name], value) / value.norm()) for name, value in expected.items())
 
 
+def cosines(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, float]:
+    """Cosine of every parameter's gradient to the expected one."""
+    pairs = {name: (found[name].double().flatten(), value.double().flatten()) for name, value in expected.items()}
+    return {name: float(torch.dot(a, b) / (a.norm() * b.norm())) for name, (a, b) in pairs.items()}
+
+
 def lowest_cosine(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
     """Lowest cosine of a parameter's gradient."""
-    pairs = ((found[name].double().flatten(), value.double().flatten()) for name, value in expected.items())
-    return min(float(torch.dot(a, b) / (a.norm() * b.norm())) for a, b in pairs)
+    return min(cosines(found, expected).values())

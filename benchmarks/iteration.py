@@ -21,10 +21,11 @@ from typing import Any
 import torch
 from machine import circumstances
 from peer import Peer, PeerError, relative_difference
-from timing import Ceiling, calls, in_child, peak_resident, ratio, rounded, seconds, spread, synchronize
+from timing import Ceiling, calls, in_child, ratio, rounded, seconds, spread, synchronize
 
 import epgraph as ep
 from epgraph.engine import Engine
+from epgraph.process_memory import peak_resident
 
 SWEEPS = 10
 """Sweeps that are timed together, so that what a relaxation does once weighs little."""

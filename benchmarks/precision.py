@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gradients import cosines
 from machine import circumstances
 from torch import Tensor
 
@@ -39,11 +40,6 @@ def gradient(
     engine.backward(x, y, keep=False)
     seconds = time.perf_counter() - started
     return {n: p.grad.double() for n, p in engine.named_parameters() if p.grad is not None}, seconds
-
-
-def cosines(found: Gradients, exact: Gradients) -> dict[str, float]:
-    """Cosine of the gradient of every parameter to the exact one."""
-    return {n: float((found[n] * g).sum() / (found[n].norm() * g.norm())) for n, g in exact.items()}
 
 
 def measure(

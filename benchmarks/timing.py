@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -107,17 +105,6 @@ def calls(short: Action, long: Action, more: int, device: torch.device) -> dict[
         for name, count in counts.items():
             found[name] = found.get(name, 0.0) + sign * count / more
     return found
-
-
-def peak_resident() -> int:
-    """Largest resident size of this process so far, in bytes."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        # getrusage counts what the parent process held when it started this one.
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def in_child(*options: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ ORDER = (
     "source",
     "errors",
     "files",
+    "process_memory",
     "progress",
     "arguments",
     "activations",

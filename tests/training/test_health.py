@@ -29,10 +29,35 @@ def engine(activation: Any = "relu1") -> ep.Engine:
     return ep.compile(ep.Architecture.model_validate(data))
 
 
+NETWORK = """
+epgraph: 2
+input: {shape: [4]}
+output: {classes: 10}
+defaults: {activation: relu1}
+states: {h: {shape: [50]}}
+edges:
+  - {from: x, to: h, dense: {}}
+  - {from: h, to: y, dense: {}}
+"""
+
+SLOW = """
+epgraph: 2
+input: {shape: [20]}
+output: {classes: 10}
+defaults: {activation: tanh, gain: 1.0}
+states: {a: {shape: [40]}, b: {shape: [40]}, c: {shape: [40]}}
+edges:
+  - {from: x, to: a, dense: {}}
+  - {from: a, to: b, dense: {}}
+  - {from: b, to: c, dense: {}}
+  - {from: c, to: y, dense: {}}
+"""
+
+
 def said(error: float | None = 0.1, examples: int = 1000, frequencies: list[float] = TEN, **states: Any) -> list[str]:
     given = {"h": 0.2 + 0.6 * torch.rand(8, 50), "y": torch.randn(8, 10), **states}
     activation = given.pop("activation", "relu1")
-    metrics = {"epoch": 3.0} | ({} if error is None else {"test_error": error})
+    metrics = {"epoch": 3.0, "train_residual": 1e-5} | ({} if error is None else {"test_error": error})
     return troubles(engine(activation), metrics, frequencies, examples, given, FOLDER)
 
 
@@ -104,5 +129,56 @@ def test_a_network_that_cannot_learn_is_seen_at_once() -> None:
     with torch.no_grad():
         made.get_parameter("states.h.bias").fill_(-50.0)
     states = made.relax(torch.rand(8, 4)).states
-    found = troubles(made, {"epoch": 1.0, "test_error": 0.9}, TEN, 360, states, FOLDER)
+    found = troubles(made, {"epoch": 1.0, "test_error": 0.9, "train_residual": 0.0}, TEN, 360, states, FOLDER)
     assert len(found) == 3
+
+
+SETTLED = {"epoch": 2.0, "test_error": 0.1, "train_residual": 0.0099}
+UNSETTLED = SETTLED | {"train_residual": 0.0296}
+
+
+def of_dynamics(metrics: dict[str, float], *overrides: str) -> list[str]:
+    """What is said of a network with these settings, whose units are all well."""
+    made = ep.compile(ep.load(NETWORK, list(overrides)))
+    states = {"h": 0.2 + 0.6 * torch.rand(8, 50), "y": torch.randn(8, 10)}
+    return troubles(made, metrics, TEN, 1000, states, FOLDER)
+
+
+def test_a_free_phase_that_does_not_settle_is_said_with_what_helps() -> None:
+    assert of_dynamics(SETTLED) == []
+    first, last = of_dynamics(UNSETTLED, "dynamics.free_steps=10")
+    assert first == (
+        "in epoch 2 the free phase did not settle: its mean residual is 3.0e-02 after at most 10 sweeps, and the "
+        "gradient holds at an equilibrium only; raise dynamics.free_steps, and set dynamics.tolerance (0.005, say) to "
+        "stop where fewer are enough"
+    )
+    assert last == ADVICE
+    assert len(of_dynamics(UNSETTLED, "learning.estimator=implicit")) == 2
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["learning.estimator=unrolled", "learning.estimator=backprop", "dynamics.noise=0.1", "dynamics.state_bits=4"],
+)
+def test_where_a_residual_is_no_fault(override: str) -> None:
+    assert of_dynamics(UNSETTLED, override) == []
+
+
+def test_the_residual_says_how_far_the_gradient_is_off() -> None:
+    """The reason for the sentence: the same network, settled and not, against its gradient at rest."""
+    torch.manual_seed(0)
+    made = ep.compile(ep.load(SLOW), dtype=torch.float64)
+    x, y = torch.randn(16, 20, dtype=torch.float64), torch.randint(10, (16,))
+
+    def gradient(sweeps: int) -> tuple[torch.Tensor, float]:
+        made.zero_grad()
+        estimate = made.backward(x, y, free_steps=sweeps, nudged_steps=sweeps, beta=0.01)
+        found = torch.cat([p.grad.flatten() for p in made.parameters() if p.grad is not None])
+        return found, float(estimate.free.residuals.mean())
+
+    rest, at_rest = gradient(2000)
+    few, residual = gradient(3)
+    more, low = gradient(60)
+    assert at_rest < 1e-10
+    assert residual > 0.01 > low
+    assert torch.cosine_similarity(few, rest, dim=0) < 0.99 < torch.cosine_similarity(more, rest, dim=0)
