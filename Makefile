@@ -62,9 +62,8 @@ schema: setup
 gallery: setup
 	$(BIN)/python docs/gallery.py
 
-# The diagrams of README and docs.
 figures: setup
-	$(BIN)/epgraph render examples/hopfield_resnet13.yaml -o docs/hopfield_resnet13.svg
+	$(BIN)/python docs/figures.py
 
 $(DOCS): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'

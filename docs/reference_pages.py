@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
+import click
+
 import epgraph as ep
 
 MARK = re.compile(r"(?:^\*[^\n]*\*\n\n)?^<!-- generated: (\w+) -->$", flags=re.MULTILINE)
@@ -248,8 +250,13 @@ def literal(_app: Any, _context: Any, lines: list[str]) -> None:
     _quote_options(lines, prose=lambda line: not line.startswith(" "))
 
 
-def help_of_options(_app: Any, _context: Any, lines: list[str]) -> None:
-    """Set what the help of an option names as code."""
+def help_of_options(_app: Any, context: click.Context, lines: list[str]) -> None:
+    """Complete the help of options that put it together themselves, and set what it names as code."""
+    for option in context.command.params:
+        if isinstance(option, click.Option) and type(option).get_help_record is not click.Option.get_help_record:
+            record = option.get_help_record(context)
+            short, whole = option.help or "", record[1] if record else ""
+            lines[:] = [line.replace(short, whole) for line in lines]
     _quote_options(lines, prose=lambda line: line.startswith(" "))
 
 

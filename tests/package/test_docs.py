@@ -141,3 +141,18 @@ def test_templates_are_made_as_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         assert run(arguments) == 0
         assert ep.build(ep.load(arguments[-1])).parameters() > 0
     assert re.findall(r"^\| `(\w+)` \|", sections("Templates"), flags=re.MULTILINE) == list(TEMPLATES)
+
+
+def test_the_mistake_of_the_tutorial_is_real(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    first, second = blocks("yaml", page)
+    assert [line for line in second.splitlines() if line not in first.splitlines()] == [
+        "# skip.yaml",
+        "name: skip",
+        "  - {from: h1, to: h4, skip: {stride: 2}}",
+    ]
+    monkeypatch.chdir(tmp_path)
+    Path("skip.yaml").write_text(second.replace("skip: {stride: 2}", "skip: {stride: 3}"), encoding="utf-8")
+    with pytest.raises(ep.EpgraphError) as caught:
+        ep.load("skip.yaml")
+    assert blocks("", page)[-1].strip() == str(caught.value)
