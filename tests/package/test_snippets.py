@@ -22,8 +22,8 @@ from epgraph.cli import app, run
 from epgraph.graph import inspect
 from epgraph.language import json_schema
 from tests.helpers.lightning import stand_in
-from tests.helpers.pages import ROOT, Block, arguments_of, blocks_of, commands_between, commands_in, name_of, pages
 from tests.helpers.registries import kept_registries
+from tests.helpers.snippets import ROOT, Block, arguments_of, blocks_of, commands_between, commands_in, name_of, pages
 
 FILES = {"docs/language.md": {"blocks.yaml": "Defaults"}}
 """Files that the blocks of a page include: by name, the section of the page whose blocks they hold."""
