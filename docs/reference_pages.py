@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
 
 import epgraph as ep
+
+ROOT = Path(__file__).parents[1]
 
 MARK = re.compile(r"(?:^\*[^\n]*\*\n\n)?^<!-- generated: (\w+) -->$", flags=re.MULTILINE)
 """The mark, with the line in italics above it, which tells a reader on GitHub what is missing."""
@@ -226,7 +230,34 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-GENERATED: dict[str, Callable[[], str]] = {"keys": keys, "members": members, "python": python}
+def changelog() -> str:
+    """Return the changelog, without its title."""
+    return _moved(ROOT / "CHANGELOG.md")
+
+
+def benchmarks() -> str:
+    """Return the page of the benchmarks, without its title."""
+    return _moved(ROOT / "benchmarks" / "README.md")
+
+
+def _moved(page: Path) -> str:
+    """Text of a page below its title, with its relative links as they are from docs/."""
+
+    def link(match: re.Match[str]) -> str:
+        target = os.path.relpath(page.parent / match[1], ROOT / "docs")
+        return f"]({Path(target).as_posix()}{match[2] or ''})"
+
+    text = page.read_text(encoding="utf-8").partition("\n")[2]
+    return re.sub(r"\]\((?!\w+:|#)([^)#]+)(#[^)]*)?\)", link, text)
+
+
+GENERATED: dict[str, Callable[[], str]] = {
+    "keys": keys,
+    "members": members,
+    "python": python,
+    "changelog": changelog,
+    "benchmarks": benchmarks,
+}
 
 
 def fill(_app: Any, _page: str, source: list[str]) -> None:
