@@ -62,9 +62,8 @@ schema: setup
 gallery: setup
 	$(BIN)/python docs/gallery.py
 
-# Diagrams, and pictures of pages in a real browser (Chromium, see tools).
+# Pictures of pages in a real browser (Chromium, see tools). Diagrams are drawn by gallery.
 figures: setup
-	$(BIN)/python docs/figures.py
 	$(BIN)/python -m docs.screenshots
 
 $(DOCS): $(STAMP)

@@ -64,6 +64,7 @@ def markdown() -> str:
 FIGURES: tuple[tuple[str, Any], ...] = (
     ("hopfield_resnet13", HERE.parent / "examples" / "hopfield_resnet13.yaml"),
     ("hopfield_resnet103", TEMPLATES["hopfield_resnet"](depth=103, input=(3, 32, 32))),
+    ("tutorial/net", (HERE / "tutorial.md").read_text(encoding="utf-8").split("```yaml\n")[1].split("```")[0]),
 )
 """Pictures of other pages: name and network."""
 

@@ -33,7 +33,7 @@ SHORTER: dict[str, list[str]] = {
     "sweep": ["--limit", "20", "--epochs", "1"],
     "gradcheck": ["--examples", "1"],
 }
-"""What is added to a command of a guide, so that it takes a second."""
+"""What is added to a command of a guide, so that it takes a few seconds at most."""
 
 GUIDES = {"docs/tutorial.md", *(name_of(page) for page in (ROOT / "docs" / "howto").glob("*.md"))}
 
@@ -44,6 +44,10 @@ def api(names: dict[str, Any]) -> None:
 
 def sweeps(names: dict[str, Any]) -> None:
     assert [trial.state for trial in names["result"].trials] == ["complete"] * 4
+
+
+def reported(names: dict[str, Any]) -> None:
+    assert [one.section for one in names["result"].missing] == ["Comparison"]
 
 
 def learnt(names: dict[str, Any]) -> None:
@@ -60,6 +64,7 @@ def drawn(names: dict[str, Any]) -> None:
 AFTER: dict[str, Callable[[dict[str, Any]], None]] = {
     "docs/api.md": api,
     "docs/howto/lightning.md": learnt,
+    "docs/report.md": reported,
     "docs/sweeps.md": sweeps,
     "docs/tour.md": drawn,
 }
@@ -113,7 +118,7 @@ def test_what_a_page_shows_works(
             elif block.mark == "output":
                 assert block.text in printed, f"{block.place}: the command prints something else:\n{printed}"
             else:
-                assert block.language in ("", "toml"), f"{block.place}: what is '{block.language}'?"
+                assert block.language in ("", "toml", "tex"), f"{block.place}: what is '{block.language}'?"
         if name in AFTER:
             AFTER[name](names)
 
