@@ -40,6 +40,11 @@ GUIDES = {"docs/tutorial.md", *(name_of(page) for page in (ROOT / "docs" / "howt
 
 def api(names: dict[str, Any]) -> None:
     assert (names["result"].epoch, len(names["losses"].losses)) == (2, 2)
+    assert Path("settling.png").exists()
+
+
+def report(names: dict[str, Any]) -> None:
+    assert [one.section for one in names["result"].missing] == ["Comparison"]
 
 
 def sweeps(names: dict[str, Any]) -> None:
@@ -60,6 +65,7 @@ def drawn(names: dict[str, Any]) -> None:
 AFTER: dict[str, Callable[[dict[str, Any]], None]] = {
     "docs/api.md": api,
     "docs/howto/lightning.md": learnt,
+    "docs/report.md": report,
     "docs/sweeps.md": sweeps,
     "docs/tour.md": drawn,
 }
@@ -113,7 +119,7 @@ def test_what_a_page_shows_works(
             elif block.mark == "output":
                 assert block.text in printed, f"{block.place}: the command prints something else:\n{printed}"
             else:
-                assert block.language in ("", "toml"), f"{block.place}: what is '{block.language}'?"
+                assert block.language in ("", "toml", "tex"), f"{block.place}: what is '{block.language}'?"
         if name in AFTER:
             AFTER[name](names)
 
