@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+DOCS   := $(VENV)/.docs
 
-.PHONY: setup demo test test-fresh test-slow fuzz crash lint format schema gallery figures clean
+.PHONY: setup tools demo test test-fresh test-slow fuzz crash lint format schema gallery figures docs clean
 
 setup: $(STAMP)
 
@@ -13,6 +14,15 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
+
+# What some tests need beside Python: a YAML language server, and a browser where root can install one. Tests that miss
+# theirs are skipped, so nothing here may fail.
+tools:
+	-@timeout 300 npm install --silent --no-fund --no-audit --prefix .tools yaml-language-server@1 \
+		|| echo "yaml-language-server is not installed: the tests of editors are skipped"
+	-@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && timeout 60 apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+		timeout 600 apt-get -qq install --yes --no-install-recommends chromium >/dev/null; } \
+		|| echo "chromium is not installed: the tests in a browser are skipped"
 
 demo: setup
 	$(BIN)/epgraph train examples/digits.yaml --data digits --out runs/demo --overwrite
@@ -47,14 +57,25 @@ format: setup
 	$(BIN)/ruff format .
 
 schema: setup
-	$(BIN)/epgraph schema -o schemas/architecture.schema.json
+	$(BIN)/epgraph schema -o epgraph/language/architecture.schema.json
 
 gallery: setup
 	$(BIN)/python docs/gallery.py
 
-# Pictures of pages, in a real browser (Chromium).
+# Diagrams, and pictures of pages in a real browser (Chromium, see tools).
 figures: setup
+	$(BIN)/python docs/figures.py
 	$(BIN)/python -m docs.screenshots
 
+$(DOCS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
+# The site, in build/docs; no network is needed once .venv is there. A warning, such as a broken link, is an error.
+docs: $(DOCS)
+	rm -rf build/docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env -d build/doctrees docs build/docs
+	@echo "Open build/docs/index.html"
+
 clean:
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .tools build runs .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

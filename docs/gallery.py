@@ -61,8 +61,17 @@ def markdown() -> str:
     return "\n".join(lines)
 
 
+FIGURES: tuple[tuple[str, Any], ...] = (
+    ("hopfield_resnet13", HERE.parent / "examples" / "hopfield_resnet13.yaml"),
+    ("hopfield_resnet103", TEMPLATES["hopfield_resnet"](depth=103, input=(3, 32, 32))),
+)
+"""Pictures of other pages: name and network."""
+
+
 def main() -> None:
     """Write page and pictures."""
+    for figure, source in FIGURES:
+        ep.render(source, HERE / f"{figure}.svg")
     for picture, name, parameters in PICTURES:
         ep.render(TEMPLATES[name](**parameters), HERE / "gallery" / f"{picture}.svg")
     (HERE / "gallery.md").write_text(markdown(), encoding="utf-8")

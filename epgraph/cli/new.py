@@ -10,6 +10,7 @@ from epgraph.cli.output import check_output, echo, write_out
 from epgraph.cli.starter import STARTER
 from epgraph.cli.templates import describe, read_parameters
 from epgraph.errors import EpgraphError, nearest
+from epgraph.language import INSTALLED_SCHEMA, modeline
 
 
 class _New(click.Command):
@@ -52,4 +53,6 @@ def new(template: str | None, listed: bool, output: Path | None, parameters: tup
     check_output(output)
     if output is not None and output.exists():
         raise EpgraphError(f"{output}: exists already", "name another file, or delete it")
+    if output is not None:
+        text = modeline(INSTALLED_SCHEMA.as_uri()) + text
     write_out(text, output)

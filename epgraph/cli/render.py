@@ -22,25 +22,50 @@ from epgraph.errors import Diagnostic
     "--output",
     type=click.Path(path_type=Path),
     required=True,
-    help="Picture to write; .svg, .png, .pdf or .dot.",
+    help="Picture to write: .svg, .png, .pdf, .tex (TikZ), .mmd (Mermaid) or .dot.",
+)
+@click.option(
+    "--layout",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="left-right, top-down, u (encoder down, decoder up), stages (a frame for each size of images) or auto.",
+)
+@click.option(
+    "--depth",
+    metavar="N",
+    help="Levels of blocks that are opened; equal blocks in a row are drawn once, as '× n'. 'all' draws every state; "
+    "left out, as much is opened as stays legible.",
 )
 @watch_option
 @click.option("--moral", is_flag=True, help="Draw the pairs of states with edges into one state (energy predictive).")
-def render(network: Network, output: Path, watch: bool, moral: bool) -> None:
+def render(network: Network, output: Path, watch: bool, layout: str, depth: str | None, moral: bool) -> None:
     """Draw a network: states by colour class, edges by kind.
 
     \b
     Example:
       epgraph render examples/hopfield_resnet13.yaml -o net.svg
+      epgraph render examples/hopfield_resnet13.yaml --depth 0 -o net.tex
     """
     from epgraph.drawing import render as draw
 
     def report(note: str) -> None:
         print_diagnostics([Diagnostic(note, severity="warning")])
 
+    levels = int(depth) if depth is not None and depth.isascii() and depth.isdecimal() else depth
+
     def act() -> None:
         architecture = network.load()
         check_output(output)
-        echo(str(draw(architecture, output, moral=moral, report=report)))
+        path = draw(
+            architecture,
+            output,
+            moral=moral,
+            layout=layout,
+            depth=levels,  # type: ignore[arg-type]  # what is no number is refused there
+            report=report,
+            progress=lambda line: echo(line, err=True),
+        )
+        echo(str(path))
 
     watched(act) if watch else act()

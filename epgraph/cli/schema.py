@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from epgraph.cli.options import plugin_option
-from epgraph.cli.output import check_output, write_out
+from epgraph.cli.output import check_output, echo, write_out
 from epgraph.errors import EpgraphError
-from epgraph.language import json_schema
+from epgraph.language import INSTALLED_SCHEMA, json_schema, schema_text
 
 MAX_BYTES = 1 << 24
 """What a schema may have at most; ours has less than a megabyte."""
@@ -19,19 +19,22 @@ MAX_BYTES = 1 << 24
 @click.command()
 @plugin_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; left out, print it.")
-def schema(output: Path | None) -> None:
+@click.option("--path", "show_path", is_flag=True, help="Print the path of the installed schema, for editor settings.")
+def schema(output: Path | None, show_path: bool) -> None:
     """Print the JSON Schema of architecture files, for completion in editors.
 
     \b
     Example:
-      epgraph schema -o schemas/architecture.schema.json
+      epgraph schema --path
       epgraph schema --plugin my_kinds.py -o my.schema.json
     """
-    content = json_schema()
+    if show_path:
+        echo(str(INSTALLED_SCHEMA))
+        return
     check_output(output)
-    if output is not None and output.is_file() and not _is_schema(output, content["title"]):
+    if output is not None and output.is_file() and not _is_schema(output, json_schema()["title"]):
         raise EpgraphError(f"{output}: exists and is no schema of epgraph", "name another file, or delete it")
-    write_out(json.dumps(content, indent=2, ensure_ascii=False) + "\n", output)
+    write_out(schema_text(), output)
 
 
 def _is_schema(path: Path, title: str) -> bool:

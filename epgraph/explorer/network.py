@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from epgraph.drawing.diagram import OTHER, STROKES, TINTS
+from epgraph.drawing.style import OTHER, STROKES, TINTS
 from epgraph.energies.directed import co_parents, common_child
 from epgraph.errors import EpgraphError, visible
 from epgraph.explorer.placement import place

@@ -25,6 +25,8 @@ class Origin:
     trail: tuple[str, ...] = ()
     parameters: Values | None = None
     """Origins of the parameters in scope there."""
+    instance: str = ""
+    """Dotted name of the instance of a block that it is a part of; empty for a part of the file."""
 
 
 @dataclass

@@ -13,6 +13,9 @@ from epgraph.kinds import KINDS
 from epgraph.language.model import Architecture
 from epgraph.language.sugar import InstanceSpec, PatternSpec, SugarSpec
 
+IDENTIFIER = "urn:epgraph:architecture:{version}"
+"""``$id`` of the schema of a version of the language: a name, which needs no web address."""
+
 Schema = dict[str, Any]
 
 _EXPRESSION = {"$ref": "#/$defs/Expression"}
@@ -39,12 +42,28 @@ def json_schema() -> Schema:
         {"required": [*_REQUIRED, "edges"]},
         {"required": [*_REQUIRED, "blocks", "states"]},
     ]
-    schema.pop("title")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": IDENTIFIER.format(version=schema["properties"]["epgraph"]["const"]),
         "title": "epgraph architecture",
-        "$defs": dict(sorted(definitions.items())),
-        **schema,
+        "$defs": _untitled(dict(sorted(definitions.items())), named=True),
+        **_untitled(schema),
+    }
+
+
+def _untitled(schema: Any, *, named: bool = False) -> Any:
+    """Leave out the titles that pydantic makes of names of classes and fields: an editor would show them as headings.
+
+    In a mapping whose keys are names (``named``), 'title' is a name like any other.
+    """
+    if isinstance(schema, list):
+        return [_untitled(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: _untitled(value, named=not named and key in ("properties", "patternProperties"))
+        for key, value in schema.items()
+        if named or key != "title"
     }
 
 

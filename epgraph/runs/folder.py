@@ -13,6 +13,7 @@ from epgraph.errors import EpgraphError, listed
 
 FILES = (
     "architecture.yaml",
+    "architecture.schema.json",
     "run.json",
     "metrics.jsonl",
     "batches.jsonl",

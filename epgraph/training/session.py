@@ -21,7 +21,7 @@ from epgraph.drawing.curves import Epochs, draw_curves, read_metrics
 from epgraph.engine import Engine
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import NetworkGraph, build
-from epgraph.language import to_yaml
+from epgraph.language import RUN_SCHEMA, modeline, schema_text, to_yaml
 from epgraph.probes import AUTO, measure_threads
 from epgraph.runs.folder import WriteError, replace
 from epgraph.runs.record import Options, Record, finished, invocation
@@ -307,7 +307,10 @@ class Session:
             return
         try:
             record.write(folder.path)
-            text = to_yaml(self.start.architecture, complete=True)
+            schema = schema_text(indent=None).encode()
+            if not (folder / RUN_SCHEMA).is_file() or (folder / RUN_SCHEMA).read_bytes() != schema:
+                replace(folder / RUN_SCHEMA, lambda path: path.write_bytes(schema))
+            text = modeline(RUN_SCHEMA) + to_yaml(self.start.architecture, complete=True)
             replace(folder / "architecture.yaml", lambda path: path.write_text(text, encoding="utf-8"))
         except WriteError as error:
             raise EpgraphError(str(error), "make room, or name another folder with --out") from None

@@ -26,6 +26,15 @@ def test_every_family_is_shown_and_nothing_is_left_over() -> None:
     assert {path.stem for path in (DOCS / "gallery").iterdir()} == {picture for picture, _, _ in GALLERY["PICTURES"]}
 
 
+@pytest.mark.parametrize(("figure", "source"), GALLERY["FIGURES"], ids=[f for f, _ in GALLERY["FIGURES"]])
+def test_figures_of_other_pages_are_current(figure: str, source: object, tmp_path: Path) -> None:
+    def words(path: Path) -> list[str]:
+        return sorted(ElementTree.fromstring(path.read_text(encoding="utf-8")).itertext())
+
+    drawn = ep.render(source, tmp_path / "net.svg")  # type: ignore[arg-type]
+    assert words(DOCS / f"{figure}.svg") == words(drawn), "run 'make gallery'"
+
+
 @pytest.mark.parametrize(
     ("picture", "name", "parameters"), GALLERY["PICTURES"], ids=[p for p, _, _ in GALLERY["PICTURES"]]
 )

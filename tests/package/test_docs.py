@@ -1,10 +1,12 @@
-"""What the README shows is true: its network loads, its Python runs, its messages are those printed."""
+"""What README and docs say is true: networks are what they should be, messages are those printed, nothing is left out.
+
+That everything shown runs at all is the matter of ``test_snippets.py``.
+"""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -15,12 +17,12 @@ from epgraph.learning_rules import ESTIMATORS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+TOUR = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
 LANGUAGE = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
-API = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 LEARNING = (ROOT / "docs" / "learning.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str, document: str = README) -> list[str]:
+def blocks(language: str, document: str = TOUR) -> list[str]:
     fences = re.findall(r"^```(\w*)\n(.*?)^```$", document, flags=re.DOTALL | re.MULTILINE)
     return [text for tag, text in fences if tag == language]
 
@@ -28,56 +30,10 @@ def blocks(language: str, document: str = README) -> list[str]:
 def test_the_networks_load() -> None:
     texts = blocks("yaml")
     assert len(texts) == 2
+    assert blocks("yaml", README) == texts[:1]
     for text in texts:
         assert ep.build(ep.load(text)).parameters() > 0
         assert inspect(text)[1] == [], "an example is free of doubts"
-
-
-def test_the_python_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (code,) = blocks("python")
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    monkeypatch.chdir(tmp_path)
-    exec(compile(code, "README.md", "exec"), {})
-    assert (tmp_path / "net.svg").exists()
-
-
-def test_the_functions_of_python_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (code,) = blocks("python", API)
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    exec(compile(code, "docs/api.md", "exec"), names)
-    assert (names["result"].epoch, len(names["losses"].losses)) == (2, 2)
-
-
-def test_a_sweep_from_python_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (code,) = blocks("python", (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8"))
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    exec(compile(code, "docs/sweeps.md", "exec"), names)
-    assert [trial.state for trial in names["result"].trials] == ["complete"] * 4
-
-
-def test_a_report_from_python_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (code,) = blocks("python", (ROOT / "docs" / "report.md").read_text(encoding="utf-8"))
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    exec(compile(code, "docs/report.md", "exec"), names)
-    assert [one.section for one in names["result"].missing] == ["Comparison"]
-
-
-def test_the_learning_rules_run_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In one namespace, as a reader would paste them."""
-    from epgraph.activations import NAMED
-
-    monkeypatch.chdir(ROOT)
-    names: dict[str, object] = {}
-    for number, code in enumerate(blocks("python", LEARNING), start=1):
-        exec(compile(code, f"docs/learning.md, example {number}", "exec"), names)
-    NAMED.pop("arctan")
-    ESTIMATORS.pop("five_point")
 
 
 def section(title: str) -> str:
@@ -173,15 +129,6 @@ def sections(*titles: str) -> str:
     return "\n".join(parts[title] for title in titles)
 
 
-def test_networks_from_python_are_made_one_after_the_other() -> None:
-    names: dict[str, object] = {}
-    for number, code in enumerate(blocks("python", sections("From Python", "From networkx", "Templates")), start=1):
-        exec(compile(code, f"docs/language.md, example {number}", "exec"), names)
-        made = names["architecture"]
-        assert isinstance(made, ep.Architecture)
-        assert ep.build(made).parameters() > 0
-
-
 def test_templates_are_made_as_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from epgraph.cli import run
     from epgraph.topologies import TEMPLATES
@@ -194,3 +141,18 @@ def test_templates_are_made_as_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         assert run(arguments) == 0
         assert ep.build(ep.load(arguments[-1])).parameters() > 0
     assert re.findall(r"^\| `(\w+)` \|", sections("Templates"), flags=re.MULTILINE) == list(TEMPLATES)
+
+
+def test_the_mistake_of_the_tutorial_is_real(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    first, second = blocks("yaml", page)
+    assert [line for line in second.splitlines() if line not in first.splitlines()] == [
+        "# skip.yaml",
+        "name: skip",
+        "  - {from: h1, to: h4, skip: {stride: 2}}",
+    ]
+    monkeypatch.chdir(tmp_path)
+    Path("skip.yaml").write_text(second.replace("skip: {stride: 2}", "skip: {stride: 3}"), encoding="utf-8")
+    with pytest.raises(ep.EpgraphError) as caught:
+        ep.load("skip.yaml")
+    assert blocks("", page)[-1].strip() == str(caught.value)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from unittest import mock
 
 import pytest
 import torch
@@ -15,15 +13,8 @@ from torch import Tensor
 import epgraph as ep
 from epgraph.activations import NAMED
 from epgraph.cli import run
-from epgraph.compiler import BACKENDS
 from epgraph.costs import COSTS
-from epgraph.data import DATA_SETS
-from epgraph.energies import ENERGIES
-from epgraph.init_rules import INITIAL
-from epgraph.learning_rules import ESTIMATORS
-from epgraph.optimizers import OPTIMIZERS
-from epgraph.rates import RATE_SCHEDULES
-from epgraph.solvers import SOLVERS
+from tests.helpers.registries import kept_registries
 
 PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
 EXAMPLES = dict(re.findall(r"^```python\n# (\w+)\.py\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE))
@@ -77,10 +68,7 @@ USES: dict[str, tuple[str, ...]] = {
 @pytest.fixture(autouse=True)
 def _registries() -> Iterator[None]:
     """Take out again what an example registers."""
-    tables = (NAMED, COSTS, ENERGIES, SOLVERS, ESTIMATORS, INITIAL, BACKENDS, DATA_SETS, OPTIMIZERS, RATE_SCHEDULES)
-    with ExitStack() as stack:
-        for table in tables:
-            stack.enter_context(mock.patch.dict(table))
+    with kept_registries():
         yield
 
 

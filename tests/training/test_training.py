@@ -32,7 +32,8 @@ def test_a_run_leaves_what_it_promises(net: Path, tmp_path: Path, capsys: pytest
     assert printed[3].startswith("accuracy of the last epoch: ")
     assert "test examples of digits" in printed[3]
     promised = (
-        "run.json architecture.yaml network.svg metrics.jsonl batches.jsonl curves.png last.pt best.pt tensorboard"
+        "run.json architecture.yaml architecture.schema.json network.svg metrics.jsonl batches.jsonl curves.png "
+        "last.pt best.pt tensorboard"
     )
     for name in (*promised.split(), "tensorboard"):
         assert (out / name).exists(), name

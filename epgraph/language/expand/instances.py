@@ -147,7 +147,7 @@ def _state(context: ExpansionContext, frame: Frame, name: str, entry: Any, at: L
     # A state with broken keys still exists for the edges that refer to it.
     context.states[flat] = state = {} if resolved is UNKNOWN else resolved
     where: Location = ("states", flat)
-    context.origins[where] = Origin(context.source, at, frame.trail, frame.parameter_origins)
+    context.origins[where] = Origin(context.source, at, frame.trail, frame.parameter_origins, frame.dotted)
     if isinstance(resolved, dict):
         add_defaults(context, state, where, frame)
     frame.members[name] = flat

@@ -169,6 +169,14 @@ class Architecture(Shown, Model):
         """Return the file and the location there of what stands at a location: one for all instances of a block."""
         return self._document.place(at) if self._document else ("", at)
 
+    def instance(self, state: str) -> tuple[str, str]:
+        """Return the dotted name of the instance of a block to which a state belongs, and the state's name there.
+
+        The first is empty for a state of the file itself, or where the network was not read from a file with blocks.
+        """
+        origin = self._document.origins.get(("states", state)) if self._document else None
+        return (origin.instance, str(origin.at[-1])) if origin and origin.instance else ("", state)
+
     def written(self, at: Location, otherwise: str) -> str:
         """Return the text at a location as the user wrote it: in a block, a name of the block's."""
         text = self._document.written(at) if self._document else None

@@ -1,0 +1,42 @@
+"""What a test registers is taken out again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from unittest import mock
+
+from epgraph.activations import NAMED
+from epgraph.compiler import BACKENDS
+from epgraph.costs import COSTS
+from epgraph.data import DATA_SETS
+from epgraph.energies import ENERGIES
+from epgraph.init_rules import INITIAL
+from epgraph.kinds import KINDS
+from epgraph.learning_rules import ESTIMATORS
+from epgraph.optimizers import OPTIMIZERS
+from epgraph.rates import RATE_SCHEDULES
+from epgraph.solvers import SOLVERS
+
+REGISTRIES = (
+    NAMED,
+    KINDS,
+    COSTS,
+    ENERGIES,
+    SOLVERS,
+    ESTIMATORS,
+    INITIAL,
+    BACKENDS,
+    DATA_SETS,
+    OPTIMIZERS,
+    RATE_SCHEDULES,
+)
+
+
+@contextmanager
+def kept_registries() -> Iterator[None]:
+    """Restore every registry at the end."""
+    with ExitStack() as stack:
+        for table in REGISTRIES:
+            stack.enter_context(mock.patch.dict(table))
+        yield
