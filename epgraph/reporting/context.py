@@ -67,7 +67,7 @@ class Context:
             yield from make()
         except EpgraphError as error:
             reason = "; ".join(str(diagnostic) for diagnostic in error.diagnostics)
-        except (Exception, MemoryError) as error:  # whatever it is: the other sections are worth having
+        except Exception as error:  # whatever it is: the other sections are worth having
             if os.environ.get("EPGRAPH_TRACEBACK"):
                 traceback.print_exc()
             reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'failed'}"

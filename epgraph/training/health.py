@@ -115,7 +115,7 @@ def _still(engine: Engine, states: Mapping[str, Tensor]) -> list[str]:
 
 
 def _unsettled(engine: Engine, metrics: Metrics) -> list[str]:
-    """Weights that grow slow the dynamics down, so that sweeps that were enough in the beginning are too few later."""
+    """Sweeps that settle the network with its initial weights can be too few for later ones."""
     dynamics, rule = engine.architecture.dynamics, ESTIMATORS[engine.architecture.learning.estimator]
     # Who differentiates the sweeps needs no equilibrium. Noise and rounding have a residual at rest.
     if rule.feedforward or rule.memory_grows or dynamics.noise or dynamics.state_bits:

@@ -33,21 +33,22 @@ SHORTER: dict[str, list[str]] = {
     "sweep": ["--limit", "20", "--epochs", "1"],
     "gradcheck": ["--examples", "1"],
 }
-"""What is added to a command of a guide, so that it takes a few seconds at most."""
+"""What is added to a command of a guide, so that it takes a second."""
 
 GUIDES = {"docs/tutorial.md", *(name_of(page) for page in (ROOT / "docs" / "howto").glob("*.md"))}
 
 
 def api(names: dict[str, Any]) -> None:
     assert (names["result"].epoch, len(names["losses"].losses)) == (2, 2)
+    assert Path("settling.png").exists()
+
+
+def report(names: dict[str, Any]) -> None:
+    assert [one.section for one in names["result"].missing] == ["Comparison"]
 
 
 def sweeps(names: dict[str, Any]) -> None:
     assert [trial.state for trial in names["result"].trials] == ["complete"] * 4
-
-
-def reported(names: dict[str, Any]) -> None:
-    assert [one.section for one in names["result"].missing] == ["Comparison"]
 
 
 def learnt(names: dict[str, Any]) -> None:
@@ -64,7 +65,7 @@ def drawn(names: dict[str, Any]) -> None:
 AFTER: dict[str, Callable[[dict[str, Any]], None]] = {
     "docs/api.md": api,
     "docs/howto/lightning.md": learnt,
-    "docs/report.md": reported,
+    "docs/report.md": report,
     "docs/sweeps.md": sweeps,
     "docs/tour.md": drawn,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -15,9 +16,11 @@ from epgraph.drawing.figures import new_figure
 from epgraph.errors import EpgraphError
 from epgraph.reporting.batches import MOST_POINTS, read_batches
 from epgraph.reporting.blocks import Document, Section, Table, Text
+from epgraph.reporting.context import Context, Missing
 from epgraph.reporting.markdown import escaped, markdown
 from epgraph.reporting.page import page
 from epgraph.reporting.pictures import picture, short
+from epgraph.reporting.runs import Loaded
 from epgraph.reporting.themed import COLORS, themed
 from tests.helpers.pages import Page
 
@@ -108,6 +111,26 @@ def test_text_is_text_in_both_formats() -> None:
     for mark in ("<script", "](java", "@", "#1", "$", "\u202e"):
         assert mark not in text.replace("\\]", ""), mark
     assert escaped("a_b*") == r"a\_b\*"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (EpgraphError("no data", "name them"), "no data; name them"),
+        (RuntimeError("first\nsecond"), "RuntimeError: first"),
+        (MemoryError(), "MemoryError: failed"),
+    ],
+)
+def test_what_fails_keeps_what_was_made_and_says_why(error: Exception, reason: str) -> None:
+    def make() -> Iterator[Text]:
+        yield Text("made before")
+        raise error
+
+    loaded = Loaded(None, data_root=None, download=False, limit=None, device=None, threads=None)
+    context = Context([], [], None, [], loaded, gradients=0, examples=1, figures=False)
+    blocks = list(context.attempt("Weights", None, make))
+    assert blocks == [Text("made before"), Text(f"Not in this report: {reason}", missing=True)]
+    assert context.missing == [Missing("Weights", "", reason)]
 
 
 def test_a_log_of_batches_is_thinned_out(tmp_path: Path) -> None:
