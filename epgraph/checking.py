@@ -21,7 +21,7 @@ from epgraph.result_shapes import smaller
 from epgraph.testing import verify_kind
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CheckResult:
     """What ``ep.check`` returns.
 
@@ -36,6 +36,10 @@ class CheckResult:
 
     report: dict[str, Any] | None
     diagnostics: tuple[Diagnostic, ...]
+
+    def __repr__(self) -> str:
+        mistakes = sum(d.severity == "error" for d in self.diagnostics)
+        return f"CheckResult(ok={self.ok}, mistakes={mistakes}, warnings={len(self.diagnostics) - mistakes})"
 
     @property
     def ok(self) -> bool:

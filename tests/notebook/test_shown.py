@@ -171,3 +171,9 @@ def test_a_network_is_shown_without_torch() -> None:
         "assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_a_check_is_one_line() -> None:
+    mistaken = json.dumps({**RING, "edges": [{"from": "x", "to": "y", "dens": {}}]})
+    assert repr(ep.check(mistaken)) == "CheckResult(ok=False, mistakes=1, warnings=0)"
+    assert repr(ep.check(ROOT / "examples" / "digits.yaml")) == "CheckResult(ok=True, mistakes=0, warnings=0)"
