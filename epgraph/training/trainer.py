@@ -248,8 +248,11 @@ class Trainer:
             drawn = histograms(self.engine, self._seen.states) if self.run.histograms else ()
             log.write(metrics, drawn)
             sentences = troubles(self.engine, metrics, *classes, self._seen.states, self.run.folder)
-            for sentence in sentences if not self._troubled else ():  # said again only after an epoch without
-                self.run.warn(sentence)
+            if sentences and not self._troubled:  # said again only after an epoch without
+                # The advice goes with the last trouble: of a sweep's trials equal warnings are printed once, and the
+                # advice names the run.
+                for sentence in (*sentences[:-2], "; ".join(sentences[-2:])):
+                    self.run.warn(sentence)
             self._troubled = bool(sentences)
         self.epoch += 1
         self.batch = self.examples = 0
