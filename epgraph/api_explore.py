@@ -14,7 +14,6 @@ from epgraph.api_arguments import (
     Warn,
     all_overrides,
     as_architecture,
-    own_examples,
     python_warnings,
 )
 from epgraph.arguments import flag, whole_number
@@ -110,6 +109,7 @@ def explore(
     target = _target(path, source, weights)
     run = None
     if weights:
+        from epgraph.convergence import data_to_settle
         from epgraph.explorer.relaxation import settled
 
         architecture = _trained(weights, changes, allow_include)
@@ -118,7 +118,8 @@ def explore(
         run = settled(
             architecture,
             weights,
-            _examples(architecture, data, data_root, download, warn or python_warnings),
+            # Read once for all checkpoints.
+            data_to_settle(architecture, data, data_root, download, warn or python_warnings),
             examples=count,
             device=device,
             threads=threads,
@@ -175,25 +176,3 @@ def _trained(weights: list[Path], changes: list[str], allow_include: Paths) -> A
         return as_architecture(architecture_of(content["architecture"], str(path)), changes, allow_include)
     assert error is not None
     raise error
-
-
-def _examples(
-    architecture: Architecture, data: Any, root: str | os.PathLike[str] | None, download: bool, warn: Warn
-) -> Data | None:
-    """Examples for the curves, read once for all checkpoints; None for noise."""
-    from epgraph.training.data import data_for
-
-    own = own_examples(data)
-    if own is not None:
-        return own
-    name = None if data is None else str(data)
-    if name is None and architecture.data.name is None:
-        return None
-    try:
-        found = data_for(architecture, name, root=root, download=download, augment=False, check=False)
-    except EpgraphError:
-        if data is not None or root is not None or download:
-            raise
-        return None  # ``converge`` says so
-    warn(found.warnings)
-    return found

@@ -28,6 +28,7 @@ from epgraph.arguments import choice, flag, number, whole_number
 from epgraph.display import Shown
 from epgraph.engine import Engine
 from epgraph.errors import EpgraphError, visible
+from epgraph.language import Architecture
 from epgraph.learning_rules import ESTIMATORS
 from epgraph.plain import finite
 from epgraph.progress import Progress
@@ -236,11 +237,16 @@ def converge(
     engine = _engine(network, all_overrides(overrides, schedule), allow_include, device, dtype, threads, count)
     source = "those given"
     if x is None:
-        dataset, source = _test_examples(engine, data, data_root, download, warn or python_warnings)
+        named = engine.architecture.data.name
+        found = data_to_settle(engine.architecture, data, data_root, download, warn or python_warnings)
+        if found is not None:
+            source = f"test examples of {found.name}"
+        else:
+            source = NOISE if named is None else f"{NOISE}: the data set {named} cannot be read"
         # Imported here, because it belongs to what is used only without examples of one's own.
         from epgraph.gradient_check.examples import draw_examples
 
-        x, y = draw_examples(engine, dataset, count)
+        x, y = draw_examples(engine, None if found is None else found.test, count)
     return converge_on(
         engine,
         x,
@@ -385,22 +391,26 @@ def _is_checkpoint(network: object) -> bool:
     )
 
 
-def _test_examples(
-    engine: Engine, data: Any, root: str | os.PathLike[str] | None, download: bool, warn: Warn
-) -> tuple[Any, str]:
-    """Return test examples and what they are in words; None for noise."""
+def data_to_settle(
+    architecture: Architecture, data: Any, root: str | os.PathLike[str] | None, download: bool, warn: Warn
+) -> Data | None:
+    """Return the data whose test examples settle; None for noise.
+
+    That is where no data are named, and where those of the network cannot be read and nothing asks for them.
+    """
     from epgraph.training.data import data_for
 
     own = own_examples(data)
-    if own is None:
-        name = None if data is None else str(data)
-        if name is None and engine.architecture.data.name is None:
-            return None, NOISE
-        try:
-            own = data_for(engine.architecture, name, root=root, download=download, augment=False, check=False)
-        except EpgraphError:
-            if data is not None or root is not None or download:
-                raise
-            return None, f"{NOISE}: the data set {engine.architecture.data.name} cannot be read"
-        warn(own.warnings)
-    return own.test, f"test examples of {own.name}"
+    if own is not None:
+        return own
+    name = None if data is None else str(data)
+    if name is None and architecture.data.name is None:
+        return None
+    try:
+        found = data_for(architecture, name, root=root, download=download, augment=False, check=False)
+    except EpgraphError:
+        if data is not None or root is not None or download:
+            raise
+        return None
+    warn(found.warnings)
+    return found

@@ -79,9 +79,7 @@ def keep(parts: Sequence[Examples], sha256: Callable[[], tuple[str, str]]) -> li
 def _alone(path: Path, shape: tuple[int, ...]) -> Iterator[None]:
     """Hold the lock of a file; while another process holds it, show how far that one is, by the size of its file."""
     lock = FileLock(path.with_suffix(".lock"))
-    try:
-        lock.acquire(timeout=PATIENCE)
-    except Timeout:
+    if not _acquired(lock):
         each = int(np.prod(shape[1:]))
         with Progress("decode the images", shape[0], "images") as shown:
             shown.begin("in another process", slow=True)
