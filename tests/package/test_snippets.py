@@ -108,7 +108,7 @@ def test_what_a_page_shows_works(
                 network_or_fragment(block)
             elif block.language == "python":
                 exec(compile(block.text, block.place, "exec"), names)
-                if "\narchitecture = " in block.text:
+                if re.search(r"^architecture = ", block.text, flags=re.MULTILINE):
                     assert isinstance(names["architecture"], ep.Architecture)
                     assert ep.build(names["architecture"]).parameters() > 0
             elif block.language == "sh":
