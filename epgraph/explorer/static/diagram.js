@@ -72,7 +72,8 @@ function shown(color) {
 
 function styleOf() {
   const c = colours();
-  const lively = still.matches || large ? {} : { "transition-property": "opacity, border-width, border-color", "transition-duration": 150 };
+  // Widths change at once: what fits into the window is computed from them.
+  const lively = still.matches || large ? {} : { "transition-property": "opacity, border-color", "transition-duration": 150 };
   return [
     { selector: "node", style: { shape: "round-rectangle", width: "data(width)", height: 42, label: "data(label)", color: c("ink"),
       "background-color": c("back"), "border-width": 1.2, "border-color": dark.matches ? "#e8eaed" : "#1a1a1a",
