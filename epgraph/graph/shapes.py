@@ -40,10 +40,12 @@ def infer_shapes(
     diagnostics
         Every edge that does not fit, and every state without a shape.
     """
+    ends = [edge for edge in ends if not architecture.shapeless & {edge.source, edge.target}]
     channels: dict[str, int | None] = {name: state.channels for name, state in architecture.states.items()}
     shapes: dict[str, Shape] = {architecture.input.name: architecture.input.shape}
     shapes |= {name: s.shape for name, s in architecture.states.items() if s.shape is not None}
     shapes[architecture.output.name] = architecture.output.units
+    shapes = {name: shape for name, shape in shapes.items() if name not in architecture.shapeless}
     fixed_by = _spread(architecture, ends, channels, shapes)
     problems = _misfits(architecture, ends, channels, shapes, fixed_by)
     # A state without a shape behind a faulty edge is no further mistake.
