@@ -105,6 +105,8 @@ class Diagnostic:
         Text of the file, for an excerpt.
     trail
         Origin of the offending text, innermost first: instances of blocks, and files that include it.
+    related
+        Other places where the mistake may be: each with its own message, hint and position.
     """
 
     message: str
@@ -119,8 +121,13 @@ class Diagnostic:
     end: Mark | None = None
     source: Source | None = field(default=None, compare=False, repr=False)
     trail: tuple[str, ...] = ()
+    related: tuple[Diagnostic, ...] = ()
 
     def __str__(self) -> str:
+        return "; ".join((self.headline(), *(f"or here: {other.headline()}" for other in self.related)))
+
+    def headline(self) -> str:
+        """Return the diagnostic on one line, without the related ones."""
         where = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
         if not where and self.at:
             where = path_text(self.at)
@@ -169,6 +176,7 @@ class Diagnostic:
             "end_line": end_line,
             "end_column": end_column,
             "trail": list(self.trail),
+            "related": [other.to_dict() for other in self.related],
         }
 
 

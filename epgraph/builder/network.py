@@ -299,4 +299,4 @@ def _named(diagnostic: Diagnostic, labels: Sequence[str]) -> Diagnostic:
     at: Location = diagnostic.at
     if len(at) > 1 and at[0] == "edges" and isinstance(at[1], int):
         at = ("edges", labels[at[1]], *at[2:])
-    return replace(diagnostic, at=at)
+    return replace(diagnostic, at=at, related=tuple(_named(other, labels) for other in diagnostic.related))

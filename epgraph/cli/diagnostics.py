@@ -26,18 +26,22 @@ def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
 
 
 def lines(diagnostic: Diagnostic) -> list[str]:
-    """Write a diagnostic as lines: its text, and the excerpt where its source is known."""
-    text = str(diagnostic)
+    """Write a diagnostic and its related ones as lines: the text, and the excerpt where its source is known."""
+    text = diagnostic.headline()
     if diagnostic.severity == "warning":
         text = click.style("warning", fg="yellow") + f": {text}"
+    others = [(f"or here: {other.headline()}", other) for other in diagnostic.related]
+    return [line for words, one in ((text, diagnostic), *others) for line in (words, *_excerpt(one))]
+
+
+def _excerpt(diagnostic: Diagnostic) -> list[str]:
     excerpt = diagnostic.excerpt()
     if excerpt is None:
-        return [text]
+        return []
     source, carets = excerpt
     number = str(diagnostic.line)
     margin = " " * max(4, len(number))
     return [
-        text,
         f"{number.rjust(len(margin))} | {source}".rstrip(),
         f"{margin} | {_coloured(carets, diagnostic)}",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from dataclasses import replace
 
 from epgraph.errors import Diagnostic
 from epgraph.graph.checks.names import Ends
@@ -15,6 +16,12 @@ SUPPOSED = 256
 
 MOST_SUPPOSED = 100
 """States of which this is supposed: each takes the time of an inference."""
+
+MOST_RELATED = 3
+"""Other edges that are named beside one that does not fit."""
+
+Reasons = dict[str, tuple[Ends, str]]
+"""State → the edge from which its shape follows, and the other end of that edge."""
 
 
 def infer_shapes(
@@ -33,10 +40,12 @@ def infer_shapes(
     diagnostics
         Every edge that does not fit, and every state without a shape.
     """
+    ends = [edge for edge in ends if not architecture.shapeless & {edge.source, edge.target}]
     channels: dict[str, int | None] = {name: state.channels for name, state in architecture.states.items()}
     shapes: dict[str, Shape] = {architecture.input.name: architecture.input.shape}
     shapes |= {name: s.shape for name, s in architecture.states.items() if s.shape is not None}
     shapes[architecture.output.name] = architecture.output.units
+    shapes = {name: shape for name, shape in shapes.items() if name not in architecture.shapeless}
     fixed_by = _spread(architecture, ends, channels, shapes)
     problems = _misfits(architecture, ends, channels, shapes, fixed_by)
     # A state without a shape behind a faulty edge is no further mistake.
@@ -60,16 +69,16 @@ def _spread(
     ends: list[Ends],
     channels: dict[str, int | None],
     shapes: dict[str, Shape],
-) -> dict[str, str]:
-    """Add the shapes that follow from the known ones, and return for each the edge that fixed it, as ``a→b``."""
-    fixed_by: dict[str, str] = {}
+) -> Reasons:
+    """Add the shapes that follow from the known ones, and return for each the edge that fixed it."""
+    fixed_by: Reasons = {}
     incident: dict[str, list[Ends]] = {}
     for edge in ends:
         incident.setdefault(edge.source, []).append(edge)
         incident.setdefault(edge.target, []).append(edge)
 
     # Of the edges with a known end, the first in the file goes first: the main path, which is written before the
-    # skip over it, fixes a size, and a skip that disagrees is the one to be reported.
+    # skip over it, fixes a size. A skip that disagrees is reported, with the edges of the path as related places.
     ready = [(edge.index, end) for end in shapes for edge in incident.get(end, ())]
     heapq.heapify(ready)
     by_index = {edge.index: edge for edge in ends}
@@ -88,7 +97,7 @@ def _spread(
             continue  # reported by _misfits, where every edge is checked once
         if shape is not None and channels.get(other) in (None, shape[0]):
             shapes[other] = shape
-            fixed_by[other] = f"{edge.source}→{edge.target}"
+            fixed_by[other] = edge, start
             for next_edge in incident[other]:
                 heapq.heappush(ready, (next_edge.index, other))
     return fixed_by
@@ -99,7 +108,7 @@ def _misfits(
     ends: list[Ends],
     channels: dict[str, int | None],
     shapes: dict[str, Shape],
-    fixed_by: dict[str, str],
+    fixed_by: Reasons,
 ) -> list[Diagnostic]:
     """Return a diagnostic for every edge that does not fit the shapes of its ends."""
     problems: list[Diagnostic] = []
@@ -116,16 +125,77 @@ def _misfits(
                 kind.check(source, target)
         except ShapeError as error:
             reason = None if kind.unary else fixed_by.get(edge.target)
-            why = f" (fixed by the edge {reason})" if reason and target is not None else ""
+            why = f" (fixed by the edge {_between(reason[0], False)})" if reason and target is not None else ""
             problems.append(
                 Diagnostic(
                     f"shape mismatch: {kind.name} {_between(edge, kind.unary)} {error.message}{why}",
                     error.hint,
                     (*edge.at, kind.name),
                     rule="shape-mismatch",
+                    related=_related(architecture, edge, shapes, fixed_by),
                 )
             )
     return problems
+
+
+def _related(
+    architecture: Architecture, misfit: Ends, shapes: dict[str, Shape], fixed_by: Reasons
+) -> tuple[Diagnostic, ...]:
+    """Return the other places where a mismatch may come from: what gave the ends of the edge their shapes.
+
+    Both ends are followed back to a state on which both shapes depend. With the misfit these edges are a circle, and
+    any edge of it may be the wrong one.
+    """
+    gives = _gives(architecture.edges[misfit.index].kind, shapes[misfit.source], shapes.get(misfit.target))
+    target, source = (_path(end, fixed_by) for end in (misfit.target, misfit.source))
+    if gives is None:
+        target = []  # the source alone is at fault, whatever the target is
+    elif len(gives) != len(shapes[misfit.target]):
+        source = []  # pixels into units, or units into pixels: no size of the source would help
+    common = {*target} & {*source}
+    found = [_given(architecture, state, shapes, fixed_by) for state in (*target, *source) if state not in common]
+    if gives is not None and misfit.target in fixed_by and misfit.target not in common:
+        found[0] = replace(found[0], hint=_agreeing(architecture, fixed_by[misfit.target][0], shapes, gives))
+    # All instances of a block have one place in the file.
+    apart = {architecture.place(one.at[:2]): one for one in reversed(found) if one.at}
+    apart.pop(architecture.place(misfit.at), None)
+    return tuple(reversed(apart.values()))[:MOST_RELATED]
+
+
+def _gives(kind: EdgeKind, source: Shape, target: Shape | None) -> Shape | None:
+    """Return the shape that a kind gives; None where it cannot use the source, or the target is not known."""
+    try:
+        return None if target is None else kind.target_shape(source, target[0])
+    except ShapeError:
+        return None
+
+
+def _path(state: str, fixed_by: Reasons) -> list[str]:
+    """Return the states on which the shape of a state depends, itself first."""
+    path = [state]
+    while path[-1] in fixed_by:
+        path.append(fixed_by[path[-1]][1])
+    return path
+
+
+def _given(architecture: Architecture, state: str, shapes: dict[str, Shape], fixed_by: Reasons) -> Diagnostic:
+    """Say what gave a state its shape; without a location where that is the shape of the input or the output."""
+    if state not in fixed_by:
+        at = ("states", state, "shape") if state in architecture.states else ()
+        return Diagnostic(f"'{state}' is declared as {shape_text(shapes[state])}", at=at, rule="shape-mismatch")
+    edge = fixed_by[state][0]
+    kind = architecture.edges[edge.index].kind
+    result, origin = shape_text(shapes[edge.target]), shape_text(shapes[edge.source])
+    message = f"{kind.name} {_between(edge, False)} gives {result} from {origin}"
+    return Diagnostic(message, at=(*edge.at, kind.name), rule="shape-mismatch")
+
+
+def _agreeing(architecture: Architecture, edge: Ends, shapes: dict[str, Shape], wanted: Shape) -> str:
+    """Return the options with which an edge gives the wanted shape, as a hint; empty where there are none."""
+    if edge.source not in shapes or len(shapes[edge.target]) != len(wanted):
+        return ""
+    hint = architecture.edges[edge.index].kind.suggest(shapes[edge.source], wanted)
+    return hint if hint.endswith("would fit") else ""
 
 
 def _check_channels(kind: EdgeKind, source: Shape, channels: int | None) -> None:

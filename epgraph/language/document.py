@@ -68,9 +68,14 @@ class Document:
     headless: bool = False
 
     def locate(self, diagnostic: Diagnostic) -> Diagnostic:
-        """Add to a diagnostic the position of its location, or of the nearest enclosing one."""
+        """Add to a diagnostic, and to its related ones, the position of its location.
+
+        Where the location has none, the position is that of the nearest enclosing one.
+        """
         if diagnostic.file is not None:
             return diagnostic
+        if diagnostic.related:
+            diagnostic = replace(diagnostic, related=tuple(self.locate(other) for other in diagnostic.related))
         at = diagnostic.at
         for depth in range(len(at), 0, -1):
             if at[:depth] in self.assigned:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from dataclasses import replace
 from typing import Any, get_args
@@ -16,10 +15,8 @@ from epgraph.errors import RULES, Diagnostic, EpgraphError, Location, nearest
 from epgraph.kinds import KINDS
 from epgraph.language.document import Document
 from epgraph.language.model import LANGUAGE, NAME_PATTERN, Architecture, ScheduleName, field_at, known_keys, one_end
-from epgraph.language.reader import plain_scalar
+from epgraph.language.remains import meant, place, remains
 from epgraph.language.sugar import SugarSpec
-
-_TAGS = ("<flag>", "<options>", "<number>", "<pair>", "<word>")
 
 MOST = 1000
 """Number of mistakes that are explained; of further ones only the number is reported."""
@@ -39,8 +36,6 @@ _EXPECTED = {
     "finite_number": "a finite number",
 }
 
-
-_NAMES = (("states",), ("input",), ("output",), ("input", "name"), ("output", "name"))
 
 # Names of the ends of an edge in Python.
 _PYTHON = {"source": "from", "target": "to"}
@@ -92,7 +87,7 @@ def validate(document: Document) -> tuple[Architecture | None, list[Diagnostic]]
         if len(details) > most:
             problems.append(_more(details, most))
         else:
-            architecture = _remains(data, details)
+            architecture = remains(data, details)
     if document.headless:
         architecture = None
     if architecture is not None:
@@ -120,33 +115,18 @@ def _as_written(error: ErrorDetails, document: Document) -> ErrorDetails:
     return {**error, "ctx": {**error["ctx"], "hint": hint}}
 
 
-def _remains(data: dict[str, Any], details: list[ErrorDetails]) -> Architecture | None:
-    """The network without its faulty parts; None if too little remains."""
-    # Without the names of states, the ends of edges cannot be checked.
-    if any(d["loc"] in _NAMES for d in details):
-        return None
-    rest, bad_edges = _without(data, details)
-    try:
-        architecture = Architecture.model_validate(rest)
-    except ValidationError:
-        return None
-    architecture._dropped_edges = bad_edges
-    architecture._partial = True
-    return architecture
-
-
 def _most(document: Document, details: list[ErrorDetails]) -> int:
     """Number of leading errors that come from ``MOST`` places of the file; one mistake in a block gives many errors."""
     places = set()
     for number, error in enumerate(details):
-        places.add((error["type"], document.place(tuple(part for part in error["loc"] if part not in _TAGS))))
+        places.add((error["type"], document.place(place(error))))
         if len(places) > MOST:
             return number
     return len(details)
 
 
 def _more(details: list[ErrorDetails], most: int) -> Diagnostic:
-    at = tuple(part for part in details[most]["loc"] if part not in _TAGS)
+    at = place(details[most])
     return Diagnostic(
         f"{len(details) - most:,} more mistakes from here on", "fix the others first", at, rule="too-large"
     )
@@ -196,7 +176,7 @@ def _in_quotes(diagnostic: Diagnostic, error: ErrorDetails, document: Document) 
 
 def explain(error: ErrorDetails) -> Diagnostic:
     """Turn a pydantic error into a diagnostic in the language's terms."""
-    at: Location = tuple(part for part in error["loc"] if part not in _TAGS)
+    at: Location = place(error)
     kind, value, ctx = error["type"], error["input"], error.get("ctx", {})
     own = kind.replace("_", "-")
     # Custom validators of edge kinds reject combinations of options.
@@ -317,24 +297,10 @@ def _instead(kind: str, value: object, at: Location) -> str:
         return _example(at)
     if kind == "string_type" and value is None and at:
         return _example(at)
-    if not isinstance(value, str):
-        return ""
-    if kind == "bool_type":
-        meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(value.lower())
-        return f"write {meant}" if meant else ""
-    if kind in ("int_type", "float_type", "finite_number"):
-        read = _plain(value)
-        whole = isinstance(read, int) or (kind != "int_type" and isinstance(read, float))
-        if whole and not isinstance(read, bool):
-            return f"write {value.strip()} without quotes"
-    return ""
-
-
-def _plain(text: str) -> object:
-    try:
-        return plain_scalar(text.strip())
-    except ValueError:
-        return None
+    instead = meant(kind, value)
+    if isinstance(instead, bool):
+        return f"write {str(instead).lower()}"
+    return "" if instead is None else f"write {str(value).strip()} without quotes"
 
 
 def describe(value: object) -> str:
@@ -410,36 +376,3 @@ def _example(at: Location) -> str:
     if last not in examples and field is not None and field.examples:
         return f"e.g. {last}: {field.examples[0]}"
     return examples.get(last, "")
-
-
-def _without(data: dict[str, Any], errors: list[ErrorDetails]) -> tuple[dict[str, Any], set[int]]:
-    """Copy the data without faulty parts: unknown keys, settings of states, whole edges. Return the indices, too."""
-    rest = copy.deepcopy(data)
-    bad_edges: set[int] = set()
-    for error in errors:
-        at = tuple(part for part in error["loc"] if part not in _TAGS)
-        # With a misspelt option, the edge's effect on shapes is unknown.
-        harmless = _is_unknown_key(error) and len(at) <= 3
-        if len(at) >= 2 and at[0] == "edges" and isinstance(at[1], int) and not harmless:
-            bad_edges.add(at[1])
-        elif len(at) >= 2 and at[0] == "states" and not _is_unknown_key(error):
-            rest["states"][at[1]] = {}
-        elif at:
-            parent: Any = rest
-            for part in at[:-1]:
-                parent = parent[part] if _has(parent, part) else None
-            if isinstance(parent, dict):
-                parent.pop(at[-1], None)
-    if bad_edges:
-        rest["edges"] = [edge for i, edge in enumerate(rest["edges"]) if i not in bad_edges]
-    return rest, bad_edges
-
-
-def _is_unknown_key(error: ErrorDetails) -> bool:
-    return error["type"] == "extra_forbidden"
-
-
-def _has(parent: Any, part: str | int) -> bool:
-    return (isinstance(parent, dict) and part in parent) or (
-        isinstance(parent, list) and isinstance(part, int) and part < len(parent)
-    )

@@ -194,7 +194,8 @@ def other() -> ep.Network:
         (
             lambda n: (n.skip("h1", "h2"), n.build()),
             "edges.h1→h2.skip: shape mismatch: skip h1→h2 gives 4×8×8 from 4×8×8, but the target is 4×4×4 (fixed by "
-            "the edge h1→h2); stride: 2 would fit",
+            "the edge h1→h2); stride: 2 would fit; or here: edges.h1→h2.conv: conv h1→h2 gives 4×4×4 from 4×8×8; "
+            "stride: 1 would fit",
         ),
         (
             lambda n: (n.state("9", channels=2), n.build()),

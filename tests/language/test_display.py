@@ -110,7 +110,7 @@ def test_errors_and_warnings_are_json_with_ranges_and_rules(tmp_path: Path, caps
     assert found[0] == {
         "severity": "error", "rule": "unknown-state", "message": "'to' names no state: 'q'", "hint": "known: x, y",
         "at": "edges[1].to", "on_key": False, "file": str(path),
-        "line": 6, "column": 19, "end_line": 6, "end_column": 20, "trail": [],
+        "line": 6, "column": 19, "end_line": 6, "end_column": 20, "trail": [], "related": [],
     }  # fmt: skip
     good = TEXT.replace("to: q", "to: y, name: z").replace("flow: 3", "flow: 0")
     path.write_text(good + "learning: {beta: 3}\n", encoding="utf-8")

@@ -112,6 +112,7 @@ class Architecture(Shown, Model):
     _document: Document | None = PrivateAttr(default=None)
     _dropped_edges: set[int] = PrivateAttr(default_factory=set)
     _partial: bool = PrivateAttr(default=False)
+    _shapeless: frozenset[str] = PrivateAttr(default=frozenset())
     _derived: _Derived = PrivateAttr(default_factory=_Derived)
 
     @model_validator(mode="after")
@@ -129,6 +130,11 @@ class Architecture(Shown, Model):
     def partial(self) -> bool:
         """Whether parts at fault were left out, so that nothing follows from what is missing."""
         return self._partial
+
+    @property
+    def shapeless(self) -> frozenset[str]:
+        """Names of states of which nothing about shapes follows: what the file says of theirs is at fault."""
+        return self._shapeless
 
     def derive(self, function: Callable[[Architecture], T]) -> T:
         """Return ``function`` of this architecture, computed once; anew where states or edges were changed since."""
