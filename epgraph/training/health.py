@@ -12,6 +12,7 @@ from torch import Tensor
 from epgraph.engine import Engine
 from epgraph.errors import listed
 from epgraph.estimators import ESTIMATORS
+from epgraph.language import Architecture
 from epgraph.runtime.saturation import saturated_share
 from epgraph.training.metrics import Metrics
 
@@ -115,11 +116,17 @@ def _still(engine: Engine, states: Mapping[str, Tensor]) -> list[str]:
     return sentences
 
 
+def needs_rest(architecture: Architecture) -> bool:
+    """Whether the gradient holds at an equilibrium only, and the residual tells how near it is."""
+    dynamics, rule = architecture.dynamics, ESTIMATORS[architecture.learning.estimator]
+    # Who differentiates the sweeps needs no equilibrium. Noise and rounding have a residual at rest.
+    return not (rule.feedforward or rule.memory_grows or dynamics.noise or dynamics.state_bits)
+
+
 def _unsettled(engine: Engine, metrics: Metrics) -> list[str]:
     """Sweeps that settle the network with its initial weights can be too few for later ones."""
-    dynamics, rule = engine.architecture.dynamics, ESTIMATORS[engine.architecture.learning.estimator]
-    # Who differentiates the sweeps needs no equilibrium. Noise and rounding have a residual at rest.
-    if rule.feedforward or rule.memory_grows or dynamics.noise or dynamics.state_bits:
+    dynamics = engine.architecture.dynamics
+    if not needs_rest(engine.architecture):
         return []
     residual = metrics["train_residual"]
     if not residual > UNSETTLED:
