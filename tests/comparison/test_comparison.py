@@ -178,7 +178,7 @@ def test_the_command_writes_tables_and_curves(
     assert run(["compare", *map(str, runs), *named]) == 0
     printed = capsys.readouterr().out
     assert "12.50 ± 1.87 %" in printed
-    assert "with-0" in printed
+    assert "h1->h2 (2)=skip" in printed
     rows = list(csv.reader((tmp_path / "a.csv").read_text().splitlines()))
     assert rows[0] == ["setting", "seed", "test_error"]
     assert [float(row[2]) for row in rows[1:7]] == [0.10 + 0.01 * seed for seed in range(6)]

@@ -194,6 +194,20 @@ def test_mistakes_are_named(options: dict[str, Any], message: str) -> None:
 # Text and picture
 
 
+def test_advice_says_what_to_change_where_a_phase_does_not_settle() -> None:
+    x, y = batch()
+    short = ep.converge(engine(), x, y, free_steps=1, nudged_steps=1)
+    assert [line.partition(":")[0] for line in short.advice] == list(short.phases)
+    assert "raise dynamics.free_steps, or lower the gains" in short.advice[0]
+    assert "raise dynamics.nudged_steps, or lower learning.beta" in short.advice[1]
+    assert short.lines()[-len(short.advice) :] == list(short.advice)
+    assert ep.converge(engine(), x, y, free_steps=500, nudged_steps=500).advice == ()
+    # Who differentiates the sweeps, or adds noise, has no equilibrium to reach.
+    assert ep.converge(engine(RING, "learning.estimator=unrolled"), x, y, free_steps=1).advice == ()
+    (wild,) = ep.converge(engine(MIXED, "defaults.activation=identity", "defaults.gain=9"), 1e3 * x, y).advice
+    assert wild.startswith("free: states grew without bound")
+
+
 def test_text_and_picture_show_names_as_they_are(tmp_path: Path) -> None:
     name = "<b>$a_$ 1\n2\u202e"
     found = ep.converge(json.dumps({**RING, "name": name.replace("$", "$$")}), *batch())

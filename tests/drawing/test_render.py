@@ -354,7 +354,7 @@ def test_the_output_stands_last_though_the_network_goes_on_beyond_it() -> None:
 
 def test_a_long_network_runs_down_the_page(tmp_path: Path) -> None:
     def size(depth: int) -> tuple[float, float]:
-        text = render(ep.topologies.chain(depth=depth), tmp_path / "net.svg").read_text(encoding="utf-8")
+        text = render(ep.topologies.chain(depth=depth), tmp_path / "net.svg", depth="all").read_text(encoding="utf-8")
         width, height = re.findall(r'<svg width="(\d+)pt" height="(\d+)pt"', text)[0]
         return float(width), float(height)
 
@@ -371,7 +371,7 @@ def test_main_path_is_pulled_straight() -> None:
 
 @pytest.mark.parametrize("states", [0, 1, 300])
 def test_smallest_and_large_networks(states: int, tmp_path: Path) -> None:
-    path = render(chain(states), tmp_path / "net.svg")
+    path = render(chain(states), tmp_path / "net.svg", depth="all")
     assert {"x", "y", *(f"s{i}" for i in range(states))} <= set(svg_text(path))
 
 
@@ -575,7 +575,7 @@ def tangle(states: int, edges: int) -> str:
             known.add(frozenset(pair))
             pairs.append(pair)
     lines = [f"  - {{from: {a}, to: {b}, dense: {{}}}}" for a, b in pairs]
-    shapes = "\n".join(f"  {name}: {{shape: [4]}}" for name in names)
+    shapes = "\n".join(f"  {name}: {{shape: [{4 + i % 2}]}}" for i, name in enumerate(names))  # no two to be folded
     head = "epgraph: 2\ninput: {shape: [4]}\noutput: {classes: 2}\n"
     return f"{head}states:\n{shapes}\nedges:\n" + "\n".join(lines) + "\n"
 
