@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from epgraph.comparison.runs import names_of, settings_of
 from epgraph.drawing import render
-from epgraph.errors import EpgraphError, listed
+from epgraph.errors import EpgraphError
 from epgraph.graph import Edge, NetworkGraph, build
 from epgraph.kinds import shape_text
 from epgraph.reporting.blocks import Block, Details, Heading, Picture, Table, Text
@@ -59,7 +59,8 @@ def _network(context: Context, runs: list[ReportedRun], number: int, heading: st
     name = graph.architecture.name
     size = f"{len(graph.states)} states, {len(graph.edges)} edges, {graph.parameters():,} parameters"
     yield Heading(heading)
-    yield Text(f"Network of {listed(list(dict.fromkeys(run.label for run in runs)), 6)}: {size}.")
+    labels = list(dict.fromkeys(run.label for run in runs))  # they have commas
+    yield Text(f"Network of {'; '.join(labels[:MOST_SHOWN])}{'; …' * (len(labels) > MOST_SHOWN)}: {size}.")
     picture, note = _drawn(
         context, graph, number, f"Diagram of the network {name}: {size}. The tables below list them."
     )
