@@ -36,7 +36,8 @@ from epgraph.runs.resume import architecture_of
 from epgraph.runtime.arguments import chosen_device
 from epgraph.runtime.relaxation import Relaxation, States, Status, Sweep
 from epgraph.runtime.saturation import saturated_share
-from epgraph.training.health import UNSETTLED, needs_rest
+from epgraph.training.health import UNSETTLED
+from epgraph.training.probing import needs_rest
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -298,7 +299,7 @@ def converge_on(
                 x, start=free.states, steps=each, tolerance=tolerance, target=y, beta=strength, record=watch
             )
             phases[name] = watch.curve(nudged)
-    advice = tuple(_advice(phases)) if needs_rest(architecture) else ()
+    advice = tuple(_advice(phases)) if needs_rest(engine) else ()
     return Convergence(architecture.name, len(x), source, beta if len(phases) > 1 else None, phases, advice)
 
 

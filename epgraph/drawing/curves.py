@@ -87,6 +87,16 @@ PANELS = (
 )
 
 MEASURED_PANELS = (
+    Panel(
+        "Gradient",
+        "cosine to that at rest",
+        1,
+        False,
+        (
+            Series("gradient_cosine", "as trained", *_TRAIN),
+            Series("gradient_cosine_float32", "in float32", *_NUDGED),
+        ),
+    ),
     Panel("Speed", "images per second", 1, False, (Series("images_per_second", "train", *_TRAIN),)),
     Panel(
         "Peak memory",

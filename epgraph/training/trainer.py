@@ -36,6 +36,7 @@ from epgraph.training.noise import SharedNoise
 from epgraph.training.optimizer import load_optimizer_state, make_optimizer, optimizer_state, set_learning_rates
 from epgraph.training.pace import Pace, of_training
 from epgraph.training.peak_memory import peak_memory
+from epgraph.training.probing import gradient_check
 from epgraph.training.progress import check_progress, generators, set_generators
 from epgraph.training.ranks import ALONE, Ranks
 
@@ -238,6 +239,7 @@ class Trainer:
             **{f"train_{k}" if k != "nudged_residual" else k: v for k, v in train.items()},
             **{f"validation_{k}": v for k, v in (validation or {}).items()},
             **{f"test_{k}": v for k, v in test.items()},
+            **gradient_check(self.engine, self.data, self.epoch + 1, self._warm, self.ranks),
             "learning_rate": rate,
             "seconds": round(time.perf_counter() - started, 3),
             "images_per_second": round(len(self.data.train) / max(self._seconds, 1e-9), 2),
