@@ -56,6 +56,16 @@ def as_architecture(network: Source, overrides: Sequence[str] = (), allow_includ
     return load(as_source(network), overrides, allow_include)
 
 
+def holds_weights(network: object) -> bool:
+    """Whether a network is named by what a training left: a run folder, or a checkpoint."""
+    if not isinstance(network, str | os.PathLike) or "\n" in os.fspath(network):
+        return False
+    # os.path.isfile takes YAML text too, which may be too long for a path.
+    return os.fspath(network).endswith(".pt") or any(
+        os.path.isfile(os.path.join(network, name)) for name in ("run.json", "last.pt")
+    )
+
+
 def own_examples(data: Any) -> Data | None:
     """Return examples of the user's own; None where it is the name of a data set, or left out.
 
