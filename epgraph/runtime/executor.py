@@ -263,11 +263,11 @@ class Executor:
         record: Record,
     ) -> Relaxation:
         """Take one sweep after the other, from ``values`` and in their memory."""
-        steps_of, trajectory = phase.program.phase, list[Sweep]()
+        functions, trajectory = phase.program.phase, list[Sweep]()
         see = record if callable(record) else trajectory.append
         residuals, taken = relax_(
-            steps_of.warm,
-            steps_of.sweep,
+            functions.warm,
+            functions.sweep,
             values,
             list(phase.moving.values()),
             steps,
