@@ -244,6 +244,9 @@ SYNONYMS = {
     "mean_squared_error": "squared_error",
     "ce": "cross_entropy",
     "sigmoid": "logistic",
+    "loss": "cost",
+    "symmetric": "centered",
+    "version": "epgraph",
     "lr": "learning_rate",
     "wd": "weight_decay",
     "filters": "channels",
@@ -258,8 +261,11 @@ def _closest(word: str, names: Sequence[str]) -> str | None:
     if SYNONYMS.get(word) in names:
         return SYNONYMS[word]
     # A very long word is no misspelling, and difflib takes quadratic time.
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6) if len(word) <= 64 else []
-    return close[0] if close else None
+    if len(word) > 64:
+        return None
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    same = (name for name in names if name.casefold() == word.casefold()) if not close else ()
+    return next(iter(close), next(iter(same), None))
 
 
 def _listing(names: Sequence[str], most: int = 12) -> str:

@@ -64,7 +64,7 @@ def to_yaml(
             names = list(data["states"])
             lines.append("states:")
             lines += _rows(
-                [f"  {_scalar(n)}: {_flow(data['states'][n])}" for n in names], [(key, n) for n in names], notes
+                [f"  {_scalar(n)}: {flow(data['states'][n])}" for n in names], [(key, n) for n in names], notes
             )
         elif key == "edges":
             lines.append("edges:")
@@ -72,7 +72,7 @@ def to_yaml(
             lines += _rows(edges, [(key, i) for i in range(len(edges))], notes)
         else:
             gap = "  " if key == "input" else " "  # so that input stands above output
-            lines.append(f"{key}:{gap}{_flow(data[key])}")
+            lines.append(f"{key}:{gap}{flow(data[key])}")
     return "\n".join(lines) + "\n"
 
 
@@ -105,21 +105,22 @@ def _edges(edges: list[dict[str, Any]]) -> list[str]:
     for edge in edges:
         text = ""
         for key, value in edge.items():
-            part = f"{key}: {_flow(value)}, "
+            part = f"{key}: {flow(value)}, "
             # The mapping is the kind, for which a reader looks first.
             text += part.ljust(len(key) + 2 + widths[key] + 2) if key in widths else ""
         rest = {key: value for key, value in edge.items() if key not in widths}
         ordered = sorted(rest.items(), key=lambda entry: not isinstance(entry[1], dict))
-        text += ", ".join(f"{_scalar(key)}: {_flow(value)}" for key, value in ordered)
+        text += ", ".join(f"{_scalar(key)}: {flow(value)}" for key, value in ordered)
         rows.append(f"  - {{{text}}}")
     return rows
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
+    """Return plain values as YAML on one line."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_scalar(key)}: {_flow(entry)}" for key, entry in value.items()) + "}"
+        return "{" + ", ".join(f"{_scalar(key)}: {flow(entry)}" for key, entry in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_flow, value)) + "]"
+        return "[" + ", ".join(map(flow, value)) + "]"
     return _scalar(value)
 
 

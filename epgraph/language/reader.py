@@ -16,6 +16,7 @@ import yaml
 
 from epgraph.errors import Diagnostic, EpgraphError, Location
 from epgraph.language.document import Document
+from epgraph.language.yaml_hints import yaml_hint, yaml_place
 from epgraph.source import Mark, Source
 
 MAX_BYTES = 8 * 2**20
@@ -121,13 +122,8 @@ class _Parser:
         try:
             self._read()
         except yaml.MarkedYAMLError as error:
-            at = error.problem_mark or error.context_mark
-            mark = (at.line + 1, at.column + 1) if at else (1, 1)
-            line = source.line(mark[0])
-            hint = _yaml_hint(error, line[mark[1] - 1 : mark[1]])
-            if "$(" in line[: mark[1]]:
-                hint = "put an expression with brackets, commas or ': ' in quotes: \"$(widths[0])\""
-            raise self._fault(f"this is not YAML: {error.problem or error.context}", hint, mark) from None
+            problem = f"this is not YAML: {error.problem or error.context}"
+            raise self._fault(problem, yaml_hint(error, source), yaml_place(error)) from None
         except yaml.YAMLError as error:
             # For characters that YAML forbids there is an offset instead of a mark, in bytes with libyaml.
             offset = max(0, int(getattr(error, "position", 0)))
@@ -280,21 +276,3 @@ def plain_scalar(text: str) -> Any:
     if len(text) > MAX_DIGITS:
         raise ValueError(f"a number of more than {MAX_DIGITS} digits")
     return int(text, 10 if integer else 0) if integer or based else float(text)
-
-
-def _yaml_hint(error: yaml.MarkedYAMLError, character: str) -> str:
-    problem, begin = error.problem or "", error.context_mark
-    began = f"at line {begin.line + 1}, column {begin.column + 1}" if begin else ""
-    if character == "\t":
-        return "indent with spaces, not tabs"
-    if "cannot start any token" in problem:
-        return f"put text that begins with '{character}' in quotes"
-    if "mapping values" in problem:
-        return "put text with ': ' in quotes, or check the indentation"
-    if "quoted scalar" in (error.context or "") and began:
-        return f"the text in quotes that begins {began} does not end"
-    if "expected ',' or" in problem and began:
-        return f"check commas here, and the bracket that opens {began}"
-    if "expected ',' or" in problem or "did not find expected" in problem:
-        return "check brackets, commas and indentation around this line"
-    return "check the quotes, brackets and indentation here"

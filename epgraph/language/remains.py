@@ -33,7 +33,7 @@ _SHAPES = ("shape", "channels", "classes")
 _APART = ("gain", "learning_rate", "weight_decay", "frozen", "tie")
 """Keys of an edge on which neither names nor shapes depend."""
 
-_BOOLEANS = {"yes": True, "on": True, "no": False, "off": False}
+_BOOLEANS = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
 
 
 def place(error: ErrorDetails) -> Location:
@@ -42,7 +42,9 @@ def place(error: ErrorDetails) -> Location:
 
 
 def meant(kind: str, value: object) -> bool | int | float | None:
-    """Return the value that a text certainly means where ``kind``, a type of pydantic's errors, refuses text."""
+    """Return the number or boolean that a value certainly means, where ``kind`` is the type of pydantic's error."""
+    if kind in ("int_type", "int_from_float") and isinstance(value, float) and value.is_integer():
+        return int(value)
     if not isinstance(value, str):
         return None
     if kind == "bool_type":

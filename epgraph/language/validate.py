@@ -14,6 +14,7 @@ from epgraph.costs import COSTS
 from epgraph.errors import RULES, Diagnostic, EpgraphError, Location, nearest
 from epgraph.kinds import KINDS
 from epgraph.language.document import Document
+from epgraph.language.dump import flow
 from epgraph.language.model import LANGUAGE, NAME_PATTERN, Architecture, ScheduleName, field_at, known_keys, one_end
 from epgraph.language.remains import meant, place, remains
 from epgraph.language.sugar import SugarSpec
@@ -197,11 +198,7 @@ def explain(error: ErrorDetails) -> Diagnostic:
         elsewhere = at == ("training", "schedule") and value in get_args(ScheduleName)
         return Diagnostic(
             f"'{_last_key(at)}' expects {ctx['expected']}, found {describe(value)}",
-            "it belongs in 'dynamics'"
-            if elsewhere
-            else nearest(value, [w.strip("'") for w in str(ctx["expected"]).replace(" or ", ", ").split(", ")])
-            if isinstance(value, str)
-            else "",
+            "it belongs in 'dynamics'" if elsewhere else _nearest_word(value, str(ctx["expected"])),
             at,
             rule=rule,
         )
@@ -226,10 +223,22 @@ def explain(error: ErrorDetails) -> Diagnostic:
     return Diagnostic(error["msg"], hint, at, rule=rule)
 
 
+def _nearest_word(value: object, expected: str) -> str:
+    """Hint for a word that is none of those that the message lists."""
+    if not isinstance(value, str):
+        return ""
+    hint = nearest(value, [word.strip("'") for word in expected.replace(" or ", ", ").split(", ")])
+    return hint if hint.startswith("did you mean") else ""
+
+
 def _key_hint(key: str, at: Location, value: object) -> str:
     """Hint for an unknown key: the section where it belongs, or the nearest known key."""
     if key == "<<":
         return "YAML 1.2 has no merge keys; write the keys out, or give the whole value an alias"
+    known = known_keys(at)
+    word = re.match(r"\w+", key)
+    if word and word[0] in known and re.match(r"[ :]", key[word.end() :]):
+        return f"write ': ' between '{word[0]}' and its value"
     if key.isdigit():
         return "a decimal point is '.', and keys are followed by ':'"
     if len(at) == 2 and at[0] == "edges":
@@ -256,7 +265,6 @@ def _key_hint(key: str, at: Location, value: object) -> str:
             return f"it belongs in {' or '.join(map(repr, sections[:3]))}"
         if at == ("training",) and key in _TRAINING:
             return _TRAINING[key]
-    known = known_keys(at)
     if not at:
         known[1:1] = SugarSpec.model_fields
     return nearest(key, known, len(known) if not at else 12)
@@ -294,13 +302,19 @@ _TRAINING = dict.fromkeys(("scheduler", "lr_schedule", "lr_scheduler", "learning
 def _instead(kind: str, value: object, at: Location) -> str:
     """Hint for a value of the wrong type: the same value in the expected type."""
     if kind in ("model_type", "model_attributes_type", "dict_type", "list_type", "tuple_type"):
-        return _example(at)
+        return "write […] in place of (…)" if isinstance(value, str) and value[:1] == "(" else _example(at)
     if kind == "string_type" and value is None and at:
         return _example(at)
     instead = meant(kind, value)
-    if isinstance(instead, bool):
-        return f"write {str(instead).lower()}"
-    return "" if instead is None else f"write {str(value).strip()} without quotes"
+    if isinstance(instead, bool) or isinstance(value, float):
+        return "" if instead is None else f"write {flow(instead)}"
+    if instead is not None:
+        return f"write {str(value).strip()} without quotes"
+    if value is None:
+        return _example(at)
+    # 3x3 is written for a pair.
+    sides = re.fullmatch(r"\s*\d+(\s*[x×]\s*\d+)+\s*", value) if isinstance(value, str) else None
+    return f"write [{', '.join(re.findall(r'[0-9]+', str(value)))}]" if sides and kind == "int_type" else ""
 
 
 def describe(value: object) -> str:
@@ -374,5 +388,5 @@ def _example(at: Location) -> str:
         last = "edge"
     field = field_at(at)
     if last not in examples and field is not None and field.examples:
-        return f"e.g. {last}: {field.examples[0]}"
+        return f"e.g. {last}: {flow(field.examples[0])}"
     return examples.get(last, "")

@@ -1,4 +1,4 @@
-"""A sweep folder: ``sweep.json`` with the arguments of the sweep, the journal, and the run folders of the trials."""
+"""A sweep folder: ``sweep.json`` with the arguments, the journal, the schema, and the run folders of the trials."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from epgraph.errors import EpgraphError
 from epgraph.files import read_bytes, write_bytes
+from epgraph.language import RUN_SCHEMA, schema_text
 from epgraph.runs.folder import SWEEP
 
 RECORD = SWEEP
@@ -37,10 +38,11 @@ def enter(path: Path, arguments: Mapping[str, Any]) -> None:
 
 
 def keep(path: Path, arguments: Mapping[str, Any]) -> None:
-    """Write the arguments with which a sweep goes on, unless they stand there."""
-    content = (json.dumps({"epgraph_sweep": VERSION, "arguments": arguments}, indent=1) + "\n").encode()
-    if not is_sweep(path) or (path / RECORD).read_bytes() != content:
-        write_bytes(path / RECORD, content)
+    """Write the arguments with which a sweep goes on, and the schema of its trials, unless they stand there."""
+    record = (json.dumps({"epgraph_sweep": VERSION, "arguments": arguments}, indent=1) + "\n").encode()
+    for name, content in ((RECORD, record), (RUN_SCHEMA, schema_text(indent=None).encode())):
+        if not (path / name).is_file() or (path / name).read_bytes() != content:
+            write_bytes(path / name, content)
 
 
 def read_arguments(path: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import NetworkGraph, build
 from epgraph.language import RUN_SCHEMA, modeline, schema_text, to_yaml
 from epgraph.probes import AUTO, USUAL, measure_threads
-from epgraph.runs.folder import WriteError
+from epgraph.runs.folder import SWEEP, RunFolder, WriteError
 from epgraph.runs.folder import replace as replace_file
 from epgraph.runs.record import Options, Record, finished, invocation
 from epgraph.runs.resume import refusals
@@ -336,10 +336,25 @@ class Session:
             return
         try:
             record.write(folder.path)
-            schema = schema_text(indent=None).encode()
-            if not (folder / RUN_SCHEMA).is_file() or (folder / RUN_SCHEMA).read_bytes() != schema:
-                replace_file(folder / RUN_SCHEMA, lambda path: path.write_bytes(schema))
-            text = modeline(RUN_SCHEMA) + to_yaml(self.start.architecture, complete=True)
+            text = modeline(_schema(folder)) + to_yaml(self.start.architecture, complete=True)
             replace_file(folder / "architecture.yaml", lambda path: path.write_text(text, encoding="utf-8"))
         except WriteError as error:
             raise EpgraphError(str(error), "make room, or name another folder with --out") from None
+
+
+def _schema(folder: RunFolder) -> str:
+    """Return the path, from a run folder, of the schema of its network; write the schema there if it has none.
+
+    The trials of a sweep share the one in the folder of the sweep.
+    """
+    schema = schema_text(indent=None).encode()
+    sweep = folder.path.absolute().parent.parent
+    if (sweep / SWEEP).is_file() and _holds(sweep / RUN_SCHEMA, schema):
+        return f"../../{RUN_SCHEMA}"
+    if not _holds(folder / RUN_SCHEMA, schema):
+        replace_file(folder / RUN_SCHEMA, lambda path: path.write_bytes(schema))
+    return RUN_SCHEMA
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content

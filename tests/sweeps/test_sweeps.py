@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import epgraph as ep
 from epgraph.cli import run
+from epgraph.language import RUN_SCHEMA, json_schema
 from epgraph.sweeps.definition import Definition
 from epgraph.sweeps.study import Trials
 from tests.helpers.processes import forked
@@ -51,6 +52,23 @@ def test_every_variation_is_a_run_with_every_seed(whole: Path) -> None:
     assert board.PluginTagToContent("hparams").keys() >= {"_hparams_/experiment", "_hparams_/session_start_info"}
     assert "test/error" in board.Tags()["scalars"]
     assert {path.name for path in whole.iterdir()} >= {"comparison.md", "runs.csv", "curves.png", "sweep.json"}
+
+
+def test_trials_share_the_schema_of_their_sweep(whole: Path, tmp_path: Path) -> None:
+    """The line for editors leads to it by a relative path; a run elsewhere, or with another language, has its own."""
+    assert json.loads((whole / RUN_SCHEMA).read_text(encoding="utf-8")) == json_schema()
+    for one in Trials(whole).all():
+        first = (one.folder / "architecture.yaml").read_text(encoding="utf-8").splitlines()[0]
+        named = one.folder / first.rpartition("$schema=")[2]
+        assert named.resolve() == (whole / RUN_SCHEMA).resolve()
+        assert [path.name for path in one.folder.iterdir() if path.name == RUN_SCHEMA] == []
+    assert [path.parent for path in whole.rglob(RUN_SCHEMA)] == [whole]
+    (tmp_path / "sweep.json").write_text("{}", encoding="utf-8")
+    (tmp_path / RUN_SCHEMA).write_text("{}", encoding="utf-8")
+    ep.train(NET, "digits", out=tmp_path / "trials" / "own", limit=70, pictures=False, warn=print)
+    own = (tmp_path / "trials" / "own" / "architecture.yaml").read_text(encoding="utf-8")
+    assert own.startswith(f"# yaml-language-server: $schema={RUN_SCHEMA}\n")
+    assert (tmp_path / "trials" / "own" / RUN_SCHEMA).read_bytes() == (whole / RUN_SCHEMA).read_bytes()
 
 
 def test_a_sweep_that_dies_in_a_training_comes_to_the_same_table(
