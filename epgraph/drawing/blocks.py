@@ -152,11 +152,13 @@ class Blocks:
         edges = self._edges()
         shown: dict[str, str] = {}
         runs: dict[str, list[str]] = {}
-        last: dict[str, str] = {}
+        last: dict[tuple[str, bool], str] = {}
         for instance in self._states:
             parent = instance.rpartition(".")[0]
-            before = last.get(parent)
-            last[parent] = instance
+            # Blocks stay a row where a state that is in none is declared between them.
+            lane = parent, instance in self._chained
+            before = last.get(lane)
+            last[lane] = instance
             if before is not None and self._parts(before) == self._parts(instance):
                 run = runs[shown[before]]
                 same = edges.inside[before] == edges.inside[instance] and edges.back[before] == edges.back[instance]

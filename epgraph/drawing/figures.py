@@ -60,16 +60,18 @@ def plain(axes: Axes, title: str, unit: str, x: str) -> None:
     axes.set_axisbelow(True)
 
 
-def scaled(axes: Axes, values: Iterable[float], *, log: bool) -> None:
+def scaled(axes: Axes, values: Iterable[float], *, log: bool, empty: str = "not recorded") -> None:
     """Choose the vertical scale of what is drawn: logarithmic, or linear from 0, with room above the largest value.
 
     Parameters
     ----------
     values
-        All values that are drawn. Where none is finite, the axes say so.
+        All values that are drawn.
     log
         Whether values are drawn on a logarithmic scale if they span a decade or more; the label of the axis says it.
         A value of 0, such as the residual of an exact equilibrium, is left out there.
+    empty
+        What stands in the axes where no value is finite.
     """
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
@@ -77,7 +79,7 @@ def scaled(axes: Axes, values: Iterable[float], *, log: bool) -> None:
     positive = [value for value in finite if value > 0]
     if not finite:
         axes.set(xticks=[], yticks=[])
-        axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", va="center", color="#555555")
+        axes.text(0.5, 0.5, empty, transform=axes.transAxes, ha="center", va="center", color="#555555")
     elif log and positive and max(positive) >= 10 * min(positive):
         axes.set_yscale("log", nonpositive="mask")
         axes.set_ylabel(f"{axes.get_ylabel()}, log scale")

@@ -68,8 +68,9 @@ def draw_settling(name: str, phases: Phases, path: str | os.PathLike[str] | None
     spans = _spans(phases)
     free, *nudged = phases
     first = [(_ENERGY, [free], 0.0)]
-    if nudged and phases[free]["energy"]:
-        first.append((_NUDGED, nudged, phases[free]["energy"][-1]))
+    at_rest = (phases[free]["energy"] or [None])[-1]
+    if nudged and at_rest is not None:
+        first.append((_NUDGED, nudged, at_rest))
     first.append((_RESIDUAL, [free, *nudged], 0.0))
     with_states = bool(phases[free].get("states"))
     columns = max(len(first), len(_OF_STATES)) if with_states else len(first)
@@ -86,7 +87,7 @@ def draw_settling(name: str, phases: Phases, path: str | os.PathLike[str] | None
         for axes, panel in zip(grid[1], _OF_STATES, strict=True):
             _draw(axes, panel, list(_of_states(phases, spans, panel.key)))
         _name_states(figure, list(phases[free]["states"]), nudged)
-    for axes in (*grid[0][len(first) - 1 :], *grid[-1]) if nudged else ():
+    for axes in (grid[0][len(first) - 1], *(grid[1] if with_states else ())) if nudged else ():
         axes.axvline(len(phases[free]["sweeps"]) + 0.5, color="#777777", linewidth=1, linestyle=":")
     title = figure.suptitle(visible(name), fontweight="bold")
     _no_mathematics([title])
@@ -146,4 +147,4 @@ def _draw(axes: Axes, panel: _Panel, curves: Sequence[_Curve], zero: float = 0.0
             axes.plot(
                 span, values, label=label, color=color, linestyle=style, linewidth=1.4, marker=marker, markersize=2.5
             )
-    scaled(axes, drawn, log=panel.log)
+    scaled(axes, drawn, log=panel.log, empty="there is none")

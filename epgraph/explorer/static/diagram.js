@@ -59,6 +59,7 @@ function bend(edge, i) {
 }
 
 const APART = 13; // pixels between two arrowheads at a side of a state
+const BORDER = 2; // pixels that the widest border adds to a side
 
 /** Let edges end at a side of a state beside each other: their arrowheads would lie on one another. */
 function spread() {
@@ -74,7 +75,7 @@ function spread() {
       // A bent line leaves towards its bow, which is below it for a positive bend and a line to the right.
       const bow = lines[i].hasClass("bent") ? (2 * lines[i].data("bend") * Math.sign(here(edges[i].to).x - here(edges[i].from).x)) / Math.abs(x) : 0;
       if (!sides.has(side)) sides.set(side, []);
-      sides.get(side).push({ i, end, slope: y / Math.abs(x) + bow, edge: (Math.sign(x) * nodes[one].width()) / 2 });
+      sides.get(side).push({ i, end, slope: y / Math.abs(x) + bow, edge: Math.sign(x) * (nodes[one].width() / 2 + BORDER) });
     }
   }
   cy.batch(() => {
