@@ -13,6 +13,7 @@ from epgraph.arguments import path as file_path
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import SCHEDULES, build, load
 from epgraph.language import Architecture, to_yaml
+from epgraph.runs.record import Record
 
 if TYPE_CHECKING:
     from epgraph.data import Data
@@ -100,6 +101,13 @@ def _data_of(train: Any, test: Any) -> Data:
             raise refused(message, hint)
     classes = tuple(map(str, getattr(train, "classes", ())))
     return Data(type(train).__name__, train, test, classes, tuple(train[0][0].shape))
+
+
+def recorded_data(network: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what a run says of its data, by its folder or a checkpoint in it; nothing where a checkpoint is alone."""
+    path = file_path("network", network)
+    folder = path if path.is_dir() else path.parent
+    return Record.read(folder).data if (folder / "run.json").exists() else {}
 
 
 def all_overrides(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,11 @@ from epgraph.runs.resume import flat
 from epgraph.sweeps.folder import is_sweep
 from epgraph.sweeps.study import Trials
 
+SHOWN_OF_A_HASH = 12
+
+CHANGE_RESULTS = ("training.", "dynamics.", "learning.", "states.", "edges[", "output.")
+"""How settings begin whose change within a run makes it another one than a run that had them from the start."""
+
 Epochs = dict[int, dict[str, Any]]
 
 
@@ -27,11 +32,14 @@ class Compared:
     Attributes
     ----------
     settings
-        All settings but the seed, and the dtype, by key.
+        All settings but the seed, the dtype, the content of the data, and whether it began from weights of a run, by
+        key.
     epochs
         Metrics by epoch.
     label, point
         Name of its group, and what the group is, where a sweep said so.
+    doubts
+        Why its settings do not say all about it.
     """
 
     folder: Path
@@ -40,6 +48,7 @@ class Compared:
     epochs: Epochs
     label: str = ""
     point: str = ""
+    doubts: tuple[str, ...] = ()
 
 
 def read_runs(paths: Sequence[Path], progress: bool = False) -> tuple[list[Compared], list[str]]:
@@ -74,7 +83,7 @@ def read_runs(paths: Sequence[Path], progress: bool = False) -> tuple[list[Compa
     if not runs:
         hint = "let one finish: 'epgraph train RUN --resume', or the same 'epgraph sweep' again"
         raise EpgraphError("no run has finished, so there is nothing to compare", hint)
-    return runs, notes
+    return runs, [*notes, *(doubt for run in runs for doubt in run.doubts)]
 
 
 def read_run(folder: Path, label: str = "", point: Any = None) -> Compared:
@@ -93,20 +102,37 @@ def read_run(folder: Path, label: str = "", point: Any = None) -> Compared:
         read_metrics(folder / "metrics.jsonl"),
         label,
         json.dumps(point),
+        tuple(_doubts(folder, record)),
     )
 
 
 def settings_of(record: Record) -> dict[str, Any]:
-    """Return all settings of a run but the seed, and the dtype, by key; edges are named by their ends."""
+    """Return what makes a run another one, by key: all settings but the seed; edges are named by their ends.
+
+    With them the dtype, the content of the data, and whether it began from weights of a run.
+    """
     # A published result is no setting.
     settings = {key: value for key, value in record.settings.items() if key != "published"}
     training = dict(settings["training"])
     training.pop("seed")
     # Where the data are differs between machines.
     data = {key: value for key, value in settings["data"].items() if key != "root"}
+    # One name may stand for other files, in another place or later.
+    data["sha256"] = (record.data.get("sha256") or "")[:SHOWN_OF_A_HASH] or None
     settings |= {"training": training, "edges": _by_ends(settings["edges"]), "data": data}
     settings["dtype"] = record.options.dtype
+    settings["weights"] = None if record.weights_from is None else "those of a run"
     return {path_text(at): value for at, value in flat(settings).items()}
+
+
+def _doubts(folder: Path, record: Record) -> Iterator[str]:
+    """Say which settings were others before a run went on: its record has the last ones alone."""
+    for start in record.history[1:]:
+        changed = [
+            f"{key} {before} to {now}" for key, (before, now) in start.changed.items() if key.startswith(CHANGE_RESULTS)
+        ]
+        if changed:
+            yield f"{folder} went on with other settings after epoch {start.epoch}: {', '.join(changed)}"
 
 
 def _by_ends(edges: list[dict[str, Any]]) -> dict[str, Any]:

@@ -334,12 +334,15 @@ class Trainer:
     def _step(self, batch: int, weight: float) -> None:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.ranks.average(parameters, weight)
-        limit = self.training.clip_norm
-        norm = torch.nn.utils.clip_grad_norm_(parameters, math.inf if limit is None else limit)
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        norm, limit = torch.nn.utils.get_total_norm(gradients), self.training.clip_norm
+        # Before clipping, which would spread the NaN of one gradient to all.
         if not math.isfinite(float(norm)):
-            gradients = {n: p.grad for n, p in self.engine.named_parameters() if p.grad is not None}
-            name = next((n for n, g in gradients.items() if not bool(g.isfinite().all())), "the network")
+            named = {n: p.grad for n, p in self.engine.named_parameters() if p.grad is not None}
+            name = next((n for n, g in named.items() if not bool(g.isfinite().all())), "the network")
             self._stop(batch, f"the gradient of {name} is not finite")
+        if limit is not None:
+            torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
         self.optimizer.step()
         self.average.update()
 
