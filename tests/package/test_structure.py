@@ -112,8 +112,10 @@ def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def _imported(path: Path) -> Iterator[str]:
+@cache
+def _imported(path: Path) -> list[str]:
     """Modules of epgraph that a file imports, wherever in the file, for type checkers too."""
+    found: list[str] = []
     for node in ast.walk(_tree(path)):
         names: list[str] = []
         if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
@@ -122,7 +124,8 @@ def _imported(path: Path) -> Iterator[str]:
             names = [alias.name for alias in node.names]
         for name in names:
             parent = name.rpartition(".")[0]
-            yield from [n for n in (name, f"{name}.__init__", parent, f"{parent}.__init__") if n in MODULES][:1]
+            found += [n for n in (name, f"{name}.__init__", parent, f"{parent}.__init__") if n in MODULES][:1]
+    return found
 
 
 def _parts(path: Path) -> set[str]:
