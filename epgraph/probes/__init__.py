@@ -2,12 +2,13 @@
 gradient is that of an equilibrium."""
 
 from epgraph.probes.measuring import EXAMPLES, NetworkProbe
-from epgraph.probes.precision import AUTO, USUAL, PrecisionChoice, choose_precision, lost
+from epgraph.probes.precision import AUTO, CANDIDATES, USUAL, PrecisionChoice, choose_precision, lost
 from epgraph.probes.rest import RestComparison, compare_at_rest
 from epgraph.probes.threads import ThreadChoice, choose_threads, measure_threads
 
 __all__ = [
     "AUTO",
+    "CANDIDATES",
     "EXAMPLES",
     "USUAL",
     "NetworkProbe",

@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from epgraph.probes.measuring import NetworkProbe
+from epgraph.probes.measuring import NetworkProbe, lowest
 from epgraph.probes.precision import EXACT, USUAL
 
 LONGER, FEWEST = 4, 300
@@ -73,8 +74,6 @@ def compare_at_rest(probe: NetworkProbe, start: Mapping[str, Tensor] | None = No
 
 def whole_cosine(gradient: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> float:
     """Return the cosine of two gradients as vectors of all parameters; 0 where the first is zero, NaN the second."""
-    product = sum(float((g * reference[name]).sum()) for name, g in gradient.items() if name in reference)
-    sizes = [math.sqrt(sum(float(g.square().sum()) for g in one.values())) for one in (gradient, reference)]
-    if not sizes[1]:
-        return math.nan
-    return product / (sizes[0] * sizes[1]) if sizes[0] else 0.0
+    there = [gradient.get(name, torch.zeros_like(g)).flatten() for name, g in reference.items()]
+    found = lowest({"all": torch.cat(there)}, {"all": torch.cat([g.flatten() for g in reference.values()])})
+    return math.nan if found is None else found.cosine

@@ -16,13 +16,21 @@ from epgraph.data import Data
 from epgraph.engine import Engine
 from epgraph.estimators import ESTIMATORS
 from epgraph.language import Architecture
-from epgraph.probes import EXAMPLES, NetworkProbe, PrecisionChoice, choose_precision, compare_at_rest, lost
+from epgraph.probes import (
+    EXAMPLES,
+    NetworkProbe,
+    PrecisionChoice,
+    RestComparison,
+    choose_precision,
+    compare_at_rest,
+    lost,
+)
 from epgraph.runtime.relaxation import States
 from epgraph.training.batches import batches, shuffled
 from epgraph.training.ranks import ALONE, Ranks
 
 CHECK_EVERY = 400
-"""Batches between two checks of the gradient. A check takes the time of about ten batches at most."""
+"""Batches between two checks of the gradient. A check takes the time of tens of batches."""
 
 
 def first_batch(
@@ -80,9 +88,12 @@ class PrecisionWatch(Callback):
         """
         if epoch == engine.architecture.training.epochs:
             return
-        batch = first_batch(engine.architecture, data, engine, EXAMPLES)
-        sentence = self.ranks.once(lambda: lost(NetworkProbe(engine, *batch), str(engine.dtype).removeprefix("torch.")))
-        if sentence:
+
+        def asked() -> str:
+            probe = NetworkProbe(engine, *first_batch(engine.architecture, data, engine, EXAMPLES))
+            return lost(probe, str(engine.dtype).removeprefix("torch."))
+
+        if sentence := self.ranks.once(asked):
             raise PrecisionLostError(f"after epoch {epoch} {sentence}")
 
 
@@ -97,9 +108,12 @@ def check_is_due(engine: Engine, epoch: int, examples: int) -> bool:
     """Whether an epoch, counted from 1, of so many examples ends with a check: at most one in ``CHECK_EVERY`` batches.
 
     It follows from the number of the epoch, so that a run that goes on has the checks of one that was never stopped.
+    A rule that changes weights between its phases has no gradient at rest.
     """
+    if not needs_rest(engine) or ESTIMATORS[engine.architecture.learning.estimator].changes_weights:
+        return False
     count = math.ceil(examples / engine.architecture.training.batch_size)
-    return epoch * count // CHECK_EVERY > (epoch - 1) * count // CHECK_EVERY and needs_rest(engine)
+    return epoch * count // CHECK_EVERY > (epoch - 1) * count // CHECK_EVERY
 
 
 def gradient_check(
@@ -124,10 +138,14 @@ def gradient_check(
     """
     if not check_is_due(engine, epoch, len(cast(Sized, data.train))):
         return {}
-    x, y = first_batch(engine.architecture, data, engine, EXAMPLES)
-    rows = 0 if warm is None else min(len(s) for s in warm.values())
-    start = {name: s[: len(x)] for name, s in warm.items()} if warm is not None and rows >= len(x) else None
-    found = ranks.once(lambda: compare_at_rest(NetworkProbe(engine, x, y), start))
+
+    def compared() -> RestComparison | None:
+        x, y = first_batch(engine.architecture, data, engine, EXAMPLES)
+        fits = warm is not None and all(len(s) >= len(x) for s in warm.values())
+        start = {name: s[: len(x)] for name, s in warm.items()} if warm is not None and fits else None
+        return compare_at_rest(NetworkProbe(engine, x, y), start)
+
+    found = ranks.once(compared)
     if found is None:
         return {}
     half = {"gradient_cosine_float32": found.sweeps} if engine.dtype.itemsize < 4 else {}

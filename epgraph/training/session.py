@@ -22,7 +22,7 @@ from epgraph.engine import Engine
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import NetworkGraph, build
 from epgraph.language import RUN_SCHEMA, modeline, schema_text, to_yaml
-from epgraph.probes import AUTO, USUAL, measure_threads
+from epgraph.probes import AUTO, CANDIDATES, USUAL, measure_threads
 from epgraph.runs.folder import SWEEP, RunFolder, WriteError
 from epgraph.runs.folder import replace as replace_file
 from epgraph.runs.record import Options, Record, finished, invocation
@@ -151,7 +151,8 @@ class Session:
         replaces = self.request.overwrite and first
         if self.flags.pictures:
             self.callbacks.append(Pictures(folder, self._warn_of))
-        watch = PrecisionWatch(self.ranks) if "dtype" in self.measured and self.options["dtype"] != USUAL else None
+        chosen = "dtype" in self.measured and self.options["dtype"] in CANDIDATES
+        watch = PrecisionWatch(self.ranks) if chosen else None
         self.callbacks.extend([watch] if watch is not None else [])
         # Python lets no other thread set handlers of signals.
         main = threading.current_thread() is threading.main_thread()
