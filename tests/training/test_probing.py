@@ -264,7 +264,7 @@ def test_a_check_is_due_once_in_400_batches(epoch: int, images: int, due: bool) 
 
 
 @pytest.mark.parametrize(
-    "setting", ["dynamics.noise=0.1", "learning.estimator=unrolled", "learning.estimator=backprop"]
+    "setting", ["dynamics.noise=0.1", *(f"learning.estimator={rule}" for rule in ("unrolled", "backprop", "continual"))]
 )
 def test_a_gradient_that_needs_no_rest_is_not_checked(setting: str) -> None:
     assert not check_is_due(ep.compile(ep.load(SMALL, [setting])), 1, 10**6)
