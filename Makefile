@@ -5,6 +5,9 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DOCS   := $(VENV)/.docs
 
+# Where an environment forbids bytecode, each of the hundred processes that tests start would compile the package anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: setup tools demo test test-fresh test-slow fuzz crash lint format schema gallery figures docs clean
 
 setup: $(STAMP)

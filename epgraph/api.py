@@ -23,6 +23,7 @@ from epgraph.api_arguments import (
     data_overrides,
     own_examples,
     python_warnings,
+    recorded_data,
     run_options,
     threads_or_auto,
     whole,
@@ -265,7 +266,8 @@ def evaluate(
     network
         Run folder, checkpoint, or an engine.
     data
-        Name of a data set, or examples of one's own; left out, the data that the network was trained on.
+        Name of a data set, or examples of one's own; left out, the data of the training. Images of another data set
+        are normalized as those of the run were, with a warning, as is given where classes have other names.
     data_root, download, limit
         As for ``load_data``.
     device
@@ -294,25 +296,22 @@ def evaluate(
     from epgraph.engine import Engine
     from epgraph.runtime.arguments import chosen_device
     from epgraph.training import engine_from_checkpoint, evaluate_on, load_checkpoint, set_threads
-    from epgraph.training.data import data_for
+    from epgraph.training.data import as_in_the_run, data_for
 
+    facts: dict[str, Any] = {}
     if isinstance(network, Engine):
         engine = network
     else:
         where = chosen_device(device)
         engine = engine_from_checkpoint(load_checkpoint(network, where), device=where)
+        facts = recorded_data(network)
     set_threads(engine, threads)
     examples = own_examples(data)
     if examples is None:
         try:
+            name = None if data is None else str(data)
             examples = data_for(
-                engine.architecture,
-                None if data is None else str(data),
-                root=data_root,
-                download=download,
-                limit=limit,
-                augment=False,
-                check=False,
+                engine.architecture, name, root=data_root, download=download, limit=limit, augment=False, check=False
             )
         except EpgraphError as error:
             # The network is trained: only another data set can mend a misfit.
@@ -320,6 +319,7 @@ def evaluate(
                 Diagnostic(d.message, "choose the data that the run was trained on" if d.at else d.hint)
                 for d in error.diagnostics
             ) from None
+    examples = as_in_the_run(examples, facts)
     (warn or python_warnings)(examples.warnings)
     return evaluate_on(engine, examples, free_steps=steps, progress=flag("progress", progress))
 

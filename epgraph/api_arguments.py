@@ -13,6 +13,7 @@ from epgraph.arguments import path as file_path
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import SCHEDULES, build, load
 from epgraph.language import Architecture, to_yaml
+from epgraph.runs.record import Record
 
 if TYPE_CHECKING:
     from epgraph.data import Data
@@ -56,6 +57,16 @@ def as_architecture(network: Source, overrides: Sequence[str] = (), allow_includ
     return load(as_source(network), overrides, allow_include)
 
 
+def holds_weights(network: object) -> bool:
+    """Whether a network is named by what a training left: a run folder, or a checkpoint."""
+    if not isinstance(network, str | os.PathLike) or "\n" in os.fspath(network):
+        return False
+    # os.path.isfile takes YAML text too, which may be too long for a path.
+    return os.fspath(network).endswith(".pt") or any(
+        os.path.isfile(os.path.join(network, name)) for name in ("run.json", "last.pt")
+    )
+
+
 def own_examples(data: Any) -> Data | None:
     """Return examples of the user's own; None where it is the name of a data set, or left out.
 
@@ -90,6 +101,13 @@ def _data_of(train: Any, test: Any) -> Data:
             raise refused(message, hint)
     classes = tuple(map(str, getattr(train, "classes", ())))
     return Data(type(train).__name__, train, test, classes, tuple(train[0][0].shape))
+
+
+def recorded_data(network: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what a run says of its data, by its folder or a checkpoint in it; nothing where a checkpoint is alone."""
+    path = file_path("network", network)
+    folder = path if path.is_dir() else path.parent
+    return Record.read(folder).data if (folder / "run.json").exists() else {}
 
 
 def all_overrides(

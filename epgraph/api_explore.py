@@ -14,6 +14,7 @@ from epgraph.api_arguments import (
     Warn,
     all_overrides,
     as_architecture,
+    holds_weights,
     python_warnings,
 )
 from epgraph.arguments import flag, whole_number
@@ -27,6 +28,7 @@ from epgraph.lowering import lower
 
 if TYPE_CHECKING:
     from epgraph.data import Data
+    from epgraph.training.checkpoint import Checkpoint
 
 __all__ = ["ExploreResult", "explore"]
 
@@ -111,13 +113,17 @@ def explore(
     if weights:
         from epgraph.convergence import data_to_settle
         from epgraph.explorer.relaxation import settled
+        from epgraph.runs.resume import architecture_of
 
-        architecture = _trained(weights, changes, allow_include)
+        path_of_last, content_of_last = _last_readable(weights)
+        stored = architecture_of(content_of_last["architecture"], str(path_of_last))
+        architecture = as_architecture(stored, changes, allow_include)
         network = describe(lower(checked(architecture), architecture.dynamics.schedule))
         check_writable(target)
         run = settled(
             architecture,
             weights,
+            {path_of_last: content_of_last},
             # Read once for all checkpoints.
             data_to_settle(architecture, data, data_root, download, warn or python_warnings),
             examples=count,
@@ -138,16 +144,15 @@ def explore(
 
 def _weights(source: Source) -> list[Path]:
     """Checkpoints of a run folder, or the one that is named; none of a network file."""
-    if not isinstance(source, str | os.PathLike) or "\n" in os.fspath(source):
+    if isinstance(source, Architecture) or not holds_weights(source):
         return []
-    if os.fspath(source).endswith(".pt"):
-        return [Path(source)]
-    if not os.path.isfile(os.path.join(source, "run.json")):
-        return []
+    path = Path(source)
+    if not path.is_dir():
+        return [path]
     from epgraph.explorer.relaxation import checkpoints
 
     # Without any, the message is that of a checkpoint that is not there.
-    return checkpoints(Path(source)) or [Path(source) / "last.pt"]
+    return checkpoints(path) or [path / "last.pt"]
 
 
 def _target(path: str | os.PathLike[str] | None, source: Source, weights: list[Path]) -> Path:
@@ -161,18 +166,15 @@ def _target(path: str | os.PathLike[str] | None, source: Source, weights: list[P
     return target
 
 
-def _trained(weights: list[Path], changes: list[str], allow_include: Paths) -> Architecture:
-    """The network that the weights belong to, with what overrides it."""
-    from epgraph.runs.resume import architecture_of
+def _last_readable(weights: list[Path]) -> tuple[Path, Checkpoint]:
+    """Return the last checkpoint that can be read, and its content."""
     from epgraph.training import load_checkpoint
 
     error: EpgraphError | None = None
     for path in reversed(weights):
         try:
-            content = load_checkpoint(path)
+            return path, load_checkpoint(path)
         except EpgraphError as refused:
             error = error or refused
-            continue
-        return as_architecture(architecture_of(content["architecture"], str(path)), changes, allow_include)
     assert error is not None
     raise error

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from epgraph.api_arguments import whole
+from epgraph.api_arguments import recorded_data, whole
 from epgraph.arguments import flag, several
 from epgraph.arguments import path as file_path
 from epgraph.errors import EpgraphError
-from epgraph.runs import Record
 
 if TYPE_CHECKING:
     from epgraph.data.own import Like
@@ -80,18 +78,12 @@ def predict(
     else:
         where = chosen_device(device)
         engine = engine_from_checkpoint(load_checkpoint(network, where), device=where)
-        facts = _facts(file_path("network", network))
+        facts = recorded_data(network)
     set_threads(engine, threads)
     like = _like(engine, facts)
     inputs = own_inputs(given, like)
     names = facts.get("classes", ())
     return predict_on(engine, inputs, like, names, free_steps=steps, progress=flag("progress", progress))
-
-
-def _facts(path: Path) -> dict[str, Any]:
-    """Return what the record of a run says of its data; nothing where a checkpoint stands alone."""
-    folder = path if path.is_dir() else path.parent
-    return Record.read(folder).data if (folder / "run.json").exists() else {}
 
 
 def _like(engine: Engine, facts: dict[str, Any]) -> Like:

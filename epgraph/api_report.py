@@ -52,7 +52,7 @@ def report(
     format
         ``html`` or ``md``; left out, by the suffix of ``path``.
     figures
-        Whether figures are also written as PNG and SVG, into the folder ``NAME-figures`` beside the report.
+        Whether figures are also written as PNG and SVG, into the folder ``PATH-figures`` beside the report.
     gradients
         Training examples on which gradients are compared with the exact ones; 0 leaves that out.
     examples

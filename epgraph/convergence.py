@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,6 +19,7 @@ from epgraph.api_arguments import (
     all_overrides,
     as_architecture,
     compiled,
+    holds_weights,
     own_examples,
     python_warnings,
     whole,
@@ -36,6 +36,8 @@ from epgraph.runs.resume import architecture_of
 from epgraph.runtime.arguments import chosen_device
 from epgraph.runtime.relaxation import Relaxation, States, Status, Sweep
 from epgraph.runtime.saturation import saturated_share
+from epgraph.training.health import UNSETTLED
+from epgraph.training.probing import needs_rest
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,6 +112,8 @@ class Convergence(Shown):
         Strength of the nudge; None without nudged phases.
     phases
         ``free``, and where there are targets ``+β`` and ``−β``.
+    advice
+        What to change where a phase did not settle, a sentence each; empty where all did, or none has to.
     """
 
     network: str
@@ -117,6 +121,7 @@ class Convergence(Shown):
     source: str
     beta: float | None
     phases: dict[str, PhaseCurve]
+    advice: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         ended = [f"{name} {phase.status} after {len(phase.sweeps)}" for name, phase in self.phases.items()]
@@ -128,7 +133,7 @@ class Convergence(Shown):
         return plain
 
     def lines(self) -> list[str]:
-        """Return a table of where each phase ended, and one of the states there."""
+        """Return a table of where each phase ended, one of the states there, and advice."""
         nudge = "" if self.beta is None else f", β {self.beta:g}"
         lines = [f"{visible(self.network)} on {self.examples} examples ({visible(self.source)}){nudge}", ""]
         lines.append(f"{'phase':<8}{'sweeps':>8}{'residual':>12}{'energy':>14}  status")
@@ -148,7 +153,7 @@ class Convergence(Shown):
                 first = shown if phase_name == "free" else ""
                 figures = f"{curve.activity[-1]:>10.4g}{share:>11}{curve.residual[-1]:>12.1e}"
                 lines.append(f"{first:<{width}}  {phase_name:<8}{figures}")
-        return lines
+        return [*lines, "", *self.advice] if self.advice else lines
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """Draw energy, residual and states against the sweeps; with a path also write it (.png, .svg or .pdf).
@@ -294,7 +299,22 @@ def converge_on(
                 x, start=free.states, steps=each, tolerance=tolerance, target=y, beta=strength, record=watch
             )
             phases[name] = watch.curve(nudged)
-    return Convergence(architecture.name, len(x), source, beta if len(phases) > 1 else None, phases)
+    advice = tuple(_advice(phases)) if needs_rest(engine) else ()
+    return Convergence(architecture.name, len(x), source, beta if len(phases) > 1 else None, phases, advice)
+
+
+def _advice(phases: dict[str, PhaseCurve]) -> Iterator[str]:
+    """Say what to change for each phase that did not settle."""
+    for name, phase in phases.items():
+        if phase.status == Status.DIVERGED.name:
+            yield f"{name}: {Status.DIVERGED.value}"
+        elif phase.residual and phase.residual[-1] > UNSETTLED:
+            key, other = ("free_steps", "the gains") if name == "free" else ("nudged_steps", "learning.beta")
+            yield (
+                f"{name}: did not settle, and the gradient holds at an equilibrium only: the residual is "
+                f"{phase.residual[-1]:.1e} after {len(phase.sweeps)} sweeps, and {UNSETTLED:g} or less is good; raise "
+                f"dynamics.{key}, or lower {other}"
+            )
 
 
 class _Watch:
@@ -362,7 +382,7 @@ def _engine(
         set_threads(network, threads)
         return network
     named = None if dtype is None else choice("dtype", dtype, DTYPES)
-    if not _is_checkpoint(network):
+    if not holds_weights(network):
         architecture = as_architecture(network, overrides, allow_include)
         return compiled(architecture, device, named or "float32", batch, True, threads)
     assert isinstance(network, str | os.PathLike)
@@ -379,16 +399,6 @@ def _engine(
     engine = engine_from_checkpoint(content, device=where, dtype=precision)
     set_threads(engine, threads)
     return engine
-
-
-def _is_checkpoint(network: object) -> bool:
-    """Whether a network is named by what a training left: a run folder, or a checkpoint."""
-    if not isinstance(network, str | os.PathLike) or "\n" in os.fspath(network):
-        return False
-    # os.path.isfile takes YAML text too, which may be too long for a path.
-    return Path(network).suffix == ".pt" or any(
-        os.path.isfile(os.path.join(network, name)) for name in ("run.json", "last.pt")
-    )
 
 
 def data_to_settle(

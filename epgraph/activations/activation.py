@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, dtype
 
 
 class Activation(ABC):
@@ -86,6 +86,17 @@ class Activation(ABC):
     @abstractmethod
     def apply_(self, x: Tensor, alpha: float | Tensor) -> Tensor:
         """σ(x). x may be written into, but not twice where autograd keeps what stood there (as ``tanh_`` does)."""
+
+    def apply_in_(self, precision: dtype, x: Tensor, alpha: float | Tensor) -> Tensor:
+        """As ``apply_``, for x of a known precision: a formula is computed in float32 where x is float16.
+
+        float16 ends at 65504 and at 6e-8: in it e^{kα} of ``softclip`` overflows, and σ(0) was 0.
+        """
+        import torch
+
+        if precision != torch.float16 or self.projects:
+            return self.apply_(x, alpha)
+        return self.apply_(x.float(), alpha).to(precision)
 
     def derivative(self, x: Tensor, alpha: float | Tensor) -> Tensor:
         """σ′(x); zero at a kink, so that the units with a slope are those that are active, strictly inside.

@@ -61,6 +61,7 @@ def result_lines(result: TrainResult) -> list[str]:
 
 def _line(metrics: Mapping[str, float], total: int) -> str:
     nudged = f" free {metrics['nudged_residual']:.1e} nudged" if "nudged_residual" in metrics else ""
+    rest = f", gradient cosine {metrics['gradient_cosine']:.3f}" if "gradient_cosine" in metrics else ""
     parts = []
     for part in ("train", "validation", "test"):
         if f"{part}_loss" in metrics:
@@ -68,5 +69,5 @@ def _line(metrics: Mapping[str, float], total: int) -> str:
             parts.append(f"{part} loss {metrics[f'{part}_loss']:.4f}{error}, ")
     return (
         f"epoch {metrics['epoch']:.0f}/{total}: {''.join(parts)}"
-        f"residual {metrics['train_residual']:.1e}{nudged}, {metrics['seconds']:.1f} s"
+        f"residual {metrics['train_residual']:.1e}{nudged}{rest}, {metrics['seconds']:.1f} s"
     )

@@ -8,9 +8,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from epgraph.comparison.runs import Compared, differences, grouped, read_runs
+from epgraph.comparison.runs import Compared, Epochs, differences, grouped, read_runs
 from epgraph.comparison.statistics import PairedTest, holm, paired
 from epgraph.comparison.verdict import ONE_SEED, few, quantity, verdict
 from epgraph.drawing.comparison import Band, learning_curves
@@ -185,7 +185,7 @@ def compare_runs(paths: Sequence[Path], metric: str, progress: bool = False) -> 
     corrected = dict(zip(known, holm([tests[index].t_p or 0.0 for index in known]), strict=True))
     tests = [PairedTest(**{**vars(test), "holm_p": corrected.get(index)}) for index, test in enumerate(tests)]
     bands = tuple(band(label, members) for label, members in groups.items())
-    differing = differences(groups) if len(groups) > 1 else {}
+    differing = differences([members[0].settings for members in groups.values()])
     return CompareResult(metric, found, differing, tuple(tests), tuple(notes), bands)
 
 
@@ -222,16 +222,24 @@ def _test(baseline: Group, other: Group) -> PairedTest:
     return paired(baseline.label, other.label, seeds, a, b)
 
 
-def band(label: str, members: list[Compared]) -> Band:
-    """Return the curves of one setting, of all its runs."""
+class HasEpochs(Protocol):
+    """A run, whose metrics are known by epoch."""
+
+    @property
+    def epochs(self) -> Epochs:
+        """Metrics by epoch."""
+
+
+def band(label: str, members: Sequence[HasEpochs], names: Sequence[str] = METRICS) -> Band:
+    """Return the curves of one setting, of all its runs; a metric that some epoch has not is left out."""
     epochs = sorted(set[int]().union(*(run.epochs for run in members)))
     values: dict[str, list[list[float]]] = {}
-    for name in METRICS:
+    for name in names:
         columns = [
             [
                 float(run.epochs[epoch][name])
                 for run in members
-                if isinstance(run.epochs.get(epoch, {}).get(name), float)
+                if isinstance(run.epochs.get(epoch, {}).get(name), int | float)
             ]
             for epoch in epochs
         ]

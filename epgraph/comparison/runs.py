@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,11 @@ from epgraph.runs.resume import flat
 from epgraph.sweeps.folder import is_sweep
 from epgraph.sweeps.study import Trials
 
+SHOWN_OF_A_HASH = 12
+
+CHANGE_RESULTS = ("training.", "dynamics.", "learning.", "states.", "edges[", "output.")
+"""How settings begin whose change within a run makes it another one than a run that had them from the start."""
+
 Epochs = dict[int, dict[str, Any]]
 
 
@@ -27,11 +32,14 @@ class Compared:
     Attributes
     ----------
     settings
-        All settings but the seed, and the dtype, by key.
+        All settings but the seed, the dtype, the content of the data, and whether it began from weights of a run, by
+        key.
     epochs
         Metrics by epoch.
     label, point
         Name of its group, and what the group is, where a sweep said so.
+    doubts
+        Why its settings do not say all about it.
     """
 
     folder: Path
@@ -40,6 +48,7 @@ class Compared:
     epochs: Epochs
     label: str = ""
     point: str = ""
+    doubts: tuple[str, ...] = ()
 
 
 def read_runs(paths: Sequence[Path], progress: bool = False) -> tuple[list[Compared], list[str]]:
@@ -74,7 +83,7 @@ def read_runs(paths: Sequence[Path], progress: bool = False) -> tuple[list[Compa
     if not runs:
         hint = "let one finish: 'epgraph train RUN --resume', or the same 'epgraph sweep' again"
         raise EpgraphError("no run has finished, so there is nothing to compare", hint)
-    return runs, notes
+    return runs, [*notes, *(doubt for run in runs for doubt in run.doubts)]
 
 
 def read_run(folder: Path, label: str = "", point: Any = None) -> Compared:
@@ -86,16 +95,44 @@ def read_run(folder: Path, label: str = "", point: Any = None) -> Compared:
         If it is none, or its record or metrics cannot be read.
     """
     record = Record.read(folder)
+    return Compared(
+        folder,
+        int(record.settings["training"]["seed"]),
+        settings_of(record),
+        read_metrics(folder / "metrics.jsonl"),
+        label,
+        json.dumps(point),
+        tuple(_doubts(folder, record)),
+    )
+
+
+def settings_of(record: Record) -> dict[str, Any]:
+    """Return what makes a run another one, by key: all settings but the seed; edges are named by their ends.
+
+    With them the dtype, the content of the data, and whether it began from weights of a run.
+    """
     # A published result is no setting.
     settings = {key: value for key, value in record.settings.items() if key != "published"}
     training = dict(settings["training"])
-    seed = training.pop("seed")
+    training.pop("seed")
     # Where the data are differs between machines.
     data = {key: value for key, value in settings["data"].items() if key != "root"}
+    # One name may stand for other files, in another place or later.
+    data["sha256"] = (record.data.get("sha256") or "")[:SHOWN_OF_A_HASH] or None
     settings |= {"training": training, "edges": _by_ends(settings["edges"]), "data": data}
     settings["dtype"] = record.options.dtype
-    named = {path_text(at): value for at, value in flat(settings).items()}
-    return Compared(folder, seed, named, read_metrics(folder / "metrics.jsonl"), label, json.dumps(point))
+    settings["weights"] = None if record.weights_from is None else "those of a run"
+    return {path_text(at): value for at, value in flat(settings).items()}
+
+
+def _doubts(folder: Path, record: Record) -> Iterator[str]:
+    """Say which settings were others before a run went on: its record has the last ones alone."""
+    for start in record.history[1:]:
+        changed = [
+            f"{key} {before} to {now}" for key, (before, now) in start.changed.items() if key.startswith(CHANGE_RESULTS)
+        ]
+        if changed:
+            yield f"{folder} went on with other settings after epoch {start.epoch}: {', '.join(changed)}"
 
 
 def _by_ends(edges: list[dict[str, Any]]) -> dict[str, Any]:
@@ -124,44 +161,41 @@ def grouped(runs: Sequence[Compared], notes: list[str]) -> dict[str, list[Compar
             members.append(run)
         else:
             notes.append(f"left out: {run.folder} has the settings and the seed of {twin.folder}")
-    keys = list(differences(groups))
+    first = [members[0] for members in groups.values()]
+    names = names_of([one.settings for one in first], [str(one.folder) for one in first])
     named: dict[str, list[Compared]] = {}
-    for members in groups.values():
-        name = members[0].label or _name(members, groups, keys)
+    for members, found in zip(groups.values(), names, strict=True):
+        name = members[0].label or found
         named[name if name not in named else str(members[0].folder)] = members
     return named
 
 
-def _name(members: list[Compared], groups: dict[str, list[Compared]], keys: list[str]) -> str:
-    first = members[0]
-    own = [key for key in keys if key != "name"]
-    if 0 < len(own) <= 3 and not any(key == _part(key) for key in own):
-        return ", ".join(f"{key.rpartition('.')[2]}={_shown(first.settings.get(key))}" for key in own)
-    names = {others[0].settings.get("name") for others in groups.values()}
-    return str(first.settings.get("name") if len(names) == len(groups) else first.folder)
+def names_of(settings: Sequence[dict[str, Any]], otherwise: Sequence[str]) -> list[str]:
+    """Name each of several settings by what is its own: up to three keys, or else its name where no other has it."""
+    own = {key: values for key, values in differences(settings).items() if key != "name"}
+    if 0 < len(own) <= 3:
+        return [", ".join(f"{_key(key)}={values[i]}" for key, values in own.items()) for i in range(len(settings))]
+    names = [str(one.get("name")) for one in settings]
+    return names if len(set(names)) == len(names) else list(otherwise)
 
 
-def differing(groups: Sequence[Sequence[Compared]]) -> list[str]:
-    """Keys whose values differ between groups, in the order of the file."""
-    first = [members[0].settings for members in groups]
-    keys = dict.fromkeys(key for settings in first for key in settings)
-    return [key for key in keys if any(settings.get(key) != first[0].get(key) for settings in first)]
+def _key(key: str) -> str:
+    """The last word of a key; of a state or an edge also which one it is."""
+    return key.partition(".")[2] if _part(key) else key.rpartition(".")[2]
 
 
-def differences(groups: dict[str, list[Compared]]) -> dict[str, list[str]]:
-    """What differs between groups: key → value of each group; an edge or a state that some have not is one entry."""
-    first = [members[0].settings for members in groups.values()]
+def differences(settings: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
+    """What differs between settings: key → value of each; an edge or a state that some have not is one entry."""
     found: dict[str, list[str]] = {}
-    for key in differing(list(groups.values())):
+    for key in dict.fromkeys(key for one in settings for key in one):
+        if all(one.get(key) == settings[0].get(key) for one in settings):
+            continue
         part = _part(key)
-        there = [any(_part(name) == part for name in settings) for settings in first]
+        there = [any(_part(name) == part for name in one) for one in settings]
         if part and not all(there):
-            kinds = [
-                _kind(settings, part) if is_there else "–" for settings, is_there in zip(first, there, strict=True)
-            ]
-            found[part] = kinds
+            found[part] = [_kind(one, part) if is_there else "–" for one, is_there in zip(settings, there, strict=True)]
         else:
-            found[key] = [_shown(settings.get(key)) for settings in first]
+            found[key] = [_shown(one.get(key)) for one in settings]
     return found
 
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from epgraph.compiler.loading import Memory, Phase
 from epgraph.compiler.program import CompiledProgram
 from epgraph.compiler.sweep import SWEEPS_BETWEEN_LOOKS, missing, run, run_with_residual
 from epgraph.errors import EpgraphError
@@ -24,18 +25,6 @@ CHUNK = 10
 
 KEPT = 12
 """Number of graphs in the cache: free and paired phase, chunk and remainder, for three batch sizes."""
-
-
-class Memory:
-    """Buffers of one relaxation, allocated anew each time."""
-
-    def empty(self, name: str, shape: Sequence[int], like: Tensor, layout: torch.memory_format) -> Tensor:
-        """Buffer for the value ``name``, with the dtype and the device of ``like``."""
-        return torch.empty(tuple(shape), dtype=like.dtype, device=like.device, memory_format=layout)
-
-    def hold(self, name: str, value: Tensor) -> Tensor:
-        """Keep a value that sweeps only read."""
-        return value
 
 
 class Static(Memory):
@@ -155,7 +144,7 @@ class Replay:
             all of them.
         """
         chunks = _chunks(steps, tolerated=tolerance > 0)
-        moving = self._load(program, load)
+        moving = self._load(program.phase, load)
         like = moving[states[0]]
         rows = len(like) // (2 if pair else 1)
         wide = torch.empty(0, dtype=torch.promote_types(like.dtype, torch.float32), device=like.device)
@@ -165,13 +154,13 @@ class Replay:
         captured = False
         for key, (count, look) in zip(keys, chunks, strict=True):
             if key not in self._graphs:
-                work = _work(program, moving, states, count, residuals if look else None, pair)
+                work = _work(program.phase, moving, states, count, residuals if look else None, pair)
                 self._graphs[key] = self._captured(work)
                 captured = True
             self._graphs.move_to_end(key)
         if captured:
             # The warm-up sweeps of the capture changed the states.
-            moving = self._load(program, load)
+            moving = self._load(program.phase, load)
         taken = 0
         for key, (count, look) in zip(keys, chunks, strict=True):
             self._graphs[key].replay()
@@ -183,10 +172,10 @@ class Replay:
             self._graphs.popitem(last=False)
         return moving, residuals, taken
 
-    def _load(self, program: CompiledProgram, load: Callable[[Memory], dict[str, Any]]) -> dict[str, Any]:
+    def _load(self, phase: Phase, load: Callable[[Memory], dict[str, Any]]) -> dict[str, Any]:
         moving = load(self._memory)
         first = dict(moving)
-        warm = missing(program.warm, first)
+        warm = missing(phase.warm, first)
         run(warm, first)
         handed = {name: self._memory.hold(name, first[name]) for _, _, results in warm for name in results}
         return {**moving, **handed}
@@ -217,7 +206,7 @@ def _chunks(steps: int, *, tolerated: bool) -> list[tuple[int, bool]]:
 
 
 def _work(
-    program: CompiledProgram,
+    phase: Phase,
     static: dict[str, Any],
     states: Sequence[str],
     count: int,
@@ -230,9 +219,9 @@ def _work(
         moving = dict(static)
         for left in reversed(range(count)):
             if left == 0 and residuals is not None:
-                residuals.copy_(run_with_residual(program.sweep, moving, states, pair=pair))
+                residuals.copy_(run_with_residual(phase.sweep, moving, states, pair=pair))
             else:
-                run(program.sweep, moving)
+                run(phase.sweep, moving)
         for name, place in static.items():
             # A value that a pass updates in place is there already.
             if moving[name] is not place:

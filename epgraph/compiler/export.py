@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import textwrap
 from collections.abc import Iterable
@@ -9,7 +10,7 @@ from types import ModuleType
 
 import torch
 
-from epgraph.compiler import runtime, standalone, sweep, winograd
+from epgraph.compiler import loading, runtime, standalone, sweep, winograd
 from epgraph.compiler.helpers import HELPERS, namespace
 from epgraph.compiler.program import CompiledProgram, Function, calls
 from epgraph.compiler.program_cache import ProgramCache
@@ -108,11 +109,13 @@ def module_text(machine: ProgramCache) -> str:
         *_helpers("\n".join(written)),
         _title("The network"),
         *written,
+        _title("The loop over sweeps"),
+        _body(sweep),
+        _title("What sweeps take"),
+        _body(loading),
         _title("Tables"),
-        inspect.getsource(standalone.Phase),
         _tables(machine, phases, functions, parameters),
         _title("The engine"),
-        _body(sweep),
         inspect.getsource(standalone.Engine),
         inspect.getsource(standalone.self_check),
         'if __name__ == "__main__":\n    self_check()',
@@ -169,7 +172,9 @@ def _title(text: str) -> str:
 
 def _body(module: ModuleType) -> str:
     """Source of a module without its imports, which the header has."""
-    return inspect.getsource(module).partition("\nfrom torch import Tensor\n")[2]
+    text = inspect.getsource(module)
+    imports = [node for node in ast.parse(text).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    return "\n".join(text.splitlines()[imports[-1].end_lineno :])
 
 
 def _helpers(written: str) -> list[str]:
@@ -206,14 +211,13 @@ def _tables(
     dynamics, learning = graph.architecture.dynamics, graph.architecture.learning
     states = {name: (machine.tracer.names("state", name), graph.states[name].shape) for name in graph.states}
     kept = torch.promote_types(dtype, torch.float32) if machine.tracer.cast else dtype
-    channels_last, feedforward = phases["free"].program.channels_last, graph.energy.feedforward
+    feedforward = graph.energy.feedforward
     lines = [
         f"NETWORK, BACKEND = {visible(graph.architecture.name)!r}, {machine.backend.name!r}",
         f"INPUT, OUTPUT = {graph.input.name!r}, {graph.output.name!r}",
         f"CLASSES = {graph.architecture.output.classes!r}",
         f"DTYPE = torch.{_dtype(dtype)}",
         f"PARAMETER_DTYPE = torch.{_dtype(kept)}",
-        f"MEMORY_FORMAT = torch.{'channels_last' if channels_last else 'contiguous_format'}",
         f"ONE_PASS = {feedforward}  # whether the free phase is one forward pass, whatever steps and tolerance are",
         f"FREE_STEPS, NUDGED_STEPS = {1 if feedforward else dynamics.free_steps}, {dynamics.nudged_steps}",
         f"TOLERANCE, BETA, OMEGA = {dynamics.tolerance!r}, {learning.beta!r}, {dynamics.step!r}",
@@ -249,6 +253,7 @@ def _phase(phase: CompiledProgram) -> str:
             f"        opening={_steps(opening, 2)},",
             f"        sweep={_steps(sweep, 2)},",
             f"        scratch={dict(phase.program.scratch)!r},",
+            f"        channels_last={phase.program.channels_last},",
             "    )",
         )
     )

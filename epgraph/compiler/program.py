@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import fx
 
-from epgraph.compiler.sweep import Step
+from epgraph.compiler.loading import Phase
 
 Key = tuple[str | int, ...]
 """Parts that identify a function or a program; a user's name is one part."""
@@ -105,18 +105,10 @@ class Program:
 
 @dataclass(frozen=True)
 class CompiledProgram:
-    """A program whose functions can be called, step by step."""
+    """A program, and its functions as they can be called, step by step."""
 
     program: Program
-    prepare: tuple[Step, ...]
-    warm: tuple[Step, ...]
-    opening: tuple[Step, ...]
-    sweep: tuple[Step, ...]
-
-    @property
-    def first(self) -> tuple[Step, ...]:
-        """A first sweep from states without odd parts; empty if it is like all others."""
-        return (*self.opening, *self.sweep[len(self.opening) :]) if self.opening else ()
+    phase: Phase
 
 
 Named = tuple[Function, tuple[str, ...], tuple[str, ...]]

@@ -12,6 +12,7 @@ import torch
 from epgraph.compiler.backend import Backend
 from epgraph.compiler.compiled import Compiled
 from epgraph.compiler.cuda_graphs import Capture, Replay
+from epgraph.compiler.loading import Phase
 from epgraph.compiler.names import ORDER, Names
 from epgraph.compiler.passes import stages
 from epgraph.compiler.program import CompiledProgram, Function, Program, calls
@@ -64,7 +65,8 @@ class ProgramCache:
             # torch.compile does not pay for functions that run once per batch.
             often = program.functions[len(program.prepare) :] if self.backend.compiled else ()
             prepare, warm, opening, sweep = self._steps(*program.parts, compiled=[function.name for function in often])
-            self._programs[key] = CompiledProgram(program, prepare, warm, opening, sweep)
+            made = Phase(prepare, warm, opening, sweep, program.scratch, program.channels_last)
+            self._programs[key] = CompiledProgram(program, made)
             _give_back()
         return self._programs[key]
 

@@ -1,34 +1,20 @@
 """What every emitted module ends with. ``export.py`` copies the source below and puts the tables of a network first.
 
-Needs torch, ``runtime`` and ``sweep`` alone: its sweeps are those of the executor. The tables are empty here and stand
-for those that ``export.py`` writes.
+Needs torch, ``runtime``, ``sweep`` and ``loading`` alone: what its sweeps take, and how they run, is as in the
+executor. The tables are empty here and stand for those that ``export.py`` writes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from epgraph.compiler.loading import Memory, Phase, load
 from epgraph.compiler.runtime import rounded
 from epgraph.compiler.sweep import Step, as_pair, prepare, relax_, run
-
-
-class Phase(NamedTuple):
-    """One phase: what is computed once per batch, what its first sweep needs, and the colour classes of a sweep.
-
-    ``opening`` stands for as many of the first steps of a sweep of a pair, in the first sweep from plain states.
-    ``scratch`` is working memory: name → name of the state whose shape it has.
-    """
-
-    prepare: tuple[Step, ...]
-    warm: tuple[Step, ...]
-    opening: tuple[Step, ...]
-    sweep: tuple[Step, ...]
-    scratch: dict[str, str]
-
 
 STATES: dict[str, tuple[str, tuple[int, ...]]] = {}
 PARAMETERS: dict[str, tuple[str, tuple[int, ...]]] = {}
@@ -38,7 +24,6 @@ NETWORK, BACKEND = "", ""
 INPUT, OUTPUT = "", ""
 CLASSES: int | None = None
 DTYPE = PARAMETER_DTYPE = torch.float32
-MEMORY_FORMAT = torch.contiguous_format
 ONE_PASS = False
 FREE_STEPS = NUDGED_STEPS = 0
 HANDED: tuple[str, ...] = ()
@@ -110,8 +95,7 @@ class Engine:
         nudge = {"y": self._targets(target, len(x)), "beta": beta}
         # Parameters of a readout follow the cost's own gradient at the free states.
         local = self._call("local", {**clamped, **self._named(states), **nudge})
-        pairs = {name: as_pair(s) for name, s in states.items()}
-        pairs, handed = self._run("pair", clamped, pairs, nudged_steps, tolerance, nudge, handed)
+        pairs, handed = self._run("pair", clamped, states, nudged_steps, tolerance, nudge, handed)
         pairs[INPUT] = as_pair(clamped[STATES[INPUT][0]])
         values = self._call("gradient", {**clamped, **handed, **self._named(pairs)})
         scale = -1.0 / (beta * len(x))
@@ -143,28 +127,18 @@ class Engine:
         handed: Mapping[str, Tensor] | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Take a phase; returns its states, and what it hands to the next one. ``handed``: what one before has."""
-        phase, pair = PHASES[name], name == "pair"
+        phase, pair, carried = PHASES[name], name == "pair", handed or {}
         prepare(phase.prepare, clamped, clamped)
-        moving = {**clamped, "omega": OMEGA, **(nudge or {})}
-        for state, s in states.items():
-            # Sweeps write into states: they get memory of their own.
-            moving[STATES[state][0]] = s.clone(memory_format=MEMORY_FORMAT if s.ndim == 4 else torch.contiguous_format)
-        for value, t in (handed or {}).items():
-            moving[value] = as_pair(t).contiguous(
-                memory_format=MEMORY_FORMAT if t.ndim == 4 else torch.contiguous_format
-            )
-        for scratch, like in phase.scratch.items():
-            moving[scratch] = torch.empty_like(moving[STATES[like][0]])
-        if pair:
-            moving[STATES[INPUT][0]] = as_pair(moving[STATES[INPUT][0]])
+        keys = {state: STATES[state][0] for state in states}
+        known = {**clamped, "omega": OMEGA, **(nudge or {})}
+        values = load(Memory(), phase, known, {**states}, keys, carried, source=STATES[INPUT][0], pair=pair)
         if ONE_PASS and name == "free":
-            run(phase.sweep, moving)
+            run(phase.sweep, values)
         else:
-            watched = [STATES[state][0] for state in states]
-            first = (*phase.opening, *phase.sweep[len(phase.opening) :]) if phase.opening and handed else ()
-            relax_(phase.warm, phase.sweep, moving, watched, steps, tolerance, pair=pair, first=first)
-        values = {value: moving[value] for value in HANDED if value in moving}
-        return {state: moving[STATES[state][0]] for state in states}, values
+            first = phase.first(carried, len(clamped[STATES[INPUT][0]]))
+            relax_(phase.warm, phase.sweep, values, list(keys.values()), steps, tolerance, pair=pair, first=first)
+        passed = {value: values[value] for value in HANDED if value in values}
+        return {state: values[key] for state, key in keys.items()}, passed
 
     def _clamp(self, x: Tensor) -> dict[str, Any]:
         """Values that no sweep changes: parameters, and what the input and the biases contribute."""

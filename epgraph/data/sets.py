@@ -208,6 +208,9 @@ def load_data(
     root, download = path("root", root).expanduser(), flag("download", download)
     limit = None if limit is None else whole_number("limit", limit, 1)
     validation = None if validation is None else number("validation", validation, positive=True)
+    if validation is not None and validation > 1 and not validation.is_integer():
+        message = f"validation expects a fraction between 0 and 1, or a number of examples, found {validation:g}"
+        raise EpgraphError(message, "e.g. 0.1, or 5000", "out-of-range")
     seed = whole_number("seed", seed, 0, 2**32 - 1)
     from epgraph.data.prepare import Preparation
 

@@ -14,6 +14,9 @@ LEGIBLE_BOXES = 40
 PAGE_BOXES = 14
 """Boxes that fit on a page. In a larger network equal blocks are drawn once, and blocks are closed to come near it."""
 
+LEAST_CHAIN = 4
+"""Equal states in a row from which they are drawn once, where the file has no block for them."""
+
 # E.g. h12_a, or h12a: a state of the block h12. Files that Python wrote, and run folders, have no blocks.
 _MEMBER = re.compile(r"([A-Za-z][A-Za-z_]*\d+)_?([A-Za-z]\w*)")
 
@@ -84,13 +87,25 @@ class Blocks:
             parts = instance.split(".") if instance else []
             self.path[name] = tuple(".".join(parts[: i + 1]) for i in range(len(parts)))
             self._local[name] = f"{instance}.{local}" if instance else local
+        # A state that is in no block is tried as a block of its own: rows of equal ones are drawn once.
+        self._chained = {name for name in graph.free if not self.path[name] and "." not in name}
+        for name in self._chained:
+            self.path[name], self._local[name] = (name,), f"{name}."
+        self._states = self._members()
+        self._shown, self._runs = self._find_runs()
+        for name in [name for name in self._chained if len(self._runs[self._shown[name]]) < LEAST_CHAIN]:
+            self._chained.remove(name)
+            self.path[name], self._local[name] = (), name
+        self._states = self._members()
         self._flat = {dotted: name for name, dotted in self._local.items()}
         self.deepest = max(map(len, self.path.values()))
-        self._states: dict[str, list[State]] = {}
+
+    def _members(self) -> dict[str, list[State]]:
+        members: dict[str, list[State]] = {}
         for name, path in self.path.items():
             for instance in path:
-                self._states.setdefault(instance, []).append(graph.states[name])
-        self._shown, self._runs = self._find_runs() if self._states else ({}, {})
+                members.setdefault(instance, []).append(self.graph.states[name])
+        return members
 
     def view(self, depth: int | Literal["all"] | None = None) -> View:
         """Return what is drawn with ``depth`` levels of blocks opened.
@@ -126,7 +141,10 @@ class Blocks:
             view.members.setdefault(key, []).append(name)
             view.frames[key] = frames[:depth]
         if once:
-            view.times = {first: (len(run), run[-1]) for first, run in self._runs.items() if len(run) > 1}
+            kept = {first: run for first, run in self._runs.items() if first in self._states}
+            view.times = {first: (len(run), run[-1]) for first, run in kept.items() if len(run) > 1}
+        for key, frames in view.frames.items():
+            view.frames[key] = tuple(one for one in frames if one not in self._chained or one in view.times)
         return view
 
     def _find_runs(self) -> tuple[dict[str, str], dict[str, list[str]]]:
@@ -134,11 +152,13 @@ class Blocks:
         edges = self._edges()
         shown: dict[str, str] = {}
         runs: dict[str, list[str]] = {}
-        last: dict[str, str] = {}
+        last: dict[tuple[str, bool], str] = {}
         for instance in self._states:
             parent = instance.rpartition(".")[0]
-            before = last.get(parent)
-            last[parent] = instance
+            # Blocks stay a row where a state that is in none is declared between them.
+            lane = parent, instance in self._chained
+            before = last.get(lane)
+            last[lane] = instance
             if before is not None and self._parts(before) == self._parts(instance):
                 run = runs[shown[before]]
                 same = edges.inside[before] == edges.inside[instance] and edges.back[before] == edges.back[instance]

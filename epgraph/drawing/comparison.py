@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from epgraph.drawing.curves import MAX_MARKED_EPOCHS
-from epgraph.drawing.figures import FORMATS, new_figure, write
+from epgraph.drawing.figures import FORMATS, new_figure, plain, scaled, write
 from epgraph.drawing.formats import suffix
 
 if TYPE_CHECKING:
@@ -24,9 +24,20 @@ STYLES = ("-", "--", ":", "-.")
 MOST_BANDS = 12
 """Settings that are drawn: more cannot be told apart."""
 
+
+class BandPanel(NamedTuple):
+    """One set of axes. ``scale`` multiplies the values of the metric."""
+
+    title: str
+    unit: str
+    metric: str
+    scale: float = 1
+    log: bool = False
+
+
 PANELS = (
-    ("Test error", "wrong answers (%)", "test_error", 100),
-    ("Training loss", "cost per example", "train_loss", 1),
+    BandPanel("Test error", "wrong answers (%)", "test_error", 100, log=True),
+    BandPanel("Training loss", "cost per example", "train_loss", log=True),
 )
 
 
@@ -40,7 +51,7 @@ class Band:
 
 
 def learning_curves(bands: Sequence[Band], path: Path) -> Path:
-    """Draw test error and training loss against epochs, on logarithmic axes.
+    """Draw test error and training loss against epochs, on logarithmic axes where they span a decade.
 
     Raises
     ------
@@ -51,14 +62,14 @@ def learning_curves(bands: Sequence[Band], path: Path) -> Path:
     return write(learning_figure(bands), path)
 
 
-def learning_figure(bands: Sequence[Band]) -> Figure:
-    """Return the figure that ``learning_curves`` writes."""
+def learning_figure(bands: Sequence[Band], panels: Sequence[BandPanel] = PANELS) -> Figure:
+    """Return the figure that ``learning_curves`` writes, or one of other metrics."""
     shown = bands[:MOST_BANDS]
-    figure = new_figure(10, 4.2 + 0.22 * len(shown))
-    panels = figure.subplots(1, len(PANELS))
-    for axes, panel in zip(panels, PANELS, strict=True):
-        _draw(axes, shown, *panel)
-    drawn = next((axes for axes in panels if axes.lines), panels[0])
+    figure = new_figure(2 + 4 * len(panels), 4.2 + 0.22 * len(shown))
+    grid = figure.subplots(1, len(panels))
+    for axes, panel in zip(grid, panels, strict=True):
+        _draw(axes, shown, panel)
+    drawn = next((axes for axes in grid if axes.lines), grid[0])
     more = f"the first {MOST_BANDS} of {len(bands)} settings" if len(bands) > MOST_BANDS else ""
     figure.legend(
         *drawn.get_legend_handles_labels(),
@@ -79,35 +90,21 @@ def _drawn(bands: Sequence[Band]) -> str:
     return "mean, and range of the seeds" if any(len(band.epochs) > 1 for band in several) else "mean of the seeds"
 
 
-def _draw(axes: Axes, bands: Sequence[Band], title: str, unit: str, metric: str, scale: float) -> None:
-    from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
-
+def _draw(axes: Axes, bands: Sequence[Band], panel: BandPanel) -> None:
+    plain(axes, panel.title, panel.unit, "epoch")
+    drawn: list[float] = []
     for number, band in enumerate(bands):
-        columns = band.values.get(metric)
-        if columns is None:
+        columns = [[panel.scale * value for value in column] for column in band.values.get(panel.metric, ())]
+        if not columns:
             continue
+        drawn += [value for column in columns for value in column]
         color, style = COLORS[number % len(COLORS)], STYLES[number // len(COLORS) % len(STYLES)]
-        runs = max(len(column) for column in columns)
-        mean = [scale * math.fsum(column) / len(column) for column in columns]
-        low, high = ([scale * side(column) for column in columns] for side in (min, max))
+        runs = max(map(len, columns))
+        mean = [math.fsum(column) / len(column) for column in columns]
         marker = "o" if len(band.epochs) <= MAX_MARKED_EPOCHS else None
         label = f"{band.label} ({runs} {'seed' if runs == 1 else 'seeds'})"
         axes.plot(band.epochs, mean, color=color, linestyle=style, marker=marker, markersize=3, label=label)
         if runs > 1 and len(band.epochs) > 1:
-            axes.fill_between(band.epochs, low, high, color=color, alpha=0.2, linewidth=0)
-    axes.set_title(title, fontweight="bold")
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(unit)
-    axes.spines[["top", "right"]].set_visible(False)
-    if not axes.lines:
-        axes.set(xticks=[], yticks=[])
-        axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", va="center", color="#555555")
-        return
-    axes.set_yscale("log", nonpositive="mask")
-    axes.set_ylabel(f"{unit}, log scale")
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
-    axes.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.grid(which="both", color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
+            low, high = map(min, columns), map(max, columns)
+            axes.fill_between(band.epochs, list(low), list(high), color=color, alpha=0.2, linewidth=0)
+    scaled(axes, drawn, log=panel.log)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from epgraph.drawing.figures import FORMATS, new_figure, plain, write
+from epgraph.drawing.figures import FORMATS, new_figure, plain, scaled, write
 from epgraph.drawing.formats import suffix
 from epgraph.errors import EpgraphError
 from epgraph.files import read_bytes
@@ -87,6 +87,16 @@ PANELS = (
 )
 
 MEASURED_PANELS = (
+    Panel(
+        "Gradient",
+        "cosine to that at rest",
+        1,
+        False,
+        (
+            Series("gradient_cosine", "as trained", *_TRAIN),
+            Series("gradient_cosine_float32", "in float32", *_NUDGED),
+        ),
+    ),
     Panel("Speed", "images per second", 1, False, (Series("images_per_second", "train", *_TRAIN),)),
     Panel(
         "Peak memory",
@@ -187,8 +197,6 @@ def _recorded(panel: Panel, epochs: Epochs) -> bool:
 
 
 def _draw(axes: Axes, panel: Panel, epochs: Epochs) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     plotted: list[float] = []
     for series in panel.series:
         values = [panel.scale * _number(record.get(series.key)) for record in epochs.values()]
@@ -207,21 +215,13 @@ def _draw(axes: Axes, panel: Panel, epochs: Epochs) -> None:
             markersize=4,
             linewidth=1.6,
         )
-    log = panel.log and max(plotted, default=0) > 0
-    plain(axes, panel.title, f"{panel.unit}, log scale" if log else panel.unit, "epoch")
+    plain(axes, panel.title, panel.unit, "epoch")
+    scaled(axes, plotted, log=panel.log)
     if not plotted:
-        axes.set(xticks=[], yticks=[])
-        axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", va="center", color="#555555")
         return
-    if log:
-        # At an exact equilibrium the residual is 0, which a logarithmic axis leaves out.
-        axes.set_yscale("log", nonpositive="mask")
-    else:
-        axes.set_ylim(0, 1.08 * max(plotted) or 1)
     first, last = min(epochs), max(epochs)
     pad = max(0.5, 0.02 * (last - first))
     axes.set_xlim(first - pad, last + pad)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(frameon=False)
 
 

@@ -264,7 +264,8 @@ def _box(key: str, states: list[State], moves: dict[str, list[int]], graph: Netw
         instance = key.removeprefix("block ")
         n, _ = view.times.get(instance, (1, ""))
         inside = len(states) // n
-        content = (shape_text(last.shape), f"{inside} state{'s' * (inside != 1)}{' each' * (n > 1)}", which)
+        many = f"{inside} states{' each' * (n > 1)}" if inside > 1 else last.activation.label
+        content = (shape_text(last.shape), many, which)
         return Box(key, frame_label(instance, view), content, "block", classes, side, stage, frames)
     if first.clamped:
         return Box(key, first.name, (shape_text(first.shape), "clamped"), "input", (), side, stage, frames)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from epgraph.drawing.figures import FORMATS, PHASE_COLORS, new_figure, plain, state_colors, write
+from epgraph.drawing.figures import FORMATS, PHASE_COLORS, new_figure, plain, scaled, state_colors, write
 from epgraph.drawing.formats import suffix
 from epgraph.errors import visible
 
@@ -30,30 +30,33 @@ class _Panel(NamedTuple):
     title: str
     unit: str
     key: str
-    log: bool
+    log: bool = False
 
 
-_OF_PHASES = (
-    _Panel("Energy", "mean F per example", "energy", False),
-    _Panel("Residual", "largest of the examples", "residual", True),
-)
+_ENERGY = _Panel("Energy, free phase", "mean F per example", "energy")
+_NUDGED = _Panel("Energy, nudged phases", "mean F − F of the free phase", "energy")
+_RESIDUAL = _Panel("Residual", "largest of the examples", "residual", log=True)
 _OF_STATES = (
-    _Panel("Change of each state", "‖change‖ / ‖state‖", "residual", True),
-    _Panel("Activity", "mean |s|", "activity", False),
-    _Panel("Units at a bound", "share (%)", "saturation", False),
+    _Panel("Change of each state", "‖change‖ / ‖state‖", "residual", log=True),
+    _Panel("Activity", "mean |s|", "activity"),
+    _Panel("Units at a bound", "share (%)", "saturation"),
 )
+
+NUDGED_STYLES: dict[str, Any] = {"+β": "-", "−β": "--"}
+"""How the curve of a state is drawn in each nudged phase; in the free phase it is a solid line."""
 
 
 def draw_settling(name: str, phases: Phases, path: str | os.PathLike[str] | None = None) -> Figure:
     """Draw the phases on one axis of sweeps, the nudged ones after the free one; with a path also write the figure.
+
+    The energy changes far less in a nudged phase than in the free one, so nudged phases have a panel of their own.
 
     Parameters
     ----------
     name
         Name of the network.
     phases
-        What is drawn. Without ``states`` only energy and residual are. States are those of the free phase and, after
-        it, of the first nudged one.
+        What is drawn. Without ``states`` only energy and residual are.
 
     Raises
     ------
@@ -62,15 +65,30 @@ def draw_settling(name: str, phases: Phases, path: str | os.PathLike[str] | None
     """
     if path is not None:
         suffix(Path(path), FORMATS)  # a wrong one is said before anything is drawn
-    with_states = bool(next(iter(phases.values())).get("states"))
-    figure = new_figure(12.6 if with_states else 8.4, 6.8 if with_states else 3.6)
-    grid = figure.subplots(2 if with_states else 1, 3 if with_states else 2, squeeze=False)
-    for axes, panel in zip(grid[0], _OF_PHASES, strict=False):
-        _draw_phases(axes, panel, phases)
+    spans = _spans(phases)
+    free, *nudged = phases
+    first = [(_ENERGY, [free], 0.0)]
+    at_rest = (phases[free]["energy"] or [None])[-1]
+    if nudged and at_rest is not None:
+        first.append((_NUDGED, nudged, at_rest))
+    first.append((_RESIDUAL, [free, *nudged], 0.0))
+    with_states = bool(phases[free].get("states"))
+    columns = max(len(first), len(_OF_STATES)) if with_states else len(first)
+    figure = new_figure(4.2 * columns + 1.2 * with_states, 6.8 if with_states else 3.6)
+    grid = figure.subplots(2 if with_states else 1, columns, squeeze=False)
+    for axes, (panel, shown, zero) in zip(grid[0], first, strict=False):
+        curves = [(phase, spans[phase], phases[phase][panel.key] or (), PHASE_COLORS[phase], "-") for phase in shown]
+        _draw(axes, panel, curves, zero)
+        if len(shown) > 1 and axes.lines:
+            axes.legend(frameon=False)
     if with_states:
+        for axes in grid[0][len(first) :]:
+            axes.set_axis_off()
         for axes, panel in zip(grid[1], _OF_STATES, strict=True):
-            _draw_states(axes, panel, phases)
-        _name_states(grid[0][2], grid[1][0])
+            _draw(axes, panel, list(_of_states(phases, spans, panel.key)))
+        _name_states(figure, list(phases[free]["states"]), nudged)
+    for axes in (grid[0][len(first) - 1], *(grid[1] if with_states else ())) if nudged else ():
+        axes.axvline(len(phases[free]["sweeps"]) + 0.5, color="#777777", linewidth=1, linestyle=":")
     title = figure.suptitle(visible(name), fontweight="bold")
     _no_mathematics([title])
     if path is not None:
@@ -78,13 +96,30 @@ def draw_settling(name: str, phases: Phases, path: str | os.PathLike[str] | None
     return figure
 
 
-def _name_states(axes: Axes, drawn: Axes) -> None:
-    """Fill free axes with the legend of the states."""
-    axes.set_axis_off()
-    handles, labels = drawn.get_legend_handles_labels()
-    step = math.ceil(len(labels) / MOST_NAMED)
-    legend = axes.legend(handles[::step], labels[::step], loc="center left", frameon=False, title="states")
+_Curve = tuple[str, Sequence[int], Sequence[float | None], Any, str]
+"""Label, sweeps, values, color and style of a line."""
+
+
+def _of_states(phases: Phases, spans: Mapping[str, list[int]], key: str) -> Iterator[_Curve]:
+    """Yield the curve of every state in every phase; shares are in percent."""
+    scale = 100 if key == "saturation" else 1
+    for phase, span in spans.items():
+        for name, color in state_colors(list(phases[phase]["states"])).items():
+            values = [None if v is None else scale * v for v in phases[phase]["states"][name][key]]
+            yield name, span, values, color, NUDGED_STYLES.get(phase, "-")
+
+
+def _name_states(figure: Figure, names: Sequence[str], nudged: Sequence[str]) -> None:
+    """Name the colors of the states, and the styles of nudged phases, beside the panels."""
+    from matplotlib.lines import Line2D
+
+    step = math.ceil(len(names) / MOST_NAMED)
+    handles = [Line2D([], [], color=c, label=visible(name)) for name, c in list(state_colors(names).items())[::step]]
+    styles = [Line2D([], [], color="#555555", linestyle=NUDGED_STYLES[phase], label=phase) for phase in nudged]
+    legend = figure.legend(handles=handles, loc="outside right center", frameon=False, title="states")
     _no_mathematics(legend.get_texts())
+    if styles:
+        figure.legend(handles=styles, loc="outside right lower", frameon=False, title="nudged")
 
 
 def _no_mathematics(texts: Sequence[Any]) -> None:
@@ -95,62 +130,21 @@ def _no_mathematics(texts: Sequence[Any]) -> None:
 
 def _spans(phases: Phases) -> dict[str, list[int]]:
     """Return the sweeps of every phase on the common axis: nudged phases begin where the free one ended."""
-    spans: dict[str, list[int]] = {}
-    offset = 0
-    for i, (name, phase) in enumerate(phases.items()):
-        spans[name] = [offset + sweep for sweep in phase["sweeps"]]
-        if i == 0:
-            offset = len(phase["sweeps"])
-    return spans
+    free, *nudged = phases
+    offset = len(phases[free]["sweeps"])
+    spans = {name: [offset + sweep for sweep in phases[name]["sweeps"]] for name in nudged}
+    return {free: list(phases[free]["sweeps"]), **spans}
 
 
-def _draw_phases(axes: Axes, panel: _Panel, phases: Phases) -> None:
-    plotted: list[float] = []
-    for name, span in _spans(phases).items():
-        values = _numbers(phases[name][panel.key] or [math.nan] * len(span))
-        plotted += values
-        color = PHASE_COLORS.get(name, PHASE_COLORS["free"])
-        axes.plot(span, values, label=name, color=color, **_style(len(span)))
-    _finish(axes, panel, phases, plotted)
-    if len(phases) > 1 and any(map(math.isfinite, plotted)):
-        axes.legend(frameon=False)
-
-
-def _draw_states(axes: Axes, panel: _Panel, phases: Phases) -> None:
-    spans = _spans(phases)
-    shown = list(spans)[:2]
-    names = list(phases[shown[0]]["states"])
-    plotted: list[float] = []
-    for name, color in state_colors(names).items():
-        span = [sweep for phase in shown for sweep in spans[phase]]
-        values = _numbers([v for phase in shown for v in phases[phase]["states"][name][panel.key]])
-        values = [100 * value for value in values] if panel.key == "saturation" else values
-        plotted += values
-        axes.plot(span, values, label=visible(name), color=color, **_style(len(span)))
-    _finish(axes, panel, phases, plotted)
-
-
-def _style(count: int) -> dict[str, Any]:
-    return {"linewidth": 1.4, "marker": "o" if count <= MOST_MARKED else None, "markersize": 2.5}
-
-
-def _finish(axes: Axes, panel: _Panel, phases: Phases, plotted: Sequence[float]) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    # A value of 0, an exact equilibrium, has no place on a logarithmic axis.
-    log = panel.log and any(value > 0 and math.isfinite(value) for value in plotted)
-    plain(axes, panel.title, f"{panel.unit}, log scale" if log else panel.unit, "sweep")
-    if not any(map(math.isfinite, plotted)):
-        axes.set(xticks=[], yticks=[])
-        axes.text(0.5, 0.5, "there is none", transform=axes.transAxes, ha="center", va="center", color="#555555")
-        return
-    if log:
-        axes.set_yscale("log", nonpositive="mask")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    if len(phases) > 1:
-        free = len(next(iter(phases.values()))["sweeps"])
-        axes.axvline(free + 0.5, color="#777777", linewidth=1, linestyle=":")
-
-
-def _numbers(values: Sequence[float | None]) -> list[float]:
-    return [math.nan if value is None else value for value in values]
+def _draw(axes: Axes, panel: _Panel, curves: Sequence[_Curve], zero: float = 0.0) -> None:
+    plain(axes, panel.title, panel.unit, "sweep")
+    drawn: list[float] = []
+    for label, span, found, color, style in curves:
+        values = [math.nan if value is None else value - zero for value in found]
+        drawn += values
+        if values:
+            marker = "o" if len(span) <= MOST_MARKED else None
+            axes.plot(
+                span, values, label=label, color=color, linestyle=style, linewidth=1.4, marker=marker, markersize=2.5
+            )
+    scaled(axes, drawn, log=panel.log, empty="there is none")

@@ -30,6 +30,9 @@ LONGEST_ROW = 8 * WIDTH
 ASPECT = 1.7
 """Width of a picture in rows, relative to its height."""
 
+MOST_STRETCHED = 2.5
+"""Largest factor by which heights grow in a picture that is far wider than it is high."""
+
 Positions = dict[str, tuple[float, float]]
 
 _CHILD = """
@@ -62,7 +65,7 @@ def place(graph: NetworkGraph, program: Callable[[str, str], str | None] | None 
         found = _read((program or _graphviz)(name, _dot(directed, name)), graph)
     if found is None:
         found = _layered(graph, directed, forward)
-    return _rows(found) if forward else found
+    return _stretched(_rows(found)) if forward else found
 
 
 def _dot(directed: nx.DiGraph[str], program: str) -> str:
@@ -130,6 +133,14 @@ def _joined(directed: nx.DiGraph[str], name: str) -> list[str]:
 
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values) if values else 0.0
+
+
+def _stretched(positions: Positions) -> Positions:
+    """Use more of the height where a picture is far wider than it is high: edges are then further apart."""
+    xs, ys = zip(*positions.values(), strict=True)
+    high = max(ys) - min(ys)
+    factor = min(MOST_STRETCHED, (max(xs) - min(xs)) / (ASPECT * high)) if high else 1.0
+    return {name: (x, y * max(factor, 1.0)) for name, (x, y) in positions.items()}
 
 
 def _rows(positions: Positions) -> Positions:

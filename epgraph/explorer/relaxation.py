@@ -15,6 +15,7 @@ from epgraph.progress import Progress
 if TYPE_CHECKING:
     from epgraph.convergence import Convergence, PhaseCurve
     from epgraph.data import Data
+    from epgraph.training.checkpoint import Checkpoint
 
 MOST_CHECKPOINTS = 24
 """Checkpoints that are shown: of more, the last, the best, and others at equal distances."""
@@ -37,6 +38,7 @@ def checkpoints(folder: Path) -> list[Path]:
 def settled(
     architecture: Architecture,
     paths: Sequence[Path],
+    read: dict[Path, Checkpoint],
     data: Data | None,
     *,
     examples: int,
@@ -53,6 +55,8 @@ def settled(
         The network of the run, with what overrides it.
     paths
         Its checkpoints.
+    read
+        Content of those that have been read already.
     data
         Where the examples come from; None for noise.
     examples
@@ -75,7 +79,7 @@ def settled(
         for path in paths:
             shown.begin(path.name)
             try:
-                content = load_checkpoint(path, where)
+                content = read[path] if path in read else load_checkpoint(path, where)
                 if engine is None:
                     dtype = next((v.dtype for v in content["model"].values() if v.is_floating_point()), None)
                     engine = compile(architecture, device=where, dtype=dtype, initialised=False)

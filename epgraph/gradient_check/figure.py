@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from epgraph.drawing.figures import FORMATS
+from epgraph.drawing.figures import FORMATS, new_figure, state_colors, write
 from epgraph.drawing.formats import suffix
 from epgraph.errors import EpgraphError, visible
-from epgraph.files import write_bytes
 from epgraph.gradient_check.verdict import REFERENCES
 
 if TYPE_CHECKING:
@@ -58,22 +56,18 @@ def draw(report: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
         Where the report holds nothing to draw, the suffix is unknown, or ``path`` cannot be written.
     """
     path = Path(path)
-    format = suffix(path, FORMATS)
+    suffix(path, FORMATS)  # a wrong one is said before anything is drawn
     columns = [sweep for sweep in SWEEPS if report.get(sweep.key)]
     if not columns:
         if report["equilibrium"]["diverged"]:
             raise EpgraphError(f"{path} is not drawn: the states diverge, and there is no gradient to check")
         raise EpgraphError(f"{path} is not drawn: the report does not say how the gradient varies", "leave --quick out")
 
-    from matplotlib import colormaps
-    from matplotlib.figure import Figure
-
     network = report["network"]
     reference = network["reference"]
     names = [n for n in report["agreement"][f"estimator_{reference}"] if n != "all" and not n.startswith("bias of ")]
-    palette = colormaps["viridis"]
-    colors = {name: palette(0.92 * i / max(1, len(names) - 1)) for i, name in enumerate(names)}
-    figure = Figure(figsize=(4.2 * len(columns) + 2.2, 7), layout="constrained")
+    colors = state_colors(names)
+    figure = new_figure(4.2 * len(columns) + 2.2, 7)
     grid = figure.subplots(len(MEASURES), len(columns), sharex="col", sharey="row", squeeze=False)
     for axes_row, (measure, label) in zip(grid, MEASURES, strict=True):
         for axes, sweep in zip(axes_row, columns, strict=True):
@@ -92,9 +86,7 @@ def draw(report: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
     title = f"{visible(network['name'])}: gradient of '{network['estimator']}' against {against}"
     # Names are no mathematics, whatever dollar signs they have.
     figure.suptitle(title, fontweight="bold", parse_math=False)
-    picture = io.BytesIO()
-    figure.savefig(picture, format=format, dpi=150)
-    return write_bytes(path, picture.getvalue())
+    return write(figure, path)
 
 
 def _panel(axes: Axes, rows: Rows, sweep: Sweep, measure: str, colors: Mapping[str, Any]) -> None:

@@ -88,7 +88,16 @@ SeedsField = Annotated[
 ]
 EdgesField = Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
 VariantName = Annotated[str, Field(pattern=r"^\S(.{0,62}\S)?$")]
-Metric = Literal["test_error", "test_loss", "train_error", "train_loss", "test_residual", "train_residual"]
+Metric = Literal[
+    "test_error",
+    "test_loss",
+    "validation_error",
+    "validation_loss",
+    "train_error",
+    "train_loss",
+    "test_residual",
+    "train_residual",
+]
 Sampler = Literal["grid", "random", "tpe", "gp"]
 Pruner = Literal["none", "median", "halving", "hyperband"]
 SAMPLERS: tuple[str, ...] = get_args(Sampler)

@@ -242,18 +242,9 @@ def _key_hint(key: str, at: Location, value: object) -> str:
     if key.isdigit():
         return "a decimal point is '.', and keys are followed by ':'"
     if len(at) == 2 and at[0] == "edges":
-        if key in ("kind", "type"):
-            return "the kind is a key itself, with its options: e.g. dense: {}"
-        if key in _PYTHON:
-            return f"did you mean '{_PYTHON[key]}'?"
-        kinds = [name for name, kind in KINDS.items() if key in kind.model_fields]
-        if kinds:
-            return f"it is an option of {' and '.join(kinds)}: write it inside, e.g. {kinds[0]}: {{{key}: …}}"
-        if isinstance(value, dict):
-            # A mapping of options means a kind.
-            close = nearest(key, list(KINDS))
-            own = f"kinds of edges: {', '.join(KINDS)}; one of your own is brought by --plugin FILE"
-            return close if close.startswith("did you mean") else own
+        of_edges = _edge_key_hint(key, value)
+        if of_edges:
+            return of_edges
     if at[:1] == ("states",) and key in _SIZES:
         return _size_hint(value)
     if at[:2] == ("training", "optimizer") and key in _ELSEWHERE:
@@ -268,6 +259,23 @@ def _key_hint(key: str, at: Location, value: object) -> str:
     if not at:
         known[1:1] = SugarSpec.model_fields
     return nearest(key, known, len(known) if not at else 12)
+
+
+def _edge_key_hint(key: str, value: object) -> str:
+    """Hint for an unknown key of an edge: another name of a kind, or an option of one; empty where it is neither."""
+    if key in ("kind", "type"):
+        return "the kind is a key itself, with its options: e.g. dense: {}"
+    if key in _PYTHON:
+        return f"did you mean '{_PYTHON[key]}'?"
+    kinds = [name for name, kind in KINDS.items() if key in kind.model_fields]
+    if kinds:
+        return f"it is an option of {' and '.join(kinds)}: write it inside, e.g. {kinds[0]}: {{{key}: …}}"
+    if isinstance(value, dict):
+        # A mapping of options means a kind.
+        close = nearest(key, list(KINDS))
+        own = f"kinds of edges: {', '.join(KINDS)}; one of your own is brought by --plugin FILE"
+        return close if close.startswith("did you mean") else own
+    return ""
 
 
 _SIZES = ("units", "neurons", "nodes", "size", "dim")

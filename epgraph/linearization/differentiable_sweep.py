@@ -54,7 +54,7 @@ class DifferentiableSweep:
         values = {**self.values, **named(self.machine, states), "omega": dynamics.step}
         if nudge is not None:
             values |= {"y": nudge.target, "beta": nudge.beta}
-        run(program.sweep, values)
+        run(program.phase.sweep, values)
         return {name: values[self.machine.tracer.names("state", name)] for name in states}
 
     def forces(self, states: States) -> States:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from epgraph.compiling import compile
 from epgraph.engine import Engine
 from epgraph.errors import EpgraphError
+from epgraph.estimators import Estimate
 from epgraph.probes.precision import EXACT, NEGLIGIBLE, USUAL, Agreement
 
 SWEEPS = 2
@@ -75,18 +77,22 @@ class NetworkProbe:
     def agreement(self, dtype: str) -> Agreement | None:
         """Compare the gradient of every parameter with that in float64; None where none counts."""
         if self._exact is None:
-            self._exact = self._gradient(EXACT)
+            self._exact, _ = self.estimate(EXACT, keep=False)
             del self._twins[EXACT]
-        return lowest(self._gradient(dtype), self._exact)
+        return lowest(self.estimate(dtype, keep=False)[0], self._exact)
 
-    def _gradient(self, dtype: str) -> dict[str, Tensor]:
+    def estimate(self, dtype: str, **options: Any) -> tuple[dict[str, Tensor], Estimate]:
+        """Return the gradient of the first ``EXAMPLES`` in a precision, in float64 on the CPU, and how it was found.
+
+        ``options`` are those of ``Engine.backward``.
+        """
         twin = self._twin(dtype)
         _fill(twin, self.engine)  # some rules change weights within a batch
         with undisturbed(self.engine.device):
-            run(twin, self.x[:EXAMPLES], self.y[:EXAMPLES], None)
-        found = {n: p.grad.detach().cpu().double() for n, p in twin.named_parameters() if p.grad is not None}
+            found = twin.backward(self.x[:EXAMPLES], self.y[:EXAMPLES], **options)
+        gradient = {n: p.grad.detach().cpu().double() for n, p in twin.named_parameters() if p.grad is not None}
         twin.zero_grad(set_to_none=True)
-        return found
+        return gradient, found
 
     def _twin(self, dtype: str) -> Engine:
         """Return the same network in a precision, made when it is first asked for."""

@@ -136,6 +136,12 @@ def choose_precision(probe: Probe, candidates: Sequence[str] = CANDIDATES) -> Pr
     return PrecisionChoice(USUAL, f"{USUAL}: {reasons}", tuple(found))
 
 
+def lost(probe: Probe, dtype: str) -> str:
+    """Say, in words, that a precision that was chosen does not keep the gradient any more; empty where it does."""
+    found = _accuracy(probe, dtype, Candidate(dtype))
+    return f"{dtype} {found.refused}" if found.refused else ""
+
+
 def _tried(probe: Probe, dtype: str) -> Candidate:
     """Measure a candidate, the cheap things first."""
     reason = probe.unusable(dtype)
@@ -163,7 +169,7 @@ def _accuracy(probe: Probe, dtype: str, timed: Candidate) -> Candidate:
     cosine, parameter = agreement.cosine, agreement.parameter
     refused = ""
     if not cosine >= LEAST_COSINE:  # NaN is refused too
-        fast = "" if dtype == USUAL else f"is {_times(timed.speed or 0.0)} as fast, but "
+        fast = "" if timed.speed is None or dtype == USUAL else f"is {_times(timed.speed)} as fast, but "
         refused = f"{fast}has a lowest cosine to {EXACT} of {cosine:.4f} ({parameter}), below {LEAST_COSINE}"
     return Candidate(dtype, timed.speed, timed.seconds, cosine, parameter, refused)
 

@@ -91,7 +91,7 @@ def write_report(context: Context, path: Path, format: Format, *, progress: bool
         If a file cannot be written. What is wrong with a section is said in its place.
     """
     started = time.monotonic()
-    folder = path.with_name(f"{path.stem}-figures") if context.figures else None
+    folder = path.with_name(f"{path.name}-figures") if context.figures else None
     # Before minutes are spent on what goes into it.
     check_writable(path)
     if folder is not None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from epgraph.comparison.result import CompareResult, compare_runs
-from epgraph.comparison.runs import Epochs
+from epgraph.comparison.runs import Compared, Epochs, grouped, settings_of
 from epgraph.drawing.curves import read_metrics
 from epgraph.errors import EpgraphError
 from epgraph.graph import build
@@ -209,19 +209,21 @@ def _compared(
     return None, [f"The runs cannot be compared: {problem}"]
 
 
-def _name(runs: Iterable[ReportedRun], comparison: CompareResult | None) -> None:
-    """Name runs as the comparison does; of those that are not in it, equal names are told apart by their folders."""
+def _name(runs: Sequence[ReportedRun], comparison: CompareResult | None) -> None:
+    """Name runs as the comparison does; those that are not in it by how they would be named there, or their folders."""
     labels = (
         {folder.resolve(): group.label for group in comparison.groups for folder in group.folders} if comparison else {}
     )
-    taken = set(labels.values())
+    every = [Compared(run.folder, run.seed, settings_of(run.record), {}) for run in runs]
+    for name, members in grouped(every, []).items():
+        # Finished or not, runs of one setting have one name.
+        known = next((labels[one.folder.resolve()] for one in members if one.folder.resolve() in labels), None)
+        own = str(members[0].folder) if name in labels.values() else name
+        for one in members:
+            labels.setdefault(one.folder.resolve(), known or own)
     for run in runs:
-        known = labels.get(run.folder.resolve())
-        if known is not None:
-            run.label = known
-        elif run.trial is None:
-            run.label = run.label if run.label not in taken else str(run.folder)
-            taken.add(run.label)
+        if run.folder.resolve() in labels and run.trial is None:
+            run.label = labels[run.folder.resolve()]
 
 
 def representatives(runs: Sequence[ReportedRun]) -> list[ReportedRun]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from epgraph.compiler import CompiledProgram, ProgramCache
-from epgraph.compiler.cuda_graphs import Memory
+from epgraph.compiler.loading import Memory
 from epgraph.compiler.runtime import rounded
 from epgraph.compiler.sweep import Step, prepare, relax_, run
 from epgraph.compiler.trace import PhaseName
@@ -25,7 +25,7 @@ from epgraph.errors import EpgraphError
 from epgraph.lowering import Plan
 from epgraph.runtime.contrasts import Contrasts
 from epgraph.runtime.inputs import Inputs
-from epgraph.runtime.loading import Phase, load
+from epgraph.runtime.loading import BatchPhase, load
 from epgraph.runtime.parameters import Parameters
 from epgraph.runtime.phases import Nudge, Pull
 from epgraph.runtime.programs import Programs
@@ -194,7 +194,7 @@ class Executor:
             ``Relaxation.carried`` of these states, which then need not be computed again.
         """
         phase = self._phase(clamped, nudge, pair=pair, clamp_output=clamp_output)
-        prepare(phase.program.prepare, clamped.values, clamped.prepared)
+        prepare(phase.program.phase.prepare, clamped.values, clamped.prepared)
         if self.graph.energy.feedforward and nudge is None and not clamp_output:
             return self._forward(phase, states, record=record, donate=donate)
         given = carried or {}
@@ -203,10 +203,8 @@ class Executor:
         one_by_one = record or dynamics.chosen_solver.mixes or dynamics.noise or not steps
         replay = None if one_by_one else clamped.machine.replay
         if replay is None:
-            # Of a pair that starts from plain states and their sums, no odd part is different from zero.
-            plain = pair and bool(given) and all(len(value) == len(clamped.x) for value in given.values())
             values = load(Memory(), phase, states, given, self.omega, donate=donate)
-            first = phase.program.first if plain else ()
+            first = phase.program.phase.first(given, len(clamped.x))
             return self._sweep(phase, values, steps, tolerance, first, record=record)
 
         def again(memory: Memory) -> dict[str, Any]:
@@ -230,10 +228,10 @@ class Executor:
         ended = self.ended(settled, taken, residuals, tolerance)
         return replace(ended, carried=kept(self._handed(phase, values)))
 
-    def _forward(self, phase: Phase, states: States, *, record: Record, donate: bool) -> Relaxation:
+    def _forward(self, phase: BatchPhase, states: States, *, record: Record, donate: bool) -> Relaxation:
         """One pass over the states, which ends at the free equilibrium."""
         values = load(Memory(), phase, states, {}, self.omega, donate=donate)
-        run(phase.program.sweep, values)
+        run(phase.program.phase.sweep, values)
         residuals = torch.zeros(len(phase.clamped.x), device=phase.clamped.x.device)
         trajectory = list[Sweep]()
         if record:
@@ -244,19 +242,19 @@ class Executor:
         return replace(ended, trajectory=trajectory, carried=self._handed(phase, values))
 
     @staticmethod
-    def _handed(phase: Phase, values: Mapping[str, Any]) -> dict[str, Tensor]:
+    def _handed(phase: BatchPhase, values: Mapping[str, Any]) -> dict[str, Tensor]:
         return {name: values[name] for name in phase.clamped.machine.tracer.handed if name in values}
 
-    def _phase(self, clamped: Clamped, nudge: Nudge | Pull | None, *, pair: bool, clamp_output: bool) -> Phase:
+    def _phase(self, clamped: Clamped, nudge: Nudge | Pull | None, *, pair: bool, clamp_output: bool) -> BatchPhase:
         name: PhaseName = "clamped" if clamp_output else "pair" if pair else "free" if nudge is None else "nudged"
         pulled = tuple(state for state in self.graph.free if isinstance(nudge, Pull) and state in nudge.forces)
         keys = {state: clamped.machine.tracer.names("state", state) for state in self.graph.free}
         moving = {state: key for state, key in keys.items() if not (clamp_output and state == self.graph.output.name)}
-        return Phase(clamped, self.program(name, clamped.machine, pulled), nudge, keys, moving, pair)
+        return BatchPhase(clamped, self.program(name, clamped.machine, pulled), nudge, keys, moving, pair)
 
     def _sweep(
         self,
-        phase: Phase,
+        phase: BatchPhase,
         values: dict[str, Any],
         steps: int,
         tolerance: float,
@@ -265,11 +263,11 @@ class Executor:
         record: Record,
     ) -> Relaxation:
         """Take one sweep after the other, from ``values`` and in their memory."""
-        program, trajectory = phase.program, list[Sweep]()
+        functions, trajectory = phase.program.phase, list[Sweep]()
         see = record if callable(record) else trajectory.append
         residuals, taken = relax_(
-            program.warm,
-            program.sweep,
+            functions.warm,
+            functions.sweep,
             values,
             list(phase.moving.values()),
             steps,
@@ -285,7 +283,7 @@ class Executor:
         ended = self.ended(settled, taken, residuals, tolerance)
         return replace(ended, trajectory=trajectory, carried=self._handed(phase, values) if taken else {})
 
-    def _recorded(self, phase: Phase, values: dict[str, Any], residuals: Tensor) -> Sweep:
+    def _recorded(self, phase: BatchPhase, values: dict[str, Any], residuals: Tensor) -> Sweep:
         now = {name: values[key].clone() for name, key in phase.keys.items()}
         known = self.graph.untied is None
         energy = self.energy_of(phase.clamped, now) if known else residuals * float("nan")
@@ -303,7 +301,7 @@ class Executor:
             status = Status.CONVERGED if settled else Status.OUT_OF_STEPS
         return Relaxation(states, taken, residuals, status, diverged)
 
-    def _solving(self, phase: Phase, values: dict[str, Any]) -> Solving:
+    def _solving(self, phase: BatchPhase, values: dict[str, Any]) -> Solving:
         """The solver at work on what moves. In the free phase states that raise F, if there is one, are rejected."""
         clamped, names = phase.clamped, list(phase.moving)
         fixed = {name: values[key] for name, key in phase.keys.items() if name not in phase.moving}

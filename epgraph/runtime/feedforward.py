@@ -155,7 +155,7 @@ def activated(activation: Activation, summed: Tensor, level: float | Tensor, *, 
         # torch's own derivative is 0 at both ends. In place it keeps the result alone.
         return F.hardtanh(summed, bounds[0], bounds[1], inplace=own)
     if activation.smooth:
-        return activation.apply_(summed if own else summed.clone(), level)
+        return activation.apply_in_(summed.dtype, summed if own else summed.clone(), level)
     found: Tensor = _Kinked.apply(summed, level, activation)
     return found
 
@@ -168,7 +168,7 @@ class _Kinked(torch.autograd.Function):
         ctx.activation = activation
         ctx.level = level if isinstance(level, float) else None
         ctx.save_for_backward(summed, *([level] if isinstance(level, Tensor) else []))
-        return activation.apply_(summed.clone(), level)
+        return activation.apply_in_(summed.dtype, summed.clone(), level)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

@@ -1,4 +1,4 @@
-"""What the sweeps of a phase take: values by the names of emitted code, in memory that sweeps may write into."""
+"""A phase of a batch: what its sweeps take, by the names of emitted code."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from epgraph.compiler import CompiledProgram
-from epgraph.compiler.cuda_graphs import Memory
+from epgraph.compiler import CompiledProgram, loading
+from epgraph.compiler.loading import Memory
 from epgraph.runtime.phases import Nudge, Pull
 from epgraph.runtime.relaxation import Clamped, States
 
 
 @dataclass(frozen=True)
-class Phase:
+class BatchPhase:
     """One phase of a batch.
 
     Attributes
@@ -36,58 +36,23 @@ class Phase:
 
 
 def load(
-    memory: Memory, phase: Phase, states: States, carried: Mapping[str, Tensor], omega: float, *, donate: bool
+    memory: Memory, at: BatchPhase, states: States, carried: Mapping[str, Tensor], omega: float, *, donate: bool
 ) -> dict[str, Any]:
-    """All that a phase's sweeps take, by the names of emitted code, with states that they may write into.
-
-    ``carried`` has the values that the phase need not compute; ``omega`` is the length of an update.
-    """
-    clamped, program = phase.clamped, phase.program
-    last = torch.channels_last if program.program.channels_last else torch.contiguous_format
-    steps = (*program.warm, *program.opening, *program.sweep)
-    read = {name for _, arguments, _ in steps for name in arguments}
-    values: dict[str, Any] = {"omega": omega} if "omega" in read else {}
-    for name, value in {**clamped.values, **clamped.prepared}.items():
-        if name in read:
-            values[name] = memory.hold(name, value)
-    values |= _nudged(memory, phase)
-
-    def start(key: str, state: Tensor) -> Tensor:
-        rows = (2 if phase.pair else 1) * len(clamped.x)
-        layout = last if state.ndim == 4 else torch.contiguous_format
-        moving = memory.empty(key, (rows, *state.shape[1:]), state, layout)
-        # Of a pair, the common part alone.
-        moving[: len(state)].copy_(state)
-        moving[len(state) :].zero_()
-        return moving
-
-    for name, key in phase.keys.items():
-        # Given away one by one: all states twice would be too much.
-        values[key] = start(key, states.pop(name) if donate else states[name])
-    read |= {name for _, _, results in program.warm for name in results}
-    for name, value in carried.items():
-        if name in read:
-            values[name] = start(name, value)
-    for key, name in program.program.scratch.items():
-        like = values[phase.keys[name]]
-        values[key] = memory.empty(key, like.shape, like, last if like.ndim == 4 else torch.contiguous_format)
-    clamped_input = clamped.machine.tracer.names("state", clamped.machine.tracer.graph.input.name)
-    if phase.pair and clamped_input in read:
-        values[clamped_input] = start(clamped_input, clamped.x)
-    return values
+    """All that the sweeps take; see ``compiler.loading``. ``omega`` is the length of an update."""
+    clamped, tracer = at.clamped, at.clamped.machine.tracer
+    source = tracer.names("state", tracer.graph.input.name)
+    known = {**clamped.values, **clamped.prepared, "omega": omega, source: clamped.x, **_nudged(at)}
+    phase = at.program.phase
+    return loading.load(memory, phase, known, states, at.keys, carried, source=source, pair=at.pair, donate=donate)
 
 
-def _nudged(memory: Memory, phase: Phase) -> dict[str, Any]:
+def _nudged(at: BatchPhase) -> dict[str, Any]:
     """What nudges a phase, by the names of emitted code."""
-    nudge, names = phase.nudge, phase.clamped.machine.tracer.names
+    nudge, names = at.nudge, at.clamped.machine.tracer.names
     if isinstance(nudge, Nudge):
-        beta = nudge.beta if nudge.turns is None else nudge.beta * nudge.turns
-        return {"beta": beta, "y": memory.hold("y", nudge.target)}
+        return {"beta": nudge.beta if nudge.turns is None else nudge.beta * nudge.turns, "y": nudge.target}
     if nudge is None:
         return {}
-    forces: dict[str, Any] = {"beta": nudge.beta}
-    for name, force in nudge.forces.items():
-        key = names("force", name)
-        # The common part of a pair feels nothing.
-        forces[key] = memory.hold(key, torch.cat((torch.zeros_like(force), force)) if phase.pair else force)
-    return forces
+    # The common part of a pair feels nothing.
+    forces = {n: torch.cat((torch.zeros_like(f), f)) if at.pair else f for n, f in nudge.forces.items()}
+    return {"beta": nudge.beta, **{names("force", name): force for name, force in forces.items()}}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from epgraph.callbacks import Callback
 from epgraph.errors import Diagnostic, EpgraphError, path_text
 from epgraph.language import Architecture
+from epgraph.language.sweep import METRICS
 from epgraph.progress import current
 from epgraph.runs.record import Record
 from epgraph.runs.resume import flat
@@ -204,7 +205,7 @@ class Reports(Callback):
 
         epoch, value = int(metrics["epoch"]), metrics.get(self._objective)
         if value is None:
-            known = ", ".join(name for name in metrics if name.startswith(("train_", "test_")))
+            known = ", ".join(name for name in metrics if name in METRICS)
             raise EpgraphError(f"the run has no {self._objective}", f"choose another objective: {known}")
         if epoch not in self._told:
             self._trial.report(value, epoch)

@@ -88,7 +88,7 @@ class PredictiveReference(Network):
 
     def energy(self, x: Tensor, states: Mapping[str, Tensor], parameters: Mapping[str, Tensor] | None = None) -> Tensor:
         """E = ½ Σ ‖s − σ(a)‖² of each example, (batch,); without the nudging term βC."""
-        return self._errors(x, states, states, parameters)
+        return self._errors(x, states, states, self.graph.dynamic, parameters)
 
     def feedback(
         self,
@@ -106,7 +106,10 @@ class PredictiveReference(Network):
         with torch.enable_grad():
             leaf = {name: states[name].detach().requires_grad_() for name in names}
             now = {**states, **leaf}
-            total = self._errors(x, now, states).sum() + self._nudge(x, now, states, y, beta, pulls)
+            # B_n is Σ over the children of n: the errors of other states do not depend on it.
+            children = {edge.target for edge in self.graph.edges.values() if edge.source in leaf}
+            felt = [name for name in self.graph.dynamic if name in children]
+            total = self._errors(x, now, states, felt).sum() + self._nudge(x, now, states, y, beta, pulls)
             return {name: -g for name, g in gradients_of(total, leaf).items()}
 
     def moved(self, name: str, a: Tensor, back: Tensor, y: Tensor | None = None, beta: float = 0.0) -> Tensor:
@@ -228,11 +231,12 @@ class PredictiveReference(Network):
         x: Tensor,
         seen: Mapping[str, Tensor],
         states: Mapping[str, Tensor],
+        names: Iterable[str],
         parameters: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        """½ Σ ‖s − σ(a)‖² of each example, with s of ``states`` and the sums a of the states ``seen``."""
+        """½ Σ ‖s − σ(a)‖² of some states, by example, with s of ``states`` and the sums a of the states ``seen``."""
         total = torch.zeros(len(x), dtype=torch.float64)
-        for name, a in self.sums(x, seen, self.graph.dynamic, parameters).items():
+        for name, a in self.sums(x, seen, names, parameters).items():
             total = total + (states[name] - self.predicted(name, a, parameters)).square().flatten(1).sum(1) / 2
         return total
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 from collections.abc import Callable, Iterator, Sequence, Sized
+from numbers import Number
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
-from epgraph.arguments import whole_number
+from epgraph.arguments import shown, whole_number
 from epgraph.data.examples import Examples
-from epgraph.errors import EpgraphError
+from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.runs.stop import ignore_signals
 
 
@@ -21,27 +24,30 @@ class Batches:
     """Batches (x, y) of a data set, the short last one included.
 
     Those of ``Examples`` are taken as they are stored, and prepared whole on the device. Any other data set gives its
-    examples one at a time. Of several processes each has its share of every batch; one without an example comes at the
-    end, as a pair of empty tensors.
+    examples one at a time. Of several processes each has its share of every batch; a share without an example is a
+    pair of empty tensors. ``sizes`` are those of the shares.
     """
 
     def __init__(
-        self, dataset: Any, loader: DataLoader[Any], device: torch.device, draws: Tensor | None, count: int
+        self, dataset: Any, loader: DataLoader[Any], device: torch.device, draws: Tensor | None, sizes: Sequence[int]
     ) -> None:
         self._dataset, self._loader, self._device, self._draws = dataset, loader, device, draws
-        self._count = count
+        self._sizes = sizes
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._sizes)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        yield from self._filled()
-        for _ in range(self._count - len(self._loader)):
-            yield torch.empty(0), torch.empty(0)
+        filled = self._filled()
+        for size in self._sizes:
+            yield next(filled) if size else (torch.empty(0), torch.empty(0))
 
     def _filled(self) -> Iterator[tuple[Tensor, Tensor]]:
         if not isinstance(self._dataset, Examples):
-            yield from self._loader
+            for pair in self._loader:
+                if isinstance(pair, Diagnostic):
+                    raise EpgraphError(pair)
+                yield pair
             return
         for x, y, index in self._loader:
             x = x.to(self._device, non_blocking=True)
@@ -88,18 +94,18 @@ def batches(
     stored = isinstance(dataset, Examples)
     order = range(len(dataset)) if order is None else order
     whole = [order[i : i + size] for i in range(0, len(order), size)]
-    shares = [indices for batch in whole if (indices := list(batch[share(len(batch))]))]
+    shares = [list(batch[share(len(batch))]) for batch in whole]
     loader = DataLoader(
         Stored(dataset) if stored else dataset,
-        batch_sampler=shares,
+        batch_sampler=[indices for indices in shares if indices],
         num_workers=workers,
-        collate_fn=_as_it_is if stored else None,
+        collate_fn=_as_it_is if stored else _joined,
         pin_memory=device.type == "cuda",
         worker_init_fn=_start_worker,
         # A generator of its own: making an iterator draws a number, and torch's global one belongs to the training.
         generator=torch.Generator(),
     )
-    return Batches(dataset, loader, device, draws, len(whole))
+    return Batches(dataset, loader, device, draws, [len(indices) for indices in shares])
 
 
 class Stored(Dataset[Any]):
@@ -118,6 +124,26 @@ class Stored(Dataset[Any]):
 
 def _as_it_is(batch: Any) -> Any:
     return batch
+
+
+def _joined(examples: list[Any]) -> Any:
+    """Join the pairs of a batch; return what is wrong where they cannot be: a worker's exception loses its text."""
+    try:
+        pair = default_collate(examples)
+    except Exception:  # torch raises half a dozen types, with texts that depend on where it joins
+        pair = [None]
+    if all(isinstance(part, Tensor) for part in pair):
+        return pair
+    kinds = dict.fromkeys(" and ".join(map(_kind, one)) if isinstance(one, tuple) else _kind(one) for one in examples)
+    message = f"the examples of a batch cannot be joined: they are {'; '.join(list(kinds)[:2])}"
+    return Diagnostic(message, _ALIKE, rule="data")
+
+
+def _kind(part: object) -> str:
+    return "a number" if isinstance(part, Number) else shown(part)
+
+
+_ALIKE = "give tensors of one shape, and a whole number or a tensor of one shape as label or target"
 
 
 def shuffled(count: int, seed: int, epoch: int) -> list[int]:
@@ -139,13 +165,19 @@ class Seeded(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         # Of the CPU alone: `torch.manual_seed` would also reset the generator that draws the noise of states on a GPU.
         generator = torch.default_generator
-        before = generator.get_state()
+        # Python and NumPy have generators of their own, and many augmentations draw from those.
+        before, others = generator.get_state(), (random.getstate(), np.random.get_state())
+        seed = mixed(self._seed, self._epoch, str(index))
         try:
-            generator.manual_seed(mixed(self._seed, self._epoch, str(index)))
+            generator.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
             pair: tuple[Tensor, int] = self._dataset[index]
             return pair
         finally:
             generator.set_state(before)
+            random.setstate(others[0])
+            np.random.set_state(others[1])
 
 
 def mixed(seed: int, epoch: int, what: str) -> int:

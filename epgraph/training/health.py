@@ -11,9 +11,9 @@ from torch import Tensor
 
 from epgraph.engine import Engine
 from epgraph.errors import listed
-from epgraph.estimators import ESTIMATORS
 from epgraph.runtime.saturation import saturated_share
 from epgraph.training.metrics import Metrics
+from epgraph.training.probing import needs_rest
 
 LEVEL = 0.01
 """An accuracy is better than chance where guessing would reach it with at most this probability."""
@@ -28,6 +28,9 @@ UNSETTLED = 0.01
 """Mean residual of the free phase above which it is no equilibrium. On a Hopfield-ResNet13 of channels / 8, trained for
 an epoch and more, with 8 to 15 nudged sweeps, the cosine to the gradient at rest was 0.98 to 1.00 where the largest
 residual of a batch was at most 0.005, and 0.54 to 1.00 where it was above 0.01."""
+
+FAITHFUL = 0.9
+"""Cosine of the whole gradient to that at rest below which it is not called the same."""
 
 
 def advice(folder: Path) -> str:
@@ -116,19 +119,34 @@ def _still(engine: Engine, states: Mapping[str, Tensor]) -> list[str]:
 
 
 def _unsettled(engine: Engine, metrics: Metrics) -> list[str]:
-    """Sweeps that settle the network with its initial weights can be too few for later ones."""
-    dynamics, rule = engine.architecture.dynamics, ESTIMATORS[engine.architecture.learning.estimator]
-    # Who differentiates the sweeps needs no equilibrium. Noise and rounding have a residual at rest.
-    if rule.feedforward or rule.memory_grows or dynamics.noise or dynamics.state_bits:
+    """Sweeps that settle the network with its initial weights can be too few for later ones.
+
+    The gradient itself decides, where it was compared. A residual says less.
+    """
+    if not needs_rest(engine):
         return []
-    residual = metrics["train_residual"]
+    epoch, cosine, residual = metrics["epoch"], metrics.get("gradient_cosine"), metrics["train_residual"]
+    if cosine is not None:
+        if cosine >= FAITHFUL:
+            return []
+        said = f"after epoch {epoch:.0f} the gradient has a cosine of {cosine:.2f} to that of the network at rest"
+        if metrics.get("gradient_cosine_float32", cosine) >= FAITHFUL:
+            dtype = str(engine.dtype).removeprefix("torch.")
+            return [f"{said}, and in float32 it would be good: train with --dtype float32 in place of {dtype}"]
+        zeros = "set training.warm_start: false, or " if engine.architecture.training.warm_start else ""
+        return [f"{said}: {zeros}{_MORE}"]
     if not residual > UNSETTLED:
         return []
     return [
-        f"in epoch {metrics['epoch']:.0f} the free phase did not settle: its mean residual is {residual:.1e} after at "
-        f"most {dynamics.free_steps} sweeps, and the gradient holds at an equilibrium only; raise dynamics.free_steps, "
-        "and set dynamics.tolerance (0.005, say) to stop where fewer are enough"
+        f"in epoch {epoch:.0f} the free phase did not settle: its mean residual is {residual:.1e} after at "
+        f"most {engine.architecture.dynamics.free_steps} sweeps, and the gradient holds at an equilibrium only; {_MORE}"
     ]
+
+
+_MORE = (
+    "raise dynamics.free_steps and dynamics.nudged_steps, and set dynamics.tolerance (0.005, say) to stop where fewer "
+    "are enough"
+)
 
 
 def _states(names: list[str]) -> str:

@@ -1,17 +1,28 @@
-"""What a new training measures before it begins: the precision and the number of threads, on its own first batch."""
+"""What a training measures of itself, on its own first batch.
+
+Before it begins: the precision and the number of threads. As it goes: whether its gradient is that of an equilibrium.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sized
 from typing import Any, cast
 
 from torch import Tensor
 
+from epgraph.callbacks import Callback
 from epgraph.data import Data
 from epgraph.engine import Engine
+from epgraph.estimators import ESTIMATORS
 from epgraph.language import Architecture
-from epgraph.probes import NetworkProbe, PrecisionChoice, choose_precision
+from epgraph.probes import EXAMPLES, NetworkProbe, PrecisionChoice, choose_precision, compare_at_rest, lost
+from epgraph.runtime.relaxation import States
 from epgraph.training.batches import batches, shuffled
+from epgraph.training.ranks import ALONE, Ranks
+
+CHECK_EVERY = 400
+"""Batches between two checks of the gradient. A check takes the time of about ten batches at most."""
 
 
 def first_batch(
@@ -36,3 +47,88 @@ def probed_precision(
     """
     choice = choose_precision(NetworkProbe(engine, *batch))
     return choice, {**choice.to_dict(), "batch": len(batch[0]), "examples": about}
+
+
+class PrecisionLostError(Exception):
+    """A precision that was chosen by measurement keeps the gradient no more; says so in words."""
+
+
+class PrecisionWatch(Callback):
+    """Asks after every epoch whether the precision that was measured before the first one still keeps the gradient.
+
+    Weights grow, and with them what rounding costs.
+    """
+
+    def __init__(self, ranks: Ranks) -> None:
+        self.ranks = ranks
+
+    def start(self, engine: Engine, data: Data) -> None:
+        """Take the network and the data."""
+        self.engine, self.data = engine, data
+
+    def epoch(self, metrics: dict[str, float]) -> None:
+        """Ask, after an epoch whose checkpoint is written."""
+        self.ask(self.engine, self.data, int(metrics["epoch"]))
+
+    def ask(self, engine: Engine, data: Data, epoch: int) -> None:
+        """Compare the gradient of the first training batch with that in float64, if an epoch is left.
+
+        Raises
+        ------
+        PrecisionLostError
+            Where it is not the same any more.
+        """
+        if epoch == engine.architecture.training.epochs:
+            return
+        batch = first_batch(engine.architecture, data, engine, EXAMPLES)
+        sentence = self.ranks.once(lambda: lost(NetworkProbe(engine, *batch), str(engine.dtype).removeprefix("torch.")))
+        if sentence:
+            raise PrecisionLostError(f"after epoch {epoch} {sentence}")
+
+
+def needs_rest(engine: Engine) -> bool:
+    """Whether the gradient that an engine trains with holds at an equilibrium only, and it can reach one."""
+    dynamics, rule = engine.architecture.dynamics, ESTIMATORS[engine.architecture.learning.estimator]
+    # Who differentiates the sweeps needs no equilibrium. Noise and rounding have a residual at rest.
+    return not (rule.feedforward or rule.memory_grows or dynamics.noise or dynamics.state_bits)
+
+
+def check_is_due(engine: Engine, epoch: int, examples: int) -> bool:
+    """Whether an epoch, counted from 1, of so many examples ends with a check: at most one in ``CHECK_EVERY`` batches.
+
+    It follows from the number of the epoch, so that a run that goes on has the checks of one that was never stopped.
+    """
+    count = math.ceil(examples / engine.architecture.training.batch_size)
+    return epoch * count // CHECK_EVERY > (epoch - 1) * count // CHECK_EVERY and needs_rest(engine)
+
+
+def gradient_check(
+    engine: Engine, data: Data, epoch: int, warm: States | None, ranks: Ranks = ALONE
+) -> dict[str, float]:
+    """Return the cosine of the gradient, as it is trained with, to that of the network at rest.
+
+    Parameters
+    ----------
+    epoch
+        The epoch that ends, counted from 1.
+    warm
+        States with which the next batch would start, (batch, *shape) each; None: zeros.
+    ranks
+        The processes that train together; the first one does it for all.
+
+    Returns
+    -------
+    dict
+        ``gradient_cosine``; in half precision also ``gradient_cosine_float32``, of the gradient with the same sweeps in
+        float32. Nothing where no check is due, or the network does not come to rest.
+    """
+    if not check_is_due(engine, epoch, len(cast(Sized, data.train))):
+        return {}
+    x, y = first_batch(engine.architecture, data, engine, EXAMPLES)
+    rows = 0 if warm is None else min(len(s) for s in warm.values())
+    start = {name: s[: len(x)] for name, s in warm.items()} if warm is not None and rows >= len(x) else None
+    found = ranks.once(lambda: compare_at_rest(NetworkProbe(engine, x, y), start))
+    if found is None:
+        return {}
+    half = {"gradient_cosine_float32": found.sweeps} if engine.dtype.itemsize < 4 else {}
+    return {"gradient_cosine": found.cosine, **half}

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,9 @@ from epgraph.engine import Engine
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import NetworkGraph, build
 from epgraph.language import RUN_SCHEMA, modeline, schema_text, to_yaml
-from epgraph.probes import AUTO, measure_threads
-from epgraph.runs.folder import SWEEP, RunFolder, WriteError, replace
+from epgraph.probes import AUTO, USUAL, measure_threads
+from epgraph.runs.folder import SWEEP, RunFolder, WriteError
+from epgraph.runs.folder import replace as replace_file
 from epgraph.runs.record import Options, Record, finished, invocation
 from epgraph.runs.resume import refusals
 from epgraph.runs.start import Flags, Start
@@ -35,7 +36,7 @@ from epgraph.training.data import data_for
 from epgraph.training.initialise import initialise
 from epgraph.training.metrics import Metrics
 from epgraph.training.pictures import Pictures
-from epgraph.training.probing import first_batch, probed_precision
+from epgraph.training.probing import PrecisionLostError, PrecisionWatch, first_batch, probed_precision
 from epgraph.training.ranks import ALONE, Ranks, refuse_divided
 from epgraph.training.threads import set_threads
 from epgraph.training.trainer import Run, Trainer
@@ -150,6 +151,8 @@ class Session:
         replaces = self.request.overwrite and first
         if self.flags.pictures:
             self.callbacks.append(Pictures(folder, self._warn_of))
+        watch = PrecisionWatch(self.ranks) if "dtype" in self.measured and self.options["dtype"] != USUAL else None
+        self.callbacks.extend([watch] if watch is not None else [])
         # Python lets no other thread set handlers of signals.
         main = threading.current_thread() is threading.main_thread()
         with StopSignals(launched=self.ranks.size > 1) if main else nullcontext() as stop:
@@ -171,7 +174,15 @@ class Session:
             try:
                 record = self._record(data, trainer)
                 self._write(record)
-                metrics = trainer.train()
+                try:
+                    if watch is not None and trainer.epoch and not trainer.examples:
+                        watch.ask(engine, data, trainer.epoch)  # the run may have been stopped before it was
+                    metrics = trainer.train()
+                except PrecisionLostError as lost:
+                    trainer = self._widened(str(lost), data, run)
+                    record = record.model_copy(update=self._present())
+                    self._write(record)
+                    metrics = trainer.train()
                 self._write(record.model_copy(update={"finished": True}))
             except Stopped:
                 raise
@@ -181,6 +192,7 @@ class Session:
                 raise
             if first:
                 folder.forget_replaced()
+        engine = trainer.engine
         return TrainResult(folder.path, engine, data, self.options, trainer.epoch, metrics, trainer.best, self.measured)
 
     def _warn_of(self, sentence: str) -> None:
@@ -282,6 +294,21 @@ class Session:
         self._fill(engine, checkpoint, data)
         return engine
 
+    def _widened(self, why: str, data: Data, run: Run) -> Trainer:
+        """Go on in ``USUAL`` precision from the checkpoint of the last epoch: a resumption in the same process."""
+        self.callbacks[:] = [one for one in self.callbacks if not isinstance(one, PrecisionWatch)]
+        sentence = f"{why}; the run goes on in {USUAL}"
+        self.measured["dtype"] = {**self.measured["dtype"], "later": sentence}
+        self._say(sentence)
+        self.options["dtype"] = USUAL
+        checkpoint = self.ranks.once(lambda: load_checkpoint(self.start.folder.path))
+        engine = self._compiled(data)
+        load_parameters(engine, checkpoint, str(self.start.folder.path))
+        self.options["backend"] = engine.machine.backend.name
+        trainer = Trainer(engine, data, replace(run, callbacks=self.callbacks))
+        trainer.restore(checkpoint)
+        return trainer
+
     def _say(self, sentence: str) -> None:
         for callback in self.callbacks:
             callback.measured(sentence)
@@ -289,17 +316,19 @@ class Session:
     def _record(self, data: Data, trainer: Trainer) -> Record:
         now = invocation()
         now.epoch, now.batch, now.changed = trainer.epoch, trainer.batch, self.start.changed
-        weights, before = self.request.weights, self.start.before
-        present = {
+        weights, before, present = self.request.weights, self.start.before, self._present()
+        if before is not None:
+            return before.model_copy(update={**present, "finished": False, "history": [*before.history, now]})
+        weights_from = None if weights is None else str(weights.absolute())
+        return Record(**present, data=data.facts(), weights_from=weights_from, history=[now])
+
+    def _present(self) -> dict[str, Any]:
+        return {
             "settings": self.start.architecture.to_dict(complete=True),
             "given": self.start.given,
             "options": Options(**self.options),
             "measured": self.measured,
         }
-        if before is not None:
-            return before.model_copy(update={**present, "finished": False, "history": [*before.history, now]})
-        weights_from = None if weights is None else str(weights.absolute())
-        return Record(**present, data=data.facts(), weights_from=weights_from, history=[now])
 
     def _write(self, record: Record) -> None:
         folder = self.start.folder
@@ -308,7 +337,7 @@ class Session:
         try:
             record.write(folder.path)
             text = modeline(_schema(folder)) + to_yaml(self.start.architecture, complete=True)
-            replace(folder / "architecture.yaml", lambda path: path.write_text(text, encoding="utf-8"))
+            replace_file(folder / "architecture.yaml", lambda path: path.write_text(text, encoding="utf-8"))
         except WriteError as error:
             raise EpgraphError(str(error), "make room, or name another folder with --out") from None
 
@@ -323,7 +352,7 @@ def _schema(folder: RunFolder) -> str:
     if (sweep / SWEEP).is_file() and _holds(sweep / RUN_SCHEMA, schema):
         return f"../../{RUN_SCHEMA}"
     if not _holds(folder / RUN_SCHEMA, schema):
-        replace(folder / RUN_SCHEMA, lambda path: path.write_bytes(schema))
+        replace_file(folder / RUN_SCHEMA, lambda path: path.write_bytes(schema))
     return RUN_SCHEMA
 
 

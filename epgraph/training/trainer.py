@@ -36,6 +36,7 @@ from epgraph.training.noise import SharedNoise
 from epgraph.training.optimizer import load_optimizer_state, make_optimizer, optimizer_state, set_learning_rates
 from epgraph.training.pace import Pace, of_training
 from epgraph.training.peak_memory import peak_memory
+from epgraph.training.probing import gradient_check
 from epgraph.training.progress import check_progress, generators, set_generators
 from epgraph.training.ranks import ALONE, Ranks
 
@@ -238,6 +239,7 @@ class Trainer:
             **{f"train_{k}" if k != "nudged_residual" else k: v for k, v in train.items()},
             **{f"validation_{k}": v for k, v in (validation or {}).items()},
             **{f"test_{k}": v for k, v in test.items()},
+            **gradient_check(self.engine, self.data, self.epoch + 1, self._warm, self.ranks),
             "learning_rate": rate,
             "seconds": round(time.perf_counter() - started, 3),
             "images_per_second": round(len(self.data.train) / max(self._seconds, 1e-9), 2),
@@ -332,12 +334,15 @@ class Trainer:
     def _step(self, batch: int, weight: float) -> None:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.ranks.average(parameters, weight)
-        limit = self.training.clip_norm
-        norm = torch.nn.utils.clip_grad_norm_(parameters, math.inf if limit is None else limit)
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        norm, limit = torch.nn.utils.get_total_norm(gradients), self.training.clip_norm
+        # Before clipping, which would spread the NaN of one gradient to all.
         if not math.isfinite(float(norm)):
-            gradients = {n: p.grad for n, p in self.engine.named_parameters() if p.grad is not None}
-            name = next((n for n, g in gradients.items() if not bool(g.isfinite().all())), "the network")
+            named = {n: p.grad for n, p in self.engine.named_parameters() if p.grad is not None}
+            name = next((n for n, g in named.items() if not bool(g.isfinite().all())), "the network")
             self._stop(batch, f"the gradient of {name} is not finite")
+        if limit is not None:
+            torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
         self.optimizer.step()
         self.average.update()
 

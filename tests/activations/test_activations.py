@@ -8,8 +8,10 @@ import re
 import pytest
 import torch
 
+import epgraph as ep
 from epgraph.activations import NAMED, Activation, Logistic, ReLU, Softclip, Tanh, activation_to_yaml, parse_activation
 from epgraph.testing.units import self_energy, sigma, slope
+from tests.helpers.networks import RING, batch
 
 FAMILIES = [Softclip(6, 12), Softclip(0.7, 5), Tanh(2, 3), Tanh(0.5), Logistic(1, 1, 0.5), Logistic(0.25, 2, -1)]
 ALL: list[tuple[Activation, float]] = [(a, 1.0) for a in (*NAMED.values(), *FAMILIES)] + [
@@ -175,3 +177,22 @@ def test_the_dilogarithm_has_its_slope_where_the_branches_meet() -> None:
     assert float((12 * s.detach())[0]) == math.log(2)
     (inverse,) = torch.autograd.grad(activation.self_energy(s, 1.0)[0], s)
     assert abs(inverse[0].item()) <= 1e-15
+
+
+@pytest.mark.parametrize("backend", ["eager", "channels_last"])
+@pytest.mark.parametrize("energy", ["hopfield", "predictive"])
+def test_softclip_keeps_its_digits_in_float16(energy: str, backend: str) -> None:
+    """Where e^{kα} overflows: σ(0) was 0, σ(α) infinite, and gradients no numbers."""
+    architecture = ep.Architecture.model_validate({**RING, "energy": energy, "defaults": {"activation": "softclip"}})
+    x, y = batch()
+    found = {}
+    for dtype in (torch.float64, torch.float16):
+        engine = ep.compile(architecture, dtype=dtype, backend=backend)
+        states = [engine.relax(x, steps=20).states, engine.relax(x, steps=20, target=y, beta=0.3).states]
+        estimator = "centered" if energy == "hopfield" else "backprop"
+        engine.backward(x, y, estimator=estimator, free_steps=20, nudged_steps=10)
+        gradient = torch.cat([p.grad.double().flatten() for p in engine.parameters() if p.grad is not None])
+        found[dtype] = [s.double() for some in states for s in some.values()], gradient
+    for one, other in zip(found[torch.float16][0], found[torch.float64][0], strict=True):
+        assert float((one - other).norm() / other.norm()) <= 1e-2
+    assert float(torch.cosine_similarity(found[torch.float16][1], found[torch.float64][1], dim=0)) >= 0.999

@@ -178,7 +178,7 @@ def test_the_command_writes_tables_and_curves(
     assert run(["compare", *map(str, runs), *named]) == 0
     printed = capsys.readouterr().out
     assert "12.50 ± 1.87 %" in printed
-    assert "with-0" in printed
+    assert "h1->h2 (2)=skip" in printed
     rows = list(csv.reader((tmp_path / "a.csv").read_text().splitlines()))
     assert rows[0] == ["setting", "seed", "test_error"]
     assert [float(row[2]) for row in rows[1:7]] == [0.10 + 0.01 * seed for seed in range(6)]
@@ -193,7 +193,7 @@ def test_the_command_writes_tables_and_curves(
 
 @pytest.mark.parametrize(
     ("errors", "seeds", "title"),
-    [([0.5, 0.1], 2, "mean, and range of the seeds"), ([0.5], 2, "mean of the seeds"), ([0.5, 0.1], 1, "")],
+    [([0.5, 0.04], 2, "mean, and range of the seeds"), ([0.5], 2, "mean of the seeds"), ([0.5, 0.1], 1, "")],
 )
 def test_the_legend_says_what_is_drawn(tmp_path: Path, errors: list[float], seeds: int, title: str) -> None:
     """A range needs two seeds, and an area two epochs."""
@@ -202,7 +202,7 @@ def test_the_legend_says_what_is_drawn(tmp_path: Path, errors: list[float], seed
     # matplotlib writes a text as a comment beside its outlines.
     assert ("of the seeds" in drawn) is bool(title)
     assert f"<!-- {title} -->" in drawn or not title
-    assert "<!-- wrong answers (%), log scale -->" in drawn
+    assert ("log scale" in drawn) is (max(errors) >= 10 * min(errors))
 
 
 def test_a_folder_that_is_no_run_is_told_what_is(tmp_path: Path) -> None:
@@ -226,3 +226,36 @@ def test_what_cannot_be_compared_is_refused(runs: list[Path], tmp_path: Path) ->
         assert message in str(caught.value)
     with pytest.raises(ep.EpgraphError, match=r"unknown suffix '\.txt'"):
         ep.compare(runs).write(tmp_path / "a.txt")
+
+
+def _changed(path: Path, **values: Any) -> None:
+    Record.read(path).model_copy(update=values).write(path)
+
+
+def test_what_the_settings_do_not_say_tells_runs_apart(tmp_path: Path) -> None:
+    kinds: dict[str, dict[str, Any]] = {
+        "plain": {"data": {"sha256": "0" * 64}},
+        "other images": {"data": {"sha256": "1" * 64}},
+        "from weights": {"data": {"sha256": "0" * 64}, "weights_from": "/runs/before"},
+    }
+    paths = []
+    for kind, values in kinds.items():
+        for seed in (0, 1):
+            paths.append(folder(tmp_path / f"{kind} {seed}", seed, [0.5, 0.2 + 0.1 * seed]))
+            _changed(paths[-1], **values)
+    result = ep.compare(paths)
+    assert [list(group.values) for group in result.groups] == [[0, 1]] * 3
+    assert result.differing == {
+        "data.sha256": ["0" * 12, "1" * 12, "0" * 12],
+        "weights": ["–", "–", "those of a run"],
+    }
+
+
+def test_settings_that_changed_within_a_run_are_said(tmp_path: Path) -> None:
+    path = folder(tmp_path / "a", 0, [0.5, 0.2])
+    later = invocation([])
+    later.epoch, later.changed = 1, {"training.learning_rate": (0.1, 0.05), "data.root": ("a", "b"), "threads": (1, 2)}
+    _changed(path, history=[invocation([]), later])
+    assert ep.compare([path]).notes == (
+        f"{path} went on with other settings after epoch 1: training.learning_rate 0.1 to 0.05",
+    )

@@ -136,6 +136,13 @@ def test_random_topologies(seed: int, schedule: str) -> None:
     compare(random_architecture(random.Random(seed), max_states=5), schedule, 1e-5, steps=(1, 1))
 
 
+def test_a_damped_update_without_an_activation() -> None:
+    """The part of the way that it goes is a tensor, which a kernel cannot take in place of ω."""
+    edges = [*RING["edges"], {"at": "y", "self": {}, "gain": 2.0}, {"at": "b", "self": {"kernel": 3}, "gain": 2.0}]
+    states = {**RING["states"], "b": {"channels": 3, "activation": "identity"}}
+    compare({**RING, "edges": edges, "states": states, "dynamics": {}}, "coloring", 1e-5, steps=(2, 1))
+
+
 def test_kernels_are_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("epgraph.runtime.programs.capture_for", lambda device: FakeGraph)
     architecture = ep.Architecture.model_validate({**RING, "dynamics": {}})

@@ -194,6 +194,20 @@ def test_mistakes_are_named(options: dict[str, Any], message: str) -> None:
 # Text and picture
 
 
+def test_advice_says_what_to_change_where_a_phase_does_not_settle() -> None:
+    x, y = batch()
+    short = ep.converge(engine(), x, y, free_steps=1, nudged_steps=1)
+    assert [line.partition(":")[0] for line in short.advice] == list(short.phases)
+    assert "raise dynamics.free_steps, or lower the gains" in short.advice[0]
+    assert "raise dynamics.nudged_steps, or lower learning.beta" in short.advice[1]
+    assert short.lines()[-len(short.advice) :] == list(short.advice)
+    assert ep.converge(engine(), x, y, free_steps=500, nudged_steps=500).advice == ()
+    # Who differentiates the sweeps, or adds noise, has no equilibrium to reach.
+    assert ep.converge(engine(RING, "learning.estimator=unrolled"), x, y, free_steps=1).advice == ()
+    (wild,) = ep.converge(engine(MIXED, "defaults.activation=identity", "defaults.gain=9"), 1e3 * x, y).advice
+    assert wild.startswith("free: states grew without bound")
+
+
 def test_text_and_picture_show_names_as_they_are(tmp_path: Path) -> None:
     name = "<b>$a_$ 1\n2\u202e"
     found = ep.converge(json.dumps({**RING, "name": name.replace("$", "$$")}), *batch())
@@ -204,11 +218,17 @@ def test_text_and_picture_show_names_as_they_are(tmp_path: Path) -> None:
     assert "<b>" not in drawn.replace("<!-- <b>", "")
     assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
     lines = {axes.get_title(): axes.get_lines() for axes in figure.axes}
-    energy = found.phases["free"].energy
-    assert list(lines["Energy"][0].get_ydata()) == energy
-    assert list(lines["Energy"][2].get_xdata()) == [
-        len(found.phases["free"].sweeps) + i for i in found.phases["−β"].sweeps
-    ]
-    assert len(lines["Activity"]) == len(found.phases["free"].states) + 1
+    free, nudged = found.phases["free"], found.phases["−β"]
+    assert list(lines["Energy, free phase"][0].get_ydata()) == free.energy
+    assert free.energy is not None
+    assert nudged.energy is not None
+    positive, negative = lines["Energy, nudged phases"]
+    assert (positive.get_label(), negative.get_label()) == ("+β", "−β")
+    assert list(negative.get_ydata()) == [value - free.energy[-1] for value in nudged.energy]
+    assert list(negative.get_xdata()) == [len(free.sweeps) + i for i in nudged.sweeps]
+    # Every state in every phase, and the line at which the free phase ends.
+    *curves, _ = lines["Activity"]
+    assert [line.get_linestyle() for line in curves] == ["-"] * 2 * len(free.states) + ["--"] * len(free.states)
+    assert [text.get_text() for legend in figure.legends for text in legend.get_texts()][-2:] == ["+β", "−β"]
     with pytest.raises(ep.EpgraphError, match=r"unknown suffix '\.bmp'"):
         found.plot(tmp_path / "settling.bmp")

@@ -253,7 +253,7 @@ def test_a_giant_is_refused_before_it_is_decoded(size: tuple[int, int]) -> None:
     content = bytearray(png(np.zeros((1, 1)), 8, 0))
     content[16:24] = struct.pack(">II", *size)
     content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
-    with pytest.raises(Exception, match="pixels"):
+    with pytest.raises((ValueError, Image.DecompressionBombError), match="pixels"):
         decode(bytes(content))
 
 
@@ -261,5 +261,5 @@ def test_cut_short() -> None:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8))
     for format in ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM"):
         content = saved(noise, format)
-        with pytest.raises(Exception, match=r"."):
+        with pytest.raises(OSError, match=r"truncated|could not create decoder"):
             decode(content[: len(content) // 2])

@@ -244,3 +244,8 @@ def test_without_data_there_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(ep.EpgraphError) as caught:
         ep.train(text("{}"), out=tmp_path / "run")
     assert str(caught.value) == "no data set is named; write data: {name: digits} in the file, or pass --data digits"
+
+
+def test_a_number_of_examples_is_whole() -> None:
+    with pytest.raises(ep.EpgraphError, match="validation expects a fraction between 0 and 1, or a number of examples"):
+        load_data("digits", shape=(64,), classes=10, validation=1.5)

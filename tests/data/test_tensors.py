@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 import epgraph as ep
 from epgraph.augmentation import Augmentation
 from epgraph.data import Data, load_data
+from epgraph.training.batches import batches
 
 NET = """\
 epgraph: 2
@@ -223,3 +225,64 @@ def test_data_sets_that_cannot_be(data: Any, message: str, tmp_path: Path) -> No
     with pytest.raises(ep.EpgraphError) as caught:
         ep.train(net("none"), data, out=tmp_path / "run")
     assert str(caught.value) == message
+
+
+class Drawn(Sums):
+    """Examples that draw from every generator of a process."""
+
+    def __getitem__(self, index: int) -> Any:
+        return torch.stack([torch.rand(()), torch.tensor(random.random()), torch.tensor(np.random.rand())]), 0
+
+
+def test_what_is_drawn_depends_on_seed_epoch_and_example_alone() -> None:
+    def drawn(workers: int, order: list[int], epoch: int) -> torch.Tensor:
+        cpu = torch.device("cpu")
+        loader = batches(Drawn(8), 3, device=cpu, workers=workers, order=order, draw=(0, epoch))
+        return torch.cat([x for x, _ in loader])[torch.tensor(order).argsort()]
+
+    before, after = random.getstate(), list(range(8))
+    first = drawn(0, after, 0)
+    assert random.getstate() == before
+    assert torch.equal(first, drawn(2, after[::-1], 0))
+    assert not (first == drawn(2, after, 1)).any()
+
+
+class Unlike(Sums):
+    """Of its examples the fourth is unlike the others."""
+
+    def __init__(self, count: int, fourth: Any) -> None:
+        super().__init__(count)
+        self.fourth = fourth
+
+    def __getitem__(self, index: int) -> Any:
+        return self.fourth if index == 3 else super().__getitem__(index)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("fourth", "message"),
+    [
+        ((torch.rand(5), 1), "a Tensor of shape (5,)"),
+        ((torch.rand(6), "one"), "text 'one'"),
+        (None, "None"),
+    ],
+)
+def test_examples_that_are_unlike_the_others(workers: int, fourth: Any, message: str, tmp_path: Path) -> None:
+    network = net("none", output="{classes: 2}")
+    with pytest.raises(ep.EpgraphError) as caught:
+        ep.train(network, (Unlike(8, fourth), Sums(8)), out=tmp_path / "run", workers=workers, pictures=False)
+    assert str(caught.value).startswith("the examples of a batch cannot be joined: they are ")
+    assert message in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+
+
+class Named(Sums):
+    """Examples whose labels are text."""
+
+    def __getitem__(self, index: int) -> Any:
+        return torch.rand(6), "small"
+
+
+def test_labels_that_are_text(tmp_path: Path) -> None:
+    with pytest.raises(ep.EpgraphError, match="and text 'small'; give tensors of one shape"):
+        ep.train(net("none", output="{classes: 2}"), (Named(8), Named(8)), out=tmp_path / "run", pictures=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -110,6 +111,38 @@ def test_blocks_are_read_from_names_where_the_file_has_none() -> None:
     assert [f.label for f in shown(flat).frames] == ["h1", "h2", "h3", "h4"]
     assert shown(ep.topologies.chain(depth=12)).frames == []
     assert shown(EXAMPLES / "u12.yaml").frames == []
+
+
+def flat(states: int, *more: str, wide: int = 0) -> str:
+    """A chain of equal states without blocks; the one with the number ``wide`` has more channels."""
+    names = ["x", *(f"c{i}" for i in range(1, states + 1))]
+    edges = [f"from: {a}, to: {b}, conv: {{kernel: 3, padding: 1}}" for a, b in itertools.pairwise(names)]
+    lines = [f"  - {{{edge}}}" for edge in (*edges, f"from: {names[-1]}, to: y, dense: {{}}", *more)]
+    shapes = [f"  {name}: {{channels: {6 if name == f'c{wide}' else 4}}}" for name in names[1:]]
+    head = "epgraph: 2\ninput: {shape: [4, 8, 8]}\noutput: {classes: 4}\nstates:\n"
+    return "\n".join([head + "\n".join(shapes), "edges:", *lines, ""])
+
+
+def test_equal_states_in_a_row_are_drawn_once_without_blocks() -> None:
+    found = shown(flat(LEGIBLE_BOXES))
+    assert list(found.boxes) == ["x", "c1", "y"]
+    assert [frame.label for frame in found.frames] == [f"c1 … c{LEGIBLE_BOXES}  × {LEGIBLE_BOXES}"]
+    assert [(line.tail, line.head) for line in found.lines] == [("x", "c1"), ("c1", "y")]
+    closed = shown(flat(LEGIBLE_BOXES), 0).boxes["block c1"]
+    assert (closed.name, closed.rows[:2]) == (f"c1 … c{LEGIBLE_BOXES}  × {LEGIBLE_BOXES}", ("4×8×8", "relu6"))
+    # Every state of a network that fits, and every one that is asked for, is drawn, and none has a frame of its own.
+    for depth, states in ((None, LEGIBLE_BOXES - 2), ("all", LEGIBLE_BOXES)):
+        whole = shown(flat(states), depth)
+        assert (len(whole.boxes), whole.frames) == (states + 2, [])
+
+
+def test_states_that_differ_part_a_row() -> None:
+    parted = [box.name for box in shown(flat(12, wide=6), 0).boxes.values()]
+    assert parted == ["x", "c1 … c5  × 5", "c6", "c7", "c8 … c12  × 5", "y"]
+    # Fewer than four are not worth a mark; an edge that its neighbors have not makes a state another one.
+    assert list(shown(flat(3), 0).boxes) == ["x", "c1", "c2", "c3", "y"]
+    joined = shown(flat(8, "from: x, to: c5, identity: {}"), 0)
+    assert [box.name for box in joined.boxes.values()] == ["x", "c1 … c4  × 4", "c5", "c6", "c7", "c8", "y"]
 
 
 def test_an_edge_of_every_block_to_one_state_says_how_many_there_are() -> None:

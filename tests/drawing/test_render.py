@@ -206,19 +206,19 @@ def test_letters_are_drawn_where_the_system_has_no_fonts(tmp_path: Path) -> None
 import sys
 from epgraph.drawing import fonts, render
 from epgraph.graph import load
-for system in ("/etc/fonts/fonts.conf", "/usr/share/fonts", ' prefix="xdg">fonts'):
-    assert system in fonts._CONFIG
-    fonts._CONFIG = fonts._CONFIG.replace(system, ">/none" if ">" in system else "/none")
+fonts.SYSTEM = fonts.OF_USER = ()
 for name in ("AB", "BA"):
     render(load(sys.argv[1], [f"name={name}"]), f"{sys.argv[2]}/{name}.png")
 """
-    env = {key: value for key, value in os.environ.items() if key != "FONTCONFIG_FILE"}
-    subprocess.run(
+    env = {key: value for key, value in os.environ.items() if not key.startswith("FONTCONFIG")}
+    done = subprocess.run(
         [sys.executable, "-c", code, str(EXAMPLES / "vgg5.yaml"), str(tmp_path)],
         env=env,
         check=True,
         capture_output=True,
     )
+    # The system's configuration may be for a newer fontconfig, and each file that is would be a warning.
+    assert done.stderr == b""
     assert (tmp_path / "AB.png").read_bytes() != (tmp_path / "BA.png").read_bytes()
 
 
@@ -354,7 +354,7 @@ def test_the_output_stands_last_though_the_network_goes_on_beyond_it() -> None:
 
 def test_a_long_network_runs_down_the_page(tmp_path: Path) -> None:
     def size(depth: int) -> tuple[float, float]:
-        text = render(ep.topologies.chain(depth=depth), tmp_path / "net.svg").read_text(encoding="utf-8")
+        text = render(ep.topologies.chain(depth=depth), tmp_path / "net.svg", depth="all").read_text(encoding="utf-8")
         width, height = re.findall(r'<svg width="(\d+)pt" height="(\d+)pt"', text)[0]
         return float(width), float(height)
 
@@ -371,7 +371,7 @@ def test_main_path_is_pulled_straight() -> None:
 
 @pytest.mark.parametrize("states", [0, 1, 300])
 def test_smallest_and_large_networks(states: int, tmp_path: Path) -> None:
-    path = render(chain(states), tmp_path / "net.svg")
+    path = render(chain(states), tmp_path / "net.svg", depth="all")
     assert {"x", "y", *(f"s{i}" for i in range(states))} <= set(svg_text(path))
 
 
@@ -551,7 +551,7 @@ def test_curves_draw_speed_and_memory_where_they_are_recorded(tmp_path: Path) ->
         found = [one for one in ("Loss", "Error", "Residual", "Speed", "Peak memory") if f"<!-- {one} -->" in drawn]
         assert tuple(found) == titles
         assert ("<!-- device -->" in drawn) is False
-    assert drawn.count("<!-- cost per example, log scale -->") == 1
+    assert drawn.count("<!-- cost per example -->") == 1
 
 
 def test_curves_leave_pyplot_alone(tmp_path: Path) -> None:
@@ -575,7 +575,7 @@ def tangle(states: int, edges: int) -> str:
             known.add(frozenset(pair))
             pairs.append(pair)
     lines = [f"  - {{from: {a}, to: {b}, dense: {{}}}}" for a, b in pairs]
-    shapes = "\n".join(f"  {name}: {{shape: [4]}}" for name in names)
+    shapes = "\n".join(f"  {name}: {{shape: [{4 + i % 2}]}}" for i, name in enumerate(names))  # no two to be folded
     head = "epgraph: 2\ninput: {shape: [4]}\noutput: {classes: 2}\n"
     return f"{head}states:\n{shapes}\nedges:\n" + "\n".join(lines) + "\n"
 
@@ -585,9 +585,10 @@ def test_large_networks_are_drawn_in_bounded_time(states: int, edges: int, tmp_p
     """Graphviz alone takes half a minute for the first, and did not end for the second."""
     notes: list[str] = []
     said: list[str] = []
-    started = time.monotonic()
+    # Of the processor: Graphviz runs in this process, and the clock would measure the machine's other work too.
+    started = time.process_time()
     render(ep.load(tangle(states, edges)), tmp_path / "net.svg", report=notes.append, progress=said.append)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
     (note,) = notes
     assert note.endswith("are too many for a diagram; every edge is drawn as a mark in a table of the states")
     text = (tmp_path / "net.svg").read_text()

@@ -18,8 +18,8 @@ UPDATES = 100
 """Some 25 sweeps: most of these networks have come to rest by then."""
 
 
-def energies(case: Case, updates: int) -> list[torch.Tensor]:
-    """F per example after each update of one class of a coloured sweep."""
+def energies(case: Case, updates: int) -> tuple[torch.Tensor, ...]:
+    """F per example before and after each update of one class of a coloured sweep."""
     engine = case.engine("coloring")
     plan = engine.plan
     assert plan.schedule.proper
@@ -33,14 +33,16 @@ def energies(case: Case, updates: int) -> list[torch.Tensor]:
     alone = [ep.Engine(dataclasses.replace(plan, classes=(part,)), dtype=torch.float64) for part in plan.classes]
     for one in alone:
         one.load_state_dict(engine.state_dict())
-    energies = [engine.energy(case.x, states)]
+    passed = [states]
     for update in range(updates):
         number = update % len(alone)
         before, states = states, alone[number].relax(case.x, start=states, steps=1).states
         for name, s in states.items():  # the others are left where they were
             assert name in plan.schedule.classes[number] or torch.equal(s, before[name])
-        energies.append(engine.energy(case.x, states))
-    return energies
+        passed.append(states)
+    # All at once, as one batch: F is of each example.
+    together = {name: torch.cat([states[name] for states in passed]) for name in states}
+    return engine.energy(torch.cat([case.x] * len(passed)), together).chunk(len(passed))
 
 
 def assert_energy_never_rises(data: dict[str, Any]) -> None:

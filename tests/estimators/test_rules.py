@@ -736,6 +736,11 @@ MAX = {"from": "a", "to": "b", "conv": {"kernel": 2, "pool": "max"}}
             "anderson mixes real states, and these are complex; set dynamics.anderson to 0",
         ),
         (
+            "holomorphic",
+            {"defaults": {"activation": "tanh"}, "dynamics": {"flow": 0.4}},
+            r"dynamics.flow takes σ⁻¹ of state 'a' \(tanh\), .* complex numbers have no order; set dynamics.flow to 0",
+        ),
+        (
             "contrastive",
             {"output": {"name": "y", "classes": 3, "cost": "cross_entropy"}},
             "it clamps the output 'y' to the target.*not cross_entropy; use cost: squared_error",

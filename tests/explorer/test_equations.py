@@ -147,7 +147,7 @@ class Reader:
         ("digits", []),
         ("digits", ["dynamics.over_relaxation=1.5"]),
         ("digits_tanh", ["dynamics.over_relaxation=0.5"]),
-        ("digits_tanh", ["dynamics.flow=0.25"]),
+        ("digits_tanh", ["dynamics.flow=0.25", "learning.estimator=centered"]),
         ("digits", ["dynamics.flow=0.25"]),
         ("digits", ["dynamics.output_step=closed_form"]),
         ("digits", ["output.cost=softmax_readout"]),

@@ -180,6 +180,22 @@ def test_the_page_of_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert not (folder / "explore.html").exists()
 
 
+def test_every_checkpoint_is_read_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from epgraph import training
+
+    read: list[str] = []
+    load = training.load_checkpoint
+
+    def counted(path: Path, *device: Any) -> Any:
+        read.append(path.name)
+        return load(path, *device)
+
+    monkeypatch.setattr(training, "load_checkpoint", counted)
+    result = ep.explore(folder, tmp_path / "run.html", examples=4, warn=lambda _: None)
+    assert sorted(read) == sorted(result.checkpoints)
+    assert read[0] == "last.pt"
+
+
 def test_a_single_checkpoint_and_another_schedule(folder: Path, tmp_path: Path) -> None:
     result = ep.explore(folder / "best.pt", tmp_path / "best.html", schedule="sequential", examples=2)
     assert result.checkpoints == ("best.pt",)

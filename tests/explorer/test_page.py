@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,22 @@ def position(view: Any, name: str) -> tuple[float, float]:
     box = view.locator("#diagram").bounding_box()
     at = view.evaluate(f"nodes[states.findIndex((s) => s.name === '{name}')].renderedPosition()")
     return box["x"] + at["x"], box["y"] + at["y"]
+
+
+ENDS = """() => lines.flatMap((line, i) => edges[i].unary ? [] :
+  [[edges[i].from, line.sourceEndpoint()], [edges[i].to, line.targetEndpoint()]])"""
+
+
+@pytest.mark.parametrize("name", ["digits", "hopfield_resnet13"])
+def test_arrowheads_at_a_state_are_apart(page: Page, folder: Path, name: str) -> None:
+    view = page().open(folder / f"{name}.html")
+    ends = view.evaluate(ENDS)
+    pairs = [(one, other) for (i, one), (k, other) in itertools.combinations(ends, 2) if i == k]
+    assert len(pairs) > 10
+    # A head is 8 pixels wide.
+    assert min(math.hypot(a["x"] - b["x"], a["y"] - b["y"]) for a, b in pairs) > 8
+    box = view.evaluate("cy.elements().boundingBox()")
+    assert box["h"] > 0.2 * box["w"], "more than a thin band"
 
 
 def test_a_click_shows_and_marks_a_state(page: Page, folder: Path) -> None:

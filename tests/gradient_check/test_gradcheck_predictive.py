@@ -150,5 +150,5 @@ def test_the_command_prints_it_and_draws_it(tmp_path: Path, capsys: pytest.Captu
     assert run(["gradcheck", str(net), "--output", str(figure)]) == 0
     shown = capsys.readouterr().out
     assert "centered – backpropagation" in shown
-    drawn = figure.read_text()
-    assert "against backpropagation" in drawn or figure.stat().st_size > 10_000
+    # matplotlib writes a text as a comment beside its outlines.
+    assert "against backpropagation -->" in figure.read_text()

@@ -63,7 +63,9 @@ def networks(count: int) -> list[tuple[int, dict[str, Any]]]:
         )
         if not signed and all(edge.weight_shape is not None for edge in graph.edges.values()):
             found.append((seed, content))
-    return found[:count]
+        if len(found) == count:
+            return found
+    raise AssertionError(f"fewer than {count} topologies")
 
 
 @cache

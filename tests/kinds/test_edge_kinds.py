@@ -173,7 +173,11 @@ MISMATCHES = {
 
 @pytest.mark.parametrize(("kind", "target"), MISMATCHES)
 def test_mismatches(kind: str, target: str) -> None:
-    assert shown(kind, f"{{shape: {target}}}") == [f"shape mismatch: {MISMATCHES[kind, target]}"]
+    message = MISMATCHES[kind, target]
+    # Where two shapes differ, the declared one may be the mistake.
+    declared = f"; or here: <text>:4:21: 'a' is declared as {'×'.join(target.strip('[]').split(', '))}"
+    said = message + declared if " gives " in message else message
+    assert shown(kind, f"{{shape: {target}}}") == [f"shape mismatch: {said}"]
 
 
 def test_a_kernel_needs_pixels() -> None:

@@ -5,24 +5,30 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 from matplotlib.figure import Figure
 
+import epgraph as ep
 from epgraph.drawing.figures import new_figure
 from epgraph.errors import EpgraphError
 from epgraph.reporting.batches import MOST_POINTS, read_batches
-from epgraph.reporting.blocks import Document, Section, Table, Text
+from epgraph.reporting.blocks import Document, Heading, Picture, Section, Table, Text
 from epgraph.reporting.context import Context, Missing
 from epgraph.reporting.markdown import escaped, markdown
 from epgraph.reporting.page import page
+from epgraph.reporting.parts.cost import COST
+from epgraph.reporting.parts.networks import NETWORKS
 from epgraph.reporting.pictures import picture, short
-from epgraph.reporting.runs import Loaded
+from epgraph.reporting.runs import Loaded, read_all, representatives
 from epgraph.reporting.themed import COLORS, themed
 from tests.helpers.pages import Page
+from tests.helpers.runs import NET
 
 SVG = """<?xml version="1.0"?>
 <svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="9pt" viewBox="0 0 9 9">
@@ -157,3 +163,53 @@ def test_a_log_of_batches_is_thinned_out(tmp_path: Path) -> None:
     assert all(math.isnan(value) for value in found.curve("nudged_steps")[1])
     with pytest.raises(EpgraphError, match="cannot be read"):
         read_batches(tmp_path / "nowhere")
+
+
+# Several runs
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Context:
+    """Two seeds of a network, and one of a network of the same name with a wider state; nothing is trained twice."""
+    root = tmp_path_factory.mktemp("several")
+    options: dict[str, Any] = {"limit": 40, "epochs": 2, "pictures": False, "histograms": False, "threads": 1}
+    ep.train(NET, "digits", out=root / "a", warn=lambda _: None, **options)
+    for name, edit in (("b", ("training", "seed", 1)), ("c", ("states", "h1", {"channels": 7}))):
+        shutil.copytree(root / "a", root / name)
+        record = json.loads((root / name / "run.json").read_text())
+        part, key, value = edit
+        if isinstance(value, dict):
+            record["settings"][part][key] |= value
+        else:
+            record["settings"][part][key] = value
+        (root / name / "run.json").write_text(json.dumps(record))
+    runs, comparison, notes = read_all([root / name for name in "abc"], "test_error")
+    loaded = Loaded(None, data_root=None, download=False, limit=None, device=None, threads=1)
+    return Context(runs, representatives(runs), comparison, notes, loaded, 0, 4, figures=False)
+
+
+def test_networks_of_one_name_are_told_apart_by_what_differs(several: Context) -> None:
+    assert NETWORKS.whole is not None
+    headings = [block.text for block in NETWORKS.whole(several) if isinstance(block, Heading)]
+    assert [run.label for run in several.runs] == ["h1.channels=4", "h1.channels=4", "h1.channels=7"]
+    assert headings == ["tiny: h1.channels=4", "tiny: h1.channels=7"]
+
+
+def test_runs_that_have_not_finished_are_named_as_finished_ones_are(several: Context, tmp_path: Path) -> None:
+    folders = []
+    for run in several.runs:
+        folders.append(tmp_path / run.folder.name)
+        shutil.copytree(run.folder, folders[-1])
+        record = json.loads((folders[-1] / "run.json").read_text())
+        record["finished"] = False
+        (folders[-1] / "run.json").write_text(json.dumps(record))
+    runs, comparison, _ = read_all(folders, "test_error")
+    assert comparison is None
+    assert [run.label for run in runs] == ["h1.channels=4", "h1.channels=4", "h1.channels=7"]
+
+
+def test_time_and_memory_are_drawn_of_all_seeds(several: Context) -> None:
+    assert COST.whole is not None
+    (drawn,) = [block for block in COST.whole(several) if isinstance(block, Picture)]
+    assert "h1.channels=4 (2 seeds)" in drawn.inline
+    assert "h1.channels=7 (1 seed)" in drawn.inline

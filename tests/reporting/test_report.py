@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -112,7 +113,7 @@ def test_weights_stand_beside_those_of_backpropagation(folder: Path, whole: tupl
             assert row[column] == f"{small / weight.numel():.1%}"
     assert [row[0] for row in both[1:]] == ["x_h1", "h1_h2", "h2_y", "all"]
     assert len(alone[0]) == 4, "another wiring is a table of its own"
-    assert f"beside backpropagation on the same wiring ({page.table('Runs')[2][0]})" in page.text
+    assert f"beside backpropagation on the same wiring ({escape(page.table('Runs')[2][0])})" in page.text
 
 
 def test_best_and_worst_images_are_those_of_the_data(folder: Path, whole: tuple[ep.ReportResult, Page]) -> None:
@@ -200,10 +201,10 @@ def test_who_does_not_see_it_is_told(whole: tuple[ep.ReportResult, Page]) -> Non
 
 
 def test_figures_are_beside_it_for_papers(written: ep.ReportResult) -> None:
-    assert written.figures == written.path.with_name("a report-figures")
+    assert written.figures == written.path.with_name("a report.md-figures")
     links = re.findall(r"!\[[^\n]*\]\(([^)]+)\)", written.path.read_text(encoding="utf-8"))
     stems = {Path(unquote(link)).stem for link in links}
-    assert {f"a report-figures/{stem}.png" for stem in stems} == {unquote(link) for link in links}
+    assert {f"a report.md-figures/{stem}.png" for stem in stems} == {unquote(link) for link in links}
     assert {path.name for path in written.figures.iterdir()} == {f"{s}.{end}" for s in stems for end in ("png", "svg")}
     assert {"network-1", "learning", "weights-1", "settling-1", "batches-1", "best-1", "worst-1", "cost"} < stems
     assert all(Image.open(path).size[0] > 200 for path in written.figures.glob("*.png"))
@@ -371,7 +372,7 @@ def test_the_command_prints_what_the_function_returns(
 
 
 def test_misuse_is_refused_before_anything_is_computed(folder: Path, tmp_path: Path) -> None:
-    run_folder, taken = folder / "ep", tmp_path / "taken-figures"
+    run_folder, taken = folder / "ep", tmp_path / "taken.html-figures"
     taken.write_text("mine")
     (tmp_path / "dir.html").mkdir()
     (tmp_path / "empty").mkdir()
@@ -381,7 +382,10 @@ def test_misuse_is_refused_before_anything_is_computed(folder: Path, tmp_path: P
         (lambda: ep.report(run_folder, tmp_path / "r", format="pdf"), "unknown format 'pdf'"),
         (lambda: ep.report(tmp_path / "empty", tmp_path / "r.html"), "run.json: cannot be read"),
         (lambda: ep.report(run_folder, tmp_path / "dir.html"), "it is a directory"),
-        (lambda: ep.report(run_folder, tmp_path / "taken.html"), "taken-figures: cannot be written: it is no folder"),
+        (
+            lambda: ep.report(run_folder, tmp_path / "taken.html"),
+            "taken.html-figures: cannot be written: it is no folder",
+        ),
         (lambda: ep.report(run_folder, gradients=-1), "gradients must be at least 0"),
         (lambda: ep.report(run_folder, examples=0), "examples must be at least 1"),
         (lambda: ep.report(run_folder, metric="error"), "unknown metric 'error'"),

@@ -149,11 +149,29 @@ def test_a_free_phase_that_does_not_settle_is_said_with_what_helps() -> None:
     first, last = of_dynamics(UNSETTLED, "dynamics.free_steps=10")
     assert first == (
         "in epoch 2 the free phase did not settle: its mean residual is 3.0e-02 after at most 10 sweeps, and the "
-        "gradient holds at an equilibrium only; raise dynamics.free_steps, and set dynamics.tolerance (0.005, say) to "
-        "stop where fewer are enough"
+        "gradient holds at an equilibrium only; raise dynamics.free_steps and dynamics.nudged_steps, and set "
+        "dynamics.tolerance (0.005, say) to stop where fewer are enough"
     )
     assert last == ADVICE
     assert len(of_dynamics(UNSETTLED, "learning.estimator=implicit")) == 2
+
+
+BEGIN = "after epoch 2 the gradient has a cosine of 0.71 to that of the network at rest"
+
+
+def test_a_gradient_that_is_not_that_at_rest_is_said_with_its_cause() -> None:
+    low = SETTLED | {"gradient_cosine": 0.711}
+    more = "raise dynamics.free_steps and dynamics.nudged_steps, and set dynamics.tolerance (0.005, say) to stop where"
+    assert of_dynamics(low)[0].startswith(f"{BEGIN}: set training.warm_start: false, or {more}")
+    assert of_dynamics(low, "training.warm_start=false")[0].startswith(f"{BEGIN}: {more}")
+    assert of_dynamics(low | {"gradient_cosine_float32": 0.8})[0].startswith(f"{BEGIN}: set training")
+    assert of_dynamics(low | {"gradient_cosine_float32": 0.99})[0].startswith(
+        f"{BEGIN}, and in float32 it would be good: train with --dtype float32"
+    )
+
+
+def test_a_good_gradient_is_believed_before_a_residual() -> None:
+    assert of_dynamics(UNSETTLED | {"gradient_cosine": 0.95}) == []
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import epgraph as ep
 from epgraph.cli import run
@@ -70,3 +73,56 @@ def test_equal_outputs_are_no_five_guesses_more() -> None:
     tally = Tally("y")
     tally.see({"y": torch.ones(10, 10)}, torch.arange(10))
     assert tally.top5 == 0.5
+
+
+PIXELS = """\
+epgraph: 2
+input: {shape: [3, 4, 4]}
+output: {classes: 2}
+edges: [{from: x, to: y, dense: {}}]
+training: {epochs: 1, batch_size: 4}
+data: {name: "folder:PATH"}
+"""
+
+
+def _pictures(path: Path, *classes: str) -> Any:
+    """Write two images of each class in both parts; return those of the test, (N, 4, 4, 3)."""
+    pixels = np.random.default_rng(0).integers(0, 256, (2 * len(classes), 4, 4, 3)).astype(np.uint8)
+    for part in ("train", "test"):
+        for number, image in enumerate(pixels):
+            folder = path / part / classes[number // 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(folder / f"{number}.png")
+    return pixels
+
+
+def test_other_data_are_seen_as_the_network_has_learnt_to_see(tmp_path: Path) -> None:
+    pixels, y = _pictures(tmp_path / "a", "cat", "dog"), np.array([0, 0, 1, 1])
+    ep.train(PIXELS.replace("PATH", str(tmp_path / "a")), out=tmp_path / "run", pictures=False, warn=lambda _: None)
+    heard: list[str] = []
+
+    def losses(name: str) -> float:
+        return ep.evaluate(tmp_path / "run", name, warn=lambda found: heard.extend(map(str, found))).loss
+
+    own = losses(f"folder:{tmp_path / 'a'}")
+    assert not heard
+    arrays = tmp_path / "a.npz"
+    np.savez(arrays, x_train=pixels, y_train=y, x_test=pixels, y_test=y)
+    assert losses(f"tensors:{arrays}") == pytest.approx(own)
+    (said,) = heard
+    assert said.endswith("on which the run was trained; mean [0.5, 0.5, 0.5], deviation [0.5, 0.5, 0.5]")
+    # Numbers that are no bytes are taken as they are.
+    fractions = pixels.transpose(0, 3, 1, 2) / 127.5 - 1
+    np.savez(arrays, x_train=fractions, y_train=y, x_test=fractions, y_test=y)
+    heard.clear()
+    assert losses(f"tensors:{arrays}") == pytest.approx(own, rel=1e-4)
+    assert not heard
+
+
+def test_classes_with_other_names_are_said(tmp_path: Path) -> None:
+    for name, classes in (("a", ("cat", "dog")), ("b", ("dog", "hen"))):
+        _pictures(tmp_path / name, *classes)
+    ep.train(PIXELS.replace("PATH", str(tmp_path / "a")), out=tmp_path / "run", pictures=False, warn=lambda _: None)
+    where = f"folder:{tmp_path / 'b'}"
+    with pytest.warns(UserWarning, match=r"\(dog, hen\) are not those of the run \(cat, dog\); label 0 is the first"):
+        ep.evaluate(tmp_path / "run" / "best.pt", where)

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.data import TensorDataset
 
 import epgraph as ep
 from epgraph.cli import run
 from epgraph.runs.launch import launch
 from epgraph.training import load_checkpoint
+from epgraph.training.batches import batches
 from epgraph.training.ranks import Ranks, refuse_divided
 from tests.helpers.ranks import train_ranks
 from tests.helpers.runs import NET, lines, record
@@ -182,3 +184,18 @@ def test_shares_are_contiguous_and_the_first_process_is_never_without() -> None:
             assert [example for share in shares for example in share] == list(range(count))
             assert shares[0]
             assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_every_process_is_at_the_same_batch() -> None:
+    """With more processes than examples of a batch, one may have its only example in the short last batch."""
+    size, examples = 8, TensorDataset(torch.arange(13), torch.zeros(13))
+    seen = []
+    for rank in range(size):
+        one = Ranks()
+        one.rank, one.size = rank, size
+        seen.append([x.tolist() for x, _ in batches(examples, 5, device=torch.device("cpu"), share=one.share)])
+    assert [sorted(x for share in shares for x in share) for shares in zip(*seen, strict=True)] == [
+        [0, 1, 2, 3, 4],
+        [5, 6, 7, 8, 9],
+        [10, 11, 12],
+    ]

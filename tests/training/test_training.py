@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -358,3 +359,21 @@ def test_a_backend_that_cannot_be_used_leaves_no_run_folder(net: Path, tmp_path:
     for options in (["--backend", "onednnn"], ["--backend", "onednn", "--dtype", "float64"]):
         assert train(net, tmp_path / "run", *options) == 1
         assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("clip", ["null", "1.0"])
+def test_the_gradient_that_is_not_finite_is_named(
+    clip: str, net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    original = ep.Engine.backward
+
+    def backward(engine: ep.Engine, *arguments: Any, **options: Any) -> Any:
+        estimate = original(engine, *arguments, **options)
+        gradient = dict(engine.named_parameters())["edges.h1_h2.weight"].grad
+        assert gradient is not None
+        gradient[(0,) * gradient.ndim] = math.inf
+        return estimate
+
+    monkeypatch.setattr(ep.Engine, "backward", backward)
+    assert train(net, tmp_path / "run", "--set", f"training.clip_norm={clip}") == 1
+    assert "batch 1: the gradient of edges.h1_h2.weight is not finite" in capsys.readouterr().err

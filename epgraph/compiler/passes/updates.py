@@ -123,7 +123,7 @@ def _chain(total: fx.Node, state: fx.Node, tracer: Tracer) -> tuple[list[fx.Node
     """Nodes of the update that a kernel takes, from the sum on, with ω and the clipping level (None: there is none)."""
     chain, omega = [total], None
     user = _only_user(total)
-    if user is not None and user.target is torch.lerp and user.args[0] is state and user.args[1] is total:
+    if user is not None and user.target is torch.lerp and user.args[:2] == (state, total) and _is_omega(user, tracer):
         chain.append(user)
         omega = user.args[2]
         user = _only_user(user)
@@ -141,6 +141,12 @@ def _chain(total: fx.Node, state: fx.Node, tracer: Tracer) -> tuple[list[fx.Node
         if user.kwargs == {"min": 0.0} and upper is not None and upper.target == "clamp_" and "max" in upper.kwargs:
             return [*chain, user, upper], omega, upper.kwargs["max"]
     return chain, omega, None
+
+
+def _is_omega(step: fx.Node, tracer: Tracer) -> bool:
+    """Whether a step is of length ω, which is a number; the length of a damped step is a tensor."""
+    length: Any = step.args[2]
+    return length.op == "placeholder" and tracer.names.role(str(length.target)) == "step"
 
 
 def clips_to_level(activation: Activation) -> bool:

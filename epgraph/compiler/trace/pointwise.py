@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
-from torch import Tensor
+from torch import Tensor, dtype
 
 from epgraph.activations import Activation
 from epgraph.compiler.program import Passed
@@ -22,20 +22,20 @@ Level = float | Tensor
 
 @dataclass(frozen=True)
 class Values:
-    """Operations on values, complex ones where ``continued``; see ``energies.Pointwise``."""
+    """Operations on values of a precision, which may be complex; see ``energies.Pointwise``."""
 
     activation: Activation
     projection: str
     level: Level
-    continued: bool = False
+    dtype: dtype
 
     def sigma(self, a: Tensor) -> Tensor:
         """σ(a)."""
-        return a if self.activation.linear else self.activation.apply_(a.clone(), self.level)
+        return a if self.activation.linear else self.activation.apply_in_(self.dtype, a.clone(), self.level)
 
     def slope(self, a: Tensor) -> Tensor:
         """σ′(a)."""
-        slope = self.activation.holomorphic_derivative if self.continued else self.activation.derivative
+        slope = self.activation.holomorphic_derivative if self.dtype.is_complex else self.activation.derivative
         return slope(a, self.level)
 
     def above(self, a: Tensor) -> Tensor:

@@ -221,7 +221,7 @@ class Recording:
         if not self.pair:
             if self.context.strict and not activation.smooth:
                 summed = torch.where(activation.derivative(summed, level) == 0, summed.detach(), summed)
-            return activation.apply_(summed, level)
+            return activation.apply_in_(self.context.dtype, summed, level)
         if activation.linear:
             return summed
         return self.recorder.call(runtime.in_pieces, self.context.paired(activation), summed, level, summed)
@@ -283,7 +283,7 @@ class Recording:
         """Apply a function of single units."""
         activation, level = state.activation, self.level(state)
         if not self.pair:
-            return function(Values(activation, self.projection, level, self.context.dtype.is_complex), *values)
+            return function(Values(activation, self.projection, level, self.context.dtype), *values)
         made = self.context.pointwise(name, activation, function, len(values))
         return self.recorder.once(runtime.by_rows, made, level, None, *values)
 

@@ -58,6 +58,35 @@ function bend(edge, i) {
   return (i % 2 ? 1 : -1) * (34 + 0.16 * Math.hypot(b.x - a.x, b.y - a.y));
 }
 
+const APART = 13; // pixels between two arrowheads at a side of a state
+const BORDER = 2; // pixels that the widest border adds to a side
+
+/** Let edges end at a side of a state beside each other: their arrowheads would lie on one another. */
+function spread() {
+  if (large) return;
+  const sides = new Map();
+  const straight = edges.map((edge, i) => i).filter((i) => !edges[i].unary);
+  const here = (i) => nodes[i].position();
+  for (const i of straight) {
+    for (const [end, one, other] of [["source", edges[i].from, edges[i].to], ["target", edges[i].to, edges[i].from]]) {
+      const [x, y] = [here(other).x - here(one).x, here(other).y - here(one).y];
+      if (Math.abs(x) < nodes[one].width()) continue; // above or below: at the nearest point
+      const side = `${one} ${Math.sign(x)}`;
+      // A bent line leaves towards its bow, which is below it for a positive bend and a line to the right.
+      const bow = lines[i].hasClass("bent") ? (2 * lines[i].data("bend") * Math.sign(here(edges[i].to).x - here(edges[i].from).x)) / Math.abs(x) : 0;
+      if (!sides.has(side)) sides.set(side, []);
+      sides.get(side).push({ i, end, slope: y / Math.abs(x) + bow, edge: Math.sign(x) * (nodes[one].width() / 2 + BORDER) });
+    }
+  }
+  cy.batch(() => {
+    for (const all of sides.values()) {
+      all.sort((a, b) => a.slope - b.slope);
+      const step = Math.min(APART, 30 / Math.max(1, all.length - 1));
+      all.forEach(({ i, end, edge }, k) => lines[i].style(`${end}-endpoint`, `${edge}px ${(k - (all.length - 1) / 2) * step}px`));
+    }
+  });
+}
+
 function colours() {
   const style = getComputedStyle(document.documentElement);
   return (name) => style.getPropertyValue(`--${name}`).trim();
@@ -116,6 +145,9 @@ const nodes = states.map((state, i) => cy.getElementById(`s${i}`));
 const lines = edges.map((edge, i) => cy.getElementById(`e${i}`));
 const elementOf = ({ type, i }) => (type === "state" ? nodes : lines)[i];
 const thingOf = (element) => ({ type: element.isNode() ? "state" : "edge", i: Number(element.id().slice(1)) });
+
+spread();
+cy.on("dragfree", "node", spread);
 
 function mark(classes, elements) {
   elements.forEach((element) => element.addClass(classes));

@@ -96,6 +96,14 @@ def _not_holomorphic(graph: NetworkGraph, estimator: str) -> Iterator[Diagnostic
             "use cost: squared_error or cross_entropy, or learning.estimator: centered",
         )
     dynamics = graph.architecture.dynamics
+    state = next((graph.states[n] for n in graph.dynamic if not graph.states[n].activation.projects), None)
+    if dynamics.flow and state is not None:
+        yield _refusal(
+            estimator,
+            f"dynamics.flow takes σ⁻¹ of state '{state.name}' ({state.activation.label}), which is clipped at the ends "
+            "of its range, and complex numbers have no order",
+            "set dynamics.flow to 0, or use learning.estimator: centered",
+        )
     if dynamics.chosen_solver.mixes:
         key = dynamics.solver_key
         yield _refusal(

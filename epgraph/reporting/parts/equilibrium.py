@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from epgraph.drawing.figures import new_figure, plain
+from epgraph.drawing.figures import new_figure, plain, scaled
 from epgraph.errors import EpgraphError
 from epgraph.reporting.batches import Batches, mean, read_batches
 from epgraph.reporting.blocks import Block, Picture, Table, Text
@@ -64,6 +64,8 @@ def _settling(context: Context, run: ReportedRun) -> Iterator[Block]:
         ],
         numbers=True,
     )
+    for sentence in found.advice:
+        yield Text(f"{sentence[:1].upper()}{sentence[1:]}.")
     free = found.phases["free"].states
     head = ["state", *(f"{what}, {name}" for what in ("at a bound", "activity") for name in found.phases)]
     rows = [
@@ -133,26 +135,19 @@ def _picture(context: Context, found: Batches, run: ReportedRun, number: int) ->
 
 
 def _figure(found: Batches) -> Figure:
-    from matplotlib.ticker import MaxNLocator
-
     figure = new_figure(8.4, 2.9)
     marker = "o" if len(found) <= MOST_MARKED else None
     panels = (("Sweeps of a phase", "sweeps", "steps"), ("Residual at its end", "relative residual", "residual"))
     for axes, (title, unit, what) in zip(figure.subplots(1, 2), panels, strict=True):
-        positive = False
+        drawn: list[float] = []
         for phase, (color, style) in PHASES.items():
             key = f"{phase}_{what}"
             if found.known(key):
                 x, y = found.curve(key)
-                positive |= any(value > 0 for value in y)
+                drawn += y
                 axes.plot(x, y, color=color, linestyle=style, label=phase, linewidth=1.3, marker=marker, markersize=3)
-        log = what == "residual" and positive
-        plain(axes, title, f"{unit}, log scale" if log else unit, "batch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        if log:
-            axes.set_yscale("log", nonpositive="mask")
-        else:
-            axes.set_ylim(bottom=0)
+        plain(axes, title, unit, "batch")
+        scaled(axes, drawn, log=what == "residual")
         if axes.lines:
             axes.legend(frameon=False)
     return figure

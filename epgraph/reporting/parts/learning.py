@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from epgraph.comparison.result import band
-from epgraph.comparison.runs import read_run
 from epgraph.drawing.comparison import MOST_BANDS, Band, learning_figure
 from epgraph.drawing.curves import PANELS, draw_curves
 from epgraph.errors import EpgraphError
@@ -24,15 +23,14 @@ def _learning(context: Context) -> Iterator[Block]:
     if not context.comparison:
         unfinished += [run for run in context.runs if run.finished]
     for run in unfinished[:MOST_UNFINISHED]:
-        bands.append(band(f"{run.label}, {run.state}" if not run.finished else run.label, [read_run(run.folder)]))
+        bands.append(band(f"{run.label}, {run.state}" if not run.finished else run.label, [run]))
     if not bands:
         raise EpgraphError("no run has finished an epoch")
     drawn = [Band(short(one.label), one.epochs, one.values) for one in bands]
     names = "; ".join(one.label for one in drawn[:MOST_BANDS])
     yield context.picture(
         "learning",
-        "Test error and training loss against epochs, on logarithmic axes. Of several seeds the line is the mean, and "
-        "the area their range.",
+        "Test error and training loss against epochs. Of several seeds the line is the mean, and the area their range.",
         f"Learning curves of {names}. The tables of runs and of the comparison have the values of the last epoch.",
         lambda: learning_figure(drawn),
     )

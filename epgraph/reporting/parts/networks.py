@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from epgraph.comparison.runs import names_of, settings_of
 from epgraph.drawing import render
-from epgraph.errors import EpgraphError, listed
+from epgraph.errors import EpgraphError
 from epgraph.graph import Edge, NetworkGraph, build
 from epgraph.kinds import shape_text
 from epgraph.reporting.blocks import Block, Details, Heading, Picture, Table, Text
@@ -24,6 +25,7 @@ MOST_BYTES = 1 << 20
 """Largest diagram within a page."""
 
 _WIRING = ("name", "input", "output", "states", "edges", "energy")
+_SCHEDULE = "dynamics.schedule"
 
 
 def _networks(context: Context) -> Iterator[Block]:
@@ -32,18 +34,33 @@ def _networks(context: Context) -> Iterator[Block]:
         settings = run.record.settings
         wiring = {key: settings.get(key) for key in _WIRING} | {"schedule": settings["dynamics"]["schedule"]}
         distinct.setdefault(json.dumps(wiring, sort_keys=True), []).append(run)
-    for number, runs in enumerate(list(distinct.values())[:MOST_SHOWN], 1):
-        yield from context.attempt(NETWORKS.title, runs[0], partial(_network, context, runs, number))
+    shown = list(distinct.values())[:MOST_SHOWN]
+    for number, (runs, heading) in enumerate(zip(shown, _headings(shown), strict=True), 1):
+        yield from context.attempt(NETWORKS.title, runs[0], partial(_network, context, runs, number, heading))
     if len(distinct) > MOST_SHOWN:
         yield Text(f"{len(distinct) - MOST_SHOWN} more networks are not drawn.")
 
 
-def _network(context: Context, runs: list[ReportedRun], number: int) -> Iterator[Block]:
+def _headings(distinct: Sequence[list[ReportedRun]]) -> list[str]:
+    """Return the name of each network; where some have one name, what differs between them."""
+    names = [str(runs[0].record.settings["name"]) for runs in distinct]
+    if len(set(names)) == len(names):
+        return names
+    settings = [
+        {k: v for k, v in settings_of(runs[0].record).items() if k.partition(".")[0] in _WIRING or k == _SCHEDULE}
+        for runs in distinct
+    ]
+    own = names_of(settings, [runs[0].label for runs in distinct])
+    return [f"{name}: {one}" for name, one in zip(names, own, strict=True)]
+
+
+def _network(context: Context, runs: list[ReportedRun], number: int, heading: str) -> Iterator[Block]:
     graph = build(runs[0].architecture)
     name = graph.architecture.name
     size = f"{len(graph.states)} states, {len(graph.edges)} edges, {graph.parameters():,} parameters"
-    yield Heading(name)
-    yield Text(f"Network of {listed(list(dict.fromkeys(run.label for run in runs)), 6)}: {size}.")
+    yield Heading(heading)
+    labels = list(dict.fromkeys(run.label for run in runs))  # they have commas
+    yield Text(f"Network of {'; '.join(labels[:MOST_SHOWN])}{'; …' * (len(labels) > MOST_SHOWN)}: {size}.")
     picture, note = _drawn(
         context, graph, number, f"Diagram of the network {name}: {size}. The tables below list them."
     )
