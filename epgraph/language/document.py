@@ -1,4 +1,4 @@
-"""Values of a YAML file with their origins: positions, or locations in other documents."""
+"""Values of a YAML file with their origins: the nodes of its text, or locations in other documents."""
 
 from __future__ import annotations
 
@@ -7,6 +7,35 @@ from typing import Any, Protocol
 
 from epgraph.errors import Diagnostic, Location
 from epgraph.source import Mark, Source
+
+
+@dataclass(slots=True)
+class Node:
+    """A value, or a key, as it stands in a file; aliases share the content of their anchor.
+
+    Attributes
+    ----------
+    mark, end
+        Where it begins, and where it ends if that is known: a mapping without braces ends after its first key.
+    scalar, items, entries
+        Its content: one of the three. ``entries`` has the nodes of each key and its value.
+    repeated
+        Keys that were there already; their values are not read.
+    size, height
+        Number of values and of levels, with aliases expanded.
+    key
+        Key of an open mapping whose value comes next.
+    """
+
+    mark: Mark
+    end: Mark | None = None
+    scalar: Any = None
+    items: list[Node] | None = None
+    entries: dict[str, tuple[Node, Node]] | None = None
+    repeated: list[Node] | None = None
+    size: int = 1
+    height: int = 1
+    key: Node | None = None
 
 
 class Values(Protocol):
@@ -37,14 +66,12 @@ class Document:
     ----------
     data
         The value: dicts, lists, text, numbers, booleans, None.
-    values, keys
-        Position of the value, and of the key, at each location.
+    root
+        The node of the value; None in a document that was made from others.
     problems
         Mistakes that did not stop the parse (duplicate keys).
     assigned
         Locations with a value from outside (``--set``), and the name of that source.
-    ends
-        Start of a text → its end; at the start of a block mapping, the end of its first key.
     source
         The text itself.
     origins
@@ -57,11 +84,9 @@ class Document:
 
     name: str
     data: Any
-    values: dict[Location, Mark] = field(default_factory=dict)
-    keys: dict[Location, Mark] = field(default_factory=dict)
+    root: Node | None = None
     problems: list[Diagnostic] = field(default_factory=list)
     assigned: dict[Location, str] = field(default_factory=dict)
-    ends: dict[Mark, Mark] = field(default_factory=dict)
     source: Source | None = None
     origins: dict[Location, Origin] = field(default_factory=dict)
     partial: bool = False
@@ -91,19 +116,28 @@ class Document:
             if origin.parameters is not None:
                 moved = origin.parameters.explain(origin.document, moved)
             return origin.document.locate(replace(moved, trail=(*moved.trail, *origin.trail)))
-        if diagnostic.on_key and at in self.keys:
-            return self.point(diagnostic, self.keys[at])
-        while at not in self.values and at:
-            at = at[:-1]
-        if not at:
+        key, node, depth = self.find(at)
+        if node is None or depth == 0:
             # The whole file is meant: nothing to underline.
-            return diagnostic.located(self.name, *self.values.get((), (1, 1)), source=self.source)
-        return self.point(diagnostic, self.values[at])
+            return diagnostic.located(self.name, *(node.mark if node else (1, 1)), source=self.source)
+        return self.point(diagnostic, key if key and diagnostic.on_key and depth == len(at) else node)
+
+    def find(self, at: Location) -> tuple[Node | None, Node | None, int]:
+        """Return the nodes of the key and the value at a location, or at the nearest enclosing one, and its depth."""
+        key, node = None, self.root
+        for depth, part in enumerate(at):
+            if node is not None and node.entries is not None and part in node.entries:
+                key, node = node.entries[str(part)]
+            elif node is not None and node.items is not None and isinstance(part, int) and part < len(node.items):
+                key, node = None, node.items[part]
+            else:
+                return key, node, depth
+        return key, node, len(at)
 
     def _stands(self, at: Location) -> bool:
         """Whether a location is in this file, or in one from which this document was made."""
-        if at in self.values:
-            return True
+        if self.root is not None:
+            return self.find(at)[2] == len(at)
         nearest = self._origin(at)
         return nearest is not None and nearest[0].document._stands((*nearest[0].at, *at[nearest[1] :]))
 
@@ -123,9 +157,9 @@ class Document:
         """Whether the value at a location comes from an included file."""
         return self.place(at)[0] != self.name
 
-    def point(self, diagnostic: Diagnostic, mark: Mark) -> Diagnostic:
-        """Add to a diagnostic a position in this file, and the end of the text there."""
-        return diagnostic.located(self.name, *mark, self.ends.get(mark), self.source)
+    def point(self, diagnostic: Diagnostic, node: Node) -> Diagnostic:
+        """Add to a diagnostic the position and the end of a node of this file."""
+        return diagnostic.located(self.name, *node.mark, node.end, self.source)
 
     def written(self, at: Location) -> Any:
         """Return the value at the origin of a location, or None."""

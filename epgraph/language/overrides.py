@@ -64,8 +64,6 @@ def override(document: Document, assignments: list[str]) -> None:
         _no_comment(assignment, path, text)
         value = parse(text, f"--set {path[:MOST_SHOWN]}").data if text.strip() else None
         _assign(document.data, at, value, assignment)
-        document.values = {k: v for k, v in document.values.items() if k[: len(at)] != at}
-        document.keys.pop(at, None)
         document.assigned[at] = assignment
 
 

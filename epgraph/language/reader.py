@@ -1,4 +1,4 @@
-"""YAML text → plain values with the position of every key and value, in bounded time and memory.
+"""YAML text → nodes with positions, and plain values made of them once, in bounded time and memory.
 
 PyYAML's libyaml events are fast, carry positions, and let size, depth and aliases be capped *while*
 parsing. Values follow the YAML 1.2 core schema: ``1e-4`` is a number and ``no`` is text.
@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import yaml
 
 from epgraph.errors import Diagnostic, EpgraphError, Location
-from epgraph.language.document import Document
+from epgraph.language.document import Document, Node
 from epgraph.language.yaml_hints import yaml_hint, yaml_place
 from epgraph.source import Mark, Source
 
@@ -65,8 +65,8 @@ def parse(text: str | bytes, name: str = "<text>") -> Document:
         except UnicodeDecodeError as error:
             raise EpgraphError(_not_utf8(content, error.start, name)) from None
     document = Document(name, None, source=Source(text))
-    root = _Parser(text, document).run()
-    document.data = _expand(root, document, ())
+    document.root = _Parser(text, document).run()
+    document.data = _plain(document.root, document, ())
     return document
 
 
@@ -89,33 +89,18 @@ def _events(text: str) -> Iterator[yaml.Event]:
         loader.dispose()
 
 
-@dataclass(slots=True)
-class _Node:
-    """A parsed value; aliases share the content of their anchor until they are expanded."""
-
-    mark: Mark
-    scalar: Any = None
-    items: list[_Node] | None = None
-    entries: list[tuple[str, Mark, _Node]] | None = None
-    size: int = 1
-    height: int = 1
-    key: tuple[str, Mark] | None = None
-    """Key of an open mapping whose value comes next."""
-
-
 class _Parser:
     """Builds nodes from events, with an explicit stack: deep nesting cannot exhaust Python's."""
 
     def __init__(self, text: str, document: Document) -> None:
         self.text = text
         self.document = document
-        self.ends = document.ends
-        self.root: _Node | None = None
-        self.anchors: dict[str | None, _Node] = {}
-        self.stack: list[_Node] = []
+        self.root: Node | None = None
+        self.anchors: dict[str | None, Node] = {}
+        self.stack: list[Node] = []
         self.values = 0
 
-    def run(self) -> _Node:
+    def run(self) -> Node:
         """Return the node of the whole text."""
         assert self.document.source is not None, "parse gives the document its text"
         source = self.document.source
@@ -156,12 +141,10 @@ class _Parser:
                     raise self._fault("a second document begins here", "one file holds one network", mark)
             if self.values > MAX_VALUES:
                 message = f"the file holds more than {MAX_VALUES:,} values once its aliases are expanded"
-                raise self._fault(message, "write smaller pieces, without nested aliases", mark, "too-large")
+                raise self._fault(message, "write smaller pieces, without nested aliases", mark, "too-large", end)
 
     def _scalar(self, event: yaml.ScalarEvent, mark: Mark, end: Mark) -> None:
         self._count(event, mark)
-        if end != mark:
-            self.ends.setdefault(mark, end)
         parent = self.stack[-1] if self.stack else None
         is_key = parent is not None and parent.entries is not None and parent.key is None
         value: Any = event.value
@@ -169,8 +152,10 @@ class _Parser:
             try:
                 value = plain_scalar(value)
             except ValueError as error:
-                raise self._fault(str(error), "a number of the language needs about ten", mark, "too-large") from None
-        node = _Node(mark, value)
+                raise self._fault(
+                    str(error), "a number of the language needs about ten", mark, "too-large", end
+                ) from None
+        node = Node(mark, None if end == mark else end, value)
         if event.anchor is not None:
             self.anchors[event.anchor] = node
         self._place(node)
@@ -179,7 +164,7 @@ class _Parser:
         self._count(event, mark)
         if len(self.stack) >= MAX_DEPTH:
             raise self._too_deep(mark)
-        node = _Node(mark, items=[]) if isinstance(event, yaml.SequenceStartEvent) else _Node(mark, entries=[])
+        node = Node(mark, items=[]) if isinstance(event, yaml.SequenceStartEvent) else Node(mark, entries={})
         if event.anchor is not None:
             self.anchors[event.anchor] = node
         self.stack.append(node)
@@ -194,23 +179,24 @@ class _Parser:
         node = self.stack.pop()
         # A flow collection ends with its bracket; the end of a block one is only known to be before the next.
         if end != mark:
-            self.ends.setdefault(node.mark, end)
+            node.end = end
+        elif node.entries:
+            key = next(iter(node.entries.values()))[0]
+            node.end = key.end if key.mark == node.mark else None
         self._place(node)
 
     def _alias(self, event: yaml.AliasEvent, mark: Mark, end: Mark) -> None:
         target = self.anchors.get(event.anchor)
         if target is None or target in self.stack:
-            self.ends.setdefault(mark, end)
             what = "refers to itself" if target else "has no anchor before it"
             name = (event.anchor or "")[:64]
-            raise self._fault(f"the alias '*{name}' {what}", "write the value out", mark, "alias")
+            raise self._fault(f"the alias '*{name}' {what}", "write the value out", mark, "alias", end)
         self.values += target.size
         if len(self.stack) + target.height > MAX_DEPTH:
             raise self._too_deep(mark)
-        self.ends.setdefault(mark, end)
-        self._place(_Node(mark, target.scalar, target.items, target.entries, target.size, target.height))
+        self._place(replace(target, mark=mark, end=end))
 
-    def _place(self, node: _Node) -> None:
+    def _place(self, node: Node) -> None:
         """Add a complete node to its list or mapping."""
         if not self.stack:
             self.root = node
@@ -223,47 +209,41 @@ class _Parser:
             parent.items.append(node)
         elif parent.key is None:
             if not isinstance(node.scalar, str):
-                raise self._fault("a key must be text", "put the key in quotes", node.mark)
-            parent.key = (node.scalar, node.mark)
+                raise self._fault("a key must be text", "put the key in quotes", node.mark, end=node.end)
+            parent.key = node
         else:
             assert parent.entries is not None, "a node with a key is a mapping"
-            parent.entries.append((*parent.key, node))
+            if parent.key.scalar in parent.entries:
+                parent.repeated = parent.repeated or []
+                parent.repeated.append(parent.key)
+            else:
+                parent.entries[parent.key.scalar] = (parent.key, node)
             parent.key = None
 
-    def _fault(self, message: str, hint: str = "", mark: Mark = (1, 1), rule: str = "yaml") -> EpgraphError:
-        return EpgraphError(self.document.point(Diagnostic(message, hint, rule=rule), mark))
+    def _fault(
+        self, message: str, hint: str = "", mark: Mark = (1, 1), rule: str = "yaml", end: Mark | None = None
+    ) -> EpgraphError:
+        return EpgraphError(
+            self.document.point(Diagnostic(message, hint, rule=rule), Node(mark, None if end == mark else end))
+        )
 
     def _too_deep(self, mark: Mark) -> EpgraphError:
         return self._fault(f"nested deeper than {MAX_DEPTH} levels", "a network needs about five", mark, "too-large")
 
 
-def _expand(node: _Node, document: Document, at: Location) -> Any:
-    document.values[at] = node.mark
+def _plain(node: Node, document: Document, at: Location) -> Any:
+    """Return the plain value of a node; aliases are expanded, and repeated keys reported."""
     if node.items is not None:
-        return [_expand(item, document, (*at, i)) for i, item in enumerate(node.items)]
+        return [_plain(item, document, (*at, i)) for i, item in enumerate(node.items)]
     if node.entries is None:
         return node.scalar
-    mapping: dict[str, Any] = {}
-    for key, mark, value in node.entries:
-        place = (*at, key)
-        if key in mapping:
-            first = document.keys[place]
-            document.problems.append(
-                document.point(
-                    Diagnostic(
-                        f"duplicate name '{key[:64]}'",
-                        f"it is already used at line {first[0]}, column {first[1]}",
-                        place,
-                        on_key=True,
-                        rule="duplicate-name",
-                    ),
-                    mark,
-                )
-            )
-            continue
-        document.keys[place] = mark
-        mapping[key] = _expand(value, document, place)
-    return mapping
+    for key in node.repeated or ():
+        line, column = node.entries[key.scalar][0].mark
+        message = f"duplicate name '{key.scalar[:64]}'"
+        hint = f"it is already used at line {line}, column {column}"
+        problem = Diagnostic(message, hint, (*at, key.scalar), on_key=True, rule="duplicate-name")
+        document.problems.append(document.point(problem, key))
+    return {key: _plain(value, document, (*at, key)) for key, (_, value) in node.entries.items()}
 
 
 def plain_scalar(text: str) -> Any:

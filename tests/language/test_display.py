@@ -82,21 +82,28 @@ def test_long_lines_are_cut_around_the_carets() -> None:
 def test_lines_are_counted_as_the_parser_counts_them(end: str) -> None:
     text = f"a: 1{end}b: [2,{end}  wrong]{end}"
     document = parse(text)
-    assert document.values["b", 1] == (3, 3)
+    wrong = document.find(("b", 1))[1]
+    assert wrong is not None
+    assert wrong.mark == (3, 3)
     assert document.source is not None
     assert document.source.line(3) == "  wrong]"
     assert document.source.mark(text.index("wrong")) == (3, 3)
-    assert document.ends[3, 3] == (3, 8)
+    assert wrong.end == (3, 8)
 
 
 def test_ends_of_all_sorts_of_values() -> None:
     document = parse("a: {b: [1, 'two'], c: \"x y\"}\nd: &e 5\nf: *e\n")
-    spans = {at: (start, document.ends.get(start)) for at, start in document.values.items()}
-    assert spans["a",] == ((1, 4), (1, 29))
-    assert spans["a", "b"] == ((1, 8), (1, 18))
-    assert spans["a", "b", 1] == ((1, 12), (1, 17))
-    assert spans["a", "c"] == ((1, 23), (1, 28))
-    assert spans["f",] == ((3, 4), (3, 6))
+    spans = {
+        ("a",): ((1, 4), (1, 29)),
+        ("a", "b"): ((1, 8), (1, 18)),
+        ("a", "b", 1): ((1, 12), (1, 17)),
+        ("a", "c"): ((1, 23), (1, 28)),
+        ("f",): ((3, 4), (3, 6)),
+    }
+    for at, span in spans.items():
+        _, value, depth = document.find(at)
+        assert value is not None
+        assert (value.mark, value.end, depth) == (*span, len(at))
 
 
 def test_errors_and_warnings_are_json_with_ranges_and_rules(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
