@@ -93,6 +93,11 @@ class Estimator:
         return not (self.clamps_output or self.differentiates)
 
     @property
+    def needs_equilibrium(self) -> bool:
+        """Whether its gradient holds at an equilibrium only, and not, as of differentiated sweeps, anywhere."""
+        return not (self.feedforward or self.memory_grows)
+
+    @property
     def function(self) -> Callable[[Any], Any]:
         """The function that computes; it loads torch."""
         if callable(self.compute):

@@ -100,8 +100,8 @@ class PrecisionWatch(Callback):
 def needs_rest(engine: Engine) -> bool:
     """Whether the gradient that an engine trains with holds at an equilibrium only, and it can reach one."""
     dynamics, rule = engine.architecture.dynamics, ESTIMATORS[engine.architecture.learning.estimator]
-    # Who differentiates the sweeps needs no equilibrium. Noise and rounding have a residual at rest.
-    return not (rule.feedforward or rule.memory_grows or dynamics.noise or dynamics.state_bits)
+    # Noise and rounding have a residual at rest.
+    return rule.needs_equilibrium and not (dynamics.noise or dynamics.state_bits)
 
 
 def check_is_due(engine: Engine, epoch: int, examples: int) -> bool:
