@@ -42,6 +42,7 @@ SETTINGS: dict[str, list[str]] = {
     "backprop": [*PREDICTIVE, "learning.estimator=backprop"],
     "hopfield": [],
     "sweeps_50": [*PREDICTIVE, "dynamics.nudged_steps=50"],
+    "hopfield_few": ["dynamics.free_steps=12", "dynamics.nudged_steps=5"],
 }
 """What each engine overrides in the file; ``plain`` has no engine."""
 
@@ -52,7 +53,11 @@ LABELS = {
     "backprop": "backprop of the engine",
     "hopfield": "Hopfield, 120 + 50 + 50",
     "sweeps_50": "predictive, K = 50 sweeps",
+    "hopfield_few": "Hopfield, 12 + 5 + 5",
 }
+MEMORY_ONLY = ("sweeps_50", "hopfield_few")
+"""What shows that memory does not grow with the sweeps, and is not timed."""
+
 RATIOS = (
     ("sweeps", "plain", "at most", 6.0),
     ("error_sweeps", "plain", "at most", 3.5),
@@ -147,7 +152,7 @@ def check(contestants: Mapping[str, Contestant]) -> dict[str, float]:
 
 def timed(arguments: argparse.Namespace) -> dict[str, Any]:
     """Take the iterations in turn."""
-    names = [name for name in LABELS if name != "sweeps_50"]
+    names = [name for name in LABELS if name not in MEMORY_ONLY]
     first = contestant(names[0], arguments)
     weights = first.module.state_dict()
     contestants = {names[0]: first} | {name: contestant(name, arguments, weights) for name in names[1:]}
@@ -237,10 +242,10 @@ def measure_memory(batches: Sequence[int], repeats: int) -> dict[str, Any]:
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
     for batch in batches:
         rows = found[str(batch)] = {}
-        for name in ("sweeps", "sweeps_50", "error_sweeps", "plain", "backprop"):
+        for name in LABELS:
             runs: list[dict[str, float]] = []
-            if name == "sweeps_50" and batch != batches[0]:
-                continue  # minutes an iteration
+            if name in ("sweeps_50", "hopfield") and batch != batches[0]:
+                continue  # minutes an iteration, and memory does not grow with the sweeps
             for _ in range(repeats):
                 command = [sys.executable, *sys.argv, "--batch", str(batch), "--memory-of", name]
                 child = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
@@ -303,7 +308,8 @@ def main() -> int:
         print(json.dumps(memory_of(arguments.memory_of, arguments)))
         return 0
     settings = {name: getattr(arguments, name) for name in ("batch", "schedule", "seed", "without")}
-    result = {**circumstances(torch.device("cpu")), **settings, **timed(arguments)}
+    times: dict[str, Any] = {"iterations": {}, "ratios": {}} if arguments.no_times else timed(arguments)
+    result = {**circumstances(torch.device("cpu")), **settings, **times}
     if arguments.memory_batches:
         result["memory"] = measure_memory(arguments.memory_batches, arguments.memory_repeats)
     result = rounded({**result, "bars": bars(result)})
@@ -320,6 +326,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--without", action="append", default=[], help="leave a rewrite out; may be repeated")
     parser.add_argument("--repeats", type=int, default=9, help="iterations of each (default 9)")
     parser.add_argument("--hopfield", type=int, default=2, help="iterations of the Hopfield energy (default 2)")
+    parser.add_argument("--no-times", action="store_true", help="measure memory alone (Section IV.C of the paper)")
     parser.add_argument("--memory-repeats", type=int, default=2, help="processes for each memory (default 2)")
     parser.add_argument(
         "--memory-batches", type=int, nargs="*", default=[16, 64, 128], help="batches of which memory is measured"
