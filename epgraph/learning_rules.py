@@ -94,7 +94,10 @@ class Estimator:
 
     @property
     def needs_equilibrium(self) -> bool:
-        """Whether its gradient holds at an equilibrium only, and not, as of differentiated sweeps, anywhere."""
+        """Whether its gradient holds at an equilibrium only.
+
+        Not where the sweeps are differentiated: then it holds after any number of them. Nor where no state relaxes.
+        """
         return not (self.feedforward or self.memory_grows)
 
     @property

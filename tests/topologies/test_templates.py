@@ -173,7 +173,10 @@ def test_every_parameter_is_described_and_keyword_only() -> None:
         ("--template unet --depth 0", "unet.depth: 'depth' must be ≥ 1, found 0"),
         ("--template unet --depth 9", "unet.depth: an image of 8×8 cannot be halved 9 times; depth may be at most 2"),
         ("--template unet --input [64]", "unet.input: 'unet' needs an image, found [64]; e.g. [1, 8, 8]"),
-        ("--template unet --input 64", "unet.input: 'input' expects a list, found 64"),
+        (
+            "--template unet --input 64",
+            "unet.input: 'input' expects a list, found 64; e.g. input: {name: x, shape: [3, 32, 32]}",
+        ),
         ("--template unet --input [1,8,0]", "unet.input[2]: 'input[2]' must be ≥ 1, found 0"),
         (
             "--template vgg --widths [8,8,8,8]",
@@ -208,7 +211,7 @@ def test_bad_parameters_say_so(arguments: str, message: str, capsys: pytest.Capt
     assert run(["new", *arguments.split()]) == 1
     told = capsys.readouterr()
     assert told.out == ""
-    assert told.err.rstrip("\n").startswith(message)
+    assert told.err == f"{message}\n"
     assert told.err.count("\n") == 1
 
 
