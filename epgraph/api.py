@@ -19,13 +19,15 @@ from epgraph.api_arguments import (
     all_overrides,
     as_architecture,
     as_source,
-    compiled,
     data_overrides,
+    engine_of,
+    holds_weights,
     own_examples,
     python_warnings,
     recorded_data,
     run_options,
     threads_or_auto,
+    weights_in_words,
     whole,
 )
 from epgraph.arguments import choice, flag, instance, several, whole_number
@@ -348,14 +350,15 @@ def gradcheck(
     Parameters
     ----------
     network
-        As for ``load``; or an ``Architecture``; or an engine, with the weights that it has.
+        As for ``load``; or an ``Architecture``, with initial weights; or a run folder, a checkpoint (``.pt``) or an
+        engine, with the weights that it has.
     data
         Name of a data set, or examples of one's own; left out, the data set of the section ``data``. Where that names
         none, or its files cannot be read, noise in [0, 1] and random labels or targets. The report says which.
     overrides, allow_include, schedule
         As for ``train``.
     checkpoint
-        Run folder or ``.pt`` file with the weights to check at; left out, initial ones.
+        Run folder or ``.pt`` file with the weights to check at, in place of those of ``network``.
     examples
         Number of examples.
     quick
@@ -381,18 +384,15 @@ def gradcheck(
     """
     quick, stepwise = flag("quick", quick), flag("stepwise", stepwise)
     count, dtype = whole_number("examples", examples, 1), choice("dtype", dtype, ("float32", "float64"))
-    from epgraph.engine import Engine
     from epgraph.gradient_check import check_gradient
     from epgraph.training import load_checkpoint, load_parameters
+    from epgraph.training.checkpoint import averaged
     from epgraph.training.data import data_for
 
-    if isinstance(network, Engine):
-        engine = network
-    else:
-        architecture = as_architecture(network, all_overrides(overrides, schedule), allow_include)
-        engine = compiled(architecture, device, dtype, count, checkpoint is None, threads)
+    changes, initial = all_overrides(overrides, schedule), checkpoint is None
+    engine = engine_of(network, changes, allow_include, device, dtype, threads, batch=count, initialised=initial)
     if checkpoint is not None:
-        load_parameters(engine, load_checkpoint(checkpoint, engine.device), str(checkpoint))
+        load_parameters(engine, averaged(load_checkpoint(checkpoint, engine.device)), str(checkpoint))
     own, lacking = own_examples(data), ""
     if own is None:
         name = None if data is None else str(data)
@@ -411,7 +411,7 @@ def gradcheck(
         lacking=lacking,
         quick=quick,
         stepwise=stepwise,
-        weights="initial" if checkpoint is None else str(checkpoint),
+        weights=weights_in_words(network) if checkpoint is None else str(checkpoint),
         progress=flag("progress", progress),
     )
 
@@ -478,23 +478,21 @@ def tune(
     from epgraph.tuning import NOISE, tune_on
 
     names = [choice("backend", name, BACKENDS) for name in names]
-    if isinstance(network, Engine):
-        engine = network
-    else:
-        architecture = as_architecture(network, all_overrides(overrides, schedule), allow_include)
-        count = size or architecture.training.batch_size
-        engine = compiled(architecture, device, dtype, count, False, None if isinstance(wanted, str) else wanted)
+    trained = isinstance(network, Engine) or holds_weights(network)
+    fixed = None if isinstance(wanted, str) else wanted
+    changes = all_overrides(overrides, schedule)
+    engine = engine_of(network, changes, allow_include, device, dtype, fixed, batch=size, initialised=False)
     own, examples = own_examples(data), NOISE
     if data is not None and own is None:
         own = data_for(engine.architecture, str(data), root=data_root, download=download, check=False)
     if own is None:
         x, y = draw_examples(engine, None, size or engine.architecture.training.batch_size)
-        if engine is not network:
+        if not trained:
             engine.initialise(x[:32])
     else:
         x, y = first_batch(engine.architecture, own, engine, size)
         examples = f"the first training examples of {own.name}"
-        if engine is not network:
+        if not trained:
             initialise(engine, own.train)
     counted = measure_threads(engine, x, y) if wanted == "auto" else None
     return tune_on(engine, x, y, names or None, examples=examples, threads=counted, progress=flag("progress", progress))

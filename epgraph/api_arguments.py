@@ -14,6 +14,7 @@ from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import SCHEDULES, build, load
 from epgraph.language import Architecture, to_yaml
 from epgraph.runs.record import Record
+from epgraph.runs.resume import architecture_of
 
 if TYPE_CHECKING:
     from epgraph.data import Data
@@ -45,6 +46,45 @@ def compiled(
     return engine
 
 
+def engine_of(
+    network: Source | Engine,
+    overrides: Sequence[str],
+    allow_include: Paths,
+    device: str | None,
+    dtype: str | None,
+    threads: int | None,
+    *,
+    batch: int | None,
+    initialised: bool = True,
+) -> Engine:
+    """Return the engine of a network, with the weights that it has: those of a run, a checkpoint or an engine.
+
+    A network file has initial weights, unless ``initialised`` is False. Left out, ``dtype`` is that of the weights, and
+    float32 where there are none. ``batch`` is the number of examples whose gradient has to fit into memory; None is
+    ``training.batch_size``.
+    """
+    from epgraph.engine import Engine
+    from epgraph.runtime.arguments import chosen_device
+    from epgraph.training import load_checkpoint, load_parameters, set_threads
+    from epgraph.training.checkpoint import averaged
+
+    if isinstance(network, Engine):
+        set_threads(network, threads)
+        return network
+    if not holds_weights(network):
+        architecture = as_architecture(network, overrides, allow_include)
+        count = batch or architecture.training.batch_size
+        return compiled(architecture, device, dtype or "float32", count, initialised, threads)
+    assert isinstance(network, str | os.PathLike)
+    content = load_checkpoint(network, chosen_device(device))
+    architecture = as_architecture(architecture_of(content["architecture"], "the checkpoint"), overrides)
+    stored = next(value.dtype for value in content["model"].values() if value.is_floating_point())
+    kept = dtype or str(stored).removeprefix("torch.")
+    engine = compiled(architecture, device, kept, batch or architecture.training.batch_size, False, threads)
+    load_parameters(engine, averaged(content), "the checkpoint")
+    return engine
+
+
 def as_source(network: Source) -> str | os.PathLike[str]:
     """Return a network as ``load`` takes it."""
     return to_yaml(network, complete=True) if isinstance(network, Architecture) else network
@@ -65,6 +105,13 @@ def holds_weights(network: object) -> bool:
     return os.fspath(network).endswith(".pt") or any(
         os.path.isfile(os.path.join(network, name)) for name in ("run.json", "last.pt")
     )
+
+
+def weights_in_words(network: Source | Engine) -> str:
+    """Say which weights a network has: the path that holds them, those of an engine, or initial ones."""
+    if holds_weights(network):
+        return str(network)
+    return "initial" if isinstance(network, str | os.PathLike | Architecture) else "those of the engine"
 
 
 def own_examples(data: Any) -> Data | None:

@@ -17,9 +17,7 @@ from epgraph.api_arguments import (
     Source,
     Warn,
     all_overrides,
-    as_architecture,
-    compiled,
-    holds_weights,
+    engine_of,
     own_examples,
     python_warnings,
     whole,
@@ -32,8 +30,6 @@ from epgraph.language import Architecture
 from epgraph.learning_rules import ESTIMATORS
 from epgraph.plain import finite
 from epgraph.progress import Progress
-from epgraph.runs.resume import architecture_of
-from epgraph.runtime.arguments import chosen_device
 from epgraph.runtime.relaxation import Relaxation, States, Status, Sweep
 from epgraph.runtime.saturation import saturated_share
 from epgraph.training.health import UNSETTLED
@@ -239,7 +235,9 @@ def converge(
         raise EpgraphError("y is given without x", "pass the inputs that the targets belong to")
     if x is not None and data is not None:
         raise EpgraphError("x and data are given, and both are examples", "leave one of them out")
-    engine = _engine(network, all_overrides(overrides, schedule), allow_include, device, dtype, threads, count)
+    named_dtype = None if dtype is None else choice("dtype", dtype, DTYPES)
+    changes = all_overrides(overrides, schedule)
+    engine = engine_of(network, changes, allow_include, device, named_dtype, threads, batch=count)
     source = "those given"
     if x is None:
         named = engine.architecture.data.name
@@ -363,42 +361,6 @@ def _norm(s: Tensor) -> float:
 def _ratio(change: float, size: float) -> float:
     """Return a relative change: 0 where nothing changed, infinite where the state became zero."""
     return change / size if size else (math.inf if change else 0.0)
-
-
-def _engine(
-    network: Source | Engine,
-    overrides: list[str],
-    allow_include: Paths,
-    device: str | None,
-    dtype: str | None,
-    threads: int | None,
-    batch: int,
-) -> Engine:
-    """Return the network that is named, with the weights that it has."""
-    from epgraph.training import engine_from_checkpoint, load_checkpoint, load_parameters, set_threads
-    from epgraph.training.checkpoint import averaged
-
-    if isinstance(network, Engine):
-        set_threads(network, threads)
-        return network
-    named = None if dtype is None else choice("dtype", dtype, DTYPES)
-    if not holds_weights(network):
-        architecture = as_architecture(network, overrides, allow_include)
-        return compiled(architecture, device, named or "float32", batch, True, threads)
-    assert isinstance(network, str | os.PathLike)
-    where = chosen_device(device)
-    content = load_checkpoint(network, where)
-    precision = None if named is None else getattr(torch, named)
-    if overrides:
-        changed = as_architecture(architecture_of(content["architecture"], "the checkpoint"), overrides)
-        stored = next(v.dtype for v in content["model"].values() if v.is_floating_point())
-        kept = str(precision or stored).removeprefix("torch.")
-        engine = compiled(changed, device, kept, batch, False, threads)
-        load_parameters(engine, averaged(content), "the checkpoint")
-        return engine
-    engine = engine_from_checkpoint(content, device=where, dtype=precision)
-    set_threads(engine, threads)
-    return engine
 
 
 def data_to_settle(

@@ -19,10 +19,12 @@ from epgraph.errors import EpgraphError
 @click.command()
 @plugin_option
 @options(network=Network)
-@data_option("; left out, data.name of FILE, or where there is none noise in [0, 1], and random labels or targets")
+@data_option("; left out, data.name of FILE; without either, noise in [0, 1] with random labels")
 @options(files=DataFiles)
 @click.option(
-    "--checkpoint", type=click.Path(path_type=Path), help="Run folder (or .pt file) with the weights to take."
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="Run folder or .pt file with the weights for FILE; left out, those of a run, or initial ones.",
 )
 @click.option("--examples", type=click.IntRange(min=1), default=8, show_default=True, help="Examples to check on.")
 @click.option("--quick", is_flag=True, help="Leave out how beta and the numbers of sweeps change the gradient.")
@@ -38,6 +40,8 @@ def gradcheck(
 ) -> None:
     """Check the gradient of a network, edge by edge.
 
+    FILE is a network file, whose initial weights are taken, or a run folder or a checkpoint (.pt), with its weights.
+
     The configured estimator is compared with two references: backpropagation through the unrolled free phase, and
     implicit differentiation at the equilibrium. This is repeated for other values of beta and other numbers of sweeps.
     The report also has the distance from the equilibrium, the eigenvalues of the linearised update, whether nudged
@@ -46,12 +50,11 @@ def gradcheck(
     \b
     Example:
       epgraph gradcheck examples/digits.yaml --data digits -o gradcheck.png
-      epgraph gradcheck runs/demo --checkpoint runs/demo
+      epgraph gradcheck runs/demo
     """
-    architecture = network.load()
     _check_figure(output, settings["quick"])
-    chosen = {**settings, **files.chosen(), **machine.chosen()}
-    result = check_gradient(architecture, **chosen, progress=True, warn=print_diagnostics)
+    chosen = {**network.chosen(), **settings, **files.chosen(), **machine.chosen()}
+    result = check_gradient(chosen.pop("file"), **chosen, progress=True, warn=print_diagnostics)
     # Printed first: a figure that cannot be drawn does not lose the report.
     if as_json:
         echo_json(result.to_dict())

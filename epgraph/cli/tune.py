@@ -35,9 +35,9 @@ def tune(
     take the fastest backend; a short training takes the one that ends first, its start included. --backend measures
     that one again, and keeps the recorded times of the others. inductor compiles first, which may take minutes.
 
-    The precision is the one that 'train --dtype auto' would take with initial weights. It is on record to be looked up:
-    'train' measures on its own weights. Noise says little about accuracy, so give --data. --dtype is the precision in
-    which backends are measured.
+    The precision is the one that 'train --dtype auto' would take with these weights: initial ones of a network file, or
+    those of a run folder. It is on record to be looked up: 'train' measures on its own weights. Noise says little about
+    accuracy, so give --data. --dtype is the precision in which backends are measured.
 
     \b
     Example:
@@ -45,8 +45,8 @@ def tune(
       epgraph tune examples/digits.yaml --data digits --threads auto
       epgraph tune examples/vgg5.yaml --backend onednn --backend channels_last
     """
-    measured = {**files.chosen(), **machine.chosen()}
-    result = tune_network(network.load(), data, batch=batch, backends=backends, progress=True, **measured)
+    chosen = {**network.chosen(), **files.chosen(), **machine.chosen()}
+    result = tune_network(chosen.pop("file"), data, batch=batch, backends=backends, progress=True, **chosen)
     if as_json:
         echo_json(result.to_dict())
     else:

@@ -3,6 +3,7 @@
 from epgraph.graph.assemble import build
 from epgraph.graph.checks import check, mistakes
 from epgraph.graph.checks.estimators import check_rule
+from epgraph.graph.folders import SWEEP, refuse_sweep
 from epgraph.graph.guarantees import guaranteed
 from epgraph.graph.load import checked, declared, inspect, load, merged_document, no_collection, read, survey, surveyed
 from epgraph.graph.network import Edge, NetworkGraph, State
@@ -10,6 +11,7 @@ from epgraph.graph.schedule import SCHEDULES, Schedule, make_schedule
 
 __all__ = [
     "SCHEDULES",
+    "SWEEP",
     "Edge",
     "NetworkGraph",
     "Schedule",
@@ -27,6 +29,7 @@ __all__ = [
     "mistakes",
     "no_collection",
     "read",
+    "refuse_sweep",
     "survey",
     "surveyed",
 ]

@@ -13,13 +13,11 @@ from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.files import read_bytes
 from epgraph.graph.assemble import build, examine
 from epgraph.graph.checks import check, mistakes
+from epgraph.graph.folders import RUN_FILE, refuse_sweep
 from epgraph.graph.network import NetworkGraph
 from epgraph.language import Architecture, expand, include, override, parse, raise_for, validate, without_repetitions
 from epgraph.language.document import Document
 from epgraph.language.reader import MAX_BYTES
-
-RUN_FILE = "architecture.yaml"
-"""File of a run folder that holds its network."""
 
 Folders = Sequence[str | os.PathLike[str]]
 
@@ -160,8 +158,9 @@ def read(source: str | os.PathLike[str]) -> tuple[str | bytes, str]:
     if str(source) == "-":
         raise EpgraphError("a network is not read from standard input", "save it to a file and give its path", "file")
     path = Path(source)
-    if path.is_dir() and (path / RUN_FILE).exists():
-        path = path / RUN_FILE
+    if path.is_dir():
+        refuse_sweep(path)
+        path = path / RUN_FILE if (path / RUN_FILE).exists() else path
     return read_bytes(path, MAX_BYTES, "give the path of a YAML file"), str(path)
 
 

@@ -28,9 +28,6 @@ FILES = (
 _KEPT = re.compile(r"epoch-[0-9]{3,7}\.pt")
 """Checkpoints that ``training.checkpoint_epochs`` keeps."""
 
-SWEEP = "sweep.json"
-"""File of a sweep folder, whose runs are in its subfolder ``trials``."""
-
 BOARD = "tensorboard"
 LOCK = ".lock"
 PID = ".lock.pid"

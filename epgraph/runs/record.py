@@ -110,10 +110,11 @@ class Record(BaseModel):
             If there is none, or it is damaged.
         """
         path = folder / "run.json"
+        hint = "name a folder that 'epgraph train' or 'epgraph sweep' left"
+        if folder.is_dir() and not path.exists():
+            raise EpgraphError(f"{folder} is no run folder: it has no run.json", hint)
         try:
-            content = json.loads(
-                read_bytes(path, MAX_BYTES, "name a folder that 'epgraph train' or 'epgraph sweep' left")
-            )
+            content = json.loads(read_bytes(path, MAX_BYTES, hint))
             if isinstance(content, dict) and content.get("epgraph_run", VERSION) != VERSION:
                 raise EpgraphError(f"{path}: written by another version of epgraph", "use that version")
             return cls.model_validate(content)

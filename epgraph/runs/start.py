@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from epgraph.errors import Diagnostic, EpgraphError
-from epgraph.graph import check, checked, inspect, load
+from epgraph.graph import check, checked, inspect, load, refuse_sweep
 from epgraph.graph.checks.data import NO_DATA, data_refusals
 from epgraph.language import Architecture, raise_for
 from epgraph.runs.folder import RunFolder, slug
@@ -206,6 +206,7 @@ def _expect_run(source: str | os.PathLike[str]) -> None:
     """Refuse to resume from a path that is neither a file nor a run folder."""
     if not _is_path(source):
         return
+    refuse_sweep(Path(source))
     hint = "give the run folder that 'epgraph train' left, or the network file"
     if os.path.isdir(source) and not os.path.exists(Path(source) / "architecture.yaml"):
         raise EpgraphError(f"{source} is no run folder: it has no architecture.yaml", hint)

@@ -9,8 +9,8 @@ from typing import Any
 
 from epgraph.errors import EpgraphError
 from epgraph.files import read_bytes, write_bytes
+from epgraph.graph import SWEEP
 from epgraph.language import RUN_SCHEMA, schema_text
-from epgraph.runs.folder import SWEEP
 
 RECORD = SWEEP
 VERSION = 1

@@ -17,7 +17,8 @@ from epgraph.compiling import compile
 from epgraph.engine import Engine
 from epgraph.errors import EpgraphError
 from epgraph.files import regular_file
-from epgraph.runs.folder import SWEEP, replace
+from epgraph.graph import refuse_sweep
+from epgraph.runs.folder import replace
 from epgraph.runs.resume import architecture_of
 from epgraph.runtime.arguments import place
 
@@ -105,7 +106,9 @@ def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str | N
     where = place("cpu" if device is None else device)
     path = path / "last.pt" if path.is_dir() else path
     if not path.exists():
-        raise EpgraphError(f"{path}: there is no checkpoint", _where(path.parent))
+        refuse_sweep(path.parent)
+        hint = "give a run folder or a .pt file of it; of a sweep folder, one of the folders in trials/"
+        raise EpgraphError(f"{path}: there is no checkpoint", hint)
     regular_file(path, _HINT)
     if damage := _damage(path):
         raise EpgraphError(f"{path}: cannot be read as a checkpoint: {damage}", _hint(path))
@@ -192,15 +195,6 @@ def _damage(path: Path) -> str:
     except Exception:  # zipfile raises several types for a damaged directory
         return "it is damaged, or no checkpoint of epgraph"
     return "" if broken is None else "it is damaged (a checksum is wrong)"
-
-
-def _where(folder: Path) -> str:
-    """Say what has a checkpoint: of a sweep, its runs."""
-    if not (folder / SWEEP).is_file():
-        return "give a run folder or a .pt file of it; of a sweep folder, one of the folders in trials/"
-    runs = sorted(folder.glob("trials/*/last.pt"))
-    example = f", e.g. {runs[0].parent}" if runs else ", once one has begun"
-    return f"{folder} is a sweep folder: give one of its runs{example}"
 
 
 def _hint(path: Path) -> str:

@@ -35,8 +35,7 @@ FAITHFUL = 0.9
 
 def advice(folder: Path) -> str:
     """Return a command that checks the gradient with the weights and the data of a run."""
-    run = shlex.quote(str(folder))
-    return f"whether the gradient is right, and why not, says: epgraph gradcheck {run} --checkpoint {run}"
+    return f"to check the gradient, and to see what is wrong with it: epgraph gradcheck {shlex.quote(str(folder))}"
 
 
 def troubles(

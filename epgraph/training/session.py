@@ -20,10 +20,10 @@ from epgraph.display import Shown
 from epgraph.drawing.curves import Epochs, draw_curves, read_metrics
 from epgraph.engine import Engine
 from epgraph.errors import Diagnostic, EpgraphError
-from epgraph.graph import NetworkGraph, build
+from epgraph.graph import SWEEP, NetworkGraph, build
 from epgraph.language import RUN_SCHEMA, modeline, schema_text, to_yaml
 from epgraph.probes import AUTO, CANDIDATES, USUAL, measure_threads
-from epgraph.runs.folder import SWEEP, RunFolder, WriteError
+from epgraph.runs.folder import RunFolder, WriteError
 from epgraph.runs.folder import replace as replace_file
 from epgraph.runs.record import Options, Record, finished, invocation
 from epgraph.runs.resume import refusals

@@ -208,6 +208,8 @@ def test_the_legend_says_what_is_drawn(tmp_path: Path, errors: list[float], seed
 def test_a_folder_that_is_no_run_is_told_what_is(tmp_path: Path) -> None:
     with pytest.raises(ep.EpgraphError, match="name a folder that 'epgraph train' or 'epgraph sweep' left"):
         ep.compare(tmp_path)
+    with pytest.raises(ep.EpgraphError, match=r"^\. is no run folder: it has no run\.json"):
+        ep.report(".")
     with pytest.raises(ep.EpgraphError, match="of a sweep folder, one of the folders in trials/"):
         ep.evaluate(tmp_path)
 

@@ -445,6 +445,9 @@ def test_weights_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert run([*command, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["curvature"] != trained["curvature"]
     assert trained["network"] == trained["network"] | {"weights": str(out), "data": "digits", "dtype": "float64"}
+    # A folder means its weights.
+    assert run(["gradcheck", str(out), *command[2:], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == trained
     assert run(["gradcheck", "examples/mlp.yaml", "--checkpoint", str(out)]) == 1
     assert "is of another network: its 'edges.x_h1.weight'" in capsys.readouterr().err
 

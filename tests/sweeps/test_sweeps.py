@@ -119,6 +119,22 @@ def test_an_interrupt_says_what_is_saved_and_the_same_command_what_is_done(
         ep.evaluate(out)
 
 
+def test_a_sweep_folder_is_no_run_whatever_the_command(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = str(tmp_path / "net.html")
+    for command in (
+        ["explore", str(whole), "-o", page],
+        ["train", str(whole), "--resume"],
+        ["render", str(whole), "-o", str(tmp_path / "net.svg")],
+        ["gradcheck", str(whole)],
+    ):
+        assert run(command) == 1
+        assert capsys.readouterr().err.startswith(f"{whole} is a sweep folder: give one of its runs, e.g. ")
+    with pytest.raises(ep.EpgraphError, match="is a sweep folder: give one of its runs"):
+        ep.converge(whole)
+
+
 def test_processes_share_the_trials_of_a_sweep(whole: Path, tmp_path: Path) -> None:
     """None is run twice, and one that a dead process left is taken up again by a living one."""
     out = tmp_path / "sweep"

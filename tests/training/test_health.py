@@ -80,7 +80,7 @@ def test_an_accuracy_at_chance_is_said_with_what_chance_is() -> None:
         "class gives 10.00%"
     )
     assert last == ADVICE
-    assert ADVICE.endswith(": epgraph gradcheck 'runs/my net' --checkpoint 'runs/my net'")
+    assert ADVICE.endswith(": epgraph gradcheck 'runs/my net'")
     assert len(said(0.885)) == 2, "11.5 % of 1000 is what chance gives once in 16 times"
     # Of an unequal set the most frequent class alone is right often.
     assert len(said(0.69, frequencies=[0.3, 0.7])) == 2
