@@ -29,10 +29,11 @@ from epgraph.errors import EpgraphError, visible
 from epgraph.language import Architecture
 from epgraph.learning_rules import ESTIMATORS
 from epgraph.plain import finite
+from epgraph.probes import NetworkProbe, compare_at_rest
 from epgraph.progress import Progress
 from epgraph.runtime.relaxation import Relaxation, States, Status, Sweep
 from epgraph.runtime.saturation import saturated_share
-from epgraph.training.health import UNSETTLED
+from epgraph.training.health import FAITHFUL, UNSETTLED, in_sweeps, unsettled
 from epgraph.training.probing import needs_rest
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from epgraph.data import Data
 
 __all__ = ["Convergence", "PhaseCurve", "StateCurve", "converge"]
+
+COMPARED = 8
+"""Examples on which the gradient is compared with that at rest: as many as ``ep.gradcheck`` takes."""
 
 NOISE = "noise in [0, 1]"
 """What is said of examples that are drawn at random."""
@@ -58,7 +62,8 @@ class StateCurve:
         Share of the units at a bound of their activation, 0 to 1; NaN where the activation has no bounds. For a smooth
         activation a unit counts within 0.25 % of the range from an end.
     residual
-        ‖s − s′‖ / ‖s‖ over all examples, with s′ the state after the sweep before: 1 where it was zero.
+        ‖s − s′‖ / ‖s‖ over all examples, with s′ the state after the sweep before: 1 where it was zero. 0 where the
+        phase is one forward pass, which another one would not change.
     """
 
     activity: list[float] = field(default_factory=list)
@@ -83,6 +88,10 @@ class PhaseCurve:
         By the name of the state.
     status
         How the phase ended: the name of an ``ep.Status``, such as ``CONVERGED``.
+    mean_residual
+        That after the last sweep, the mean of the examples.
+    one_pass
+        Whether the phase is one forward pass, after which nothing is left to settle.
     """
 
     sweeps: list[int]
@@ -90,6 +99,12 @@ class PhaseCurve:
     residual: list[float]
     states: dict[str, StateCurve]
     status: str
+    mean_residual: float
+    one_pass: bool = False
+
+    def ended(self) -> str:
+        """Return how the phase ended, in words."""
+        return f"{self.status} (one forward pass)" if self.one_pass else self.status
 
 
 @dataclass(frozen=True)
@@ -109,7 +124,7 @@ class Convergence(Shown):
     phases
         ``free``, and where there are targets ``+β`` and ``−β``.
     advice
-        What to change where a phase did not settle, a sentence each; empty where all did, or none has to.
+        What to change where a phase did not settle and the gradient suffers, a sentence each; empty otherwise.
     """
 
     network: str
@@ -132,11 +147,11 @@ class Convergence(Shown):
         """Return a table of where each phase ended, one of the states there, and advice."""
         nudge = "" if self.beta is None else f", β {self.beta:g}"
         lines = [f"{visible(self.network)} on {self.examples} examples ({visible(self.source)}){nudge}", ""]
-        lines.append(f"{'phase':<8}{'sweeps':>8}{'residual':>12}{'energy':>14}  status")
+        lines.append(f"{'phase':<8}{'sweeps':>8}{'mean residual':>15}{'largest':>10}{'energy':>14}  status")
         for name, phase in self.phases.items():
             energy = "–" if not phase.energy else f"{phase.energy[-1]:.6g}"
-            residual = f"{phase.residual[-1]:.1e}" if phase.residual else "–"
-            lines.append(f"{name:<8}{len(phase.sweeps):>8}{residual:>12}{energy:>14}  {phase.status}")
+            mean, largest = f"{phase.mean_residual:.1e}", f"{phase.residual[-1]:.1e}"
+            lines.append(f"{name:<8}{len(phase.sweeps):>8}{mean:>15}{largest:>10}{energy:>14}  {phase.ended()}")
         names = {name: visible(name) for name in self.phases["free"].states}
         width = max(len("state"), *map(len, names.values()))
         lines += ["", f"{'state':<{width}}  {'phase':<8}{'activity':>10}{'at bounds':>11}{'residual':>12}"]
@@ -281,10 +296,11 @@ def converge_on(
     free_steps = architecture.dynamics.free_steps if steps["free"] is None else steps["free"]
     each = architecture.dynamics.nudged_steps if steps["nudged"] is None else steps["nudged"]
     known = engine.graph.untied is None and not rule.feedforward
+    one_pass = rule.feedforward or engine.graph.energy.feedforward
     total = free_steps + each * len(signs)
     phases: dict[str, PhaseCurve] = {}
     with Progress("converge", total, "sweeps", show=progress, delay=1.0) as shown:
-        watch = _Watch(engine, {}, shown, known=known)
+        watch = _Watch(engine, {}, shown, known=known, one_pass=one_pass)
         if rule.feedforward:
             free = engine.predict(x)
             watch(Sweep(free.states, free.residuals * math.nan, free.residual))
@@ -297,22 +313,44 @@ def converge_on(
                 x, start=free.states, steps=each, tolerance=tolerance, target=y, beta=strength, record=watch
             )
             phases[name] = watch.curve(nudged)
-    advice = tuple(_advice(phases)) if needs_rest(engine) else ()
+    advice: tuple[str, ...] = ()
+    if needs_rest(engine):
+        given = {"beta": beta, "free_steps": steps["free"], "nudged_steps": steps["nudged"], "tolerance": tolerance}
+        advice = tuple(_advice(phases, _cosine(engine, x, y, phases, given)))
     return Convergence(architecture.name, len(x), source, beta if len(phases) > 1 else None, phases, advice)
 
 
-def _advice(phases: dict[str, PhaseCurve]) -> Iterator[str]:
-    """Say what to change for each phase that did not settle."""
+def _cosine(
+    engine: Engine, x: Tensor, y: Tensor | None, phases: dict[str, PhaseCurve], given: dict[str, Any]
+) -> float | None:
+    """Return the cosine of the gradient to that of the network at rest, where a residual leaves it in doubt.
+
+    None where it cannot be told: without targets, or where the network does not come to rest.
+    """
+    ended = phases.values()
+    doubtful = any(phase.residual[-1] > UNSETTLED for phase in ended)
+    changes = ESTIMATORS[engine.architecture.learning.estimator].changes_weights
+    if y is None or changes or not doubtful or any(phase.status == Status.DIVERGED.name for phase in ended):
+        return None
+    try:
+        found = compare_at_rest(NetworkProbe(engine, x[:COMPARED], y[:COMPARED]), **given)
+    except EpgraphError:  # the longer phases of the reference diverge
+        return None
+    return None if found is None else found.cosine
+
+
+def _advice(phases: dict[str, PhaseCurve], cosine: float | None) -> Iterator[str]:
+    """Say what to change for each phase that did not settle, unless the gradient is good all the same."""
     for name, phase in phases.items():
+        largest = phase.residual[-1]
+        suffers = phase.mean_residual > UNSETTLED if cosine is None else largest > UNSETTLED and cosine < FAITHFUL
         if phase.status == Status.DIVERGED.name:
             yield f"{name}: {Status.DIVERGED.value}"
-        elif phase.residual and phase.residual[-1] > UNSETTLED:
+        elif suffers:
             key, other = ("free_steps", "the gains") if name == "free" else ("nudged_steps", "learning.beta")
-            yield (
-                f"{name}: did not settle, and the gradient holds at an equilibrium only: the residual is "
-                f"{phase.residual[-1]:.1e} after {len(phase.sweeps)} sweeps, and {UNSETTLED:g} or less is good; raise "
-                f"dynamics.{key}, or lower {other}"
-            )
+            residual = f"{phase.mean_residual:.1e} (largest {largest:.1e})"
+            remedy = f"raise dynamics.{key}, or lower {other}"
+            yield unsettled(f"{name}: the phase", residual, in_sweeps(len(phase.sweeps)), remedy, cosine)
 
 
 class _Watch:
@@ -324,10 +362,12 @@ class _Watch:
         States that the phase starts from, zeros where left out.
     known
         Whether there is an energy.
+    one_pass
+        Whether the phase is one forward pass.
     """
 
-    def __init__(self, engine: Engine, start: States, shown: Progress, *, known: bool) -> None:
-        self._graph, self._shown = engine.graph, shown
+    def __init__(self, engine: Engine, start: States, shown: Progress, *, known: bool, one_pass: bool = False) -> None:
+        self._graph, self._shown, self._one_pass = engine.graph, shown, one_pass
         self._parameters = engine.snapshot()
         self._before = start
         self._energy: list[float] | None = [] if known else None
@@ -344,14 +384,16 @@ class _Watch:
             before = self._before.get(name)
             curve.activity.append(float(torch.linalg.vector_norm(s, 1, dtype=torch.float64)) / max(1, s.numel()))
             curve.saturation.append(saturated_share(state.activation, s, self._parameters.alpha(state)))
-            curve.residual.append(_ratio(_norm(s if before is None else s - before), _norm(s)))
+            change = 0.0 if self._one_pass else _norm(s if before is None else s - before)
+            curve.residual.append(_ratio(change, _norm(s)))
         self._before = sweep.states
         self._shown.step()
 
     def curve(self, ended: Relaxation) -> PhaseCurve:
         """Return what was seen of a phase that has ended."""
         sweeps = list(range(1, len(self._residual) + 1))
-        return PhaseCurve(sweeps, self._energy, self._residual, self._states, ended.status.name)
+        mean = float(ended.residuals.double().mean())
+        return PhaseCurve(sweeps, self._energy, self._residual, self._states, ended.status.name, mean, self._one_pass)
 
 
 def _norm(s: Tensor) -> float:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from epgraph.callbacks import Callback
 from epgraph.cli.console import Console
+from epgraph.learning_rules import ESTIMATORS
 from epgraph.progress import current
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class EpochLines(Callback):
     def __init__(self, console: Console, as_json: bool) -> None:
         self._console, self._as_json = console, as_json
         self._epochs = 0
+        self._relaxes = True
 
     def measured(self, sentence: str) -> None:
         """Print what was chosen."""
@@ -31,12 +33,13 @@ class EpochLines(Callback):
     def start(self, engine: Engine, data: Data) -> None:
         """Print what is trained on."""
         self._epochs = engine.architecture.training.epochs
+        self._relaxes = not ESTIMATORS[engine.architecture.learning.estimator].feedforward
         if not self._as_json:
             self._console.out(data.sentence())
 
     def epoch(self, metrics: Mapping[str, float]) -> None:
         """Print the metrics."""
-        self._console.out(json.dumps(metrics) if self._as_json else _line(metrics, self._epochs))
+        self._console.out(json.dumps(metrics) if self._as_json else _line(metrics, self._epochs, self._relaxes))
         current().said()
 
 
@@ -59,7 +62,7 @@ def result_lines(result: TrainResult) -> list[str]:
     ]
 
 
-def _line(metrics: Mapping[str, float], total: int) -> str:
+def _line(metrics: Mapping[str, float], total: int, relaxes: bool) -> str:
     nudged = f" free {metrics['nudged_residual']:.1e} nudged" if "nudged_residual" in metrics else ""
     rest = f", gradient cosine {metrics['gradient_cosine']:.3f}" if "gradient_cosine" in metrics else ""
     parts = []
@@ -67,7 +70,6 @@ def _line(metrics: Mapping[str, float], total: int) -> str:
         if f"{part}_loss" in metrics:
             error = f" error {metrics[f'{part}_error']:.2%}" if f"{part}_error" in metrics else ""
             parts.append(f"{part} loss {metrics[f'{part}_loss']:.4f}{error}, ")
-    return (
-        f"epoch {metrics['epoch']:.0f}/{total}: {''.join(parts)}"
-        f"residual {metrics['train_residual']:.1e}{nudged}{rest}, {metrics['seconds']:.1f} s"
-    )
+    # Of a forward pass it is zero, always.
+    residual = f"mean residual {metrics['train_residual']:.1e}{nudged}{rest}, " if relaxes else ""
+    return f"epoch {metrics['epoch']:.0f}/{total}: {''.join(parts)}{residual}{metrics['seconds']:.1f} s"

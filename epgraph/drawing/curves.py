@@ -75,7 +75,7 @@ PANELS = (
     ),
     Panel(
         "Residual",
-        "relative residual",
+        "mean of the examples",
         1,
         True,
         (

@@ -51,9 +51,9 @@ def _equilibrium(report: Report) -> list[str]:
         return ["equilibrium  one forward pass is the free equilibrium, exactly; the reference is backpropagation"]
     ended = "settles" if part["settled"] else "has not settled"
     return [
-        f"equilibrium  after {steps} free sweeps: residual {part['residual']:.1e}, distance from the equilibrium "
-        f"{part['distance']:.1e}",
-        f"             {ended} after {part['settled_steps']} sweeps (residual {part['settled_residual']:.1e})",
+        f"equilibrium  after {steps} free sweeps: largest residual {part['residual']:.1e}, distance from the "
+        f"equilibrium {part['distance']:.1e}",
+        f"             {ended} after {part['settled_steps']} sweeps (largest residual {part['settled_residual']:.1e})",
     ]
 
 
@@ -105,8 +105,8 @@ def _rest(report: Report) -> list[str]:
     steps = report["network"]["nudged_steps"]
     for name, part in report["rest"].items():
         sign = {"positive": "+", "negative": "−"}[name]
-        line = f"{'nudged phases' if not lines else '':<14}{sign}beta: after {steps} residual {part['residual']:.1e}, "
-        line += f"distance {part['displacement']:.1e} from the forward pass"
+        line = f"{'nudged phases' if not lines else '':<14}{sign}beta: after {steps} largest residual "
+        line += f"{part['residual']:.1e}, distance {part['displacement']:.1e} from the forward pass"
         if part["diverged"]:
             line = f"{'nudged phases' if not lines else '':<14}{sign}beta: the states diverge ("
             line += f"{', '.join(part['diverged'])})"

@@ -35,7 +35,7 @@ def estimate(found: Estimate) -> dict[str, str]:
     """Show an estimate: the loss, and how each phase ended."""
     phases = [("free", found.free), *(("nudged", one) for one in found.nudged)]
     rows = [(name, one.status.name, str(one.steps), f"{one.residual:.2e}") for name, one in phases]
-    return page(repr(found).splitlines()[0], table(("phase", "status", "sweeps", "residual"), rows))
+    return page(repr(found).splitlines()[0], table(("phase", "status", "sweeps", "largest residual"), rows))
 
 
 def convergence(found: Convergence) -> dict[str, str]:
@@ -52,4 +52,4 @@ def convergence(found: Convergence) -> dict[str, str]:
             curve(f"residual, {name}", phase.residual, log=True),
         )
     ]
-    return page(repr(found), table(("phase", "status", "sweeps", "residual"), rows), curves(*drawn))
+    return page(repr(found), table(("phase", "status", "sweeps", "largest residual"), rows), curves(*drawn))

@@ -38,7 +38,15 @@ class RestComparison:
     sweeps: float
 
 
-def compare_at_rest(probe: NetworkProbe, start: Mapping[str, Tensor] | None = None) -> RestComparison | None:
+def compare_at_rest(
+    probe: NetworkProbe,
+    start: Mapping[str, Tensor] | None = None,
+    *,
+    beta: float | None = None,
+    free_steps: int | None = None,
+    nudged_steps: int | None = None,
+    tolerance: float | None = None,
+) -> RestComparison | None:
     """Compare the gradient of a batch with that of phases that come to rest; None where they do not.
 
     The reference has the same rule and the same β. It starts from where the free phase ends, because a network may have
@@ -49,12 +57,15 @@ def compare_at_rest(probe: NetworkProbe, start: Mapping[str, Tensor] | None = No
     ----------
     start
         States that the free phase starts from, as in ``Engine.backward``.
+    beta, free_steps, nudged_steps, tolerance
+        With which the gradient is trained, as in ``Engine.backward``; β is that of the reference too.
     """
     engine = probe.engine
     own = str(engine.dtype).removeprefix("torch.")
     wide = EXACT if own == EXACT else USUAL
-    same, there = probe.estimate(wide, start=start)
-    trained = same if own == wide else probe.estimate(own, start=start)[0]
+    given = {"beta": beta, "free_steps": free_steps, "nudged_steps": nudged_steps, "tolerance": tolerance}
+    same, there = probe.estimate(wide, start=start, **given)
+    trained = same if own == wide else probe.estimate(own, start=start, **given)[0]
     if engine.graph.energy.feedforward:
         reference, _ = probe.estimate(wide, estimator="backprop")
     else:
@@ -62,8 +73,9 @@ def compare_at_rest(probe: NetworkProbe, start: Mapping[str, Tensor] | None = No
         reference, settled = probe.estimate(
             wide,
             start=there.free.states,
-            free_steps=max(LONGER * steps.free_steps, FEWEST),
-            nudged_steps=max(LONGER * steps.nudged_steps, FEWEST),
+            beta=beta,
+            free_steps=max(LONGER * (free_steps or steps.free_steps), FEWEST),
+            nudged_steps=max(LONGER * (nudged_steps or steps.nudged_steps), FEWEST),
             tolerance=TOLERANCE,
         )
         if not all(float(phase.residuals.max()) <= AT_REST for phase in (settled.free, *settled.nudged)):

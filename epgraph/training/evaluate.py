@@ -128,7 +128,7 @@ class EvaluateResult:
         head = f"{', '.join(parts)} on " if parts else ""
         first = f"{head}{self.examples} test examples of {self.data}, loss {self.loss:.4f}"
         rows = table(self.confusion, self.classes) if self.confusion else ()
-        return [f"{first}, residual {self.residual:.1e}", *rows]
+        return [f"{first}, mean residual {self.residual:.1e}", *rows]
 
 
 def evaluate_on(engine: Engine, data: Data, *, free_steps: int | None = None, progress: bool = False) -> EvaluateResult:

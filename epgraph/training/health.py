@@ -136,10 +136,31 @@ def _unsettled(engine: Engine, metrics: Metrics) -> list[str]:
         return [f"{said}: {zeros}{_MORE}"]
     if not residual > UNSETTLED:
         return []
-    return [
-        f"in epoch {epoch:.0f} the free phase did not settle: its mean residual is {residual:.1e} after at "
-        f"most {engine.architecture.dynamics.free_steps} sweeps, and the gradient holds at an equilibrium only; {_MORE}"
-    ]
+    steps = f"at most {in_sweeps(engine.architecture.dynamics.free_steps)}"
+    return [unsettled(f"in epoch {epoch:.0f} the free phase", f"{residual:.1e}", steps, _MORE)]
+
+
+def unsettled(phase: str, residual: str, sweeps: str, remedy: str, cosine: float | None = None) -> str:
+    """Say that a phase did not settle, what that means for the gradient, and what helps.
+
+    Parameters
+    ----------
+    residual, sweeps
+        Mean of the examples, and the number of sweeps, in words.
+    cosine
+        Of the gradient to that of the network at rest, where it is known.
+    """
+    effect = "holds at an equilibrium only"
+    if cosine is not None:
+        effect = f"has a cosine of {cosine:.2f} to that of the network at rest"
+    return (
+        f"{phase} did not settle: its mean residual is {residual} after {sweeps}, and the gradient {effect}; {remedy}"
+    )
+
+
+def in_sweeps(count: int) -> str:
+    """Write a number of sweeps."""
+    return f"{count:,} sweep{'s' * (count != 1)}"
 
 
 _MORE = (

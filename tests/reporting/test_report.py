@@ -100,7 +100,7 @@ def test_tables_are_what_the_functions_say(folder: Path, whole: tuple[ep.ReportR
     settled = ep.converge(folder / "ep")
     phases = page.tables["End of each phase"][0]
     assert [row[0] for row in phases[1:]] == list(settled.phases) == ["free", "+β", "−β"]
-    assert [row[3] for row in phases[1:]] == [f"{phase.residual[-1]:.1e}" for phase in settled.phases.values()]
+    assert [row[4] for row in phases[1:]] == [f"{phase.residual[-1]:.1e}" for phase in settled.phases.values()]
 
 
 def test_weights_stand_beside_those_of_backpropagation(folder: Path, whole: tuple[ep.ReportResult, Page]) -> None:

@@ -66,7 +66,7 @@ function drawCharts() {
   byId("checkpoint-name").textContent = `${name}, epoch ${epoch}`;
   byId("checkpoint").setAttribute("aria-valuetext", `${name}, epoch ${epoch}`);
   byId("ended").textContent = Object.entries(phases).map(([key, { status, all, residual }]) =>
-    `${key}: ${status.toLowerCase().replaceAll("_", " ")} after ${count(all)} sweeps, residual ${short(residual.at(-1))}`).join("; ");
+    `${key}: ${status.toLowerCase().replaceAll("_", " ")} after ${count(all)} sweeps, largest residual ${short(residual.at(-1))}`).join("; ");
   plots.splice(0).forEach((plot) => plot.destroy());
   const every = Object.entries(phases);
   chart("energy", "Energy F, mean of the examples", every.filter(([, one]) => one.energy).map(([key, one]) => ({ name: key, x: one.sweeps, y: one.energy })), false);

@@ -51,12 +51,13 @@ def _settling(context: Context, run: ReportedRun) -> Iterator[Block]:
         yield _curves(context, found, run, context.shown.index(run) + 1)
     yield Table(
         "End of each phase",
-        ("phase", "sweeps", "energy per example", "largest residual", "ended"),
+        ("phase", "sweeps", "energy per example", "mean residual", "largest residual", "ended"),
         [
             [
                 name,
                 str(len(phase.sweeps)),
                 _last(phase.energy, ".6g"),
+                f"{phase.mean_residual:.1e}",
                 _last(phase.residual, ".1e"),
                 _ended(phase.status),
             ]
@@ -137,7 +138,7 @@ def _picture(context: Context, found: Batches, run: ReportedRun, number: int) ->
 def _figure(found: Batches) -> Figure:
     figure = new_figure(8.4, 2.9)
     marker = "o" if len(found) <= MOST_MARKED else None
-    panels = (("Sweeps of a phase", "sweeps", "steps"), ("Residual at its end", "relative residual", "residual"))
+    panels = (("Sweeps of a phase", "sweeps", "steps"), ("Residual at its end", "largest of the batch", "residual"))
     for axes, (title, unit, what) in zip(figure.subplots(1, 2), panels, strict=True):
         drawn: list[float] = []
         for phase, (color, style) in PHASES.items():
