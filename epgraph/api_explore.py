@@ -24,7 +24,7 @@ from epgraph.explorer import describe, page
 from epgraph.files import check_writable, write_bytes
 from epgraph.graph import checked
 from epgraph.language import Architecture
-from epgraph.lowering import lower
+from epgraph.lowering import depicted
 
 if TYPE_CHECKING:
     from epgraph.data import Data
@@ -118,7 +118,7 @@ def explore(
         path_of_last, content_of_last = _last_readable(weights)
         stored = architecture_of(content_of_last["architecture"], str(path_of_last))
         architecture = as_architecture(stored, changes, allow_include)
-        network = describe(lower(checked(architecture), architecture.dynamics.schedule))
+        network = describe(depicted(checked(architecture), architecture.dynamics.schedule))
         check_writable(target)
         run = settled(
             architecture,
@@ -136,7 +136,7 @@ def explore(
         if data is not None or data_root is not None or download:
             raise EpgraphError("data is given, and there is no run whose curves need it", "leave it out")
         architecture = as_architecture(source, changes, allow_include)
-        network = describe(lower(checked(architecture), architecture.dynamics.schedule))
+        network = describe(depicted(checked(architecture), architecture.dynamics.schedule))
     content = page(network, run).encode()
     names = () if run is None else tuple(one["name"] for one in run["checkpoints"])
     return ExploreResult(write_bytes(target, content), len(content), names)

@@ -21,7 +21,7 @@ from epgraph.errors import EpgraphError
 from epgraph.files import write_bytes
 from epgraph.graph import SCHEDULES, checked
 from epgraph.language import Architecture
-from epgraph.lowering import lower
+from epgraph.lowering import depicted
 
 FORMATS = ("svg", "png", "pdf", "dot", "gv", "mmd", "tex")
 """Suffixes that ``render`` writes."""
@@ -127,5 +127,5 @@ def _prepared(
         raise EpgraphError(f"depth expects a whole number or 'all', found {shown_value(depth)}", "e.g. 1")
     if depth is not None and depth != "all":
         depth = whole_number("depth", depth, 0)
-    plan = lower(graph, schedule or graph.architecture.dynamics.schedule)
+    plan = depicted(graph, schedule or graph.architecture.dynamics.schedule)
     return choose(diagram(graph, plan, moral=flag("moral", moral), depth=depth), layout)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from epgraph.drawing.model import Diagram, count
 from epgraph.errors import visible
-from epgraph.graph import Schedule
+from epgraph.graph import NetworkGraph
+from epgraph.lowering import Plan
 
 SIZES = "box: side of the image, log scale; line: number of weights, log scale"
 TIMES = "× n: n equal blocks in a row, drawn once"
@@ -20,11 +21,9 @@ def title(diagram: Diagram) -> str:
 def remarks(diagram: Diagram, *, heads: bool = True) -> Iterator[str]:
     """Yield size, schedule and how to read it, a line each; ``heads``: there are full and hollow arrowheads."""
     plan, graph = diagram.plan, diagram.plan.graph
-    n = len(plan.schedule.classes)
-    yield f"{graph.parameters():,} parameters · {count(plan.macs_per_sweep())} MACs per sweep"
-    proper = verdict(plan.schedule, graph.energy.feedforward)
-    yield f"schedule {plan.schedule.name}, {n} class{'es' * (n != 1)}; {proper}"
-    if heads or graph.energy.feedforward:
+    yield f"{graph.parameters():,} parameters · {count(plan.macs_per_sweep())} MACs per {unit(graph)}"
+    yield "; ".join(filter(None, (order(plan), verdict(plan))))
+    if heads or graph.one_way:
         yield arrows(diagram)
     if diagram.view.times:
         yield TIMES
@@ -32,8 +31,24 @@ def remarks(diagram: Diagram, *, heads: bool = True) -> Iterator[str]:
         yield moral(diagram.married)
 
 
-def verdict(schedule: Schedule, forward: bool) -> str:
-    """Say whether the schedule is proper."""
+def unit(graph: NetworkGraph) -> str:
+    """What the network computes again and again: sweeps, or passes where nothing relaxes."""
+    return "pass" if graph.by_backprop else "sweep"
+
+
+def order(plan: Plan) -> str:
+    """Say in which order states are computed."""
+    n = len(plan.schedule.classes)
+    if plan.graph.by_backprop:
+        return f"backpropagation: one forward pass, {n} step{'s' * (n != 1)}"
+    return f"schedule {plan.schedule.name}, {n} class{'es' * (n != 1)}"
+
+
+def verdict(plan: Plan) -> str:
+    """Say whether the schedule is proper; nothing of a forward pass."""
+    schedule, forward = plan.schedule, plan.graph.energy.feedforward
+    if plan.graph.by_backprop:
+        return ""
     if schedule.proper:
         if forward:
             return "proper: no state reads another one that moves with it"
@@ -47,6 +62,8 @@ def verdict(schedule: Schedule, forward: bool) -> str:
 
 def arrows(diagram: Diagram) -> str:
     """Say what the arrowheads mean."""
+    if diagram.plan.graph.by_backprop:
+        return "arrows lead along the forward pass; autograd returns the gradient"
     if diagram.plan.graph.energy.feedforward:
         return "arrows lead along the forward pass; errors return through the transposes"
     return "the map of an edge acts towards its full arrowhead, the transpose back"

@@ -10,7 +10,7 @@ from epgraph.drawing import legend
 from epgraph.drawing.model import Box, Diagram, Line, count, used_kinds
 from epgraph.drawing.style import ALARM, GREY, OTHER, STROKES, TINTS, Stroke, tint
 from epgraph.errors import visible
-from epgraph.graph import Schedule
+from epgraph.lowering import Plan
 
 # Columns that take nearly all of the room to the right of a row: Graphviz shares it out by columns.
 _REST = '<TD COLSPAN="99"></TD>'
@@ -60,8 +60,8 @@ def caption(diagram: Diagram, *, labeled: bool = True, numbered: bool = False) -
         words += f" ({_colored(GREY, 'in grey')}: weights of an edge)"
     rows = [
         f'<FONT POINT-SIZE="16"><B>{title}</B></FONT>',
-        f"{words} · {count(plan.macs_per_sweep())} MACs per sweep",
-        _order(plan.schedule, graph.energy.feedforward),
+        f"{words} · {count(plan.macs_per_sweep())} MACs per {legend.unit(graph)}",
+        _order(plan),
     ]
     kinds = [(kind, STROKES.get(kind, OTHER)) for kind in used_kinds(diagram)]
     if not labeled:
@@ -125,9 +125,8 @@ def _table(diagram: Diagram) -> str:
     return f'<TABLE ALIGN="LEFT" BORDER="0" CELLBORDER="0" CELLPADDING="0" CELLSPACING="2">{body}</TABLE>'
 
 
-def _order(schedule: Schedule, forward: bool) -> str:
-    n = len(schedule.classes)
-    verdict = legend.verdict(schedule, forward)
+def _order(plan: Plan) -> str:
+    schedule, verdict = plan.schedule, legend.verdict(plan)
     verdict = verdict if schedule.proper else _colored(ALARM, verdict)
     first: dict[str, int] = {}
     for number, states in enumerate(schedule.classes, 1):
@@ -138,10 +137,9 @@ def _order(schedule: Schedule, forward: bool) -> str:
         f'<TD BGCOLOR="{tint(number)}" BORDER="1" WIDTH="24" HEIGHT="18">{number}</TD>'
         for number in (classes if len(classes) <= len(TINTS) else ())
     )
-    name = f"schedule {schedule.name}, {n} class{'es' * (n != 1)}"
     return (
         '<TABLE ALIGN="LEFT" BORDER="0" CELLPADDING="0" CELLSPACING="0"><TR>'
-        f"<TD>{name}&#160;&#160;</TD>{swatches}<TD>&#160;&#160;{verdict}</TD>{_REST}</TR></TABLE>"
+        f"<TD>{legend.order(plan)}&#160;&#160;</TD>{swatches}<TD>&#160;&#160;{verdict}</TD>{_REST}</TR></TABLE>"
     )
 
 

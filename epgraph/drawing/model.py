@@ -69,7 +69,7 @@ class Line:
     conflict
         Whether its two states move together.
     directed
-        Whether the energy reads it in one direction.
+        Whether it is read in one direction.
     span
         Number of columns that it crosses.
     """
@@ -151,7 +151,7 @@ def diagram(
     whole = len(boxes) == len(graph.states)  # then parallel edges are not equal ones of other blocks
     merged: dict[tuple[object, ...], list[Line]] = {}
     for edge, a, b in kept:
-        line = _line(edge, a, b, edge.name in conflicts, graph.energy.feedforward, column, flipped)
+        line = _line(edge, a, b, edge.name in conflicts, graph.one_way, column, flipped)
         same = (line.tail, line.head, line.flipped, edge.kind.label(), edge.frozen, edge.parameters)
         merged.setdefault((edge.name,) if whole else same, []).append(line)
     lines = [_merged(group, view, boxes) for group in merged.values()]
@@ -211,6 +211,9 @@ def count(n: int) -> str:
 
 def _married(graph: NetworkGraph) -> list[tuple[str, str]]:
     """Pairs of states that move and that the energy couples, without those that an edge joins."""
+    if graph.by_backprop:
+        reason = "moral: a forward pass reads states along the edges alone"
+        raise EpgraphError(reason, "leave it out, or use another estimator than backprop")
     if not graph.energy.feedforward:
         reason = f"moral: energy {graph.architecture.energy} couples states along their edges alone"
         raise EpgraphError(reason, "leave it out, or use energy: predictive")
@@ -257,9 +260,10 @@ def _box(key: str, states: list[State], moves: dict[str, list[int]], graph: Netw
     side = max(stage, default=1)
     classes = tuple(sorted({number for state in states for number in moves.get(state.name, ())}))
     frames = view.frames[key]
-    which = f"class {', '.join(map(str, classes))}"
+    one, several = ("step", "steps") if graph.by_backprop else ("class", "classes")
+    which = f"{one} {', '.join(map(str, classes))}"
     if len(classes) > MOST_CLASSES:
-        which = f"classes {classes[0]} … {classes[-1]}"
+        which = f"{several} {classes[0]} … {classes[-1]}"
     if key.startswith("block "):
         instance = key.removeprefix("block ")
         n, _ = view.times.get(instance, (1, ""))

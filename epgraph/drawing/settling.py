@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 Phases = Mapping[str, Mapping[str, Any]]
 """Phases as ``Convergence.to_dict`` has them: the free one first, and those that start where it ended."""
 
-MOST_NAMED = 12
-"""States of which each is named in the legend; of more, some that are evenly spread."""
+MOST_NAMED = 24
+"""States of which each is named in the legend; of more, some that are evenly spread, and the legend says so."""
 
 MOST_MARKED = 40
 """Sweeps of a phase up to which each has a marker."""
@@ -67,33 +67,49 @@ def draw_settling(name: str, phases: Phases, path: str | os.PathLike[str] | None
         suffix(Path(path), FORMATS)  # a wrong one is said before anything is drawn
     spans = _spans(phases)
     free, *nudged = phases
-    first = [(_ENERGY, [free], 0.0)]
+    one_pass = bool(phases[free].get("one_pass"))
+    first = [] if one_pass else [(_ENERGY, [free], 0.0)]
     at_rest = (phases[free]["energy"] or [None])[-1]
     if nudged and at_rest is not None:
         first.append((_NUDGED, nudged, at_rest))
-    first.append((_RESIDUAL, [free, *nudged], 0.0))
+    # A forward pass leaves nothing to settle: it has no curve of its own.
+    if moving := nudged if one_pass else [free, *nudged]:
+        first.append((_RESIDUAL, moving, 0.0))
     with_states = bool(phases[free].get("states"))
-    columns = max(len(first), len(_OF_STATES)) if with_states else len(first)
-    figure = new_figure(4.2 * columns + 1.2 * with_states, 6.8 if with_states else 3.6)
-    grid = figure.subplots(2 if with_states else 1, columns, squeeze=False)
-    for axes, (panel, shown, zero) in zip(grid[0], first, strict=False):
+    below = [panel for panel in _OF_STATES if moving or panel.key != "residual"] if with_states else []
+    rows = [row for row in (first, below) if row]
+    figure = new_figure(4.2 * max(map(len, rows)) + 1.2 * with_states, 3.4 * len(rows) + 0.2 * (len(rows) == 1))
+    grid = iter(_divided(figure, [len(row) for row in rows]))
+    above: list[Axes] = next(grid) if first else []
+    for axes, (panel, shown, zero) in zip(above, first, strict=True):
         curves = [(phase, spans[phase], phases[phase][panel.key] or (), PHASE_COLORS[phase], "-") for phase in shown]
         _draw(axes, panel, curves, zero)
         if len(shown) > 1 and axes.lines:
             axes.legend(frameon=False)
+    of_states: list[Axes] = []
     if with_states:
-        for axes in grid[0][len(first) :]:
-            axes.set_axis_off()
-        for axes, panel in zip(grid[1], _OF_STATES, strict=True):
+        of_states = next(grid)
+        for axes, panel in zip(of_states, below, strict=True):
             _draw(axes, panel, list(_of_states(phases, spans, panel.key)))
         _name_states(figure, list(phases[free]["states"]), nudged)
-    for axes in (grid[0][len(first) - 1], *(grid[1] if with_states else ())) if nudged else ():
+    for axes in (*above[-1:], *of_states) if nudged else ():
         axes.axvline(len(phases[free]["sweeps"]) + 0.5, color="#777777", linewidth=1, linestyle=":")
-    title = figure.suptitle(visible(name), fontweight="bold")
+    heading = visible(name) if moving else f"{visible(name)}: one forward pass, nothing settles"
+    title = figure.suptitle(heading, fontweight="bold")
     _no_mathematics([title])
     if path is not None:
         write(figure, path)
     return figure
+
+
+def _divided(figure: Figure, counts: Sequence[int]) -> list[list[Axes]]:
+    """Return rows of so many axes; each row is divided among its own, so that none leaves a hole."""
+    columns = math.lcm(*counts)
+    grid = figure.add_gridspec(len(counts), columns)
+    return [
+        [figure.add_subplot(grid[row, i * columns // n : (i + 1) * columns // n]) for i in range(n)]
+        for row, n in enumerate(counts)
+    ]
 
 
 _Curve = tuple[str, Sequence[int], Sequence[float | None], Any, str]
@@ -116,7 +132,8 @@ def _name_states(figure: Figure, names: Sequence[str], nudged: Sequence[str]) ->
     step = math.ceil(len(names) / MOST_NAMED)
     handles = [Line2D([], [], color=c, label=visible(name)) for name, c in list(state_colors(names).items())[::step]]
     styles = [Line2D([], [], color="#555555", linestyle=NUDGED_STYLES[phase], label=phase) for phase in nudged]
-    legend = figure.legend(handles=handles, loc="outside right center", frameon=False, title="states")
+    title = "states" if step == 1 else f"states ({len(handles)} of {len(names)})"
+    legend = figure.legend(handles=handles, loc="outside right center", frameon=False, title=title)
     _no_mathematics(legend.get_texts())
     if styles:
         figure.legend(handles=styles, loc="outside right lower", frameon=False, title="nudged")

@@ -58,7 +58,8 @@ def describe(plan: Plan) -> dict[str, Any]:
         "edges": edges,
         "alike": [dict(facts) for facts in alike],
         "steps": [_shown(plan, step, number, edge_number) for step in steps],
-        "forward": graph.energy.feedforward,
+        "forward": graph.one_way,
+        "backprop": graph.by_backprop,
         "tints": list(TINTS),
         "strokes": _strokes(graph),
     }
@@ -68,13 +69,21 @@ def _facts(plan: Plan) -> list[list[str]]:
     """Name and value of what there is to say of the whole network."""
     graph, schedule = plan.graph, plan.schedule
     architecture = graph.architecture
+    count = len(schedule.classes)
+    if graph.by_backprop:
+        return [
+            ["estimator", architecture.learning.estimator],
+            ["order", f"one forward pass, {count} step{'s' * (count != 1)}"],
+            ["cost", architecture.output.cost.replace("_", " ")],
+            ["parameters", f"{graph.parameters():,}"],
+            ["MACs per pass", f"{plan.macs_per_sweep():,}"],
+        ]
     solver = choice_to_yaml(architecture.dynamics.chosen_solver, complete=True)
     options = "" if isinstance(solver, str) else ", ".join(f"{k} {v}" for k, v in next(iter(solver.values())).items())
     clashes = len(schedule.conflicts) + len(schedule.unjoined)
     proper = "proper: no state reads another one that moves with it"
     if not schedule.proper:
         proper = f"not proper: {clashes} pair{'s' * (clashes != 1)} of states move together and read each other"
-    count = len(schedule.classes)
     return [
         ["energy", architecture.energy],
         ["schedule", f"{schedule.name}, {count} class{'es' * (count != 1)}, {proper}"],
@@ -104,7 +113,7 @@ def _state(
 ) -> dict[str, Any]:
     # Beside the states at the other ends of its edges.
     joined = {end for edge in (*graph.pre(state.name), *graph.post(state.name)) for end in edge.ends}
-    others = co_parents(graph, state.name) if graph.energy.feedforward else ()
+    others = co_parents(graph, state.name) if graph.energy.feedforward and not graph.by_backprop else ()
     also = [number[other] for other in others if other not in joined]
     facts = alike.of(
         role=state.role,
@@ -165,6 +174,8 @@ def _edge(
 def _steps(plan: Plan) -> list[dict[str, Any]]:
     """The parts of one sweep, each with its title and the states that move in it."""
     graph, classes = plan.graph, plan.schedule.classes
+    if graph.by_backprop:
+        return [{"title": "state", "moves": list(names)} for names in classes]
     if graph.architecture.dynamics.chosen_solver.errors:
         # A round: the errors of all states from the output back, and then the states in the order of the edges.
         order = [name for name in graph.forward_order if name in graph.dynamic]

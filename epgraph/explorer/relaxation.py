@@ -123,6 +123,7 @@ def _phase(phase: PhaseCurve, most: int) -> dict[str, Any]:
 
     return {
         "status": phase.status,
+        **({"pass": True} if phase.one_pass else {}),
         "all": len(phase.sweeps),
         "sweeps": [phase.sweeps[i] for i in shown],
         # In more digits: what falls at the end of a phase is small against F.

@@ -7,7 +7,7 @@ from epgraph.graph.folders import SWEEP, refuse_sweep
 from epgraph.graph.guarantees import guaranteed
 from epgraph.graph.load import checked, declared, inspect, load, merged_document, no_collection, read, survey, surveyed
 from epgraph.graph.network import Edge, NetworkGraph, State
-from epgraph.graph.schedule import SCHEDULES, Schedule, make_schedule
+from epgraph.graph.schedule import SCHEDULES, Schedule, forward_pass, make_schedule
 
 __all__ = [
     "SCHEDULES",
@@ -21,6 +21,7 @@ __all__ = [
     "check_rule",
     "checked",
     "declared",
+    "forward_pass",
     "guaranteed",
     "inspect",
     "load",

@@ -17,6 +17,7 @@ from epgraph.energies import ENERGIES, Energy, Link
 from epgraph.energies.directed import arrows, topological
 from epgraph.kinds import EdgeKind, Shape, Unary
 from epgraph.language import Architecture
+from epgraph.learning_rules import ESTIMATORS
 
 Role = Literal["input", "hidden", "output"]
 
@@ -163,6 +164,16 @@ class NetworkGraph(Shown):
     def energy(self) -> Energy:
         """The energy on which the network relaxes."""
         return ENERGIES[self.architecture.energy]
+
+    @property
+    def by_backprop(self) -> bool:
+        """Whether it is trained as the feed-forward network of its wiring: nothing relaxes."""
+        return ESTIMATORS[self.architecture.learning.estimator].feedforward
+
+    @property
+    def one_way(self) -> bool:
+        """Whether edges are read in their direction: by the energy, or because nothing relaxes."""
+        return self.energy.feedforward or self.by_backprop
 
     @property
     def readout(self) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import networkx as nx
 
+from epgraph.energies.directed import arrows
 from epgraph.graph.network import Edge, NetworkGraph
 
 Classes = tuple[tuple[str, ...], ...]
@@ -64,6 +65,19 @@ def make_schedule(graph: NetworkGraph, name: str) -> Schedule:
     joined = {e.ends for e in between}
     unjoined = tuple(p for p in _interactions(graph) if frozenset(p) not in joined and share_a_class(*p))
     return Schedule(name, classes, conflicts, unjoined)
+
+
+def forward_pass(graph: NetworkGraph) -> Schedule:
+    """Return the order of a forward pass as a schedule, for a network without directed cycles.
+
+    A class has the states that can be computed once those of the classes before it are.
+    """
+    place = {name: i for i, name in enumerate(graph.free)}
+    layers = [
+        tuple(sorted((name for name in names if name in place), key=place.__getitem__))
+        for names in nx.topological_generations(arrows(graph))
+    ]
+    return Schedule("forward", tuple(names for names in layers if names), ())
 
 
 def _interactions(graph: NetworkGraph) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from epgraph.graph import NetworkGraph, make_schedule, mistakes
+from epgraph.graph import NetworkGraph, forward_pass, make_schedule, mistakes
 from epgraph.lowering.equations import Equation, Symbol, equations
 from epgraph.lowering.hoist import hoist_clamped
 from epgraph.lowering.neighbors import neighbor_sums
@@ -27,4 +27,26 @@ def lower(graph: NetworkGraph, schedule: str) -> Plan:
     return plan
 
 
-__all__ = ["PASSES", "Equation", "Plan", "Symbol", "Term", "Update", "equations", "lower", "report", "verify"]
+def depicted(graph: NetworkGraph, schedule: str) -> Plan:
+    """Return what diagrams show of a network: the plan of its sweeps, or of a forward pass where nothing relaxes."""
+    plan = lower(graph, schedule)
+    if not graph.by_backprop:
+        return plan
+    order = forward_pass(graph)
+    forward = {name: tuple(Term(edge, "forward") for edge in graph.pre(name)) for name in graph.free}
+    return Plan(graph, order, tuple(tuple(Update(name, forward[name]) for name in names) for names in order.classes))
+
+
+__all__ = [
+    "PASSES",
+    "Equation",
+    "Plan",
+    "Symbol",
+    "Term",
+    "Update",
+    "depicted",
+    "equations",
+    "lower",
+    "report",
+    "verify",
+]

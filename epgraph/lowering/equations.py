@@ -52,8 +52,19 @@ def equations(graph: NetworkGraph, name: str) -> tuple[Equation, ...]:
     state = graph.states[name]
     if state.clamped:
         return (Equation("clamped", (_s(name), " = the example")),)
+    if graph.by_backprop:
+        return (*_pass(graph, state), *_sigma(state))
     forms = _forward(graph, state) if graph.energy.feedforward else _symmetric(graph, state)
     return (*forms, *_explained(graph, state))
+
+
+def _pass(graph: NetworkGraph, state: State) -> Iterable[Equation]:
+    """Lines of the feed-forward network, which backpropagation trains."""
+    a = Symbol("a", state.name)
+    summed: Tokens = (a,) if state.norm is None else (f"{state.norm} norm(", a, ")")
+    value = summed if state.activation.linear else ("σ(", *summed, ")")
+    yield Equation("forward pass", (_s(state.name), " ← ", *value))
+    yield Equation("where", (a, " = ", *_bottom_up(graph, state)))
 
 
 def _symmetric(graph: NetworkGraph, state: State) -> Iterable[Equation]:
@@ -151,8 +162,7 @@ def _explained(graph: NetworkGraph, state: State) -> Iterable[Equation]:
     """What the letters of an update are: σ, and the numbers of the dynamics."""
     dynamics, reads = graph.architecture.dynamics, graph.energy.reads
     reads_out = graph.readout and state.name == graph.output.name
-    if not state.activation.linear:
-        yield Equation("where", (f"σ = {state.activation.label}",))
+    yield from _sigma(state)
     if dynamics.stepped and not reads_out:
         yield Equation("where", (f"{'ε' if dynamics.flow else 'ω'} = {dynamics.step:g}",))
     if "noise" in reads and dynamics.noise and not reads_out:
@@ -163,6 +173,11 @@ def _explained(graph: NetworkGraph, state: State) -> Iterable[Equation]:
         yield Equation("where", (factor, *norms))
     if "state_bits" in reads and dynamics.state_bits and state.activation.bounds(1.0) is not None:
         yield Equation("where", (f"round = to {dynamics.state_bits} bits on the range of σ",))
+
+
+def _sigma(state: State) -> Iterable[Equation]:
+    if not state.activation.linear:
+        yield Equation("where", (f"σ = {state.activation.label}",))
 
 
 def _from_readout(graph: NetworkGraph, term: Term) -> bool:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 import epgraph as ep
+from epgraph.drawing.settling import draw_settling
 from epgraph.runtime.relaxation import Sweep
 from epgraph.training.health import UNSETTLED
 from tests.helpers.networks import RING, batch
@@ -115,6 +116,30 @@ def test_the_feed_forward_network_is_one_pass() -> None:
     assert all(state.residual == [0.0] for state in curve.states.values())
     states = network.predict(x).states
     assert curve.states["d"].activity == [pytest.approx(float(states["d"].abs().mean()))]
+
+
+def test_a_forward_pass_has_no_curve_of_its_own() -> None:
+    """One point is no curve: panels that would hold nothing else are left out, and leave no hole."""
+
+    def panels(*overrides: str) -> dict[str, list[str]]:
+        axes = ep.converge(engine(MIXED, *overrides), *batch()).plot().axes
+        return {one.get_title(): [line.get_label() for line in one.get_lines()] for one in axes if one.axison}
+
+    predictive, both = panels("energy=predictive"), panels()
+    assert "Energy, free phase" in both
+    assert both["Residual"][:3] == ["free", "+β", "−β"]
+    assert "Energy, free phase" not in predictive
+    assert predictive["Residual"][:2] == ["+β", "−β"]
+    assert list(panels("learning.estimator=backprop")) == ["Activity", "Units at a bound"]
+
+
+@pytest.mark.parametrize(("count", "named", "title"), [(13, 13, "states"), (30, 15, "states (15 of 30)")])
+def test_the_legend_names_every_state_or_says_how_many(count: int, named: int, title: str) -> None:
+    state = {"activity": [0.5, 0.6], "saturation": [0.0, 0.1], "residual": [1.0, 0.1]}
+    states = {f"s{i}": state for i in range(count)}
+    phase = {"sweeps": [1, 2], "energy": [0.0, -1.0], "residual": [1.0, 0.1], "states": states}
+    (legend,) = draw_settling("many", {"free": phase}).legends
+    assert (len(legend.get_texts()), legend.get_title().get_text()) == (named, title)
 
 
 def test_there_is_no_energy_with_untied_feedback() -> None:

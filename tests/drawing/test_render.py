@@ -105,6 +105,20 @@ def test_an_energy_that_reads_edges_forward_is_drawn_with_directions() -> None:
     assert all("dir=both" in line for line in edges_of(dot(network(FORWARD))))
 
 
+def test_backpropagation_is_drawn_as_one_forward_pass() -> None:
+    """Of a Hopfield file too, whose schedule is not what it computes."""
+    architecture = ep.load(EXAMPLES / "digits.yaml", ["learning.estimator=backprop"])
+    text = dot(architecture)
+    assert "dir=both" in dot(ep.load(EXAMPLES / "digits.yaml"))
+    assert "dir=both" not in text
+    assert "backpropagation: one forward pass, 5 steps" in text
+    assert "MACs per pass" in text
+    assert [f"step {i}" in text for i in range(1, 7)] == [True] * 5 + [False]
+    assert "class 1" not in text
+    with pytest.raises(EpgraphError, match="moral: a forward pass reads states along the edges alone"):
+        dot(architecture, moral=True)
+
+
 def test_moral_draws_the_pairs_that_no_edge_joins() -> None:
     # a and b lead into c. a and c lead into y, and an edge joins them.
     plain, moral = edges_of(dot(predictive())), edges_of(dot(predictive(), moral=True))

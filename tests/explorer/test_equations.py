@@ -241,3 +241,14 @@ def test_an_energy_of_ones_own_writes_itself() -> None:
         )
     finally:
         ENERGIES.pop("own")
+
+
+def test_backpropagation_is_written_as_the_forward_pass_whatever_the_energy() -> None:
+    """On a Hopfield file too: those of the predictive energy, whose free phase it is."""
+    backprop = ep.load(EXAMPLES / "digits.yaml", ["learning.estimator=backprop"])
+    predictive = ep.build(ep.load(EXAMPLES / "digits.yaml", ["energy=predictive"]))
+    for name in predictive.free:
+        pass_, a, *_ = equations(ep.build(backprop), name)
+        free, *more = equations(predictive, name)
+        assert (pass_.label, pass_.tokens) == ("forward pass", free.tokens)
+        assert a in more

@@ -342,6 +342,32 @@ def test_a_run_has_curves_of_every_checkpoint(page: Page, folder: Path) -> None:
     assert view.locator("#run canvas").count() == 3
 
 
+def test_a_phase_has_one_color_and_a_forward_pass_no_curve(page: Page, folder: Path, tmp_path: Path) -> None:
+    """With the energy 'predictive' the free phase is one pass, and with backpropagation there is no other phase."""
+    colors = "plots.slice(0, -1).map((p) => p.series.slice(1).map((s) => [s.label, s.stroke()]))"
+    shown = {}
+    for name, override in (
+        ("hopfield", "name=h"),
+        ("predictive", "energy=predictive"),
+        ("backprop", "learning.estimator=backprop"),
+    ):
+        made = ep.explore(folder / "run" / "last.pt", tmp_path / f"{name}.html", overrides=[override], examples=2)
+        view = page().open(made.path)
+        view.click("#tab-run")
+        shown[name] = view.evaluate(colors)
+        assert ("free: one forward pass" in view.inner_text("#ended")) is (name != "hopfield")
+    energy, residual = shown["hopfield"]
+    assert [label for label, _ in energy] == ["free", "+β", "−β"]
+    assert residual == energy
+    assert shown["predictive"] == [energy[1:]] * 2
+    assert shown["backprop"] == []
+    assert view.inner_text("#chart-energy") == "One forward pass: nothing settles."
+    # One arrow an edge, and the steps of the pass in their order.
+    assert view.evaluate("[network.forward, lines[1].style('source-arrow-shape')]") == [True, "none"]
+    assert view.evaluate("steps.map(({ moves }) => moves.map((i) => states[i].name))") == [["h1"], ["h2"], ["y"]]
+    assert view.inner_text("#step").startswith("The forward pass has 3 steps.")
+
+
 def test_names_that_every_object_has(page: Page, tmp_path: Path) -> None:
     """Of JavaScript: a state may be called "constructor", and an edge "toString"."""
     text = NET.replace("name: x", "name: constructor").replace("from: x,", "name: toString, from: constructor,")

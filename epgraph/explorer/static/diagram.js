@@ -253,11 +253,11 @@ canvas.addEventListener("keydown", (event) => {
 function drawLegend() {
   const entries = [];
   const numbers = unique(states.flatMap((state) => state.classes.slice(0, 1))).sort((a, b) => a - b);
-  if (numbers.length <= network.tints.length && steps[0]?.title === "class") {
+  if (numbers.length <= network.tints.length && (network.backprop || steps[0]?.title === "class")) {
     for (const number of numbers) {
       const swatch = make("i", { class: "swatch" });
       swatch.style.background = network.tints[(number - 1) % network.tints.length];
-      entries.push(make("span", {}, swatch, `class ${number}`));
+      entries.push(make("span", {}, swatch, `${network.backprop ? "step" : "class"} ${number}`));
     }
   }
   for (const [kind, { color, style }] of Object.entries(network.strokes)) {

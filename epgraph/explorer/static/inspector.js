@@ -55,7 +55,7 @@ function ofEdge(i) {
   const what = edge.unary
     ? [["it adds", ["∂φ", i], "/∂", ["s", edge.from]]]
     : [[`to ${to}`, A, " ", ["s", edge.from]], [`to ${from}`, back, ...(network.forward ? ["(σ′ ⊙ ", ["ε", edge.to], ")"] : [" ", ["s", edge.to]])]];
-  const backwards = states[edge.from].role === "input" ? what.slice(0, 1) : what;
+  const backwards = network.backprop || states[edge.from].role === "input" ? what.slice(0, 1) : what;
   return [
     `Edge ${edge.name}`,
     list(facts),

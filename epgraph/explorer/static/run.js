@@ -24,8 +24,10 @@ const last = (i, metric) => valuesOf(i, metric).at(-1) ?? null;
 /** What the details of a state say of the run. */
 function measured(i) {
   if (run === null || states[i].role === "input") return [];
-  return METRICS.map((metric) => [`${metric}, ${chosen.phase}`, `${short(last(i, metric))} after ${count(phase().all)} sweeps`]);
+  return METRICS.map((metric) => [`${metric}, ${chosen.phase}`, `${short(last(i, metric))} after ${phase().pass ? "one forward pass" : inSweeps(phase().all)}`]);
 }
+
+const inSweeps = (n) => `${count(n)} ${n === 1 ? "sweep" : "sweeps"}`;
 
 /** The parts of the panel, once. */
 function drawRun() {
@@ -65,12 +67,14 @@ function drawCharts() {
   const { name, epoch, phases } = checkpoint();
   byId("checkpoint-name").textContent = `${name}, epoch ${epoch}`;
   byId("checkpoint").setAttribute("aria-valuetext", `${name}, epoch ${epoch}`);
-  byId("ended").textContent = Object.entries(phases).map(([key, { status, all, residual }]) =>
-    `${key}: ${status.toLowerCase().replaceAll("_", " ")} after ${count(all)} sweeps, largest residual ${short(residual.at(-1))}`).join("; ");
+  byId("ended").textContent = Object.entries(phases).map(([key, { status, all, residual, pass }]) =>
+    pass ? `${key}: one forward pass` : `${key}: ${status.toLowerCase().replaceAll("_", " ")} after ${inSweeps(all)}, largest residual ${short(residual.at(-1))}`).join("; ");
   plots.splice(0).forEach((plot) => plot.destroy());
   const every = Object.entries(phases);
-  chart("energy", "Energy F, mean of the examples", every.filter(([, one]) => one.energy).map(([key, one]) => ({ name: key, x: one.sweeps, y: one.energy })), false);
-  chart("change", "Residual, the largest of the examples", every.map(([key, one]) => ({ name: key, x: one.sweeps, y: one.residual })), true);
+  // Each phase has one color in all charts. A forward pass has no curve: it is one point, and exact.
+  const settling = every.map(([key, one], k) => ({ key, one, k })).filter(({ one }) => !one.pass);
+  chart("energy", "Energy F, mean of the examples", settling.filter(({ one }) => one.energy).map(({ key, one, k }) => ({ name: key, k, x: one.sweeps, y: one.energy })), false);
+  chart("change", "Residual, the largest of the examples", settling.map(({ key, one, k }) => ({ name: key, k, x: one.sweeps, y: one.residual })), true);
   const moving = states.map((state, i) => i).filter((i) => valuesOf(i, "activity").length);
   let drawn = moving.slice(0, MOST_LINES);
   const now = selection.now;
@@ -85,11 +89,11 @@ function chart(id, title, all, logarithmic) {
   byId(`title-${id}`).textContent = `${title}${logarithmic ? ", log scale" : ""}, against sweeps`;
   const place = byId(`chart-${id}`);
   const curves = all
-    .map((curve) => ({ ...curve, y: curve.y.map((value) => (logarithmic && !(value > 0) ? null : value)) }))
+    .map((curve, k) => ({ k, ...curve, y: curve.y.map((value) => (logarithmic && !(value > 0) ? null : value)) }))
     .filter(({ y }) => y.some((value) => value !== null));
   const empty = !curves.length;
   byId(`legend-${id}`).replaceChildren(...curves.map(entry));
-  place.replaceChildren(...(empty ? [make("p", {}, "There is nothing to draw: no state has it, or it is zero.")] : []));
+  place.replaceChildren(...(empty ? [make("p", {}, Object.values(checkpoint().phases).every((one) => one.pass) ? "One forward pass: nothing settles." : "There is nothing to draw: no state has it, or it is zero.")] : []));
   if (empty) return;
   const c = colours();
   const axis = { stroke: c("ink"), grid: { stroke: c("line"), width: 0.5 }, ticks: { stroke: c("line"), width: 0.5 } };
@@ -101,14 +105,14 @@ function chart(id, title, all, logarithmic) {
     cursor: { drag: { x: true, y: false } },
     scales: { x: { time: false }, y: logarithmic ? { distr: 3 } : {} },
     axes: [axis, { ...axis, size: 64, values: (plot, ticks) => ticks.map((tick) => (tick === null ? "" : short(tick))) }],
-    series: [{}, ...curves.map(({ name, i }, k) => ({ label: name, stroke: ink(k), width: now !== null && now.type === "state" && i === now.i ? 4 : 1.6, dash: dash(k), points: { size: 4 }, spanGaps: false }))],
+    series: [{}, ...curves.map(({ name, i, k }) => ({ label: name, stroke: ink(k), width: now !== null && now.type === "state" && i === now.i ? 4 : 1.6, dash: dash(k), points: { size: 4 }, spanGaps: false }))],
   }, uPlot.join(curves.map(({ x, y }) => [x, y])), place));
 }
 
 const ink = (k) => shown(LINES[k % LINES.length]);
 const dash = (k) => [[], [8, 4], [2, 3]][Math.floor(k / LINES.length) % 3];
 
-function entry({ name, i }, k) {
+function entry({ name, i, k }) {
   const stroke = make("i", { class: "stroke" });
   stroke.style.borderTopColor = ink(k);
   stroke.style.borderTopStyle = ["solid", "dashed", "dotted"][Math.floor(k / LINES.length) % 3];

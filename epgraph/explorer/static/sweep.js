@@ -14,7 +14,7 @@ function goTo(step) {
     moving.forEach((i) => nodes[i].removeClass("faint read").addClass("moves"));
     clash.forEach((i) => nodes[i].addClass("clash"));
     lines.forEach((element, e) => {
-      if (moving.has(edges[e].from) || moving.has(edges[e].to)) element.removeClass("faint");
+      if ((!network.backprop && moving.has(edges[e].from)) || moving.has(edges[e].to)) element.removeClass("faint");
     });
     clashing.forEach((e) => lines[e].addClass("clash"));
   });
@@ -58,7 +58,7 @@ function pause() {
 
 function pressed(playing) {
   byId("play").setAttribute("aria-pressed", String(playing));
-  byId("play").textContent = playing ? "Pause" : "Play sweep";
+  byId("play").textContent = playing ? "Pause" : `Play ${network.backprop ? "pass" : "sweep"}`;
   // While it plays, every class would interrupt what a screen reader says.
   byId("step").setAttribute("aria-live", playing ? "off" : "polite");
 }
@@ -76,5 +76,6 @@ function leave() {
 
 function resting() {
   const [one, several] = steps[0]?.title === "class" ? ["class", "classes"] : ["step", "steps"];
+  if (network.backprop) return `The forward pass has ${count(steps.length)} ${steps.length === 1 ? one : several}. Play it to see who is computed and who is read.`;
   return `A sweep has ${count(steps.length)} ${steps.length === 1 ? one : several}. Play it to see who moves and who is read.`;
 }
