@@ -23,9 +23,9 @@ from epgraph.api_arguments import (
     engine_of,
     holds_weights,
     own_examples,
-    python_warnings,
     recorded_data,
     run_options,
+    telling,
     threads_or_auto,
     weights_in_words,
     whole,
@@ -236,7 +236,7 @@ def train(
     called = [instance("an entry of callbacks", one, Callback) for one in several("callbacks", callbacks)]
     beside = {"download": download, "progress": progress, "pictures": pictures, "histograms": histograms}
     flags = Flags(**{name: flag(name, value) for name, value in beside.items()})
-    here, warn = launch(), warn or python_warnings
+    here, warn = launch(), telling(warn)
     if here.size > 1:
         from epgraph.training.parallel import train_together
 
@@ -322,7 +322,7 @@ def evaluate(
                 for d in error.diagnostics
             ) from None
     examples = as_in_the_run(examples, facts)
-    (warn or python_warnings)(examples.warnings)
+    telling(warn)(examples.warnings)
     return evaluate_on(engine, examples, free_steps=steps, progress=flag("progress", progress))
 
 
@@ -399,7 +399,7 @@ def gradcheck(
         try:
             if name is not None or engine.architecture.data.name is not None:
                 own = data_for(engine.architecture, name, root=data_root, download=download, augment=False, check=False)
-                (warn or python_warnings)(own.warnings)
+                telling(warn)(own.warnings)
         except EpgraphError as error:
             if data is not None or data_root is not None or download:
                 raise

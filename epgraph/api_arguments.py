@@ -12,7 +12,8 @@ from epgraph.arguments import choice, flag, refused, several, shown, text, whole
 from epgraph.arguments import path as file_path
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import SCHEDULES, build, load
-from epgraph.language import Architecture, to_yaml
+from epgraph.language import Architecture, Assignment, to_yaml
+from epgraph.language.overrides import MOST_SHOWN
 from epgraph.runs.record import Record
 from epgraph.runs.resume import architecture_of
 
@@ -163,11 +164,14 @@ def all_overrides(
     """Return overrides as assignments: those that are given, and those that have an argument of their own."""
     assignments = [text("an override", one, "e.g. 'learning.beta=0.2'") for one in several("overrides", overrides)]
     if schedule is not None:
-        assignments.append(f"dynamics.schedule={choice('schedule', schedule, SCHEDULES)}")
+        named = choice("schedule", schedule, SCHEDULES)
+        assignments.append(Assignment(f"dynamics.schedule={named}", f"--schedule {named}"))
     if epochs is not None:
-        assignments.append(f"training.epochs={whole_number('epochs', epochs, 1)}")
+        count = whole_number("epochs", epochs, 1)
+        assignments.append(Assignment(f"training.epochs={count}", f"--epochs {count}"))
     if seed is not None:
-        assignments.append(f"training.seed={whole_number('seed', seed, 0, 2**32 - 1)}")
+        number = whole_number("seed", seed, 0, 2**32 - 1)
+        assignments.append(Assignment(f"training.seed={number}", f"--seed {number}"))
     return assignments
 
 
@@ -189,14 +193,20 @@ def data_overrides(
     name: str | None, root: str | os.PathLike[str] | None, limit: int | None, augment: bool | None
 ) -> list[str]:
     """Return what replaces values of the section ``data`` as assignments."""
-    given: dict[str, Any] = {
-        "name": None if name is None else text("data", name),
-        "root": None if root is None else str(file_path("data_root", root).absolute()),
-        "limit": whole("limit", limit),
-        "augment": None if augment is None else "published" if flag("augment", augment) else "none",
-    }
+    given: dict[str, tuple[Any, str]] = {}
+    if name is not None:
+        given["name"] = text("data", name), f"--data {name[:MOST_SHOWN]}"
+    if root is not None:
+        given["root"] = str(file_path("data_root", root).absolute()), f"--data-root {str(root)[:MOST_SHOWN]}"
+    if limit is not None:
+        given["limit"] = whole("limit", limit), f"--limit {limit}"
+    if augment is not None:
+        given["augment"] = ("published", "--augment") if flag("augment", augment) else ("none", "--no-augment")
     # JSON is YAML, and quotes what would be read otherwise.
-    return [f"data.{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value is not None]
+    return [
+        Assignment(f"data.{key}={json.dumps(value, ensure_ascii=False)}", option)
+        for key, (value, option) in given.items()
+    ]
 
 
 def run_options(**options: Any) -> dict[str, Any]:
@@ -209,7 +219,13 @@ def whole(name: str, value: int | None, least: int = 1) -> int | None:
     return None if value is None else whole_number(name, value, least)
 
 
-def python_warnings(diagnostics: Sequence[Diagnostic]) -> None:
-    """Show what is doubtful as Python's warnings."""
-    for diagnostic in diagnostics:
-        warnings.warn(str(diagnostic), stacklevel=3)
+def telling(warn: Warn | None) -> Warn:
+    """Return what is called with what is doubtful, and only where there is something; None: Python's warnings."""
+
+    def tell(diagnostics: Sequence[Diagnostic]) -> None:
+        if diagnostics and warn is not None:
+            warn(diagnostics)
+        for diagnostic in diagnostics if warn is None else ():
+            warnings.warn(str(diagnostic), stacklevel=3)
+
+    return tell

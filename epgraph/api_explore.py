@@ -15,9 +15,10 @@ from epgraph.api_arguments import (
     all_overrides,
     as_architecture,
     holds_weights,
-    python_warnings,
+    telling,
+    whole,
 )
-from epgraph.arguments import flag, whole_number
+from epgraph.arguments import flag
 from epgraph.arguments import path as file_path
 from epgraph.errors import EpgraphError
 from epgraph.explorer import describe, page
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from epgraph.training.checkpoint import Checkpoint
 
 __all__ = ["ExploreResult", "explore"]
+
+EXAMPLES = 64
+"""Examples of the curves, where no number is given."""
 
 IN_A_RUN = "explore.html"
 """The file that is written into a run folder where no other is named."""
@@ -63,7 +67,7 @@ def explore(
     overrides: Sequence[str] = (),
     allow_include: Paths = (),
     schedule: str | None = None,
-    examples: int = 64,
+    examples: int | None = None,
     data_root: str | os.PathLike[str] | None = None,
     download: bool = False,
     device: str | None = None,
@@ -88,7 +92,7 @@ def explore(
     overrides, allow_include, schedule
         As for ``train``.
     examples
-        Number of examples of a run's curves.
+        Number of examples of a run's curves; left out, 64.
     device, threads, progress, warn
         As for ``train``.
 
@@ -105,7 +109,7 @@ def explore(
     >>> result.path.name, result.checkpoints
     ('net.html', ())
     """
-    count = whole_number("examples", examples, 1)
+    count = whole("examples", examples)
     changes = all_overrides(overrides, schedule)
     weights = _weights(source)
     target = _target(path, source, weights)
@@ -125,16 +129,18 @@ def explore(
             weights,
             {path_of_last: content_of_last},
             # Read once for all checkpoints.
-            data_to_settle(architecture, data, data_root, download, warn or python_warnings),
-            examples=count,
+            data_to_settle(architecture, data, data_root, download, telling(warn)),
+            examples=count or EXAMPLES,
             device=device,
             threads=threads,
             progress=flag("progress", progress),
-            warn=warn or python_warnings,
+            warn=telling(warn),
         )
     else:
-        if data is not None or data_root is not None or download:
-            raise EpgraphError("data is given, and there is no run whose curves need it", "leave it out")
+        of_data = data is not None or data_root is not None or download
+        if of_data or count is not None:
+            given = "data is given" if of_data else "the number of examples is given"
+            raise EpgraphError(f"{given}, and there is no run whose curves need it", "leave it out")
         architecture = as_architecture(source, changes, allow_include)
         network = describe(depicted(checked(architecture), architecture.dynamics.schedule))
     content = page(network, run).encode()

@@ -17,8 +17,8 @@ from epgraph.api_arguments import (
     all_overrides,
     as_source,
     data_overrides,
-    python_warnings,
     run_options,
+    telling,
 )
 from epgraph.arguments import choice, flag, several, text
 from epgraph.arguments import path as file_path
@@ -163,7 +163,7 @@ def sweep(
     folders = [file_path("allow_include", one) for one in several("allow_include", allow_include)]
     flags = flags_of(section)
     definition = Definition([as_source(one) for one in networks], assignments, folders, flags, selections)
-    _check(definition, flag("download", download), warn or python_warnings)
+    _check(definition, flag("download", download), telling(warn))
     again = {
         "sources": [as_source(one) if (path := _as_path(one)) is None else str(path.absolute()) for one in networks],
         **arguments_of(flags),
@@ -173,7 +173,7 @@ def sweep(
         **options,
     }
     out = Path("runs") / f"{slug(definition.networks[0].name)}-sweep" if out is None else file_path("out", out)
-    return _run(out, definition, options, again, flag("progress", progress), report, warn or python_warnings)
+    return _run(out, definition, options, again, flag("progress", progress), report, telling(warn))
 
 
 def _refuse_options(folder: Path, arguments: Mapping[str, Any]) -> None:

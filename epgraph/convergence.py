@@ -19,7 +19,7 @@ from epgraph.api_arguments import (
     all_overrides,
     engine_of,
     own_examples,
-    python_warnings,
+    telling,
     whole,
 )
 from epgraph.arguments import choice, flag, number, whole_number
@@ -256,7 +256,7 @@ def converge(
     source = "those given"
     if x is None:
         named = engine.architecture.data.name
-        found = data_to_settle(engine.architecture, data, data_root, download, warn or python_warnings)
+        found = data_to_settle(engine.architecture, data, data_root, download, telling(warn))
         if found is not None:
             source = f"test examples of {found.name}"
         else:

@@ -89,6 +89,8 @@ def parse_activation(value: object) -> Activation:
             return _relu(float(match[1]), float(match[1]))
         if value == "relu":
             raise ValueError("'relu' needs its clipping level α; write relu6, or {relu: α}")
+        if begun := _RELU.match(value):
+            raise ValueError(f"unknown activation '{value[:64]}'; did you mean '{begun[0]}'?")
         raise ValueError(f"unknown activation '{value[:64]}'; {nearest(value, ['relu6', 'relu1', *NAMED])}")
     if isinstance(value, dict) and "relu" in value and set(value) <= {"relu", "learn"}:
         alpha, learn = value["relu"], value.get("learn", False)

@@ -27,7 +27,7 @@ from epgraph.cli.output import echo
 @options(changes=Changes)
 @data_option("; of a run, left out, its own data")
 @options(files=DataFiles)
-@click.option("--examples", type=click.IntRange(min=1), default=64, show_default=True, help="Examples of the curves.")
+@click.option("--examples", type=click.IntRange(min=1), help="Examples of the curves of a run; left out, 64.")
 @options(machine=Machine)
 def explore(
     source: Path, output: Path | None, changes: Changes, files: DataFiles, machine: Machine, **settings: Any

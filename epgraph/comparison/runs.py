@@ -10,14 +10,19 @@ from typing import Any
 
 from epgraph.drawing.curves import read_metrics
 from epgraph.errors import EpgraphError, path_text
+from epgraph.graph import build
+from epgraph.graph.checks.idle import without_effect
 from epgraph.kinds import KINDS
 from epgraph.progress import tracked
 from epgraph.runs.record import Record
-from epgraph.runs.resume import flat
+from epgraph.runs.resume import architecture_of, flat
 from epgraph.sweeps.folder import is_sweep
 from epgraph.sweeps.study import Trials
 
 SHOWN_OF_A_HASH = 12
+
+NO_EFFECT = "without effect"
+"""Value that stands for any value of a key that has no effect in the network of its run."""
 
 CHANGE_RESULTS = ("training.", "dynamics.", "learning.", "states.", "edges[", "output.")
 """How settings begin whose change within a run makes it another one than a run that had them from the start."""
@@ -33,7 +38,7 @@ class Compared:
     ----------
     settings
         All settings but the seed, the dtype, the content of the data, and whether it began from weights of a run, by
-        key.
+        key. ``NO_EFFECT`` stands for values that have none.
     epochs
         Metrics by epoch.
     label, point
@@ -122,7 +127,17 @@ def settings_of(record: Record) -> dict[str, Any]:
     settings |= {"training": training, "edges": _by_ends(settings["edges"]), "data": data}
     settings["dtype"] = record.options.dtype
     settings["weights"] = None if record.weights_from is None else "those of a run"
-    return {path_text(at): value for at, value in flat(settings).items()}
+    found = {path_text(at): value for at, value in flat(settings).items()}
+    return found | {key: NO_EFFECT for key in _without_effect(record) if key in found}
+
+
+def _without_effect(record: Record) -> list[str]:
+    """Keys that have no effect in the network of a run; none where it needs a plugin that is not there."""
+    try:
+        graph = build(architecture_of(record.settings, "the run"))
+    except EpgraphError:
+        return []
+    return [path_text(at) for at in without_effect(graph)]
 
 
 def _doubts(folder: Path, record: Record) -> Iterator[str]:
@@ -174,7 +189,10 @@ def names_of(settings: Sequence[dict[str, Any]], otherwise: Sequence[str]) -> li
     """Name each of several settings by what is its own: up to three keys, or else its name where no other has it."""
     own = {key: values for key, values in differences(settings).items() if key != "name"}
     if 0 < len(own) <= 3:
-        return [", ".join(f"{_key(key)}={values[i]}" for key, values in own.items()) for i in range(len(settings))]
+        return [
+            ", ".join(f"{_key(key)}={values[i]}" for key, values in own.items() if one.get(key) != NO_EFFECT)
+            for i, one in enumerate(settings)
+        ]
     names = [str(one.get("name")) for one in settings]
     return names if len(set(names)) == len(names) else list(otherwise)
 
@@ -185,10 +203,14 @@ def _key(key: str) -> str:
 
 
 def differences(settings: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
-    """What differs between settings: key → value of each; an edge or a state that some have not is one entry."""
+    """What differs between settings: key → value of each; an edge or a state that some have not is one entry.
+
+    A key that has no effect in some of them differs only where it does among the others.
+    """
     found: dict[str, list[str]] = {}
     for key in dict.fromkeys(key for one in settings for key in one):
-        if all(one.get(key) == settings[0].get(key) for one in settings):
+        values = [one.get(key) for one in settings if one.get(key) != NO_EFFECT]
+        if all(value == values[0] for value in values):
             continue
         part = _part(key)
         there = [any(_part(name) == part for name in one) for one in settings]
@@ -211,4 +233,10 @@ def _kind(settings: dict[str, Any], part: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    return "–" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return (
+        "–"
+        if value in (None, NO_EFFECT)
+        else value
+        if isinstance(value, str)
+        else json.dumps(value, ensure_ascii=False)
+    )

@@ -82,7 +82,7 @@ def _cycles(graph: Wiring, ends: set[str]) -> Iterator[tuple[int, Link, str, str
         cycle = [*nx.shortest_path(inner, edge.target, edge.source), edge.target]
         shown = cycle if len(cycle) <= MOST_SHOWN else [*cycle[: MOST_SHOWN - 2], "…", cycle[-1]]
         reason = f"closes the cycle {' → '.join(shown)}, and a forward pass needs states one after the other"
-        yield index, edge, reason, f"write edge '{edge.name}' from '{edge.target}' to '{edge.source}', remove it"
+        yield index, edge, reason, f"write edge '{edge.name}' from '{edge.target}' to '{edge.source}', or remove it"
 
 
 def guarantees(graph: Wiring) -> list[str]:

@@ -244,9 +244,13 @@ class Definition:
         EpgraphError
             With all mistakes, each once.
         """
-        found = dict.fromkeys(one for _, diagnostics in self._examined for one in diagnostics)
-        raise_for(list(found))
-        return list(found)
+        # Of several values of one key the same is said at the same place.
+        found = {str(one): one for _, diagnostics in self._examined for one in diagnostics}
+        raise_for(list(found.values()))
+        alone = self.spec.sampler == "grid" and len(self.points) == len(self.spec.seeds or (0,)) == 1
+        hint = "vary a key (--grid learning.beta=0.1,0.2), edges (--without skip) or the seed (--seeds 0..4)"
+        nothing = Diagnostic("nothing varies in this sweep: it is one training", hint, severity="warning")
+        return [*found.values(), *([nothing] if alone else [])]
 
     @cached_property
     def _examined(self) -> list[tuple[Architecture | None, list[Diagnostic]]]:

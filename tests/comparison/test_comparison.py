@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,11 @@ training: {{seed: {seed}, epochs: 2}}
 SKIP = "  - {from: h1, to: h2, skip: {}}\n"
 
 
-def folder(path: Path, seed: int, errors: list[float], skip: bool = True, finished: bool = True) -> Path:
+def folder(
+    path: Path, seed: int, errors: list[float], skip: bool = True, finished: bool = True, overrides: Sequence[str] = ()
+) -> Path:
     """Write a run folder as a training with these test errors leaves it."""
-    network = ep.load(NET.format(name="net", skip=SKIP if skip else "", seed=seed))
+    network = ep.load(NET.format(name="net", skip=SKIP if skip else "", seed=seed), overrides)
     options = Options(dtype="float32", device="cpu", backend="eager", threads=1, workers=0)
     settings = network.to_dict(complete=True)
     record = Record(
@@ -203,6 +206,24 @@ def test_the_legend_says_what_is_drawn(tmp_path: Path, errors: list[float], seed
     assert ("of the seeds" in drawn) is bool(title)
     assert f"<!-- {title} -->" in drawn or not title
     assert ("log scale" in drawn) is (max(errors) >= 10 * min(errors))
+
+
+def test_keys_without_effect_make_no_difference(tmp_path: Path) -> None:
+    """Backpropagation reads neither beta nor the sweeps: runs that differ in them alone are of one setting."""
+    backprop = ["energy=predictive", "learning.estimator=backprop"]
+    predictive = ["energy=predictive", "learning.beta=0.02", "dynamics.nudged_steps=5"]
+    made = [
+        folder(tmp_path / "ep", 0, [0.1], overrides=predictive),
+        folder(tmp_path / "bp", 0, [0.1], overrides=[*backprop, "learning.beta=0.3"]),
+        folder(tmp_path / "bp-1", 1, [0.1], overrides=[*backprop, "dynamics.free_steps=7"]),
+    ]
+    found = ep.compare(made)
+    assert [group.label for group in found.groups] == ["estimator=centered", "estimator=backprop"]
+    assert found.groups[1].folders == tuple(made[1:])
+    assert list(found.differing) == ["learning.estimator"]
+    # What has an effect in several settings is told for those.
+    made.append(folder(tmp_path / "ep-2", 0, [0.1], overrides=[*predictive, "learning.beta=0.04"]))
+    assert ep.compare(made).differing["learning.beta"] == ["0.02", "–", "0.04"]
 
 
 def test_a_folder_that_is_no_run_is_told_what_is(tmp_path: Path) -> None:

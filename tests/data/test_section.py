@@ -120,7 +120,7 @@ def test_what_an_option_names_is_checked_in_its_place(tmp_path: Path, capsys: py
     net = tmp_path / "net.yaml"
     net.write_text(text("{name: cifar10}"))
     assert run(["train", str(net), "--data", "digitz", "--out", str(tmp_path / "run")]) == 1
-    assert "there is no data set 'digitz'; did you mean 'digits'?" in capsys.readouterr().err
+    assert "--data digitz: there is no data set 'digitz'; did you mean 'digits'?" in capsys.readouterr().err
     assert run(["check", str(net), "--set", "data.name=digits"]) == 0
 
 

@@ -245,6 +245,7 @@ def test_a_damaged_checkpoint_does_not_hide_the_others(folder: Path, capsys: pyt
         ([str(DIGITS), "-o", "net.svg"], "net.svg: the explorer is a page and not '.svg'; end the name with .html"),
         ([str(DIGITS), "-o", "net"], "net: the explorer is a page and not ''"),
         ([str(DIGITS), "-o", "n.html", "--data", "digits"], "data is given, and there is no run whose curves need it"),
+        ([str(DIGITS), "-o", "n.html", "--examples", "4"], "and there is no run whose curves need it; leave it out"),
         ([str(DIGITS), "-o", "n.html", "--download"], "data is given, and there is no run whose curves need it"),
         (["nothing.yaml", "-o", "n.html"], "nothing.yaml: cannot be read"),
         (["nothing.pt", "-o", "n.html"], "nothing.pt: there is no checkpoint"),

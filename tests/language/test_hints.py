@@ -140,6 +140,8 @@ SECTIONS = {
     "block": ("block: {}", "blocks"),
     "mse": ("output: {classes: 2, cost: mse}", "squared_error"),
     "ce": ("output: {classes: 2, cost: ce}", "cross_entropy"),
+    "bptt": ("learning: {estimator: bptt}", "unrolled"),
+    "relu2x": ("defaults: {activation: relu2x}", "relu2"),
 }
 
 

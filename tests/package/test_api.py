@@ -171,6 +171,13 @@ def test_a_training_on_another_thread_leaves_signals_alone(net: Path) -> None:
     assert results[0].epoch == 1
 
 
+def test_warn_is_called_only_where_there_is_something_to_say(net: Path) -> None:
+    told: list[Any] = []
+    made = ep.train(net, "digits", limit=64, epochs=1, pictures=False, callbacks=[], warn=told.append)
+    ep.evaluate(made.engine, "digits", limit=64, warn=told.append)
+    assert all(told)
+
+
 def test_what_is_doubtful_is_a_python_warning(net: Path) -> None:
     with pytest.warns(UserWarning, match="the accuracy is at chance"):
         ep.train(net, "digits", limit=170, epochs=1, pictures=False)

@@ -282,6 +282,21 @@ def test_what_cannot_be_is_refused_before_any_training(options: dict[str, Any], 
     assert not (tmp_path / "out").exists()
 
 
+def test_what_is_wrong_with_every_value_of_a_key_is_said_once(tmp_path: Path) -> None:
+    with pytest.raises(ep.EpgraphError) as caught:
+        sweep(tmp_path / "out", NET, grid={"learning.bta": [0.1, 0.2]})
+    assert str(caught.value) == "--grid learning.bta=0.1,0.2: unknown key 'bta'; did you mean 'beta'?"
+
+
+def test_a_sweep_in_which_nothing_varies_is_warned_of() -> None:
+    def doubts(*overrides: str) -> list[str]:
+        return [one.message for one in Definition([NET], overrides, (), {}, ()).check()]
+
+    assert doubts() == ["nothing varies in this sweep: it is one training"]
+    assert doubts("sweep.seeds=0..1") == []
+    assert doubts("sweep.grid={learning.beta: [0.1, 0.2]}") == []
+
+
 def test_a_folder_of_another_sweep_is_refused(whole: Path, tmp_path: Path) -> None:
     record = (whole / "sweep.json").read_text()
     for options, message in [

@@ -359,6 +359,15 @@ def idle(graph: NetworkGraph) -> Iterator[Diagnostic]:
     yield from (diagnostic for at, diagnostic in warnings if place(at) not in read)
 
 
+def without_effect(graph: NetworkGraph) -> Iterator[Location]:
+    """Yield the keys of the whole network, written or not, that have no effect in it."""
+    for section in _sections(graph):
+        if section.name in ("dynamics", "learning", "training", "init"):
+            for key, read in READERS[section.name].items():
+                if read(graph, getattr(section.spec, key), None) is not None:
+                    yield *section.at, key
+
+
 def _written(graph: NetworkGraph) -> Iterator[tuple[Location, str, Unread | None]]:
     """Yield every written key: its location, its name in messages, and why it has no effect, or None."""
     by_default = graph.architecture.by_default
