@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from epgraph.drawing.figures import FORMATS, new_figure, plain, scaled, write
+from epgraph.drawing.figures import FORMATS, divided, new_figure, plain, scaled, write
 from epgraph.drawing.formats import suffix
 from epgraph.errors import EpgraphError
 from epgraph.files import read_bytes
@@ -111,6 +111,9 @@ MEASURED_PANELS = (
 MAX_BYTES = 2**28
 """Largest size of a metrics file: half a million epochs."""
 
+MOST_IN_A_ROW = 3
+"""Panels beside each other."""
+
 MAX_EPOCH = 1e9
 """Larger numbers of an epoch are taken for damage."""
 
@@ -162,8 +165,13 @@ def draw_curves(
     if not epochs:
         raise EpgraphError("there is no epoch to draw", "train for at least one epoch")
     panels = panels or [*PANELS, *(panel for panel in MEASURED_PANELS if _recorded(panel, epochs))]
-    figure = new_figure(4 * len(panels), 3.8)
-    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False).flat, panels, strict=True):
+    # Of a forward pass every residual is 0, which a logarithmic axis cannot show.
+    panels = [one for one in panels if not (one.log and _recorded(one, epochs) and not _recorded(one, epochs, 0.0))]
+    rows = math.ceil(len(panels) / MOST_IN_A_ROW)
+    counts = [len(panels) // rows + (row < len(panels) % rows) for row in range(rows)]
+    figure = new_figure(4 * max(counts), 3.8 * rows)
+    grid = [axes for row in divided(figure, counts) for axes in row]
+    for axes, panel in zip(grid, panels, strict=True):
         _draw(axes, panel, epochs)
     if path is not None:
         write(figure, path)
@@ -192,8 +200,10 @@ def read_metrics(path: Path) -> Epochs:
     return dict(sorted(records.items()))
 
 
-def _recorded(panel: Panel, epochs: Epochs) -> bool:
-    return any(math.isfinite(_number(record.get(series.key))) for series in panel.series for record in epochs.values())
+def _recorded(panel: Panel, epochs: Epochs, above: float = -math.inf) -> bool:
+    """Whether a panel has values, or values above a number."""
+    values = (_number(record.get(series.key)) for series in panel.series for record in epochs.values())
+    return any(math.isfinite(value) and value > above for value in values)
 
 
 def _draw(axes: Axes, panel: Panel, epochs: Epochs) -> None:
@@ -201,7 +211,7 @@ def _draw(axes: Axes, panel: Panel, epochs: Epochs) -> None:
     for series in panel.series:
         values = [panel.scale * _number(record.get(series.key)) for record in epochs.values()]
         finite = [value for value in values if math.isfinite(value)]
-        if not finite:
+        if not finite or (panel.log and not any(value > 0 for value in finite)):
             continue
         plotted += finite
         axes.plot(

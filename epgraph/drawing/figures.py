@@ -47,6 +47,16 @@ def write(figure: Figure, path: str | os.PathLike[str]) -> Path:
     return write_bytes(path, picture.getvalue())
 
 
+def divided(figure: Figure, counts: Sequence[int]) -> list[list[Axes]]:
+    """Return rows of so many axes; each row is divided among its own, so that none leaves a hole."""
+    columns = math.lcm(*counts)
+    grid = figure.add_gridspec(len(counts), columns)
+    return [
+        [figure.add_subplot(grid[row, i * columns // n : (i + 1) * columns // n]) for i in range(n)]
+        for row, n in enumerate(counts)
+    ]
+
+
 def plain(axes: Axes, title: str, unit: str, x: str) -> None:
     """Give axes a title and labels, whole numbers along x, a light grid, and no frame."""
     from matplotlib.ticker import MaxNLocator

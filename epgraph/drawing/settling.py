@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from epgraph.drawing.figures import FORMATS, PHASE_COLORS, new_figure, plain, scaled, state_colors, write
+from epgraph.drawing.figures import FORMATS, PHASE_COLORS, divided, new_figure, plain, scaled, state_colors, write
 from epgraph.drawing.formats import suffix
 from epgraph.errors import visible
 
@@ -79,7 +79,7 @@ def draw_settling(name: str, phases: Phases, path: str | os.PathLike[str] | None
     below = [panel for panel in _OF_STATES if moving or panel.key != "residual"] if with_states else []
     rows = [row for row in (first, below) if row]
     figure = new_figure(4.2 * max(map(len, rows)) + 1.2 * with_states, 3.4 * len(rows) + 0.2 * (len(rows) == 1))
-    grid = iter(_divided(figure, [len(row) for row in rows]))
+    grid = iter(divided(figure, [len(row) for row in rows]))
     above: list[Axes] = next(grid) if first else []
     for axes, (panel, shown, zero) in zip(above, first, strict=True):
         curves = [(phase, spans[phase], phases[phase][panel.key] or (), PHASE_COLORS[phase], "-") for phase in shown]
@@ -100,16 +100,6 @@ def draw_settling(name: str, phases: Phases, path: str | os.PathLike[str] | None
     if path is not None:
         write(figure, path)
     return figure
-
-
-def _divided(figure: Figure, counts: Sequence[int]) -> list[list[Axes]]:
-    """Return rows of so many axes; each row is divided among its own, so that none leaves a hole."""
-    columns = math.lcm(*counts)
-    grid = figure.add_gridspec(len(counts), columns)
-    return [
-        [figure.add_subplot(grid[row, i * columns // n : (i + 1) * columns // n]) for i in range(n)]
-        for row, n in enumerate(counts)
-    ]
 
 
 _Curve = tuple[str, Sequence[int], Sequence[float | None], Any, str]

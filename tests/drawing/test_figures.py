@@ -1,4 +1,4 @@
-"""What all plots share: the scale of an axis."""
+"""What all plots share: the scale of an axis, and rows of axes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from epgraph.drawing.curves import draw_curves
 from epgraph.drawing.figures import new_figure, plain, scaled
 
 
@@ -47,3 +48,27 @@ def test_values_below_zero_keep_their_range_and_nothing_is_said_to_be_nothing() 
     scaled(empty, [math.nan], log=True)
     assert -3.8 < energy.get_ylim()[0] < energy.get_ylim()[1] < -3.4
     assert [text.get_text() for text in empty.texts] == ["not recorded"]
+
+
+def recorded(**metrics: float) -> dict[int, dict[str, float]]:
+    return {epoch: {"epoch": epoch, "train_loss": 0.5, "train_error": 0.1, **metrics} for epoch in (1, 2)}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "rows"),
+    [
+        ({"train_residual": 1e-3}, [3]),
+        ({"train_residual": 1e-3, "gradient_cosine": 0.9, "images_per_second": 9.0, "peak_memory_mib": 8.0}, [3, 3]),
+        ({"train_residual": 0.0}, [2]),  # of a forward pass: there is nothing to show
+    ],
+)
+def test_panels_of_a_training_stand_in_rows_without_holes(metrics: dict[str, float], rows: list[int]) -> None:
+    figure = draw_curves(recorded(**metrics))
+    places = [axes.get_subplotspec().rowspan.start for axes in figure.axes]
+    assert [places.count(row) for row in sorted(set(places))] == rows
+
+
+def test_what_a_logarithmic_axis_cannot_show_is_not_named() -> None:
+    """With the energy 'predictive' the free residual is 0, and that of the nudged phases is not."""
+    axes = draw_curves(recorded(train_residual=0.0, nudged_residual=1e-3)).axes[2]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["train, nudged"]

@@ -113,7 +113,7 @@ def test_weights_stand_beside_those_of_backpropagation(folder: Path, whole: tupl
             assert row[column] == f"{small / weight.numel():.1%}"
     assert [row[0] for row in both[1:]] == ["x_h1", "h1_h2", "h2_y", "all"]
     assert len(alone[0]) == 4, "another wiring is a table of its own"
-    assert f"beside backpropagation on the same wiring ({escape(page.table('Runs')[2][0])})" in page.text
+    assert f"beside backpropagation on the same wiring (“{escape(page.table('Runs')[2][0])}”)" in page.text
 
 
 def test_best_and_worst_images_are_those_of_the_data(folder: Path, whole: tuple[ep.ReportResult, Page]) -> None:

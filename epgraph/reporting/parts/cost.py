@@ -62,7 +62,7 @@ def _cost(context: Context) -> Iterator[Block]:
             "cost",
             "Seconds, images per second and peak memory of each epoch. Of several seeds the line is the mean, and the "
             "area their range.",
-            f"Curves of time, speed and memory of {', '.join(labels)}. The table has their means.",
+            f"Curves of time, speed and memory of {'; '.join(labels)}. The table has their means.",
             lambda: learning_figure(bands, PANELS),
         )
 

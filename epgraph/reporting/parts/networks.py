@@ -25,7 +25,8 @@ MOST_BYTES = 1 << 20
 """Largest diagram within a page."""
 
 _WIRING = ("name", "input", "output", "states", "edges", "energy")
-_SCHEDULE = "dynamics.schedule"
+_DRAWN = ("dynamics.schedule", "learning.estimator")
+"""Keys that a diagram shows besides."""
 
 
 def _networks(context: Context) -> Iterator[Block]:
@@ -33,6 +34,7 @@ def _networks(context: Context) -> Iterator[Block]:
     for run in context.runs:
         settings = run.record.settings
         wiring = {key: settings.get(key) for key in _WIRING} | {"schedule": settings["dynamics"]["schedule"]}
+        wiring["backprop"] = run.by_backprop  # which is drawn as a forward pass
         distinct.setdefault(json.dumps(wiring, sort_keys=True), []).append(run)
     shown = list(distinct.values())[:MOST_SHOWN]
     for number, (runs, heading) in enumerate(zip(shown, _headings(shown), strict=True), 1):
@@ -47,7 +49,7 @@ def _headings(distinct: Sequence[list[ReportedRun]]) -> list[str]:
     if len(set(names)) == len(names):
         return names
     settings = [
-        {k: v for k, v in settings_of(runs[0].record).items() if k.partition(".")[0] in _WIRING or k == _SCHEDULE}
+        {k: v for k, v in settings_of(runs[0].record).items() if k.partition(".")[0] in _WIRING or k in _DRAWN}
         for runs in distinct
     ]
     own = names_of(settings, [runs[0].label for runs in distinct])

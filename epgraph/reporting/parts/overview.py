@@ -26,7 +26,7 @@ def _overview(context: Context) -> Iterator[Block]:
             f"Networks, weights, equilibria, gradients and predictions are those of the first {MOST_SHOWN} settings."
         )
     if len(context.runs) > len(context.shown):
-        named = ", ".join(f"{run.label} (seed {run.seed})" for run in context.shown)
+        named = "; ".join(f"{run.label} (seed {run.seed})" for run in context.shown)
         yield Text(f"Of each setting one run stands for the others where a run is shown by itself: {named}.")
     for note in [*context.notes, *(context.comparison.notes if context.comparison else ())]:
         yield Text(note[:1].upper() + note[1:] + "." * (not note.endswith(".")))

@@ -105,8 +105,9 @@ def _wiring(context: Context, group: Sequence[Weights], number: int) -> Iterator
 
 
 def _beside(group: Sequence[Weights]) -> Text:
-    by_backprop = [one.run.label for one in group if one.run.by_backprop]
-    others = [one.run.label for one in group if not one.run.by_backprop]
+    # A label may have commas itself.
+    by_backprop = [f"“{one.run.label}”" for one in group if one.run.by_backprop]
+    others = [f"“{one.run.label}”" for one in group if not one.run.by_backprop]
     if by_backprop and others:
         return Text(f"{', '.join(others)} beside backpropagation on the same wiring ({', '.join(by_backprop)}).")
     if by_backprop:
@@ -123,7 +124,7 @@ def _share(one: Weights) -> float:
 
 
 def _picture(context: Context, group: Sequence[Weights], edges: Sequence[str], number: int) -> Picture:
-    labels = ", ".join(one.run.label for one in group)
+    labels = ", ".join(f"“{one.run.label}”" for one in group)
     return context.picture(
         f"weights-{number}",
         f"Distribution of the weights of each edge of {labels}; the dotted lines are ±{NEAR_ZERO}.",
