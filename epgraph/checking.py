@@ -141,7 +141,7 @@ def _text(values: dict[str, Any]) -> list[str]:
         *_table(("edge", "from → to", "kind", "weight", "MACs"), edges),
         "",
         f"schedule    {schedule['name']}, {len(schedule['classes'])} classes, "
-        + ("a proper colouring" if schedule["proper"] else "not a proper colouring"),
+        + ("a proper coloring" if schedule["proper"] else "not a proper coloring"),
         *(
             f"            conflict: {' and '.join(c['states'])} move together but " + conflict_reason(c)
             for c in schedule["conflicts"]
@@ -156,7 +156,7 @@ def _text(values: dict[str, Any]) -> list[str]:
     for i, kind in enumerate(values.get("verified", ())):
         on = " → ".join("×".join(map(str, kind[end])) for end in ("source", "target"))
         edges_of = f"{kind['edges']} edge{'s' * (kind['edges'] > 1)}"
-        lines.append(f"{'' if i else 'verified':<12}{kind['label']}, {edges_of}: what it says, checked on {on}")
+        lines.append(f"{'' if i else 'verified':<12}{kind['label']}, {edges_of}: as declared, checked on {on}")
         lines += [f"{'':<12}  {remark}" for remark in kind["remarks"]]
     return lines
 

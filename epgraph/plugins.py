@@ -32,7 +32,7 @@ def run_plugin(path: Path) -> None:
     EpgraphError
         If it cannot be read, or fails.
     """
-    hint = "it is Python that calls epgraph.register_kind, register_activation or register_cost"
+    hint = "it is Python that calls a register_… of epgraph, such as register_kind, register_energy, register_solver"
     try:
         text = read_bytes(path, MAX_BYTES)
     except FileError as error:

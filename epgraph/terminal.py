@@ -85,7 +85,7 @@ def _facts(report: dict[str, Any]) -> Table:
 
     schedule = report["schedule"]
     proper = schedule["proper"]
-    order = f"{schedule['name']}, {len(schedule['classes'])} classes, {'' if proper else 'not '}a proper colouring"
+    order = f"{schedule['name']}, {len(schedule['classes'])} classes, {'' if proper else 'not '}a proper coloring"
     facts = [("schedule", _text(order, "green" if proper else "red"))]
     for conflict in schedule["conflicts"]:
         together = f"{' and '.join(conflict['states'])} move together but {conflict_reason(conflict)}"
@@ -102,7 +102,7 @@ def _facts(report: dict[str, Any]) -> Table:
     facts += [("memory", _text(memory)), ("time", _text(time))]
     for kind in report.get("verified", ()):
         shapes = " → ".join("×".join(map(str, kind[end])) for end in ("source", "target"))
-        told = f"{kind['label']}, {kind['edges']} edge{'s' * (kind['edges'] > 1)}: what it says, checked on {shapes}"
+        told = f"{kind['label']}, {kind['edges']} edge{'s' * (kind['edges'] > 1)}: as declared, checked on {shapes}"
         facts.append(("verified", _text("; ".join([told, *kind["remarks"]]))))
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)

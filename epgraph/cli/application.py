@@ -69,7 +69,8 @@ def app() -> None:
       epgraph render examples/digits.yaml -o net.svg
       epgraph train examples/digits.yaml --data digits
 
-    Exit codes: 0 done, 1 the input is at fault, 2 epgraph is at fault. EPGRAPH_TRACEBACK=1 shows tracebacks.
+    Exit codes: 0 done, 1 the input is at fault, 2 epgraph is at fault, 130 interrupted (Ctrl-C). EPGRAPH_TRACEBACK=1
+    shows tracebacks.
     """
 
 

@@ -11,6 +11,7 @@ from epgraph.cli.groups import Network
 from epgraph.cli.json_command import JsonCommand
 from epgraph.cli.options import json_option, options, plugin_option
 from epgraph.cli.output import echo, echo_json, terminal
+from epgraph.cli.types import Whole
 from epgraph.cli.watch import watch_option, watched
 from epgraph.graph import no_collection
 
@@ -19,9 +20,9 @@ from epgraph.graph import no_collection
 @plugin_option
 @options(network=Network)
 @click.option(
-    "--verify", is_flag=True, help="Test with numbers that the edge kinds of the file compute what they declare."
+    "--verify", is_flag=True, help="Check numerically that the edge kinds of the file compute what they declare."
 )
-@click.option("--batch", type=click.IntRange(min=1), help="Examples in a batch, for memory and time.")
+@click.option("--batch", type=Whole(1), help="Examples in a batch, for memory and time.")
 @watch_option
 @json_option
 def check(network: Network, verify: bool, batch: int | None, watch: bool, as_json: bool) -> int:

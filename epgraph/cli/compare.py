@@ -9,13 +9,14 @@ import click
 from epgraph.api_studies import compare as compare_runs
 from epgraph.cli.options import json_option, plugin_option
 from epgraph.cli.output import check_output, echo, echo_json
+from epgraph.cli.types import METRIC, Named
 from epgraph.language.sweep import METRICS
 
 
 @click.command()
 @plugin_option
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
-@click.option("--metric", type=click.Choice(METRICS), default="test_error", show_default=True, help="What is tested.")
+@click.option("--metric", type=Named(METRICS, "METRIC"), default="test_error", show_default=True, help=METRIC)
 @click.option(
     "-o",
     "--output",
@@ -26,11 +27,12 @@ from epgraph.language.sweep import METRICS
 )
 @json_option
 def compare(runs: tuple[Path, ...], metric: str, outputs: tuple[Path, ...], as_json: bool) -> None:
-    """Compare the finished runs of run folders and sweep folders.
+    """Compare finished runs.
 
-    Runs that differ in the seed alone are one group. Printed are mean and sample deviation of each group, the keys that
-    differ, and paired tests of each further group against the first over common seeds: t test, Wilcoxon, effect size,
-    and the number of seeds that would settle it.
+    RUN is a run folder, or a sweep folder, which stands for all its runs. Runs that differ in the seed alone are one
+    group. Printed are mean and sample deviation of each group, the keys that differ, and paired tests of each further
+    group against the first over common seeds: t test, Wilcoxon, effect size, and the number of seeds that would settle
+    it.
 
     \b
     Example:

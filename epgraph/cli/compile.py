@@ -22,8 +22,8 @@ def compile_command(network: Network, target: Target, output: Path | None, dump:
 
     It holds every update as plain PyTorch under its equation, and computes what epgraph's engine computes: bit by bit
     on the same device, with the same number of threads and the same torch.
-    Run as a program, it relaxes random numbers and prints where they come to rest. --device is where it is to run:
-    auto chooses by it.
+    Run as a program, it relaxes random numbers and prints where they come to rest. --device is where it is to run, and
+    --backend auto chooses for --device.
 
     \b
     Example:

@@ -12,6 +12,7 @@ from epgraph.cli.diagnostics import print_diagnostics
 from epgraph.cli.groups import DataLimit, Machine
 from epgraph.cli.options import json_option, options, plugin_option
 from epgraph.cli.output import echo, echo_json
+from epgraph.cli.types import Whole
 
 
 @click.command("eval")
@@ -19,12 +20,14 @@ from epgraph.cli.output import echo, echo_json
 @click.argument("run", type=click.Path(path_type=Path))
 @data_option("; left out, the data of the run")
 @options(files=DataLimit, machine=Machine)
-@click.option("--free-steps", type=click.IntRange(min=1), help="Override dynamics.free_steps.")
+@click.option("--free-steps", type=Whole(1), help="Override dynamics.free_steps.")
 @json_option
 def eval_command(
     run: Path, data: str | None, files: DataLimit, machine: Machine, free_steps: int | None, as_json: bool
 ) -> None:
-    """Evaluate the network of a run folder (or of a checkpoint) on a data set's test images.
+    """Evaluate a trained network on test images.
+
+    RUN is a run folder or a checkpoint.
 
     Printed are loss, top-1 and top-5 accuracy, and the accuracy of each class with the confusion matrix; of many
     classes the worst ones and the most frequent confusions.

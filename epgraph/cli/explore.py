@@ -13,6 +13,7 @@ from epgraph.cli.diagnostics import print_diagnostics
 from epgraph.cli.groups import Changes, DataFiles, Machine
 from epgraph.cli.options import options, plugin_option
 from epgraph.cli.output import echo
+from epgraph.cli.types import Whole
 
 
 @click.command()
@@ -22,20 +23,21 @@ from epgraph.cli.output import echo
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="Page to write, .html; left out, explore.html in the run folder.",
+    help="Page to write, .html; required for a network file; left out, explore.html in the run folder.",
 )
 @options(changes=Changes)
-@data_option("; of a run, left out, its own data")
+@data_option("; for a run only; left out, its own data")
 @options(files=DataFiles)
-@click.option("--examples", type=click.IntRange(min=1), help="Examples of the curves of a run; left out, 64.")
+@click.option("--examples", type=Whole(1), help="Examples of the curves of a run; left out, 64.")
 @options(machine=Machine)
 def explore(
     source: Path, output: Path | None, changes: Changes, files: DataFiles, machine: Machine, **settings: Any
 ) -> None:
-    """Write a page that shows a network: diagram, equations, sweep, tables. A browser opens it, without network.
+    """Write a page that shows a network or a run.
 
-    SOURCE is a network file, a run folder or a checkpoint. Of a run the page also has curves of every checkpoint:
-    energy and residual by sweep, and activity, saturation and residual of each state.
+    It has the diagram, the equations, the sweep and tables, and works offline in a browser. SOURCE is a network file, a
+    run folder or a checkpoint; a network file needs -o. Of a run the page also has curves of every checkpoint: energy
+    and residual by sweep, and activity, saturation and residual of each state.
 
     \b
     Example:

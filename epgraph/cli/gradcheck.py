@@ -13,6 +13,7 @@ from epgraph.cli.diagnostics import print_diagnostics
 from epgraph.cli.groups import DataFiles, Machine, Network
 from epgraph.cli.options import json_option, options, plugin_option
 from epgraph.cli.output import check_output, echo, echo_json
+from epgraph.cli.types import Whole
 from epgraph.errors import EpgraphError
 
 
@@ -26,7 +27,7 @@ from epgraph.errors import EpgraphError
     type=click.Path(path_type=Path),
     help="Run folder or .pt file with the weights for FILE; left out, those of a run, or initial ones.",
 )
-@click.option("--examples", type=click.IntRange(min=1), default=8, show_default=True, help="Examples to check on.")
+@click.option("--examples", type=Whole(1), default=8, show_default=True, help="Examples to check on.")
 @click.option("--quick", is_flag=True, help="Leave out how beta and the numbers of sweeps change the gradient.")
 @click.option("--stepwise", is_flag=True, help="Compare EP with backpropagation through time sweep by sweep as well.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Figure to write; .png, .svg or .pdf.")
@@ -44,7 +45,7 @@ def gradcheck(
 
     The configured estimator is compared with two references: backpropagation through the unrolled free phase, and
     implicit differentiation at the equilibrium. This is repeated for other values of beta and other numbers of sweeps.
-    The report also has the distance from the equilibrium, the eigenvalues of the linearised update, whether nudged
+    The report also has the distance from the equilibrium, the eigenvalues of the linearized update, whether nudged
     states return to the free equilibrium, saturation, and a verdict in words.
 
     \b

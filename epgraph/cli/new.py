@@ -27,7 +27,9 @@ class _New(click.Command):
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; left out, print it.")
 @click.argument("parameters", nargs=-1, type=click.UNPROCESSED, metavar="[--PARAMETER VALUE]...")
 def new(template: str | None, listed: bool, output: Path | None, parameters: tuple[str, ...]) -> None:
-    """Write a file to begin with: a small network with comments, or one of a family.
+    """Write a network file to begin with.
+
+    It is a small network with comments, or one of a family.
 
     \b
     Example:

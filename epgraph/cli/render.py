@@ -38,9 +38,13 @@ from epgraph.errors import Diagnostic
     "left out, as much is opened as stays legible.",
 )
 @watch_option
-@click.option("--moral", is_flag=True, help="Draw the pairs of states with edges into one state (energy predictive).")
+@click.option(
+    "--moral",
+    is_flag=True,
+    help="Draw as well a dashed line between states that predict one common state (energy predictive).",
+)
 def render(network: Network, output: Path, watch: bool, layout: str, depth: str | None, moral: bool) -> None:
-    """Draw a network: states by colour class, edges by kind.
+    """Draw a network: states by color class, edges by kind.
 
     \b
     Example:

@@ -12,6 +12,7 @@ from epgraph.cli.data_option import data_option
 from epgraph.cli.groups import DataLimit, Machine
 from epgraph.cli.options import json_option, options, plugin_option
 from epgraph.cli.output import echo, echo_json
+from epgraph.cli.types import METRIC, Named
 from epgraph.language.sweep import METRICS
 
 
@@ -29,7 +30,7 @@ from epgraph.language.sweep import METRICS
 @click.option("--format", "format_", type=click.Choice(["html", "md"]), help="Format, whatever the suffix says.")
 @click.option("--no-figures", is_flag=True, help="Leave out the folder of figures (PNG and SVG) beside the report.")
 @click.option("--no-gradients", is_flag=True, help="Leave out the check of the gradients.")
-@click.option("--metric", type=click.Choice(METRICS), default="test_error", show_default=True, help="What is tested.")
+@click.option("--metric", type=Named(METRICS, "METRIC"), default="test_error", show_default=True, help=METRIC)
 @data_option("; left out, the data of each run")
 @options(files=DataLimit, machine=Machine)
 @json_option
@@ -45,7 +46,9 @@ def report_command(
     machine: Machine,
     as_json: bool,
 ) -> None:
-    """Write one self-contained page about run folders and sweep folders.
+    """Write one page about runs and sweeps.
+
+    RUN is a run folder or a sweep folder. The page is one file that needs nothing else.
 
     It has the diagrams, learning curves, comparison with tests, weights beside backpropagation, convergence, agreement
     of gradients, confusion matrix with best and worst images, time and memory, and every setting. Of the runs of one

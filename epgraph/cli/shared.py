@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from epgraph.cli.types import Named, Whole
 from epgraph.graph import SCHEDULES
 from epgraph.language import Assignment
 
@@ -56,7 +57,7 @@ _width = click.option(
     is_eager=True,
     expose_value=False,
     callback=_keep_width,
-    help="Set parameters.width, by which a recipe scales its channels, e.g. 1/8.",
+    help="Set parameters.width, by which a recipe (a file of examples/recipes) scales its channels, e.g. 1/8.",
 )
 _set = click.option(
     "--set",
@@ -76,7 +77,9 @@ SHARED: dict[str, Any] = {
         metavar="DIR",
         help="Let FILE include files of this folder too, besides those of its own folder; may be repeated.",
     ),
-    "schedule": click.option("--schedule", type=click.Choice(list(SCHEDULES)), help="Override dynamics.schedule."),
+    "schedule": click.option(
+        "--schedule", type=Named(SCHEDULES, "SCHEDULE"), help=f"Override dynamics.schedule: {', '.join(SCHEDULES)}."
+    ),
     "device": click.option("--device", help="Device: cpu, cuda, cuda:1, …; left out, a GPU if there is one."),
     "dtype": click.option(
         "--dtype", type=DTYPES, default="float32", show_default=True, help="Precision of states and parameters."
@@ -97,7 +100,7 @@ SHARED: dict[str, Any] = {
         "auto: as 'epgraph tune' found, or by size.",
     ),
     "threads": click.option(
-        "--threads", type=click.IntRange(1, 256), help="CPU threads; left out, one for a small network, else all."
+        "--threads", type=Whole(1, 256), help="CPU threads; left out, one for a small network, else all."
     ),
     "measured_threads": click.option(
         "--threads",
@@ -112,7 +115,7 @@ SHARED: dict[str, Any] = {
     "download": click.option("--download", is_flag=True, help="Download the data set if it is not there."),
     "limit": click.option(
         "--limit",
-        type=click.IntRange(min=1),
+        type=Whole(1),
         help="Override data.limit: use at most this many examples of each part.",
     ),
 }

@@ -22,6 +22,6 @@ edges:                                              # each acts both ways: write
   - {from: h3, to: y,  dense: {}}
 init: {rule: graph_aware}                           # weights drawn from the graph, so that it settles
 dynamics: {schedule: coloring, free_steps: 40, nudged_steps: 20}
-learning: {estimator: centered, beta: 0.2}
-training: {epochs: 10, batch_size: 32, learning_rate: 0.05, weight_decay: 1e-3, warm_start: false}
+learning: {estimator: centered, beta: 0.1}
+training: {epochs: 10, batch_size: 32, learning_rate: 0.03, weight_decay: 1e-3, warm_start: false}
 """

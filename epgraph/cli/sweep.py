@@ -13,6 +13,7 @@ from epgraph.cli.data_option import data_option
 from epgraph.cli.groups import Changes, DataLimit, Training
 from epgraph.cli.options import json_option, options, plugin_option
 from epgraph.cli.output import echo_json
+from epgraph.cli.types import METRIC, Named, Whole
 from epgraph.errors import EpgraphError
 from epgraph.language import parse
 from epgraph.language.sweep import METRICS, PRUNERS, SAMPLERS
@@ -41,20 +42,28 @@ def _values(context: click.Context, option: click.Parameter, texts: tuple[str, .
 )
 @click.option("--without", multiple=True, metavar="EDGES", help="Train without these edges too: a kind, name or a->b.")
 @click.option("--seeds", metavar="0..4", help="Seeds of every choice: 0..4, or 0,3,7.")
-@click.option("--sampler", type=click.Choice(SAMPLERS), help="grid: all combinations; or an Optuna sampler.")
+@click.option(
+    "--sampler", type=Named(SAMPLERS), help=f"{', '.join(SAMPLERS)}; grid: all combinations; the others are of Optuna."
+)
 @click.option("--trials", type=int, help="Choices that a sampler makes.")
-@click.option("--pruner", type=click.Choice(PRUNERS), help="Stop trials that fall behind.")
-@click.option("--objective", type=click.Choice(METRICS), help="Metric that is minimized and compared.")
+@click.option("--pruner", type=Named(PRUNERS), help=f"Stop trials that fall behind: {', '.join(PRUNERS)}.")
+@click.option("--objective", type=Named(METRICS, "METRIC"), help=METRIC)
 @click.option("--out", type=click.Path(path_type=Path), help="Sweep folder; left out, runs/NAME-sweep.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Override training.epochs.")
+@click.option("--epochs", type=Whole(1), help="Override training.epochs.")
 @options(machine=Training)
-@click.option("--workers", type=click.IntRange(0, 64), help="Processes that load data; left out, chosen by size.")
-@click.option("--augment/--no-augment", default=None, help="Override data.augment: published, or none.")
+@click.option("--workers", type=Whole(0, 64), help="Processes that load data; left out, chosen by size.")
+@click.option(
+    "--augment/--no-augment",
+    default=None,
+    help="Override data.augment: published (the random changes of images that are usual for the data set), or none.",
+)
 @json_option
 def sweep(
     sources: tuple[Path, ...], changes: Changes, files: DataLimit, machine: Training, as_json: bool, **settings: Any
 ) -> int:
-    """Train every variation with every seed, and compare them: means, spread, paired tests, curves.
+    """Train variations of a network, and compare them.
+
+    Each is trained with every seed. The comparison has means, spread, paired tests and curves.
 
     What varies is in the section 'sweep' of the first FILE, or in options. Several FILEs are compared with each other.
     Each trial is a run folder. The same command goes on where it was stopped or killed; run by several processes at

@@ -13,6 +13,7 @@ from epgraph.cli.data_option import data_option
 from epgraph.cli.groups import DataLimit, MeasuredTraining, Network
 from epgraph.cli.options import options, plugin_option
 from epgraph.cli.progress import EpochLines, result_lines
+from epgraph.cli.types import Whole
 from epgraph.runs.stop import Stopped
 
 
@@ -22,11 +23,15 @@ from epgraph.runs.stop import Stopped
 @data_option("; left out, data.name of FILE")
 @options(files=DataLimit)
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; left out, runs/NAME-DATA.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Override training.epochs.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Override training.seed.")
+@click.option("--epochs", type=Whole(1), help="Override training.epochs.")
+@click.option("--seed", type=Whole(0, 2**32 - 1), help="Override training.seed.")
 @options(machine=MeasuredTraining)
-@click.option("--workers", type=click.IntRange(0, 64), help="Processes that load data; left out, chosen by size.")
-@click.option("--augment/--no-augment", default=None, help="Override data.augment: published, or none.")
+@click.option("--workers", type=Whole(0, 64), help="Processes that load data; left out, chosen by size.")
+@click.option(
+    "--augment/--no-augment",
+    default=None,
+    help="Override data.augment: published (the random changes of images that are usual for the data set), or none.",
+)
 @click.option(
     "--from", "weights", type=click.Path(path_type=Path), help="Start from the weights of a run or a .pt file."
 )
@@ -57,8 +62,7 @@ def train(network: Network, files: DataLimit, machine: MeasuredTraining, as_json
     Example:
       epgraph train examples/digits.yaml
       epgraph train runs/digits-digits --resume --epochs 20
-      epgraph train examples/vgg5.yaml --data fashion-mnist --set 'input.shape=[1, 32, 32]' \\
-          --set learning.beta=0.15 --epochs 5
+      epgraph train net.yaml --data digits --set learning.beta=0.2 --seed 1 --out runs/beta-0.2
     """
     console = Console()
     named = network.chosen()

@@ -9,6 +9,7 @@ from epgraph.cli.data_option import data_option
 from epgraph.cli.groups import DataFiles, Network, Tuning
 from epgraph.cli.options import json_option, options, plugin_option
 from epgraph.cli.output import echo, echo_json
+from epgraph.cli.types import Whole
 
 
 @click.command()
@@ -16,7 +17,7 @@ from epgraph.cli.output import echo, echo_json
 @options(network=Network)
 @data_option("; left out, noise and random labels")
 @options(files=DataFiles)
-@click.option("--batch", type=click.IntRange(min=1), help="Examples in a batch; left out, training.batch_size.")
+@click.option("--batch", type=Whole(1), help="Examples in a batch; left out, training.batch_size.")
 @click.option("--backend", "backends", multiple=True, metavar="NAME", help="Measure only this one; may be repeated.")
 @options(machine=Tuning)
 @json_option
@@ -29,7 +30,9 @@ def tune(
     machine: Tuning,
     as_json: bool,
 ) -> None:
-    """Measure how fast each backend runs a network here, and record the times; then choose a precision.
+    """Measure how fast each backend runs a network.
+
+    The times on this machine are put on record; then a precision is chosen.
 
     'train', 'eval' and 'compile' use the record of this network, device, precision, number of threads and torch. They
     take the fastest backend; a short training takes the one that ends first, its start included. --backend measures

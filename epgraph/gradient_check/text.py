@@ -66,9 +66,9 @@ def _curvature(report: Report) -> list[str]:
     sizes = max(abs(1 - step * (1 - part[end])) for end in ("largest", "smallest"))
     synchronous = "settle" if sizes < 1 else "do not"
     lines = [
-        f"curvature    eigenvalues of the linearised update on active units: largest {part['largest']:.4f}, smallest "
+        f"curvature    eigenvalues of the linearized update on active units: largest {part['largest']:.4f}, smallest "
         f"{part['smallest']:.4f}",
-        f"             coloured sweeps (largest < 1) {coloured}, synchronous ones (all {factor} < 1) {synchronous}",
+        f"             colored sweeps (largest < 1) {coloured}, synchronous ones (all {factor} < 1) {synchronous}",
         f"             norm of the coupling of all units {part['norm']:.4f}: below 1 it settles wherever it starts",
     ]
     how = f"{part['products']} products with the Hessian, residual {part['adjoint_residual']:.1e}"
@@ -189,8 +189,10 @@ def _rows(key: str, head: str, columns: Sequence[str]) -> Callable[[Report], lis
 def _saturation(report: Report) -> list[str]:
     part = report["saturation"]
     width = max(len("state"), *map(len, part))
-    head = f"{'state':<{width}}{'low':>9}{'high':>9}{'active':>9}{'signal':>10}"
-    lines = [f"{head}   share of units at the ends of σ, and between; deviation over the inputs"]
+    lines = [
+        "low, high, active: share of units at the lower end, upper end, between; signal: deviation over inputs",
+        f"{'state':<{width}}{'low':>9}{'high':>9}{'active':>9}{'signal':>10}",
+    ]
     for name, shares in part.items():
         line = f"{name:<{width}}{shares['low']:>9.1%}{shares['high']:>9.1%}{shares['active']:>9.1%}"
         lines.append(f"{line}{shares['signal']:>10.1e}")

@@ -337,7 +337,7 @@ def _curvature(report: Report) -> Iterator[str]:
     if part["largest"] >= 1:
         yield (
             f"the largest eigenvalue of the linearised update is {part['largest']:.4f}: the states are no minimum of "
-            "F, and even coloured sweeps leave them"
+            "F, and even colored sweeps leave them"
         )
     elif part["smallest"] <= 1 - 2 / report["network"]["step"] and report["network"]["schedule"] == "synchronous":
         yield (

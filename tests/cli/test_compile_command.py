@@ -104,7 +104,7 @@ def test_a_name_cannot_end_the_docstring(capsys: pytest.CaptureFixture[str]) -> 
         (["--backend", "onednn", "--dtype", "float64"], "oneDNN packs float32, not float64; use 'auto' or 'eager'"),
         (["--set", "dynamics.anderson=5"], "no Anderson acceleration, and dynamics.anderson is 5; set dynamics"),
         (["--set", "dynamics.andersen=5"], "did you mean 'anderson'?"),
-        (["--schedule", "colouring"], "'colouring' is not one of"),
+        (["--schedule", "colouring"], "unknown name 'colouring'; did you mean 'coloring'?"),
         (["-o", "README.md/engine.py"], "README.md/engine.py: cannot be written: README.md is not a directory"),
     ],
 )

@@ -267,7 +267,7 @@ def test_check_json_is_the_contract(capsys: pytest.CaptureFixture[str]) -> None:
 def test_check_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["check", str(EXAMPLES / "hopfield_resnet13.yaml")]) == 0
     out = capsys.readouterr().out
-    assert "not a proper colouring" in out
+    assert "not a proper coloring" in out
     assert out.count("conflict: ") == 3
     assert "9,742,858" in out
 

@@ -63,7 +63,7 @@ def test_the_example_is_checked_and_verified(folder: Path, capsys: pytest.Captur
     }  # fmt: skip
     # The very definition again: replaced without complaint.
     assert run(["check", "net.yaml", "--plugin", "channelwise.py", "--verify"]) == 0
-    assert "channelwise, 1 edge: what it says, checked on 8×4×4 → 8×4×4" in capsys.readouterr().out
+    assert "channelwise, 1 edge: as declared, checked on 8×4×4 → 8×4×4" in capsys.readouterr().out
 
 
 def test_the_example_in_the_schema_and_in_messages(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
