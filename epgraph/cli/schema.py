@@ -21,7 +21,9 @@ MAX_BYTES = 1 << 24
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; left out, print it.")
 @click.option("--path", "show_path", is_flag=True, help="Print the path of the installed schema, for editor settings.")
 def schema(output: Path | None, show_path: bool) -> None:
-    """Print the JSON Schema of architecture files, for completion in editors.
+    """Print the JSON Schema of network files.
+
+    Editors complete and check files by it.
 
     \b
     Example:

@@ -1,0 +1,29 @@
+"""What the commands say of themselves, and of an option that is misspelt."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from epgraph.cli import run
+from epgraph.cli.application import COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: str(command.name))
+def test_the_summary_of_a_command_is_not_cut(command: click.Command) -> None:
+    assert not command.get_short_help_str(limit=65).endswith("...")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["check", "net.yaml", "--schedule", "colouring"], "unknown name 'colouring'; did you mean 'coloring'?"),
+        (["compare", "runs", "--metric", "test_eror"], "unknown name 'test_eror'; did you mean 'test_error'?"),
+        (["train", "net.yaml", "--epochs", "zero"], "'zero' is not a valid integer ≥ 1"),
+    ],
+)
+def test_a_misspelt_value_of_an_option_has_a_hint(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == 1
+    assert said in capsys.readouterr().err
