@@ -34,6 +34,12 @@ SWEEPS = (
     Sweep("free_steps", "steps", "free sweeps", "unrolled"),
 )
 
+BESIDE: dict[str, dict[str, Any]] = {
+    "truncated": {"color": "#d55e00", "linestyle": "--"},
+    "unrolled": {"color": "#0072b2", "linestyle": "-."},
+}
+"""How the line of each gradient that stands beside the estimator is drawn."""
+
 MEASURES = (("error", "relative error"), ("cosine", "cosine"))
 
 FLOOR = 1e-12
@@ -95,8 +101,7 @@ def _panel(axes: Axes, rows: Rows, sweep: Sweep, measure: str, colors: Mapping[s
     lines = [("estimator", name, name, {"color": color, "linewidth": 1.1}) for name, color in colors.items()]
     lines.append(("estimator", "all", "all parameters", {"color": "black", "linewidth": 2.4}))
     if sweep.beside is not None and sweep.beside in rows[0]:
-        dashed: dict[str, Any] = {"color": "#d55e00", "linewidth": 2, "linestyle": "--"}
-        lines.append((sweep.beside, "all", f"{sweep.beside}, all", dashed))
+        lines.append((sweep.beside, "all", f"{sweep.beside}, all", {"linewidth": 2, **BESIDE[sweep.beside]}))
     for column, name, label, style in lines:
         values = [_value(row[column][name][measure], measure) for row in rows]
         axes.plot(at, values, label=label, marker="o", markersize=3.5, **style)
