@@ -43,11 +43,15 @@ def _values(context: click.Context, option: click.Parameter, texts: tuple[str, .
 @click.option("--without", multiple=True, metavar="EDGES", help="Train without these edges too: a kind, name or a->b.")
 @click.option("--seeds", metavar="0..4", help="Seeds of every choice: 0..4, or 0,3,7.")
 @click.option(
-    "--sampler", type=Named(SAMPLERS), help=f"{', '.join(SAMPLERS)}; grid: all combinations; the others are of Optuna."
+    "--sampler",
+    type=Named(SAMPLERS),
+    help=f"{', '.join(SAMPLERS)}; grid: all combinations; the others are of Optuna; left out, grid.",
 )
 @click.option("--trials", type=int, help="Choices that a sampler makes.")
-@click.option("--pruner", type=Named(PRUNERS), help=f"Stop trials that fall behind: {', '.join(PRUNERS)}.")
-@click.option("--objective", type=Named(METRICS, "METRIC"), help=METRIC)
+@click.option(
+    "--pruner", type=Named(PRUNERS), help=f"Stop trials that fall behind: {', '.join(PRUNERS)}; left out, none."
+)
+@click.option("--objective", type=Named(METRICS, "METRIC"), help=f"{METRIC[:-1]}; left out, test_error.")
 @click.option("--out", type=click.Path(path_type=Path), help="Sweep folder; left out, runs/NAME-sweep.")
 @click.option("--epochs", type=Whole(1), help="Override training.epochs.")
 @options(machine=Training)
