@@ -30,7 +30,7 @@ from epgraph.runtime.parameters import Parameters
 from epgraph.runtime.phases import Nudge, Pull
 from epgraph.runtime.programs import Programs
 from epgraph.runtime.relaxation import Clamped, Record, Relaxation, States, Status, Sweep, named
-from epgraph.runtime.solving import Solving
+from epgraph.runtime.solving import Solving, clip_pair_
 
 DIVERGENCE_LIMIT = 1e6
 """A state without bounds whose size exceeds this has diverged; the published networks stay below 10²."""
@@ -318,17 +318,20 @@ class Executor:
     def box(self, states: States, parameters: Parameters, *, pair: bool = False) -> None:
         """Bring states, or pairs of them, back into the range of their activations, in place.
 
-        A solver extrapolates. Beyond the range of σ there is no G, and its formula may give anything there.
+        A solver extrapolates. Beyond the range of σ there is no G, and its formula may give anything there. An end of
+        the range is harmless, although σ′ is 0 there: the next sweep replaces the state by σ of what its neighbors
+        give, and a relaxation always ends with a sweep.
         """
         for name, s in states.items():
             state = self.graph.states[name]
-            activation, alpha = state.activation, parameters.alpha(state)
-            bounds = activation.bounds(alpha)
-            if bounds is not None and not pair:
-                s.clamp_(min=bounds[0]).clamp_(max=bounds[1])
-            elif bounds is not None and activation.projects:
-                common, odd = s.chunk(2)
-                s.copy_(torch.cat(activation.pair(common, odd, alpha)))
+            bounds = state.activation.bounds(parameters.alpha(state))
+            if bounds is None:
+                continue
+            low, high = bounds
+            if pair:
+                clip_pair_(s, low, high)
+            else:
+                s.clamp_(min=low).clamp_(max=high)
 
     def _diverged(self, states: States) -> tuple[str, ...]:
         """Names of the states that are not finite or, where nothing bounds them, beyond ``DIVERGENCE_LIMIT``."""
