@@ -395,28 +395,36 @@ class Needy(Base):
     [
         (
             NoName,
-            "the class NoName cannot be registered: it has no name, its key in YAML; "
+            "edge kind NoName cannot be registered: it has no name, its key in YAML; "
             'write in it: name: ClassVar[str] = "noname"',
         ),
         (
             NoMethods,
-            "'nothing' cannot be registered: the class NoMethods has no adjoint, forward, macs, target_shape, "
-            "weight_gradient, weight_shape; write them; docs/edge-kinds.md has an example",
+            "edge kind 'nothing' cannot be registered: the class NoMethods has no adjoint, forward, macs, "
+            "target_shape, weight_gradient, weight_shape; write them; docs/edge-kinds.md has an example",
         ),
-        (Renamed, "'conv' cannot be registered: it is built in; choose another name"),
-        (Key, "'gain' cannot be registered: every edge has something of that name; choose another name"),
+        (Renamed, "edge kind 'conv' cannot be registered: it is built in; choose another name"),
+        (Key, "edge kind 'gain' cannot be registered: every edge has something of that name; choose another name"),
         (
             NotAName,
-            "'my kind' cannot be registered: it is not a name; "
+            "edge kind 'my kind' cannot be registered: it is not a name; "
             "a name is a letter followed by at most 63 letters, digits or '_'",
         ),
         (
             Misspelt,
-            "'misspelt' cannot be registered: the class Misspelt has an unknown method weight_contrasts; "
+            "edge kind 'misspelt' cannot be registered: the class Misspelt has an unknown method weight_contrasts; "
             "did you mean 'weight_contrast'?",
         ),
-        (Base(), "a Base cannot be registered: expected a class derived from EdgeKind; pass the class Base"),
-        (int, "the class int cannot be registered: expected a class derived from EdgeKind; derive it from ep.EdgeKind"),
+        (
+            Base(),
+            "an edge kind cannot be registered: expected a class derived from EdgeKind, found a Base; "
+            "pass the class Base",
+        ),
+        (
+            int,
+            "an edge kind cannot be registered: expected a class derived from EdgeKind, found the class int; "
+            "derive it from ep.EdgeKind",
+        ),
     ],
 )
 def test_what_cannot_be_registered(cls: Any, message: str) -> None:

@@ -720,8 +720,12 @@ REGISTER: list[Row] = [
     ("a class for an activation", lambda: api.register_activation("q", type(TANH)), no("found the class Tanh; pass")),
     ("a function for an activation", lambda: api.register_activation("q", torch.tanh), no("derive its class from")),
     ("a class for a cost", lambda: api.register_cost("q", Quartic), no("expected a cost, found the class Quartic;")),
-    ("None for a kind", lambda: api.register_kind(None), no("None cannot be registered: expected a class derived")),
-    ("an instance for a kind", lambda: api.register_kind(api.Dense()), no("a Dense cannot be registered: expected a")),
+    ("None for a kind", lambda: api.register_kind(None), no("derived from EdgeKind, found None; derive it")),
+    (
+        "an instance for a kind",
+        lambda: api.register_kind(api.Dense()),
+        no("derived from EdgeKind, found a Dense; pass the"),
+    ),
     ("a kind that is built in", lambda: api.register_kind(api.Dense), no("'dense' cannot be registered: it is built")),
     ("the base of all kinds", lambda: api.register_kind(api.EdgeKind), no("it has no name")),
 ]
