@@ -216,7 +216,6 @@ COST: dict[str, Rule] = {
 """Methods and attributes of a cost."""
 
 SOLVER: dict[str, Rule] = {
-    "mixes": FLAG,
     "title": TEXT,
     "omega": NUMBER,
     "step": ("what to remember, and a tensor or None", _step),

@@ -24,6 +24,7 @@ from epgraph.learning_rules import ESTIMATORS, OPTIONS, Estimator
 from epgraph.optimizers import OPTIMIZERS, optimizer_of
 from epgraph.rates import RATE_SCHEDULES, Rate, schedule_of
 from epgraph.solvers import SOLVERS, Solver
+from epgraph.traits import mistakes
 
 _NAME = re.compile(NAME_PATTERN)
 _RESERVED = re.compile(r"relu[0-9.]*")
@@ -48,21 +49,27 @@ def register_activation(name: str, activation: Activation) -> None:
         If it is no ``Activation``, or the name is built in or illegal.
     """
     _check("activation", name, activation, Activation, _BUILT_IN)
-    hold(type(activation), ACTIVATION, f"activation '{name}'")
+    what = f"activation '{name}'"
+    hold(type(activation), ACTIVATION, what)
+    _check_traits(what, type(activation), activation)
     NAMED[name] = activation
 
 
 def register_cost(name: str, cost: Cost) -> None:
     """Let ``cost: name`` of the output stand for a cost of your own; as ``register_activation``."""
     _check("cost", name, cost, Cost, _BUILT_IN)
-    hold(type(cost), COST, f"cost '{name}'")
+    what = f"cost '{name}'"
+    hold(type(cost), COST, what)
+    _check_traits(what, type(cost), cost)
     COSTS[name] = cost
 
 
 def register_energy(name: str, energy: Energy) -> None:
     """Let ``energy: name`` stand for an energy of your own; as ``register_activation``."""
     _check("energy", name, energy, Energy, _BUILT_IN_ENERGIES)
-    _check_defaults(f"energy '{name}'", energy.defaults)
+    what = f"energy '{name}'"
+    _check_traits(what, type(energy), energy)
+    _check_defaults(what, energy.defaults)
     ENERGIES[name] = energy
 
 
@@ -138,6 +145,7 @@ def register_solver(name: str, cls: type[Solver]) -> None:
     _check_class(what, cls, Solver)
     if vars(cls).get("name", name) != name:
         raise _refusal(what, f"the class {cls.__name__} has the name '{cls.name}'", "derive a class from it")
+    _check_traits(what, cls, cls)
     hold(cls, SOLVER, what)
     _check_defaults(what, cls.defaults)
     cls.name = name
@@ -223,6 +231,7 @@ def register_kind(cls: type[EdgeKind]) -> type[EdgeKind]:
         close = nearest(key, sorted(_METHODS))
         if key not in _METHODS and close.startswith("did you mean"):
             raise _refusal(what, f"the class {cls.__name__} has an unknown method {key}", close)
+    _check_traits(what, cls, cls)
     before = KINDS.get(name)
     if before is not None and _origin(before) != _origin(cls):
         raise _refusal(
@@ -309,6 +318,12 @@ def _check_defaults(what: str, defaults: Mapping[str, Any]) -> None:
             f"its 'defaults' are no keys of dynamics with their values: {'.'.join(map(str, first['loc']))}",
             "e.g. {'nudged_steps': 5}",
         ) from None
+
+
+def _check_traits(what: str, cls: type, member: object) -> None:
+    """Refuse a class whose traits, methods and options contradict one another."""
+    for mistake, hint in mistakes(cls, member):
+        raise _refusal(what, mistake, hint)
 
 
 def _check_name(axis: str, name: object, built_in: frozenset[str]) -> None:

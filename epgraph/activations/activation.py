@@ -71,8 +71,8 @@ class Activation(ABC):
 
     @property
     def invertible(self) -> bool:
-        """Whether ``inverse`` is there, which gradient flow needs where σ is smooth."""
-        return False
+        """Whether the class has ``inverse``, which gradient flow needs where σ is smooth."""
+        return type(self).inverse is not Activation.inverse
 
     @property
     def steepest(self) -> float | None:

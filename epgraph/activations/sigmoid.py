@@ -59,11 +59,6 @@ class Tanh(Activation):
         return 0.5 * self.height / self.rate * entropy
 
     @property
-    def invertible(self) -> bool:
-        """True."""
-        return True
-
-    @property
     def steepest(self) -> float:
         """The slope m at 0."""
         return self.slope
@@ -139,11 +134,6 @@ class Logistic(Activation):
         entropy: Tensor = torch.special.xlogy(u, u) + torch.special.xlog1py(1 - u, -u)
         own = scaled(entropy, self.height / self.rate)
         return own + self.center * s if self.center else own
-
-    @property
-    def invertible(self) -> bool:
-        """True."""
-        return True
 
     @property
     def steepest(self) -> float:

@@ -28,9 +28,9 @@ class Solver(BaseModel):
     name
         Key in ``dynamics.solver``.
     mixes
-        Whether ``step`` proposes states. Then sweeps are neither captured as CUDA graphs, nor unrolled by
-        backpropagation, nor written by ``epgraph compile``; and complex states, ``noise``, ``flow`` and ``state_bits``
-        are refused.
+        Whether the class has a ``step``, which proposes states. It is derived, and not written by hand. Where it is
+        true, sweeps are neither captured as CUDA graphs, nor unrolled by backpropagation, nor written by
+        ``epgraph compile``; and complex states, ``noise``, ``flow`` and ``state_bits`` are refused.
     errors
         Whether it replaces sweeps by rounds of errors and states. It needs an energy with ``feedforward``, and no
         schedule.
@@ -44,6 +44,11 @@ class Solver(BaseModel):
     mixes: ClassVar[bool] = False
     errors: ClassVar[bool] = False
     defaults: ClassVar[Mapping[str, Any]] = {}
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        super().__pydantic_init_subclass__(**options)
+        cls.mixes = cls.step is not Solver.step
 
     @model_validator(mode="before")
     @classmethod

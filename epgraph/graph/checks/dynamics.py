@@ -104,7 +104,7 @@ def _no_study(graph: NetworkGraph) -> Iterator[Diagnostic]:
         activation = graph.states[name].activation
         if dynamics.flow and not activation.projects and not activation.invertible:
             needs = f"needs σ⁻¹, which the activation {activation.label} of state '{name}' does not have"
-            yield _refusal("flow", needs, "give it 'inverse' and 'invertible', or use over_relaxation below 1")
+            yield _refusal("flow", needs, "give it 'inverse', or use over_relaxation below 1")
         bounds = activation.bounds(1.0)
         if dynamics.state_bits and bounds is None and graph.states[name].role != "output":
             needs = f"needs a range, which the activation {activation.label} of state '{name}' does not have"
