@@ -97,7 +97,7 @@ def test_anderson_never_ends_above_the_energy_of_its_sweep() -> None:
         ),
         (
             {"dynamics": {"over_relaxation": 1.5, "schedule": "coloring"}, "defaults": {"activation": "tanh"}},
-            "state 'a' has the activation tanh.*anderson: 5",
+            "state 'a' has the activation tanh.*mixes states.*solver: anderson",
         ),
         ({"dynamics": {"over_relaxation": 1.5, "anderson": 5, "schedule": "coloring"}}, "cannot be used together"),
         (

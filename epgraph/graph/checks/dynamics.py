@@ -136,7 +136,7 @@ def _no_readout(graph: NetworkGraph) -> Iterator[Diagnostic]:
 
 def _no_over_relaxation(graph: NetworkGraph, schedule: Schedule) -> tuple[str, str] | None:
     """Why stepping beyond the minimum might raise F, and what to do instead; None if it cannot."""
-    other = "use 'anderson: 5' instead, or leave it out"
+    other = "use a solver that mixes states, such as 'solver: anderson', or leave it out"
     for name in graph.free:
         label = graph.states[name].activation.label
         if not graph.states[name].activation.projects:
