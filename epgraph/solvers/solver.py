@@ -85,8 +85,10 @@ class Solver(BaseModel):
         Parameters
         ----------
         before, after
-            All states that move, s and S(s), (rows, units), at least in float32. A row is one example. Of a pair of
-            nudged states, one row is the common part of an example and another row its odd part.
+            All states that move, s and S(s), (rows, units), at least in float32. A row is one example. In a pair of
+            nudged phases an example has two rows: the common part and the odd part of its two states. What is decided
+            for each row, such as a safeguard, may then differ between these parts. ``before`` is what was really
+            reached: a proposal that was dropped leaves no trace there.
         """
         return memory, None
 

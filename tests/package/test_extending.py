@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from epgraph.activations import NAMED
 from epgraph.cli import run
 from epgraph.costs import COSTS
 from tests.helpers.registries import kept_registries
-from tests.helpers.snippets import plugins, registered
+from tests.helpers.snippets import ROOT, plugins, registered
 
 EXAMPLES = plugins()
 ENERGY, COST, ACTIVATION, SOLVER, ESTIMATOR, RULE, BACKEND, DATA, OPTIMIZER, SCHEDULE = map(
@@ -106,6 +107,21 @@ def test_every_example_is_used_and_named_as_ones_own() -> None:
     """A built-in member may get any other name: then an example of the name would be refused."""
     assert EXAMPLES.keys() == USES.keys()
     assert all(name.startswith("own_") for name in (*EXAMPLES, SCHEDULE))
+
+
+def test_the_files_and_tests_of_each_axis_are_there() -> None:
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    overview, places = (re.findall(r"^\| .* \|$", part, flags=re.MULTILINE) for part in page.split("\n1. ", 1))
+    rows = [[cell.strip() for cell in row.strip("|").split(" | ")] for row in places]
+    header, _, *axes = [row for row in rows if len(row) == 4]
+    assert header[3] == "tests"
+    assert [row[0] for row in axes] == [row.strip("| ").split(" | ")[0] for row in overview[2:]]
+    for row in axes:
+        for table, file in re.findall(r"`([A-Z_]+)`[^`|]* in `([\w/]+\.py)`", row[1]):
+            assert table in (ROOT / "epgraph" / file).read_text(encoding="utf-8")
+        named = [f"epgraph/{file}" for file in re.findall(r"`([\w/]+\.py)`", row[1] + row[2])]
+        for path in (*named, *row[3].strip("`").split()):
+            assert (ROOT / path).exists(), path
 
 
 @pytest.mark.parametrize("name", USES)
