@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from types import FunctionType
 from typing import Any, TypeVar
 
@@ -38,21 +38,32 @@ _BUILT_IN_ESTIMATORS = frozenset(ESTIMATORS)
 _BUILT_IN_INITIAL = frozenset(INITIAL)
 
 
-def register_activation(name: str, activation: Activation) -> None:
+def register_activation(name: str, activation: Activation | type[Activation]) -> None:
     """Let ``activation: name`` in YAML stand for an activation of your own.
 
     A name registered before is replaced. ``verify_activation`` checks the activation's mathematics.
 
+    Parameters
+    ----------
+    activation
+        An activation. Or a class with options, ``activation: {name: {slope: 2}}``: a frozen dataclass whose fields are
+        numbers with defaults. Options are above 0, except with ``field(default=0.0, metadata={"signed": True})``.
+
     Raises
     ------
     EpgraphError
-        If it is no ``Activation``, or the name is built in or illegal.
+        If it is no ``Activation``, its fields are no such options, or the name is built in or illegal.
     """
-    _check("activation", name, activation, Activation, _BUILT_IN)
-    what = f"activation '{name}'"
-    hold(type(activation), ACTIVATION, what)
-    _check_traits(what, type(activation), activation)
-    NAMED[name] = activation
+    _check_name("activation", name, _BUILT_IN)
+    what, family = f"activation '{name}'", _family(activation)
+    member: Any = activation if family is None else _default_member(what, family)
+    _check("activation", name, member, Activation, _BUILT_IN)
+    hold(type(member), ACTIVATION, what)
+    _check_traits(what, type(member), member)
+    NAMED[name] = member
+    FAMILIES.pop(name, None)
+    if family is not None:
+        FAMILIES[name] = family
 
 
 def register_cost(name: str, cost: Cost) -> None:
@@ -286,6 +297,25 @@ def _with_traits(
     for key in traits.keys() - set(known):
         raise _refusal(what, f"an {declared.__name__} has no trait '{key}'", nearest(key, known))
     return replace(function if isinstance(function, declared) else declared(function), **traits)
+
+
+def _family(value: object) -> type[Any] | None:
+    """A class of activations with options; None for anything else."""
+    return value if isinstance(value, type) and issubclass(value, Activation) and is_dataclass(value) else None
+
+
+def _default_member(what: str, family: type[Any]) -> object:
+    """Member of a family of activations with all options at their defaults."""
+    if absent := sorted(getattr(family, "__abstractmethods__", ())):
+        raise _refusal(what, f"the class {family.__name__} has no {', '.join(absent)}", "write what is missing")
+    if family.__hash__ is None:
+        raise _refusal(what, f"the class {family.__name__} can be changed", "write @dataclass(frozen=True)")
+    for option in fields(family):
+        number = option.default
+        if isinstance(number, bool) or not isinstance(number, int | float) or not option.init:
+            why = f"its option '{option.name}' has no number as default"
+            raise _refusal(what, why, f"e.g. {option.name}: float = 1.0")
+    return family()
 
 
 def _check(axis: str, name: str, value: object, kind: type, built_in: frozenset[str]) -> None:

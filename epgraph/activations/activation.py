@@ -5,9 +5,9 @@ odd part is what EP learns from; it is carried on its own because forming s⁺�
 would cancel nearly all of its digits in low precision (docs/references.md, note 7). ``pair`` maps the pre-activations
 p ± q to the pair (σ(p+q)+σ(p−q))/2, (σ(p+q)−σ(p−q))/2; those here never subtract nearly equal numbers.
 
-To add an activation: a class in a file beside this one and its name in ``NAMED`` (``language.py``), or a class of the
-user's own, given to ``epgraph.register_activation``. ``label``, ``apply_`` and ``self_energy`` are enough;
-``epgraph.verify_activation`` says whether they agree.
+To add an activation: a class in a file beside this one and its name in ``NAMED``, or in ``FAMILIES`` if it has options
+(``language.py``); or a class of the user's own, given to ``epgraph.register_activation``. ``label``, ``apply_`` and
+``self_energy`` are enough; ``epgraph.verify_activation`` says whether they agree.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from epgraph.activations.activation import Activation, holomorphic_sech2, scale_, scaled, sech2, within, within_pair
@@ -85,7 +85,7 @@ class Logistic(Activation):
 
     slope: float = 0.25
     height: float = 1.0
-    center: float = 0.0
+    center: float = field(default=0.0, metadata={"signed": True})
 
     @property
     def label(self) -> str:

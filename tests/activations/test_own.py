@@ -6,24 +6,38 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import torch
+import yaml
 from torch import Tensor
 
 import epgraph as ep
 from epgraph import plugins
-from epgraph.activations import NAMED, Activation, Logistic, ReLU, Softclip, Tanh
+from epgraph.activations import (
+    NAMED,
+    Activation,
+    Logistic,
+    ReLU,
+    Softclip,
+    Tanh,
+    activation_to_yaml,
+    parse_activation,
+)
 from epgraph.cli import run
 from epgraph.costs import COSTS
 from epgraph.graph import make_schedule
+from epgraph.language import json_schema
 from epgraph.testing.oracle import Reference
 from tests.helpers.emitted import check
 from tests.helpers.networks import RING, batch
 from tests.helpers.qualified import error
+from tests.helpers.registries import kept_registries
 
 FAMILIES = [Softclip(6, 12), Softclip(0.7, 5), Tanh(2, 3), Tanh(0.5), Logistic(1, 1, 0.5), Logistic(0.25, 2, -1)]
 BUILT_IN = [*((a, 1.0) for a in (*NAMED.values(), *FAMILIES)), (ReLU(6, 6), 6.0), (ReLU(1, 9, learn=True), 2.5)]
@@ -430,3 +444,83 @@ def test_installed_packages_bring_theirs(monkeypatch: pytest.MonkeyPatch, capsys
 def bring() -> None:
     """What an entry point may name."""
     ep.register_activation("brought", Arctan())
+
+
+@dataclass(frozen=True)
+class Leaning(Tanh):
+    """tanh(x − b): a family of one's own, derived from one that is built in, with an option of any sign."""
+
+    shift: float = field(default=0.0, metadata={"signed": True})
+
+    @property
+    def label(self) -> str:
+        return f"leaning(shift {self.shift:g})"
+
+    def apply_(self, x: Tensor, alpha: float | Tensor) -> Tensor:
+        return super().apply_(x - self.shift, alpha)
+
+
+def test_a_class_brings_options_to_the_language() -> None:
+    with kept_registries():
+        ep.register_activation("leaning", Leaning)
+        written: list[tuple[object, object, Leaning]] = [
+            ("leaning", "leaning", Leaning()),
+            ({"leaning": {}}, "leaning", Leaning()),
+            (
+                {"leaning": {"shift": -2, "slope": 3}},
+                {"leaning": {"slope": 3.0, "shift": -2.0}},
+                Leaning(3.0, shift=-2.0),
+            ),
+        ]
+        for value, back, meant in written:
+            assert parse_activation(value) == meant
+            assert activation_to_yaml(meant) == back
+            jsonschema.Draft202012Validator(json_schema()).validate(RING | {"defaults": {"activation": value}})
+        assert activation_to_yaml(Tanh(2)) == {"tanh": {"slope": 2}}
+        for value, message in (
+            ({"leaning": {"slop": 2}}, "unknown option 'slop' of leaning; did you mean 'slope'?"),
+            (
+                {"leaning": {"slope": -2}},
+                "'slope' of leaning expects a finite number above 0; e.g. {leaning: {slope: 2}}",
+            ),
+            ({"leaning": {"shift": "2"}}, "'shift' of leaning expects a finite number"),
+            ({"leaning": 2}, "leaning takes options in braces; known: slope, height, shift"),
+        ):
+            with pytest.raises(ep.EpgraphError, match=re.escape(message)):
+                ep.load(yaml.safe_dump(RING | {"defaults": {"activation": value}}))
+        ep.register_activation("leaning", Leaning(shift=1))
+        with pytest.raises(ValueError, match="leaning has no options; write its name alone"):
+            parse_activation({"leaning": {"shift": 2}})
+
+
+@dataclass
+class Open(Arctan):
+    """Can be changed."""
+
+    width: float = 1.0
+
+
+@dataclass(frozen=True)
+class Worded(Leaning):
+    """Has an option that is no number."""
+
+    word: str = "a"
+
+
+@pytest.mark.parametrize(
+    ("cls", "message"),
+    [
+        (
+            Worded,
+            "activation 'mine' cannot be registered: its option 'word' has no number as default; e.g. word: float",
+        ),
+        (
+            ReLU,
+            "activation 'mine' cannot be registered: its option 'low' has no number as default; e.g. low: float = 1",
+        ),
+        (Open, "activation 'mine' cannot be registered: the class Open can be changed; write @dataclass(frozen=True)"),
+    ],
+)
+def test_a_class_whose_fields_are_no_options_is_refused(cls: type[Activation], message: str) -> None:
+    with pytest.raises(ep.EpgraphError, match=re.escape(message)):
+        ep.register_activation("mine", cls)

@@ -67,7 +67,7 @@ training: {{epochs: 1, batch_size: 20, learning_rate: 0.01}}
 """
 
 USES: dict[str, tuple[str, ...]] = {
-    ACTIVATION: ("--set", f"defaults.activation={ACTIVATION}"),
+    ACTIVATION: ("--set", f"defaults.activation={{{ACTIVATION}: {{slope: 2}}}}"),
     COST: ("--set", f"output.cost={COST}"),
     ENERGY: (),
     SOLVER: ("--set", f"dynamics.solver={SOLVER}"),
