@@ -236,9 +236,37 @@ class Unbounded(Tanh):
         return 0.0, 1.0
 
 
+class Overflowing(Tanh):
+    def apply_(self, x: Tensor, alpha: float | Tensor) -> Tensor:
+        return x * (1 + x * x).rsqrt()
+
+    def self_energy(self, s: Tensor, alpha: float | Tensor) -> Tensor:
+        return 1 - (1 - s * s).clamp(min=0).sqrt()
+
+
+class InfiniteInverse(Tanh):
+    def inverse(self, s: Tensor, alpha: float | Tensor) -> Tensor:
+        return s.atanh()
+
+
+class BranchingInverse(Tanh):
+    def inverse(self, s: Tensor, alpha: float | Tensor) -> Tensor:
+        eps = torch.finfo(s.dtype).eps
+        return s.clamp(-1 + eps, 1 - eps).atanh()
+
+
+class WrongInversePair(Tanh):
+    def inverse_pair(self, c: Tensor, o: Tensor, alpha: float | Tensor) -> tuple[Tensor, Tensor]:
+        return self.inverse(c, alpha), o / (1 - c * c)
+
+
 @pytest.mark.parametrize(
     ("activation", "message"),
     [
+        (Overflowing(), "σ(-1e+30) is -0 in float32 and -1 in float64"),
+        (InfiniteInverse(), "inverse is not finite at the ends of the range of σ"),
+        (BranchingInverse(), "inverse cannot be recorded by torch.fx: TypeError"),
+        (WrongInversePair(), "inverse_pair is not σ⁻¹ of both states: off by"),
         (Falling(), "σ falls near x = "),
         (WrongEnergy(), "G′ is not σ⁻¹: at s = "),
         (WrongPair(), "pair is not σ(p ± q): off by"),
