@@ -19,7 +19,7 @@ from epgraph.graph import no_collection
 @plugin_option
 @options(network=Network)
 @click.option(
-    "--verify", is_flag=True, help="Test with numbers that the edge kinds of the file compute what they declare."
+    "--verify", is_flag=True, help="Test with numbers that edge kinds, activations and cost compute what they declare."
 )
 @click.option("--batch", type=click.IntRange(min=1), help="Examples in a batch, for memory and time.")
 @watch_option

@@ -101,7 +101,7 @@ def _activation_problems(activation: Activation, alpha: float, remarks: list[str
     yield from _large(activation, alpha)
     if activation.invertible:
         yield from _inverses(activation, alpha, sigma, x, slope)
-    else:
+    elif not activation.projects:
         remarks.append("without 'inverse' it cannot be used with dynamics.flow")
     yield from _slope(activation, alpha, sigma, drawn)
     if activation.holomorphic:

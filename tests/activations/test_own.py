@@ -121,7 +121,7 @@ def test_own_ones_are_what_they_say() -> None:
 
 def test_a_box_activation_of_the_users_own_is_treated_as_relu() -> None:
     """Over-relaxation, Anderson mixing and exact pairs need the traits, not the class."""
-    assert ep.verify_activation(HardTanh()) == ["without 'inverse' it cannot be used with dynamics.flow"]
+    assert ep.verify_activation(HardTanh()) == [], "gradient flow of a projection needs no inverse"
     ep.register_activation("hard_tanh", HardTanh())
     x, y = batch()
     rest = {}
@@ -552,3 +552,35 @@ class Worded(Leaning):
 def test_a_class_whose_fields_are_no_options_is_refused(cls: type[Activation], message: str) -> None:
     with pytest.raises(ep.EpgraphError, match=re.escape(message)):
         ep.register_activation("mine", cls)
+
+
+def test_check_verifies_the_activations_and_the_cost_of_a_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "net.yaml"
+    ep.register_activation("wrong", WrongInverse())
+    path.write_text(yaml.safe_dump(own_ring()), encoding="utf-8")
+    assert run(["check", str(path), "--verify"]) == 0
+    out = capsys.readouterr().out
+    assert "            activation arctan of a, b, c and 1 more: what it says\n" in out
+    assert "            activation identity of y: what it says\n" in out
+    assert "            cost quartic of y: what it says\n" in out
+    assert run(["check", str(path), "--verify", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["verified_functions"]
+    assert [(one["what"], one["states"]) for one in found] == [
+        ("activation arctan", ["a", "b", "c", "d"]),
+        ("activation identity", ["y"]),
+        ("cost quartic", ["y"]),
+    ]
+    ep.register_cost("quartic", WrongGradient())
+    path.write_text(json.dumps(own_ring() | {"defaults": {"activation": "wrong"}}, indent=1), encoding="utf-8")
+    ep.register_cost("quartic", WrongGradient())
+    assert run(["check", str(path)]) == 0
+    capsys.readouterr()
+    assert run(["check", str(path), "--verify"]) == 1
+    out, err = capsys.readouterr()
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for text, message in (("quartic", "gradient is not the derivative of value"), ("wrong", "inverse is not σ⁻¹")):
+        line = 1 + next(i for i, written in enumerate(lines) if f'"{text}"' in written)
+        assert re.search(rf"^{re.escape(str(path))}:{line}:\d+: .*{message}", err, flags=re.MULTILINE), err
+    assert out == ""
