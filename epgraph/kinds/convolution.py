@@ -421,9 +421,9 @@ def correlate(
     onednn = s.device.type == "cpu" and precise and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     if onednn and tall * wide > 1 and t.shape[1] * s.shape[1] // groups <= most:
         of_sizes = s.new_empty(1).expand(t.shape[1], s.shape[1] // groups, tall, wide)
-        stride, padding, dilation = (list(pair) for pair in pairs[1:])
+        steps, border, spread = (list(pair) for pair in pairs[1:])
         found: Tensor = torch.ops.aten.convolution_backward(
-            t, s, of_sizes, None, stride, padding, dilation, False, [0, 0], groups, [False, True, False]
+            t, s, of_sizes, None, steps, border, spread, False, [0, 0], groups, [False, True, False]
         )[1]
         return found
     rows, columns = t.shape[2:]

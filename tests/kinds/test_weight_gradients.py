@@ -77,7 +77,7 @@ def test_equal_to_autograd(
 def test_which_way_is_taken(
     kernel: int | tuple[int, int], channels: int, size: int, onednn: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """OneDNN's never takes a 1×1 kernel, where it corrupts the heap, nor many weights on few pixels: it is slow there."""
+    """OneDNN never takes a 1×1 kernel, where it corrupts the heap, nor many weights on few pixels, where it is slow."""
     asked = []
     real = torch.ops.aten.convolution_backward
 
