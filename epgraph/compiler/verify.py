@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NoReturn
 
 from torch import fx
@@ -152,9 +152,9 @@ def verify_text(text: str, function: Function, known: Collection[str]) -> ast.Mo
             value = statement.value
         else:
             _refuse(function, f"line {statement.lineno} of its text is neither a value nor the end")
-        for node in ast.walk(value) if value else ():
-            if isinstance(node, ast.Name) and not (node.id in alive or node.id in known or node.id in RESERVED):
-                _refuse(function, f"line {statement.lineno} of its text uses '{node.id}', which has no value there")
+        for name in _names(value) if value else ():
+            if not (name in alive or name in known or name in RESERVED):
+                _refuse(function, f"line {statement.lineno} of its text uses '{name}', which has no value there")
         if isinstance(statement, ast.Return):
             break
         targets = [target.id if isinstance(target, ast.Name) else "" for target in statement.targets]
@@ -165,6 +165,17 @@ def verify_text(text: str, function: Function, known: Collection[str]) -> ast.Mo
             _check_new(function, name, taken, known)
         alive.update(targets)
     return tree
+
+
+def _names(value: ast.expr) -> Iterator[str]:
+    """Yield the names in an expression. ``ast.walk`` would look at all that is below names and numbers as well."""
+    left: list[ast.AST] = [value]
+    while left:
+        node = left.pop()
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif not isinstance(node, ast.Constant):
+            left += ast.iter_child_nodes(node)
 
 
 def verify_apart(names: Iterable[str]) -> None:
