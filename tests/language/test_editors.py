@@ -18,8 +18,9 @@ import pytest
 import epgraph as ep
 from epgraph.cli import run
 from epgraph.kinds import KINDS
-from epgraph.language import INSTALLED_SCHEMA, json_schema, parse
+from epgraph.language import INSTALLED_SCHEMA, json_schema, parse, schema_text
 from tests.helpers.language_server import ROOT, LanguageServer, find_server, language_server
+from tests.helpers.registries import REGISTRIES, kept_registries
 
 SERVER = find_server()
 needs_server = pytest.mark.skipif(
@@ -133,6 +134,18 @@ def test_a_run_folder_explains_itself_wherever_it_is(server: LanguageServer, run
     shutil.copy(path, wrong)
     (found,) = server.open(edited(wrong, "clip_norm", "clip_norms"))
     assert "Property clip_norms is not allowed." in found["message"]
+
+
+def test_a_schema_that_is_kept_follows_every_registry() -> None:
+    """All but backends and data sets are in it, and what is registered or taken out changes it at once."""
+    whole, followed = schema_text(), 0
+    for table in REGISTRIES:
+        with kept_registries():
+            table.popitem()
+            assert schema_text() == json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+            followed += schema_text() != whole
+    assert followed == len(REGISTRIES) - 2
+    assert schema_text() == whole
 
 
 def test_the_schema_of_a_run_accepts_its_network(run_folder: Path) -> None:
