@@ -99,6 +99,7 @@ class GradientTask:
             donate=not keep,
             borrow=not keep,
             carried=free.carried,
+            for_gradient=True,
         )
 
     def emit_pair(self) -> None:
