@@ -110,6 +110,10 @@ class Activation(ABC):
             (found,) = torch.autograd.grad(self.apply_(leaf.clone(), alpha).sum(), leaf)
         return found
 
+    def sloped(self, x: Tensor, t: Tensor, alpha: float | Tensor) -> Tensor:
+        """σ′(x) ⊙ t."""
+        return self.derivative(x, alpha) * t
+
     def holomorphic_derivative(self, x: Tensor, alpha: float | Tensor) -> Tensor:
         """σ′ continued to complex x; that of real x where its operations take complex numbers as they are."""
         return self.derivative(x, alpha)

@@ -146,12 +146,13 @@ def _mixed(at: Symbols, state: Node) -> bool:
 
 def _signal(of: Pointwise, a: Tensor, s: Tensor) -> Tensor:
     """σ′(a) ⊙ (s − σ(a))."""
-    return of.times(of.slope(a), of.minus(s, of.sigma(a)))
+    # Where a projection has a slope, σ(a) is a.
+    return of.sloped(a, of.minus(s, a if of.activation.projects else of.sigma(a)))
 
 
 def _sent(of: Pointwise, a: Tensor, error: Tensor) -> Tensor:
     """σ′(a) ⊙ ε."""
-    return of.times(of.slope(a), error)
+    return of.sloped(a, error)
 
 
 def _reply(of: Pointwise, a: Tensor, error: Tensor) -> Tensor:

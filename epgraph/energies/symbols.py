@@ -126,8 +126,8 @@ class Pointwise(Protocol):
     def sigma(self, a: Tensor) -> Tensor:
         """σ(a)."""
 
-    def slope(self, a: Tensor) -> Tensor:
-        """σ′(a)."""
+    def sloped(self, a: Tensor, b: Tensor) -> Tensor:
+        """σ′(a) ⊙ b."""
 
     def above(self, a: Tensor) -> Tensor:
         """1 where a is above the level α, else 0."""
