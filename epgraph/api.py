@@ -69,7 +69,7 @@ def check(
     schedule
         Overrides ``dynamics.schedule``.
     verify
-        Whether to test that the mathematics of every edge kind is what it says. This loads torch.
+        Whether to test that the mathematics of every edge kind, activation and cost is what it says. This loads torch.
     batch
         Examples in the batch whose memory and time are estimated; left out, ``training.batch_size``.
 

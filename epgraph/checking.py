@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from epgraph.errors import Diagnostic, EpgraphError, visible
+from epgraph.activations import Activation
+from epgraph.costs import COSTS
+from epgraph.errors import Diagnostic, EpgraphError, Location, listed, visible
 from epgraph.graph import NetworkGraph, survey
 from epgraph.graph.checks.data import data_refusals
 from epgraph.language import raise_for
@@ -18,7 +21,7 @@ from epgraph.plugins import blaming_plugins
 from epgraph.progress import tracked
 from epgraph.resources import resources, sentences
 from epgraph.result_shapes import smaller
-from epgraph.testing import verify_kind
+from epgraph.testing import verify_activation, verify_cost, verify_kind
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,7 +80,8 @@ def examine(
             values = {**report(plan), "resources": resources(plan, batch).to_dict()}
             if verify:
                 values["verified"], wrong = _verify(plan.graph)
-                raise_for(wrong)
+                values["verified_functions"], wrong_functions = _verify_functions(plan.graph)
+                raise_for(wrong + wrong_functions)
     except EpgraphError as error:
         values = None
         diagnostics = [d for d in diagnostics if d.severity == "warning"] + list(error.diagnostics)
@@ -108,6 +112,43 @@ def _verify(graph: NetworkGraph) -> tuple[list[dict[str, Any]], list[Diagnostic]
         row = {"kind": kind.name, "label": kind.label(), "edges": number[options], "source": source, "target": target}
         done.append({**row, "remarks": remarks})
     return done, wrong
+
+
+def _verify_functions(graph: NetworkGraph) -> tuple[list[dict[str, Any]], list[Diagnostic]]:
+    """Verify every activation and the cost once: what was verified, in which states, and what is wrong."""
+    architecture, states = graph.architecture, defaultdict[Activation, list[str]](list)
+    done: list[dict[str, Any]] = []
+    wrong: list[Diagnostic] = []
+    for name in graph.free:
+        states[graph.states[name].activation].append(name)
+
+    def hold(what: str, names: list[str], at: Location, verify: Callable[[], list[str] | None]) -> None:
+        try:
+            remarks = verify()
+        except EpgraphError as error:
+            wrong.extend(architecture.locate(replace(d, at=at)) for d in error.diagnostics)
+        else:
+            done.append({"what": what, "states": names, "remarks": remarks or []})
+
+    for activation, names in states.items():
+        level = activation.alpha_range[1] or 1.0
+        spec = architecture.states.get(names[0])
+        own = ("output",) if spec is None else ("states", names[0]) if spec.activation else ("defaults",)
+        at: Location = (*own, "activation")
+        hold(f"activation {activation.label}", names, at, partial(verify_activation, activation, level))
+    cost = architecture.output.cost
+    hold(f"cost {cost}", [graph.output.name], ("output", "cost"), partial(verify_cost, COSTS[cost]))
+    return done, wrong
+
+
+def verified(values: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Yield, for all that ``verify`` has looked at, a sentence and remarks."""
+    for kind in values.get("verified", ()):
+        on = " → ".join("×".join(map(str, kind[end])) for end in ("source", "target"))
+        edges = f"{kind['edges']} edge{'s' * (kind['edges'] > 1)}"
+        yield f"{kind['label']}, {edges}: as declared, checked on {on}", kind["remarks"]
+    for function in values.get("verified_functions", ()):
+        yield f"{function['what']} of {listed(function['states'])}: what it says", function["remarks"]
 
 
 def _text(values: dict[str, Any]) -> list[str]:
@@ -153,11 +194,9 @@ def _text(values: dict[str, Any]) -> list[str]:
         f"MACs/sweep  {values['macs_per_sweep']:,} per example (the clamped input's part is computed once per batch)",
         *(f"{head:<12}{text}" for head, text in zip(("memory", "time"), sentences(values["resources"]), strict=True)),
     ]
-    for i, kind in enumerate(values.get("verified", ())):
-        on = " → ".join("×".join(map(str, kind[end])) for end in ("source", "target"))
-        edges_of = f"{kind['edges']} edge{'s' * (kind['edges'] > 1)}"
-        lines.append(f"{'' if i else 'verified':<12}{kind['label']}, {edges_of}: as declared, checked on {on}")
-        lines += [f"{'':<12}  {remark}" for remark in kind["remarks"]]
+    for i, (sentence, remarks) in enumerate(verified(values)):
+        lines.append(f"{'' if i else 'verified':<12}{sentence}")
+        lines += [f"{'':<12}  {remark}" for remark in remarks]
     return lines
 
 

@@ -19,7 +19,7 @@ from epgraph.kinds.kind import End
 Rule = tuple[str, Callable[[Any], Any]]
 """Expected value in words; a function that converts the value, or raises TypeError or ValueError."""
 
-HINT = "fix the plugin; 'epgraph check FILE --verify' tries every method of a kind"
+HINT = "fix the plugin; 'epgraph check FILE --verify' tries the methods of kinds, activations and costs"
 
 
 def hold(cls: type, rules: Mapping[str, Rule], what: str) -> None:
@@ -216,7 +216,6 @@ COST: dict[str, Rule] = {
 """Methods and attributes of a cost."""
 
 SOLVER: dict[str, Rule] = {
-    "mixes": FLAG,
     "title": TEXT,
     "omega": NUMBER,
     "step": ("what to remember, and a tensor or None", _step),

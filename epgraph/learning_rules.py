@@ -56,7 +56,9 @@ class Estimator:
     complex_states
         Whether states are complex: activations, costs and edges have to be holomorphic.
     plain_sweeps
-        Whether it goes back through every sweep of the free phase, so that Anderson acceleration cannot be used.
+        Whether it goes back through every sweep of the free phase, so that no solver that mixes states can be used.
+    single_sweeps
+        Whether every nudged sweep is a phase of its own. A solver that mixes states then acts in the free phase alone.
     whole_batch
         Whether a batch must not be cut, because all examples share something that changes meanwhile.
     changes_weights
@@ -81,6 +83,7 @@ class Estimator:
     needs_symmetric: bool = False
     complex_states: bool = False
     plain_sweeps: bool = False
+    single_sweeps: bool = False
     whole_batch: bool = False
     changes_weights: bool = False
     memory_grows: bool = False
@@ -156,6 +159,7 @@ ESTIMATORS: dict[str, Estimator] = {
         NUDGED | {"continual_rate"},
         error="O(β) and one that grows with continual_rate",
         only_positive=True,
+        single_sweeps=True,
         whole_batch=True,
         changes_weights=True,
     ),

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from itertools import islice, takewhile
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 
@@ -44,8 +45,8 @@ def run_plugin(path: Path) -> None:
     sys.modules[module.__name__] = module
     try:
         exec(compile(text, str(path), "exec"), vars(module))
-    except EpgraphError:
-        raise
+    except EpgraphError as error:
+        raise _at_the_call(error) from error
     except BaseException as error:  # it is the user's own code, sys.exit included
         if _interrupted(error):
             raise
@@ -67,8 +68,8 @@ def load_installed() -> None:
             plugin = entry.load()
             if callable(plugin):
                 plugin()
-        except EpgraphError:
-            raise
+        except EpgraphError as error:
+            raise _at_the_call(error) from error
         except BaseException as error:
             if _interrupted(error):
                 raise
@@ -77,6 +78,20 @@ def load_installed() -> None:
                 "fix or uninstall the package that declares it",
                 "plugin",
             ) from error
+
+
+def _at_the_call(error: EpgraphError) -> EpgraphError:
+    """Give diagnostics without a position that of the plugin's last line before epgraph: its call of a function."""
+    own = Path(__file__).parent
+    frames = (frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen "))
+    outside = takewhile(lambda frame: own not in Path(frame.filename).parents, islice(frames, 1, None))
+    calls = list(outside)
+    if not calls:
+        return error
+    return EpgraphError(
+        one if one.file or one.at else one.located(calls[-1].filename, calls[-1].lineno, None)
+        for one in error.diagnostics
+    )
 
 
 @contextmanager

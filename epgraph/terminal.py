@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from epgraph.checking import conflict_reason, solver_text, weight_text
+from epgraph.checking import conflict_reason, solver_text, verified, weight_text
 from epgraph.errors import visible
 from epgraph.resources import sentences
 
@@ -100,10 +100,8 @@ def _facts(report: dict[str, Any]) -> Table:
     facts.append(("MACs", _text(f"{report['macs_per_sweep']:,} a sweep and example")))
     memory, time = sentences(report["resources"])
     facts += [("memory", _text(memory)), ("time", _text(time))]
-    for kind in report.get("verified", ()):
-        shapes = " → ".join("×".join(map(str, kind[end])) for end in ("source", "target"))
-        told = f"{kind['label']}, {kind['edges']} edge{'s' * (kind['edges'] > 1)}: as declared, checked on {shapes}"
-        facts.append(("verified", _text("; ".join([told, *kind["remarks"]]))))
+    for sentence, remarks in verified(report):
+        facts.append(("verified", _text("; ".join([sentence, *remarks]))))
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")

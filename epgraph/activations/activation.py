@@ -5,9 +5,9 @@ odd part is what EP learns from; it is carried on its own because forming s⁺�
 would cancel nearly all of its digits in low precision (docs/references.md, note 7). ``pair`` maps the pre-activations
 p ± q to the pair (σ(p+q)+σ(p−q))/2, (σ(p+q)−σ(p−q))/2; those here never subtract nearly equal numbers.
 
-To add an activation: a class in a file beside this one and its name in ``NAMED`` (``language.py``), or a class of the
-user's own, given to ``epgraph.register_activation``. ``label``, ``apply_`` and ``self_energy`` are enough;
-``epgraph.verify_activation`` says whether they agree.
+To add an activation: a class in a file beside this one and its name in ``NAMED``, or in ``FAMILIES`` if it has options
+(``language.py``); or a class of the user's own, given to ``epgraph.register_activation``. ``label``, ``apply_`` and
+``self_energy`` are enough; ``epgraph.verify_activation`` says whether they agree.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class Activation(ABC):
 
     @property
     def invertible(self) -> bool:
-        """Whether ``inverse`` is there, which gradient flow needs where σ is smooth."""
-        return False
+        """Whether the class has ``inverse``, which gradient flow needs where σ is smooth."""
+        return type(self).inverse is not Activation.inverse
 
     @property
     def steepest(self) -> float | None:
@@ -109,6 +109,10 @@ class Activation(ABC):
             leaf = x.detach().requires_grad_()
             (found,) = torch.autograd.grad(self.apply_(leaf.clone(), alpha).sum(), leaf)
         return found
+
+    def sloped(self, x: Tensor, t: Tensor, alpha: float | Tensor) -> Tensor:
+        """σ′(x) ⊙ t."""
+        return self.derivative(x, alpha) * t
 
     def holomorphic_derivative(self, x: Tensor, alpha: float | Tensor) -> Tensor:
         """σ′ continued to complex x; that of real x where its operations take complex numbers as they are."""

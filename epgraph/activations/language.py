@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import fields
+from dataclasses import Field, fields
 from typing import Any
 
 from epgraph.activations.activation import Activation
@@ -14,7 +14,10 @@ from epgraph.activations.softclip import STEEPEST, Softclip
 from epgraph.errors import nearest
 
 FAMILIES: dict[str, type[Any]] = {"tanh": Tanh, "logistic": Logistic, "softclip": Softclip}
-"""Activations with options, ``{tanh: {height: 2}}``: dataclasses, whose fields are the options."""
+"""Activations with options, ``{tanh: {height: 2}}``: frozen dataclasses, whose fields are the options.
+
+An option is a number above 0, or any one where the field has ``metadata={"signed": True}``.
+"""
 
 NAMED: dict[str, Activation] = {
     "identity": Identity(),
@@ -25,9 +28,6 @@ NAMED: dict[str, Activation] = {
 
 _RELU = re.compile(r"relu([0-9]+(?:\.[0-9]+)?)")
 _POSITIVE = {"type": "number", "exclusiveMinimum": 0}
-_SIGNED = ("center",)
-"""Options that need not be positive."""
-
 _OPTIONS = {
     "relu": ("Level α at which the state is clipped, or [low, high] to draw it once per state.", [6, [1, 10]]),
     "learn": ("Whether α is learnt from where it starts.", [True]),
@@ -46,7 +46,7 @@ def activation_schema() -> dict[str, Any]:
         _mapping({"relu": levels, "learn": {"type": "boolean"}}, required="relu"),
     ]
     for name, family in FAMILIES.items():
-        options = {f.name: {"type": "number"} if f.name in _SIGNED else _POSITIVE for f in fields(family)}
+        options = {f.name: {"type": "number"} if _signed(f) else _POSITIVE for f in fields(family)}
         families.append(_mapping({name: _mapping(options)}, required=name))
     written = [f"{{{name}: {{{', '.join(f.name for f in fields(family))}}}}}" for name, family in FAMILIES.items()]
     return {
@@ -65,7 +65,9 @@ def activation_schema() -> dict[str, Any]:
 def _mapping(options: dict[str, dict[str, Any]], required: str = "") -> dict[str, Any]:
     properties = {}
     for name, schema in options.items():
-        description, examples = _OPTIONS.get(name, (f"Options of {name}.", [{}]))
+        description, examples = _OPTIONS.get(name, (f"{name} of σ.", [1]))
+        if "properties" in schema:
+            description, examples = f"Options of {name}.", [{}]
         properties[name] = {"description": description, "examples": examples, **schema}
     needs = {"required": [required]} if required else {}
     return {"type": "object", "additionalProperties": False, **needs, "properties": properties}
@@ -104,6 +106,9 @@ def parse_activation(value: object) -> Activation:
     if isinstance(value, dict) and len(value) == 1 and set(value) <= set(FAMILIES):
         ((name, options),) = value.items()
         return _member(str(name), options)
+    if isinstance(value, dict) and len(value) == 1 and set(value) <= set(NAMED):
+        (name,) = value
+        raise ValueError(f"{name} has no options; write its name alone")
     raise ValueError("expected the name of an activation; e.g. relu6, tanh or {relu: [1, 10]}")
 
 
@@ -118,10 +123,10 @@ def activation_to_yaml(activation: Activation) -> object:
     name = next((name for name, known in NAMED.items() if known == activation), None)
     if name is not None:
         return name
-    for name, family in FAMILIES.items():
-        if isinstance(activation, family):
-            options = {f.name: getattr(activation, f.name) for f in fields(family)}
-            return {name: {key: v for key, v in options.items() if v != getattr(family(), key)}}
+    found = next((name for name, family in FAMILIES.items() if type(activation) is family), None)
+    if found is not None:
+        options = {f.name: (getattr(activation, f.name), f.default) for f in fields(FAMILIES[found])}
+        return {found: {key: value for key, (value, default) in options.items() if value != default}}
     raise ValueError(f"the activation '{activation.label}' is not registered; see epgraph.register_activation")
 
 
@@ -134,14 +139,14 @@ def _relu(low: float, high: float, learn: bool = False) -> ReLU:
 def _member(name: str, options: object) -> Activation:
     """Member of a family."""
     family = FAMILIES[name]
-    known = [f.name for f in fields(family)]
+    known = {f.name: f for f in fields(family)}
     if not isinstance(options, dict):
         raise ValueError(f"{name} takes options in braces; known: {', '.join(known)}")
     for key, number in options.items():
         if key not in known:
-            raise ValueError(f"unknown option '{str(key)[:64]}' of {name}; {nearest(str(key), known)}")
-        if not _is_number(number) or not math.isfinite(number) or (number <= 0 and key not in _SIGNED):
-            wanted = "a finite number" if key in _SIGNED else "a finite number above 0"
+            raise ValueError(f"unknown option '{str(key)[:64]}' of {name}; {nearest(str(key), list(known))}")
+        if not _is_number(number) or not math.isfinite(number) or (number <= 0 and not _signed(known[key])):
+            wanted = "a finite number" if _signed(known[key]) else "a finite number above 0"
             raise ValueError(f"'{key}' of {name} expects {wanted}; e.g. {{{name}: {{{key}: 2}}}}")
     made: Activation = family(**{key: float(number) for key, number in options.items()})
     if isinstance(made, Softclip) and made.alpha * made.sharpness > STEEPEST:
@@ -150,6 +155,10 @@ def _member(name: str, options: object) -> Activation:
             f"lower sharpness to {STEEPEST / made.alpha:g}, or use {{relu: {made.alpha:g}}}"
         )
     return made
+
+
+def _signed(option: Field[Any]) -> bool:
+    return bool(option.metadata.get("signed", False))
 
 
 def _is_number(value: object) -> bool:

@@ -90,6 +90,15 @@ class ReLU(Activation):
         """1 strictly inside (0, α), else 0."""
         return ((x > 0) & (x < alpha)).to(x.dtype)
 
+    def sloped(self, x: Tensor, t: Tensor, alpha: float | Tensor) -> Tensor:
+        """Return t strictly inside (0, α), else 0, in one pass."""
+        import torch
+
+        if not isinstance(alpha, float):
+            return super().sloped(x, t, alpha)
+        masked: Tensor = torch.ops.aten.hardtanh_backward(t, x, 0.0, alpha)
+        return masked
+
     def middle(self, alpha: float | Tensor) -> float | Tensor:
         """½α."""
         return 0.5 * alpha

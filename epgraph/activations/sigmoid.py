@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from epgraph.activations.activation import Activation, holomorphic_sech2, scale_, scaled, sech2, within, within_pair
@@ -59,11 +59,6 @@ class Tanh(Activation):
         return 0.5 * self.height / self.rate * entropy
 
     @property
-    def invertible(self) -> bool:
-        """True."""
-        return True
-
-    @property
     def steepest(self) -> float:
         """The slope m at 0."""
         return self.slope
@@ -90,7 +85,7 @@ class Logistic(Activation):
 
     slope: float = 0.25
     height: float = 1.0
-    center: float = 0.0
+    center: float = field(default=0.0, metadata={"signed": True})
 
     @property
     def label(self) -> str:
@@ -139,11 +134,6 @@ class Logistic(Activation):
         entropy: Tensor = torch.special.xlogy(u, u) + torch.special.xlog1py(1 - u, -u)
         own = scaled(entropy, self.height / self.rate)
         return own + self.center * s if self.center else own
-
-    @property
-    def invertible(self) -> bool:
-        """True."""
-        return True
 
     @property
     def steepest(self) -> float:

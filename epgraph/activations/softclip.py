@@ -87,11 +87,6 @@ class Softclip(Activation):
         return 0.5 * s * s + _dilogarithm(ends).sum(0) * (1 / k**2)
 
     @property
-    def invertible(self) -> bool:
-        """True."""
-        return True
-
-    @property
     def steepest(self) -> float:
         """Just below 1, in the middle of the range."""
         return 1.0

@@ -20,7 +20,9 @@ from epgraph.graph import no_collection
 @plugin_option
 @options(network=Network)
 @click.option(
-    "--verify", is_flag=True, help="Check numerically that the edge kinds of the file compute what they declare."
+    "--verify",
+    is_flag=True,
+    help="Check numerically that edge kinds, activations and cost compute what they declare.",
 )
 @click.option("--batch", type=Whole(1), help="Examples in a batch, for memory and time.")
 @watch_option

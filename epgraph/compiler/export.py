@@ -218,6 +218,7 @@ def _tables(
         f"CLASSES = {graph.architecture.output.classes!r}",
         f"DTYPE = torch.{_dtype(dtype)}",
         f"PARAMETER_DTYPE = torch.{_dtype(kept)}",
+        f"ERRORS = {feedforward and dynamics.chosen_solver.errors}  # whether sweeps are error sweeps",
         f"ONE_PASS = {feedforward}  # whether the free phase is one forward pass, whatever steps and tolerance are",
         f"FREE_STEPS, NUDGED_STEPS = {1 if feedforward else dynamics.free_steps}, {dynamics.nudged_steps}",
         f"TOLERANCE, BETA, OMEGA = {dynamics.tolerance!r}, {learning.beta!r}, {dynamics.step!r}",

@@ -31,6 +31,7 @@ HELPERS: dict[str, Callable[..., Any]] = {
         runtime.quantise_,
         runtime.quantise_pair_,
         runtime.inner,
+        runtime.swapped,
         runtime.taps,
         runtime.interleave,
         runtime.put_phase_,

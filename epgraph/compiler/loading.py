@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -45,6 +45,17 @@ class Phase(NamedTuple):
         """
         plain = bool(carried) and all(len(value) == rows for value in carried.values())
         return (*self.opening, *self.sweep[len(self.opening) :]) if self.opening and plain else ()
+
+    def closing(
+        self, first: Sequence[Step], steps: int, states: Collection[str], handed: Collection[str]
+    ) -> tuple[tuple[Step, ...], tuple[str, ...]]:
+        """Way back of the last of ``steps`` error sweeps, and the names of its errors.
+
+        It comes first in a sweep and moves none of the ``states``. ``handed`` has the names of errors among others.
+        """
+        sweep = first if first and steps == 1 else self.sweep
+        back = tuple(step for step in sweep if not any(name in states for name in step[2]))
+        return back, tuple(name for _, _, results in back for name in results if name in handed)
 
 
 class Memory:

@@ -25,6 +25,7 @@ INPUT, OUTPUT = "", ""
 CLASSES: int | None = None
 DTYPE = PARAMETER_DTYPE = torch.float32
 ONE_PASS = False
+ERRORS = False
 FREE_STEPS = NUDGED_STEPS = 0
 HANDED: tuple[str, ...] = ()
 TOLERANCE, BETA, OMEGA = 0.0, 0.0, 1.0
@@ -136,7 +137,21 @@ class Engine:
             run(phase.sweep, values)
         else:
             first = phase.first(carried, len(clamped[STATES[INPUT][0]]))
-            relax_(phase.warm, phase.sweep, values, list(keys.values()), steps, tolerance, pair=pair, first=first)
+            # The gradient needs no forward pass after the last errors.
+            last, errors = phase.closing(first, steps, keys.values(), HANDED) if ERRORS and pair else ((), ())
+            names = list(keys.values())
+            relax_(
+                phase.warm,
+                phase.sweep,
+                values,
+                names,
+                steps,
+                tolerance,
+                pair=pair,
+                first=first,
+                closing=last,
+                errors=errors,
+            )
         passed = {value: values[value] for value in HANDED if value in values}
         return {state: values[key] for state, key in keys.items()}, passed
 

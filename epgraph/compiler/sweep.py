@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -44,10 +44,8 @@ def computed(
 
 def prepare(steps: Sequence[Step], values: Mapping[str, Any], prepared: dict[str, Any]) -> None:
     """Pack, flip or merge the weights that a phase needs and no phase before it has needed; ``prepared`` has them."""
-    if missing(steps, prepared):
-        packed = dict(values)
-        run(steps, packed)
-        prepared.update({name: packed[name] for _, _, results in steps for name in results})
+    for name, value in computed(missing(steps, prepared), dict(values)):
+        prepared[name] = value
 
 
 def relax_(
@@ -60,6 +58,8 @@ def relax_(
     *,
     pair: bool,
     first: Sequence[Step] = (),
+    closing: Sequence[Step] = (),
+    errors: Sequence[str] = (),
     correct: Callable[[Sequence[Tensor], Sequence[Tensor]], None] | None = None,
     record: Callable[[Tensor], object] | None = None,
 ) -> tuple[Tensor | None, int]:
@@ -75,6 +75,10 @@ def relax_(
         Names of those whose change is the residual.
     first
         The first sweep, where it is not like the others.
+    closing
+        The last one of ``steps`` sweeps, where it is not like the others.
+    errors
+        Names of the errors that ``closing`` computes; their change is its residual.
     correct
         Is given states before and after a sweep, and changes the latter in place: a solver's proposal.
     record
@@ -87,10 +91,14 @@ def relax_(
     run(missing(warm, values), values)
     residuals, watch = None, frozenset(states)
     for taken in range(1, steps + 1):
-        now = first if first and taken == 1 else sweep
+        last = bool(closing) and taken == steps
+        now = closing if last else first if first and taken == 1 else sweep
         before = [values[name].clone() for name in states] if correct else []
         if record or taken == steps or (tolerance > 0 and taken % SWEEPS_BETWEEN_LOOKS == 0):
-            residuals = run_with_residual(now, values, watch, pair=pair)
+            if last:
+                residuals = run_with_residual(now, values, frozenset(errors), pair=pair, of=states)
+            else:
+                residuals = run_with_residual(now, values, watch, pair=pair)
             if record:
                 record(residuals)
             if taken == steps or (tolerance > 0 and bool((residuals <= tolerance).all())):
@@ -103,12 +111,20 @@ def relax_(
     return residuals, 0
 
 
-def run_with_residual(steps: Sequence[Step], values: dict[str, Any], states: Collection[str], *, pair: bool) -> Tensor:
+def run_with_residual(
+    steps: Sequence[Step],
+    values: dict[str, Any],
+    states: Collection[str],
+    *,
+    pair: bool,
+    of: Sequence[str] | None = None,
+) -> Tensor:
     """Take every step once, and return ‖Δs‖/‖s‖ over the states named, per example; (batch,).
 
     For a pair it is the larger of the relative changes of the two parts. The odd part is small, and it is the
     gradient: measured against the whole state its change would always look settled. An odd part at the rounding
-    error of the common one counts as settled.
+    error of the common one counts as settled. ``of`` has the names of the states, where it is errors whose change is
+    measured: against the states, or their common part, and of a pair against the odd part of the errors.
     """
     updates = [(name, i) for i, (_, _, results) in enumerate(steps) for name in results if name in states]
     last = dict(updates)
@@ -118,22 +134,30 @@ def run_with_residual(steps: Sequence[Step], values: dict[str, Any], states: Col
     changes: list[Tensor] = []
     for i, step in enumerate(steps):
         results = step[2]
-        old.update({name: values[name].clone() for name in results if first.get(name) == i})
+        old.update({name: values[name].clone() for name in results if first.get(name) == i and name in values})
         run((step,), values)
-        changes += [squared(old.pop(name).sub_(values[name])) for name in results if last.get(name) == i]
-    after = [values[name] for name in last]
+        ended = [name for name in results if last.get(name) == i]
+        # Before the first sweep there are no errors.
+        changes += [squared(old.pop(name).sub_(values[name]) if name in old else values[name]) for name in ended]
     change = torch.stack(changes).sum(0).sqrt()
-    size = torch.stack([squared(s) for s in after]).sum(0).sqrt()
+    size = _size(values, last if of is None else of)
     tiny = torch.finfo(size.dtype).tiny
     if not pair:
         return change / size.clamp_min(tiny)
     common_change, odd_change = change.chunk(2)
     common, odd = size.chunk(2)
-    eps = torch.finfo(after[0].dtype).eps
+    if of is not None:
+        odd = _size(values, last).chunk(2)[1]
+    eps = torch.finfo(values[next(iter(last))].dtype).eps
     return torch.maximum(
         common_change / common.clamp_min(tiny),
         odd_change / torch.maximum(odd, common * eps).clamp_min(tiny),
     )
+
+
+def _size(values: Mapping[str, Any], names: Iterable[str]) -> Tensor:
+    """Norm over the values named, per example, or for each part of a pair."""
+    return torch.stack([squared(values[name]) for name in names]).sum(0).sqrt()
 
 
 def squared(t: Tensor) -> Tensor:

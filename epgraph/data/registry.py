@@ -62,11 +62,13 @@ def register_dataset(
     name = text("the name to register", name, "e.g. 'birds'")
     if not _NAME.fullmatch(name):
         hint = "a name is a letter followed by at most 63 letters, digits, '_' or '-'"
-        raise EpgraphError(f"'{name[:64]}' cannot be registered: it is not a name", hint, "plugin")
+        raise EpgraphError(f"data set '{name[:64]}' cannot be registered: it is not a name", hint, "plugin")
     if name in _BUILT_IN:
-        raise EpgraphError(f"'{name}' cannot be registered: it is built in", "choose another name", "plugin")
+        raise EpgraphError(f"data set '{name}' cannot be registered: it is built in", "choose another name", "plugin")
     if not callable(read):
-        raise EpgraphError(f"'{name}' cannot be registered: expected a function, found {shown(read)}", "", "plugin")
+        raise EpgraphError(
+            f"data set '{name}' cannot be registered: expected a function, found {shown(read)}", "", "plugin"
+        )
     sizes = tuple(whole_number("a size of the shape", size, 1) for size in several("shape", shape))
     if len(sizes) != 3 or sizes[0] not in (1, 3):
         raise EpgraphError(f"shape must be (1, H, W) or (3, H, W), found {sizes}", "", "plugin")

@@ -47,6 +47,9 @@ class Predictive(Energy):
         """σ′(a) ⊙ ε: what a state sends back along the edges into it."""
         if at.errors:
             return at.sent(state.name)
+        sent = at.carried_signal(state)
+        if sent is not None:
+            return at.weighed(sent)
         error = at.carried_error(state.name)
         if error is not None:
             return at.weighed(self.send(at, state, error))
@@ -116,7 +119,12 @@ class Predictive(Energy):
     def level_gradient(self, at: Symbols, state: Node) -> Tensor:
         """Contrast of −∂F/∂α = Σ ε over the units whose sum is above α."""
         assert not isinstance(at.level(state), float)
-        above = at.pointwise("above", state, _above, at.bottom_up(state.name), at.state(state.name))
+        bottom_up, error = at.bottom_up(state.name), at.carried_error(state.name)
+        above = (
+            at.pointwise("above", state, _above, bottom_up, at.state(state.name))
+            if error is None
+            else at.pointwise("above_error", state, _above_error, bottom_up, error)
+        )
         above = at.weighed(above)
         return (above.chunk(2)[1] if at.pair else above).sum()
 
@@ -138,12 +146,13 @@ def _mixed(at: Symbols, state: Node) -> bool:
 
 def _signal(of: Pointwise, a: Tensor, s: Tensor) -> Tensor:
     """σ′(a) ⊙ (s − σ(a))."""
-    return of.times(of.slope(a), of.minus(s, of.sigma(a)))
+    # Where a projection has a slope, σ(a) is a.
+    return of.sloped(a, of.minus(s, a if of.activation.projects else of.sigma(a)))
 
 
 def _sent(of: Pointwise, a: Tensor, error: Tensor) -> Tensor:
     """σ′(a) ⊙ ε."""
-    return of.times(of.slope(a), error)
+    return of.sloped(a, error)
 
 
 def _reply(of: Pointwise, a: Tensor, error: Tensor) -> Tensor:
@@ -152,5 +161,10 @@ def _reply(of: Pointwise, a: Tensor, error: Tensor) -> Tensor:
 
 
 def _above(of: Pointwise, a: Tensor, s: Tensor) -> Tensor:
-    """ε of the units that are held at their level."""
+    """ε = s − σ(a) of the units that are held at their level."""
     return of.times(of.above(a), of.minus(s, of.sigma(a)))
+
+
+def _above_error(of: Pointwise, a: Tensor, error: Tensor) -> Tensor:
+    """ε of the units that are held at their level."""
+    return of.times(of.above(a), error)

@@ -126,8 +126,8 @@ class Pointwise(Protocol):
     def sigma(self, a: Tensor) -> Tensor:
         """σ(a)."""
 
-    def slope(self, a: Tensor) -> Tensor:
-        """σ′(a)."""
+    def sloped(self, a: Tensor, b: Tensor) -> Tensor:
+        """σ′(a) ⊙ b."""
 
     def above(self, a: Tensor) -> Tensor:
         """1 where a is above the level α, else 0."""
@@ -207,6 +207,9 @@ class Symbols(Protocol):
 
     def sent(self, name: str) -> Tensor:
         """What a state sends back in this error sweep (``Energy.send``)."""
+
+    def carried_signal(self, state: Node) -> Tensor | None:
+        """What a state sent back in the last error sweep; None if it must be computed."""
 
     def carried_error(self, name: str) -> Tensor | None:
         """Error of a state that error sweeps have returned; None if it must be computed from states."""

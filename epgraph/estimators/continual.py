@@ -18,8 +18,8 @@ def continual(task: GradientTask) -> Estimate:
     gradient; what moves is a copy of the parameters, so that any optimiser applies. At rate 0 the sum telescopes to
     ``positive``, from which it departs linearly in the rate.
 
-    Every nudged sweep costs a weight gradient and what a sweep leaves to be done once per batch, and is a plain one:
-    Anderson acceleration works in the free phase only.
+    Every nudged sweep costs a weight gradient and what a sweep leaves to be done once per batch. It is a plain one:
+    solvers that mix states act in the free phase only.
     """
     executor, nudge, rate = task.executor, task.nudge, task.options["continual_rate"]
     free = task.free_phase()

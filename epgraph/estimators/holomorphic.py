@@ -39,7 +39,7 @@ def holomorphic(task: GradientTask) -> Estimate:
     turned = turns.repeat_interleave(batch).view(-1, *(1,) * (nudge.target.ndim - 1))
     points = replace(nudge, target=_copies(nudge.target, computed), turns=turned)
     start = {name: _copies(s.to(dtype), computed) for name, s in free.states.items()}
-    circle = executor.run(clamped, start, task.nudged_steps, task.tolerance, points, donate=True)
+    circle = executor.run(clamped, start, task.nudged_steps, task.tolerance, points, donate=True, for_gradient=True)
     # Points off the real axis stand for their conjugates as well.
     twins = torch.tensor([1.0 if k in (0, count - k) else 2.0 for k in range(computed)]).to(turns)
     weights = (twins * turns.conj()).repeat_interleave(batch)

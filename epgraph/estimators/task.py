@@ -99,6 +99,7 @@ class GradientTask:
             donate=not keep,
             borrow=not keep,
             carried=free.carried,
+            for_gradient=True,
         )
 
     def emit_pair(self) -> None:
@@ -145,7 +146,8 @@ class Estimate(Shown):
     free
         The free relaxation.
     nudged
-        The nudged or clamped relaxations, if any; that of +β is the first where there is one, and real.
+        The nudged or clamped relaxations, if any; that of +β is the first where there is one, and real. Error sweeps
+        end with the states that the last errors were computed from.
     energies
         F at the free equilibrium, (batch,), where it was asked for.
     adjoint

@@ -398,10 +398,11 @@ def correlate(
     dilation: int | tuple[int, int] = 1,
     groups: int = 1,
 ) -> Tensor:
-    """∂⟨t, w ⋆ s⟩/∂w, (target channels, source channels a group, *kernel): one matrix product a tap of the kernel.
+    """∂⟨t, w ⋆ s⟩/∂w, (target channels, source channels a group, *kernel).
 
-    torch's own weight gradient is not used. With channels last it corrupts the heap for a 1×1 kernel with stride 2 on
-    3 channels (oneDNN in torch 2.14.1), and it is slower on all edges of Hopfield-ResNet13.
+    On a CPU by oneDNN's weight gradient, elsewhere by one matrix product a tap of the kernel. MKL, which computes
+    matrix products, has half the rate of oneDNN on processors with AVX-512 that are not Intel's. A 1×1 kernel is one
+    product; there oneDNN corrupts the heap (channels last, stride 2, 3 channels, AVX2; torch 2.14.1).
     """
     import torch
     import torch.nn.functional as F
@@ -412,9 +413,19 @@ def correlate(
         further: tuple[Any, ...] = () if dilation == groups == 1 else (dilation, groups)
         result: Tensor = handle_torch_function(correlate, (s, t), s, t, kernel, stride, padding, *further)
         return result
-    (tall, wide), (down, across), (up, left), (apart, aside) = (
-        (n, n) if isinstance(n, int) else n for n in (kernel, stride, padding, dilation)
-    )
+    pairs = [(n, n) if isinstance(n, int) else n for n in (kernel, stride, padding, dilation)]
+    (tall, wide), (down, across), (up, left), (apart, aside) = pairs
+    # Where there are few pixels the weights are most of the traffic, and oneDNN is slower (512 channels on 2×2).
+    most = 1024 * len(t) * t.shape[2] * t.shape[3]
+    precise = s.dtype in (torch.float32, torch.bfloat16)
+    onednn = s.device.type == "cpu" and precise and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if onednn and tall * wide > 1 and t.shape[1] * s.shape[1] // groups <= most:
+        of_sizes = s.new_empty(1).expand(t.shape[1], s.shape[1] // groups, tall, wide)
+        steps, border, spread = (list(pair) for pair in pairs[1:])
+        found: Tensor = torch.ops.aten.convolution_backward(
+            t, s, of_sizes, None, steps, border, spread, False, [0, 0], groups, [False, True, False]
+        )[1]
+        return found
     rows, columns = t.shape[2:]
     flat = t.permute(1, 0, 2, 3).reshape(t.shape[1], -1) if t.is_contiguous() else t.permute(0, 2, 3, 1).flatten(0, 2).T
     flat = flat.view(groups, -1, flat.shape[1])

@@ -16,7 +16,8 @@ class Node:
     Attributes
     ----------
     mark, end
-        Where it begins, and where it ends if that is known: a mapping without braces ends after its first key.
+        Where it begins, and where it ends if that is known: a mapping without braces ends after its first key. An end
+        at the beginning, as of an empty value, is none.
     scalar, items, entries
         Its content: one of the three. ``entries`` has the nodes of each key and its value.
     repeated
@@ -36,6 +37,10 @@ class Node:
     size: int = 1
     height: int = 1
     key: Node | None = None
+
+    def __post_init__(self) -> None:
+        if self.end == self.mark:
+            self.end = None
 
 
 class Values(Protocol):

@@ -155,7 +155,7 @@ class _Parser:
                 raise self._fault(
                     str(error), "a number of the language needs about ten", mark, "too-large", end
                 ) from None
-        node = Node(mark, None if end == mark else end, value)
+        node = Node(mark, end, value)
         if event.anchor is not None:
             self.anchors[event.anchor] = node
         self._place(node)
@@ -223,9 +223,7 @@ class _Parser:
     def _fault(
         self, message: str, hint: str = "", mark: Mark = (1, 1), rule: str = "yaml", end: Mark | None = None
     ) -> EpgraphError:
-        return EpgraphError(
-            self.document.point(Diagnostic(message, hint, rule=rule), Node(mark, None if end == mark else end))
-        )
+        return EpgraphError(self.document.point(Diagnostic(message, hint, rule=rule), Node(mark, end)))
 
     def _too_deep(self, mark: Mark) -> EpgraphError:
         return self._fault(f"nested deeper than {MAX_DEPTH} levels", "a network needs about five", mark, "too-large")

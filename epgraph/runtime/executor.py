@@ -30,7 +30,7 @@ from epgraph.runtime.parameters import Parameters
 from epgraph.runtime.phases import Nudge, Pull
 from epgraph.runtime.programs import Programs
 from epgraph.runtime.relaxation import Clamped, Record, Relaxation, States, Status, Sweep, named
-from epgraph.runtime.solving import Solving
+from epgraph.runtime.solving import Solving, clip_pair_
 
 DIVERGENCE_LIMIT = 1e6
 """A state without bounds whose size exceeds this has diverged; the published networks stay below 10²."""
@@ -172,6 +172,7 @@ class Executor:
         donate: bool = False,
         borrow: bool = False,
         carried: Mapping[str, Tensor] | None = None,
+        for_gradient: bool = False,
     ) -> Relaxation:
         """Sweep until the residual is at most ``tolerance`` or ``steps`` are taken; see ``Engine.relax``.
 
@@ -192,6 +193,9 @@ class Executor:
             The states returned may be memory that the next run overwrites.
         carried
             ``Relaxation.carried`` of these states, which then need not be computed again.
+        for_gradient
+            A gradient needs errors and the states that they were computed from: the last of ``steps`` error sweeps
+            ends without its forward pass. Its residual is the change of the errors.
         """
         phase = self._phase(clamped, nudge, pair=pair, clamp_output=clamp_output)
         prepare(phase.program.phase.prepare, clamped.values, clamped.prepared)
@@ -200,25 +204,27 @@ class Executor:
         given = carried or {}
         dynamics = self.architecture.dynamics
         # Noise is drawn anew by every sweep, which a captured one might not do.
-        one_by_one = record or dynamics.chosen_solver.mixes or dynamics.noise or not steps
+        closes = for_gradient and dynamics.chosen_solver.errors
+        one_by_one = record or dynamics.chosen_solver.mixes or dynamics.noise or steps <= closes
         replay = None if one_by_one else clamped.machine.replay
         if replay is None:
             values = load(Memory(), phase, states, given, self.omega, donate=donate)
             first = phase.program.phase.first(given, len(clamped.x))
-            return self._sweep(phase, values, steps, tolerance, first, record=record)
+            return self._sweep(phase, values, steps, tolerance, first, record=record, closes=closes)
+
+        closing, errors = self._closing(phase, (), steps) if closes else ((), ())
 
         def again(memory: Memory) -> dict[str, Any]:
             # Captured sweeps may have to start twice.
-            return load(memory, phase, states, given, self.omega, donate=False)
+            values = load(memory, phase, states, given, self.omega, donate=False)
+            return values | self._no_errors(memory, phase, errors, values)
 
-        values, residuals, taken = replay.run(
-            phase.program,
-            again,
-            list(phase.keys.values()),
-            steps,
-            tolerance=tolerance,
-            pair=pair,
-        )
+        names = list(phase.keys.values())
+        captured = steps - closes
+        values, residuals, taken = replay.run(phase.program, again, names, captured, tolerance=tolerance, pair=pair)
+        if closes and taken == captured:
+            last, _ = relax_((), (), values, names, 1, 0.0, pair=pair, closing=closing, errors=errors)
+            residuals, taken = last if last is not None else residuals, steps
         residuals = residuals.clone()
 
         def kept(found: States) -> States:
@@ -242,6 +248,25 @@ class Executor:
         return replace(ended, trajectory=trajectory, carried=self._handed(phase, values))
 
     @staticmethod
+    def _closing(phase: BatchPhase, first: Sequence[Step], steps: int) -> tuple[tuple[Step, ...], tuple[str, ...]]:
+        handed = phase.clamped.machine.tracer.handed
+        return phase.program.phase.closing(first, steps, phase.keys.values(), handed)
+
+    def _no_errors(
+        self, memory: Memory, phase: BatchPhase, errors: Sequence[str], values: Mapping[str, Any]
+    ) -> dict[str, Tensor]:
+        """Zeros at the fixed addresses of errors, whose last change is the residual."""
+        names = phase.clamped.machine.tracer.names
+        of = {names("carried", what, state): key for state, key in phase.keys.items() for what in ("sent", "error")}
+        layout = torch.channels_last if phase.program.phase.channels_last else torch.contiguous_format
+
+        def zeros(name: str, like: Tensor) -> Tensor:
+            kept = memory.empty(name, like.shape, like, layout if like.ndim == 4 else torch.contiguous_format)
+            return kept.zero_()
+
+        return {name: zeros(name, values[of[name]]) for name in errors}
+
+    @staticmethod
     def _handed(phase: BatchPhase, values: Mapping[str, Any]) -> dict[str, Tensor]:
         return {name: values[name] for name in phase.clamped.machine.tracer.handed if name in values}
 
@@ -261,10 +286,12 @@ class Executor:
         first: Sequence[Step],
         *,
         record: Record,
+        closes: bool,
     ) -> Relaxation:
         """Take one sweep after the other, from ``values`` and in their memory."""
         functions, trajectory = phase.program.phase, list[Sweep]()
         see = record if callable(record) else trajectory.append
+        closing, errors = self._closing(phase, first, steps) if closes else ((), ())
         residuals, taken = relax_(
             functions.warm,
             functions.sweep,
@@ -274,6 +301,8 @@ class Executor:
             tolerance,
             pair=phase.pair,
             first=first,
+            closing=closing,
+            errors=errors,
             correct=self._solving(phase, values).correct if self.architecture.dynamics.chosen_solver.mixes else None,
             record=(lambda seen: see(self._recorded(phase, values, seen))) if record else None,
         )
@@ -318,24 +347,33 @@ class Executor:
     def box(self, states: States, parameters: Parameters, *, pair: bool = False) -> None:
         """Bring states, or pairs of them, back into the range of their activations, in place.
 
-        A solver extrapolates. Beyond the range of σ there is no G, and its formula may give anything there.
+        A solver extrapolates. Beyond the range of σ there is no G, and its formula may give anything there. An end of
+        the range is harmless, although σ′ is 0 there: the next sweep replaces the state by σ of what its neighbors
+        give, and a relaxation always ends with a sweep.
         """
         for name, s in states.items():
             state = self.graph.states[name]
-            activation, alpha = state.activation, parameters.alpha(state)
-            bounds = activation.bounds(alpha)
-            if bounds is not None and not pair:
-                s.clamp_(min=bounds[0]).clamp_(max=bounds[1])
-            elif bounds is not None and activation.projects:
-                common, odd = s.chunk(2)
-                s.copy_(torch.cat(activation.pair(common, odd, alpha)))
+            bounds = state.activation.bounds(parameters.alpha(state))
+            if bounds is None:
+                continue
+            low, high = bounds
+            if pair:
+                clip_pair_(s, low, high)
+            else:
+                s.clamp_(min=low).clamp_(max=high)
 
     def _diverged(self, states: States) -> tuple[str, ...]:
         """Names of the states that are not finite or, where nothing bounds them, beyond ``DIVERGENCE_LIMIT``."""
-        reals = (torch.view_as_real(s) if s.is_complex() else s for s in states.values())
-        sizes = (torch.stack(s.aminmax()).abs().amax() for s in reals)
-        largest = torch.stack([size.float() for size in sizes]).tolist()
+        reals = [torch.view_as_real(s) if s.is_complex() else s for s in states.values()]
         limits = [self._limits[name] for name in states]
+        # A sum is finite where its terms are, and takes a fifth of the time that the largest of them does.
+        sizes = (
+            s.sum(dtype=torch.promote_types(s.dtype, torch.float32))
+            if limit == inf
+            else torch.stack(s.aminmax()).abs().amax()
+            for s, limit in zip(reals, limits, strict=True)
+        )
+        largest = torch.stack([size.abs().double() for size in sizes]).tolist()
         return tuple(name for name, size, limit in zip(states, largest, limits, strict=True) if not size < limit)
 
     @cached_property

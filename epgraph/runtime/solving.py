@@ -57,6 +57,22 @@ class Solving:
             state.copy_(torch.where(rejected.view(-1, *(1,) * (state.ndim - 1)), part, state))
 
 
+def clip_pair_(pair: Tensor, low: float, high: float | Tensor) -> None:
+    """Project both nudged states of a pair onto [low, high], in place; a unit with both inside is left as it is.
+
+    The odd part is half the overlap of [c − |o|, c + |o|] with the range, signed as o, and no difference of the two
+    projected states: that would cancel the digits of a small o.
+    """
+    common, odd = pair.to(torch.promote_types(pair.dtype, torch.float32)).chunk(2)
+    size, below, above = odd.abs(), common - low, high - common
+    outside = size > torch.minimum(below, above)
+    overlap = torch.minimum(torch.minimum(below, above).add(size).mul(0.5), size)
+    overlap = overlap.clamp(min=0.0).clamp(max=0.5 * (high - low)).copysign(odd)
+    plus, minus = ((common + part).clamp(min=low).clamp(max=high) for part in (odd, -odd))
+    projected = torch.cat(((plus + minus).mul(0.5), overlap))
+    pair.copy_(torch.where(torch.cat((outside, outside)), projected, pair))
+
+
 def _flat(states: Sequence[Tensor]) -> Tensor:
     precision = torch.promote_types(states[0].dtype, torch.float32)
     return torch.cat([s.flatten(1).to(precision) for s in states], 1)

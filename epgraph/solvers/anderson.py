@@ -35,7 +35,6 @@ class Anderson(Solver):
     """
 
     name = "anderson"
-    mixes = True
 
     memory: Annotated[int, Field(ge=1, le=50)] = Field(
         default=5, description="Number of past sweeps that are mixed.", examples=[5]

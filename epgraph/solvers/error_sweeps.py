@@ -15,7 +15,8 @@ class ErrorSweeps(Solver):
     energy ``predictive`` and smooth σ it has the equilibria of sweeps; with ReLUα a unit may leave its box by ε. It
     needs no schedule, and two rounds are enough where sweeps need five (``docs/language.md``). It relaxes errors
     instead of states, as Goemaere et al. 2025, arXiv 2505.20137, do. In hardware it is not local: errors travel through
-    the whole network before a state moves.
+    the whole network before a state moves. The last round of a gradient ends with its errors: it is that of these
+    errors and of the states they were computed from.
     """
 
     name = "error_sweeps"

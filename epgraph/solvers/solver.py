@@ -28,9 +28,9 @@ class Solver(BaseModel):
     name
         Key in ``dynamics.solver``.
     mixes
-        Whether ``step`` proposes states. Then sweeps are neither captured as CUDA graphs, nor unrolled by
-        backpropagation, nor written by ``epgraph compile``; and complex states, ``noise``, ``flow`` and ``state_bits``
-        are refused.
+        Whether the class has a ``step``, which proposes states. It is derived, and not written by hand. Where it is
+        true, sweeps are neither captured as CUDA graphs, nor unrolled by backpropagation, nor written by
+        ``epgraph compile``; and complex states, ``noise``, ``flow`` and ``state_bits`` are refused.
     errors
         Whether it replaces sweeps by rounds of errors and states. It needs an energy with ``feedforward``, and no
         schedule.
@@ -44,6 +44,11 @@ class Solver(BaseModel):
     mixes: ClassVar[bool] = False
     errors: ClassVar[bool] = False
     defaults: ClassVar[Mapping[str, Any]] = {}
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        super().__pydantic_init_subclass__(**options)
+        cls.mixes = cls.step is not Solver.step
 
     @model_validator(mode="before")
     @classmethod
@@ -80,8 +85,10 @@ class Solver(BaseModel):
         Parameters
         ----------
         before, after
-            All states that move, s and S(s), (rows, units), at least in float32. A row is one example. Of a pair of
-            nudged states, one row is the common part of an example and another row its odd part.
+            All states that move, s and S(s), (rows, units), at least in float32. A row is one example. In a pair of
+            nudged phases an example has two rows: the common part and the odd part of its two states. What is decided
+            for each row, such as a safeguard, may then differ between these parts. ``before`` is what was really
+            reached: a proposal that was dropped leaves no trace there.
         """
         return memory, None
 

@@ -30,7 +30,8 @@ def verify_activation(activation: Activation, alpha: float = 1.0) -> list[str]:
 
     σ is finite and never falls; it has no kink where it is ``smooth``; G′ = σ⁻¹, and G is finite at the ends of the
     range; ``pair`` gives both values, and keeps the digits of a small odd part in float32; where they are claimed,
-    ``bounds``, ``inverse`` and the ``holomorphic`` continuation (Cauchy–Riemann); torch.fx can record the methods.
+    ``bounds``, ``inverse``, ``inverse_pair`` and the ``holomorphic`` continuation (Cauchy–Riemann); large x in float32;
+    torch.fx can record the methods.
 
     Returns
     -------
@@ -97,12 +98,10 @@ def _activation_problems(activation: Activation, alpha: float, remarks: list[str
     if bounds is not None and bool(((s < bounds[0] - 1e-12) | (s > bounds[1] + 1e-12)).any()):
         yield f"σ runs from {float(s[0]):g} to {float(s[-1]):g}, beyond its bounds {bounds}"
     yield from _projection(activation, alpha, x, s)
+    yield from _large(activation, alpha)
     if activation.invertible:
-        steep = slope > STEEP
-        apart = (activation.inverse(s[steep].clone(), alpha) - x[steep]).abs()
-        if bool((apart > 1e-6 + 1e-13 / slope[steep]).any()):
-            yield f"inverse is not σ⁻¹: off by {float(apart.max()):.2g}"
-    else:
+        yield from _inverses(activation, alpha, sigma, x, slope)
+    elif not activation.projects:
         remarks.append("without 'inverse' it cannot be used with dynamics.flow")
     yield from _slope(activation, alpha, sigma, drawn)
     if activation.holomorphic:
@@ -110,6 +109,53 @@ def _activation_problems(activation: Activation, alpha: float, remarks: list[str
     yield from recorded(lambda t: activation.apply_(t, alpha), "apply_", type(activation))
     yield from recorded(lambda t: activation.pair(t, t, alpha), "pair", type(activation))
     yield from recorded(lambda t: activation.self_energy(t, alpha), "self_energy", type(activation))
+
+
+def _large(activation: Activation, alpha: float) -> Iterator[str]:
+    """In float32, where x² is not finite, σ is that of float64."""
+    import torch
+
+    x = torch.tensor([-1e30, -1e10, -100.0, 100.0, 1e10, 1e30])
+    found, exact = activation.apply_(x.clone(), alpha), activation.apply_(x.double(), alpha)
+    apart = (found.double() - exact).abs()
+    wrong = ~(apart <= 1e-4 * (1 + exact.abs()))
+    if bool(wrong.any()):
+        first = int(wrong.nonzero()[0])
+        at, value, right = float(x[first]), float(found[first]), float(exact[first])
+        yield f"σ({at:g}) is {value:g} in float32 and {right:g} in float64"
+
+
+def _inverses(
+    activation: Activation, alpha: float, sigma: Callable[[Tensor], Tensor], x: Tensor, slope: Tensor
+) -> Iterator[str]:
+    """``inverse`` and ``inverse_pair`` are σ⁻¹, finite at the ends of the range, and can be recorded."""
+    import torch
+
+    def off(found: Tensor, at: Tensor, steepness: Tensor) -> float:
+        apart = (found - at).abs()
+        wrong = ~(apart <= 1e-6 + 1e-13 / steepness)
+        return float(apart[wrong].max()) if bool(wrong.any()) else 0.0
+
+    steep = slope > STEEP
+    if worst := off(activation.inverse(sigma(x[steep]), alpha), x[steep], slope[steep]):
+        yield f"inverse is not σ⁻¹: off by {worst:.2g}"
+    bounds = activation.bounds(alpha)
+    if bounds is not None:
+        ends = torch.tensor([float(end) for end in bounds], dtype=x.dtype)
+        if not bool(activation.inverse(ends, alpha).isfinite().all()):
+            yield "inverse is not finite at the ends of the range of σ"
+    for size in (1.0, 1e-3, 0.0):
+        p, q = x[steep], torch.full_like(x[steep], size)
+        plus, minus = sigma(p + q), sigma(p - q)
+        common, odd = activation.inverse_pair((plus + minus) / 2, (plus - minus) / 2, alpha)
+        least = torch.minimum(_derivative(sigma, p + q), _derivative(sigma, p - q))
+        known = least > STEEP
+        worst = max(off((common + sign * odd)[known], (p + sign * q)[known], least[known]) for sign in (1, -1))
+        if worst:
+            yield f"inverse_pair is not σ⁻¹ of both states: off by {worst:.2g} for states {2 * size:g} apart in σ⁻¹"
+            break
+    yield from recorded(lambda t: activation.inverse(t, alpha), "inverse", type(activation))
+    yield from recorded(lambda t: activation.inverse_pair(t, t, alpha), "inverse_pair", type(activation))
 
 
 def _projection(activation: Activation, alpha: float, x: Tensor, s: Tensor) -> Iterator[str]:

@@ -25,7 +25,7 @@ from torch import Tensor
 from epgraph.activations import ReLU
 from epgraph.graph import Edge, NetworkGraph
 from epgraph.testing.maps import mapped
-from epgraph.testing.network import Gradients, Network, States, gradients_of, weight_name
+from epgraph.testing.network import Estimator, Gradients, Network, States, added, gradients_of, weight_name
 from epgraph.testing.units import sigma
 
 Rule = Literal["mod_pgd", "pgd"]
@@ -192,11 +192,36 @@ class PredictiveReference(Network):
                     back[name] = (self.moved(name, sums[name], back[name], y, beta) - sums[name]).detach()
         return back
 
-    def parameter_gradient(self, x: Tensor, states: Mapping[str, Tensor]) -> Gradients:
-        """∂E/∂θ summed over the batch, at fixed states."""
+    def parameter_gradient(
+        self, x: Tensor, states: Mapping[str, Tensor], errors: Mapping[str, Tensor] | None = None
+    ) -> Gradients:
+        """∂E/∂θ summed over the batch, at fixed states; of other errors than s − σ(a) where they are given."""
+        ends = dict(states)
+        if errors is not None:
+            sums = self.sums(x, states, self.graph.dynamic)
+            ends |= {name: self.predicted(name, a) + errors[name] for name, a in sums.items()}
         with torch.enable_grad():
             parameters = {name: p.detach().requires_grad_() for name, p in self.parameters.items()}
-            return gradients_of(self.energy(x, states, parameters).sum(), parameters)
+            return gradients_of(self._errors(x, states, ends, self.graph.dynamic, parameters).sum(), parameters)
+
+    def estimate_by_rounds(
+        self,
+        x: Tensor,
+        y: Tensor,
+        free: Mapping[str, Tensor],
+        rounds: int,
+        beta: float,
+        estimator: Estimator = "centered",
+    ) -> Gradients:
+        """As ``estimate``, after rounds of error sweeps: from the last errors and the states they were computed at."""
+        signs = {"centered": (1, -1), "positive": (1,), "negative": (-1,)}[estimator]
+        found: Gradients = {}
+        for sign in signs:
+            states = self.error_sweeps(x, rounds - 1, free, y, sign * beta)
+            errors = self._backwards(x, states, y, sign * beta, None)
+            gradient = self.parameter_gradient(x, states, errors)
+            found = added(found, {n: sign * g / (len(signs) * beta * len(x)) for n, g in gradient.items()})
+        return added(found, self.local_gradient(x, y, free))
 
     def input_gradient(self, x: Tensor, states: Mapping[str, Tensor]) -> Tensor:
         """∂E/∂x of each example, at fixed states."""

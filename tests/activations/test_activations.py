@@ -9,20 +9,16 @@ import pytest
 import torch
 
 import epgraph as ep
-from epgraph.activations import NAMED, Activation, Logistic, ReLU, Softclip, Tanh, activation_to_yaml, parse_activation
+from epgraph.activations import NAMED, Activation, Softclip, activation_to_yaml, parse_activation
 from epgraph.testing.units import self_energy, sigma, slope
+from tests.helpers.activations import LEVELS
 from tests.helpers.networks import RING, batch
 
-FAMILIES = [Softclip(6, 12), Softclip(0.7, 5), Tanh(2, 3), Tanh(0.5), Logistic(1, 1, 0.5), Logistic(0.25, 2, -1)]
-ALL: list[tuple[Activation, float]] = [(a, 1.0) for a in (*NAMED.values(), *FAMILIES)] + [
-    (ReLU(6, 6), 6.0),
-    (ReLU(1, 9), 2.5),
-]
-IDS = [a.label for a, _ in ALL]
-SMOOTH = [a for a, _ in ALL if a.smooth]
+IDS = [a.label for a, _ in LEVELS]
+SMOOTH = [a for a, _ in LEVELS if a.smooth]
 
 
-@pytest.mark.parametrize(("activation", "alpha"), ALL, ids=IDS)
+@pytest.mark.parametrize(("activation", "alpha"), LEVELS, ids=IDS)
 def test_pair_is_sigma_of_both_signs(activation: Activation, alpha: float) -> None:
     torch.manual_seed(0)
     p = torch.randn(4000, dtype=torch.float64) * 4
@@ -34,7 +30,7 @@ def test_pair_is_sigma_of_both_signs(activation: Activation, alpha: float) -> No
         torch.testing.assert_close(common - odd, minus, rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.parametrize(("activation", "alpha"), ALL, ids=IDS)
+@pytest.mark.parametrize(("activation", "alpha"), LEVELS, ids=IDS)
 def test_odd_part_keeps_its_digits_in_float32(activation: Activation, alpha: float) -> None:
     """A plain difference of float32 values would lose all digits of an odd part of 1e-8."""
     torch.manual_seed(0)
@@ -45,7 +41,7 @@ def test_odd_part_keeps_its_digits_in_float32(activation: Activation, alpha: flo
     assert (odd.double() - exact).norm() <= 1e-6 * exact.norm()
 
 
-@pytest.mark.parametrize(("activation", "alpha"), ALL, ids=IDS)
+@pytest.mark.parametrize(("activation", "alpha"), LEVELS, ids=IDS)
 def test_pair_handles_saturation_and_zeros(activation: Activation, alpha: float) -> None:
     p = torch.tensor([0.0, 0.0, 100.0, -100.0, alpha, 30.0, -30.0], dtype=torch.float64)
     q = torch.tensor([0.0, 1e-9, 1e-9, 1e-9, 0.0, 80.0, 80.0], dtype=torch.float64)
@@ -58,7 +54,7 @@ def test_pair_handles_saturation_and_zeros(activation: Activation, alpha: float)
     assert odd[0] == 0
 
 
-@pytest.mark.parametrize(("activation", "alpha"), ALL, ids=IDS)
+@pytest.mark.parametrize(("activation", "alpha"), LEVELS, ids=IDS)
 def test_self_energy_is_the_antiderivative_of_the_inverse(activation: Activation, alpha: float) -> None:
     x = torch.linspace(0.05, 0.95, 50, dtype=torch.float64) * alpha
     s = activation.apply_(x.clone(), alpha).requires_grad_()
@@ -72,7 +68,7 @@ def test_self_energy_is_finite_at_the_ends_of_the_range() -> None:
         assert torch.isfinite(NAMED[name].self_energy(torch.tensor(values), 1.0)).all(), name
 
 
-@pytest.mark.parametrize(("activation", "alpha"), ALL, ids=IDS)
+@pytest.mark.parametrize(("activation", "alpha"), LEVELS, ids=IDS)
 def test_the_derivative_is_that_of_autograd(activation: Activation, alpha: float) -> None:
     """As autograd has it, but zero at a kink: units there are not active."""
     torch.manual_seed(0)
@@ -106,7 +102,7 @@ def test_self_energy_over_the_whole_range(activation: Activation) -> None:
     assert bool(((inverse - x).abs() <= 1e-13 + bar).all())
 
 
-@pytest.mark.parametrize("activation", [a for a, _ in ALL if a.holomorphic], ids=lambda a: a.label)
+@pytest.mark.parametrize("activation", [a for a, _ in LEVELS if a.holomorphic], ids=lambda a: a.label)
 def test_holomorphic_ones_continue_off_the_real_axis(activation: Activation) -> None:
     """Real on the axis, and the derivative is the same along both axes (Cauchy–Riemann)."""
     x = torch.linspace(-3, 7, 200, dtype=torch.float64)
@@ -123,8 +119,10 @@ def test_holomorphic_ones_continue_off_the_real_axis(activation: Activation) -> 
     torch.testing.assert_close(activation.holomorphic_derivative(z, 1.0), along, rtol=1e-5, atol=1e-5)
     real = activation.holomorphic_derivative(x + 0j, 1.0)
     torch.testing.assert_close(real, activation.derivative(x, 1.0) + 0j, rtol=1e-12, atol=1e-14)
-    far = activation.holomorphic_derivative(torch.tensor([-50 + 0.1j, 50 - 0.1j], dtype=z.dtype), 1.0)
-    assert bool(((far - float(activation.label == "identity")).abs() <= 1e-6).all()), far
+    ends = torch.tensor([-50 + 0.1j, 50 - 0.1j], dtype=z.dtype)
+    far = activation.holomorphic_derivative(ends, 1.0)
+    # An algebraic tail is not flat yet, so its slope is compared and not taken for 0.
+    torch.testing.assert_close(far, slope(activation, ends.real, 0.0) + 0j, rtol=0.05, atol=1e-6)
 
 
 def test_softclip_tends_to_relu() -> None:

@@ -6,27 +6,39 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import torch
+import yaml
 from torch import Tensor
 
 import epgraph as ep
 from epgraph import plugins
-from epgraph.activations import NAMED, Activation, Logistic, ReLU, Softclip, Tanh
+from epgraph.activations import (
+    NAMED,
+    Activation,
+    ReLU,
+    Tanh,
+    activation_to_yaml,
+    parse_activation,
+)
 from epgraph.cli import run
 from epgraph.costs import COSTS
 from epgraph.graph import make_schedule
+from epgraph.language import json_schema
 from epgraph.testing.oracle import Reference
+from tests.helpers.activations import WITHOUT_LEVEL
 from tests.helpers.emitted import check
 from tests.helpers.networks import RING, batch
 from tests.helpers.qualified import error
+from tests.helpers.registries import kept_registries
 
-FAMILIES = [Softclip(6, 12), Softclip(0.7, 5), Tanh(2, 3), Tanh(0.5), Logistic(1, 1, 0.5), Logistic(0.25, 2, -1)]
-BUILT_IN = [*((a, 1.0) for a in (*NAMED.values(), *FAMILIES)), (ReLU(6, 6), 6.0), (ReLU(1, 9, learn=True), 2.5)]
+BUILT_IN = [*((a, 1.0) for a in WITHOUT_LEVEL), (ReLU(6, 6), 6.0), (ReLU(1, 9, learn=True), 2.5)]
 
 
 class Arctan(ep.Activation):
@@ -107,7 +119,7 @@ def test_own_ones_are_what_they_say() -> None:
 
 def test_a_box_activation_of_the_users_own_is_treated_as_relu() -> None:
     """Over-relaxation, Anderson mixing and exact pairs need the traits, not the class."""
-    assert ep.verify_activation(HardTanh()) == ["without 'inverse' it cannot be used with dynamics.flow"]
+    assert ep.verify_activation(HardTanh()) == [], "gradient flow of a projection needs no inverse"
     ep.register_activation("hard_tanh", HardTanh())
     x, y = batch()
     rest = {}
@@ -222,9 +234,37 @@ class Unbounded(Tanh):
         return 0.0, 1.0
 
 
+class Overflowing(Tanh):
+    def apply_(self, x: Tensor, alpha: float | Tensor) -> Tensor:
+        return x * (1 + x * x).rsqrt()
+
+    def self_energy(self, s: Tensor, alpha: float | Tensor) -> Tensor:
+        return 1 - (1 - s * s).clamp(min=0).sqrt()
+
+
+class InfiniteInverse(Tanh):
+    def inverse(self, s: Tensor, alpha: float | Tensor) -> Tensor:
+        return s.atanh()
+
+
+class BranchingInverse(Tanh):
+    def inverse(self, s: Tensor, alpha: float | Tensor) -> Tensor:
+        eps = torch.finfo(s.dtype).eps
+        return s.clamp(-1 + eps, 1 - eps).atanh()
+
+
+class WrongInversePair(Tanh):
+    def inverse_pair(self, c: Tensor, o: Tensor, alpha: float | Tensor) -> tuple[Tensor, Tensor]:
+        return self.inverse(c, alpha), o / (1 - c * c)
+
+
 @pytest.mark.parametrize(
     ("activation", "message"),
     [
+        (Overflowing(), "σ(-1e+30) is -0 in float32 and -1 in float64"),
+        (InfiniteInverse(), "inverse is not finite at the ends of the range of σ"),
+        (BranchingInverse(), "inverse cannot be recorded by torch.fx: TypeError"),
+        (WrongInversePair(), "inverse_pair is not σ⁻¹ of both states: off by"),
         (Falling(), "σ falls near x = "),
         (WrongEnergy(), "G′ is not σ⁻¹: at s = "),
         (WrongPair(), "pair is not σ(p ± q): off by"),
@@ -430,3 +470,115 @@ def test_installed_packages_bring_theirs(monkeypatch: pytest.MonkeyPatch, capsys
 def bring() -> None:
     """What an entry point may name."""
     ep.register_activation("brought", Arctan())
+
+
+@dataclass(frozen=True)
+class Leaning(Tanh):
+    """tanh(x − b): a family of one's own, derived from one that is built in, with an option of any sign."""
+
+    shift: float = field(default=0.0, metadata={"signed": True})
+
+    @property
+    def label(self) -> str:
+        return f"leaning(shift {self.shift:g})"
+
+    def apply_(self, x: Tensor, alpha: float | Tensor) -> Tensor:
+        return super().apply_(x - self.shift, alpha)
+
+
+def test_a_class_brings_options_to_the_language() -> None:
+    with kept_registries():
+        ep.register_activation("leaning", Leaning)
+        written: list[tuple[object, object, Leaning]] = [
+            ("leaning", "leaning", Leaning()),
+            ({"leaning": {}}, "leaning", Leaning()),
+            (
+                {"leaning": {"shift": -2, "slope": 3}},
+                {"leaning": {"slope": 3.0, "shift": -2.0}},
+                Leaning(3.0, shift=-2.0),
+            ),
+        ]
+        for value, back, meant in written:
+            assert parse_activation(value) == meant
+            assert activation_to_yaml(meant) == back
+            jsonschema.Draft202012Validator(json_schema()).validate(RING | {"defaults": {"activation": value}})
+        assert activation_to_yaml(Tanh(2)) == {"tanh": {"slope": 2}}
+        for value, message in (
+            ({"leaning": {"slop": 2}}, "unknown option 'slop' of leaning; did you mean 'slope'?"),
+            (
+                {"leaning": {"slope": -2}},
+                "'slope' of leaning expects a finite number above 0; e.g. {leaning: {slope: 2}}",
+            ),
+            ({"leaning": {"shift": "2"}}, "'shift' of leaning expects a finite number"),
+            ({"leaning": 2}, "leaning takes options in braces; known: slope, height, shift"),
+        ):
+            with pytest.raises(ep.EpgraphError, match=re.escape(message)):
+                ep.load(yaml.safe_dump(RING | {"defaults": {"activation": value}}))
+        ep.register_activation("leaning", Leaning(shift=1))
+        with pytest.raises(ValueError, match="leaning has no options; write its name alone"):
+            parse_activation({"leaning": {"shift": 2}})
+
+
+@dataclass
+class Open(Arctan):
+    """Can be changed."""
+
+    width: float = 1.0
+
+
+@dataclass(frozen=True)
+class Worded(Leaning):
+    """Has an option that is no number."""
+
+    word: str = "a"
+
+
+@pytest.mark.parametrize(
+    ("cls", "message"),
+    [
+        (
+            Worded,
+            "activation 'mine' cannot be registered: its option 'word' has no number as default; e.g. word: float",
+        ),
+        (
+            ReLU,
+            "activation 'mine' cannot be registered: its option 'low' has no number as default; e.g. low: float = 1",
+        ),
+        (Open, "activation 'mine' cannot be registered: the class Open can be changed; write @dataclass(frozen=True)"),
+    ],
+)
+def test_a_class_whose_fields_are_no_options_is_refused(cls: type[Activation], message: str) -> None:
+    with pytest.raises(ep.EpgraphError, match=re.escape(message)):
+        ep.register_activation("mine", cls)
+
+
+def test_check_verifies_the_activations_and_the_cost_of_a_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "net.yaml"
+    ep.register_activation("wrong", WrongInverse())
+    path.write_text(yaml.safe_dump(own_ring()), encoding="utf-8")
+    assert run(["check", str(path), "--verify"]) == 0
+    out = capsys.readouterr().out
+    assert "            activation arctan of a, b, c and 1 more: what it says\n" in out
+    assert "            activation identity of y: what it says\n" in out
+    assert "            cost quartic of y: what it says\n" in out
+    assert run(["check", str(path), "--verify", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["verified_functions"]
+    assert [(one["what"], one["states"]) for one in found] == [
+        ("activation arctan", ["a", "b", "c", "d"]),
+        ("activation identity", ["y"]),
+        ("cost quartic", ["y"]),
+    ]
+    ep.register_cost("quartic", WrongGradient())
+    path.write_text(json.dumps(own_ring() | {"defaults": {"activation": "wrong"}}, indent=1), encoding="utf-8")
+    ep.register_cost("quartic", WrongGradient())
+    assert run(["check", str(path)]) == 0
+    capsys.readouterr()
+    assert run(["check", str(path), "--verify"]) == 1
+    out, err = capsys.readouterr()
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for text, message in (("quartic", "gradient is not the derivative of value"), ("wrong", "inverse is not σ⁻¹")):
+        line = 1 + next(i for i, written in enumerate(lines) if f'"{text}"' in written)
+        assert re.search(rf"^{re.escape(str(path))}:{line}:\d+: .*{message}", err, flags=re.MULTILINE), err
+    assert out == ""

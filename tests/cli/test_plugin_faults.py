@@ -62,7 +62,7 @@ def test_check(fault: tuple[str, str], method: str, tmp_path: Path, capsys: pyte
     assert run(["check", net, "--plugin", plugin]) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith(f"{plugin}:{line}: edge kind 'channelwise': {method} raises ")
+    assert err.startswith(f"{plugin}:{line}: edge kind 'own_channelwise': {method} raises ")
     assert "TypeError: Channelwise.target_shape() takes" in err or "NameError: name 'sorce' is not" in err
     assert "internal error" not in err
 
@@ -74,7 +74,9 @@ def test_running_and_verifying(
     plugin, net = written(tmp_path, *fault)
     line = line_of(plugin, fault[1])
     assert run(["gradcheck", net, "--plugin", plugin, "-o", str(tmp_path / "out.svg")]) == 1
-    assert capsys.readouterr().err.splitlines()[-1].startswith(f"{plugin}:{line}: edge kind 'channelwise': {method} ")
+    assert (
+        capsys.readouterr().err.splitlines()[-1].startswith(f"{plugin}:{line}: edge kind 'own_channelwise': {method} ")
+    )
     assert run(["check", net, "--plugin", plugin, "--verify"]) == 1
     assert f"NameError: name '{fault[1].partition('* ')[2].partition('.')[0]}' is not defined, in line {line} of " in (
         capsys.readouterr().err
@@ -120,7 +122,7 @@ def test_a_method_that_ends_the_program_is_named(
     out, err = capsys.readouterr()
     kind = re.findall(r"\w+", end)[-2 if end.endswith(")") and "exit(" not in end.lower() else -1]
     name = "SystemExit" if "sys.exit" in end else {"0": "Exit"}.get(kind, kind)
-    start = f"edge kind 'channelwise': macs raises {name}"
+    start = f"edge kind 'own_channelwise': macs raises {name}"
     if as_json:
         (found,) = json.loads(out)["diagnostics"]
         assert (found["rule"], found["line"], err) == ("plugin", line_of(plugin, end), "")
@@ -151,7 +153,7 @@ def test_a_helper_of_the_plugin_that_ends_the_program_is_named(
     assert run(["gradcheck", net, "--plugin", plugin, "--quick"]) == 1
     line = line_of(plugin, "raise SystemExit(0)")
     assert capsys.readouterr().err.startswith(
-        f"{plugin}:{line}: edge kind 'channelwise': forward raises SystemExit: 0; fix the plugin"
+        f"{plugin}:{line}: edge kind 'own_channelwise': forward raises SystemExit: 0; fix the plugin"
     )
 
 
@@ -203,7 +205,7 @@ def test_a_method_that_returns_something_else_is_named(
         Path(net).write_text(text + "  ", encoding="utf-8")
     assert run(["check", net, "--plugin", plugin]) == 1
     out, err = capsys.readouterr()
-    assert f"edge kind 'channelwise': {said}" in err
+    assert f"edge kind 'own_channelwise': {said}" in err
     assert "fix the plugin" in err
     assert out == ""
 
@@ -227,7 +229,7 @@ def test_a_tensor_of_another_shape_is_named(
     plugin, net = written(tmp_path, old, new)
     assert run([command[0], net, *command[1:], "--plugin", plugin]) == 1
     out, err = capsys.readouterr()
-    assert f"edge kind 'channelwise': {said.partition(' ')[0]}" in err
+    assert f"edge kind 'own_channelwise': {said.partition(' ')[0]}" in err
     assert "fix the plugin" in err
     assert out == ""
 

@@ -466,9 +466,8 @@ def test_digits_from_files_reach_what_the_named_set_reaches(tmp_path: Path) -> N
     accuracy = {}
     for name in ("digits", f"folder:{tmp_path}/digits"):
         out = tmp_path / name.partition(":")[0]
-        assert (
-            run(["train", str(tmp_path / "net.yaml"), "--data", name, "--out", str(out / "run"), "--threads", "1"]) == 0
-        )
+        options = ["--data", name, "--out", str(out / "run"), "--threads", "1", "--no-pictures"]
+        assert run(["train", str(tmp_path / "net.yaml"), *options]) == 0
         last = json.loads((out / "run/metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
         accuracy[name[:6]] = 1 - last["test_error"]
     # Two deviations of the difference between two shares of 360 examples.

@@ -14,9 +14,10 @@ from epgraph.graph.guarantees import guaranteed, never_rises
 from epgraph.kinds import KINDS, Conv, Pool
 from epgraph.solvers import SOLVERS
 from epgraph.testing.oracle import Reference
+from tests.helpers.activations import WRITTEN
 from tests.helpers.case import Case
 from tests.helpers.decorated import decorated
-from tests.helpers.promises import EVERY, fresh_seed, keeps, rises
+from tests.helpers.promises import fresh_seed, keeps, rises
 from tests.helpers.topologies import random_architecture
 
 DYNAMICS: tuple[dict[str, Any], ...] = (
@@ -35,7 +36,7 @@ def test_what_is_claimed_of_terms_of_one_state_is_kept(note: Callable[[str], Non
     """Random graphs with strong couplings of states to themselves, memories and ties; free, and nudged by ±β."""
 
     def draw(rng: random.Random) -> dict[str, Any]:
-        data = random_architecture(rng, activations=EVERY, gain=(0.4, 1.6), readout=rng.random() < 0.2)
+        data = random_architecture(rng, activations=WRITTEN, gain=(0.4, 1.6), readout=rng.random() < 0.2)
         data = decorated(data, rng, gain=(1.0, 6.0))
         data["dynamics"] = {
             "schedule": rng.choice(["coloring", "sequential", *SCHEDULES]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 import pytest
@@ -38,6 +38,26 @@ def test_the_gradient_is_that_of_backpropagation(note: Callable[[str], None]) ->
         assert one.cosine_rounds >= 0.9999, one
         assert one.apart is not None, one
         assert one.apart <= 1e-9, one
+
+
+@pytest.mark.parametrize("activations", [SMOOTH, ["relu6"]], ids=["smooth", "relu6"])
+@pytest.mark.parametrize("estimator", ["centered", "positive"])
+def test_one_round_of_error_sweeps_is_backpropagation(estimator: str, activations: Sequence[str]) -> None:
+    """At any β: its errors are those of the forward pass, and linear in β. A second round depends on β."""
+    data = random_directed(random.Random(3), activations=activations, pool_max=False, costs=["squared_error"])
+    data["dynamics"] = {"solver": "error_sweeps"}
+    case = DirectedCase(data, 3)
+    engine = case.engine("coloring")
+    exact, _ = case.predictive(engine).backpropagation(case.x, case.y)
+
+    def worst(rounds: int) -> float:
+        engine.zero_grad(set_to_none=True)
+        engine.backward(case.x, case.y, estimator=estimator, beta=0.5, nudged_steps=rounds, tolerance=0)
+        trained = {n: p.grad for n, p in engine.named_parameters() if p.requires_grad}
+        return max(apart(g, exact[n]) for n, g in trained.items() if g is not None)
+
+    assert worst(1) <= 1e-9
+    assert worst(2) > 1e-4
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -23,14 +23,14 @@ PLUGIN = """\
 from dataclasses import replace
 import epgraph as ep
 
-def five_point(task):
+def own_five_point(task):
     free, nudge = task.free_phase(), task.nudge
     phase = {k: task.nudged_phase(replace(nudge, beta=k * nudge.beta), free) for k in (1, -1, 2, -2)}
     task.add_difference(phase[1], phase[-1], -8 / 12 * nudge.scale)
     task.add_difference(phase[2], phase[-2], 1 / 12 * nudge.scale)
     return task.estimate(free, phase[1], phase[-1])
 
-ep.register_estimator("five_point", five_point, error="O(β⁴)", any_cost=True)
+ep.register_estimator("own_five_point", own_five_point, error="O(β⁴)", any_cost=True)
 """
 """The centred difference of fourth order."""
 
@@ -51,9 +51,9 @@ def network(**learning: Any) -> ep.Engine:
 
 def test_a_difference_of_fourth_order_has_an_error_of_beta_to_the_fourth() -> None:
     exec(PLUGIN, {})
-    engine = network(estimator="five_point")
+    engine = network(estimator="own_five_point")
     x, y = batch()
-    errors: dict[str, list[float]] = {"five_point": [], "centered": []}
+    errors: dict[str, list[float]] = {"own_five_point": [], "centered": []}
     for name, measured in errors.items():
         for beta in (0.1, 0.05):
             engine.zero_grad()
@@ -66,7 +66,7 @@ def test_a_difference_of_fourth_order_has_an_error_of_beta_to_the_fourth() -> No
             gradients = {n: p.grad for n, p in engine.named_parameters() if p.grad is not None}
             measured.append(error(*(torch.cat([g[n].flatten() for n in exact]) for g in (gradients, exact))))
     orders = {name: log2(first / second) for name, (first, second) in errors.items()}
-    assert orders == pytest.approx({"five_point": 4, "centered": 2}, abs=0.15)
+    assert orders == pytest.approx({"own_five_point": 4, "centered": 2}, abs=0.15)
 
 
 def test_traits_decide_what_is_said_and_refused() -> None:
@@ -134,13 +134,13 @@ def test_the_bridge_runs_it_for_any_loss() -> None:
     exec(PLUGIN, {})
     engine, (x, _) = network(), batch()
     apart = {}
-    for name in ("implicit", "five_point", "centered"):
+    for name in ("implicit", "own_five_point", "centered"):
         layer = ep.Equilibrium(engine, estimator=name, beta=0.3, free_steps=500, nudged_steps=500, tolerance=1e-13)
         engine.zero_grad()
         layer(x).sin().sum().backward()
         apart[name] = torch.cat([p.grad.flatten() for p in engine.parameters() if p.grad is not None])
-    off = {name: error(apart[name], apart["implicit"]) for name in ("five_point", "centered")}
-    assert off["five_point"] < 0.1 * off["centered"] < 0.1
+    off = {name: error(apart[name], apart["implicit"]) for name in ("own_five_point", "centered")}
+    assert off["own_five_point"] < 0.1 * off["centered"] < 0.1
 
 
 def test_commands_take_it_from_a_plugin(
@@ -154,7 +154,7 @@ def test_commands_take_it_from_a_plugin(
         "output": {"classes": 10},
         "states": {"h": {"shape": [16], "activation": "tanh"}},
         "edges": [{"from": "x", "to": "h", "dense": {}}, {"from": "h", "to": "y", "dense": {}}],
-        "learning": {"estimator": "five_point", "beta": 0.2},
+        "learning": {"estimator": "own_five_point", "beta": 0.2},
         "dynamics": {"free_steps": 40, "nudged_steps": 40},
         "training": {"epochs": 1},
     }
@@ -164,9 +164,9 @@ def test_commands_take_it_from_a_plugin(
     assert run(["check", "net.yaml", "--plugin", "mine.py"]) == 0
     assert "with an error of O(β⁴)" in capsys.readouterr().out
     assert run(["gradcheck", "net.yaml", "--plugin", "mine.py"]) == 0
-    assert "the gradient of 'five_point' at beta = 0.2 with 40 nudged sweeps is right to" in capsys.readouterr().out
+    assert "the gradient of 'own_five_point' at beta = 0.2 with 40 nudged sweeps is right to" in capsys.readouterr().out
     assert run(["train", "net.yaml", "--data", "digits", "--limit", "64", "--out", "run", "--plugin", "mine.py"]) == 0
     Path("broken.py").write_text(PLUGIN.replace("free, phase[1]", "free, phase[7]"), encoding="utf-8")
     capsys.readouterr()
     assert run(["gradcheck", "net.yaml", "--plugin", "broken.py"]) == 1
-    assert "estimator 'five_point': five_point raises KeyError: 7" in capsys.readouterr().err
+    assert "estimator 'own_five_point': own_five_point raises KeyError: 7" in capsys.readouterr().err

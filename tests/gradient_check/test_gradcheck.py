@@ -437,7 +437,7 @@ def test_weights_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     out = tmp_path / "run"
     options = ["--set", "dynamics.free_steps=12", "--set", "dynamics.nudged_steps=6"]
     train = ["train", "examples/digits.yaml", "--data", "digits", "--limit", "128", "--epochs", "1", "--out", str(out)]
-    assert run([*train, *options]) == 0
+    assert run([*train, *options, "--no-pictures"]) == 0
     command = ["gradcheck", str(out / "architecture.yaml"), "--data", "digits", "--quick", "--examples", "2"]
     capsys.readouterr()
     assert run([*command, "--checkpoint", str(out), "--json"]) == 0
@@ -471,7 +471,7 @@ def test_what_training_with_a_reference_gradient_logs(tmp_path: Path) -> None:
             "training.warm_start=true",
             "--overwrite",
         ]
-        assert run(["train", "examples/digits.yaml", "--data", "digits", *keys]) == 0
+        assert run(["train", "examples/digits.yaml", "--data", "digits", "--no-pictures", *keys]) == 0
         batch = json.loads((out / "batches.jsonl").read_text().splitlines()[-1])
         epoch = json.loads((out / "metrics.jsonl").read_text())
         assert "nudged_residual" not in batch | epoch

@@ -17,9 +17,10 @@ from epgraph.estimators import ESTIMATORS
 from epgraph.graph import SCHEDULES, guaranteed
 from epgraph.graph.guarantees import nudged_never_rises
 from epgraph.solvers import SOLVERS
+from tests.helpers.activations import WRITTEN
 from tests.helpers.case import Case
 from tests.helpers.networks import RING
-from tests.helpers.promises import EVERY, fresh_seed, keeps, rises
+from tests.helpers.promises import fresh_seed, keeps, rises
 from tests.helpers.topologies import random_architecture
 
 DYNAMICS: tuple[dict[str, Any], ...] = (
@@ -37,7 +38,7 @@ def test_what_is_promised_of_the_energy_is_kept(note: Callable[[str], None]) -> 
     """Under every schedule, with every solver that is not refused, free and nudged by ±β, from random states."""
 
     def draw(rng: random.Random) -> dict[str, Any]:
-        data = random_architecture(rng, activations=EVERY, gain=(0.4, 1.6), readout=rng.random() < 0.2)
+        data = random_architecture(rng, activations=WRITTEN, gain=(0.4, 1.6), readout=rng.random() < 0.2)
         data["dynamics"] = {"schedule": rng.choice(["coloring", *SCHEDULES]), **rng.choice(DYNAMICS)}
         return {**data, "learning": {"beta": rng.choice([0.1, 0.9])}}
 
@@ -57,7 +58,7 @@ class Unbounded(Activation):
         return torch.special.xlogy(s, s) + torch.special.xlog1py(1 - s, -s)
 
 
-@pytest.mark.parametrize("activation", EVERY)
+@pytest.mark.parametrize("activation", WRITTEN)
 def test_what_anderson_mixes_stays_in_the_range_of_every_activation(activation: Any) -> None:
     """Beyond it G is not defined, and the formula of softclip's gave an energy that was far too low."""
     data = {**RING, "defaults": {"activation": activation}, "dynamics": {"schedule": "coloring", "anderson": 3}}

@@ -14,9 +14,6 @@ from epgraph.graph import make_schedule
 from epgraph.graph.guarantees import never_rises, nudged_never_rises
 from tests.helpers.case import Case
 
-EVERY = ("relu6", "relu1", {"relu": [0.5, 4.0]}, "identity", "tanh", "logistic", "softclip", {"tanh": {"height": 2}})
-"""An activation of every kind."""
-
 SWEEPS = 12
 
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from unittest import mock
 
 from epgraph.activations import NAMED
+from epgraph.activations.language import FAMILIES
 from epgraph.compiler import BACKENDS
 from epgraph.costs import COSTS
 from epgraph.data import DATA_SETS
@@ -20,6 +21,7 @@ from epgraph.solvers import SOLVERS
 
 REGISTRIES = (
     NAMED,
+    FAMILIES,
     KINDS,
     COSTS,
     ENERGIES,

@@ -56,6 +56,18 @@ def pages() -> list[Path]:
     return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
+def plugins() -> dict[str, str]:
+    """Return the examples of docs/extending.md, by the names of their files."""
+    blocks = blocks_of(ROOT / "docs" / "extending.md")
+    return {Path(block.file).stem: block.text for block in blocks if block.language == "python" and block.file}
+
+
+def registered(axis: str) -> str:
+    """Name of the example of an axis, which ``register_AXIS`` is called with on that page."""
+    (name,) = re.findall(rf'register_{axis}\((?:Backend\()?"(\w+)"', "".join(plugins().values()))
+    return str(name)
+
+
 def name_of(page: Path) -> str:
     """Path of a page below the repository."""
     return page.relative_to(ROOT).as_posix()

@@ -88,8 +88,7 @@ def study(seed: int, data: dict[str, Any]) -> Studied | None:
         return torch.cat([p.grad.flatten() for p in of.parameters() if p.grad is not None])
 
     def by_oracle(beta: float, rounds: int, estimator: Estimator = "centered") -> Tensor:
-        nudged = {sign: oracle.error_sweeps(case.x, rounds, free, case.y, sign * beta) for sign in (1, -1)}
-        found = oracle.estimate(case.x, case.y, free, nudged, beta, estimator)
+        found = oracle.estimate_by_rounds(case.x, case.y, free, rounds, beta, estimator)
         return torch.cat([found[n].flatten() for n, p in engine.named_parameters() if p.requires_grad])
 
     def errors(estimator: Estimator) -> tuple[float, ...]:

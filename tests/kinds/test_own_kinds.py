@@ -45,7 +45,7 @@ def _forget() -> Iterator[None]:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files of the documentation."""
-    (tmp_path / "channelwise.py").write_text(block("python"), encoding="utf-8")
+    (tmp_path / "own_channelwise.py").write_text(block("python"), encoding="utf-8")
     (tmp_path / "net.yaml").write_text(block("yaml"), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -53,43 +53,43 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_example_is_checked_and_verified(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["check", "net.yaml"]) == 1
-    assert "net.yaml:11:24: unknown key 'channelwise'; kinds of edges: conv, " in capsys.readouterr().err
-    assert run(["check", "net.yaml", "--plugin", "channelwise.py", "--verify", "--json"]) == 0
+    assert "net.yaml:11:24: unknown key 'own_channelwise'; kinds of edges: conv, " in capsys.readouterr().err
+    assert run(["check", "net.yaml", "--plugin", "own_channelwise.py", "--verify", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["diagnostics"] == []
-    assert [kind["kind"] for kind in found["verified"]] == ["conv", "conv", "channelwise", "dense"]
+    assert [kind["kind"] for kind in found["verified"]] == ["conv", "conv", "own_channelwise", "dense"]
     assert found["edges"][2] | {"macs": 0} == {
-        "name": "h1_h2_2", "from": "h1", "to": "h2", "kind": "channelwise", "weight_shape": [8, 1], "macs": 0,
+        "name": "h1_h2_2", "from": "h1", "to": "h2", "kind": "own_channelwise", "weight_shape": [8, 1], "macs": 0,
     }  # fmt: skip
     # The very definition again: replaced without complaint.
-    assert run(["check", "net.yaml", "--plugin", "channelwise.py", "--verify"]) == 0
-    assert "channelwise, 1 edge: as declared, checked on 8×4×4 → 8×4×4" in capsys.readouterr().out
+    assert run(["check", "net.yaml", "--plugin", "own_channelwise.py", "--verify"]) == 0
+    assert "own_channelwise, 1 edge: as declared, checked on 8×4×4 → 8×4×4" in capsys.readouterr().out
 
 
 def test_the_example_in_the_schema_and_in_messages(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = yaml.safe_load(block("yaml"))
     assert not jsonschema.Draft202012Validator(json_schema()).is_valid(data)
-    assert run(["schema", "--plugin", "channelwise.py"]) == 0
+    assert run(["schema", "--plugin", "own_channelwise.py"]) == 0
     schema = json.loads(capsys.readouterr().out)
     validator = jsonschema.Draft202012Validator(schema)
     validator.validate(data)
-    data["edges"][2]["channelwise"] = {"scale": 0}
+    data["edges"][2]["own_channelwise"] = {"scale": 0}
     assert not validator.is_valid(data)
     Path("net.yaml").write_text(block("yaml").replace("scale: 0.5", "scalee: 0.5"), encoding="utf-8")
-    assert run(["check", "net.yaml", "--plugin", "channelwise.py"]) == 1
-    assert "net.yaml:11:38: unknown key 'scalee'; did you mean 'scale'?" in capsys.readouterr().err
-    Path("net.yaml").write_text(block("yaml").replace("from: h1, to: h2, ch", "from: x, to: h2, ch"), encoding="utf-8")
-    assert run(["check", "net.yaml", "--plugin", "channelwise.py"]) == 1
+    assert run(["check", "net.yaml", "--plugin", "own_channelwise.py"]) == 1
+    assert "net.yaml:11:42: unknown key 'scalee'; did you mean 'scale'?" in capsys.readouterr().err
+    Path("net.yaml").write_text(block("yaml").replace("h1, to: h2, own", "x, to: h2, own"), encoding="utf-8")
+    assert run(["check", "net.yaml", "--plugin", "own_channelwise.py"]) == 1
     assert (
-        "shape mismatch: channelwise x→h2 gives 1×8×8 from 1×8×8, but the target is 8×4×4 (fixed by the edge h1→h2); "
-        "channelwise joins equal shapes; use 'dense: {}' between others"
+        "shape mismatch: own_channelwise x→h2 gives 1×8×8 from 1×8×8, but the target is 8×4×4 (fixed by the edge "
+        "h1→h2); own_channelwise joins equal shapes; use 'dense: {}' between others"
     ) in capsys.readouterr().err
 
 
 def test_the_example_runs_everywhere(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    plugin = ["--plugin", "channelwise.py"]
+    plugin = ["--plugin", "own_channelwise.py"]
     assert run(["render", "net.yaml", "-o", "net.dot", *plugin]) == 0
-    assert "channelwise" in Path("net.dot").read_text(encoding="utf-8")
+    assert "own_channelwise" in Path("net.dot").read_text(encoding="utf-8")
     assert run(["train", "net.yaml", "--data", "digits", "--limit", "64", "--out", "run", *plugin]) == 0
     assert run(["eval", "run", "--data", "digits", "--limit", "32", *plugin]) == 0
     assert run(["gradcheck", "net.yaml", "--quick", "--examples", "2", *plugin]) == 0
@@ -115,7 +115,7 @@ def test_the_example_runs_everywhere(folder: Path, capsys: pytest.CaptureFixture
 
 def test_a_sweep_is_the_equations(folder: Path) -> None:
     """One sequential sweep from zeros beside the sums written down by hand."""
-    plugins.run_plugin(Path("channelwise.py"))
+    plugins.run_plugin(Path("own_channelwise.py"))
     text = (
         block("yaml")
         .replace("coloring", "sequential")
@@ -142,11 +142,11 @@ def test_a_sweep_is_the_equations(folder: Path) -> None:
 
 def test_an_entry_point_brings_a_kind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(folder))
-    entries = [EntryPoint("mine", "channelwise", plugins.GROUP)]
+    entries = [EntryPoint("mine", "own_channelwise", plugins.GROUP)]
     monkeypatch.setattr(plugins, "entry_points", lambda group: entries)
     assert run(["check", "net.yaml"]) == 0
     assert run(["check", "net.yaml"]) == 0  # loaded again by every command
-    sys.modules.pop("channelwise")
+    sys.modules.pop("own_channelwise")
 
 
 class Base(ep.EdgeKind):
@@ -346,8 +346,8 @@ def test_check_verify_names_the_line_of_a_wrong_kind(folder: Path, capsys: pytes
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(
-        "net.yaml:11:37: channelwise: weight_gradient is 2 times what it should be; expected ∂⟨t, A s⟩/∂w, summed over "
-        "the batch (on 8×4×4 → 8×4×4)\n"
+        "net.yaml:11:41: own_channelwise: weight_gradient is 2 times what it should be; expected ∂⟨t, A s⟩/∂w, summed "
+        "over the batch (on 8×4×4 → 8×4×4)\n"
     )
 
 
@@ -395,28 +395,36 @@ class Needy(Base):
     [
         (
             NoName,
-            "the class NoName cannot be registered: it has no name, its key in YAML; "
+            "edge kind NoName cannot be registered: it has no name, its key in YAML; "
             'write in it: name: ClassVar[str] = "noname"',
         ),
         (
             NoMethods,
-            "'nothing' cannot be registered: the class NoMethods has no adjoint, forward, macs, target_shape, "
-            "weight_gradient, weight_shape; write them; docs/edge-kinds.md has an example",
+            "edge kind 'nothing' cannot be registered: the class NoMethods has no adjoint, forward, macs, "
+            "target_shape, weight_gradient, weight_shape; write them; docs/edge-kinds.md has an example",
         ),
-        (Renamed, "'conv' cannot be registered: it is built in; choose another name"),
-        (Key, "'gain' cannot be registered: every edge has something of that name; choose another name"),
+        (Renamed, "edge kind 'conv' cannot be registered: it is built in; choose another name"),
+        (Key, "edge kind 'gain' cannot be registered: every edge has something of that name; choose another name"),
         (
             NotAName,
-            "'my kind' cannot be registered: it is not a name; "
+            "edge kind 'my kind' cannot be registered: it is not a name; "
             "a name is a letter followed by at most 63 letters, digits or '_'",
         ),
         (
             Misspelt,
-            "'misspelt' cannot be registered: the class Misspelt has an unknown method weight_contrasts; "
+            "edge kind 'misspelt' cannot be registered: the class Misspelt has an unknown method weight_contrasts; "
             "did you mean 'weight_contrast'?",
         ),
-        (Base(), "a Base cannot be registered: expected a class derived from EdgeKind; pass the class Base"),
-        (int, "the class int cannot be registered: expected a class derived from EdgeKind; derive it from ep.EdgeKind"),
+        (
+            Base(),
+            "an edge kind cannot be registered: expected a class derived from EdgeKind, found a Base; "
+            "pass the class Base",
+        ),
+        (
+            int,
+            "an edge kind cannot be registered: expected a class derived from EdgeKind, found the class int; "
+            "derive it from ep.EdgeKind",
+        ),
     ],
 )
 def test_what_cannot_be_registered(cls: Any, message: str) -> None:
@@ -434,9 +442,11 @@ def test_a_name_is_registered_once(folder: Path, capsys: pytest.CaptureFixture[s
     with pytest.raises(ep.EpgraphError, match=r"the class Base of .*test_own_kinds has that name already"):
         ep.register_kind(other)
     Path("again.py").write_text(block("python"), encoding="utf-8")
-    assert run(["check", "net.yaml", "--plugin", "channelwise.py", "--plugin", "again.py"]) == 1
+    assert run(["check", "net.yaml", "--plugin", "own_channelwise.py", "--plugin", "again.py"]) == 1
     said = capsys.readouterr().err
-    assert f"the class Channelwise of {folder / 'channelwise.py'} has that name already; choose another name" in said
+    assert (
+        f"the class Channelwise of {folder / 'own_channelwise.py'} has that name already; choose another name" in said
+    )
 
 
 def test_a_plugin_that_fails_names_its_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

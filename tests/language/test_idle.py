@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -29,6 +29,7 @@ from epgraph.language.model import (
     StateSpec,
     TrainingSpec,
 )
+from tests.helpers.registries import kept_registries
 
 NET = """\
 epgraph: 2
@@ -378,3 +379,44 @@ def test_check_points_at_the_key_and_set_is_named(tmp_path: Path, capsys: pytest
     err = capsys.readouterr().err
     assert f"{path}:12:20: 'points' has no effect" in err
     assert re.search(r"--set dynamics\.damping=1\.2: 'damping' has no effect", err)
+
+
+@pytest.mark.parametrize("key", ["solver: anderson", "anderson: 5", "solver: {anderson: {memory: 3}}"])
+def test_a_solver_that_mixes_states_has_no_effect_where_every_sweep_is_a_phase(key: str) -> None:
+    text = NET.replace("schedule: coloring", f"schedule: coloring, {key}")
+    assert warned(text) == []
+    assert warned(text, "learning.estimator=continual") == [
+        f"'{key.split(':')[0]}' has no effect in nudged phases: with estimator continual every nudged sweep is a phase "
+        "of its own; leave it out, or use estimator: positive"
+    ]
+    plain = NET.replace("schedule: coloring", "schedule: coloring, solver: {over_relaxed: 0.5}")
+    assert warned(plain, "learning.estimator=continual") == []
+
+
+class Counting(ep.Solver):
+    """Counts how often it may propose states."""
+
+    calls: ClassVar[list[int]] = []
+
+    def step(self, memory: Any, before: torch.Tensor, after: torch.Tensor) -> tuple[Any, None]:
+        self.calls.append(len(after))
+        return None, None
+
+
+MIXED = [
+    name
+    for name, rule in ESTIMATORS.items()
+    if "nudged_steps" in rule.reads and not rule.complex_states and not rule.differentiates
+]
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_the_trait_single_sweeps_is_true_of_every_estimator(name: str) -> None:
+    """A free phase of one sweep has nothing between two sweeps, so all calls are those of nudged phases."""
+    with kept_registries():
+        ep.register_solver("counting", Counting)
+        engine = ep.compile(ep.load(NET, ["dynamics.solver=counting"]))
+        Counting.calls.clear()
+        x, y = torch.rand(2, 1, 6, 6), torch.tensor([0, 1])
+        engine.backward(x, y, estimator=name, free_steps=1, nudged_steps=4)  # type: ignore[arg-type]
+    assert (not Counting.calls) == ESTIMATORS[name].single_sweeps

@@ -126,7 +126,7 @@ CASES: dict[str, tuple[str, str, list[str]]] = {
         "schedule: coloring, over_relaxation: 1.5",
         [
             "17:49: over_relaxation 1.5 cannot be used: Φ is not linear in 'h1' (edge 'h1_self', self 3×3): a step "
-            "beyond may raise F; use 'anderson: 5' instead, or leave it out"
+            "beyond may raise F; use a solver that mixes states, such as 'solver: anderson', or leave it out"
         ],
     ),
     "rounded states": (

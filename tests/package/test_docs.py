@@ -5,8 +5,10 @@ That everything shown runs at all is the matter of ``test_snippets.py``.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -105,22 +107,74 @@ def test_the_edges_of_the_language_reference_build() -> None:
     } - {"skip", "identity"}
 
 
-def test_the_language_reference_names_every_key() -> None:
+def names(text: str, key: str) -> bool:
+    """Whether a text has a key, alone or with a value, as code."""
+    return re.search(rf"`{{?{re.escape(key)}\b", text) is not None
+
+
+def row(key: str, text: str) -> str:
+    """The row of a table whose first cell names a key; empty without one."""
+    rows = re.findall(r"^\| .*", text, flags=re.MULTILINE)
+    return next((line for line in rows if names(line.split(" | ")[0], key)), "")
+
+
+def item(key: str, text: str) -> str:
+    """The item of a list that begins with a key; empty without one."""
+    items = re.findall(r"^- .*\n(?:  .*\n)*", text, flags=re.MULTILINE)
+    return next((one for one in items if names(one.split(" ")[1], key)), "")
+
+
+def documented() -> dict[str, tuple[str, list[str]]]:
+    """Where the language reference has to name each key: a part of the page, and the keys that belong into it."""
+    from epgraph.activations.language import FAMILIES
+    from epgraph.costs import COSTS
+    from epgraph.energies import ENERGIES
     from epgraph.graph import SCHEDULES
     from epgraph.kinds import KINDS
     from epgraph.language.model import Architecture, known_keys
     from epgraph.language.sugar import BlockSpec, InstanceSpec, PatternSpec, SugarSpec
     from epgraph.solvers import SOLVERS
 
-    keys = [*Architecture.model_fields, *SCHEDULES, *KINDS]
-    for section in ("input", "output", "defaults", "dynamics", "learning", "training"):
-        keys += known_keys((section,))
-    keys += [*known_keys(("states", "h")), *known_keys(("edges", 0))]
-    for model in (SugarSpec, BlockSpec, InstanceSpec, PatternSpec):
-        keys += [field.alias or name for name, field in model.model_fields.items()]
-    keys += [option for kind in KINDS.values() for option in kind.model_fields]
-    keys += [*SOLVERS, *(option for solver in SOLVERS.values() for option in solver.model_fields)]
-    assert [key for key in keys if f"`{key}" not in LANGUAGE] == []
+    def fields(*models: Any) -> list[str]:
+        return [field.alias or name for model in models for name, field in model.model_fields.items()]
+
+    table = LANGUAGE.split("\n## ")[0]
+    parts = {f"section {key}": (row(key, table), [key]) for key in (*fields(Architecture, SugarSpec),)}
+    for key in ("input", "output", "defaults", "dynamics", "learning", "training"):
+        parts[f"keys of {key}"] = (row(key, table), list(known_keys((key,))))
+    parts["keys of states"] = (row("states", table), list(known_keys(("states", "h"))))
+    parts["keys of edges"] = (row("edges", table), [key for key in known_keys(("edges", 0)) if key not in KINDS])
+    parts["blocks"] = (sections("Blocks"), fields(BlockSpec, InstanceSpec))
+    parts["patterns"] = (sections("Groups and patterns"), fields(PatternSpec))
+    parts["schedules"] = (sections("Schedules"), list(SCHEDULES))
+    parts["energies"] = (row("energy", table), list(ENERGIES))
+    parts["costs"] = ("".join(row(name, sections("Costs")) for name in COSTS), list(COSTS))
+    for name, kind in KINDS.items():
+        parts[f"kind {name}"] = (row(name, sections("Edges", "Unary terms")), [name, *kind.model_fields])
+    for name, solver in SOLVERS.items():
+        parts[f"solver {name}"] = (item(name, sections("Solvers")), [name, *solver.model_fields])
+    for name in ESTIMATORS:
+        parts[f"estimator {name}"] = (row(name, sections("Learning rules")), [name])
+    for name, family in FAMILIES.items():
+        written = row(name, sections("Activations"))
+        # {tanh: {slope: m, height: h}} is one piece of code.
+        options = " ".join(f"`{key}`" for key in re.findall(r"(\w+):", written))
+        parts[f"activation {name}"] = (options, [name, *(option.name for option in dataclasses.fields(family))])
+    return parts
+
+
+def test_the_language_reference_names_every_key() -> None:
+    """Within the part of the page that is about it: many keys are words that stand elsewhere too."""
+    assert [
+        f"{where}: {key}" for where, (text, keys) in documented().items() for key in keys if not names(text, key)
+    ] == []
+
+
+def test_an_option_is_named_beside_its_solver() -> None:
+    """An option that has the name of a key elsewhere on the page was taken for documented."""
+    assert names(LANGUAGE, "momentum")
+    assert not names(item("anderson", sections("Solvers")), "momentum")
+    assert item("momentum", sections("Solvers")) == row("momentum", sections("Edges")) == ""
 
 
 def sections(*titles: str) -> str:

@@ -15,9 +15,24 @@ from epgraph.activations import NAMED
 from epgraph.cli import run
 from epgraph.costs import COSTS
 from tests.helpers.registries import kept_registries
+from tests.helpers.snippets import ROOT, plugins, registered
 
-PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
-EXAMPLES = dict(re.findall(r"^```python\n# (\w+)\.py\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE))
+EXAMPLES = plugins()
+ENERGY, COST, ACTIVATION, SOLVER, ESTIMATOR, RULE, BACKEND, DATA, OPTIMIZER, SCHEDULE = map(
+    registered,
+    (
+        "energy",
+        "cost",
+        "activation",
+        "solver",
+        "estimator",
+        "initialization",
+        "backend",
+        "dataset",
+        "optimizer",
+        "schedule",
+    ),
+)
 
 NET = """
 epgraph: 2
@@ -35,32 +50,32 @@ data: {augment: none}
 training: {epochs: 1, batch_size: 20, learning_rate: 0.01}
 """
 
-TREE = """
+TREE = f"""
 epgraph: 2
 name: net
-energy: errors
-input: {name: x, shape: [1, 8, 8]}
-output: {name: y, classes: 10}
-defaults: {activation: identity}
-states: {a: {shape: [8]}, b: {shape: [6]}}
+energy: {ENERGY}
+input: {{name: x, shape: [1, 8, 8]}}
+output: {{name: y, classes: 10}}
+defaults: {{activation: identity}}
+states: {{a: {{shape: [8]}}, b: {{shape: [6]}}}}
 edges:
-  - {from: x, to: [a, b], gain: 0.3, dense: {}}
-  - {from: [a, b], to: y, gain: 0.3, dense: {}}
-dynamics: {schedule: coloring, free_steps: 30, nudged_steps: 15}
-data: {augment: none}
-training: {epochs: 1, batch_size: 20, learning_rate: 0.01}
+  - {{from: x, to: [a, b], gain: 0.3, dense: {{}}}}
+  - {{from: [a, b], to: y, gain: 0.3, dense: {{}}}}
+dynamics: {{schedule: coloring, free_steps: 30, nudged_steps: 15}}
+data: {{augment: none}}
+training: {{epochs: 1, batch_size: 20, learning_rate: 0.01}}
 """
 
 USES: dict[str, tuple[str, ...]] = {
-    "algebraic": ("--set", "defaults.activation=algebraic"),
-    "logcosh": ("--set", "output.cost=logcosh"),
-    "errors": (),
-    "heavy_ball": ("--set", "dynamics.solver=heavy_ball"),
-    "five_point": ("--set", "learning.estimator=five_point"),
-    "orthogonal": ("--set", "init=orthogonal"),
-    "counted": ("--backend", "counted"),
-    "stripes": ("--data", "stripes"),
-    "own_radam": ("--set", "training.optimizer=own_radam", "--set", "training.schedule=late"),
+    ACTIVATION: ("--set", f"defaults.activation={{{ACTIVATION}: {{slope: 2}}}}"),
+    COST: ("--set", f"output.cost={COST}"),
+    ENERGY: (),
+    SOLVER: ("--set", f"dynamics.solver={SOLVER}"),
+    ESTIMATOR: ("--set", f"learning.estimator={ESTIMATOR}"),
+    RULE: ("--set", f"init={RULE}"),
+    BACKEND: ("--backend", BACKEND),
+    DATA: ("--data", DATA),
+    OPTIMIZER: ("--set", f"training.optimizer={OPTIMIZER}", "--set", f"training.schedule={SCHEDULE}"),
 }
 """Options with which a command uses each example."""
 
@@ -88,29 +103,47 @@ def engine(*settings: str, **options: str) -> ep.Engine:
     return ep.compile(ep.load(NET, settings), dtype=torch.float64, **options)  # type: ignore[arg-type]
 
 
-def test_every_example_is_used() -> None:
+def test_every_example_is_used_and_named_as_ones_own() -> None:
+    """A built-in member may get any other name: then an example of the name would be refused."""
     assert EXAMPLES.keys() == USES.keys()
+    assert all(name.startswith("own_") for name in (*EXAMPLES, SCHEDULE))
+
+
+def test_the_files_and_tests_of_each_axis_are_there() -> None:
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    overview, places = (re.findall(r"^\| .* \|$", part, flags=re.MULTILINE) for part in page.split("\n1. ", 1))
+    rows = [[cell.strip() for cell in row.strip("|").split(" | ")] for row in places]
+    header, _, *axes = [row for row in rows if len(row) == 4]
+    assert header[3] == "tests"
+    assert [row[0] for row in axes] == [row.strip("| ").split(" | ")[0] for row in overview[2:]]
+    for row in axes:
+        for table, file in re.findall(r"`([A-Z_]+)`[^`|]* in `([\w/]+\.py)`", row[1]):
+            assert table in (ROOT / "epgraph" / file).read_text(encoding="utf-8")
+        files = re.findall(r"`([\w/]+\.py)`", row[1] + row[2])
+        named = [file if file.startswith("tests/") else f"epgraph/{file}" for file in files]
+        for path in (*named, *row[3].strip("`").split()):
+            assert (ROOT / path).exists(), path
 
 
 @pytest.mark.parametrize("name", USES)
 def test_an_example_trains_as_a_plugin(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path(f"{name}.py").write_text(EXAMPLES[name], encoding="utf-8")
-    Path("net.yaml").write_text(TREE if name == "errors" else NET, encoding="utf-8")
+    Path("net.yaml").write_text(TREE if name == ENERGY else NET, encoding="utf-8")
     options = [*USES[name], "--plugin", f"{name}.py", "--limit", "60", "--no-pictures"]
-    data = [] if name == "stripes" else ["--data", "digits"]
+    data = [] if name == DATA else ["--data", "digits"]
     assert run(["train", "net.yaml", *options, *data]) == 0
 
 
 def test_the_classes_are_what_they_say() -> None:
-    load("algebraic")
-    load("logcosh")
-    ep.verify_activation(NAMED["algebraic"])
-    ep.verify_cost(COSTS["logcosh"])
+    load(ACTIVATION)
+    load(COST)
+    ep.verify_activation(NAMED[ACTIVATION])
+    ep.verify_cost(COSTS[COST])
 
 
 def test_the_energy_is_what_the_sweeps_and_gradients_follow() -> None:
-    load("errors")
+    load(ENERGY)
     net = ep.compile(TREE, dtype=torch.float64)
     x, y = batch()
     free = net.relax(x, steps=500, tolerance=1e-13).states
@@ -130,19 +163,19 @@ def test_the_energy_is_what_the_sweeps_and_gradients_follow() -> None:
 
 
 def test_the_solver_reaches_the_same_equilibrium_on_another_way() -> None:
-    load("heavy_ball")
+    load(SOLVER)
     x, _ = batch()
     plain = engine().relax(x, steps=500, tolerance=1e-12)
-    mixed = engine("dynamics.solver=heavy_ball").relax(x, steps=500, tolerance=1e-12)
+    mixed = engine(f"dynamics.solver={SOLVER}").relax(x, steps=500, tolerance=1e-12)
     assert max(mixed.steps, plain.steps) < 500
-    path = [engine(f"dynamics.solver={name}").relax(x, steps=18, tolerance=0) for name in ("plain", "heavy_ball")]
+    path = [engine(f"dynamics.solver={name}").relax(x, steps=18, tolerance=0) for name in ("plain", SOLVER)]
     assert not torch.equal(path[0].states["h2"], path[1].states["h2"])
     for name, s in plain.states.items():
         torch.testing.assert_close(mixed.states[name], s, rtol=0, atol=1e-9)
 
 
 def test_the_estimator_is_of_fourth_order() -> None:
-    load("five_point")
+    load(ESTIMATOR)
     net, (x, y) = engine("learning.solver_tolerance=1e-13"), batch()
 
     def gradient(estimator: str, beta: float) -> Tensor:
@@ -151,21 +184,21 @@ def test_the_estimator_is_of_fourth_order() -> None:
         return torch.cat([g.flatten() for g in gradients.values()])
 
     exact = gradient("implicit", 0.1)
-    errors = [float((gradient("five_point", beta) - exact).norm()) for beta in (0.1, 0.05)]
+    errors = [float((gradient(ESTIMATOR, beta) - exact).norm()) for beta in (0.1, 0.05)]
     assert 12 < errors[0] / errors[1] < 20, "halving β divides an error of O(β⁴) by about 16"
 
 
 def test_the_initial_weights_are_orthogonal() -> None:
-    load("orthogonal")
-    weight = engine("init=orthogonal").edges["h2_y"].weight
+    load(RULE)
+    weight = engine(f"init={RULE}").edges["h2_y"].weight
     assert isinstance(weight, Tensor)
     gram = weight.detach() @ weight.detach().T
     torch.testing.assert_close(gram, 0.25 * torch.eye(10, dtype=torch.float64), rtol=0, atol=1e-6)
 
 
 def test_the_backend_computes_what_eager_does() -> None:
-    names = load("counted")
+    names = load(BACKEND)
     x, _ = batch()
-    eager, counted = (engine(backend=name).relax(x, steps=5, tolerance=0).states for name in ("eager", "counted"))
+    eager, counted = (engine(backend=name).relax(x, steps=5, tolerance=0).states for name in ("eager", BACKEND))
     assert all(torch.equal(counted[name], s) for name, s in eager.items())
     assert names["COUNTS"]

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 import epgraph as ep
+from epgraph.activations import ReLU
 from epgraph.data import load_data
 from epgraph.errors import EpgraphError
 from epgraph.training import Run, batches, evaluate, load_checkpoint, set_threads
@@ -717,11 +718,20 @@ REGISTER: list[Row] = [
     ("bytes for a name", lambda: api.register_cost(b"q", Quartic()), no("the name to register expects text, found")),
     ("a name that is none", lambda: api.register_activation("q q", TANH), no("'q q' cannot be registered: it is not")),
     ("a name that is built in", lambda: api.register_activation("relu7", TANH), no("'relu7' cannot be registered: it")),
-    ("a class for an activation", lambda: api.register_activation("q", type(TANH)), no("found the class Tanh; pass")),
+    ("a class for an activation", lambda: api.register_activation("q", api.Activation), no("found the class Activa")),
+    (
+        "a class without defaults",
+        lambda: api.register_activation("q", ReLU),
+        no("'low' has no number as default; e.g."),
+    ),
     ("a function for an activation", lambda: api.register_activation("q", torch.tanh), no("derive its class from")),
     ("a class for a cost", lambda: api.register_cost("q", Quartic), no("expected a cost, found the class Quartic;")),
-    ("None for a kind", lambda: api.register_kind(None), no("None cannot be registered: expected a class derived")),
-    ("an instance for a kind", lambda: api.register_kind(api.Dense()), no("a Dense cannot be registered: expected a")),
+    ("None for a kind", lambda: api.register_kind(None), no("derived from EdgeKind, found None; derive it")),
+    (
+        "an instance for a kind",
+        lambda: api.register_kind(api.Dense()),
+        no("derived from EdgeKind, found a Dense; pass the"),
+    ),
     ("a kind that is built in", lambda: api.register_kind(api.Dense), no("'dense' cannot be registered: it is built")),
     ("the base of all kinds", lambda: api.register_kind(api.EdgeKind), no("it has no name")),
 ]

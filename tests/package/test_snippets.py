@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import click
@@ -86,7 +87,10 @@ def test_what_a_page_shows_works(
     page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = name_of(page)
-    names: dict[str, Any] = {"__name__": name}
+    # Dataclasses look for their module.
+    module = ModuleType(name)
+    monkeypatch.setitem(sys.modules, name, module)
+    names = vars(module)
     printed = ""
     if name == "docs/howto/lightning.md" and find_spec("lightning") is None:
         monkeypatch.setitem(sys.modules, "lightning", stand_in())

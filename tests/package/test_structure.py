@@ -38,6 +38,7 @@ ORDER = (
     "energies",
     "solvers",
     "contract",
+    "traits",
     "language",
     "registry",
     "plugins",

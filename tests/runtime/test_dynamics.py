@@ -12,16 +12,16 @@ from hypothesis import assume, given, settings
 from torch import Tensor
 
 import epgraph as ep
-from epgraph.activations import NAMED, Activation, Logistic, ReLU, Softclip, Tanh
+from epgraph.activations import Activation, Logistic, ReLU, Softclip, Tanh
 from epgraph.testing.oracle import Reference
 from epgraph.testing.units import sigma
+from tests.helpers.activations import WITHOUT_LEVEL, WRITTEN
 from tests.helpers.case import ORACLE, Case, apart
 from tests.helpers.emitted import check
 from tests.helpers.networks import RING, batch
 from tests.helpers.topologies import architectures
 
-INVERTIBLE = [NAMED["tanh"], NAMED["logistic"], NAMED["softclip"], Tanh(2, 3), Logistic(1, 6, 3), Softclip(1, 9)]
-EVERY = ("relu6", "relu1", {"relu": [0.5, 4.0]}, "identity", "tanh", "logistic", "softclip", {"tanh": {"height": 2}})
+INVERTIBLE = [*(a for a in WITHOUT_LEVEL if a.invertible), Logistic(1, 6, 3), Softclip(1, 9)]
 
 
 def inverse(activation: Activation, s: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ class Loop:
 class Flow(Loop):
     def move(self, name: str, old: Tensor, force: Tensor) -> Tensor:
         activation, step = self.engine.graph.states[name].activation, self.dynamics.flow
-        smooth = isinstance(activation, Tanh | Logistic | Softclip)
+        smooth = not activation.projects
         if smooth:
             # A state that starts at the end of its range counts as the number next to it.
             bounds = activation.bounds(1.0)
@@ -107,7 +107,7 @@ def case_with(data: dict[str, Any], **dynamics: Any) -> Case:
 
 
 @settings(ORACLE, max_examples=8)
-@given(data=architectures(activations=EVERY))
+@given(data=architectures(activations=WRITTEN))
 def test_flow_follows_the_loop(data: dict[str, Any]) -> None:
     """From the end of a range, where a smooth state starts, a bisection has few digits."""
     case = case_with(data, flow=0.3)
@@ -148,7 +148,7 @@ class Quantised(Loop):
 
 
 @settings(ORACLE, max_examples=8)
-@given(data=architectures(activations=[a for a in EVERY if a != "identity"], output_activation="identity"))
+@given(data=architectures(activations=[a for a in WRITTEN if a != "identity"], output_activation="identity"))
 def test_quantised_states_follow_the_loop(data: dict[str, Any]) -> None:
     """In both nudged phases too, though they are carried as a pair.
 

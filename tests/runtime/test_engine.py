@@ -196,13 +196,14 @@ def test_memory_does_not_grow_with_sweeps(backend: str, monkeypatch: pytest.Monk
     def counted(steps: Any, values: dict[str, Any]) -> None:
         run(steps, values)
         made.update({id(v): weakref.ref(v) for v in values.values() if isinstance(v, Tensor)})
-        alive.append(sum(reference() is not None for reference in made.values()))
+        if len(steps) > 1:  # a whole sweep
+            alive.append(sum(reference() is not None for reference in made.values()))
 
     monkeypatch.setattr("epgraph.compiler.sweep.run", counted)
     x = torch.rand(2, 1, 8, 8)
     engine.relax(x, steps=30)
-    assert len(alive) >= 30
-    assert max(alive[-7:-2]) == max(alive[5:10]) > 0
+    assert len(alive) == 29  # the last one is taken step by step, with its residual
+    assert max(alive[-6:-1]) == max(alive[5:10]) > 0
     recorded = engine.relax(x, steps=30, record=True)
     assert len(recorded.trajectory) == 30
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,9 +19,11 @@ from epgraph.runtime.relaxation import Status
 from epgraph.solvers import SOLVERS
 from tests.helpers.case import Case, apart
 from tests.helpers.networks import RING
+from tests.helpers.snippets import plugins, registered
 from tests.helpers.topologies import random_architecture
 
-DOCS = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
+OWN = registered("solver")
+"""Name of the documentation's solver."""
 
 
 @pytest.fixture(autouse=True)
@@ -36,9 +37,9 @@ def _own_registry() -> Iterator[None]:
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The documentation's solver as a file, beside a network that uses it."""
-    (text,) = (code for code in re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL) if "register_solver" in code)
+    text = plugins()[OWN]
     monkeypatch.chdir(tmp_path)
-    Path("heavy_ball.py").write_text(text, encoding="utf-8")
+    Path("own.py").write_text(text, encoding="utf-8")
     Path("net.yaml").write_text(ep.to_yaml(network("plain")), encoding="utf-8")
     return text
 
@@ -49,8 +50,8 @@ def network(solver: Any = None, **dynamics: Any) -> ep.Architecture:
 
 
 def register(text: str) -> type[ep.Solver]:
-    exec(text, {"__name__": "heavy_ball"})
-    return SOLVERS["heavy_ball"]
+    exec(text, {"__name__": OWN})
+    return SOLVERS[OWN]
 
 
 def test_a_solver_of_ones_own_finds_the_fixed_point_of_the_oracle_in_fewer_sweeps(
@@ -61,7 +62,7 @@ def test_a_solver_of_ones_own_finds_the_fixed_point_of_the_oracle_in_fewer_sweep
     The gains are low: a network that has several equilibria may end in another one, as it may under any solver.
     """
     register(plugin)
-    rng, sweeps = random.Random(0), {"plain": 0, "heavy_ball": 0}
+    rng, sweeps = random.Random(0), {"plain": 0, OWN: 0}
     settled = 0
     while settled < 12:
         data = random_architecture(rng, gain=(0.2, 0.6))
@@ -75,7 +76,7 @@ def test_a_solver_of_ones_own_finds_the_fixed_point_of_the_oracle_in_fewer_sweep
         else:
             assert case is not None
             settled += 1
-            heavy = found["heavy_ball"]
+            heavy = found[OWN]
             assert heavy.status is Status.CONVERGED
             oracle = case.oracle(engine)
             expected = oracle.relax(case.x, engine.plan.schedule.classes, found["plain"].steps)
@@ -84,8 +85,8 @@ def test_a_solver_of_ones_own_finds_the_fixed_point_of_the_oracle_in_fewer_sweep
             assert oracle.residual(case.x, heavy.states) <= 1e-10
             for solver, relaxation in found.items():
                 sweeps[solver] += relaxation.steps
-    note(f"solvers: {sweeps['plain']} plain sweeps to 1e-12 on {settled} networks, {sweeps['heavy_ball']} heavy-ball")
-    assert sweeps["heavy_ball"] <= 0.85 * sweeps["plain"]
+    note(f"solvers: {sweeps['plain']} plain sweeps to 1e-12 on {settled} networks, {sweeps[OWN]} of {OWN}")
+    assert sweeps[OWN] <= 0.85 * sweeps["plain"]
 
 
 def test_no_proposal_raises_the_energy(plugin: str) -> None:
@@ -98,7 +99,7 @@ def test_no_proposal_raises_the_energy(plugin: str) -> None:
 
     ep.register_solver("reckless", Reckless)
     rises = {}
-    for name in ("heavy_ball", "reckless"):
+    for name in (OWN, "reckless"):
         architecture = network({name: 0.95})
         engine = ep.compile(architecture, dtype=torch.float64)
         with torch.no_grad():
@@ -108,12 +109,12 @@ def test_no_proposal_raises_the_energy(plugin: str) -> None:
         trajectory = engine.relax(x, steps=60, record=True).trajectory
         energies = torch.stack([sweep.energy for sweep in trajectory])
         rises[name] = float(energies.diff(dim=0).max() / energies.abs().max())
-    assert rises["heavy_ball"] <= 1e-9
+    assert rises[OWN] <= 1e-9
     assert rises["reckless"] > 1e-6
     said = {name: "\n".join(guarantees(name)) for name in rises}
-    assert "free phase: F never rises" in said["heavy_ball"]
+    assert "free phase: F never rises" in said[OWN]
     assert "F may rise: reckless may use states of higher energy" in said["reckless"]
-    assert "heavy_ball watches the energy in the free phase alone" in said["heavy_ball"]
+    assert f"{OWN} watches the energy in the free phase alone" in said[OWN]
 
 
 def guarantees(solver: str) -> list[str]:
@@ -123,20 +124,20 @@ def guarantees(solver: str) -> list[str]:
 
 def test_a_plugin_brings_a_solver_to_every_command(plugin: str, capsys: pytest.CaptureFixture[str]) -> None:
     """``check`` names it, ``schema`` and ``expand`` have its options, and what mixes states is not exported."""
-    chosen = ["--plugin", "heavy_ball.py", "--set", "dynamics.solver={heavy_ball: {momentum: 0.5}}"]
+    chosen = ["--plugin", "own.py", "--set", f"dynamics.solver={{{OWN}: {{momentum: 0.5}}}}"]
     assert run(["check", "net.yaml", *chosen]) == 0
-    assert "\nsolver      heavy_ball (momentum 0.5)\n" in capsys.readouterr().out
+    assert f"\nsolver      {OWN} (momentum 0.5)\n" in capsys.readouterr().out
     assert run(["check", "net.yaml", *chosen, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["solver"] == {"heavy_ball": {"momentum": 0.5}}
-    assert run(["schema", "--plugin", "heavy_ball.py"]) == 0
-    assert '"heavy_ball"' in capsys.readouterr().out
+    assert json.loads(capsys.readouterr().out)["solver"] == {OWN: {"momentum": 0.5}}
+    assert run(["schema", "--plugin", "own.py"]) == 0
+    assert f'"{OWN}"' in capsys.readouterr().out
     assert run(["compile", "net.yaml", "-o", "e.py", *chosen]) == 1
-    refused = "an emitted module has no heavy_ball, and dynamics.solver is heavy_ball; set dynamics.solver to plain"
+    refused = f"an emitted module has no {OWN}, and dynamics.solver is {OWN}; set dynamics.solver to plain"
     assert refused in capsys.readouterr().err
     for value, message in (
-        ("{heavy_ball: {momentun: 1}}", "unknown key 'momentun'; did you mean 'momentum'?"),
-        ("{heavy_ball: 1}", "'momentum' must be < 1, found 1"),
-        ("heavy_bal", "did you mean 'heavy_ball'?"),
+        (f"{{{OWN}: {{momentun: 1}}}}", "unknown key 'momentun'; did you mean 'momentum'?"),
+        (f"{{{OWN}: 1}}", "'momentum' must be < 1, found 1"),
+        (OWN[:-1], f"did you mean '{OWN}'?"),
     ):
         assert run(["check", "net.yaml", *chosen[:2], "--set", f"dynamics.solver={value}"]) == 1
         assert message in capsys.readouterr().err

@@ -9,13 +9,28 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 import epgraph as ep
 from epgraph.cli import run
+from epgraph.compiler import BACKENDS
+from epgraph.learning_rules import ESTIMATORS
 from epgraph.runtime.relaxation import Status
+from epgraph.solvers import SOLVERS
 from tests.helpers.case import apart
 from tests.helpers.networks import RING, batch
 from tests.helpers.topologies import random_batch, random_parameters
+
+
+def by_default(name: str) -> Any:
+    """A solver as a file writes it: with the example of every option that it requires, else by its name."""
+    fields = SOLVERS[name].model_fields
+    required = {option: (info.examples or [None])[0] for option, info in fields.items() if info.is_required()}
+    return {name: required} if required else name
+
+
+MIXING = [name for name, solver in SOLVERS.items() if solver.mixes]
+"""Solvers that mix states: what is built in later is tested here by itself."""
 
 
 def ring(activation: str = "relu6", **dynamics: Any) -> ep.Engine:
@@ -27,6 +42,7 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("relu6", {"over_relaxation": 1.5}),
     ("relu6", {"over_relaxation": 0.6}),
     ("tanh", {"over_relaxation": 0.6}),
+    *((activation, {"solver": by_default(name)}) for name in MIXING for activation in ("relu6", "tanh")),
     ("relu6", {"anderson": 4}),
     ("tanh", {"anderson": 4}),
     ("relu6", {"output_step": "closed_form"}),
@@ -76,9 +92,10 @@ def test_over_relaxation_never_raises_the_energy(omega: float, seed: int) -> Non
     assert (energies.diff(dim=0) <= 1e-9 * energies.abs().max()).all()
 
 
-def test_anderson_never_ends_above_the_energy_of_its_sweep() -> None:
+@pytest.mark.parametrize("name", [name for name in MIXING if SOLVERS[name].accept is ep.Solver.accept])
+def test_no_solver_ends_above_the_energy_of_its_sweep(name: str) -> None:
     """Far from a contraction mixing proposes states of higher energy; the safeguard takes the sweep instead."""
-    engine = ring(anderson=5)
+    engine = ring(solver=by_default(name))
     with torch.no_grad():
         for parameter in engine.parameters():
             parameter.mul_(3)
@@ -86,6 +103,72 @@ def test_anderson_never_ends_above_the_energy_of_its_sweep() -> None:
     relaxation = engine.relax(x, steps=60, record=True)
     energies = torch.stack([sweep.energy for sweep in relaxation.trajectory])
     assert (energies.diff(dim=0) <= 1e-9 * energies.abs().max()).all()
+
+
+def gradients(engine: ep.Engine, estimator: Any) -> Tensor:
+    x, y = batch()
+    torch.manual_seed(0)  # of random signs
+    with engine.aside() as found:
+        engine.backward(x, y, estimator=estimator, free_steps=500, nudged_steps=500, tolerance=1e-14)
+    return torch.cat([g.flatten() for g in found.values()])
+
+
+@pytest.mark.parametrize("estimator", [name for name, rule in ESTIMATORS.items() if not rule.feedforward])
+def test_every_estimator_finds_the_gradient_of_plain_sweeps(estimator: str) -> None:
+    """Or it refuses a solver that mixes states, as its traits say."""
+    rule = ESTIMATORS[estimator]
+    expected = None
+    for name in MIXING:
+        engine = ring("tanh", solver=by_default(name))
+        if rule.complex_states or rule.plain_sweeps:
+            with pytest.raises(ep.EpgraphError, match=rf"dynamics\.solver.*{estimator}|{estimator}.*dynamics\.solver"):
+                gradients(engine, estimator)
+            continue
+        expected = gradients(ring("tanh"), estimator) if expected is None else expected
+        # Where parameters move from sweep to sweep, the gradient depends on the way.
+        assert apart(gradients(engine, estimator), expected) <= (1e-4 if rule.changes_weights else 1e-8), name
+
+
+@pytest.mark.parametrize("backend", [name for name, backend in BACKENDS.items() if not backend.compiled])
+@pytest.mark.parametrize("name", MIXING)
+def test_every_backend_computes_what_eager_does(name: str, backend: str) -> None:
+    """In float32, at rest. ``inductor`` is left out: it compiles the sweep, which a solver does not change."""
+    x, _ = batch()
+    architecture = ring(solver=by_default(name)).architecture
+    reason = BACKENDS[backend].unusable(ring().plan, torch.device("cpu"), torch.float32)
+    if reason:
+        pytest.skip(reason)
+    one, other = (ep.compile(architecture, backend=b, seed=1).relax(x.float(), steps=40) for b in ("eager", backend))
+    for state, expected in one.states.items():
+        assert apart(other.states[state], expected) <= 1e-5, state
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        *(
+            ({"dynamics": {key: value}}, f"{key} cannot be used together with solver {{name}}")
+            for key, value in (("flow", 0.1), ("noise", 0.1), ("state_bits", 4))
+        ),
+        ({"dynamics": {"anderson": 5}}, "anderson cannot be used together with solver"),
+        ({"energy": "predictive"}, "solver {name} cannot be used: .* mixed sweeps need not descend"),
+    ],
+)
+@pytest.mark.parametrize("name", MIXING)
+def test_what_no_solver_that_mixes_states_goes_with(name: str, change: dict[str, Any], message: str) -> None:
+    dynamics = {"solver": by_default(name), **change.get("dynamics", {})}
+    with pytest.raises(ep.EpgraphError, match=message.format(name=name)):
+        ep.compile(ep.Architecture.model_validate({**RING, **change, "dynamics": dynamics}))
+
+
+@pytest.mark.parametrize("name", MIXING)
+def test_no_solver_that_mixes_states_is_emitted(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "net.yaml"
+    path.write_text(ep.to_yaml(ring(solver=by_default(name)).architecture), encoding="utf-8")
+    assert run(["compile", str(path), "-o", str(tmp_path / "e.py")]) == 1
+    said = capsys.readouterr().err
+    assert f"and dynamics.solver is {name}; set dynamics.solver to plain" in said
+    assert not (tmp_path / "e.py").exists()
 
 
 @pytest.mark.parametrize(
@@ -97,7 +180,7 @@ def test_anderson_never_ends_above_the_energy_of_its_sweep() -> None:
         ),
         (
             {"dynamics": {"over_relaxation": 1.5, "schedule": "coloring"}, "defaults": {"activation": "tanh"}},
-            "state 'a' has the activation tanh.*anderson: 5",
+            "state 'a' has the activation tanh.*mixes states.*solver: anderson",
         ),
         ({"dynamics": {"over_relaxation": 1.5, "anderson": 5, "schedule": "coloring"}}, "cannot be used together"),
         (

@@ -61,7 +61,7 @@ def test_the_digits_are_learnt_as_torch_learns_them(tmp_path: Path, note: Callab
     """``epgraph train`` and a loop of torch's own, from the same weights over the same batches: the same losses."""
     source = Path(__file__).parents[2] / "examples" / "digits.yaml"
     options = ["--set", "learning.estimator=backprop", "--epochs", "2", "--out", str(tmp_path / "run")]
-    assert run(["train", str(source), "--data", "digits", *options]) == 0
+    assert run(["train", str(source), "--data", "digits", "--no-pictures", *options]) == 0
     architecture = ep.load(source, ["learning.estimator=backprop", "training.epochs=2"])
     engine = ep.compile(architecture)
     data = architecture.to_dict()

@@ -8,9 +8,10 @@ import json
 import os
 import pty
 import re
-import subprocess
+import select
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,10 @@ from epgraph.training.histograms import VALUES, histograms
 from epgraph.training.metrics import MEASURED, EpochLog
 from epgraph.training.pace import Pace
 from epgraph.training.peak_memory import peak_memory
+from tests.helpers import processes
 from tests.helpers.runs import NET, lines, train
 from tests.helpers.sweeps import SWEEP
 
-ROOT = Path(__file__).parents[2]
 FACTS = (
     r"loss \d\.\d{4}, top-1 \d+\.\d\d%, residual \d\.\de[+-]\d\d, 10\+5 sweeps, [\d.e+]+ images/s, "
     r"\d+:\d\d left of the epoch, \d+:\d\d of the run"
@@ -279,15 +280,12 @@ def test_of_several_processes_the_others_show_nothing(monkeypatch: pytest.Monkey
     assert shown == [True, False]
 
 
-TERMINAL = """
-import sys
-from epgraph.progress import Display, displayed
-from tests.training.test_progress import ticking
-from tests.helpers.runs import train
-from pathlib import Path
-with displayed(Display(clock=ticking(1.0))):
-    sys.exit(train(Path(sys.argv[1]), Path(sys.argv[2])))
-"""
+def train_aloud(net: Path, out: Path) -> int:
+    """Train in a process whose standard error is a terminal; nothing else is to be drawn there."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.stderr = os.fdopen(2, "w", closefd=False)  # the stream that the process was born with takes it for a file
+    with displayed(Display(clock=ticking(1.0))):
+        return train(net, out)
 
 
 def test_a_bar_of_80_columns_shows_everything(net: Path, tmp_path: Path) -> None:
@@ -298,8 +296,9 @@ def test_a_bar_of_80_columns_shows_everything(net: Path, tmp_path: Path) -> None
     import termios
 
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    command = [sys.executable, "-c", TERMINAL, str(net), str(tmp_path / "run")]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=theirs, stdout=subprocess.DEVNULL)
+    process = processes.start(partial(train_aloud, net, tmp_path / "run"), Path(os.ttyname(theirs)))
+    while process.is_alive() and not select.select([mine], [], [], 0.05)[0]:
+        pass  # the other end stays open here until the process has it
     os.close(theirs)
     drawn = b""
     try:
@@ -307,8 +306,9 @@ def test_a_bar_of_80_columns_shows_everything(net: Path, tmp_path: Path) -> None
             drawn += part
     except OSError:  # the other end is closed
         pass
-    assert process.wait() == 0
+    process.join()
     text = drawn.decode()
+    assert process.exitcode == 0, text
     facts, left = FACTS.split(", \\d+:", 1)
     assert re.search(facts, text), text
     assert re.search(r"epoch 2/2: 3/4 batches +75%\|[^|]*\|, \d+:" + left, text), text

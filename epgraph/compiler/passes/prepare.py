@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -37,7 +38,11 @@ def hoist_prepared(program: Program, tracer: Tracer) -> Program:
 
 
 class _Prepare:
-    """What is computed once per batch: a function for all that is needed once, and one for each kind of the rest."""
+    """What is computed once per batch: functions for what is needed once, and one for each kind of the rest.
+
+    Values that are computed from a common one share a function. The others do not, so that a phase computes only what
+    no phase before it has needed.
+    """
 
     def __init__(self, program: Program, tracer: Tracer) -> None:
         self.key = (*program.key, "prepare")
@@ -72,10 +77,42 @@ class _Prepare:
     def functions(self) -> tuple[Function, ...]:
         """Return them, those that compute nothing left out."""
         names = self.tracer.names
-        found = [self.single.function(names("function", *self.key), (Call(),))] if self.single.results else []
+        found = []
+        single = self.single.results
+        for number, values in enumerate(_together(single)):
+            copies = _Copies()
+            copies.results.update({own: copies.copy(single[own]) for own in values})
+            key = (*self.key, *(("part", number) if number else ()))
+            found.append(copies.function(names("function", *key), (Call(),)))
         for number, (copies, calls) in enumerate(self.kinds.values(), start=1):
             found.append(copies.function(names("function", *self.key, "kind", number), tuple(calls)))
         return tuple(found)
+
+
+def _together(values: Mapping[str, fx.Node]) -> list[list[str]]:
+    """Names of values in groups; members of different groups are computed from nothing in common but arguments."""
+    groups: list[tuple[set[str], list[str]]] = []
+    for name, node in values.items():
+        steps, members = _steps(node), [name]
+        for group in [group for group in groups if group[0] & steps]:
+            groups.remove(group)
+            steps, members = group[0] | steps, [*group[1], *members]
+        groups.append((steps, members))
+    return [members for _, members in groups]
+
+
+def _steps(node: fx.Node) -> set[str]:
+    """Structure of everything that is computed on the way to a value, and of the value."""
+    found: dict[fx.Node, str] = {}
+
+    def visit(value: fx.Node) -> None:
+        if value not in found and value.op != "placeholder":
+            found[value] = structure(value)
+            for source in value.all_input_nodes:
+                visit(source)
+
+    visit(node)
+    return set(found.values())
 
 
 class _Copies:

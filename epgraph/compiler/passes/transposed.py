@@ -27,9 +27,8 @@ def flip_transposed(program: Program, tracer: Tracer) -> Program:
             if min(padding) < 0:
                 continue  # padded beyond the kernel: the border would have to be cut off
             with graph.inserting_before(node):
-                flipped = graph.call_method("flip", (weight, 2, 3))
-                flipped = graph.call_method("transpose", (flipped, 0, 1))
-                flipped = graph.call_method("contiguous", (flipped,))
+                swapped = graph.call_function(runtime.swapped, (weight,))
+                flipped = graph.call_method("flip", (swapped, 2, 3))
                 made = graph.call_function(torch.conv2d, (t, flipped), {"stride": (1, 1), "padding": tuple(padding)})
             made.meta = dict(node.meta)
             node.replace_all_uses_with(made)
@@ -65,7 +64,7 @@ def _split(graph: fx.Graph, node: fx.Node, sizes: dict[fx.Node, tuple[int, ...]]
         )
     )
     with graph.inserting_before(node):
-        swapped = graph.call_method("transpose", (weight, 0, 1))
+        swapped = graph.call_function(runtime.swapped, (weight,))
         parts = [_one_phase(graph, t, swapped, row, column) for row in rows for column in columns]
         whole = graph.call_function(runtime.interleave, (*sizes[node][2:], *parts))
     whole.meta = dict(node.meta)

@@ -163,7 +163,7 @@ def _error(
         else:
             error = at.nudged(state, at.total(state, None, parts))
         made = {"error": error}
-        if context.moving_parents(name):
+        if context.sends(state):
             made["sent"] = energy.send(at, state, error)
         for what, value in made.items():
             found = torch.cat((torch.zeros_like(value), value)) if opening else value

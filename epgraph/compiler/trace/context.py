@@ -143,13 +143,24 @@ class Context:
 
     @cached_property
     def handed(self) -> tuple[str, ...]:
-        """Names of the values that one phase can hand to the next: sums, and results of edges that are carried."""
+        """Names of the values that one phase can hand to the next and to the gradient.
+
+        They are sums, results of edges that are carried, and what error sweeps send back, or errors.
+        """
         if not self.graph.energy.feedforward:
             return ()
-        kinds = ("sum", "error") if self.dynamics.chosen_solver.errors else ("sum",)
-        sums = (self.names("carried", kind, name) for kind in kinds for name in self.graph.dynamic)
+        states = [self.graph.states[name] for name in self.graph.dynamic]
+        kinds = [("sum", state.name) for state in states]
+        if self.dynamics.chosen_solver.errors:
+            kinds += [("sent", state.name) for state in states if self.sends(state)]
+            kinds += [("error", state.name) for state in states if not self.sends(state) or state.activation.learnt]
+        sums = (self.names("carried", kind, name) for kind, name in kinds)
         readout = [self.names("carried", "sum", self.graph.output.name)] if self.graph.readout else []
         return (*sums, *readout, *(self.names("carried", "out", name) for name in sorted(self.carried)))
+
+    def sends(self, state: Node) -> bool:
+        """Whether a state sends σ′(a) ⊙ ε back in an error sweep."""
+        return bool(self.moving_parents(state.name))
 
     def moving_parents(self, name: str) -> frozenset[str]:
         """States that move, with an edge into a state."""

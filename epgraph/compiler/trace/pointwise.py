@@ -33,10 +33,11 @@ class Values:
         """σ(a)."""
         return a if self.activation.linear else self.activation.apply_in_(self.dtype, a.clone(), self.level)
 
-    def slope(self, a: Tensor) -> Tensor:
-        """σ′(a)."""
-        slope = self.activation.holomorphic_derivative if self.dtype.is_complex else self.activation.derivative
-        return slope(a, self.level)
+    def sloped(self, a: Tensor, b: Tensor) -> Tensor:
+        """σ′(a) ⊙ b."""
+        if self.dtype.is_complex:
+            return self.activation.holomorphic_derivative(a, self.level) * b
+        return self.activation.sloped(a, b, self.level)
 
     def above(self, a: Tensor) -> Tensor:
         """1 above the level α, else 0."""
@@ -71,9 +72,13 @@ class Pairs:
         """σ of both, without a difference of nearly equal numbers."""
         return a if self.activation.linear else self.activation.pair(*a, self.level)
 
-    def slope(self, a: Parts) -> Parts:
-        """σ′ of both."""
-        return self._apart(a, lambda x: self.activation.derivative(x, self.level))
+    def sloped(self, a: Parts, b: Parts) -> Parts:
+        """σ′(a) ⊙ b of both; b is small, so that of a projection, whose slope is 0 or 1, both may be formed."""
+        if not self.activation.projects:
+            return self.times(self._apart(a, lambda x: self.activation.derivative(x, self.level)), b)
+        plus = self.activation.sloped(a[0] + a[1], b[0] + b[1], self.level)
+        minus = self.activation.sloped(a[0] - a[1], b[0] - b[1], self.level)
+        return 0.5 * (plus + minus), 0.5 * (plus - minus)
 
     def above(self, a: Parts) -> Parts:
         """1 above the level α, else 0."""

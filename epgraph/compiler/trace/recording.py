@@ -245,6 +245,10 @@ class Recording:
         """What a state sends back in this error sweep."""
         return self.handed("sent", name)
 
+    def carried_signal(self, state: Node) -> Tensor | None:
+        """What a state has sent back in the last of some error sweeps."""
+        return self.handed("sent", state.name) if self.from_errors and self.context.sends(state) else None
+
     def carried_error(self, name: str) -> Tensor | None:
         """Error of a state that error sweeps have returned."""
         return self.handed("error", name) if self.from_errors else None

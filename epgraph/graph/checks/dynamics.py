@@ -104,7 +104,7 @@ def _no_study(graph: NetworkGraph) -> Iterator[Diagnostic]:
         activation = graph.states[name].activation
         if dynamics.flow and not activation.projects and not activation.invertible:
             needs = f"needs σ⁻¹, which the activation {activation.label} of state '{name}' does not have"
-            yield _refusal("flow", needs, "give it 'inverse' and 'invertible', or use over_relaxation below 1")
+            yield _refusal("flow", needs, "give it 'inverse', or use over_relaxation below 1")
         bounds = activation.bounds(1.0)
         if dynamics.state_bits and bounds is None and graph.states[name].role != "output":
             needs = f"needs a range, which the activation {activation.label} of state '{name}' does not have"
@@ -136,7 +136,7 @@ def _no_readout(graph: NetworkGraph) -> Iterator[Diagnostic]:
 
 def _no_over_relaxation(graph: NetworkGraph, schedule: Schedule) -> tuple[str, str] | None:
     """Why stepping beyond the minimum might raise F, and what to do instead; None if it cannot."""
-    other = "use 'anderson: 5' instead, or leave it out"
+    other = "use a solver that mixes states, such as 'solver: anderson', or leave it out"
     for name in graph.free:
         label = graph.states[name].activation.label
         if not graph.states[name].activation.projects:

@@ -22,10 +22,11 @@ from epgraph.optimizers import rate_schedule
 
 
 class Unread(NamedTuple):
-    """Reason why a key has no effect, and a hint."""
+    """Reason why a key has no effect, a hint, and where it has none if that is not everywhere."""
 
     reason: str
     hint: str = "leave it out"
+    where: str = ""
 
 
 Reader = Callable[[NetworkGraph, Any, Any], Unread | None]
@@ -89,6 +90,14 @@ def _schedule(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
         return Unread(f"{solver.title} take the states in the order of the edges")
     if len(graph.dynamic) == 1 and not ESTIMATORS[graph.architecture.learning.estimator].feedforward:
         return Unread(f"'{graph.dynamic[0]}' is the only state that moves")
+    return _moving(graph, value, subject)
+
+
+def _solver(graph: NetworkGraph, value: Any, subject: None) -> Unread | None:
+    name = graph.architecture.learning.estimator
+    if graph.architecture.dynamics.chosen_solver.mixes and ESTIMATORS[name].single_sweeps:
+        reason = f"with estimator {name} every nudged sweep is a phase of its own"
+        return Unread(reason, "leave it out, or use estimator: positive", " in nudged phases")
     return _moving(graph, value, subject)
 
 
@@ -290,9 +299,9 @@ READERS: Mapping[str, Mapping[str, Reader]] = {
         "free_steps": _free_steps,
         "nudged_steps": _nudged_steps,
         "tolerance": _tolerance,
-        "solver": _moving,
+        "solver": _solver,
         "over_relaxation": _moving,
-        "anderson": _moving,
+        "anderson": _solver,
         "output_step": _estimator("output_step"),
         "update": _update,
         "damping": _damping,
@@ -354,7 +363,7 @@ def idle(graph: NetworkGraph) -> Iterator[Diagnostic]:
         if unread is None:
             read.add(place(at))
         else:
-            message = f"{key} has no effect: {unread.reason}"
+            message = f"{key} has no effect{unread.where}: {unread.reason}"
             warnings.append((at, Diagnostic(message, unread.hint, at, severity="warning", rule="no-effect")))
     yield from (diagnostic for at, diagnostic in warnings if place(at) not in read)
 
