@@ -148,7 +148,7 @@ def verified(values: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
         edges = f"{kind['edges']} edge{'s' * (kind['edges'] > 1)}"
         yield f"{kind['label']}, {edges}: as declared, checked on {on}", kind["remarks"]
     for function in values.get("verified_functions", ()):
-        yield f"{function['what']} of {listed(function['states'])}: what it says", function["remarks"]
+        yield f"{function['what']} of {listed(function['states'])}: as declared", function["remarks"]
 
 
 def _text(values: dict[str, Any]) -> list[str]:
