@@ -560,8 +560,8 @@ def test_check_verifies_the_activations_and_the_cost_of_a_network(
     path.write_text(yaml.safe_dump(own_ring()), encoding="utf-8")
     assert run(["check", str(path), "--verify"]) == 0
     out = capsys.readouterr().out
-    assert "            activation arctan of a, b, c and 1 more: what it says\n" in out
-    assert "            activation identity of y: what it says\n" in out
+    assert "            activation arctan of a, b, c and 1 more: as declared\n" in out
+    assert "            activation identity of y: as declared\n" in out
     assert "            cost quartic of y: what it says\n" in out
     assert run(["check", str(path), "--verify", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["verified_functions"]
