@@ -35,7 +35,7 @@ FAITHFUL = 0.9
 
 def advice(folder: Path) -> str:
     """Return a command that checks the gradient with the weights and the data of a run."""
-    return f"to check the gradient, and to see what is wrong with it: epgraph gradcheck {shlex.quote(str(folder))}"
+    return f"to check the gradient: epgraph gradcheck {shlex.quote(str(folder))}"
 
 
 def troubles(

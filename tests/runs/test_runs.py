@@ -133,7 +133,7 @@ def test_a_run_in_python(out: Path) -> None:
     assert repr(found) == "LoadedRun('tiny', data='digits', epoch=2)"
     best = min(found.metrics, key=lambda row: row["test_error"])
     assert ep.load_run(out, checkpoint="best.pt").epoch == best["epoch"]
-    with pytest.raises(ep.EpgraphError, match=r"run\.json: cannot be read"):
+    with pytest.raises(ep.EpgraphError, match=r"is no run folder: it has no run\.json"):
         ep.load_run(out.parent)
 
 
@@ -604,7 +604,7 @@ def test_training_at_chance_says_so(net: Path, tmp_path: Path, capsys: pytest.Ca
     assert said.count("warning: after epoch 1 the accuracy is at chance: ") == 1
     assert "after epoch 2" not in said
     # The command runs as it is printed, on the data of the run.
-    (command,) = re.findall(r"says: epgraph (gradcheck .*)", said)
+    (command,) = re.findall(r"to check the gradient: epgraph (gradcheck .*)", said)
     assert run([*shlex.split(command), "--quick", "--examples", "2"]) == 0
     assert f"2 examples of digits, weights: {tmp_path / 'run'}" in capsys.readouterr().out
 
