@@ -102,3 +102,11 @@ class DataLimit(DataFiles):
     """Where the files of a data set are, and how much of them is used."""
 
     limit: int | None = shared("limit")
+
+
+@dataclass(frozen=True)
+class TrainingData(DataLimit):
+    """The data of a training: where they are, how much of them is used, and how they are loaded and changed."""
+
+    workers: int | None = shared("workers")
+    augment: bool | None = shared("augment")

@@ -118,6 +118,13 @@ SHARED: dict[str, Any] = {
         type=Whole(1),
         help="Override data.limit: use at most this many examples of each part.",
     ),
+    "workers": click.option("--workers", type=Whole(0, 64), help="Processes that load data; left out, chosen by size."),
+    "augment": click.option(
+        "--augment/--no-augment",
+        default=None,
+        help="Override data.augment: published (the random changes of images that are usual for the data set), or "
+        "none.",
+    ),
 }
 """Options and arguments by the name of their value."""
 

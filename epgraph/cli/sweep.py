@@ -10,24 +10,12 @@ import click
 from epgraph.api_studies import sweep as sweep_networks
 from epgraph.cli.console import Console
 from epgraph.cli.data_option import data_option
-from epgraph.cli.groups import Changes, DataLimit, Training
+from epgraph.cli.groups import Changes, Training, TrainingData
 from epgraph.cli.options import json_option, options, plugin_option
 from epgraph.cli.output import echo_json
-from epgraph.cli.types import METRIC, Named, Whole
-from epgraph.errors import EpgraphError
-from epgraph.language import parse
+from epgraph.cli.types import METRIC, Named, Whole, values_by_key
 from epgraph.language.sweep import METRICS, PRUNERS, SAMPLERS
 from epgraph.runs.stop import Stopped
-
-
-def _values(context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> dict[str, Any]:
-    found = dict[str, Any]()
-    for given in texts:
-        key, equals, text = given.partition("=")
-        if not equals or not key or not text.strip():
-            raise EpgraphError(f"{option.opts[0]} {given}: expected KEY=VALUES", "e.g. --grid learning.beta=0.1,0.2")
-        found[key] = text if option.name == "ranges" else parse(f"[{text}]", f"--grid {given}").data
-    return found
 
 
 @click.command()
@@ -35,10 +23,17 @@ def _values(context: click.Context, option: click.Parameter, texts: tuple[str, .
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @options(changes=Changes)
 @data_option("; left out, data.name of FILE")
-@options(files=DataLimit)
-@click.option("--grid", multiple=True, metavar="KEY=V1,V2", callback=_values, help="Values of a key; may be repeated.")
+@options(files=TrainingData)
 @click.option(
-    "--range", "ranges", multiple=True, metavar="KEY=LOW..HIGH", callback=_values, help="Range of a key, for a sampler."
+    "--grid", multiple=True, metavar="KEY=V1,V2", callback=values_by_key, help="Values of a key; may be repeated."
+)
+@click.option(
+    "--range",
+    "ranges",
+    multiple=True,
+    metavar="KEY=LOW..HIGH",
+    callback=values_by_key,
+    help="Range of a key, for a sampler.",
 )
 @click.option("--without", multiple=True, metavar="EDGES", help="Train without these edges too: a kind, name or a->b.")
 @click.option("--seeds", metavar="0..4", help="Seeds of every choice: 0..4, or 0,3,7.")
@@ -55,15 +50,9 @@ def _values(context: click.Context, option: click.Parameter, texts: tuple[str, .
 @click.option("--out", type=click.Path(path_type=Path), help="Sweep folder; left out, runs/NAME-sweep.")
 @click.option("--epochs", type=Whole(1), help="Override training.epochs.")
 @options(machine=Training)
-@click.option("--workers", type=Whole(0, 64), help="Processes that load data; left out, chosen by size.")
-@click.option(
-    "--augment/--no-augment",
-    default=None,
-    help="Override data.augment: published (the random changes of images that are usual for the data set), or none.",
-)
 @json_option
 def sweep(
-    sources: tuple[Path, ...], changes: Changes, files: DataLimit, machine: Training, as_json: bool, **settings: Any
+    sources: tuple[Path, ...], changes: Changes, files: TrainingData, machine: Training, as_json: bool, **settings: Any
 ) -> int:
     """Train variations of a network, and compare them.
 

@@ -10,7 +10,7 @@ import click
 from epgraph.api import train as train_network
 from epgraph.cli.console import Console
 from epgraph.cli.data_option import data_option
-from epgraph.cli.groups import DataLimit, MeasuredTraining, Network
+from epgraph.cli.groups import MeasuredTraining, Network, TrainingData
 from epgraph.cli.options import options, plugin_option
 from epgraph.cli.progress import EpochLines, result_lines
 from epgraph.cli.types import Whole
@@ -21,17 +21,11 @@ from epgraph.runs.stop import Stopped
 @plugin_option
 @options(network=Network)
 @data_option("; left out, data.name of FILE")
-@options(files=DataLimit)
+@options(files=TrainingData)
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; left out, runs/NAME-DATA.")
 @click.option("--epochs", type=Whole(1), help="Override training.epochs.")
 @click.option("--seed", type=Whole(0, 2**32 - 1), help="Override training.seed.")
 @options(machine=MeasuredTraining)
-@click.option("--workers", type=Whole(0, 64), help="Processes that load data; left out, chosen by size.")
-@click.option(
-    "--augment/--no-augment",
-    default=None,
-    help="Override data.augment: published (the random changes of images that are usual for the data set), or none.",
-)
 @click.option(
     "--from", "weights", type=click.Path(path_type=Path), help="Start from the weights of a run or a .pt file."
 )
@@ -42,7 +36,7 @@ from epgraph.runs.stop import Stopped
     "--histograms/--no-histograms", default=True, help="Write histograms of parameters and states to TensorBoard."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the metrics of each epoch as JSON lines.")
-def train(network: Network, files: DataLimit, machine: MeasuredTraining, as_json: bool, **settings: Any) -> int:
+def train(network: Network, files: TrainingData, machine: MeasuredTraining, as_json: bool, **settings: Any) -> int:
     """Train a network by equilibrium propagation.
 
     The run folder receives run.json (every setting, versions, data, history), architecture.yaml (complete),

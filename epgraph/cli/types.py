@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from epgraph.errors import nearest
+from epgraph.errors import EpgraphError, nearest
+from epgraph.language import parse
 from epgraph.language.sweep import METRICS
 
 METRIC = f"Metric that is compared (and minimized by a sampler): {', '.join(METRICS)}."
@@ -38,3 +39,14 @@ class Whole(click.IntRange):
     def __init__(self, least: int, most: int | None = None) -> None:
         super().__init__(least, most)
         self.name = f"integer ≥ {least}"
+
+
+def values_by_key(context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> dict[str, Any]:
+    """Read KEY=VALUES: a list for ``--grid``, a text for ``--range``."""
+    found = dict[str, Any]()
+    for given in texts:
+        key, equals, text = given.partition("=")
+        if not equals or not key or not text.strip():
+            raise EpgraphError(f"{option.opts[0]} {given}: expected KEY=VALUES", "e.g. --grid learning.beta=0.1,0.2")
+        found[key] = text if option.name == "ranges" else parse(f"[{text}]", f"--grid {given}").data
+    return found
