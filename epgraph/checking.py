@@ -16,6 +16,7 @@ from epgraph.errors import Diagnostic, EpgraphError, Location, listed, visible
 from epgraph.graph import NetworkGraph, survey
 from epgraph.graph.checks.data import data_refusals
 from epgraph.graph.folders import of_a_run
+from epgraph.graph.plugged import with_plugins
 from epgraph.language import raise_for
 from epgraph.lowering import depicted, lower, report
 from epgraph.plugins import blaming_plugins
@@ -89,7 +90,7 @@ def examine(
                 raise_for(wrong + wrong_functions)
     except EpgraphError as error:
         values = None
-        diagnostics = [d for d in diagnostics if d.severity == "warning"] + list(error.diagnostics)
+        diagnostics = [d for d in diagnostics if d.severity == "warning"] + with_plugins(error.diagnostics)
     # A training wrote all settings of its run down, those without effect too: nobody can leave them out.
     diagnostics = [d for d in diagnostics if not (d.rule == "no-effect" and of_a_run(d.file))]
     return CheckResult(values, tuple(sorted(diagnostics, key=lambda d: (d.line or 0, d.column or 0))))
