@@ -354,12 +354,12 @@ def _curvature(report: Report) -> Iterator[str]:
     part, count = report["curvature"], report["network"]["examples"]
     if part["largest"] >= 1:
         yield (
-            f"the largest eigenvalue of the linearised update is {part['largest']:.4f}: the states are no minimum of "
+            f"the largest eigenvalue of the linearized update is {part['largest']:.4f}: the states are no minimum of "
             "F, and even colored sweeps leave them"
         )
     elif part["smallest"] <= 1 - 2 / report["network"]["step"] and report["network"]["schedule"] == "synchronous":
         yield (
-            f"the smallest eigenvalue of the linearised update is {part['smallest']:.4f}: synchronous sweeps "
+            f"the smallest eigenvalue of the linearized update is {part['smallest']:.4f}: synchronous sweeps "
             "oscillate; use schedule: coloring"
         )
     if part["indefinite"]:
