@@ -30,6 +30,10 @@ class Assignment(str):
         made.option = option
         return made
 
+    def __getnewargs__(self) -> tuple[str, str]:
+        """Let it be pickled: processes of torchrun are sent the arguments of the first one."""
+        return str(self), self.option
+
 
 _INDEX = re.compile("[0-9]{1,9}")
 _NAMES = "name keys as in the file, list positions from 0; e.g. edges.0.gain=0.7"

@@ -61,17 +61,21 @@ def hopfield_resnet(
     for i in range(blocks):
         stage = i * stages // blocks
         first = i == 0 or stage != (i - 1) * stages // blocks
-        last = block(net, last, f"h{i + 1}", width * STAGES[stage], stride=2 if first and halvings(input) else 1)
+        stride = 2 if first and halvings(input) else 1
+        # graph_aware scales the edges of the input by the signal that they carry, whatever their gain.
+        gain = None if i == 0 and recipe != "published" else 0.7
+        last = block(net, last, f"h{i + 1}", width * STAGES[stage], stride=stride, gain=gain)
     net.edge(last, net.output, dense={}, gain=0.8)
     return net
 
 
-def block(net: Network, source: Any, name: str, channels: int, stride: int) -> Any:
+def block(net: Network, source: Any, name: str, channels: int, stride: int, gain: float | None) -> Any:
     """Add one residual block, and return its second state. In Python a block is a function."""
     a = net.state(f"{name}a", channels=channels)
     b = net.state(f"{name}b", channels=channels)
     step = {"stride": stride} if stride > 1 else {}
+    drawn = {} if gain is None else {"gain": gain}
     net.conv(source, a, kernel=3, padding=1)
     net.conv(a, b, kernel=3, padding=1, **step)
-    net.skip(source, b, gain=0.7, **step)
+    net.skip(source, b, **drawn, **step)
     return b

@@ -77,7 +77,7 @@ def plain(text: str) -> str:
 @needs_server
 def test_a_new_file_is_completed(server: LanguageServer, tmp_path: Path) -> None:
     path = new(tmp_path / "net.yaml")
-    edited(path, "learning: {estimator: centered, beta: 0.2}", "learning:\n  \n")
+    edited(path, "learning: {estimator: centered, beta: 0.1}", "learning:\n  \n")
     server.open(path)
     line, _ = place(path, "learning:")
     keys = json_schema()["$defs"]["LearningSpec"]["properties"]

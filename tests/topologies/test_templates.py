@@ -94,6 +94,12 @@ def test_its_yaml_is_the_same_network_and_says_how_it_was_made(
     assert capsys.readouterr().out == text
 
 
+@pytest.mark.parametrize(("name", "parameters"), CASES, ids=IDS)
+def test_no_key_of_it_is_without_effect(name: str, parameters: dict[str, Any]) -> None:
+    warned = [str(found) for found in ep.check(TEMPLATES[name].yaml(**parameters)).diagnostics]
+    assert not [text for text in warned if "has no effect" in text]
+
+
 def test_sizes_stand_behind_states() -> None:
     assert "  h3: {channels: 16}   # 2×2\n" in ep.topologies.chain.yaml()
 
