@@ -23,10 +23,10 @@ from epgraph.api_arguments import (
     engine_of,
     holds_weights,
     own_examples,
-    recorded_data,
     run_options,
     telling,
     threads_or_auto,
+    trained,
     weights_in_words,
     whole,
 )
@@ -36,6 +36,7 @@ from epgraph.callbacks import Callback
 from epgraph.checking import CheckResult, examine
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import SCHEDULES, load
+from epgraph.graph.plugged import with_plugins
 from epgraph.runs.launch import launch
 from epgraph.runs.start import Flags, Request, prepared
 
@@ -295,32 +296,27 @@ def evaluate(
     """
     steps = whole("free_steps", free_steps)
 
-    from epgraph.engine import Engine
-    from epgraph.runtime.arguments import chosen_device
-    from epgraph.training import engine_from_checkpoint, evaluate_on, load_checkpoint, set_threads
+    from epgraph.training import evaluate_on, set_threads
     from epgraph.training.data import as_in_the_run, data_for
 
-    facts: dict[str, Any] = {}
-    if isinstance(network, Engine):
-        engine = network
-    else:
-        where = chosen_device(device)
-        engine = engine_from_checkpoint(load_checkpoint(network, where), device=where)
-        facts = recorded_data(network)
+    engine, facts = trained(network, device)
     set_threads(engine, threads)
     examples = own_examples(data)
     if examples is None:
+        name = None if data is None else str(data)
         try:
-            name = None if data is None else str(data)
             examples = data_for(
                 engine.architecture, name, root=data_root, download=download, limit=limit, augment=False, check=False
             )
         except EpgraphError as error:
             # The network is trained: only another data set can mend a misfit.
-            raise EpgraphError(
+            said = [
                 Diagnostic(d.message, "choose the data that the run was trained on" if d.at else d.hint)
                 for d in error.diagnostics
-            ) from None
+            ]
+            if name is None and isinstance(network, str | os.PathLike):
+                said = with_plugins(said, network)
+            raise EpgraphError(said) from None
     examples = as_in_the_run(examples, facts)
     telling(warn)(examples.warnings)
     return evaluate_on(engine, examples, free_steps=steps, progress=flag("progress", progress))
@@ -385,14 +381,20 @@ def gradcheck(
     quick, stepwise = flag("quick", quick), flag("stepwise", stepwise)
     count, dtype = whole_number("examples", examples, 1), choice("dtype", dtype, ("float32", "float64"))
     from epgraph.gradient_check import check_gradient
+    from epgraph.runtime.arguments import chosen_device
     from epgraph.training import load_checkpoint, load_parameters
     from epgraph.training.checkpoint import averaged
     from epgraph.training.data import data_for
 
     changes, initial = all_overrides(overrides, schedule), checkpoint is None
-    engine = engine_of(network, changes, allow_include, device, dtype, threads, batch=count, initialised=initial)
+    held = network if holds_weights(network) else None
+    content = None if held is None else load_checkpoint(held, chosen_device(device))
+    engine = engine_of(
+        network, changes, allow_include, device, dtype, threads, batch=count, initialised=initial, content=content
+    )
     if checkpoint is not None:
-        load_parameters(engine, averaged(load_checkpoint(checkpoint, engine.device)), str(checkpoint))
+        held, content = checkpoint, load_checkpoint(checkpoint, engine.device)
+        load_parameters(engine, averaged(content), str(checkpoint))
     own, lacking = own_examples(data), ""
     if own is None:
         name = None if data is None else str(data)
@@ -411,7 +413,7 @@ def gradcheck(
         lacking=lacking,
         quick=quick,
         stepwise=stepwise,
-        weights=weights_in_words(network) if checkpoint is None else str(checkpoint),
+        weights=weights_in_words(network if held is None else held, content),
         progress=flag("progress", progress),
     )
 
@@ -478,7 +480,7 @@ def tune(
     from epgraph.tuning import NOISE, tune_on
 
     names = [choice("backend", name, BACKENDS) for name in names]
-    trained = isinstance(network, Engine) or holds_weights(network)
+    has_weights = isinstance(network, Engine) or holds_weights(network)
     fixed = None if isinstance(wanted, str) else wanted
     changes = all_overrides(overrides, schedule)
     engine = engine_of(network, changes, allow_include, device, dtype, fixed, batch=size, initialised=False)
@@ -487,12 +489,12 @@ def tune(
         own = data_for(engine.architecture, str(data), root=data_root, download=download, check=False)
     if own is None:
         x, y = draw_examples(engine, None, size or engine.architecture.training.batch_size)
-        if not trained:
+        if not has_weights:
             engine.initialise(x[:32])
     else:
         x, y = first_batch(engine.architecture, own, engine, size)
         examples = f"the first training examples of {own.name}"
-        if not trained:
+        if not has_weights:
             initialise(engine, own.train)
     counted = measure_threads(engine, x, y) if wanted == "auto" else None
     return tune_on(engine, x, y, names or None, examples=examples, threads=counted, progress=flag("progress", progress))

@@ -6,12 +6,13 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from epgraph.arguments import choice, flag, refused, several, shown, text, whole_number
 from epgraph.arguments import path as file_path
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import SCHEDULES, build, load
+from epgraph.graph.plugged import plugins_named
 from epgraph.language import Architecture, Assignment, to_yaml
 from epgraph.language.overrides import MOST_SHOWN
 from epgraph.runs.record import Record
@@ -20,6 +21,7 @@ from epgraph.runs.resume import architecture_of
 if TYPE_CHECKING:
     from epgraph.data import Data
     from epgraph.engine import Engine
+    from epgraph.training.checkpoint import Checkpoint
 
 Source = str | os.PathLike[str] | Architecture
 Paths = Sequence[str | os.PathLike[str]]
@@ -57,12 +59,13 @@ def engine_of(
     *,
     batch: int | None,
     initialised: bool = True,
+    content: Checkpoint | None = None,
 ) -> Engine:
     """Return the engine of a network, with the weights that it has: those of a run, a checkpoint or an engine.
 
     A network file has initial weights, unless ``initialised`` is False. Left out, ``dtype`` is that of the weights, and
     float32 where there are none. ``batch`` is the number of examples whose gradient has to fit into memory; None is
-    ``training.batch_size``.
+    ``training.batch_size``. ``content`` is that of the checkpoint, where it has been read already.
     """
     from epgraph.engine import Engine
     from epgraph.runtime.arguments import chosen_device
@@ -77,13 +80,28 @@ def engine_of(
         count = batch or architecture.training.batch_size
         return compiled(architecture, device, dtype or "float32", count, initialised, threads)
     assert isinstance(network, str | os.PathLike)
-    content = load_checkpoint(network, chosen_device(device))
-    architecture = as_architecture(architecture_of(content["architecture"], "the checkpoint"), overrides)
+    content = content or load_checkpoint(network, chosen_device(device))
+    with plugins_named(network):
+        architecture = as_architecture(architecture_of(content["architecture"], "the checkpoint"), overrides)
     stored = next(value.dtype for value in content["model"].values() if value.is_floating_point())
     kept = dtype or str(stored).removeprefix("torch.")
     engine = compiled(architecture, device, kept, batch or architecture.training.batch_size, False, threads)
     load_parameters(engine, averaged(content), "the checkpoint")
     return engine
+
+
+def trained(network: str | os.PathLike[str] | Engine, device: str | None) -> tuple[Engine, dict[str, Any]]:
+    """Return the engine of a run folder or a checkpoint, and what the run says of its data; of an engine, itself."""
+    from epgraph.engine import Engine
+    from epgraph.runtime.arguments import chosen_device
+    from epgraph.training import engine_from_checkpoint, load_checkpoint
+
+    if isinstance(network, Engine):
+        return network, {}
+    where = chosen_device(device)
+    content = load_checkpoint(network, where)
+    with plugins_named(network):
+        return engine_from_checkpoint(content, device=where), recorded_data(network)
 
 
 def as_source(network: Source) -> str | os.PathLike[str]:
@@ -98,7 +116,7 @@ def as_architecture(network: Source, overrides: Sequence[str] = (), allow_includ
     return load(as_source(network), overrides, allow_include)
 
 
-def holds_weights(network: object) -> bool:
+def holds_weights(network: object) -> TypeGuard[str | os.PathLike[str]]:
     """Whether a network is named by what a training left: a run folder, or a checkpoint."""
     if not isinstance(network, str | os.PathLike) or "\n" in os.fspath(network):
         return False
@@ -108,10 +126,14 @@ def holds_weights(network: object) -> bool:
     )
 
 
-def weights_in_words(network: Source | Engine) -> str:
-    """Say which weights a network has: the path that holds them, those of an engine, or initial ones."""
-    if holds_weights(network):
-        return str(network)
+def weights_in_words(network: Source | Engine, content: Checkpoint | None) -> str:
+    """Say which weights a network has: a checkpoint's with its epoch, those of an engine, or initial ones.
+
+    ``content`` is that of the checkpoint which ``network`` names, or None.
+    """
+    if content is not None:
+        file = ", last.pt" if os.path.isdir(network) else ""  # type: ignore[arg-type]
+        return f"{network}{file} (epoch {content['epoch']})"
     return "initial" if isinstance(network, str | os.PathLike | Architecture) else "those of the engine"
 
 

@@ -24,6 +24,7 @@ from epgraph.errors import EpgraphError
 from epgraph.explorer import describe, page
 from epgraph.files import check_writable, write_bytes
 from epgraph.graph import checked
+from epgraph.graph.plugged import plugins_named
 from epgraph.language import Architecture
 from epgraph.lowering import depicted
 
@@ -120,7 +121,8 @@ def explore(
         from epgraph.runs.resume import architecture_of
 
         path_of_last, content_of_last = _last_readable(weights)
-        stored = architecture_of(content_of_last["architecture"], str(path_of_last))
+        with plugins_named(path_of_last):
+            stored = architecture_of(content_of_last["architecture"], str(path_of_last))
         architecture = as_architecture(stored, changes, allow_include)
         network = describe(depicted(checked(architecture), architecture.dynamics.schedule))
         check_writable(target)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from epgraph.api_arguments import recorded_data, whole
+from epgraph.api_arguments import trained, whole
 from epgraph.arguments import flag, several
 from epgraph.arguments import path as file_path
 from epgraph.errors import EpgraphError
@@ -68,17 +68,9 @@ def predict(
         raise EpgraphError("no image is named", "e.g. epgraph predict runs/demo photo.png")
 
     from epgraph.data.own import own_inputs
-    from epgraph.engine import Engine
-    from epgraph.runtime.arguments import chosen_device
-    from epgraph.training import engine_from_checkpoint, load_checkpoint, predict_on, set_threads
+    from epgraph.training import predict_on, set_threads
 
-    facts: dict[str, Any] = {}
-    if isinstance(network, Engine):
-        engine = network
-    else:
-        where = chosen_device(device)
-        engine = engine_from_checkpoint(load_checkpoint(network, where), device=where)
-        facts = recorded_data(network)
+    engine, facts = trained(network, device)
     set_threads(engine, threads)
     like = _like(engine, facts)
     inputs = own_inputs(given, like)

@@ -15,13 +15,16 @@ from epgraph.costs import COSTS
 from epgraph.errors import Diagnostic, EpgraphError, Location, listed, visible
 from epgraph.graph import NetworkGraph, survey
 from epgraph.graph.checks.data import data_refusals
+from epgraph.graph.folders import of_a_run
+from epgraph.graph.plugged import with_plugins
 from epgraph.language import raise_for
-from epgraph.lowering import lower, report
+from epgraph.lowering import depicted, lower, report
 from epgraph.plugins import blaming_plugins
 from epgraph.progress import tracked
 from epgraph.resources import resources, sentences
 from epgraph.result_shapes import smaller
 from epgraph.testing import verify_activation, verify_cost, verify_kind
+from epgraph.timings import last_measured
 
 
 @dataclass(frozen=True, repr=False)
@@ -76,15 +79,20 @@ def examine(
                 diagnostics += data_refusals(architecture)
             raise_for(diagnostics)
             assert graph is not None
-            plan = lower(graph, schedule or graph.architecture.dynamics.schedule)
-            values = {**report(plan), "resources": resources(plan, batch).to_dict()}
+            order = schedule or graph.architecture.dynamics.schedule
+            plan = lower(graph, order)
+            shown = depicted(graph, order) if graph.by_backprop else plan
+            # Measured times are on record by the plan that ran.
+            values = {**report(shown), "resources": resources(shown, batch, last_measured(plan)).to_dict()}
             if verify:
                 values["verified"], wrong = _verify(plan.graph)
                 values["verified_functions"], wrong_functions = _verify_functions(plan.graph)
                 raise_for(wrong + wrong_functions)
     except EpgraphError as error:
         values = None
-        diagnostics = [d for d in diagnostics if d.severity == "warning"] + list(error.diagnostics)
+        diagnostics = [d for d in diagnostics if d.severity == "warning"] + with_plugins(error.diagnostics)
+    # A training wrote all settings of its run down, those without effect too: nobody can leave them out.
+    diagnostics = [d for d in diagnostics if not (d.rule == "no-effect" and of_a_run(d.file))]
     return CheckResult(values, tuple(sorted(diagnostics, key=lambda d: (d.line or 0, d.column or 0))))
 
 
@@ -173,31 +181,54 @@ def _text(values: dict[str, Any]) -> list[str]:
         )
         for edge in values["edges"]
     ]
-    schedule = values["schedule"]
     lines = [
         values["name"],
         "",
-        *_table(("state", "shape", "activation", "class", "pre", "post"), states),
+        *_table(("state", "shape", "activation", step_word(values), "pre", "post"), states),
         "",
         *_table(("edge", "from → to", "kind", "weight", "MACs"), edges),
         "",
-        f"schedule    {schedule['name']}, {len(schedule['classes'])} classes, "
-        + ("a proper coloring" if schedule["proper"] else "not a proper coloring"),
+        "{:<12}{}".format(*order_text(values)),
         *(
             f"            conflict: {' and '.join(c['states'])} move together but " + conflict_reason(c)
-            for c in schedule["conflicts"]
+            for c in values["schedule"]["conflicts"]
         ),
-        *([f"energy      {values['energy']}"] if values["energy"] != "hopfield" else []),
-        *([f"solver      {solver_text(values['solver'])}"] if values["solver"] != "plain" else []),
+        *(
+            f"{key:<12}{solver_text(values[key])}"
+            for key, usual in (("energy", "hopfield"), ("solver", "plain"))
+            if values[key] != usual and not values.get("one_pass")
+        ),
         *(f"{'' if i else 'guarantees':<12}{sentence}" for i, sentence in enumerate(values["guarantees"])),
         f"parameters  {values['parameters']:,}" + (f", and {values['frozen']:,} frozen" if "frozen" in values else ""),
-        f"MACs/sweep  {values['macs_per_sweep']:,} per example (the clamped input's part is computed once per batch)",
+        "{:<12}{}".format(*_work(values)),
         *(f"{head:<12}{text}" for head, text in zip(("memory", "time"), sentences(values["resources"]), strict=True)),
     ]
     for i, (sentence, remarks) in enumerate(verified(values)):
         lines.append(f"{'' if i else 'verified':<12}{sentence}")
         lines += [f"{'':<12}  {remark}" for remark in remarks]
     return lines
+
+
+def step_word(values: dict[str, Any]) -> str:
+    """What states that are computed together are called: a class, or a step of a forward pass."""
+    return "step" if values.get("one_pass") else "class"
+
+
+def order_text(values: dict[str, Any]) -> tuple[str, str]:
+    """Head and text of the order in which states are computed."""
+    schedule = values["schedule"]
+    count = len(schedule["classes"])
+    if values.get("one_pass"):
+        return "order", f"backpropagation: one forward pass, {count} step{'s' * (count != 1)}"
+    proper = "" if schedule["proper"] else "not "
+    return "schedule", f"{schedule['name']}, {count} class{'es' * (count != 1)}, {proper}a proper coloring"
+
+
+def _work(values: dict[str, Any]) -> tuple[str, str]:
+    count = f"{values['macs_per_sweep']:,} per example"
+    if values.get("one_pass"):
+        return "MACs/pass", count
+    return "MACs/sweep", f"{count} (the clamped input's part is computed once per batch)"
 
 
 def conflict_reason(conflict: dict[str, Any]) -> str:

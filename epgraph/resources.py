@@ -9,7 +9,7 @@ from typing import Any
 from epgraph.graph import NetworkGraph
 from epgraph.learning_rules import ESTIMATORS
 from epgraph.lowering import Plan
-from epgraph.timings import Measured, last_measured
+from epgraph.timings import Measured
 
 TRAINED = 3
 """Numbers that training keeps for each parameter: itself, its gradient, its momentum."""
@@ -40,7 +40,7 @@ class Resources:
         Memory of parameters with gradients and momentum, and of the states, in float32: those of both nudged phases, or
         those of the forward pass of ``backprop``. Work space comes on top.
     macs
-        Multiply-accumulates of one free sweep over the batch.
+        Multiply-accumulates of one free sweep over the batch, or of one forward pass where ``one_pass``.
     measured
         What ``epgraph tune`` has on record; None without a record.
     """
@@ -50,14 +50,18 @@ class Resources:
     state_bytes: int
     macs: int
     measured: Measured | None
+    one_pass: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return asdict(self)
 
 
-def resources(plan: Plan, batch: int | None = None) -> Resources:
-    """Estimate what a training batch takes; left out, ``batch`` is ``training.batch_size``."""
+def resources(plan: Plan, batch: int | None, measured: Measured | None) -> Resources:
+    """Estimate what a training batch takes; ``batch`` None is ``training.batch_size``.
+
+    ``plan`` is the one that is shown (``epgraph.lowering.depicted``), and ``measured`` what is on record.
+    """
     graph = plan.graph
     size = graph.architecture.training.batch_size if batch is None else batch
     rule = ESTIMATORS[graph.architecture.learning.estimator]
@@ -66,7 +70,8 @@ def resources(plan: Plan, batch: int | None = None) -> Resources:
         parameter_bytes(graph, FLOAT32, TRAINED),
         state_bytes(graph, FLOAT32, size, 1 if rule.feedforward else 2),
         size * plan.macs_per_sweep(),
-        last_measured(plan),
+        measured,
+        graph.by_backprop,
     )
 
 
@@ -77,7 +82,8 @@ def sentences(found: dict[str, Any]) -> tuple[str, str]:
         f"{_size(parameters + states)} and work space for a batch of {batch} in float32: {_size(parameters)} for "
         f"parameters, gradients and momentum, {_size(states)} for states"
     )
-    work = f"{_count(found['macs'])} MACs a sweep of a batch of {batch}"
+    unit = "pass" if found["one_pass"] else "sweep"
+    work = f"{_count(found['macs'])} MACs a {unit} of a batch of {batch}"
     measured = found["measured"]
     if measured is None:
         return memory, f"{work}; no time is known: 'epgraph tune' measures one"
@@ -86,7 +92,7 @@ def sentences(found: dict[str, Any]) -> tuple[str, str]:
     if measured["batch"] != batch:
         basis = f"estimated in proportion to a batch of {measured['batch']}, {basis}"
     how = f"backend {measured['backend']}, {measured['dtype']}, {measured['device']}"
-    seconds = f"about {_seconds(times * measured['sweep'])} a sweep, {_seconds(times * measured['iteration'])} a batch"
+    seconds = f"about {_seconds(times * measured['sweep'])} a {unit}, {_seconds(times * measured['iteration'])} a batch"
     return memory, f"{seconds}, {basis} ({how}); {work}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from epgraph.checking import conflict_reason, solver_text, verified, weight_text
+from epgraph.checking import conflict_reason, order_text, solver_text, step_word, verified, weight_text
 from epgraph.errors import visible
 from epgraph.resources import sentences
 
@@ -55,7 +55,7 @@ def _states(report: dict[str, Any]) -> Table:
                 _text(", ".join(state["post"])),
             )
         )
-    return _table(("state", "shape", "activation", "class", "pre", "post"), rows)
+    return _table(("state", "shape", "activation", step_word(report), "pre", "post"), rows)
 
 
 def _edges(report: dict[str, Any]) -> Table:
@@ -83,21 +83,21 @@ def _facts(report: dict[str, Any]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    schedule = report["schedule"]
-    proper = schedule["proper"]
-    order = f"{schedule['name']}, {len(schedule['classes'])} classes, {'' if proper else 'not '}a proper coloring"
-    facts = [("schedule", _text(order, "green" if proper else "red"))]
+    schedule, one_pass = report["schedule"], report.get("one_pass", False)
+    head, order = order_text(report)
+    facts = [(head, _text(order, "" if one_pass else "green" if schedule["proper"] else "red"))]
     for conflict in schedule["conflicts"]:
         together = f"{' and '.join(conflict['states'])} move together but {conflict_reason(conflict)}"
         facts.append(("conflict", _text(together, "red")))
-    facts.append(("energy", _text(report["energy"])))
-    facts.append(("solver", _text(solver_text(report["solver"]))))
+    if not one_pass:
+        facts.append(("energy", _text(report["energy"])))
+        facts.append(("solver", _text(solver_text(report["solver"]))))
     for i, sentence in enumerate(report["guarantees"]):
         what, _, rest = sentence.partition(": ")
         facts.append(("" if i else "guarantees", Text.assemble(_text(f"{what}: ", "bold"), _text(rest))))
     frozen = f", and {report['frozen']:,} frozen" if "frozen" in report else ""
     facts.append(("parameters", _text(f"{report['parameters']:,}{frozen}")))
-    facts.append(("MACs", _text(f"{report['macs_per_sweep']:,} a sweep and example")))
+    facts.append(("MACs", _text(f"{report['macs_per_sweep']:,} a {'pass' if one_pass else 'sweep'} and example")))
     memory, time = sentences(report["resources"])
     facts += [("memory", _text(memory)), ("time", _text(time))]
     for sentence, remarks in verified(report):

@@ -31,12 +31,12 @@ def compare(runs: tuple[Path, ...], metric: str, outputs: tuple[Path, ...], as_j
 
     RUN is a run folder, or a sweep folder, which stands for all its runs. Runs that differ in the seed alone are one
     group. Printed are mean and sample deviation of each group, the keys that differ, and paired tests of each further
-    group against the first over common seeds: t test, Wilcoxon, effect size, and the number of seeds that would settle
-    it.
+    group against the first over common seeds: t test, Wilcoxon, effect size, and the number of seeds that the t test
+    would need for power 0.8.
 
     \b
     Example:
-      epgraph compare runs/u-sweep -o skips.png -o skips.md
+      epgraph compare runs/u12-sweep -o skips.png -o skips.md
       epgraph compare runs/beta-0.1-seed-* runs/beta-0.2-seed-*
     """
     from epgraph.comparison.result import check_suffix

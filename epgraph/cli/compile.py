@@ -18,7 +18,7 @@ from epgraph.cli.output import check_output, write_out
 @click.option("--dump", is_flag=True, help="Print the sweeps after each pass of the compiler instead of the module.")
 @options(target=Target)
 def compile_command(network: Network, target: Target, output: Path | None, dump: bool) -> None:
-    """Write a network as a Python module that runs with torch alone.
+    """Write a network as Python that runs without epgraph.
 
     It holds every update as plain PyTorch under its equation, and computes what epgraph's engine computes: bit by bit
     on the same device, with the same number of threads and the same torch.

@@ -19,7 +19,7 @@ from epgraph.language import origins, raise_for, to_yaml
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; left out, print it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: the architecture and the origins.")
 def expand(network: File, output: Path | None, as_json: bool) -> None:
-    """Write out the flat form of a network.
+    """Write out the flat form of a network: what its blocks become.
 
     Blocks, parameters, groups and patterns become one state and one edge a line, with where each comes from. What is
     written loads as the same network.

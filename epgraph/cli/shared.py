@@ -116,7 +116,7 @@ SHARED: dict[str, Any] = {
     "limit": click.option(
         "--limit",
         type=Whole(1),
-        help="Override data.limit: use at most this many examples of each part.",
+        help="Override data.limit: use at most this many examples of the training, validation and test set each.",
     ),
     "workers": click.option("--workers", type=Whole(0, 64), help="Processes that load data; left out, chosen by size."),
     "augment": click.option(

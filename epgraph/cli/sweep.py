@@ -13,7 +13,7 @@ from epgraph.cli.data_option import data_option
 from epgraph.cli.groups import Changes, Training, TrainingData
 from epgraph.cli.options import json_option, options, plugin_option
 from epgraph.cli.output import echo_json
-from epgraph.cli.types import METRIC, Named, Whole, values_by_key
+from epgraph.cli.types import OBJECTIVE, Named, Whole, values_by_key
 from epgraph.language.sweep import METRICS, PRUNERS, SAMPLERS
 from epgraph.runs.stop import Stopped
 
@@ -35,18 +35,23 @@ from epgraph.runs.stop import Stopped
     callback=values_by_key,
     help="Range of a key, for a sampler.",
 )
-@click.option("--without", multiple=True, metavar="EDGES", help="Train without these edges too: a kind, name or a->b.")
-@click.option("--seeds", metavar="0..4", help="Seeds of every choice: 0..4, or 0,3,7.")
+@click.option(
+    "--without",
+    multiple=True,
+    metavar="EDGES",
+    help="Compare with the network that lacks these edges: a kind (skip), an edge's name, or a->b.",
+)
+@click.option("--seeds", metavar="0..4", help="Seeds with which each variant is trained: 0..4, or 0,3,7.")
 @click.option(
     "--sampler",
     type=Named(SAMPLERS),
     help=f"{', '.join(SAMPLERS)}; grid: all combinations; the others are of Optuna; left out, grid.",
 )
-@click.option("--trials", type=int, help="Choices that a sampler makes.")
+@click.option("--trials", type=int, help="Choices that a sampler makes; only with a sampler other than grid.")
 @click.option(
     "--pruner", type=Named(PRUNERS), help=f"Stop trials that fall behind: {', '.join(PRUNERS)}; left out, none."
 )
-@click.option("--objective", type=Named(METRICS, "METRIC"), help=f"{METRIC[:-1]}; left out, test_error.")
+@click.option("--objective", type=Named(METRICS, "METRIC"), help=OBJECTIVE)
 @click.option("--out", type=click.Path(path_type=Path), help="Sweep folder; left out, runs/NAME-sweep.")
 @click.option("--epochs", type=Whole(1), help="Override training.epochs.")
 @options(machine=Training)
@@ -54,9 +59,9 @@ from epgraph.runs.stop import Stopped
 def sweep(
     sources: tuple[Path, ...], changes: Changes, files: TrainingData, machine: Training, as_json: bool, **settings: Any
 ) -> int:
-    """Train variations of a network, and compare them.
+    """Train variants with several seeds, and test the differences.
 
-    Each is trained with every seed. The comparison has means, spread, paired tests and curves.
+    The comparison has means, spread, paired tests and curves.
 
     What varies is in the section 'sweep' of the first FILE, or in options. Several FILEs are compared with each other.
     Each trial is a run folder. The same command goes on where it was stopped or killed; run by several processes at

@@ -27,7 +27,10 @@ from epgraph.runs.stop import Stopped
 @click.option("--seed", type=Whole(0, 2**32 - 1), help="Override training.seed.")
 @options(machine=MeasuredTraining)
 @click.option(
-    "--from", "weights", type=click.Path(path_type=Path), help="Start from the weights of a run or a .pt file."
+    "--from",
+    "weights",
+    type=click.Path(path_type=Path),
+    help="Start a new run with these weights: of a run folder or a .pt file.",
 )
 @click.option("--overwrite", is_flag=True, help="Start over in a run folder that is in use.")
 @click.option("--resume", is_flag=True, help="Go on from the run folder's last checkpoint, if there is one.")
@@ -49,8 +52,8 @@ def train(network: Network, files: TrainingData, machine: MeasuredTraining, as_j
 
     Checkpoints are written after every epoch and every training.checkpoint_minutes. SIGINT, SIGTERM and SIGHUP write
     one and end the training. --resume goes on from it: FILE may then be the run folder, and options that are not given
-    again are those of the run. Rates, epochs, batch size, steps, beta and clipping may change. Without a checkpoint
-    --resume starts from the beginning.
+    again are those of the run. With --resume, rates, epochs, batch size, steps, beta and clipping may change. Without a
+    checkpoint it starts from the beginning.
 
     \b
     Example:

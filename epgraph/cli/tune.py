@@ -30,7 +30,7 @@ def tune(
     machine: Tuning,
     as_json: bool,
 ) -> None:
-    """Measure how fast each backend runs a network.
+    """Measure the backends, so that training takes the fastest.
 
     The times on this machine are put on record; then a precision is chosen.
 

@@ -11,8 +11,9 @@ from epgraph.errors import EpgraphError, nearest
 from epgraph.language import parse
 from epgraph.language.sweep import METRICS
 
-METRIC = f"Metric that is compared (and minimized by a sampler): {', '.join(METRICS)}."
-"""Help of every option that names a metric."""
+METRIC = f"Metric that is compared: {', '.join(METRICS)}."
+OBJECTIVE = f"Metric that is compared, and that a sampler minimizes: {', '.join(METRICS)}; left out, test_error."
+"""Help of the options that name a metric."""
 
 
 class Named(click.Choice):  # type: ignore[type-arg, unused-ignore]
@@ -33,12 +34,24 @@ class Named(click.Choice):  # type: ignore[type-arg, unused-ignore]
         return str(value)
 
 
-class Whole(click.IntRange):
-    """A whole number; messages and the help say from which one on."""
+class Whole(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """A whole number; messages and the help say from which one on.
+
+    It has a range and is none: the help of one would have the range a second time.
+    """
 
     def __init__(self, least: int, most: int | None = None) -> None:
-        super().__init__(least, most)
-        self.name = f"integer ≥ {least}"
+        self._range = click.IntRange(least, most)
+        self._range.name = self.name = f"integer ≥ {least}"
+        self._metavar = f"INTEGER ≥ {least}" if most is None else f"INTEGER {least}..{most}"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """Return what the help shows."""
+        return self._metavar
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number; another one is refused with the range."""
+        return int(self._range.convert(value, param, ctx))
 
 
 def values_by_key(context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> dict[str, Any]:

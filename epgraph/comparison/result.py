@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from epgraph.comparison.runs import Compared, Epochs, differences, grouped, read_runs
 from epgraph.comparison.statistics import PairedTest, holm, paired
-from epgraph.comparison.verdict import ONE_SEED, few, quantity, verdict
+from epgraph.comparison.verdict import ONE_SEED, few, quantity, untrained, verdict
 from epgraph.drawing.comparison import Band, learning_curves
 from epgraph.errors import EpgraphError
 from epgraph.files import write_bytes
@@ -36,6 +36,8 @@ class Group:
         Of each metric at the last epoch over the seeds; a deviation is None with one seed.
     seconds
         Mean time of a training.
+    untrained
+        Seeds whose last test error is that of guessing.
     """
 
     label: str
@@ -45,6 +47,7 @@ class Group:
     epochs: int
     seconds: float
     folders: tuple[Path, ...]
+    untrained: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, repr=False)
@@ -96,10 +99,14 @@ class CompareResult:
         return [head, *rows]
 
     def sentences(self, most: int | None = None) -> list[str]:
-        """Return the verdict of each test, and what the number of seeds allows to say."""
+        """Return which settings did not train, the verdict of each test, and what so few seeds allow to say."""
+        idle = [one for one in self.groups if one.untrained]
+        found = [untrained(one.label, one.untrained, len(one.values), bool(self.tests)) for one in idle[:most]]
+        if len(idle) > len(found):
+            found.append(f"… and {len(idle) - len(found)} more settings are at chance.")
         if self.tests and all(len(test.seeds) == 1 for test in self.tests):
-            return [ONE_SEED, *self.notes]
-        found = [verdict(self.metric, test) for test in self.tests[:most]]
+            return [*found, ONE_SEED, *self.notes]
+        found += [verdict(self.metric, test) for test in self.tests[:most]]
         return [*found, *few(self.tests), *self.notes]
 
     def lines(self) -> list[str]:
@@ -208,6 +215,7 @@ def _group(label: str, members: list[Compared], metric: str) -> Group:
         epochs=max(max(run.epochs) for run in members),
         seconds=math.fsum(row.get("seconds", 0.0) for run in members for row in run.epochs.values()) / len(members),
         folders=tuple(run.folder for run in members),
+        untrained=tuple(sorted(run.seed for run in members if run.untrained)),
     )
 
 

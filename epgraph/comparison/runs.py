@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from epgraph.chance import at_chance
 from epgraph.drawing.curves import read_metrics
 from epgraph.errors import EpgraphError, path_text
 from epgraph.graph import build
@@ -45,6 +46,8 @@ class Compared:
         Name of its group, and what the group is, where a sweep said so.
     doubts
         Why its settings do not say all about it.
+    untrained
+        Whether its last test error is that of guessing.
     """
 
     folder: Path
@@ -54,6 +57,7 @@ class Compared:
     label: str = ""
     point: str = ""
     doubts: tuple[str, ...] = ()
+    untrained: bool = False
 
 
 def read_runs(paths: Sequence[Path], progress: bool = False) -> tuple[list[Compared], list[str]]:
@@ -100,15 +104,26 @@ def read_run(folder: Path, label: str = "", point: Any = None) -> Compared:
         If it is none, or its record or metrics cannot be read.
     """
     record = Record.read(folder)
+    epochs = read_metrics(folder / "metrics.jsonl")
     return Compared(
         folder,
         int(record.settings["training"]["seed"]),
         settings_of(record),
-        read_metrics(folder / "metrics.jsonl"),
+        epochs,
         label,
         json.dumps(point),
         tuple(_doubts(folder, record)),
+        _untrained(record, epochs),
     )
+
+
+def _untrained(record: Record, epochs: Epochs) -> bool:
+    """Whether the last test error is that of guessing; a record of older versions has no class counts."""
+    error = epochs[max(epochs)].get("test_error") if epochs else None
+    classes = record.settings["output"].get("classes")
+    if not isinstance(error, int | float) or not classes:
+        return False
+    return at_chance(error, record.data.get("test", 0), record.data.get("largest_class") or 1 / classes)
 
 
 def settings_of(record: Record) -> dict[str, Any]:

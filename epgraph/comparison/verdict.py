@@ -47,6 +47,22 @@ def verdict(metric: str, test: PairedTest) -> str:
     return f"{figures}. Not settled{corrected}: {settled} seeds would settle a difference of this size (power 0.8)."
 
 
+def untrained(label: str, seeds: Sequence[int], count: int, compared: bool) -> str:
+    """Say of a setting that its accuracy is that of guessing on some of its ``count`` seeds.
+
+    ``compared``: whether there is another setting, whose comparison with it then says little.
+    """
+    here = f"on all {count} seeds" if count > 1 else f"on its one seed, {seeds[0]}"
+    if len(seeds) < count:
+        here = f"on {len(seeds)} of {count} seeds ({', '.join(map(str, seeds))})"
+    said = f"{label} is at chance {here}: it did not train {'here' if len(seeds) == count else 'there'}"
+    if not compared:
+        return f"{said}."
+    what = label.removeprefix("without ")
+    of = f"how much {what} helps" if label.startswith("without ") else "how much the settings differ for"
+    return f"{said}, so this does not say {of} a network that trains."
+
+
 def few(tests: Sequence[PairedTest]) -> list[str]:
     """Say what the number of seeds keeps the tests from saying."""
     counts = sorted({len(test.seeds) for test in tests if test.t_p is not None and len(test.seeds) < 6})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -91,7 +92,8 @@ class Data:
         ``sha256`` identifies the stored images and labels of both parts, whatever the limit, the shape and the
         augmentation; ``sha256_of`` describes what it covers. An example is (pixel − ``mean``) / ``std``, with pixels
         from 0 to 1 and ``pad`` zeros on each side. ``stored`` is the shape before, and ``bytes`` whether pixels are
-        bytes. Unknown values are None. This reads all stored files.
+        bytes. ``largest_class`` is the share of the most frequent class among the test examples. Unknown values are
+        None. This reads all stored files.
 
         Raises
         ------
@@ -110,6 +112,7 @@ class Data:
             "limit": self.limit,
             "shape": list(self.shape),
             "classes": [_unicode(name) for name in self.classes],
+            "largest_class": self._largest_class(),
             "mean": mean,
             "std": std,
             "pad": self.pad,
@@ -117,6 +120,13 @@ class Data:
             "bytes": None if self.recipe is None else self.recipe.bytes,
             "augment": self.augmentation.facts(),
         }
+
+    def _largest_class(self) -> float | None:
+        order = getattr(self.test, "order", None)
+        if not self.classes or not order:
+            return None
+        counts = Counter(self.test.targets[list(order)].tolist())
+        return max(counts.values()) / counts.total()
 
     def sentence(self) -> str:
         """Describe the examples and their preparation in one line for a person."""

@@ -96,7 +96,7 @@ def settled(
     warn(refused)
     # In the order of their epochs; of equal ones last.pt comes last, which is what a run goes on from.
     found.sort(key=lambda one: one[1])
-    return _curves(found)
+    return {"folder": visible(str(paths[0].parent)), **_curves(found)}
 
 
 def _curves(found: Sequence[tuple[str, int, Convergence]]) -> dict[str, Any]:

@@ -64,9 +64,17 @@ def _network(check: Check) -> Report:
         "betas": list(engine.graph.energy.betas),
         "proper": engine.plan.schedule.proper,
         "examples": len(check.x),
+        "said_by": _said_by(check),
         "dtype": str(engine.dtype).removeprefix("torch."),
         "device": str(engine.device),
     }
+
+
+def _said_by(check: Check) -> list[str]:
+    """States whose signal is that of the output: itself, or those that it reads out where it does not move."""
+    graph = check.engine.graph
+    output = graph.output.name
+    return [output] if output in graph.dynamic else list(dict.fromkeys(e.source for e in graph.pre(output)))
 
 
 def _equilibrium(check: Check) -> Report:

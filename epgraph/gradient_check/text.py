@@ -22,6 +22,7 @@ def text(report: Report) -> list[str]:
 
 def _network(report: Report) -> list[str]:
     part = report["network"]
+    of = "training examples" if part["data"] else "examples"
     what = part["data"] or f"noise ({part.get('no_data') or 'neither --data nor data.name names a data set'})"
     beta = "" if "beta" not in ESTIMATORS[part["nudging"]].reads else f"beta {part['beta']:g}, "
     what_moves = "error sweeps" if part["solver"] == "error_sweeps" else "nudged sweeps"
@@ -33,7 +34,7 @@ def _network(report: Report) -> list[str]:
     kept = "" if part["follows"] == "the loss" else f"; its gradient is that of {part['follows']}"
     lines = [
         f"{part['name']}: '{part['estimator']}', {beta}{moves}{kept}",
-        f"{part['examples']} examples of {what}, weights: {part['weights']}, {part['dtype']} on {part['device']}",
+        f"{part['examples']} {of} of {what}, weights: {part['weights']}, {part['dtype']} on {part['device']}",
     ]
     quiet = [f"dynamics.{key} {part[key]:g}" for key in ("noise", "state_bits") if part[key]]
     if quiet:
@@ -69,7 +70,8 @@ def _curvature(report: Report) -> list[str]:
         f"curvature    eigenvalues of the linearized update on active units: largest {part['largest']:.4f}, smallest "
         f"{part['smallest']:.4f}",
         f"             colored sweeps (largest < 1) {coloured}, synchronous ones (all {factor} < 1) {synchronous}",
-        f"             norm of the coupling of all units {part['norm']:.4f}: below 1 it settles wherever it starts",
+        f"             norm of the coupling of all units {part['norm']:.4f}: below 1 it settles wherever it starts"
+        + " (not guaranteed)" * (part["norm"] >= 1),
     ]
     how = f"{part['products']} products with the Hessian, residual {part['adjoint_residual']:.1e}"
     if part["indefinite"]:

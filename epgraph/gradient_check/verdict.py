@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from epgraph.errors import listed
 from epgraph.learning_rules import ESTIMATORS
 
 Report = Mapping[str, Any]
@@ -18,6 +19,9 @@ POINTS = 0.9
 FINE = 0.01
 """Relative error below which there is nothing to improve."""
 
+
+FAINT = 1e-3
+"""Deviation over the inputs below which the output hardly depends on them. A target differs by about 1."""
 
 RESTLESS = 0.01
 """Residual above which a nudged phase is not near to rest."""
@@ -52,7 +56,7 @@ def verdict(report: Report) -> dict[str, Any]:
     how += f" and {network['points']} points" if "points" in rule.reads else ""
     against = f" ({reference})"
     if network["follows"] != "the loss":
-        return {"level": "own", "lines": [*_own(report, reference, cosine), *_curvature(report)]}
+        return {"level": "own", "lines": [*_faint(report), *_own(report, reference, cosine), *_curvature(report)]}
     if error <= RIGHT:
         level, head = "right", f"the gradient of {how} is right to {percent(error)}{against}"
     elif cosine >= POINTS:
@@ -67,9 +71,21 @@ def verdict(report: Report) -> dict[str, Any]:
     else:
         level = "wrong"
         head = f"the gradient of {how} is wrong: cosine {cosine:.3f}, off by {percent(error)}{against}"
-    lines = [head, *_dynamics(report), *_settling(report)]
+    lines = [*_faint(report), head, *_dynamics(report), *_settling(report)]
     lines += [*_advice(report, level), *_basin(report), *_worst(report), *_dead(report)]
     return {"level": level, "lines": [*lines, *_curvature(report)]}
+
+
+def _faint(report: Report) -> Iterator[str]:
+    """Say first of all that the output hardly depends on the input, where that is so."""
+    names, count = report["network"]["said_by"], report["network"]["examples"]
+    signals = [report["saturation"][name]["signal"] for name in names if name in report["saturation"]]
+    if count < 2 or len(signals) < len(names) or max(signals) >= FAINT:
+        return
+    yield (
+        f"the output hardly depends on the input: its signal is {max(signals):.1e} at {listed(names)} over {count} "
+        "examples; the network can hardly learn with these weights, however right the gradient is"
+    )
 
 
 def _advice(report: Report, level: str) -> Iterator[str]:
@@ -277,12 +293,14 @@ def _beta(report: Report) -> Iterator[str]:
     best = min(errors, key=lambda b: errors[b])
     # An error of 100 % is no better than no gradient.
     if errors[best] < min(0.5 * now, 1.0):
+        low, high = report["network"]["betas"]
         size = "large" if best < beta else "small"
         said = f"beta = {beta:g} is too {size}: at {best:.3g} the error is {percent(errors[best])}, not {percent(now)}"
-        low, high = report["network"]["betas"]
+        if low <= beta <= high and not low <= best <= high:
+            said = f"at beta = {best:.3g} the error would be {percent(errors[best])}, not {percent(now)}"
         if not low <= best <= high:
             # What is best for the gradient of one batch in double precision is not what trains best.
-            said += f"; but {low:g} to {high:g} trained stably as published, and in float32 rounding grows as 1/beta"
+            said += f"; {low:g} to {high:g} are usual" + ", and smaller values lose digits in float32" * (best < low)
         yield said
 
 
@@ -336,12 +354,12 @@ def _curvature(report: Report) -> Iterator[str]:
     part, count = report["curvature"], report["network"]["examples"]
     if part["largest"] >= 1:
         yield (
-            f"the largest eigenvalue of the linearised update is {part['largest']:.4f}: the states are no minimum of "
+            f"the largest eigenvalue of the linearized update is {part['largest']:.4f}: the states are no minimum of "
             "F, and even colored sweeps leave them"
         )
     elif part["smallest"] <= 1 - 2 / report["network"]["step"] and report["network"]["schedule"] == "synchronous":
         yield (
-            f"the smallest eigenvalue of the linearised update is {part['smallest']:.4f}: synchronous sweeps "
+            f"the smallest eigenvalue of the linearized update is {part['smallest']:.4f}: synchronous sweeps "
             "oscillate; use schedule: coloring"
         )
     if part["indefinite"]:

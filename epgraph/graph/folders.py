@@ -13,6 +13,11 @@ SWEEP = "sweep.json"
 """File of a sweep folder, whose runs are in its subfolder ``trials``."""
 
 
+def of_a_run(file: str | None) -> bool:
+    """Whether a file holds the network of a run: a training wrote it, with every setting."""
+    return file is not None and Path(file).name == RUN_FILE and (Path(file).parent / "run.json").is_file()
+
+
 def refuse_sweep(path: Path) -> None:
     """Refuse a sweep folder where one run is expected.
 

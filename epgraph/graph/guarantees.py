@@ -170,7 +170,9 @@ def _rest(graph: NetworkGraph) -> str:
     if _untied(graph):
         return "rest: where no update changes a state; nothing is stationary there"
     what = "with the weights rounded, " if dynamics.weight_bits else ""
-    return f"rest: {what}exactly where F is stationary, for ReLUα on its box"
+    activations = [graph.states[name].activation for name in graph.dynamic]
+    box = ", for ReLUα on its box" * any(one.projects and not one.linear for one in activations)
+    return f"rest: {what}exactly where F is stationary{box}"
 
 
 def _sweeps(graph: NetworkGraph, schedule: Schedule) -> str:

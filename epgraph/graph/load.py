@@ -15,6 +15,7 @@ from epgraph.graph.assemble import build, examine
 from epgraph.graph.checks import check, mistakes
 from epgraph.graph.folders import RUN_FILE, refuse_sweep
 from epgraph.graph.network import NetworkGraph
+from epgraph.graph.plugged import with_plugins
 from epgraph.language import Architecture, expand, include, override, parse, raise_for, validate, without_repetitions
 from epgraph.language.document import Document
 from epgraph.language.reader import MAX_BYTES
@@ -98,7 +99,7 @@ def survey(
         if architecture is not None:
             graph, problems = surveyed(architecture, schedule, not _mistakes(diagnostics))
             diagnostics += problems
-        return None if _mistakes(diagnostics) else graph, architecture, without_repetitions(diagnostics)
+        return None if _mistakes(diagnostics) else graph, architecture, with_plugins(without_repetitions(diagnostics))
 
 
 def surveyed(

@@ -15,12 +15,13 @@ def report(plan: Plan) -> dict[str, Any]:
 
     ``macs`` of an edge counts one application of A_e to one example. ``macs_per_sweep`` excludes the clamped input's
     contributions, which are computed once per batch. ``colour`` is the index in ``schedule.classes`` of the class in
-    which a state (first) moves; null for the clamped input. ``solver`` is what ``dynamics.solver`` has, whichever
-    key names it. ``guarantees`` are sentences. A unary edge has its state as ``from`` and ``to``. Optional keys:
+    which a state (first) moves; null for the clamped input. ``solver`` is what ``dynamics.solver`` has, whichever key
+    names it. ``guarantees`` are sentences. A unary edge has its state as ``from`` and ``to``. Optional keys:
     ``tied_to``, the edge whose weight an edge shares; ``frozen`` of an edge; and the number of ``frozen`` weights,
-    which ``parameters`` excludes. Of an energy that reads edges forward, every state has its ``co_parents``, the other
-    states with an edge into one that it has an edge into; and a conflict without an edge has ``child``, the first state
-    that both lead into.
+    which ``parameters`` excludes; ``one_pass`` of a network by ``backprop``, whose plan is that of its forward pass:
+    there ``colour`` and ``schedule.classes`` are steps of it, and ``macs_per_sweep`` is its work. Of an energy that
+    reads edges forward, every state has its ``co_parents``, the other states with an edge into one that it has an edge
+    into; and a conflict without an edge has ``child``, the first state that both lead into.
     """
     graph, schedule = plan.graph, plan.schedule
     colour: dict[str, int] = {}
@@ -30,6 +31,7 @@ def report(plan: Plan) -> dict[str, Any]:
     forward = graph.energy.feedforward
     return {
         "name": graph.architecture.name,
+        **({"one_pass": True} if graph.by_backprop else {}),
         "energy": graph.architecture.energy,
         "states": [
             {

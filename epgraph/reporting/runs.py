@@ -13,6 +13,7 @@ from epgraph.comparison.runs import Compared, Epochs, grouped, settings_of
 from epgraph.drawing.curves import read_metrics
 from epgraph.errors import EpgraphError
 from epgraph.graph import build
+from epgraph.graph.plugged import plugins_named
 from epgraph.language import Architecture
 from epgraph.language.sweep import METRICS
 from epgraph.learning_rules import ESTIMATORS
@@ -76,7 +77,8 @@ class ReportedRun:
     @cached_property
     def architecture(self) -> Architecture:
         """The network of the run."""
-        return architecture_of(self.record.settings, str(self.folder / "run.json"))
+        with plugins_named(self.folder):
+            return architecture_of(self.record.settings, str(self.folder / "run.json"))
 
     @property
     def by_backprop(self) -> bool:

@@ -6,20 +6,14 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
+from epgraph.chance import at_chance
 from epgraph.engine import Engine
 from epgraph.errors import listed
 from epgraph.runtime.saturation import saturated_share
 from epgraph.training.metrics import Metrics
 from epgraph.training.probing import needs_rest
-
-LEVEL = 0.01
-"""An accuracy is better than chance where guessing would reach it with at most this probability."""
-
-FEWEST = 30
-"""Test examples below which nothing is said about chance."""
 
 NEARLY = 0.99
 """Share of a state's units, over units and examples, that is called all of them."""
@@ -77,24 +71,13 @@ def troubles(
 
 def _chance(metrics: Metrics, frequencies: Sequence[float], examples: int) -> list[str]:
     largest = max(frequencies, default=1.0)
-    if "test_error" not in metrics or examples < FEWEST or largest >= 1:
+    if "test_error" not in metrics or not at_chance(metrics["test_error"], examples, largest):
         return []
     right = round((1 - metrics["test_error"]) * examples)
-    if guessed(right, examples, largest) <= LEVEL:
-        return []
     return [
         f"after epoch {metrics['epoch']:.0f} the accuracy is at chance: {right / examples:.2%} of {examples} test "
         f"examples, and always answering the most frequent class gives {largest:.2%}"
     ]
-
-
-def guessed(right: int, examples: int, chance: float) -> float:
-    """Probability that at least ``right`` of so many answers are right, if each is with probability ``chance``."""
-    count = torch.arange(right, examples + 1, dtype=torch.float64)
-    n = torch.tensor(float(examples), dtype=torch.float64)
-    ways = torch.lgamma(n + 1) - torch.lgamma(count + 1) - torch.lgamma(n - count + 1)
-    odds = torch.tensor(chance, dtype=torch.float64)
-    return float(torch.logsumexp(ways + count * odds.log() + (n - count) * torch.log1p(-odds), 0).exp())
 
 
 def _still(engine: Engine, states: Mapping[str, Tensor]) -> list[str]:

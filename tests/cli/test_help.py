@@ -20,6 +20,8 @@ def test_the_summary_of_a_command_is_not_cut(command: click.Command) -> None:
         (["check", "net.yaml", "--schedule", "colouring"], "unknown name 'colouring'; did you mean 'coloring'?"),
         (["compare", "runs", "--metric", "test_eror"], "unknown name 'test_eror'; did you mean 'test_error'?"),
         (["train", "net.yaml", "--epochs", "zero"], "'zero' is not a valid integer ≥ 1"),
+        (["train", "net.yaml", "--epochs", "0"], "0 is not in the range x>=1"),
+        (["train", "net.yaml", "--workers", "65"], "65 is not in the range 0<=x<=64"),
     ],
 )
 def test_a_misspelt_value_of_an_option_has_a_hint(
@@ -27,3 +29,9 @@ def test_a_misspelt_value_of_an_option_has_a_hint(
 ) -> None:
     assert run(arguments) == 1
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: str(command.name))
+def test_the_help_says_a_range_once(command: click.Command) -> None:
+    assert "x>=" not in (text := command.get_help(click.Context(command)))
+    assert "<=x" not in text

@@ -20,6 +20,7 @@ from epgraph.cli import run
 from epgraph.costs import COSTS
 from epgraph.drawing import dot
 from epgraph.kinds import KINDS
+from epgraph.registry import PLUGIN_MODULE
 
 ROOT = Path(__file__).parents[2]
 
@@ -312,3 +313,33 @@ def test_what_is_right_is_left_as_it_is() -> None:
     assert ep.compile(NET.replace("COST", "own").replace("ACTIVATION", "own")).machine
     # A class that is registered again is held once.
     assert not hasattr(getattr(Flat.apply_, "held"), "held")  # noqa: B009
+
+
+def test_a_run_says_which_plugin_it_was_trained_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Read by a process that has not run the plugin, as every later command is."""
+    docs = (ROOT / "docs" / "extending.md").read_text()
+    (tmp_path / "my own.py").write_text(re.findall(r"# own_algebraic.py\n(.*?)```", docs, re.S)[0])
+    net = (ROOT / "examples" / "digits.yaml").read_text().replace("activation: relu1", "activation: own_algebraic")
+    (tmp_path / "net.yaml").write_text(net)
+    command = ["train", "net.yaml", "--plugin", "my own.py", "--data", "digits", "--limit", "40", "--epochs", "1"]
+    command += ["--out", "run", "--no-pictures", "--no-histograms"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["epgraph", *command])
+    assert run(command) == 0
+    module = f"{PLUGIN_MODULE}{tmp_path / 'my own.py'}"
+    plugin = sys.modules.pop(module)
+    NAMED.pop("own_algebraic")
+    for name in ("check", "eval", "explore", "gradcheck", "render"):
+        capsys.readouterr()
+        assert run([name, "run", *(["-o", "net.svg"] if name == "render" else [])]) == 1
+        said = capsys.readouterr().err
+        assert "unknown activation 'own_algebraic'; the run was trained with --plugin 'my own.py': give" in said
+    monkeypatch.chdir(tmp_path / "run")
+    assert run(["check", "."]) == 1
+    assert f"with --plugin '{tmp_path / 'my own.py'}'" in capsys.readouterr().err
+    # One that was run is not missing: the mistake is another.
+    monkeypatch.setitem(sys.modules, module, plugin)
+    assert run(["check", "."]) == 1
+    assert "was trained with" not in capsys.readouterr().err

@@ -23,6 +23,7 @@ from rich.console import Console
 
 import epgraph as ep
 from epgraph.cli import run
+from epgraph.lowering import depicted
 from epgraph.terminal import MOST_ROWS, show_check
 from tests.helpers.networks import RING
 
@@ -158,6 +159,33 @@ def test_check_does_not_load_rich_without_a_terminal() -> None:
         "assert not {'rich', 'torch', 'numpy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, capture_output=True)
+
+
+def test_a_network_by_backprop_has_the_steps_of_a_forward_pass() -> None:
+    """The figures that ``render`` and ``explore`` show."""
+    file, backprop = ROOT / "examples" / "digits.yaml", ["learning.estimator=backprop"]
+    shown_pass = depicted(ep.build(ep.load(file, backprop)), "coloring")
+    result = ep.check(file, backprop)
+    assert result.report is not None
+    assert result.report["one_pass"]
+    for text in ("\n".join(result.lines()), shown(result.report, 160)):
+        assert "backpropagation: one forward pass, 5 steps" in text
+        assert f"{shown_pass.macs_per_sweep():,}" in text
+        assert re.search(r"^state .* step ", text, flags=re.MULTILINE)
+        assert "MACs a pass of a batch" in text
+        assert not re.search("class|coloring|sweep", text)
+    assert "one_pass" not in report(file)
+
+
+def test_a_run_is_not_told_which_of_its_settings_have_no_effect(tmp_path: Path) -> None:
+    text = (ROOT / "examples" / "digits.yaml").read_text().replace("centered", "backprop")
+    (tmp_path / "architecture.yaml").write_text(text)
+    assert [d.rule for d in ep.check(tmp_path).diagnostics] == ["no-effect"] * 4
+    (tmp_path / "run.json").write_text("{}")
+    assert ep.check(tmp_path).diagnostics == ep.check(tmp_path / "architecture.yaml").diagnostics == ()
+    # What is asked for now is another matter.
+    (said,) = ep.check(tmp_path, ["learning.beta=0.5"]).diagnostics
+    assert "'beta' has no effect" in said.message
 
 
 # Memory and time

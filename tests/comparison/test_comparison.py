@@ -16,7 +16,7 @@ from scipy import stats
 import epgraph as ep
 from epgraph.cli import run
 from epgraph.comparison.statistics import holm, paired, power, seeds_needed
-from epgraph.comparison.verdict import verdict
+from epgraph.comparison.verdict import untrained, verdict
 from epgraph.runs.record import Given, Options, Record, invocation
 
 NET = """\
@@ -282,3 +282,36 @@ def test_settings_that_changed_within_a_run_are_said(tmp_path: Path) -> None:
     assert ep.compare([path]).notes == (
         f"{path} went on with other settings after epoch 1: training.learning_rate 0.1 to 0.05",
     )
+
+
+@pytest.mark.parametrize(
+    ("errors", "largest", "said"),
+    [
+        ([0.9, 0.9], None, "{} is at chance on all 2 seeds: it did not train here, so this does not say how much"),
+        ([0.9, 0.2], None, "{} is at chance on 1 of 2 seeds (0): it did not train there"),
+        ([0.2, 0.21], None, ""),
+        ([0.2, 0.21], 0.8, "{} is at chance on all 2 seeds"),  # most examples are of one class
+    ],
+)
+def test_settings_that_did_not_train_are_told_first(
+    tmp_path: Path, errors: list[float], largest: float | None, said: str
+) -> None:
+    runs = [folder(tmp_path / f"a{seed}", seed, [0.5, 0.05 + 0.01 * seed]) for seed in (0, 1)]
+    runs += [folder(tmp_path / f"b{seed}", seed, [0.9, error], skip=False) for seed, error in enumerate(errors)]
+    for run_folder in runs:
+        _changed(run_folder, data={"test": 360, "largest_class": largest})
+    result = ep.compare(runs)
+    assert [len(group.untrained) for group in result.groups] == [0, sum(e > 0.5 or bool(largest) for e in errors)]
+    expected = said.format(result.groups[1].label)
+    assert any(line.startswith(expected) for line in result.lines())
+    assert result.sentences()[0].startswith(expected)
+    assert expected in result.markdown()
+    assert ("at chance" in result.markdown()) is bool(said)
+
+
+def test_what_a_setting_without_edges_does_not_say() -> None:
+    assert untrained("without skip", [0, 1, 2, 3, 4], 5, True) == (
+        "without skip is at chance on all 5 seeds: it did not train here, so this does not say how much skip helps a "
+        "network that trains."
+    )
+    assert untrained("net", [0], 1, False) == "net is at chance on its one seed, 0: it did not train here."

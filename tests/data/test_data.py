@@ -573,6 +573,7 @@ def test_facts(tmp_path: Path) -> None:
         "limit": 30,
         "shape": [1, 32, 32],
         "classes": list(datasets.FashionMNIST.classes),
+        "largest_class": 0.1,
         "mean": [0.2860],
         "std": [0.3530],
         "pad": 2,
@@ -597,6 +598,7 @@ def test_facts_of_digits() -> None:
     data = load_data("digits", shape=(1, 8, 8), classes=10)
     facts = data.facts()
     assert (facts["mean"], facts["std"], facts["augment"]) == ([0.0], [1.0], {})
+    assert facts["largest_class"] == 37 / 360
     assert data.sentence() == (
         "digits: 1,437 training and 360 test examples of shape [1, 8, 8], 10 classes (0, 1, 2 and 7 more); "
         "pixels from 0 to 1; not augmented"

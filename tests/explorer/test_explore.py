@@ -162,6 +162,7 @@ def test_the_page_of_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert run(["explore", str(folder), "--examples", "4"]) == 0
     assert capsys.readouterr().out == f"{folder / 'explore.html'}\n"
     content = data_of(folder / "explore.html")["run"]
+    assert content["folder"] == str(folder)
     assert content["facts"] == [["examples", "4 test examples of digits"], ["β", "0.2"]]
     epochs = [(one["name"], one["epoch"]) for one in content["checkpoints"]]
     assert epochs[0][1] == 1

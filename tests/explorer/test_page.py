@@ -310,6 +310,7 @@ def test_a_run_has_curves_of_every_checkpoint(page: Page, folder: Path) -> None:
     view.keyboard.press("Home")
     assert view.locator("#checkpoint-name").inner_text() == "epoch-001.pt, epoch 1"
     assert view.get_attribute("#checkpoint", "aria-valuetext") == "epoch-001.pt, epoch 1"
+    assert f"{folder / 'run'}, epoch-001.pt, epoch 1" in details(view)
     after = view.evaluate(drawn)
     assert all(one != other for one, other in zip(before, after, strict=True))
     # What is shown is what ep.converge says of that checkpoint.
@@ -361,7 +362,11 @@ def test_a_phase_has_one_color_and_a_forward_pass_no_curve(page: Page, folder: P
     assert residual == energy
     assert shown["predictive"] == [energy[1:]] * 2
     assert shown["backprop"] == []
-    assert view.inner_text("#chart-energy") == "One forward pass: nothing settles."
+    # Nothing settles: there are no panes for curves, and no word of a sweep.
+    assert view.locator(".chart").count() == 0
+    assert view.locator("#colour option").all_inner_texts() == ["step", "activity", "saturation"]
+    assert "Space plays the pass" in view.inner_text("#keys")
+    assert "sweep" not in view.inner_text("body")
     # One arrow an edge, and the steps of the pass in their order.
     assert view.evaluate("[network.forward, lines[1].style('source-arrow-shape')]") == [True, "none"]
     assert view.evaluate("steps.map(({ moves }) => moves.map((i) => states[i].name))") == [["h1"], ["h2"], ["y"]]

@@ -114,10 +114,20 @@ def test_a_beta_far_too_large_isnamed_by_edge() -> None:
     _, report = check("learning.beta=0.9", "learning.estimator=positive")
     assert report["verdict"]["level"] in ("rough", "wrong")
     assert "beta = 0.9 is too large: at 0.03 the error is" in said(report)
-    assert "; but 0.1 to 0.4 trained stably as published" in said(report), "where 'check' warns of 0.03"
+    assert "; 0.1 to 0.4 are usual, and smaller values lose digits in float32" in said(report), (
+        "where 'check' warns of 0.03"
+    )
     best = min(report["beta"], key=lambda row: row["estimator"]["all"]["error"])
     best["beta"] = 0.2
     assert any(line.endswith("%") and "at 0.2 the error is" in line for line in verdict(report)["lines"])
+
+
+def test_a_usual_beta_is_not_called_too_large() -> None:
+    """Where a smaller one has a better gradient in double precision, and is no better to train with."""
+    _, report = check("learning.beta=0.15", "learning.estimator=positive")
+    assert "at beta = 0.005 the error would be " in said(report)
+    assert "; 0.1 to 0.4 are usual, and smaller values lose digits in float32" in said(report)
+    assert "too large" not in said(report)
 
 
 def test_too_few_nudged_sweeps_arenamed_by_edge() -> None:
@@ -186,6 +196,16 @@ def test_a_saddle_and_minres_arenamed_by_edge() -> None:
     assert report["curvature"]["indefinite"] == 2
     assert "no minimum of F" in said(report)
     assert "MINRES" in said(report)
+
+
+def test_an_output_that_hardly_depends_on_the_input_is_told_first() -> None:
+    for cost, where in (("squared_error", "at y "), ("softmax_readout", "at h2, h1 ")):
+        _, report = check(f"output.cost={cost}", quick=True)
+        assert "hardly depends" not in said(report)
+        _, report = check(f"output.cost={cost}", "edges.0.gain=1e-4", quick=True)
+        assert report["verdict"]["lines"][0].startswith("the output hardly depends on the input: its signal is ")
+        assert f"{where}over 4 examples" in report["verdict"]["lines"][0]
+        assert "the gradient of 'centered' at beta" in report["verdict"]["lines"][1]
 
 
 def test_a_gradient_that_vanishes_and_states_that_diverge() -> None:
@@ -419,7 +439,7 @@ def test_the_data_that_the_file_names_are_used_where_they_are_there(
     digits = (Path("examples") / "digits_tanh.yaml").read_text()
     options = ["--quick", "--examples", "2"]
     for name, used in (
-        ("digits", "2 examples of digits, weights"),
+        ("digits", "2 training examples of digits, weights"),
         ("mnist", "2 examples of noise (mnist is not in "),
     ):
         text = digits.replace("shape: [1, 8, 8]", "shape: [1, 28, 28]") if name == "mnist" else digits
@@ -444,7 +464,11 @@ def test_weights_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     trained = json.loads(capsys.readouterr().out)
     assert run([*command, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["curvature"] != trained["curvature"]
-    assert trained["network"] == trained["network"] | {"weights": str(out), "data": "digits", "dtype": "float64"}
+    assert trained["network"] == trained["network"] | {
+        "weights": f"{out}, last.pt (epoch 1)",
+        "data": "digits",
+        "dtype": "float64",
+    }
     # A folder means its weights.
     assert run(["gradcheck", str(out), *command[2:], "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == trained

@@ -21,6 +21,7 @@ ORDER = (
     "errors",
     "files",
     "process_memory",
+    "chance",
     "progress",
     "arguments",
     "plain",

@@ -606,7 +606,8 @@ def test_training_at_chance_says_so(net: Path, tmp_path: Path, capsys: pytest.Ca
     # The command runs as it is printed, on the data of the run.
     (command,) = re.findall(r"to check the gradient: epgraph (gradcheck .*)", said)
     assert run([*shlex.split(command), "--quick", "--examples", "2"]) == 0
-    assert f"2 examples of digits, weights: {tmp_path / 'run'}" in capsys.readouterr().out
+    where = f"{tmp_path / 'run'}, last.pt (epoch 2)"
+    assert f"2 training examples of digits, weights: {where}" in capsys.readouterr().out
 
 
 # What ends it, with what is safe

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import epgraph as ep
-from epgraph.training.health import advice, guessed, troubles
+from epgraph.chance import guessed
+from epgraph.training.health import advice, troubles
 
 TEN = [0.1] * 10
 FOLDER = Path("runs/my net")

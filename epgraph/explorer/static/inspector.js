@@ -13,7 +13,7 @@ function show(thing) {
 }
 
 function ofNetwork() {
-  const facts = [...network.facts, ...(run === null ? [] : run.facts)];
+  const facts = [...network.facts, ...(run === null ? [] : [["weights", weights()], ...run.facts])];
   const guarantees = make("ul", {}, ...network.guarantees.map((text) => make("li", {}, text)));
   return [network.name || "network", list(facts), heading("What is guaranteed"), guarantees];
 }

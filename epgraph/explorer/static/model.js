@@ -19,6 +19,14 @@ edges.forEach((edge, i) => {
   }
 });
 
+/** What is played: a sweep, or a forward pass where nothing relaxes. */
+const PLAYED = network.backprop ? "pass" : "sweep";
+
+/** Whether any phase of a run is more than one forward pass, and what is known of a state then. */
+const settles = run !== null && run.checkpoints.some((one) => Object.values(one.phases).some((phase) => !phase.pass));
+const METRICS = ["activity", "saturation", "residual"];
+const SHOWN = settles ? METRICS : METRICS.slice(0, 2);
+
 const unique = (values) => [...new Set(values)];
 const sources = (i) => unique(into[i].map((e) => edges[e].from));
 const targets = (i) => unique(outOf[i].map((e) => edges[e].to));

@@ -1,6 +1,5 @@
 // A run: how the network settles with the weights of each checkpoint. uPlot draws the curves.
 
-const METRICS = ["activity", "saturation", "residual"];
 const EXPLAINED = { activity: "mean of |s|", saturation: "share of units at a bound of σ", residual: "relative change of the state in a sweep" };
 const LINES = ["#0072b2", "#d55e00", "#00735c", "#cc79a7", "#8a6d00", "#56b4e9", "#555555", "#7a3e9d"];
 const MOST_LINES = 24;
@@ -9,6 +8,8 @@ const chosen = { checkpoint: run === null ? 0 : run.checkpoints.length - 1, phas
 const plots = [];
 
 const checkpoint = () => run.checkpoints[chosen.checkpoint];
+/** Where the weights come from that everything on the page was measured with. */
+const weights = () => `${run.folder}, ${checkpoint().name}, epoch ${checkpoint().epoch}`;
 const phase = () => checkpoint().phases[chosen.phase] ?? checkpoint().phases.free;
 
 /** Values of a metric of a state in the phase that is shown; none where it has none, as the input. */
@@ -24,7 +25,7 @@ const last = (i, metric) => valuesOf(i, metric).at(-1) ?? null;
 /** What the details of a state say of the run. */
 function measured(i) {
   if (run === null || states[i].role === "input") return [];
-  return METRICS.map((metric) => [`${metric}, ${chosen.phase}`, `${short(last(i, metric))} after ${phase().pass ? "one forward pass" : inSweeps(phase().all)}`]);
+  return SHOWN.map((metric) => [`${metric}, ${chosen.phase}`, `${short(last(i, metric))} after ${phase().pass ? "one forward pass" : inSweeps(phase().all)}`]);
 }
 
 const inSweeps = (n) => `${count(n)} ${n === 1 ? "sweep" : "sweeps"}`;
@@ -38,12 +39,15 @@ function drawRun() {
     make("div", { class: "controls" },
       make("label", {}, "Checkpoint ", slider), make("output", { id: "checkpoint-name", for: "checkpoint" }),
       make("label", {}, "Phase ", choice("phase", Object.keys(run.checkpoints.at(-1).phases), (value) => turn({ phase: value }))),
-      make("label", {}, "States by ", choice("metric", METRICS, (value) => turn({ metric: value })))),
-    make("p", { id: "ended" }),
-    make("div", { class: "charts" }, ...["energy", "change", "states"].map((name) =>
+      ...(settles ? [make("label", {}, "States by ", choice("metric", METRICS, (value) => turn({ metric: value })))] : [])),
+    make("p", { id: "ended" }));
+  // A forward pass has no curves.
+  if (settles) {
+    panel.append(make("div", { class: "charts" }, ...["energy", "change", "states"].map((name) =>
       make("div", { class: "chart" }, make("h3", { id: `title-${name}` }), make("div", { id: `chart-${name}`, role: "img", "aria-labelledby": `title-${name}` }), make("div", { id: `legend-${name}`, class: "legend" })))));
+  }
   const colour = byId("colour");
-  colour.append(...["class", ...METRICS].map((name) => make("option", { value: name }, name)));
+  colour.append(...["class", ...SHOWN].map((value) => make("option", { value }, value === "class" && network.backprop ? "step" : value)));
   byId("colour-label").hidden = false;
   colour.addEventListener("change", paint);
 }
@@ -69,6 +73,7 @@ function drawCharts() {
   byId("checkpoint").setAttribute("aria-valuetext", `${name}, epoch ${epoch}`);
   byId("ended").textContent = Object.entries(phases).map(([key, { status, all, residual, pass }]) =>
     pass ? `${key}: one forward pass` : `${key}: ${status.toLowerCase().replaceAll("_", " ")} after ${inSweeps(all)}, largest residual ${short(residual.at(-1))}`).join("; ");
+  if (!settles) return;
   plots.splice(0).forEach((plot) => plot.destroy());
   const every = Object.entries(phases);
   // Each phase has one color in all charts. A forward pass has no curve: it is one point, and exact.
@@ -93,7 +98,7 @@ function chart(id, title, all, logarithmic) {
     .filter(({ y }) => y.some((value) => value !== null));
   const empty = !curves.length;
   byId(`legend-${id}`).replaceChildren(...curves.map(entry));
-  place.replaceChildren(...(empty ? [make("p", {}, Object.values(checkpoint().phases).every((one) => one.pass) ? "One forward pass: nothing settles." : "There is nothing to draw: no state has it, or it is zero.")] : []));
+  place.replaceChildren(...(empty ? [make("p", {}, "There is nothing to draw: no state has it, or it is zero.")] : []));
   if (empty) return;
   const c = colours();
   const axis = { stroke: c("ink"), grid: { stroke: c("line"), width: 0.5 }, ticks: { stroke: c("line"), width: 0.5 } };

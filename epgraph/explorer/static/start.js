@@ -4,6 +4,9 @@ byId("name").textContent = network.name || "network";
 byId("summary").textContent = `${count(states.length)} states, ${count(edges.length)} edges; ${network.facts.slice(0, 2).map(([, value]) => value).join("; ")}`;
 byId("step").textContent = resting();
 pressed(false);
+document.querySelector(".bar").setAttribute("aria-label", `Diagram and ${PLAYED}`);
+byId("stop").title = `Leave the ${PLAYED} (escape)`;
+document.querySelectorAll(".played").forEach((place) => place.replaceChildren(PLAYED));
 
 const CLICKS = { fit, closer: () => zoom(1.25), farther: () => zoom(0.8), play: toggle, stop: leave };
 for (const [id, act] of Object.entries(CLICKS)) byId(id).addEventListener("click", act);

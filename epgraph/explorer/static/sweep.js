@@ -58,7 +58,7 @@ function pause() {
 
 function pressed(playing) {
   byId("play").setAttribute("aria-pressed", String(playing));
-  byId("play").textContent = playing ? "Pause" : `Play ${network.backprop ? "pass" : "sweep"}`;
+  byId("play").textContent = playing ? "Pause" : `Play ${PLAYED}`;
   // While it plays, every class would interrupt what a screen reader says.
   byId("step").setAttribute("aria-live", playing ? "off" : "polite");
 }

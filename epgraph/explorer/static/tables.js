@@ -13,7 +13,7 @@ const STATE_COLUMNS = [
   column("pre", (i) => sources(i).length, (i) => names(sources(i), 6) || "–"),
   column("post", (i) => targets(i).length, (i) => names(targets(i), 6) || "–"),
   column("biases", (i) => states[i].bias, (i) => count(states[i].bias), true),
-  ...(run === null ? [] : ["activity", "saturation", "residual"].map((metric) => column(metric, (i) => last(i, metric) ?? -1, (i) => short(last(i, metric)), true))),
+  ...(run === null ? [] : SHOWN.map((metric) => column(metric, (i) => last(i, metric) ?? -1, (i) => short(last(i, metric)), true))),
 ];
 
 const EDGE_COLUMNS = [
@@ -119,7 +119,7 @@ const TABLES = {
 };
 
 /** Tabs, of which arrow keys choose the next and Tab leaves to what they show. */
-const PANELS = [["states", "States"], ["edges", "Edges"], ...(run === null ? [] : [["run", "Relaxation"]])];
+const PANELS = [["states", "States"], ["edges", "Edges"], ...(run === null ? [] : [["run", settles ? "Relaxation" : "Checkpoints"]])];
 
 function openTab(id) {
   for (const [other] of PANELS) {
