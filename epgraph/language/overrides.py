@@ -30,9 +30,9 @@ class Assignment(str):
         made.option = option
         return made
 
-    def __getnewargs__(self) -> tuple[str, str]:
+    def __reduce__(self) -> tuple[type[Assignment], tuple[str, str]]:
         """Let it be pickled: processes of torchrun are sent the arguments of the first one."""
-        return str(self), self.option
+        return Assignment, (str(self), self.option)
 
 
 _INDEX = re.compile("[0-9]{1,9}")
