@@ -113,7 +113,7 @@ class Energy(ABC):
 
     @abstractmethod
     def bias_gradient(self, at: Symbols, state: Node) -> Tensor:
-        """½[∂F/∂b(s⁻) − ∂F/∂b(s⁺)] of a bias, summed over the batch, from pairs."""
+        """½[∂F/∂b(s⁻) − ∂F/∂b(s⁺)] of a bias, summed over the batch and the pixels, from pairs."""
 
     def feedback(self, at: Symbols, state: Node) -> list[Tensor]:
         """What the edges out of a state send back to it, of a ``feedforward`` energy."""

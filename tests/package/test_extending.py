@@ -162,6 +162,21 @@ def test_the_energy_is_what_the_sweeps_and_gradients_follow() -> None:
     assert all(p.grad is not None for p in net.parameters())
 
 
+def test_the_energy_takes_images() -> None:
+    load(ENERGY)
+    image = TREE.replace("a: {shape: [8]}", "a: {channels: 2}")
+    image = image.replace("to: [a, b], gain: 0.3, dense: {}", "to: b, gain: 0.3, dense: {}")
+    image = image.replace("edges:", "edges:\n  - {from: x, to: a, gain: 0.3, conv: {kernel: 3, padding: 1}}", 1)
+    net, (x, y) = ep.compile(image, dtype=torch.float64), batch()
+    found = []
+    for estimator in ("centered", "implicit"):
+        net.zero_grad(set_to_none=True)
+        net.backward(x, y, estimator=estimator, beta=1e-3, free_steps=500, nudged_steps=500, tolerance=1e-13)
+        found.append({name: p.grad for name, p in net.named_parameters()})
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(gradient, found[1][name], rtol=1e-3, atol=1e-6)
+
+
 def test_the_solver_reaches_the_same_equilibrium_on_another_way() -> None:
     load(SOLVER)
     x, _ = batch()
