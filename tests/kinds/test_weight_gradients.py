@@ -70,6 +70,7 @@ def test_equal_to_autograd(
     assert float((found - wanted).norm()) <= TOLERANCE[dtype] * float(wanted.norm()) + 1e-12
 
 
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch was built without oneDNN")
 @pytest.mark.parametrize(
     ("kernel", "channels", "size", "onednn"),
     [(3, 8, 8, True), (1, 8, 8, False), ((1, 3), 8, 8, True), (3, 512, 1, False), (3, 512, 16, True)],
