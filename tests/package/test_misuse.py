@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 import epgraph as ep
-from epgraph.activations import ReLU
+from epgraph.activations.relu import ReLU
 from epgraph.data import load_data
 from epgraph.errors import EpgraphError
 from epgraph.training import Run, batches, evaluate, load_checkpoint, set_threads

@@ -12,7 +12,10 @@ from hypothesis import assume, given, settings
 from torch import Tensor
 
 import epgraph as ep
-from epgraph.activations import Activation, Logistic, ReLU, Softclip, Tanh
+from epgraph.activations import Activation
+from epgraph.activations.relu import ReLU
+from epgraph.activations.sigmoid import Logistic, Tanh
+from epgraph.activations.softclip import Softclip
 from epgraph.testing.oracle import Reference
 from epgraph.testing.units import sigma
 from tests.helpers.activations import WITHOUT_LEVEL, WRITTEN
