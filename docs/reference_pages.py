@@ -138,13 +138,9 @@ def members() -> str:
     from epgraph.graph import SCHEDULES
     from epgraph.init_rules import INITIAL
     from epgraph.kinds import KINDS
-    from epgraph.learning_rules import ESTIMATORS
     from epgraph.solvers import SOLVERS
     from epgraph.topologies import TEMPLATES
 
-    estimators = [
-        (f"`{name}`", _said(_compute(one.compute, "estimators")), one.error) for name, one in ESTIMATORS.items()
-    ]
     initial = {name: _compute(one.draw, "initialization") for name, one in INITIAL.items()}
     templates = [(f"`{name}`", one.description) for name, one in TEMPLATES.items()]
     backends = [(f"`{name}`", ", ".join(f"`{one.name}`" for one in back.passes)) for name, back in BACKENDS.items()]
@@ -154,7 +150,7 @@ def members() -> str:
         ("Activations (`activation`)", _members(NAMED)),
         ("Costs (`output.cost`)", _members(COSTS)),
         ("Energies (`energy`)", _members(ENERGIES)),
-        ("Estimators (`learning.estimator`)", _table(("name", "what it computes", "error"), estimators)),
+        ("Estimators (`learning.estimator`)", [estimators()]),
         ("Schedules of updates (`dynamics.schedule`)", _members(SCHEDULES)),
         ("Solvers (`dynamics.solver`)", _members(SOLVERS)),
         ("Initial parameters (`init`)", _members(initial)),
@@ -166,6 +162,16 @@ def members() -> str:
         ("Passes of the compiler", _table(("name", "effect"), passes)),
     ]
     return "\n".join(line for title, table in parts for line in (f"## {title}", "", *table, ""))
+
+
+def estimators() -> str:
+    """Return the table of estimators of the gradient."""
+    from epgraph.learning_rules import ESTIMATORS
+
+    rows = [
+        (f"`{name}`", _said(_compute(one.compute, "estimators")), one.error or "–") for name, one in ESTIMATORS.items()
+    ]
+    return "\n".join(_table(("name", "what it computes", "error"), rows))
 
 
 def data_sets() -> str:
@@ -311,6 +317,7 @@ def _moved(page: Path) -> str:
 GENERATED: dict[str, Callable[[], str]] = {
     "keys": keys,
     "members": members,
+    "estimators": estimators,
     "data_sets": data_sets,
     "optimizers": optimizers,
     "rate_schedules": rate_schedules,

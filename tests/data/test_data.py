@@ -82,11 +82,12 @@ def test_importing_is_quick() -> None:
     assert done.stdout.strip() == "[]"
 
 
-NAMES = ("digits", "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100", "svhn", "folder:PATH", "tensors:PATH")
+NAMES = (*DATA_SETS, "folder:PATH", "tensors:PATH")
 
 
 def test_names() -> None:
     assert data_set_names() == NAMES
+    assert {"digits", "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100", "svhn"} <= DATA_SETS.keys()
 
 
 @pytest.mark.parametrize(

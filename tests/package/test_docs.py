@@ -158,7 +158,7 @@ def documented() -> dict[str, tuple[str, list[str]]]:
     for name, solver in SOLVERS.items():
         parts[f"solver {name}"] = (item(name, sections("Solvers")), [name, *solver.model_fields])
     for name in ESTIMATORS:
-        parts[f"estimator {name}"] = (row(name, sections("Learning rules")), [name])
+        parts[f"estimator {name}"] = (row(name, as_on_the_site(sections("Learning rules"))), [name])
     for name, family in FAMILIES.items():
         written = row(name, sections("Activations"))
         # {tanh: {slope: m, height: h}} is one piece of code.
@@ -198,6 +198,11 @@ def test_an_option_is_named_beside_its_solver() -> None:
     assert names(LANGUAGE, "momentum")
     assert not names(item("anderson", sections("Solvers")), "momentum")
     assert item("momentum", sections("Solvers")) == row("momentum", sections("Edges")) == ""
+
+
+def as_on_the_site(text: str) -> str:
+    """The text with what stands for its marks there."""
+    return MARK.sub(lambda mark: GENERATED[mark[1]](), text)
 
 
 def sections(*titles: str) -> str:
