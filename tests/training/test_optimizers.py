@@ -204,6 +204,6 @@ def test_schedules_that_cannot_be_registered_or_chosen() -> None:
         ep.register_schedule("half", 0.5)  # type: ignore[arg-type]
     with pytest.raises(
         ep.EpgraphError,
-        match="'schedule' expects 'cosine', 'linear', 'exponential', 'constant', 'step'.* 'one_cycle'.*, found",
+        match=r"'schedule' expects 'cosine', 'linear', 'exponential', 'constant', 'step'.* 'one_cycle'.*, found",
     ):
         ep.load(NET, ["training.schedule=stairs"])
