@@ -2,10 +2,12 @@
 
 A page of docs/ stands for itself on GitHub; where it says ``<!-- generated: keys -->`` the site has the tables of the
 JSON Schema, of the registries, or the list of public names. So none of these can go stale.
+``python -m docs.reference_pages members`` prints what a mark stands for.
 """
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import json
 import os
@@ -21,8 +23,8 @@ import epgraph as ep
 
 ROOT = Path(__file__).parents[1]
 
-MARK = re.compile(r"(?:^\*[^\n]*\*\n\n)?^<!-- generated: (\w+) -->$", flags=re.MULTILINE)
-"""The mark, with the line in italics above it, which tells a reader on GitHub what is missing."""
+MARK = re.compile(r"(?:^\*[^*]*\*\n\n)?^<!-- generated: (\w+) -->$", flags=re.MULTILINE)
+"""The mark, with the paragraph in italics above it, which tells a reader on GitHub what is missing."""
 
 SECTIONS = {
     "StateSpec": "A state, under `states`",
@@ -132,23 +134,15 @@ def members() -> str:
     from epgraph.activations import NAMED
     from epgraph.compiler import BACKENDS, PASSES
     from epgraph.costs import COSTS
-    from epgraph.data import DATA_SETS
     from epgraph.energies import ENERGIES
     from epgraph.graph import SCHEDULES
     from epgraph.init_rules import INITIAL
     from epgraph.kinds import KINDS
-    from epgraph.learning_rules import ESTIMATORS
-    from epgraph.optimizers import OPTIMIZERS
-    from epgraph.rates import RATE_SCHEDULES
     from epgraph.solvers import SOLVERS
     from epgraph.topologies import TEMPLATES
 
-    estimators = [
-        (f"`{name}`", _said(_compute(one.compute, "estimators")), one.error) for name, one in ESTIMATORS.items()
-    ]
     initial = {name: _compute(one.draw, "initialization") for name, one in INITIAL.items()}
     templates = [(f"`{name}`", one.description) for name, one in TEMPLATES.items()]
-    sets = [(f"`{name}`", "×".join(map(str, one.recipe.shape)), one.recipe.output) for name, one in DATA_SETS.items()]
     backends = [(f"`{name}`", ", ".join(f"`{one.name}`" for one in back.passes)) for name, back in BACKENDS.items()]
     passes = [(f"`{one.name}`", _said(one.apply)) for one in PASSES]
     parts = [
@@ -156,18 +150,87 @@ def members() -> str:
         ("Activations (`activation`)", _members(NAMED)),
         ("Costs (`output.cost`)", _members(COSTS)),
         ("Energies (`energy`)", _members(ENERGIES)),
-        ("Estimators (`learning.estimator`)", _table(("name", "what it computes", "error"), estimators)),
+        ("Estimators (`learning.estimator`)", [estimators()]),
         ("Schedules of updates (`dynamics.schedule`)", _members(SCHEDULES)),
         ("Solvers (`dynamics.solver`)", _members(SOLVERS)),
         ("Initial parameters (`init`)", _members(initial)),
-        ("Optimizers (`training.optimizer`)", _members(OPTIMIZERS)),
-        ("Schedules of the learning rate (`training.schedule`)", _members(RATE_SCHEDULES)),
-        ("Data sets (`data.name`)", _table(("name", "stored as", "classes"), sets)),
+        ("Optimizers (`training.optimizer`)", [optimizers()]),
+        ("Schedules of the learning rate (`training.schedule`)", [rate_schedules()]),
+        ("Data sets (`data.name`)", [data_sets()]),
         ("Templates (`epgraph new --template`)", _table(("name", "network"), templates)),
         ("Backends (`--backend`)", _table(("name", "passes"), backends)),
         ("Passes of the compiler", _table(("name", "effect"), passes)),
     ]
     return "\n".join(line for title, table in parts for line in (f"## {title}", "", *table, ""))
+
+
+def estimators() -> str:
+    """Return the table of estimators of the gradient."""
+    from epgraph.learning_rules import ESTIMATORS
+
+    rows = [
+        (f"`{name}`", _said(_compute(one.compute, "estimators")), one.error or "–") for name, one in ESTIMATORS.items()
+    ]
+    return "\n".join(_table(("name", "what it computes", "error"), rows))
+
+
+def data_sets() -> str:
+    """Return the table of data sets with their preparation, and what each of them is."""
+    from epgraph.data import DATA_SETS
+
+    columns = ("training + test", "stored as", "input shapes", "classes", "mean", "deviation", "published augmentation")
+    rows = []
+    for name, one in DATA_SETS.items():
+        recipe = one.recipe
+        changes = ", ".join(f"{key} {value:g}" for key, value in recipe.augmentation.facts().items())
+        rows.append(
+            (
+                f"`{name}`",
+                " + ".join(f"{number:,}" for number in one.examples or ()),
+                _sizes(recipe.shape),
+                ", ".join(map(_sizes, recipe.shapes)),
+                recipe.output,
+                *(", ".join(f"{value:.4g}" for value in values) or "–" for values in (recipe.mean, recipe.std)),
+                changes or "none",
+            )
+        )
+    said = [f"- `{name}`: {one.description}" for name, one in DATA_SETS.items()]
+    return "\n".join([*_table(("data set", *columns), rows), "", *said])
+
+
+def _sizes(shape: Iterable[int]) -> str:
+    return "×".join(map(str, shape))
+
+
+def optimizers() -> str:
+    """Return the table of optimizers, and that of their options."""
+    from epgraph.optimizers import KEYS, OPTIMIZERS
+
+    rows = []
+    of: dict[tuple[str, str], list[str]] = {}
+    for name, one in OPTIMIZERS.items():
+        keys = ", ".join(f"`{key}`" for key in KEYS if key in one.builder.keys)
+        rows.append((f"`{name}`", _defaults(one), keys or "–"))
+        for option, field in one.model_fields.items():
+            of.setdefault((option, field.description or ""), []).append(f"`{name}`")
+    options = [(f"`{option}`", said, ", ".join(names)) for (option, said), names in of.items()]
+    first = _table(("name", "options, with their defaults", "keys of `training` beside `learning_rate`"), rows)
+    return "\n".join([*first, "", *_table(("option", "meaning", "of"), options)])
+
+
+def rate_schedules() -> str:
+    """Return the table of schedules of the learning rate."""
+    from epgraph.rates import RATE_SCHEDULES
+
+    rows = []
+    for name, one in RATE_SCHEDULES.items():
+        said = " ".join(f"`{option}`: {field.description}" for option, field in one.model_fields.items())
+        rows.append((f"`{name}`", _said(one), _defaults(one), said))
+    return "\n".join(_table(("name", "rate η", "options, with their defaults", "meaning"), rows))
+
+
+def _defaults(model: Any) -> str:
+    return ", ".join(f"`{option}` ({_written(field.default)})" for option, field in model.model_fields.items())
 
 
 def _members(table: Mapping[str, Any]) -> list[str]:
@@ -254,6 +317,10 @@ def _moved(page: Path) -> str:
 GENERATED: dict[str, Callable[[], str]] = {
     "keys": keys,
     "members": members,
+    "estimators": estimators,
+    "data_sets": data_sets,
+    "optimizers": optimizers,
+    "rate_schedules": rate_schedules,
     "python": python,
     "changelog": changelog,
     "benchmarks": benchmarks,
@@ -313,3 +380,9 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("autodoc-process-signature", name_fields)
     app.connect("autodoc-process-docstring", escape, priority=400)  # before napoleon, which writes emphases
     return {"parallel_read_safe": True}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Print what a page of the site has for a mark, in Markdown.")
+    parser.add_argument("mark", choices=GENERATED)
+    print(GENERATED[parser.parse_args().mark]())

@@ -48,6 +48,7 @@ def register_activation(name: str, activation: Activation | type[Activation]) ->
     activation
         An activation. Or a class with options, ``activation: {name: {slope: 2}}``: a frozen dataclass whose fields are
         numbers with defaults. Options are above 0, except with ``field(default=0.0, metadata={"signed": True})``.
+        ``metadata`` may also have what editors show: a ``description``, and a list of ``examples``.
 
     Raises
     ------
@@ -315,6 +316,10 @@ def _default_member(what: str, family: type[Any]) -> object:
         if isinstance(number, bool) or not isinstance(number, int | float) or not option.init:
             why = f"its option '{option.name}' has no number as default"
             raise _refusal(what, why, f"e.g. {option.name}: float = 1.0")
+        said, examples = option.metadata.get("description", ""), option.metadata.get("examples", [])
+        if not isinstance(said, str) or not isinstance(examples, list):
+            why = f"the description of its option '{option.name}' is no text, or its examples are no list"
+            raise _refusal(what, why, 'e.g. field(default=1.0, metadata={"description": "Slope.", "examples": [2]})')
     return family()
 
 

@@ -2,19 +2,5 @@
 
 from epgraph.activations.activation import Activation
 from epgraph.activations.language import NAMED, activation_schema, activation_to_yaml, parse_activation
-from epgraph.activations.relu import Identity, ReLU
-from epgraph.activations.sigmoid import Logistic, Tanh
-from epgraph.activations.softclip import Softclip
 
-__all__ = [
-    "NAMED",
-    "Activation",
-    "Identity",
-    "Logistic",
-    "ReLU",
-    "Softclip",
-    "Tanh",
-    "activation_schema",
-    "activation_to_yaml",
-    "parse_activation",
-]
+__all__ = ["NAMED", "Activation", "activation_schema", "activation_to_yaml", "parse_activation"]

@@ -5,15 +5,16 @@ odd part is what EP learns from; it is carried on its own because forming s⁺�
 would cancel nearly all of its digits in low precision (docs/references.md, note 7). ``pair`` maps the pre-activations
 p ± q to the pair (σ(p+q)+σ(p−q))/2, (σ(p+q)−σ(p−q))/2; those here never subtract nearly equal numbers.
 
-To add an activation: a class in a file beside this one and its name in ``NAMED``, or in ``FAMILIES`` if it has options
-(``language.py``); or a class of the user's own, given to ``epgraph.register_activation``. ``label``, ``apply_`` and
-``self_energy`` are enough; ``epgraph.verify_activation`` says whether they agree.
+To add an activation, write one file beside this one, with a class that has a ``name``; ``epgraph.register_activation``
+adds one from outside. ``label``, ``apply_`` and ``self_energy`` are enough; ``epgraph.verify_activation`` says whether
+they agree. A frozen dataclass has options: its fields (``option``).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from dataclasses import field
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from torch import Tensor, dtype
@@ -24,7 +25,14 @@ class Activation(ABC):
 
     The compiler records the methods with torch.fx, which calls them with stand-ins for tensors: use torch operations,
     and do not branch on values.
+
+    Attributes
+    ----------
+    name
+        Name in YAML of a class of epgraph. That of a class of the user's is given when it is registered.
     """
+
+    name: ClassVar[str]
 
     @property
     @abstractmethod
@@ -146,6 +154,19 @@ class Activation(ABC):
         """Return common and odd part of σ⁻¹(c+o), σ⁻¹(c−o). This is the plain difference; see ``pair``."""
         plus, minus = self.inverse(c + o, alpha), self.inverse(c - o, alpha)
         return (plus + minus) * 0.5, (plus - minus) * 0.5
+
+
+def option(default: float, description: str, examples: tuple[float, ...], *, signed: bool = False) -> Any:
+    """Return a field of a dataclass that is an option in YAML.
+
+    Parameters
+    ----------
+    examples
+        Two values or more. The tests of all activations take the first ones of all options together, and so on.
+    signed
+        Whether it may be 0 or below.
+    """
+    return field(default=default, metadata={"description": description, "examples": list(examples), "signed": signed})
 
 
 def within(u: Tensor, low: float) -> Tensor:

@@ -4,53 +4,53 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import Field, fields
+from collections.abc import Sequence
+from dataclasses import Field, fields, is_dataclass
 from typing import Any
 
 from epgraph.activations.activation import Activation
-from epgraph.activations.relu import Identity, ReLU
-from epgraph.activations.sigmoid import Logistic, Tanh
-from epgraph.activations.softclip import STEEPEST, Softclip
+from epgraph.activations.relu import ReLU
+from epgraph.discovery import classes_by_name
 from epgraph.errors import nearest
 
-FAMILIES: dict[str, type[Any]] = {"tanh": Tanh, "logistic": Logistic, "softclip": Softclip}
+_CLASSES = {
+    name: cls for name, cls in classes_by_name(__name__.rpartition(".")[0], Activation).items() if cls is not ReLU
+}
+"""The classes in the files of this package by their names; ReLUα has a syntax of its own."""
+
+FAMILIES: dict[str, type[Any]] = {name: cls for name, cls in _CLASSES.items() if is_dataclass(cls) and fields(cls)}
 """Activations with options, ``{tanh: {height: 2}}``: frozen dataclasses, whose fields are the options.
 
 An option is a number above 0, or any one where the field has ``metadata={"signed": True}``.
 """
 
-NAMED: dict[str, Activation] = {
-    "identity": Identity(),
-    **{name: family() for name, family in FAMILIES.items()},
-    "hard_sigmoid": ReLU(1.0, 1.0),
-}
+HARD_SIGMOID = "hard_sigmoid"
+"""Another name of ``relu1``."""
+
+NAMED: dict[str, Activation] = {**{name: cls() for name, cls in _CLASSES.items()}, HARD_SIGMOID: ReLU(1.0, 1.0)}
 """Activations that go by a bare name; ``relu6``, ``relu1``, ``relu2.5``, … are read as ReLUα."""
 
 _RELU = re.compile(r"relu([0-9]+(?:\.[0-9]+)?)")
 _POSITIVE = {"type": "number", "exclusiveMinimum": 0}
-_OPTIONS = {
-    "relu": ("Level α at which the state is clipped, or [low, high] to draw it once per state.", [6, [1, 10]]),
-    "learn": ("Whether α is learnt from where it starts.", [True]),
-    "slope": ("Slope of σ at its centre.", [2]),
-    "height": ("Largest value of σ.", [1]),
-    "center": ("Pre-activation at the middle of the range.", [0]),
-    "alpha": ("Level α at which the state is clipped, softly.", [6]),
-    "sharpness": ("Sharpness k of both bends; large k is nearly ReLUα.", [8]),
-}
 
 
 def activation_schema() -> dict[str, Any]:
     """JSON Schema of what ``parse_activation`` accepts, names registered by the user included."""
-    levels = {"anyOf": [_POSITIVE, {"type": "array", "items": _POSITIVE, "minItems": 2, "maxItems": 2}]}
-    families: list[dict[str, Any]] = [
-        _mapping({"relu": levels, "learn": {"type": "boolean"}}, required="relu"),
-    ]
+    levels = {
+        "description": "Level α at which the state is clipped, or [low, high] to draw it once per state.",
+        "examples": [6, [1, 10]],
+        "anyOf": [_POSITIVE, {"type": "array", "items": _POSITIVE, "minItems": 2, "maxItems": 2}],
+    }
+    learn = {"description": "Whether α is learnt from where it starts.", "examples": [True], "type": "boolean"}
+    families = [_mapping({"relu": levels, "learn": learn}, required=["relu"])]
     for name, family in FAMILIES.items():
-        options = {f.name: {"type": "number"} if _signed(f) else _POSITIVE for f in fields(family)}
-        families.append(_mapping({name: _mapping(options)}, required=name))
+        options = _mapping({one.name: _option_schema(one) for one in fields(family)})
+        described = {"description": f"Options of {name}.", "examples": [{}], **options}
+        families.append(_mapping({name: described}, required=[name]))
     written = [f"{{{name}: {{{', '.join(f.name for f in fields(family))}}}}}" for name, family in FAMILIES.items()]
+    names = [name for name in NAMED if name != HARD_SIGMOID]
     return {
-        "description": f"Activation σ: relu6, relu1 (= hard_sigmoid), relu<α>, identity, {', '.join(FAMILIES)}; "
+        "description": f"Activation σ: relu6, relu1 (= {HARD_SIGMOID}), relu<α>, {', '.join(names)}; "
         "{relu: α}, or {relu: [low, high]} to draw α once per state at random, with learn: true to learn it from "
         f"there; or {', '.join(written)}.",
         "examples": ["relu6", "tanh", {"relu": [1, 10]}, {"relu": 6, "learn": True}, {"softclip": {"sharpness": 8}}],
@@ -62,14 +62,16 @@ def activation_schema() -> dict[str, Any]:
     }
 
 
-def _mapping(options: dict[str, dict[str, Any]], required: str = "") -> dict[str, Any]:
-    properties = {}
-    for name, schema in options.items():
-        description, examples = _OPTIONS.get(name, (f"{name} of σ.", [1]))
-        if "properties" in schema:
-            description, examples = f"Options of {name}.", [{}]
-        properties[name] = {"description": description, "examples": examples, **schema}
-    needs = {"required": [required]} if required else {}
+def _option_schema(option: Field[Any]) -> dict[str, Any]:
+    said = {"description": f"{option.name} of σ.", "examples": [1], **option.metadata}
+    return {
+        **{key: said[key] for key in ("description", "examples")},
+        **({"type": "number"} if _signed(option) else _POSITIVE),
+    }
+
+
+def _mapping(properties: dict[str, Any], required: Sequence[str] = ()) -> dict[str, Any]:
+    needs = {"required": list(required)} if required else {}
     return {"type": "object", "additionalProperties": False, **needs, "properties": properties}
 
 
@@ -149,11 +151,6 @@ def _member(name: str, options: object) -> Activation:
             wanted = "a finite number" if _signed(known[key]) else "a finite number above 0"
             raise ValueError(f"'{key}' of {name} expects {wanted}; e.g. {{{name}: {{{key}: 2}}}}")
     made: Activation = family(**{key: float(number) for key, number in options.items()})
-    if isinstance(made, Softclip) and made.alpha * made.sharpness > STEEPEST:
-        raise ValueError(
-            f"alpha · sharpness of softclip is {made.alpha * made.sharpness:g} and may be at most {STEEPEST:g}; "
-            f"lower sharpness to {STEEPEST / made.alpha:g}, or use {{relu: {made.alpha:g}}}"
-        )
     return made
 
 

@@ -19,6 +19,8 @@ class ReLU(Activation):
     envelope theorem ∂F*/∂α = −Σ (a − α) over the units at α, with a = ∂Φ/∂s: their multipliers.
     """
 
+    name = "relu"
+
     low: float
     high: float
     learn: bool = False
@@ -121,6 +123,8 @@ class ReLU(Activation):
 @dataclass(frozen=True)
 class Identity(Activation):
     """σ(x) = x, the published output state."""
+
+    name = "identity"
 
     @property
     def label(self) -> str:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from epgraph.activations.activation import Activation, holomorphic_sech2, scale_, scaled, sech2, within, within_pair
+from epgraph.activations.activation import (
+    Activation,
+    holomorphic_sech2,
+    option,
+    scale_,
+    scaled,
+    sech2,
+    within,
+    within_pair,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,8 +24,10 @@ if TYPE_CHECKING:
 class Tanh(Activation):
     """σ(x) = h tanh(mx/h), on (−h, h), with slope m at 0; tanh x as it is."""
 
-    slope: float = 1.0
-    height: float = 1.0
+    name = "tanh"
+
+    slope: float = option(1.0, "Slope m of σ at 0.", (2, 0.5))
+    height: float = option(1.0, "Largest value h of σ.", (3, 1))
 
     @property
     def label(self) -> str:
@@ -83,9 +94,11 @@ class Tanh(Activation):
 class Logistic(Activation):
     """σ(x) = h/(1 + e^{−4m(x−c)/h}), on (0, h), with slope m at the centre c; 1/(1 + e^{−x}) as it is."""
 
-    slope: float = 0.25
-    height: float = 1.0
-    center: float = field(default=0.0, metadata={"signed": True})
+    name = "logistic"
+
+    slope: float = option(0.25, "Slope m of σ at its center.", (1, 0.25))
+    height: float = option(1.0, "Largest value h of σ.", (1, 2))
+    center: float = option(0.0, "Pre-activation c at the middle of the range.", (0.5, -1), signed=True)
 
     @property
     def label(self) -> str:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from epgraph.activations.activation import Activation, within, within_pair
+from epgraph.activations.activation import Activation, option, within, within_pair
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,8 +25,17 @@ class Softclip(Activation):
     It tends to ReLUα as the sharpness k grows, and is within ln 2/k of it. It is holomorphic for |Im x| < π/k.
     """
 
-    alpha: float = 6.0
-    sharpness: float = 4.0
+    name = "softclip"
+
+    alpha: float = option(6.0, "Level α at which the state is clipped, softly.", (6, 0.7))
+    sharpness: float = option(4.0, "Sharpness k of both bends; large k is nearly ReLUα.", (12, 5))
+
+    def __post_init__(self) -> None:
+        if self.alpha * self.sharpness > STEEPEST:
+            raise ValueError(
+                f"alpha · sharpness of softclip is {self.alpha * self.sharpness:g} and may be at most {STEEPEST:g}; "
+                f"lower sharpness to {STEEPEST / self.alpha:g}, or use {{relu: {self.alpha:g}}}"
+            )
 
     @property
     def label(self) -> str:

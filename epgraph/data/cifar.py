@@ -41,6 +41,8 @@ DATA_SETS = {
             Augmentation(flip=0.5, randaugment=3, crop=4),
         ),
         partial(_read, "cifar10", "CIFAR10"),
+        (50000, 10000),
+        "The deviations are three times those of its pixels, as in the official code of the paper.",
     ),
     "cifar100": DataSet(
         Recipe(
@@ -51,5 +53,7 @@ DATA_SETS = {
             Augmentation(flip=0.5, randaugment=4, crop=4),
         ),
         partial(_read, "cifar100", "CIFAR100"),
+        (50000, 10000),
+        "The deviations are those of its pixels.",
     ),
 }

@@ -25,4 +25,11 @@ def _read(root: Path, download: bool) -> Pictures:
     return array_pictures((x_train, y_train.tolist()), (x_test, y_test.tolist()), "0123456789")
 
 
-DATA_SETS = {"digits": DataSet(Recipe((1, 8, 8), 10, bytes=False), _read)}
+DATA_SETS = {
+    "digits": DataSet(
+        Recipe((1, 8, 8), 10, bytes=False),
+        _read,
+        (1437, TEST_EXAMPLES),
+        "The digits of scikit-learn, divided by 16. The split is stratified and always the same. It is bundled.",
+    ),
+}

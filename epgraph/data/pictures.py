@@ -34,12 +34,21 @@ class Pictures:
 class DataSet:
     """A data set with a name: the recipe that turns images into examples, and the function that reads them.
 
-    ``read`` takes the folder of ``--data-root`` and whether it may download files into it. It raises EpgraphError
-    if files are missing or damaged.
+    Attributes
+    ----------
+    read
+        A function of the folder of ``--data-root``, and of whether it may download files into it. It raises
+        EpgraphError if files are missing or damaged.
+    examples
+        Number of training examples and of test examples, for the documentation; None if unknown.
+    description
+        What it is, and where its recipe is from, for the documentation.
     """
 
     recipe: Recipe
     read: Callable[[Path, bool], Pictures]
+    examples: tuple[int, int] | None = None
+    description: str = ""
 
 
 def array_pictures(

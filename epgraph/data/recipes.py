@@ -1,4 +1,4 @@
-"""The preparation of each data set: geometry, normalization, published augmentation. docs/data.md has the table."""
+"""The preparation of each data set: geometry, normalization, published augmentation."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from epgraph.activations import Identity
+from epgraph.activations.relu import Identity
 from epgraph.arguments import instance
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph.checks.names import check_ends, check_names

@@ -124,7 +124,10 @@ class Network(ABC):
             return ((s - y) ** 2).flatten(1).sum(1) / 2
         if name in ("cross_entropy", "softmax_readout"):
             return (y.sum(1) * s.logsumexp(1) - (y * s).sum(1)).reshape(len(s), -1).sum(1)
-        return COSTS[name].value(s, y)
+        cost = COSTS[name]
+        if type(cost).__module__.startswith("epgraph."):  # it would be compared with itself
+            raise NotImplementedError(f"the oracle has no formula of the cost '{name}': write it in testing/network.py")
+        return cost.value(s, y)
 
     def zeros(self, batch: int) -> States:
         """All free states at zero, for ``batch`` examples."""

@@ -22,7 +22,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from epgraph.activations import ReLU
+from epgraph.activations.relu import ReLU
 from epgraph.graph import Edge, NetworkGraph
 from epgraph.testing.maps import mapped
 from epgraph.testing.network import Estimator, Gradients, Network, States, added, gradients_of, weight_name

@@ -11,7 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from epgraph.activations import Activation, Identity, Logistic, ReLU, Softclip, Tanh
+from epgraph.activations import Activation
+from epgraph.activations.relu import Identity, ReLU
+from epgraph.activations.sigmoid import Logistic, Tanh
+from epgraph.activations.softclip import Softclip
 
 _NODES = 200
 """Points of the quadrature that gives the dilogarithm."""

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import epgraph as ep
-from epgraph.activations import NAMED, Activation, Softclip, activation_to_yaml, parse_activation
+from epgraph.activations import NAMED, Activation, activation_to_yaml, parse_activation
+from epgraph.activations.softclip import Softclip
 from epgraph.testing.units import self_energy, sigma, slope
 from tests.helpers.activations import LEVELS
 from tests.helpers.networks import RING, batch

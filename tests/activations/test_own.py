@@ -19,14 +19,9 @@ from torch import Tensor
 
 import epgraph as ep
 from epgraph import plugins
-from epgraph.activations import (
-    NAMED,
-    Activation,
-    ReLU,
-    Tanh,
-    activation_to_yaml,
-    parse_activation,
-)
+from epgraph.activations import NAMED, Activation, activation_schema, activation_to_yaml, parse_activation
+from epgraph.activations.relu import ReLU
+from epgraph.activations.sigmoid import Tanh
 from epgraph.cli import run
 from epgraph.costs import COSTS
 from epgraph.graph import make_schedule
@@ -533,6 +528,34 @@ class Worded(Leaning):
     word: str = "a"
 
 
+@dataclass(frozen=True)
+class Mute(Leaning):
+    """Has an option that is described by no text."""
+
+    tilt: float = field(default=1.0, metadata={"description": 3})
+
+
+@dataclass(frozen=True)
+class Described(Leaning):
+    """Has an option that editors can show."""
+
+    tilt: float = field(default=1.0, metadata={"description": "How far it leans.", "examples": [3]})
+
+
+def test_editors_show_what_an_option_means() -> None:
+    with kept_registries():
+        ep.register_activation("mine", Described)
+        schema = activation_schema()
+    members = [one["properties"]["mine"] for one in schema["anyOf"] if "mine" in one.get("properties", {})]
+    (options,) = (one["properties"] for one in members)
+    assert options["tilt"] == {
+        "description": "How far it leans.",
+        "examples": [3],
+        "type": "number",
+        "exclusiveMinimum": 0,
+    }
+
+
 @pytest.mark.parametrize(
     ("cls", "message"),
     [
@@ -543,6 +566,11 @@ class Worded(Leaning):
         (
             ReLU,
             "activation 'mine' cannot be registered: its option 'low' has no number as default; e.g. low: float = 1",
+        ),
+        (
+            Mute,
+            "activation 'mine' cannot be registered: the description of its option 'tilt' is no text, or its examples "
+            'are no list; e.g. field(default=1.0, metadata={"description": "Slope.", "examples": [2]})',
         ),
         (Open, "activation 'mine' cannot be registered: the class Open can be changed; write @dataclass(frozen=True)"),
     ],

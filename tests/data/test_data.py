@@ -22,6 +22,7 @@ import torch
 from scipy.io import savemat
 from torchvision import datasets, transforms
 
+from docs.reference_pages import data_sets
 from epgraph.augmentation import Augmentation
 from epgraph.data import DATA_SETS, Data, data_set_names, load_data
 from epgraph.data.examples import Examples, balanced
@@ -81,11 +82,12 @@ def test_importing_is_quick() -> None:
     assert done.stdout.strip() == "[]"
 
 
-NAMES = ("digits", "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100", "svhn", "folder:PATH", "tensors:PATH")
+NAMES = (*DATA_SETS, "folder:PATH", "tensors:PATH")
 
 
 def test_names() -> None:
     assert data_set_names() == NAMES
+    assert {"digits", "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100", "svhn"} <= DATA_SETS.keys()
 
 
 @pytest.mark.parametrize(
@@ -636,8 +638,10 @@ def test_the_hash_is_of_images_and_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", list(DATA_SETS))
 def test_the_documented_preparation_is_the_real_one(name: str) -> None:
     recipe = DATA_SETS[name].recipe
-    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    """The page of the site has this table."""
+    lines = data_sets().splitlines()
+    assert DATA_SETS[name].description in "\n".join(lines)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     (row,) = (cells[1:] for cells in rows if cells[0] == f"`{name}`")
     augment = ", ".join(f"{key} {value:g}" for key, value in recipe.augmentation.facts().items())
     assert row[1:] == [

@@ -224,6 +224,7 @@ def test_low_precision_keeps_parameters_and_their_gradients_in_float32() -> None
 
 
 def test_prediction_is_the_forward_pass_where_that_is_what_learns() -> None:
+    torch.manual_seed(0)
     data = chain("tanh", "relu6")
     engine = ep.compile(Architecture.model_validate(data), dtype=torch.float64)
     x = torch.randn(3, 2, dtype=torch.float64)

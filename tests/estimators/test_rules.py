@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 import epgraph as ep
-from epgraph.activations import Identity, Logistic, Tanh
+from epgraph.activations.relu import Identity
+from epgraph.activations.sigmoid import Logistic, Tanh
 from epgraph.compiler.trace import SHARE_ABOVE
 from epgraph.estimators import ESTIMATORS, Estimate, GradientTask
 from epgraph.estimators import microbatches as pieces

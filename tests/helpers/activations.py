@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from epgraph.activations import NAMED, Activation, Logistic, ReLU, Softclip, Tanh
+from dataclasses import fields
+
+from epgraph.activations import NAMED, Activation
 from epgraph.activations.language import FAMILIES
+from epgraph.activations.relu import ReLU
 
 VARIANTS: dict[str, tuple[Activation, ...]] = {
-    "softclip": (Softclip(6, 12), Softclip(0.7, 5)),
-    "tanh": (Tanh(2, 3), Tanh(0.5)),
-    "logistic": (Logistic(1, 1, 0.5), Logistic(0.25, 2, -1)),
+    name: tuple(
+        family(*map(float, values))
+        for values in zip(*(one.metadata["examples"] for one in fields(family)), strict=True)
+    )
+    for name, family in FAMILIES.items()
 }
-"""Members of each family with other options than its defaults."""
+"""Members of each family with other options than its defaults: the first examples of all options, and so on."""
 
-assert VARIANTS.keys() == FAMILIES.keys(), "give every family members with options here"
+assert all(len(members) > 1 for members in VARIANTS.values()), "give every option two examples"
 
 WITHOUT_LEVEL = [*NAMED.values(), *(member for members in VARIANTS.values() for member in members)]
 

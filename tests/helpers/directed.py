@@ -17,7 +17,7 @@ import torch
 from hypothesis import strategies as st
 
 import epgraph as ep
-from epgraph.activations import ReLU
+from epgraph.activations.relu import ReLU
 from epgraph.graph import build, make_schedule
 from epgraph.language import Architecture
 from epgraph.testing.network import States

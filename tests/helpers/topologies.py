@@ -20,7 +20,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from epgraph.activations import ReLU
+from epgraph.activations.relu import ReLU
 from epgraph.graph import Edge, NetworkGraph, build
 from epgraph.kinds import Conv, ConvTranspose, Dense, Identity, Lateral, Pool, Shape, Skip
 from epgraph.kinds.convolution import Convolution

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import epgraph as ep
-from epgraph.activations import ReLU
+from epgraph.activations.relu import ReLU
 from epgraph.data import load_data
 from epgraph.gradient_check.signal import Survey, coupling_norm, survey
 from epgraph.linearization.linearize import Linearisation

@@ -14,8 +14,12 @@ import pytest
 import yaml
 
 import epgraph as ep
+from docs.reference_pages import GENERATED, MARK
+from epgraph.data import DATA_SETS
 from epgraph.graph import inspect
 from epgraph.learning_rules import ESTIMATORS
+from epgraph.optimizers import OPTIMIZERS
+from epgraph.rates import RATE_SCHEDULES
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -154,7 +158,7 @@ def documented() -> dict[str, tuple[str, list[str]]]:
     for name, solver in SOLVERS.items():
         parts[f"solver {name}"] = (item(name, sections("Solvers")), [name, *solver.model_fields])
     for name in ESTIMATORS:
-        parts[f"estimator {name}"] = (row(name, sections("Learning rules")), [name])
+        parts[f"estimator {name}"] = (row(name, as_on_the_site(sections("Learning rules"))), [name])
     for name, family in FAMILIES.items():
         written = row(name, sections("Activations"))
         # {tanh: {slope: m, height: h}} is one piece of code.
@@ -170,11 +174,35 @@ def test_the_language_reference_names_every_key() -> None:
     ] == []
 
 
+def test_a_page_says_where_its_generated_part_is() -> None:
+    """Every mark has text, every text a mark, and a reader on GitHub is told what is not there."""
+    pages = {path: path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.md")}
+    marks = [(path, match) for path, text in pages.items() for match in MARK.finditer(text)]
+    assert {match[1] for _, match in marks} == GENERATED.keys()
+    for path, match in marks:
+        assert match[0].startswith("*"), path
+
+
+@pytest.mark.parametrize(
+    ("mark", "members"), [("data_sets", DATA_SETS), ("optimizers", OPTIMIZERS), ("rate_schedules", RATE_SCHEDULES)]
+)
+def test_a_member_is_described_from_its_entry_alone(mark: str, members: dict[str, Any]) -> None:
+    text = GENERATED[mark]()
+    assert [name for name in members if not row(name, text)] == []
+    options = {option for one in members.values() for option in getattr(one, "model_fields", ())}
+    assert [option for option in options if not names(text, option)] == []
+
+
 def test_an_option_is_named_beside_its_solver() -> None:
     """An option that has the name of a key elsewhere on the page was taken for documented."""
     assert names(LANGUAGE, "momentum")
     assert not names(item("anderson", sections("Solvers")), "momentum")
     assert item("momentum", sections("Solvers")) == row("momentum", sections("Edges")) == ""
+
+
+def as_on_the_site(text: str) -> str:
+    """The text with what stands for its marks there."""
+    return MARK.sub(lambda mark: GENERATED[mark[1]](), text)
 
 
 def sections(*titles: str) -> str:

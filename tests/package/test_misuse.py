@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 import epgraph as ep
-from epgraph.activations import ReLU
+from epgraph.activations.relu import ReLU
 from epgraph.data import load_data
 from epgraph.errors import EpgraphError
 from epgraph.training import Run, batches, evaluate, load_checkpoint, set_threads
@@ -602,7 +602,7 @@ NETWORK: list[Row] = [
     ("states at once", lambda: network(states={"h": {"shape": [5]}}), no("'states' is no section of a Network; add")),
     ("edges at once", lambda: network(edges=[]), no("'edges' is no section of a Network")),
     ("init by its name", lambda: built(init="graph_aware").init.rule, "graph_aware"),
-    ("an init that is none", lambda: network(init="graph_awear"), no("init.rule: 'rule' expects 'published' or")),
+    ("an init that is none", lambda: network(init="graph_awear"), no("init.rule: 'rule' expects 'published'")),
     ("sweeps of NumPy", lambda: built(dynamics={"free_steps": np.int64(7)}).dynamics.free_steps, 7),
     ("a method that is none", lambda: hasattr(network(), "convolve"), False),
     ("nothing in it", lambda: network().build(), no("edges: 'edges' needs at least 1 entry, found 0")),

@@ -27,6 +27,7 @@ ORDER = (
     "plain",
     "html",
     "display",
+    "discovery",
     "activations",
     "costs",
     "rates",

@@ -12,7 +12,10 @@ from hypothesis import assume, given, settings
 from torch import Tensor
 
 import epgraph as ep
-from epgraph.activations import Activation, Logistic, ReLU, Softclip, Tanh
+from epgraph.activations import Activation
+from epgraph.activations.relu import ReLU
+from epgraph.activations.sigmoid import Logistic
+from epgraph.activations.softclip import Softclip
 from epgraph.testing.oracle import Reference
 from epgraph.testing.units import sigma
 from tests.helpers.activations import WITHOUT_LEVEL, WRITTEN
@@ -138,12 +141,12 @@ class Quantised(Loop):
         s = self.sigma(name, force)
         if isinstance(activation, ReLU):
             step = self.oracle.alphas[name] / (2**bits - 1)
-        elif isinstance(activation, Tanh):
-            step = activation.height / (2 ** (bits - 1) - 1)
         elif name == "y":
             return s
         else:
-            step = getattr(activation, "height", getattr(activation, "alpha", 1.0)) / (2**bits - 1)
+            lowest = activation.apply_(torch.tensor([-1e6], dtype=torch.float64), 1.0)
+            half = 1 if lowest < -1e-3 else 0  # the grid of a range on both sides of 0
+            step = getattr(activation, "height", getattr(activation, "alpha", 1.0)) / (2 ** (bits - half) - 1)
         return (s / step).round() * step
 
 

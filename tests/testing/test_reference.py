@@ -6,7 +6,8 @@ from itertools import product
 import pytest
 import torch
 
-from epgraph.activations import parse_activation
+from epgraph.activations import Activation, parse_activation
+from epgraph.costs import COSTS, SquaredError
 from epgraph.graph import build, make_schedule
 from epgraph.language import Architecture
 from epgraph.testing.maps import convolve, pool, scatter
@@ -482,6 +483,26 @@ def test_parameters_are_checked(two_units):
         Reference(graph, {n: p for n, p in parameters.items() if n != "states.y.bias"})
     with pytest.raises(ValueError, match=r"'edges\.x_h\.weight' has shape \(2, 1\), expected \(1, 1\)"):
         Reference(graph, {**parameters, "edges.x_h.weight": torch.zeros(2, 1)})
+
+
+def test_a_member_of_epgraph_without_a_second_formula_is_refused(two_units, monkeypatch):
+    """It would be compared with itself; that of a user has no other formula than its own."""
+    cost = type("Fourth", (SquaredError,), {})
+    monkeypatch.setitem(COSTS, "fourth", cost())
+    content = two_units.graph.architecture.model_dump(exclude_unset=True, by_alias=True)
+    graph = build(Architecture.model_validate({**content, "output": {"classes": 1, "cost": "fourth"}}))
+    reference = Reference(graph, two_units.parameters)
+    states, target = {"y": torch.tensor([[0.3]])}, torch.tensor([[1.0]])
+    assert reference.cost(states, target).tolist() == pytest.approx([0.245])
+    cost.__module__ = "epgraph.somewhere"
+    with pytest.raises(NotImplementedError, match="no formula of the cost 'fourth'"):
+        reference.cost(states, target)
+    methods = {"label": "sigmoid", "apply_": lambda self, x, alpha: x, "self_energy": lambda self, s, alpha: s}
+    sigmoid = type("Sigmoid", (Activation,), methods)
+    assert sigma(sigmoid(), torch.zeros(1), 0.0).tolist() == [0.0]
+    sigmoid.__module__ = "epgraph.somewhere"
+    with pytest.raises(NotImplementedError, match="no formula of sigmoid"):
+        sigma(sigmoid(), torch.zeros(1), 0.0)
 
 
 def test_nudging_needs_a_target(two_units):

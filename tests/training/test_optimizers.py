@@ -127,17 +127,31 @@ def test_optimizers_that_cannot_be_made(build: Any, message: str) -> None:
 
 # Schedules of the learning rate
 
+OPTIONS: dict[str, dict[str, Any]] = {"step": {"every": 4, "factor": 0.5}}
+"""Options that a schedule cannot do without."""
+
 
 @pytest.mark.parametrize("name", RATE_SCHEDULES)
 def test_every_schedule_begins_at_the_first_rate_and_ends_where_it_says(name: str) -> None:
-    options = {"step": {"every": 4, "factor": 0.5}}
-    schedule = RATE_SCHEDULES[name](**options.get(name, {}))
+    schedule = RATE_SCHEDULES[name](**OPTIONS.get(name, {}))
     rates = [schedule.rate(0.1, 0.001, p, 10) for p in range(11)]
     assert rates[0] == pytest.approx(0.004 if name == "one_cycle" else 0.1)
     assert rates[-1] == pytest.approx(0.001 if schedule.falls else {"step": 0.025}.get(name, 0.1))
     assert (name == "one_cycle") == (rates != sorted(rates, reverse=True))
-    middle = {"cosine": 0.0505, "linear": 0.0505, "exponential": 0.01, "constant": 0.1, "step": 0.05}
-    assert rates[5] == pytest.approx(middle.get(name, 0.001 + 0.0495 * (1 + math.cos(math.pi * 2 / 7))))
+
+
+def test_schedules_in_the_middle() -> None:
+    middle = {
+        "cosine": 0.0505,
+        "linear": 0.0505,
+        "exponential": 0.01,
+        "constant": 0.1,
+        "step": 0.05,
+        "one_cycle": 0.001 + 0.0495 * (1 + math.cos(math.pi * 2 / 7)),
+    }
+    for name, rate in middle.items():
+        schedule = RATE_SCHEDULES[name](**OPTIONS.get(name, {}))
+        assert schedule.rate(0.1, 0.001, 5, 10) == pytest.approx(rate), name
 
 
 @pytest.mark.parametrize(
@@ -190,6 +204,6 @@ def test_schedules_that_cannot_be_registered_or_chosen() -> None:
         ep.register_schedule("half", 0.5)  # type: ignore[arg-type]
     with pytest.raises(
         ep.EpgraphError,
-        match="'schedule' expects 'cosine', 'linear', 'exponential', 'constant', 'step' or 'one_cycle', found",
+        match=r"'schedule' expects 'cosine', 'linear', 'exponential', 'constant', 'step'.* 'one_cycle'.*, found",
     ):
         ep.load(NET, ["training.schedule=stairs"])

@@ -1,0 +1,59 @@
+"""Members that are found by their classes: every one of them, or a message that says which is left out and why."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from epgraph.activations import NAMED
+from epgraph.activations.language import FAMILIES
+from epgraph.discovery import classes_by_name
+from epgraph.solvers import SOLVERS
+
+BASE = "from abc import ABC, abstractmethod\nclass Base(ABC):\n    @abstractmethod\n    def run(self): ...\n"
+ONE = "from {package}.base import Base\nclass One(Base):\n    name = 'one'\n    def run(self): ...\n"
+
+
+def package(root: Path, monkeypatch: pytest.MonkeyPatch, name: str, more: str) -> dict[str, type]:
+    """Members of a package with a base class, a member, and more in a third file."""
+    folder = root / name
+    folder.mkdir()
+    for file, text in (("__init__", ""), ("base", BASE), ("one", ONE), ("two", more)):
+        (folder / f"{file}.py").write_text(text.replace("{package}", name), encoding="utf-8")
+    monkeypatch.syspath_prepend(root)
+    return classes_by_name(name, import_module(f"{name}.base").Base)
+
+
+def test_every_class_is_a_member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    more = "from {package}.one import One\nclass Two(One):\n    name = 'two'\n"
+    found = package(tmp_path, monkeypatch, "found_all", more)
+    assert [(name, cls.__name__) for name, cls in found.items()] == [("one", "One"), ("two", "Two")]
+
+
+def test_an_abstract_class_is_no_member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    more = "from {package}.base import Base\nclass Half(Base): ...\n"
+    assert list(package(tmp_path, monkeypatch, "found_half", more)) == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "message"),
+    [
+        ("unnamed", "class Two(One): ...", "unnamed.two: the class Two needs a class attribute 'name'"),
+        ("twice", "class Two(One):\n    name = 'one'", "twice.two: Two has the name 'one' of One"),
+    ],
+)
+def test_no_class_is_left_out(
+    name: str, body: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that is inherited is that of the class it comes from."""
+    with pytest.raises(TypeError) as caught:
+        package(tmp_path, monkeypatch, name, f"from {{package}}.one import One\n{body}\n")
+    assert str(caught.value) == message
+
+
+def test_the_built_in_members_are_found() -> None:
+    assert {"identity", "tanh", "logistic", "softclip", "hard_sigmoid"} <= NAMED.keys()
+    assert {"tanh", "logistic", "softclip"} <= FAMILIES.keys() <= NAMED.keys()
+    assert {"plain", "anderson", "over_relaxed", "error_sweeps"} <= SOLVERS.keys()
