@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ import epgraph as ep
 from epgraph.activations import NAMED
 from epgraph.cli import run
 from epgraph.costs import COSTS
-from tests.helpers.registries import kept_registries
 from tests.helpers.snippets import ROOT, plugins, registered
 
 EXAMPLES = plugins()
@@ -78,13 +76,6 @@ USES: dict[str, tuple[str, ...]] = {
     OPTIMIZER: ("--set", f"training.optimizer={OPTIMIZER}", "--set", f"training.schedule={SCHEDULE}"),
 }
 """Options with which a command uses each example."""
-
-
-@pytest.fixture(autouse=True)
-def _registries() -> Iterator[None]:
-    """Take out again what an example registers."""
-    with kept_registries():
-        yield
 
 
 def load(name: str) -> dict[str, object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,15 +27,8 @@ from epgraph.kinds import KINDS
 from epgraph.plugins import load_installed
 from epgraph.solvers import SOLVERS
 from epgraph.traits import mistakes
-from tests.helpers.registries import kept_registries
 
 NET = "epgraph: 2\ninput: {shape: [4]}\noutput: {classes: 3}\nedges: [{from: x, to: y, dense: {}}]\n"
-
-
-@pytest.fixture(autouse=True)
-def _registries() -> Iterator[None]:
-    with kept_registries():
-        yield
 
 
 @pytest.mark.parametrize(
