@@ -10,6 +10,7 @@ from torch import fx
 from epgraph.compiler import runtime
 from epgraph.compiler.triton_kernel import launch
 from epgraph.compiler.winograd import add_winograd_
+from epgraph.kinds.products import add_product_
 
 WRITES: dict[Callable[..., Any], int] = {
     runtime.total: 1,
@@ -26,6 +27,7 @@ WRITES: dict[Callable[..., Any], int] = {
     runtime.put_phase_pair_: 0,
     runtime.add_phase_: 0,
     add_winograd_: 0,
+    add_product_: 0,
     launch: 1,
 }
 """Helpers that write: position of the argument that they write into, where it is not None, and which they return."""

@@ -182,8 +182,12 @@ def _helpers(written: str) -> list[str]:
     whole = [runtime, *([winograd] if "winograd_kernels(" in written else [])]
     texts = [_body(module) for module in whole]
     own = {runtime.__name__, winograd.__name__}
-    others = [f for f in HELPERS.values() if f.__module__ not in own and f"{f.__name__}(" in written]
-    return [*texts, *(inspect.getsource(function) for function in others)]
+    # A helper stands in the table before those that it calls.
+    for function in (f for f in HELPERS.values() if f.__module__ not in own):
+        if f"{function.__name__}(" in written:
+            texts.append(inspect.getsource(function))
+            written += texts[-1]
+    return texts
 
 
 def _parameters(machine: ProgramCache) -> dict[str, tuple[str, tuple[int, ...]]]:

@@ -12,6 +12,7 @@ from epgraph.compiler.triton_kernel import launch
 from epgraph.compiler.winograd import add_winograd_, winograd, winograd_kernels
 from epgraph.kinds.convolution import correlate
 from epgraph.kinds.memory import softmax_pair
+from epgraph.kinds.products import add_product_, matrix_product
 from epgraph.kinds.self_interaction import spectral_bound
 
 HELPERS: dict[str, Callable[..., Any]] = {
@@ -43,6 +44,8 @@ HELPERS: dict[str, Callable[..., Any]] = {
         correlate,
         softmax_pair,
         spectral_bound,
+        add_product_,
+        matrix_product,
         launch,
     )
 }

@@ -43,17 +43,24 @@ _A = (
 
 
 @lru_cache
-def _twice(rows: tuple[tuple[float, ...], ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Matrix that transforms both the rows and the columns of a flattened tile."""
-    one = torch.tensor(rows, dtype=torch.float64)
-    return torch.kron(one, one).to(device, dtype)
+def _matrix(rows: tuple[tuple[float, ...], ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(rows, dtype=torch.float64).to(device, dtype)
+
+
+def _transformed(rows: tuple[tuple[float, ...], ...], tiles: Tensor) -> Tensor:
+    """Transform columns, then rows, of tiles (count, n, n, channels): two small products in place of one large one."""
+    matrix = _matrix(rows, tiles.dtype, tiles.device)
+    count, side, _, channels = tiles.shape
+    made = matrix @ tiles.reshape(count, side, side * channels)
+    made = matrix @ made.view(-1, side, channels)
+    return made.view(count, len(rows), len(rows), channels)
 
 
 def winograd_kernels(weight: Tensor) -> Tensor:
     """G w Gᵀ of all kernels, OIHW → (36·O, I, 1, 1)."""
     wanted, given = weight.shape[:2]
-    flat = weight.permute(2, 3, 0, 1).reshape(9, wanted * given)
-    return (_twice(_G, weight.dtype, weight.device) @ flat).view(WINDOW**2 * wanted, given, 1, 1)
+    taps = weight.permute(2, 3, 0, 1).reshape(1, 3, 3, wanted * given)
+    return _transformed(_G, taps).view(WINDOW**2 * wanted, given, 1, 1)
 
 
 def winograd(s: Tensor, kernels: Tensor) -> Tensor:
@@ -67,13 +74,14 @@ def add_winograd_(summed: Tensor, s: Tensor, kernels: Tensor) -> Tensor:
     """Add ``winograd(s, kernels)`` to ``summed`` in place, a few examples at a time."""
     batch, channels, height, width = s.shape
     down, across = height // TILE, width // TILE
-    forth, back = (_twice(rows, s.dtype, s.device) for rows in (_B, _A))
     step = max(1, TILES // (down * across))
     for i in range(0, batch, step):
         padded = torch.nn.functional.pad(s[i : i + step].permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
         windows = padded.unfold(1, WINDOW, TILE).unfold(2, WINDOW, TILE).permute(0, 1, 2, 4, 5, 3)
-        products = _products(forth @ windows.reshape(-1, WINDOW**2, channels), kernels)
-        made = (back @ products).view(-1, down, across, TILE, TILE, products.shape[-1])
+        tiles = _transformed(_B, windows.reshape(-1, WINDOW, WINDOW, channels))
+        made = _transformed(_A, _products(tiles, kernels)).view(
+            -1, down, across, TILE, TILE, kernels.shape[0] // WINDOW**2
+        )
         places = summed[i : i + step].permute(0, 2, 3, 1)
         places = torch.unflatten(torch.unflatten(places, 2, (across, TILE)), 1, (down, TILE))
         places.add_(made.permute(0, 1, 3, 2, 4, 5))
@@ -81,14 +89,15 @@ def add_winograd_(summed: Tensor, s: Tensor, kernels: Tensor) -> Tensor:
 
 
 def _products(tiles: Tensor, kernels: Tensor) -> Tensor:
-    """(tiles, 36, input channels) → (tiles, 36, output channels)."""
+    """(tiles, 6, 6, input channels) → (tiles, 6, 6, output channels)."""
     count = len(tiles)
+    tiles = tiles.flatten(1)
     if count < TILES:
-        tiles = torch.nn.functional.pad(tiles, (0, 0, 0, 0, 0, TILES - count))
+        tiles = torch.nn.functional.pad(tiles, (0, 0, 0, TILES - count))
     row = tiles.view(1, 1, len(tiles), -1).permute(0, 3, 1, 2)
     if kernels.is_mkldnn:
         operation = torch.ops.mkldnn._convolution_pointwise
         made: Tensor = operation(row, kernels, None, [0, 0], [1, 1], [1, 1], WINDOW**2, "none", [], "")
     else:
         made = torch.conv2d(row, kernels, groups=WINDOW**2)
-    return made.permute(0, 2, 3, 1).reshape(len(tiles), WINDOW**2, -1)[:count]
+    return made.permute(0, 2, 3, 1).reshape(len(tiles), WINDOW, WINDOW, -1)[:count]

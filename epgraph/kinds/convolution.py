@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from epgraph.kinds.kind import EdgeKind, End, Shape, ShapeError, check_image, shape_text, swap_halves
 from epgraph.kinds.pixels import Pair, both, options_text, short, times_text
 from epgraph.kinds.pooling import How, Pooling
+from epgraph.kinds.products import matrix_product
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -400,8 +401,7 @@ def correlate(
 ) -> Tensor:
     """∂⟨t, w ⋆ s⟩/∂w, (target channels, source channels a group, *kernel).
 
-    On a CPU by oneDNN's weight gradient, elsewhere by one matrix product a tap of the kernel. MKL, which computes
-    matrix products, has half the rate of oneDNN on processors with AVX-512 that are not Intel's. A 1×1 kernel is one
+    On a CPU by oneDNN's weight gradient, elsewhere by one matrix product a tap of the kernel. A 1×1 kernel is one
     product; there oneDNN corrupts the heap (channels last, stride 2, 3 channels, AVX2; torch 2.14.1).
     """
     import torch
@@ -441,13 +441,13 @@ def correlate(
     if groups == 1 and few:
         windows = torch.stack([window(i, j) for i in range(tall) for j in range(wide)], 1)
         windows = windows.permute(0, 3, 4, 1, 2).reshape(flat.shape[2], -1)
-        return (flat[0] @ windows).view(-1, tall, wide, group_channels).permute(0, 3, 1, 2)
+        return matrix_product(flat[0], windows).view(-1, tall, wide, group_channels).permute(0, 3, 1, 2)
     gradient = s.new_empty(tall, wide, t.shape[1], group_channels)
     for i in range(tall):
         for j in range(wide):
             part = window(i, j).permute(0, 2, 3, 1).reshape(-1, groups, group_channels).transpose(0, 1)
             if groups == 1:
-                torch.mm(flat[0], part[0], out=gradient[i, j])
+                gradient[i, j] = matrix_product(flat[0], part[0])
             else:
                 torch.bmm(flat, part, out=gradient[i, j].view(groups, -1, group_channels))
     return gradient.permute(2, 3, 0, 1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from epgraph.kinds.kind import EdgeKind, Positive, Shape, ShapeError
+from epgraph.kinds.products import matrix_product
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,23 +82,28 @@ class Dense(EdgeKind):
         """Return w s, or U (Vᵀ s)."""
         assert weight is not None
         if self.rank is None:
-            return (s.flatten(1) @ weight.T).view(-1, *target)
+            return matrix_product(s.flatten(1), weight.T).view(-1, *target)
         units = prod(target)
-        return ((s.flatten(1) @ weight[units:]) @ weight[:units].T).view(-1, *target)
+        return matrix_product(matrix_product(s.flatten(1), weight[units:]), weight[:units].T).view(-1, *target)
 
     def adjoint(self, weight: Tensor | None, t: Tensor, s: Tensor | None, source: Shape) -> Tensor:
         """Return wᵀ t, or V (Uᵀ t)."""
         assert weight is not None
         if self.rank is None:
-            return (t.flatten(1) @ weight).view(-1, *source)
+            return matrix_product(t.flatten(1), weight).view(-1, *source)
         units = prod(source)
-        return ((t.flatten(1) @ weight[:-units]) @ weight[-units:].T).view(-1, *source)
+        return matrix_product(matrix_product(t.flatten(1), weight[:-units]), weight[-units:].T).view(-1, *source)
 
     def weight_gradient(self, weight: Tensor, s: Tensor, t: Tensor, source: Shape) -> Tensor:
         """Return t sᵀ summed over the batch; of U it is t (Vᵀ s)ᵀ, and of V it is s (Uᵀ t)ᵀ."""
         if self.rank is None:
-            return t.flatten(1).T @ s.flatten(1)
+            return matrix_product(t.flatten(1).T, s.flatten(1))
         import torch
 
         s, t, units = s.flatten(1), t.flatten(1), prod(source)
-        return torch.cat((t.T @ (s @ weight[-units:]), s.T @ (t @ weight[:-units])))
+        return torch.cat(
+            (
+                matrix_product(t.T, matrix_product(s, weight[-units:])),
+                matrix_product(s.T, matrix_product(t, weight[:-units])),
+            )
+        )

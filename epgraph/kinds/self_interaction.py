@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from epgraph.kinds.convolution import correlate
 from epgraph.kinds.kind import End, Positive, Shape, ShapeError, shape_text
+from epgraph.kinds.products import matrix_product
 from epgraph.kinds.unary import Unary
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Self(Unary):
         assert weight is not None
         symmetric = self.symmetric(weight)
         if self.kernel is None:
-            return (s.flatten(1) @ symmetric).view(-1, *target)
+            return matrix_product(s.flatten(1), symmetric).view(-1, *target)
         return F.conv2d(s, symmetric, padding=self.kernel // 2)
 
     def symmetric(self, w: Tensor) -> Tensor:
@@ -135,7 +136,7 @@ class Self(Unary):
 
     def _outer(self, s: Tensor, t: Tensor) -> Tensor:
         if self.kernel is None:
-            return t.flatten(1).T @ s.flatten(1)
+            return matrix_product(t.flatten(1).T, s.flatten(1))
         return correlate(s, t, self.kernel, 1, self.kernel // 2)
 
 

@@ -15,6 +15,7 @@ from epgraph.compiler.effects import writes
 from epgraph.compiler.names import PARAMETERS, Names
 from epgraph.compiler.program import Function, Program
 from epgraph.compiler.trace import Tracer
+from epgraph.kinds.products import matrix_product
 
 CONVOLUTION = torch.conv2d
 TRANSPOSED = torch.conv_transpose2d
@@ -158,5 +159,5 @@ def product_of(part: fx.Node) -> fx.Node | None:
     if part.op != "call_method" or part.target != "view" or not isinstance(part.args[0], fx.Node):
         return None
     product = part.args[0]
-    alone = product.target is operator.matmul and len(product.users) == 1
+    alone = product.target in (matrix_product, operator.matmul) and len(product.users) == 1
     return product if alone else None

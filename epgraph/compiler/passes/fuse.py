@@ -13,6 +13,7 @@ from epgraph.compiler.passes.common import SUMS, argument_of, product_of, rewrit
 from epgraph.compiler.program import Program
 from epgraph.compiler.trace import Tracer
 from epgraph.compiler.winograd import add_winograd_, winograd
+from epgraph.kinds.products import add_product_
 
 
 def fuse_sums(program: Program, tracer: Tracer) -> Program:
@@ -92,7 +93,7 @@ def _adds_itself(part: Any) -> bool:
 def _add(graph: fx.Graph, total: fx.Node, summed: fx.Node, part: fx.Node) -> Iterator[fx.Node]:
     product = product_of(part)
     if product is not None:
-        yield graph.call_method("addmm_", (summed, *product.args))
+        yield graph.call_function(add_product_, (summed, *product.args))
         return
     if part.target is runtime.interleave:
         for number, phase in _phases(part):
