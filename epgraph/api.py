@@ -36,7 +36,7 @@ from epgraph.callbacks import Callback
 from epgraph.checking import CheckResult, examine
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import SCHEDULES, load
-from epgraph.graph.plugged import with_plugins
+from epgraph.graph.plugged import lacking_plugins, with_plugins
 from epgraph.runs.launch import launch
 from epgraph.runs.start import Flags, Request, prepared
 
@@ -405,7 +405,8 @@ def gradcheck(
         except EpgraphError as error:
             if data is not None or data_root is not None or download:
                 raise
-            lacking = str(error.diagnostics[0].message)
+            hint = "" if held is None else lacking_plugins(held)
+            lacking = "; ".join(part for part in (error.diagnostics[0].message, hint) if part)
     return check_gradient(
         engine,
         own,

@@ -126,12 +126,13 @@ def explore(
         architecture = as_architecture(stored, changes, allow_include)
         network = describe(depicted(checked(architecture), architecture.dynamics.schedule))
         check_writable(target)
+        with plugins_named(path_of_last):  # read once for all checkpoints
+            examples_of = data_to_settle(architecture, data, data_root, download, telling(warn), path_of_last)
         run = settled(
             architecture,
             weights,
             {path_of_last: content_of_last},
-            # Read once for all checkpoints.
-            data_to_settle(architecture, data, data_root, download, telling(warn)),
+            examples_of,
             examples=count or EXAMPLES,
             device=device,
             threads=threads,

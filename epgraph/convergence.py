@@ -18,6 +18,7 @@ from epgraph.api_arguments import (
     Warn,
     all_overrides,
     engine_of,
+    holds_weights,
     own_examples,
     telling,
     whole,
@@ -25,7 +26,8 @@ from epgraph.api_arguments import (
 from epgraph.arguments import choice, flag, number, whole_number
 from epgraph.display import Shown
 from epgraph.engine import Engine
-from epgraph.errors import EpgraphError, visible
+from epgraph.errors import Diagnostic, EpgraphError, visible
+from epgraph.graph.plugged import lacking_plugins
 from epgraph.language import Architecture
 from epgraph.learning_rules import ESTIMATORS
 from epgraph.plain import finite
@@ -256,7 +258,8 @@ def converge(
     source = "those given"
     if x is None:
         named = engine.architecture.data.name
-        found = data_to_settle(engine.architecture, data, data_root, download, telling(warn))
+        run = network if holds_weights(network) else None
+        found = data_to_settle(engine.architecture, data, data_root, download, telling(warn), run)
         if found is not None:
             source = f"test examples of {found.name}"
         else:
@@ -406,11 +409,17 @@ def _ratio(change: float, size: float) -> float:
 
 
 def data_to_settle(
-    architecture: Architecture, data: Any, root: str | os.PathLike[str] | None, download: bool, warn: Warn
+    architecture: Architecture,
+    data: Any,
+    root: str | os.PathLike[str] | None,
+    download: bool,
+    warn: Warn,
+    run: str | os.PathLike[str] | None = None,
 ) -> Data | None:
     """Return the data whose test examples settle; None for noise.
 
-    That is where no data are named, and where those of the network cannot be read and nothing asks for them.
+    That is where no data are named, and where those of the network cannot be read and nothing asks for them. Where
+    that is because a plugin of the run (its folder, or a file in it) is not there, ``warn`` is told.
     """
     from epgraph.training.data import data_for
 
@@ -422,9 +431,12 @@ def data_to_settle(
         return None
     try:
         found = data_for(architecture, name, root=root, download=download, augment=False, check=False)
-    except EpgraphError:
+    except EpgraphError as error:
         if data is not None or root is not None or download:
             raise
+        if run is not None and (hint := lacking_plugins(run)):
+            message = f"{error.diagnostics[0].message}: the examples are noise"
+            warn([Diagnostic(message, hint, severity="warning", rule="data")])
         return None
     warn(found.warnings)
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dis
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,7 +45,8 @@ def run_plugin(path: Path) -> None:
     # pydantic and dataclasses resolve annotations there.
     sys.modules[module.__name__] = module
     try:
-        exec(compile(text, str(path), "exec"), vars(module))
+        with _without_shadow_warnings():
+            exec(compile(text, str(path), "exec"), vars(module))
     except EpgraphError as error:
         raise _at_the_call(error) from error
     except BaseException as error:  # it is the user's own code, sys.exit included
@@ -65,9 +67,10 @@ def load_installed() -> None:
     """Load the entry points of installed packages in the group ``epgraph.plugins``: modules, or functions to call."""
     for entry in entry_points(group=GROUP):
         try:
-            plugin = entry.load()
-            if callable(plugin):
-                plugin()
+            with _without_shadow_warnings():
+                plugin = entry.load()
+                if callable(plugin):
+                    plugin()
         except EpgraphError as error:
             raise _at_the_call(error) from error
         except BaseException as error:
@@ -78,6 +81,14 @@ def load_installed() -> None:
                 "fix or uninstall the package that declares it",
                 "plugin",
             ) from error
+
+
+@contextmanager
+def _without_shadow_warnings() -> Iterator[None]:
+    """Leave out what pydantic says of an option that hides something of its class: registration refuses it in words."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Field name .* shadows an attribute in parent", UserWarning)
+        yield
 
 
 def _at_the_call(error: EpgraphError) -> EpgraphError:

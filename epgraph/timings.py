@@ -40,11 +40,15 @@ def processor() -> str:
 
 
 def network_digest(plan: Plan) -> str:
-    """Return what tells networks apart whose sweeps take different times."""
+    """Return what tells networks apart whose training iterations take different times.
+
+    The learning rule counts, because another rule has other phases. Its strengths do not.
+    """
     architecture = plan.graph.architecture.to_dict()
-    for key in ("name", "data", "training", "learning"):
+    rule = {k: value for k, value in architecture.pop("learning", {}).items() if k not in ("beta", "continual_rate")}
+    for key in ("name", "data", "training"):
         architecture.pop(key, None)
-    network = json.dumps([architecture, plan.schedule.name], sort_keys=True)
+    network = json.dumps([architecture, rule, plan.schedule.name], sort_keys=True)
     return hashlib.sha256(network.encode()).hexdigest()[:16]
 
 
@@ -56,9 +60,11 @@ class Timing:
     ----------
     iteration
         One training iteration at the architecture's own numbers of sweeps: the work once per batch, the free sweeps
-        and the nudged sweeps. Infinite if the backend cannot be used.
+        and the nudged sweeps. Of a learning rule with other phases it is a gradient, timed as a whole. Infinite if the
+        backend cannot be used.
     once, sweep, pair_sweep
-        Its parts: the work once per batch, one free sweep, one sweep of the pair of nudged phases.
+        Its parts: the work once per batch, one free sweep, one sweep of the pair of nudged phases. Of ``backprop``
+        ``sweep`` is one forward pass, and the others are 0.
     first
         Start, until the first sweeps are done: emission, and compilation if the backend compiles.
     reason

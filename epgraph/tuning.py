@@ -6,9 +6,10 @@ A precision is chosen as well, for the user to see; ``train --dtype auto`` measu
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from epgraph.compiler import BACKENDS
 from epgraph.compiler.record import add, read, record
 from epgraph.engine import Engine
 from epgraph.errors import EpgraphError
+from epgraph.learning_rules import ESTIMATORS, Estimator
 from epgraph.probes import NetworkProbe, PrecisionChoice, ThreadChoice, choose_precision
+from epgraph.probes.measuring import timed
 from epgraph.progress import Progress
 from epgraph.runtime.phases import Nudge
 from epgraph.runtime.relaxation import States
@@ -173,21 +176,29 @@ class TuneResult:
         return [*self._table(), *([""] if chosen else []), *chosen, "", *self._follows()]
 
     def _table(self) -> list[str]:
-        dynamics, dtype = self.engine.architecture.dynamics, str(self.engine.dtype).removeprefix("torch.")
-        one_pass = self.engine.graph.energy.feedforward
-        free = "one forward pass" if one_pass else f"{dynamics.free_steps} free"
-        sweeps = "error sweeps" if dynamics.chosen_solver.errors else "nudged sweeps"
-        heads = ("iteration", "forward pass" if one_pass else "free sweep", "nudged pair", "per batch", "to start")
+        dtype, graph = str(self.engine.dtype).removeprefix("torch."), self.engine.graph
+        heads = ["iteration", "forward pass" if graph.one_way else "free sweep", "nudged pair", "per batch", "to start"]
+        rows = [[t.iteration, t.sweep, t.pair_sweep, t.once, t.first] for t in self.timings]
+        if graph.by_backprop:  # which has no other parts
+            heads, rows = [*heads[:2], heads[-1]], [[*row[:2], row[-1]] for row in rows]
         lines = [
-            f"batch {self.batch}, {dtype} on {self.engine.device}; an iteration has {free} and {dynamics.nudged_steps} "
-            f"{sweeps}; seconds",
+            f"batch {self.batch}, {dtype} on {self.engine.device}; an iteration {self._iteration()}; seconds",
             "",
             f"{'backend':<15}" + "".join(f"{head:>13}" for head in heads),
         ]
-        for t in self.timings:
-            figures = (t.iteration, t.sweep, t.pair_sweep, t.once, t.first)
+        for t, figures in zip(self.timings, rows, strict=True):
             lines.append(f"{t.backend:<15}" + (t.reason or "".join(f"{seconds:>13.4f}" for seconds in figures)))
         return lines
+
+    def _iteration(self) -> str:
+        """Say what an iteration is."""
+        architecture = self.engine.architecture
+        dynamics, name = architecture.dynamics, architecture.learning.estimator
+        if _as_a_whole(ESTIMATORS[name]):
+            return f"is a gradient by {name}"
+        free = "one forward pass" if self.engine.graph.energy.feedforward else f"{dynamics.free_steps} free"
+        sweeps = "error sweeps" if dynamics.chosen_solver.errors else "nudged sweeps"
+        return f"has {free} and {dynamics.nudged_steps} {sweeps}"
 
     def _follows(self) -> list[str]:
         if self.record is None:
@@ -275,21 +286,21 @@ def _time(engine: Engine, x: Tensor, y: Tensor, reference: States) -> Timing:
     if not worst <= AGREE[engine.dtype]:
         reason = f"its states differ from the eager ones by {worst:.0e} after {SWEEPS} sweeps"
         return Timing(engine.backend, first=first, reason=reason)
+    rule = ESTIMATORS[engine.architecture.learning.estimator]
+    if rule.feedforward:
+        seconds = _least(engine, partial(engine.predict, x))
+        return Timing(engine.backend, _gradient(engine, x, y), sweep=seconds, first=first)
     clamped = engine.executor.clamp(x, engine.snapshot())
 
     def least(steps: int, *, paired: bool = False, fresh: bool = False) -> float:
-        seconds = []
-        for _ in range(ROUNDS):
-            _wait(engine)
-            started = time.perf_counter()
+        def phase() -> None:
             where = engine.executor.clamp(x, engine.snapshot()) if fresh else clamped
             if paired:
                 engine.executor.run(where, states, steps, 0.0, nudge, pair=True, carried=carried)
             else:
                 engine.executor.run(where, zeros, steps, 0.0)
-            _wait(engine)
-            seconds.append(time.perf_counter() - started)
-        return min(seconds)
+
+        return _least(engine, phase)
 
     # A difference of two runs leaves out what a phase does once; one forward pass has no other sweep to differ from.
     one_pass = engine.graph.energy.feedforward
@@ -297,8 +308,34 @@ def _time(engine: Engine, x: Tensor, y: Tensor, reference: States) -> Timing:
     pair_sweep = max(0.0, least(1 + SWEEPS, paired=True) - least(1, paired=True)) / SWEEPS
     once = max(0.0, least(1, fresh=True) - sweep)
     dynamics = engine.architecture.dynamics
-    iteration = once + (1 if one_pass else dynamics.free_steps) * sweep + dynamics.nudged_steps * pair_sweep
+    if _as_a_whole(rule):
+        iteration = _gradient(engine, x, y)
+    else:
+        iteration = once + (1 if one_pass else dynamics.free_steps) * sweep + dynamics.nudged_steps * pair_sweep
     return Timing(engine.backend, iteration, once, sweep, pair_sweep, first)
+
+
+def _as_a_whole(rule: Estimator) -> bool:
+    """Whether the sweeps of real nudged phases say nothing of the time of a rule: its gradient is timed as a whole."""
+    return not rule.nudges or rule.complex_states
+
+
+def _gradient(engine: Engine, x: Tensor, y: Tensor) -> float:
+    """Seconds of a gradient as a training computes it; the smaller of two, because the first one may compile."""
+    with torch.enable_grad(), engine.aside():
+        return min(timed(engine, x, y, None) for _ in range(2))
+
+
+def _least(engine: Engine, work: Callable[[], object]) -> float:
+    """Seconds that some work takes, the smallest of ``ROUNDS``."""
+    seconds = []
+    for _ in range(ROUNDS):
+        _wait(engine)
+        started = time.perf_counter()
+        work()
+        _wait(engine)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
 
 
 def _apart(states: Tensor, reference: Tensor) -> Tensor:

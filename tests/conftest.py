@@ -58,6 +58,15 @@ def pytest_collection() -> Iterator[None]:
         gc.enable()
 
 
+@pytest.fixture(autouse=True)
+def _registries() -> Iterator[None]:
+    """Take out what a test registers: left there, it changed the schema of the language for the tests after it."""
+    from tests.helpers.registries import kept_registries  # it loads torch
+
+    with kept_registries():
+        yield
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """Compare a text with ``tests/golden/<name>``, byte by byte; ``--update-golden`` writes it instead."""

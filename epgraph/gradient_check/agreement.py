@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from epgraph.runtime.gradients import Gradients
+from epgraph.runtime.gradients import Gradients, cosine
 
 NEGLIGIBLE = 1e-6
 """Part of a gradient's largest entry below which the sign of an entry says nothing."""
@@ -34,7 +34,7 @@ def agree(estimate: Tensor, exact: Tensor) -> Agreement:
         return Agreement(None, None, None)
     there = exact.abs() > NEGLIGIBLE * exact.abs().max()
     return Agreement(
-        float(estimate @ exact) / (size * other) if other > 0 else None,
+        cosine(estimate, exact) if other > 0 else None,
         float((estimate - exact).norm()) / size,
         float((estimate.sign() == exact.sign())[there].double().mean()),
     )

@@ -44,9 +44,18 @@ def with_plugins(diagnostics: Iterable[Diagnostic], path: str | os.PathLike[str]
         path = next((Path(one.file) for one in mistakes if one.file is not None and of_a_run(one.file)), None)
     if not mistakes or path is None:
         return found
+    hint = lacking_plugins(path)
+    return [replace(one, hint=hint) if hint and one.severity == "error" else one for one in found]
+
+
+def lacking_plugins(path: str | os.PathLike[str]) -> str:
+    """Return the hint to the plugins of a run that are not there now; empty where none is missing.
+
+    ``path`` is the folder of the run, or a file in it.
+    """
     missing = _missing(Path(path) if os.path.isdir(path) else Path(path).parent)
-    hint = f"the run was trained with {' '.join(f'{OPTION} {shlex.quote(one)}' for one in missing)}: give it again"
-    return [replace(one, hint=hint) if missing and one.severity == "error" else one for one in found]
+    given = " ".join(f"{OPTION} {shlex.quote(one)}" for one in missing)
+    return f"the run was trained with {given}: give it again" if missing else ""
 
 
 def _missing(folder: Path) -> list[str]:

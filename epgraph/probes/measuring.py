@@ -16,6 +16,7 @@ from epgraph.engine import Engine
 from epgraph.errors import EpgraphError
 from epgraph.estimators import Estimate
 from epgraph.probes.precision import EXACT, NEGLIGIBLE, USUAL, Agreement
+from epgraph.runtime.gradients import cosine
 
 SWEEPS = 2
 """Sweeps of each phase in a short piece."""
@@ -129,9 +130,7 @@ def lowest(gradient: Mapping[str, Tensor], exact: Mapping[str, Tensor]) -> Agree
         if norm == 0 or norm < NEGLIGIBLE * whole:
             continue
         g = gradient.get(name)
-        size = 0.0 if g is None else float(g.norm())
-        cosine = 0.0 if g is None or size == 0 else float((g * exact[name]).sum()) / (size * norm)
-        found.append(Agreement(cosine, name))
+        found.append(Agreement(0.0 if g is None or float(g.norm()) == 0 else cosine(g, exact[name]), name))
     return min(found, key=lambda one: -math.inf if math.isnan(one.cosine) else one.cosine, default=None)
 
 

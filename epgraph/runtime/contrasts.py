@@ -12,6 +12,8 @@ from torch import Tensor
 from epgraph.compiler import ProgramCache
 from epgraph.compiler.sweep import Step, as_pair, computed, missing, run
 from epgraph.compiler.trace import How
+from epgraph.contract import is_own
+from epgraph.errors import EpgraphError
 from epgraph.graph import Edge, NetworkGraph
 from epgraph.runtime.phases import Nudge, per_example
 from epgraph.runtime.relaxation import Clamped, States, named
@@ -66,6 +68,7 @@ class Contrasts:
             values = self._summed(clamped, pairs, scale, carried, how)
             steps = clamped.machine.functions("gradient", trainable=frozenset(names), once=self.once, how=how)
             for name, value in computed(steps, values):
+                self._refuse_shape(name, value, parameters[name])
                 gradient = value.to(parameters[name].dtype)
                 yield name, gradient if isinstance(scale, Tensor) else gradient.mul_(scale)
             return
@@ -81,10 +84,29 @@ class Contrasts:
                 yield from _for_both(name, total.to(parameters[name].dtype), trained)  # type: ignore[union-attr]
         steps = clamped.machine.functions("gradient", trainable=frozenset(names), once=self.once)
         for name, value in computed(steps, values, weigh):
+            self._refuse_shape(name, value, parameters[name])
             gradient = value.to(parameters[name].dtype)
             if not isinstance(scale, Tensor):
                 gradient.mul_(scale)
             yield from _for_both(name, gradient, trained)
+
+    def _refuse_shape(self, name: str, gradient: Tensor, parameter: Tensor) -> None:
+        """Refuse a gradient of another shape than its parameter's; the user's own energy or edge kind may give one."""
+        if gradient.shape == parameter.shape:
+            return
+        part, place, what = name.split(".")
+        energy, edge = self.graph.energy, self.graph.edges.get(place)
+        if part == "edges" and edge is not None and not is_own(type(energy)):
+            method = f"edge kind '{edge.kind.name}': weight_contrast"
+        else:
+            methods = {"weight": "edge_gradient", "bias": "bias_gradient", "alpha": "level_gradient"}
+            method = f"energy '{self.graph.architecture.energy}': {methods.get(what, 'its gradient')}"
+        found, expected = tuple(gradient.shape), tuple(parameter.shape)
+        raise EpgraphError(
+            f"{method} gives the shape {found} for the {what} of '{place}': expected {expected}",
+            "fix the plugin",
+            "plugin",
+        )
 
     @staticmethod
     def _how(clamped: Clamped, carried: Mapping[str, Tensor] | None, *, single: bool, weighted: bool) -> How:

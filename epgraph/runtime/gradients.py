@@ -1,7 +1,8 @@
-"""Gradients by the name of the parameter, which several contributions add up to."""
+"""Gradients by the name of the parameter, which several contributions add up to, and their cosine."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,13 @@ Gradients = dict[str, Tensor]
 def add_gradient(gradients: Gradients, name: str, gradient: Tensor) -> None:
     """Add to what a parameter has so far; where it has nothing, the tensor given becomes its gradient."""
     gradients[name] = gradients[name].add_(gradient) if name in gradients else gradient
+
+
+def cosine(gradient: Tensor, other: Tensor) -> float:
+    """Return the cosine of two tensors of equal shape, as vectors in float64; NaN where one is zero or not finite."""
+    one, two = gradient.flatten().double(), other.flatten().double()
+    sizes = float(one.norm()) * float(two.norm())
+    return float(one @ two) / sizes if sizes else math.nan
 
 
 @contextmanager

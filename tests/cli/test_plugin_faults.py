@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +16,13 @@ import pytest
 import epgraph as ep
 from epgraph.activations import NAMED
 from epgraph.cli import run
-from epgraph.costs import COSTS
+from epgraph.data import DATA_SETS
 from epgraph.drawing import dot
-from epgraph.kinds import KINDS
 from epgraph.registry import PLUGIN_MODULE
+from tests.helpers.runs import NET as TINY
+from tests.helpers.snippets import plugins, registered
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def clean_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    tables: list[dict[str, Any]] = [KINDS, NAMED, COSTS]
-    before = [dict(table) for table in tables]
-    yield
-    for table, content in zip(tables, before, strict=True):
-        table.clear()
-        table.update(content)
 
 
 def written(tmp_path: Path, old: str, new: str) -> tuple[str, str]:
@@ -343,3 +333,31 @@ def test_a_run_says_which_plugin_it_was_trained_with(
     monkeypatch.setitem(sys.modules, module, plugin)
     assert run(["check", "."]) == 1
     assert "was trained with" not in capsys.readouterr().err
+
+
+def test_a_run_says_which_plugin_brought_its_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Commands that would take noise in the place of the data say so, and how to have the data."""
+    monkeypatch.chdir(tmp_path)
+    name = registered("dataset")
+    Path("own.py").write_text(plugins()[name], encoding="utf-8")
+    Path("net.yaml").write_text(TINY, encoding="utf-8")
+    command = ["train", "net.yaml", "--plugin", "own.py", "--data", name, "--epochs", "1", "--out", "run"]
+    monkeypatch.setattr(sys, "argv", ["epgraph", *command])
+    assert run([*command, "--no-pictures"]) == 0
+    sys.modules.pop(f"{PLUGIN_MODULE}{tmp_path / 'own.py'}")
+    DATA_SETS.pop(name)
+    hint = "the run was trained with --plugin own.py: give it again"
+    capsys.readouterr()
+    assert run(["explore", "run", "--examples", "2"]) == 0
+    noise = f"warning: there is no data set '{name}': the examples are noise; {hint}"
+    assert capsys.readouterr().err.count(noise) == 1
+    assert run(["explore", "run", "--download"]) == 1
+    assert f"there is no data set '{name}'; {hint}" in capsys.readouterr().err
+    assert run(["gradcheck", "run", "--quick", "--examples", "2"]) == 0
+    assert f"noise (there is no data set '{name}'; {hint})" in " ".join(capsys.readouterr().out.split())
+    with pytest.warns(UserWarning, match=f"{re.escape(hint)}$"):
+        assert "noise" in ep.converge("run", examples=2).source
+    assert run(["explore", "run", "--examples", "2", "--plugin", "own.py"]) == 0
+    assert "noise" not in capsys.readouterr().err

@@ -18,7 +18,7 @@ from epgraph.compiler import BACKENDS
 from epgraph.compiler.record import Record, read, record, recorded
 from epgraph.probes import NetworkProbe
 from epgraph.runtime.executor import Executor
-from epgraph.timings import Timing
+from epgraph.timings import Timing, last_measured
 from epgraph.tuning import break_even, measure, tune
 
 DIGITS = "examples/digits.yaml"
@@ -259,6 +259,29 @@ def test_one_forward_pass_counts_once(solver: str) -> None:
     assert recorded(engine.plan, engine.device, engine.dtype) in {t.backend for t in found}
     different = ep.compile(ep.load(DIGITS, [*overrides, f"dynamics.solver={other}"]))
     assert recorded(different.plan, different.device, different.dtype) is None
+
+
+@pytest.mark.parametrize("rule", ["backprop", "implicit"])
+def test_times_are_those_of_the_learning_rule(rule: str) -> None:
+    """Those of EP were shown for a network by another rule, whose iteration was taken for that of EP too."""
+    tune(ep.compile(DIGITS), *batch(), candidates=["eager"])
+    assert last_measured(ep.compile(ep.load(DIGITS, ["learning.beta=0.3"])).plan) is not None
+    engine = ep.compile(ep.load(DIGITS, [f"learning.estimator={rule}"]))
+    assert last_measured(engine.plan) is None
+    (found,), path = tune(engine, *batch(), candidates=["eager"])
+    shown = last_measured(engine.plan)
+    assert shown is not None
+    assert (shown.iteration, shown.sweep) == (found.iteration, found.sweep)
+    assert all(parameter.grad is None for parameter in engine.parameters())
+    lines = tuning.TuneResult(engine, 4, (found,), path).lines()
+    assert f"an iteration is a gradient by {rule}; seconds" in lines[0]
+    assert ("nudged pair" in lines[2]) == (rule != "backprop")
+
+
+def test_an_iteration_of_backprop_does_not_grow_with_free_sweeps() -> None:
+    engine = ep.compile(ep.load(DIGITS, ["learning.estimator=backprop", "dynamics.free_steps=999999"]))
+    (found,), _ = tune(engine, *batch(), candidates=["eager"])
+    assert 0 < found.iteration < 1000 * found.sweep
 
 
 @pytest.mark.parametrize("data", [False, True])

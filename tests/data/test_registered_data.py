@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,8 @@ import torch
 
 import epgraph as ep
 from epgraph.cli import run
-from epgraph.data import DATA_SETS, data_set_names, load_data
+from epgraph.data import data_set_names, load_data
 from tests.helpers.runs import NET
-
-
-@pytest.fixture(autouse=True)
-def _own_registry() -> Iterator[None]:
-    before = dict(DATA_SETS)
-    yield
-    DATA_SETS.clear()
-    DATA_SETS.update(before)
-
 
 PLUGIN = """\
 import numpy as np

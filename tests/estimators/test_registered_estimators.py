@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from math import log2
 from pathlib import Path
 from typing import Any
@@ -18,31 +17,13 @@ from epgraph.estimators import ESTIMATORS, Estimate, GradientTask
 from epgraph.testing.oracle import Reference
 from tests.helpers.networks import RING, batch
 from tests.helpers.qualified import error
+from tests.helpers.snippets import plugins, registered
 
-PLUGIN = """\
-from dataclasses import replace
-import epgraph as ep
-
-def own_five_point(task):
-    free, nudge = task.free_phase(), task.nudge
-    phase = {k: task.nudged_phase(replace(nudge, beta=k * nudge.beta), free) for k in (1, -1, 2, -2)}
-    task.add_difference(phase[1], phase[-1], -8 / 12 * nudge.scale)
-    task.add_difference(phase[2], phase[-2], 1 / 12 * nudge.scale)
-    return task.estimate(free, phase[1], phase[-1])
-
-ep.register_estimator("own_five_point", own_five_point, error="O(β⁴)", any_cost=True)
-"""
-"""The centred difference of fourth order."""
+NAME = registered("estimator")
+PLUGIN = plugins()[NAME]
+"""The example of docs/extending.md: the centered difference of fourth order."""
 
 TANH: dict[str, Any] = {**RING, "defaults": {"activation": "tanh"}, "dynamics": {"schedule": "coloring"}}
-
-
-@pytest.fixture(autouse=True)
-def _forget() -> Iterator[None]:
-    before = dict(ESTIMATORS)
-    yield
-    ESTIMATORS.clear()
-    ESTIMATORS.update(before)
 
 
 def network(**learning: Any) -> ep.Engine:
@@ -51,9 +32,9 @@ def network(**learning: Any) -> ep.Engine:
 
 def test_a_difference_of_fourth_order_has_an_error_of_beta_to_the_fourth() -> None:
     exec(PLUGIN, {})
-    engine = network(estimator="own_five_point")
+    engine = network(estimator=NAME)
     x, y = batch()
-    errors: dict[str, list[float]] = {"own_five_point": [], "centered": []}
+    errors: dict[str, list[float]] = {NAME: [], "centered": []}
     for name, measured in errors.items():
         for beta in (0.1, 0.05):
             engine.zero_grad()
@@ -66,7 +47,7 @@ def test_a_difference_of_fourth_order_has_an_error_of_beta_to_the_fourth() -> No
             gradients = {n: p.grad for n, p in engine.named_parameters() if p.grad is not None}
             measured.append(error(*(torch.cat([g[n].flatten() for n in exact]) for g in (gradients, exact))))
     orders = {name: log2(first / second) for name, (first, second) in errors.items()}
-    assert orders == pytest.approx({"own_five_point": 4, "centered": 2}, abs=0.15)
+    assert orders == pytest.approx({NAME: 4, "centered": 2}, abs=0.15)
 
 
 def test_traits_decide_what_is_said_and_refused() -> None:
@@ -134,13 +115,13 @@ def test_the_bridge_runs_it_for_any_loss() -> None:
     exec(PLUGIN, {})
     engine, (x, _) = network(), batch()
     apart = {}
-    for name in ("implicit", "own_five_point", "centered"):
+    for name in ("implicit", NAME, "centered"):
         layer = ep.Equilibrium(engine, estimator=name, beta=0.3, free_steps=500, nudged_steps=500, tolerance=1e-13)
         engine.zero_grad()
         layer(x).sin().sum().backward()
         apart[name] = torch.cat([p.grad.flatten() for p in engine.parameters() if p.grad is not None])
-    off = {name: error(apart[name], apart["implicit"]) for name in ("own_five_point", "centered")}
-    assert off["own_five_point"] < 0.1 * off["centered"] < 0.1
+    off = {name: error(apart[name], apart["implicit"]) for name in (NAME, "centered")}
+    assert off[NAME] < 0.1 * off["centered"] < 0.1
 
 
 def test_commands_take_it_from_a_plugin(
@@ -154,7 +135,7 @@ def test_commands_take_it_from_a_plugin(
         "output": {"classes": 10},
         "states": {"h": {"shape": [16], "activation": "tanh"}},
         "edges": [{"from": "x", "to": "h", "dense": {}}, {"from": "h", "to": "y", "dense": {}}],
-        "learning": {"estimator": "own_five_point", "beta": 0.2},
+        "learning": {"estimator": NAME, "beta": 0.2},
         "dynamics": {"free_steps": 40, "nudged_steps": 40},
         "training": {"epochs": 1},
     }
@@ -164,9 +145,9 @@ def test_commands_take_it_from_a_plugin(
     assert run(["check", "net.yaml", "--plugin", "mine.py"]) == 0
     assert "with an error of O(β⁴)" in capsys.readouterr().out
     assert run(["gradcheck", "net.yaml", "--plugin", "mine.py"]) == 0
-    assert "the gradient of 'own_five_point' at beta = 0.2 with 40 nudged sweeps is right to" in capsys.readouterr().out
+    assert f"the gradient of '{NAME}' at beta = 0.2 with 40 nudged sweeps is right to" in capsys.readouterr().out
     assert run(["train", "net.yaml", "--data", "digits", "--limit", "64", "--out", "run", "--plugin", "mine.py"]) == 0
     Path("broken.py").write_text(PLUGIN.replace("free, phase[1]", "free, phase[7]"), encoding="utf-8")
     capsys.readouterr()
     assert run(["gradcheck", "net.yaml", "--plugin", "broken.py"]) == 1
-    assert "estimator 'own_five_point': own_five_point raises KeyError: 7" in capsys.readouterr().err
+    assert f"estimator '{NAME}': five_point raises KeyError: 7" in capsys.readouterr().err

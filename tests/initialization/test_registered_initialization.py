@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,11 @@ from torch import Tensor
 
 import epgraph as ep
 from epgraph.cli import run
-from epgraph.init_rules import INITIAL
+from tests.helpers.snippets import plugins, registered
 
-PLUGIN = """\
-import torch
-import epgraph as ep
-
-def orthogonal(graph, seed, x):
-    generator = torch.Generator().manual_seed(seed)
-    weights = {f"edges.{e.name}.weight": e.weight_shape for e in graph.edges.values()}
-    return {n: torch.nn.init.orthogonal_(torch.empty(s), generator=generator) for n, s in weights.items()}
-
-ep.register_initialization("orthogonal", orthogonal)
-"""
+NAME = registered("initialization")
+PLUGIN = plugins()[NAME]
+"""The example of docs/extending.md: weights with orthogonal rows or columns, and the gain 1/2."""
 
 MLP: dict[str, Any] = {
     "epgraph": 2,
@@ -36,16 +27,8 @@ MLP: dict[str, Any] = {
     "edges": [{"from": "x", "to": "h", "dense": {}}, {"from": "h", "to": "y", "dense": {}}],
     "dynamics": {"free_steps": 5, "nudged_steps": 5},
     "training": {"epochs": 1},
-    "init": "orthogonal",
+    "init": NAME,
 }
-
-
-@pytest.fixture(autouse=True)
-def _forget() -> Iterator[None]:
-    before = dict(INITIAL)
-    yield
-    INITIAL.clear()
-    INITIAL.update(before)
 
 
 def test_a_rule_draws_weights_and_leaves_the_rest_as_published() -> None:
@@ -54,7 +37,7 @@ def test_a_rule_draws_weights_and_leaves_the_rest_as_published() -> None:
     published = ep.compile(ep.Architecture.model_validate({**MLP, "init": "published"}), dtype=torch.float64)
     weight = engine.edges["h_y"].weight
     assert isinstance(weight, Tensor)
-    torch.testing.assert_close(weight @ weight.T, torch.eye(10, dtype=torch.float64), atol=1e-6, rtol=0)
+    torch.testing.assert_close(weight @ weight.T, 0.5**2 * torch.eye(10, dtype=torch.float64), atol=1e-6, rtol=0)
     for name in ("states.h.bias", "states.y.bias"):
         assert torch.equal(engine.state_dict()[name], published.state_dict()[name])
     assert ep.Architecture.model_validate(engine.architecture.to_dict()) == engine.architecture
@@ -95,14 +78,14 @@ def test_a_rule_that_measures_sees_the_data_and_keys_that_it_does_not_read_are_w
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(PLUGIN, encoding="utf-8")
-    Path("net.yaml").write_text(json.dumps({**MLP, "init": {"rule": "orthogonal", "norm": 0.5}}), encoding="utf-8")
+    Path("net.yaml").write_text(json.dumps({**MLP, "init": {"rule": NAME, "norm": 0.5}}), encoding="utf-8")
     assert run(["check", "net.yaml"]) == 1
     said = capsys.readouterr().err
     assert "'rule' expects 'published'" in said
     assert "'graph_aware'" in said
-    assert ", found text 'orthogonal'" in said
+    assert f", found text '{NAME}'" in said
     assert run(["check", "net.yaml", "--plugin", "mine.py"]) == 0
-    assert "'norm' has no effect: init.rule orthogonal does not use it" in capsys.readouterr().err
+    assert f"'norm' has no effect: init.rule {NAME} does not use it" in capsys.readouterr().err
     seen = []
 
     def measuring(graph: object, seed: int, x: Tensor | None) -> dict[str, Tensor]:
@@ -119,4 +102,4 @@ def test_the_schema_has_it() -> None:
     exec(PLUGIN, {})
     schema = ep.Architecture.model_json_schema()["$defs"]["InitSpec"]["properties"]["rule"]
     assert schema["enum"] == [*INITIAL]
-    assert {"published", "graph_aware", "orthogonal"} <= INITIAL.keys()
+    assert {"published", "graph_aware", NAME} <= INITIAL.keys()

@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from math import prod
 from pathlib import Path
@@ -31,15 +30,6 @@ def block(language: str) -> str:
     found = re.search(rf"```{language}\n(.*?)```", DOCS, re.DOTALL)
     assert found
     return found[1]
-
-
-@pytest.fixture(autouse=True)
-def _forget() -> Iterator[None]:
-    """Take out what a test registers."""
-    before = dict(KINDS)
-    yield
-    KINDS.clear()
-    KINDS.update(before)
 
 
 @pytest.fixture

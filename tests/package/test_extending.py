@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ import epgraph as ep
 from epgraph.activations import NAMED
 from epgraph.cli import run
 from epgraph.costs import COSTS
-from tests.helpers.registries import kept_registries
 from tests.helpers.snippets import ROOT, plugins, registered
 
 EXAMPLES = plugins()
@@ -78,13 +76,6 @@ USES: dict[str, tuple[str, ...]] = {
     OPTIMIZER: ("--set", f"training.optimizer={OPTIMIZER}", "--set", f"training.schedule={SCHEDULE}"),
 }
 """Options with which a command uses each example."""
-
-
-@pytest.fixture(autouse=True)
-def _registries() -> Iterator[None]:
-    """Take out again what an example registers."""
-    with kept_registries():
-        yield
 
 
 def load(name: str) -> dict[str, object]:
@@ -175,6 +166,38 @@ def test_the_energy_takes_images() -> None:
         found.append({name: p.grad for name, p in net.named_parameters()})
     for name, gradient in found[0].items():
         torch.testing.assert_close(gradient, found[1][name], rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "source, error, at.shape(edge.source))",
+            "source, error, at.shape(edge.source)).sum(0)",
+            "edge_gradient gives the shape (64,) for the weight of 'x_a': expected (8, 64)",
+        ),
+        (
+            "return odd.sum(dim=[0, *range(2, 1 + len(state.shape))])",
+            "return odd.sum()",
+            "bias_gradient gives the shape () for the bias of 'a': expected (8,)",
+        ),
+    ],
+)
+def test_a_gradient_of_another_shape_is_refused(
+    old: str,
+    new: str,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert EXAMPLES[ENERGY].count(old) == 1
+    Path("own.py").write_text(EXAMPLES[ENERGY].replace(old, new), encoding="utf-8")
+    Path("net.yaml").write_text(TREE, encoding="utf-8")
+    assert run(["train", "net.yaml", "--plugin", "own.py", "--data", "digits", "--limit", "20", "--no-pictures"]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"training stopped in epoch 1, batch 1: energy '{ENERGY}': {message}; fix the plugin")
 
 
 def test_the_solver_reaches_the_same_equilibrium_on_another_way() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,18 +24,11 @@ from epgraph.costs import COSTS
 from epgraph.energies import ENERGIES
 from epgraph.energies.hopfield import Hopfield
 from epgraph.kinds import KINDS
-from epgraph.plugins import load_installed
+from epgraph.plugins import load_installed, run_plugin
 from epgraph.solvers import SOLVERS
 from epgraph.traits import mistakes
-from tests.helpers.registries import kept_registries
 
 NET = "epgraph: 2\ninput: {shape: [4]}\noutput: {classes: 3}\nedges: [{from: x, to: y, dense: {}}]\n"
-
-
-@pytest.fixture(autouse=True)
-def _registries() -> Iterator[None]:
-    with kept_registries():
-        yield
 
 
 @pytest.mark.parametrize(
@@ -247,6 +240,26 @@ OPTION = "cannot be registered: its option '{}' has the name of a trait or metho
 def test_what_would_have_no_effect_is_refused(register: Callable[[], Any], message: str) -> None:
     with pytest.raises(ep.EpgraphError, match=re.escape(message)):
         register()
+
+
+def test_of_an_option_that_hides_a_trait_our_message_alone_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pydantic warns when the class is written, in words that do not say what to do."""
+    plugin = tmp_path / "own_plugin.py"
+    lines = ["import epgraph as ep", "class Own(ep.Solver):", "    mixes: bool = True"]
+    plugin.write_text("\n".join([*lines, 'ep.register_solver("own", Own)']), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = EntryPoint("mine", "own_plugin", "epgraph.plugins")
+    for bring in (lambda: run_plugin(plugin), load_installed):
+        with (
+            mock.patch("epgraph.plugins.entry_points", return_value=[entry]),
+            warnings.catch_warnings(record=True, action="always") as said,
+            pytest.raises(ep.EpgraphError, match=re.escape(OPTION.format("mixes", "mixes"))),
+        ):
+            bring()
+        assert said == []
+    sys.modules.pop("own_plugin", None)
 
 
 def test_what_is_built_in_is_held_to_the_same() -> None:

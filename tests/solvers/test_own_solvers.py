@@ -26,14 +26,6 @@ OWN = registered("solver")
 """Name of the documentation's solver."""
 
 
-@pytest.fixture(autouse=True)
-def _own_registry() -> Iterator[None]:
-    before = dict(SOLVERS)
-    yield
-    SOLVERS.clear()
-    SOLVERS.update(before)
-
-
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The documentation's solver as a file, beside a network that uses it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
@@ -12,13 +11,6 @@ from torch import Tensor
 import epgraph as ep
 from epgraph.runtime.solving import clip_pair_
 from tests.helpers.networks import RING, batch
-from tests.helpers.registries import kept_registries
-
-
-@pytest.fixture(autouse=True)
-def _registries() -> Iterator[None]:
-    with kept_registries():
-        yield
 
 
 def test_a_pair_is_clipped_as_its_two_states_are() -> None:

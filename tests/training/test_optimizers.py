@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +13,10 @@ import torch
 import epgraph as ep
 from epgraph.cli import run
 from epgraph.graph.load import inspect
-from epgraph.optimizers import OPTIMIZERS
 from epgraph.rates import RATE_SCHEDULES
 from epgraph.training import load_checkpoint, make_optimizer
 from epgraph.training.optimizer import learning_rate
 from tests.helpers.runs import NET, lines
-
-
-@pytest.fixture(autouse=True)
-def _own_registry() -> Iterator[None]:
-    registries: list[dict[str, Any]] = [OPTIMIZERS, RATE_SCHEDULES]
-    before = [dict(registry) for registry in registries]
-    yield
-    for registry, content in zip(registries, before, strict=True):
-        registry.clear()
-        registry.update(content)
-
 
 PLUGIN = """\
 import torch
