@@ -29,6 +29,7 @@ from epgraph.api_arguments import (
     trained,
     weights_in_words,
     whole,
+    why_without_data,
 )
 from epgraph.arguments import choice, flag, instance, several, whole_number
 from epgraph.arguments import path as file_path
@@ -36,7 +37,7 @@ from epgraph.callbacks import Callback
 from epgraph.checking import CheckResult, examine
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import SCHEDULES, load
-from epgraph.graph.plugged import lacking_plugins, with_plugins
+from epgraph.graph.plugged import with_plugins
 from epgraph.runs.launch import launch
 from epgraph.runs.start import Flags, Request, prepared
 
@@ -405,8 +406,7 @@ def gradcheck(
         except EpgraphError as error:
             if data is not None or data_root is not None or download:
                 raise
-            hint = "" if held is None else lacking_plugins(held)
-            lacking = "; ".join(part for part in (error.diagnostics[0].message, hint) if part)
+            lacking = why_without_data(error, held)
     return check_gradient(
         engine,
         own,

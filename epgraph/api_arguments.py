@@ -12,7 +12,7 @@ from epgraph.arguments import choice, flag, refused, several, shown, text, whole
 from epgraph.arguments import path as file_path
 from epgraph.errors import Diagnostic, EpgraphError
 from epgraph.graph import SCHEDULES, build, load
-from epgraph.graph.plugged import plugins_named
+from epgraph.graph.plugged import lacking_plugins, plugins_named
 from epgraph.language import Architecture, Assignment, to_yaml
 from epgraph.language.overrides import MOST_SHOWN
 from epgraph.runs.record import Record
@@ -251,3 +251,9 @@ def telling(warn: Warn | None) -> Warn:
             warnings.warn(str(diagnostic), stacklevel=3)
 
     return tell
+
+
+def why_without_data(error: EpgraphError, run: str | os.PathLike[str] | None) -> str:
+    """Why the data of a run cannot be read, with the plugins that are not there now."""
+    hint = "" if run is None else lacking_plugins(run)
+    return "; ".join(part for part in (error.diagnostics[0].message, hint) if part)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 import epgraph as ep
 from epgraph.cli import run
+from epgraph.init_rules import INITIAL
 from tests.helpers.snippets import plugins, registered
 
 NAME = registered("initialization")
