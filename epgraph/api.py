@@ -21,6 +21,7 @@ from epgraph.api_arguments import (
     as_source,
     data_overrides,
     engine_of,
+    examples_of_run,
     holds_weights,
     own_examples,
     run_options,
@@ -29,7 +30,6 @@ from epgraph.api_arguments import (
     trained,
     weights_in_words,
     whole,
-    why_without_data,
 )
 from epgraph.arguments import choice, flag, instance, several, whole_number
 from epgraph.arguments import path as file_path
@@ -385,7 +385,6 @@ def gradcheck(
     from epgraph.runtime.arguments import chosen_device
     from epgraph.training import load_checkpoint, load_parameters
     from epgraph.training.checkpoint import averaged
-    from epgraph.training.data import data_for
 
     changes, initial = all_overrides(overrides, schedule), checkpoint is None
     held = network if holds_weights(network) else None
@@ -396,17 +395,7 @@ def gradcheck(
     if checkpoint is not None:
         held, content = checkpoint, load_checkpoint(checkpoint, engine.device)
         load_parameters(engine, averaged(content), str(checkpoint))
-    own, lacking = own_examples(data), ""
-    if own is None:
-        name = None if data is None else str(data)
-        try:
-            if name is not None or engine.architecture.data.name is not None:
-                own = data_for(engine.architecture, name, root=data_root, download=download, augment=False, check=False)
-                telling(warn)(own.warnings)
-        except EpgraphError as error:
-            if data is not None or data_root is not None or download:
-                raise
-            lacking = why_without_data(error, held)
+    own, lacking = examples_of_run(engine.architecture, data, data_root, download, held, warn)
     return check_gradient(
         engine,
         own,

@@ -253,7 +253,31 @@ def telling(warn: Warn | None) -> Warn:
     return tell
 
 
-def why_without_data(error: EpgraphError, run: str | os.PathLike[str] | None) -> str:
-    """Why the data of a run cannot be read, with the plugins that are not there now."""
-    hint = "" if run is None else lacking_plugins(run)
-    return "; ".join(part for part in (error.diagnostics[0].message, hint) if part)
+def examples_of_run(
+    architecture: Architecture,
+    data: Any,
+    root: str | os.PathLike[str] | None,
+    download: bool,
+    run: str | os.PathLike[str] | None,
+    warn: Warn | None,
+) -> tuple[Data | None, str]:
+    """Return the examples that are asked for or of the network, and why there are none where a run cannot read its own.
+
+    Data that is asked for must be there.
+    """
+    own = own_examples(data)
+    if own is not None:
+        return own, ""
+    from epgraph.training.data import data_for
+
+    name = None if data is None else str(data)
+    try:
+        if name is not None or architecture.data.name is not None:
+            own = data_for(architecture, name, root=root, download=download, augment=False, check=False)
+            telling(warn)(own.warnings)
+    except EpgraphError as error:
+        if data is not None or root is not None or download:
+            raise
+        hint = "" if run is None else lacking_plugins(run)
+        return None, "; ".join(part for part in (error.diagnostics[0].message, hint) if part)
+    return own, ""
