@@ -206,7 +206,7 @@ def _run(
     report: Report | None,
     warn: Warn,
 ) -> SweepResult:
-    from epgraph.sweeps.run import Sweep
+    from epgraph.sweeps.run import AGAIN, Sweep
 
     if launch().size > 1:
         hint = "start 'epgraph sweep' itself several times: the processes share the trials"
@@ -226,7 +226,7 @@ def _run(
     try:
         comparison = _compared(folder, definition, found, progress)
     except KeyboardInterrupt:
-        raise Stopped(signal.SIGINT, "the comparison", f"{folder} holds the results of all trials") from None
+        raise Stopped(signal.SIGINT, "the comparison", f"{folder} holds the results of all trials", AGAIN) from None
     return SweepResult(folder, tuple(found), comparison)
 
 

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 import click
 
 from epgraph.cli.application import app
-from epgraph.cli.console import fill_closed_descriptors
+from epgraph.cli.console import Console, fill_closed_descriptors
 from epgraph.cli.diagnostics import print_diagnostics
 from epgraph.cli.output import echo
 from epgraph.errors import EpgraphError
 from epgraph.files import remembering_inputs
 from epgraph.plugins import load_installed
 from epgraph.runs.launch import launch
+from epgraph.runs.stop import Stopped
 
 __all__ = ["app", "main", "run"]
 
@@ -51,6 +52,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print_diagnostics(error.diagnostics)
         return 1
+    except Stopped as stopped:
+        Console().err(f"epgraph: {stopped}")
+        return stopped.exit_code
     except (KeyboardInterrupt, click.Abort):
         echo("epgraph: interrupted", err=True)
         return 130

@@ -12,8 +12,9 @@ from epgraph.cli.data_option import data_option
 from epgraph.cli.diagnostics import print_diagnostics
 from epgraph.cli.groups import DataFiles, Machine, Network
 from epgraph.cli.options import json_option, options, plugin_option
-from epgraph.cli.output import check_output, echo, echo_json
+from epgraph.cli.output import echo, echo_json
 from epgraph.cli.types import Whole
+from epgraph.drawing.figures import check_figure
 from epgraph.errors import EpgraphError
 
 
@@ -53,7 +54,11 @@ def gradcheck(
       epgraph gradcheck examples/digits.yaml --data digits -o gradcheck.png
       epgraph gradcheck runs/demo
     """
-    _check_figure(output, settings["quick"])
+    if output is not None:
+        check_figure(output)
+        if settings["quick"]:
+            what = "how the gradient varies with beta and the sweeps"
+            raise EpgraphError(f"--quick leaves out what --output draws: {what}", "leave out one of the two")
     chosen = {**network.chosen(), **settings, **files.chosen(), **machine.chosen()}
     result = check_gradient(chosen.pop("file"), **chosen, progress=True, warn=print_diagnostics)
     # Printed first: a figure that cannot be drawn does not lose the report.
@@ -65,17 +70,3 @@ def gradcheck(
         result.draw(output)
         if not as_json:
             echo("", f"figure: {output}")
-
-
-def _check_figure(output: Path | None, quick: bool) -> None:
-    """Refuse a figure that cannot be written, before the gradients are computed."""
-    if output is None:
-        return
-    from epgraph.drawing.figures import FORMATS
-    from epgraph.drawing.formats import suffix
-
-    suffix(output, FORMATS)
-    if quick:
-        what = "how the gradient varies with beta and the sweeps"
-        raise EpgraphError(f"--quick leaves out what --output draws: {what}", "leave out one of the two")
-    check_output(output)

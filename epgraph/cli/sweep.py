@@ -13,9 +13,8 @@ from epgraph.cli.data_option import data_option
 from epgraph.cli.groups import Changes, Training, TrainingData
 from epgraph.cli.options import json_option, options, plugin_option
 from epgraph.cli.output import echo_json
-from epgraph.cli.types import OBJECTIVE, Named, Whole, values_by_key
+from epgraph.cli.types import OBJECTIVE, Named, Whole, values_option
 from epgraph.language.sweep import METRICS, PRUNERS, SAMPLERS
-from epgraph.runs.stop import Stopped
 
 
 @click.command()
@@ -24,17 +23,8 @@ from epgraph.runs.stop import Stopped
 @options(changes=Changes)
 @data_option("; left out, data.name of FILE")
 @options(files=TrainingData)
-@click.option(
-    "--grid", multiple=True, metavar="KEY=V1,V2", callback=values_by_key, help="Values of a key; may be repeated."
-)
-@click.option(
-    "--range",
-    "ranges",
-    multiple=True,
-    metavar="KEY=LOW..HIGH",
-    callback=values_by_key,
-    help="Range of a key, for a sampler.",
-)
+@values_option("--grid", metavar="KEY=V1,V2", help="Values of a key; may be repeated.")
+@values_option("--range", "ranges", metavar="KEY=LOW..HIGH", help="Range of a key, for a sampler.")
 @click.option(
     "--without",
     multiple=True,
@@ -58,7 +48,7 @@ from epgraph.runs.stop import Stopped
 @json_option
 def sweep(
     sources: tuple[Path, ...], changes: Changes, files: TrainingData, machine: Training, as_json: bool, **settings: Any
-) -> int:
+) -> None:
     """Train variants with several seeds, and test the differences.
 
     The comparison has means, spread, paired tests and curves.
@@ -75,13 +65,8 @@ def sweep(
     console = Console()
     chosen = {**changes.chosen(), **files.chosen(), **machine.chosen(), **settings}
     report = None if as_json else console.out
-    try:
-        result = sweep_networks(sources, **chosen, report=report, progress=True, warn=console.warn)
-    except Stopped as signal:
-        console.err(f"epgraph: {signal}".replace("continue with --resume", "the same command goes on"))
-        return signal.exit_code
+    result = sweep_networks(sources, **chosen, report=report, progress=True, warn=console.warn)
     if as_json:
         echo_json(result.to_dict())
     for line in [] if as_json else result.lines():
         console.out(line)
-    return 0

@@ -14,7 +14,6 @@ from epgraph.cli.groups import MeasuredTraining, Network, TrainingData
 from epgraph.cli.options import options, plugin_option
 from epgraph.cli.progress import EpochLines, result_lines
 from epgraph.cli.types import Whole
-from epgraph.runs.stop import Stopped
 
 
 @click.command()
@@ -39,7 +38,7 @@ from epgraph.runs.stop import Stopped
     "--histograms/--no-histograms", default=True, help="Write histograms of parameters and states to TensorBoard."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the metrics of each epoch as JSON lines.")
-def train(network: Network, files: TrainingData, machine: MeasuredTraining, as_json: bool, **settings: Any) -> int:
+def train(network: Network, files: TrainingData, machine: MeasuredTraining, as_json: bool, **settings: Any) -> None:
     """Train a network by equilibrium propagation.
 
     The run folder receives run.json (every setting, versions, data, history), architecture.yaml (complete),
@@ -63,21 +62,16 @@ def train(network: Network, files: TrainingData, machine: MeasuredTraining, as_j
     """
     console = Console()
     named = network.chosen()
-    try:
-        result = train_network(
-            named.pop("file"),
-            **named,
-            **files.chosen(),
-            **machine.chosen(),
-            **settings,
-            progress=True,
-            callbacks=[EpochLines(console, as_json)],
-            warn=console.warn,
-        )
-    except Stopped as stopped:
-        console.err(f"epgraph: {stopped}")
-        return stopped.exit_code
+    result = train_network(
+        named.pop("file"),
+        **named,
+        **files.chosen(),
+        **machine.chosen(),
+        **settings,
+        progress=True,
+        callbacks=[EpochLines(console, as_json)],
+        warn=console.warn,
+    )
     if not as_json:
         for line in result_lines(result):
             console.out(line)
-    return 0

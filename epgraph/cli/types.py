@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
@@ -54,7 +54,12 @@ class Whole(click.ParamType):  # type: ignore[type-arg, unused-ignore]
         return int(self._range.convert(value, param, ctx))
 
 
-def values_by_key(context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> dict[str, Any]:
+def values_option(*names: str, metavar: str, help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return an option KEY=VALUES that may be repeated; its value is a dictionary."""
+    return click.option(*names, multiple=True, metavar=metavar, callback=_values_by_key, help=help)
+
+
+def _values_by_key(context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> dict[str, Any]:
     """Read KEY=VALUES: a list for ``--grid``, a text for ``--range``."""
     found = dict[str, Any]()
     for given in texts:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from epgraph.drawing.formats import suffix
-from epgraph.files import write_bytes
+from epgraph.files import check_writable, write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,6 +31,18 @@ def new_figure(width: float, height: float) -> Figure:
     from epgraph.drawing.shown_figure import ShownFigure
 
     return ShownFigure(figsize=(width, height), layout="constrained")
+
+
+def check_figure(path: Path) -> None:
+    """Refuse a path that ``write`` would refuse, before a figure is computed.
+
+    Raises
+    ------
+    EpgraphError
+        If the suffix is unknown, or the file must not be written.
+    """
+    suffix(path, FORMATS)
+    check_writable(path)
 
 
 def write(figure: Figure, path: str | os.PathLike[str]) -> Path:

@@ -16,11 +16,17 @@ class Stopped(Exception):  # noqa: N818 - it is no error
     ----------
     exit_code
         Exit code by which a shell recognizes the signal.
+    advice
+        How to go on; the message ends with it.
     """
 
-    def __init__(self, number: int, place: str, safe: str) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name} at {place}; {safe}; continue with --resume")
+    def __init__(self, number: int, place: str, safe: str, advice: str = "continue with --resume") -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name} at {place}; {safe}")
         self.exit_code = 128 + number
+        self.advice = advice
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}; {self.advice}"
 
 
 class StopSignals:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 0.5
 """Time between two looks at the trials of other processes."""
 
+AGAIN = "the same command goes on"
+"""How to go on with a sweep that a signal ended: it has no ``--resume``."""
 
 Train = Callable[[Architecture, Path, Sequence[Callback]], object]
 """Trains a network in a run folder, or goes on with it."""
@@ -75,7 +77,10 @@ class Sweep:
             return self._trained(trials)
         except KeyboardInterrupt:  # between two trainings, or a second one within one
             place = f"{self._ended(trials)} of {trials.planned} trials"
-            raise Stopped(signal.SIGINT, place, f"{self.folder} holds their results") from None
+            raise Stopped(signal.SIGINT, place, f"{self.folder} holds their results", AGAIN) from None
+        except Stopped as stopped:  # within one
+            stopped.advice = AGAIN
+            raise
 
     def _trained(self, trials: Trials) -> list[Choice]:
         started, done, waiting = time.monotonic(), 0, False

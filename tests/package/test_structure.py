@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import click
 import networkx as nx
 import pytest
 
@@ -98,6 +99,7 @@ MODULES = {".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path f
 
 MOST_LINES_OF_A_FILE = 500
 MOST_LINES_OF_A_CLASS = 350
+MOST_LINES_OF_A_COMMAND = 80
 MOST_LINES_OF_A_FUNCTION = 60
 """Its docstring is not counted."""
 MOST_BRANCHES = 15
@@ -165,6 +167,20 @@ def _too_large(path: Path) -> Iterator[str]:
 def test_nothing_is_too_large_to_read() -> None:
     """Every exception has its reason, and none is left that is not needed."""
     assert {name for path in MODULES.values() for name in _too_large(path)} == EXCEPTIONS.keys()
+
+
+def test_a_command_is_a_thin_layer() -> None:
+    """Its file has the wording of the command line; the work is below, where Python reaches it too."""
+    from epgraph.cli.application import COMMANDS
+
+    lines = {name: len(MODULES[name].read_text(encoding="utf-8").splitlines()) for name in map(_module, COMMANDS)}
+    assert len(lines) == len(COMMANDS), "a file each"
+    assert {name: count for name, count in lines.items() if count > MOST_LINES_OF_A_COMMAND} == {}
+
+
+def _module(command: click.Command) -> str:
+    assert command.callback is not None
+    return command.callback.__module__
 
 
 def test_no_other_part_imports_what_checks_it() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from epgraph.language import RUN_SCHEMA, json_schema
 from epgraph.sweeps.definition import Definition
 from epgraph.sweeps.study import Trials
 from tests.helpers.processes import forked
-from tests.helpers.runs import NET
+from tests.helpers.runs import NET, stopped_after
 from tests.helpers.sweeps import BRANCHED, SWEEP, killed, starts, sweep, table, waited
 
 
@@ -110,13 +111,27 @@ def test_an_interrupt_says_what_is_saved_and_the_same_command_what_is_done(
         patch.setattr(Trials, "finish", finish)
         with pytest.raises(ep.Stopped) as stopped:
             sweep(out, epochs=1, report=said.append)
-    assert str(stopped.value).startswith(f"stopped by SIGINT at 1 of 4 trials; {out} holds their results")
+    message = f"stopped by SIGINT at 1 of 4 trials; {out} holds their results; the same command goes on"
+    assert str(stopped.value) == message
     assert stopped.value.exit_code == 130
     assert not any("going on" in line for line in said)
     sweep(out, epochs=1, report=said.append)
     assert f"going on with {out}: 1 of 4 trials are done" in said
     with pytest.raises(ep.EpgraphError, match=r"is a sweep folder: give one of its runs, e\.g\. .*trials/000-whole"):
         ep.evaluate(out)
+
+
+def test_a_signal_within_a_trial_is_told_as_one_of_a_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message of a training would advise --resume, which a sweep does not have."""
+    (tmp_path / "net.yaml").write_text(NET, encoding="utf-8")
+    options = ["--data", "digits", "--limit", "70", "--out", str(tmp_path / "sweep")]
+    with stopped_after(monkeypatch, 1, signal.SIGTERM):
+        assert run(["sweep", str(tmp_path / "net.yaml"), "--seeds", "0,1", *options]) == 128 + signal.SIGTERM
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("epgraph: stopped by SIGTERM at epoch 1, batch 1; ")
+    assert last.endswith("; the same command goes on")
 
 
 def test_a_sweep_folder_is_no_run_whatever_the_command(
