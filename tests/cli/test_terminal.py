@@ -23,6 +23,7 @@ from rich.console import Console
 
 import epgraph as ep
 from epgraph.cli import run
+from epgraph.files import tracing_inputs
 from epgraph.lowering import depicted
 from epgraph.terminal import MOST_ROWS, show_check
 from tests.helpers.networks import RING
@@ -214,7 +215,9 @@ def test_time_is_that_of_the_last_measurement(monkeypatch: pytest.MonkeyPatch, t
     file = str(ROOT / "examples" / "mlp.yaml")
     tuned = ep.tune(file, batch=4, backends=["eager"], device="cpu")
     assert tuned.record is not None
-    measured = report(file)["resources"]["measured"]
+    with tracing_inputs() as seen:
+        measured = report(file)["resources"]["measured"]
+    assert list(seen) == [file], "a record is no file to watch"
     best = tuned.timings[0]
     assert (measured["sweep"], measured["iteration"], measured["batch"]) == (best.sweep, best.iteration, 4)
     assert "estimated in proportion to a batch of 4, as 'epgraph tune' measured on 2" in ep.check(file).lines()[-1]
