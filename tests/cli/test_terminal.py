@@ -1,4 +1,4 @@
-"""``check`` on a terminal, and ``--watch``: tables that fold, colours where they are wanted, and saved files."""
+"""``check`` on a terminal, and ``--watch``: tables that fold, colors where they are wanted, and saved files."""
 
 from __future__ import annotations
 
@@ -133,11 +133,11 @@ def read_all(leader: int) -> str:
 
 
 @pytest.mark.parametrize("environment", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}])
-def test_a_terminal_has_tables_and_colours_where_they_are_wanted(environment: dict[str, str]) -> None:
+def test_a_terminal_has_tables_and_colors_where_they_are_wanted(environment: dict[str, str]) -> None:
     with on_terminal("check", "examples/digits.yaml", **environment) as leader:
         text = read_all(leader)
-    coloured = bool(re.search(r"\x1b\[[0-9;]*3[0-9]", text))
-    assert coloured == (not environment)
+    colored = bool(re.search(r"\x1b\[[0-9;]*3[0-9]", text))
+    assert colored == (not environment)
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     assert "─────" in plain
     assert max(map(cell_len, plain.splitlines())) <= (80 if "TERM" in environment else 70)
