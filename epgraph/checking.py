@@ -165,7 +165,7 @@ def _text(values: dict[str, Any]) -> list[str]:
             state["name"],
             "×".join(map(str, state["shape"])),
             "clamped" if state["clamped"] else state["activation"],
-            "" if state["colour"] is None else str(state["colour"] + 1),
+            "" if state["color"] is None else str(state["color"] + 1),
             ", ".join(state["pre"]),
             ", ".join(state["post"]),
         )

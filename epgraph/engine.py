@@ -71,7 +71,7 @@ class Engine(Shown, nn.Module):
     layout of the edge's kind: OIHW, or (out, in) for dense), ``states.<name>.bias`` (one a channel) and, where feedback
     is untied, ``edges.<name>.feedback`` (as the weight). A state with ``norm: batch`` has ``norm_weight`` and
     ``norm_bias``, and the buffers ``running_mean`` and ``running_var``, one a channel. ``to``, ``state_dict`` and torch
-    optimisers work as usual.
+    optimizers work as usual.
     ``.grad`` is filled by ``backward``, with the gradient of the mean loss of the batch. Parameters may be parametrized
     (``torch.nn.utils.parametrize``), pruned, or replaced by ``torch.func.functional_call``.
 
@@ -357,7 +357,7 @@ class Engine(Shown, nn.Module):
         free_steps, nudged_steps
             Most sweeps of a phase: 0 or more of the free one, 1 or more of a nudged one.
         keep
-            Keep all states in the result. Without it the centred estimator drops what it needs no longer: of the free
+            Keep all states in the result. Without it the centered estimator drops what it needs no longer: of the free
             states the output is left, of the nudged ones those of +β.
         energy
             Compute F at the free equilibrium as well (about half a sweep); left out where feedback is untied.

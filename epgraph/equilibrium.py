@@ -28,7 +28,7 @@ from epgraph.estimators import Estimate, GradientTask
 from epgraph.graph import check_rule
 from epgraph.learning_rules import ESTIMATORS, estimator_options
 from epgraph.linearization.implicit import differentiate_implicitly
-from epgraph.linearization.linearize import Adjoint, Linearisation
+from epgraph.linearization.linearize import Adjoint, Linearization
 from epgraph.runtime.apart import apart
 from epgraph.runtime.arguments import phase_steps, strength
 from epgraph.runtime.executor import Executor
@@ -102,7 +102,7 @@ class CotangentTask(GradientTask):
     def differentiate_implicitly(self, free: Relaxation, tolerance: float, steps: int) -> Adjoint:
         """Solve H λ = v̂ with the Hessian H of F, and take the derivatives of ‖v‖ ⟨λ, ∂Φ/∂s⟩ with λ held."""
         x = self.clamped.x
-        about = Linearisation(self.executor, x, free.states, self.clamped.parameters)
+        about = Linearization(self.executor, x, free.states, self.clamped.parameters)
         solved, by_x = differentiate_implicitly(
             self.gradients,
             about,
@@ -126,7 +126,7 @@ class CotangentTask(GradientTask):
 class Equilibrium(nn.Module):
     """An engine between ordinary torch layers: relaxes in ``forward``, runs EP in ``backward``.
 
-    Its parameters are the engine's, so that optimisers, ``state_dict``, ``to``, deep copies and pickles work as usual,
+    Its parameters are the engine's, so that optimizers, ``state_dict``, ``to``, deep copies and pickles work as usual,
     in a plain loop or inside Lightning and Accelerate. Gradients flow to all parameters and to the input; they are
     those of the loss at the equilibrium, up to what β, unsettled sweeps and kinks cost. They go on through
     parametrizations and pruning, and through ``torch.func.functional_call`` to whatever its tensors were computed from.
@@ -267,7 +267,7 @@ class _Call:
         parameters = replace(self.at.clamped.parameters, trained=frozenset(trained))
         at = replace(self.at, clamped=replace(self.at.clamped, parameters=parameters))
         with torch.no_grad(), _exact(at.clamped.x):
-            directions, sizes = _normalised(dict(zip(self.names, cotangents, strict=True)))
+            directions, sizes = _normalized(dict(zip(self.names, cotangents, strict=True)))
             task = self.module._differentiate(at, directions, sizes, by_input=by_input)
             first = [] if task.by_input is None else [torch.stack(task.by_input).sum(0).to(x)]
         return [*first, *(task.gradients[name] for name in trained)]
@@ -348,7 +348,7 @@ def refuse(engine: Engine) -> None:
         )
 
 
-def _normalised(cotangents: States) -> tuple[States, Tensor]:
+def _normalized(cotangents: States) -> tuple[States, Tensor]:
     """Divide by the norm of each example over all states, (batch,), and return it as well; zeros stay zeros."""
     flat = torch.cat([v.flatten(1) for v in cotangents.values()], dim=1)
     # By the largest first: squares of small numbers underflow.

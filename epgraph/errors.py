@@ -55,7 +55,7 @@ RULES: dict[str, str] = {
     "unused-parameter": "warning: an unused parameter",
     "override": "an assignment (--set) to a key that does not exist",
     "dead-end": "warning: a state without a path to the output learns nothing",
-    "edge-from-output": "warning: an edge out of the output is initialised for the wrong direction",
+    "edge-from-output": "warning: an edge out of the output is initialized for the wrong direction",
     "untied-feedback": "warning: without an energy nothing is guaranteed",
     "not-proper": "warning: the schedule moves states together that share an edge",
     "dropped-pixels": "warning: a stride or a pooling leaves out rows or columns of its source",
@@ -208,7 +208,7 @@ def listed(names: Sequence[str], most: int = 3) -> str:
 
 
 MAX_COMPARISONS = 30_000
-"""Largest number of names to compare with misspelt words: a fraction of a second."""
+"""Largest number of names to compare with misspelled words: a fraction of a second."""
 
 
 class Suggestions:

@@ -131,6 +131,16 @@ def tracing_inputs() -> Iterator[dict[str, Stamp]]:
         _traced.reset(token)
 
 
+@contextmanager
+def untraced() -> Iterator[None]:
+    """Read files that are no inputs: ``tracing_inputs`` does not note them."""
+    token = _traced.set(None)
+    try:
+        yield
+    finally:
+        _traced.reset(token)
+
+
 def look_for(path: str | os.PathLike[str]) -> None:
     """Note for ``tracing_inputs`` that a file is looked for; ``open_regular`` does so by itself."""
     traced = _traced.get()

@@ -239,7 +239,7 @@ def register_kind(cls: type[EdgeKind]) -> type[EdgeKind]:
         hint = f"write {'it' if len(absent) == 1 else 'them'}; docs/edge-kinds.md has an example"
         raise _refusal(what, f"the class {cls.__name__} has no {', '.join(absent)}", hint)
     for key in [key for key in vars(cls) if not key.startswith("_") and callable(getattr(cls, key))]:
-        # With a misspelt name the method of the base class would stay in force without a message.
+        # With a misspelled name the method of the base class would stay in force without a message.
         close = nearest(key, sorted(_METHODS))
         if key not in _METHODS and close.startswith("did you mean"):
             raise _refusal(what, f"the class {cls.__name__} has an unknown method {key}", close)

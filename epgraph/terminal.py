@@ -1,4 +1,4 @@
-"""``epgraph check`` on a terminal: tables in colour, which fold where the terminal is narrow. Nothing is cut unsaid."""
+"""``epgraph check`` on a terminal: tables in color, which fold where the terminal is narrow. Nothing is cut unsaid."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LONG = 20
 """Characters of a word above which it is folded on a narrow terminal."""
 
 CLASS_STYLES = ("cyan", "yellow", "green", "magenta", "blue", "bright_red", "bright_cyan", "bright_yellow")
-"""Colours of the classes of states that move together, in turn; the number of the class is written as well."""
+"""Colors of the classes of states that move together, in turn; the number of the class is written as well."""
 
 
 def show_check(report: dict[str, Any], console: Console) -> None:
@@ -32,7 +32,7 @@ def show_check(report: dict[str, Any], console: Console) -> None:
     report
         ``CheckResult.report``.
     console
-        Where to print. It knows the width, and whether there are colours.
+        Where to print. It knows the width, and whether there are colors.
     """
     for part in (_text(report["name"], "bold"), _states(report), _edges(report)):
         console.print(part)
@@ -43,7 +43,7 @@ def show_check(report: dict[str, Any], console: Console) -> None:
 def _states(report: dict[str, Any]) -> Table:
     rows = []
     for state in report["states"]:
-        number = state["colour"]
+        number = state["color"]
         style = "dim" if number is None else CLASS_STYLES[number % len(CLASS_STYLES)]
         rows.append(
             (

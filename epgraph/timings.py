@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from epgraph.errors import EpgraphError
-from epgraph.files import read_bytes
+from epgraph.files import read_bytes, untraced
 from epgraph.lowering import Plan
 from epgraph.version import __version__
 
@@ -124,7 +124,8 @@ def last_measured(plan: Plan) -> Measured | None:
     A damaged record is no measurement here; what runs the network names it.
     """
     digest, cpu = network_digest(plan), processor()
-    found = [one for path in _newest() if (one := _measured(path, digest, cpu)) is not None]
+    with untraced():  # ``--watch`` would count every record
+        found = [one for path in _newest() if (one := _measured(path, digest, cpu)) is not None]
     return max(found, key=lambda one: one.date, default=None)
 
 

@@ -67,6 +67,17 @@ def _registries() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _progress() -> None:
+    """Count the half minute to a line of progress from the start of a test.
+
+    It is counted over all that a process does: on a busy machine some test had such a line in what it compares.
+    """
+    from epgraph.progress import current
+
+    current().said()
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """Compare a text with ``tests/golden/<name>``, byte by byte; ``--update-golden`` writes it instead."""

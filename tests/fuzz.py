@@ -119,7 +119,7 @@ def scalar_change(rng: random.Random, text: bytes, _: list[bytes]) -> bytes:
 
 
 def word_change(rng: random.Random, text: bytes, _: list[bytes]) -> bytes:
-    """A word of the file in the place of another, or misspelt."""
+    """A word of the file in the place of another, or misspelled."""
     words = _WORD.findall(text) or [b"x"]
     word = rng.choice(words)
     if rng.random() < 0.5:

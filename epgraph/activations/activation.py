@@ -53,7 +53,7 @@ class Activation(ABC):
     def projects(self) -> bool:
         """Whether σ is the projection on its range, so that G = ½s² inside; without ``bounds`` σ is the identity.
 
-        F is then ½‖s‖² − Φ on a box, and a step beyond its minimiser is clipped to the box (projected SOR).
+        F is then ½‖s‖² − Φ on a box, and a step beyond its minimizer is clipped to the box (projected SOR).
         """
         return False
 
@@ -88,7 +88,7 @@ class Activation(ABC):
         return None
 
     def bounds(self, alpha: float | Tensor) -> tuple[float, float | Tensor] | None:
-        """Ends of the range of σ, [0, h] or [−h, h], which quantising needs; None where there are none."""
+        """Ends of the range of σ, [0, h] or [−h, h], which quantizing needs; None where there are none."""
         return None
 
     @abstractmethod

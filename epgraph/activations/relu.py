@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class ReLU(Activation):
     """ReLUα: x clipped to [0, α] (§III.B). α is fixed, or drawn once per state, uniformly in [low, high].
 
-    With ``learn`` that is where α starts. F = ½‖s‖² − Φ is minimised over a box whose upper side is α, so by the
+    With ``learn`` that is where α starts. F = ½‖s‖² − Φ is minimized over a box whose upper side is α, so by the
     envelope theorem ∂F*/∂α = −Σ (a − α) over the units at α, with a = ∂Φ/∂s: their multipliers.
     """
 

@@ -92,7 +92,7 @@ class Tanh(Activation):
 
 @dataclass(frozen=True)
 class Logistic(Activation):
-    """σ(x) = h/(1 + e^{−4m(x−c)/h}), on (0, h), with slope m at the centre c; 1/(1 + e^{−x}) as it is."""
+    """σ(x) = h/(1 + e^{−4m(x−c)/h}), on (0, h), with slope m at the center c; 1/(1 + e^{−x}) as it is."""
 
     name = "logistic"
 
@@ -136,7 +136,7 @@ class Logistic(Activation):
         return self.slope * holomorphic_sech2(0.5 * self.rate * (x - self.center))
 
     def middle(self, alpha: float | Tensor) -> float:
-        """The centre c."""
+        """The center c."""
         return self.center
 
     def self_energy(self, s: Tensor, alpha: float | Tensor) -> Tensor:
@@ -150,7 +150,7 @@ class Logistic(Activation):
 
     @property
     def steepest(self) -> float:
-        """The slope m at the centre."""
+        """The slope m at the center."""
         return self.slope
 
     def bounds(self, alpha: float | Tensor) -> tuple[float, float]:

@@ -215,10 +215,10 @@ def _no_settings(
 
 def _collect(unknown: dict[str, None], settings: Mapping[Any, Any], legal: list[str], ignored: Collection[str]) -> None:
     for key in map(str, settings):
-        # A misspelt setting is reported later, where it is read, with the correct spelling. networkx's own 'weight' is
-        # none, though it resembles weight_decay.
-        misspelt = key != "weight" and nearest(key, legal).startswith("did you mean")
-        if key not in (*legal, *ignored, *unknown) and not misspelt:
+        # A misspelled setting is reported later, where it is read, with the correct spelling. networkx's own 'weight'
+        # is none, though it resembles weight_decay.
+        misspelled = key != "weight" and nearest(key, legal).startswith("did you mean")
+        if key not in (*legal, *ignored, *unknown) and not misspelled:
             unknown[key] = None
 
 

@@ -11,15 +11,15 @@ from epgraph.errors import Diagnostic
 MOST = 100
 """Diagnostics that are printed before it only says how many more there are; ``--json`` prints all."""
 
-COLOURS = {"error": "red", "warning": "yellow"}
+COLORS = {"error": "red", "warning": "yellow"}
 
 
 def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
-    """Print diagnostics to stderr; in colour where that is a terminal."""
+    """Print diagnostics to stderr; in color where that is a terminal."""
     rows = list(diagnostics)
     for diagnostic in rows[:MOST]:
         for line in lines(diagnostic):
-            # click takes colours out again unless it writes to a terminal.
+            # click takes colors out again unless it writes to a terminal.
             click.echo(line, err=True)
     if len(rows) > MOST:
         click.echo(f"… and {len(rows) - MOST:,} more; 'epgraph check --json' prints all of them", err=True)
@@ -43,10 +43,10 @@ def _excerpt(diagnostic: Diagnostic) -> list[str]:
     margin = " " * max(4, len(number))
     return [
         f"{number.rjust(len(margin))} | {source}".rstrip(),
-        f"{margin} | {_coloured(carets, diagnostic)}",
+        f"{margin} | {_colored(carets, diagnostic)}",
     ]
 
 
-def _coloured(carets: str, diagnostic: Diagnostic) -> str:
+def _colored(carets: str, diagnostic: Diagnostic) -> str:
     indent = len(carets) - len(carets.lstrip())
-    return carets[:indent] + click.style(carets[indent:], fg=COLOURS[diagnostic.severity], bold=True)
+    return carets[:indent] + click.style(carets[indent:], fg=COLORS[diagnostic.severity], bold=True)

@@ -1,4 +1,4 @@
-"""Types of options, and words on them: names with a hint where one is misspelt, whole numbers from a least one on."""
+"""Types of options, and words on them: names with a hint where one is misspelled, whole numbers from a least one on."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Named(click.Choice):  # type: ignore[type-arg, unused-ignore]
         return self._metavar
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the name; a misspelt one gets a hint."""
+        """Return the name; a misspelled one gets a hint."""
         if value not in self.choices:
             self.fail(f"unknown name '{str(value)[:64]}'; {nearest(str(value), list(self.choices))}", param, ctx)
         return str(value)

@@ -94,9 +94,9 @@ def _refuse_unusual(image: Image, content: bytes) -> None:
         if image.mode.startswith("I;16") and (
             not _raw_mode(image).startswith("I;16") or tags.get(_PHOTOMETRIC) != _BLACK_IS_ZERO
         ):
-            raise ValueError("its grey values are neither 8 bits nor 16 bits from black to white")
+            raise ValueError("its gray values are neither 8 bits nor 16 bits from black to white")
     elif image.format == "PNG" and content[24] == 16 and "transparency" in image.info:
-        raise ValueError("it has 16 bits and one colour that is transparent")
+        raise ValueError("it has 16 bits and one color that is transparent")
     wide = image.mode.startswith(("I", "F")) and not image.mode.startswith("I;16")
     # Of the formats above, only PGM gives 16-bit values as integers.
     if wide and (image.format, image.mode) != ("PPM", "I"):

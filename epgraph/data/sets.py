@@ -142,7 +142,7 @@ class Data:
         if self.recipe is not None:
             if self.name.startswith(FOLDER):
                 channels, height, width = self.recipe.shape
-                parts.append(f"images as {height}×{width} {'grey' if channels == 1 else 'RGB'}")
+                parts.append(f"images as {height}×{width} {'gray' if channels == 1 else 'RGB'}")
             if self.pad:
                 parts.append(f"{self.pad} zeros on each side")
             mean, std = self.recipe.normalization()
@@ -333,7 +333,7 @@ def _folder(name: str, where: Path, shape: Shape, output: int | Shape) -> tuple[
         channels = 1 if len(shape) == 2 else 3
         raise EpgraphError(
             Diagnostic(
-                f"{name} has examples of shape [1, H, W] (grey) or [3, H, W] (RGB), "
+                f"{name} has examples of shape [1, H, W] (gray) or [3, H, W] (RGB), "
                 f"but the network's input is {list(shape)}",
                 f"write input: {{shape: {[channels, *shape[-2:]]}}}",
                 at=("input", "shape"),

@@ -1,4 +1,4 @@
-"""What all plots share: axes with few lines, colours, and the file. Importing it loads no matplotlib."""
+"""What all plots share: axes with few lines, colors, and the file. Importing it loads no matplotlib."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORMATS = ("png", "svg", "pdf")
 """Suffixes of the files that a plot can be written to."""
 
 PHASE_COLORS = {"free": "#0072b2", "+β": "#d55e00", "−β": "#009e73"}
-"""Colours of the phases that colour-blind readers tell apart."""
+"""Colors of the phases that color-blind readers tell apart."""
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -119,7 +119,7 @@ def scaled(axes: Axes, values: Iterable[float], *, log: bool, empty: str = "not 
 
 
 def state_colors(names: Sequence[str]) -> dict[str, tuple[float, float, float, float]]:
-    """Return a colour for each state, from the input side to the output."""
+    """Return a color for each state, from the input side to the output."""
     from matplotlib import colormaps
 
     palette = colormaps["viridis"]

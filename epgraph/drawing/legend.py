@@ -72,5 +72,5 @@ def arrows(diagram: Diagram) -> str:
 def moral(married: bool) -> str:
     """Say what completes the moral graph; ``married``: whether any pair is drawn."""
     if married:
-        return "dashed grey: states with edges into one state, which read each other"
+        return "dashed gray: states with edges into one state, which read each other"
     return "an edge joins every two states with edges into one state"

@@ -8,7 +8,7 @@ from html import escape
 
 from epgraph.drawing import legend
 from epgraph.drawing.model import Box, Diagram, Line, count, used_kinds
-from epgraph.drawing.style import ALARM, GREY, OTHER, STROKES, TINTS, Stroke, tint
+from epgraph.drawing.style import ALARM, GRAY, OTHER, STROKES, TINTS, Stroke, tint
 from epgraph.errors import visible
 from epgraph.lowering import Plan
 
@@ -29,7 +29,7 @@ def line_label(line: Line, spacing: int = 2) -> str:
     rows = [_text(part) for part in line.parts]
     if line.title:
         rows.insert(0, f"<B>{_text(line.title)}</B>")
-    rows += [_colored(GREY, _text(row)) for row in line.weights.split("\n") if row]
+    rows += [_colored(GRAY, _text(row)) for row in line.weights.split("\n") if row]
     if line.conflict:
         rows.append(_colored(ALARM, "<B>same class</B>"))
     return _rows(rows, spacing)
@@ -48,7 +48,7 @@ def opaque(label: str) -> str:
 
 def frame_text(label: str) -> str:
     """Write the name of a block or a stage."""
-    return f"<{_colored(GREY, f'<B>{_text(label)}</B>')}>"
+    return f"<{_colored(GRAY, f'<B>{_text(label)}</B>')}>"
 
 
 def caption(diagram: Diagram, *, labeled: bool = True, numbered: bool = False) -> str:
@@ -57,7 +57,7 @@ def caption(diagram: Diagram, *, labeled: bool = True, numbered: bool = False) -
     title = "<BR/>".join(_text(line) for line in textwrap.wrap(legend.title(diagram), 48))
     words = f"{graph.parameters():,} parameters"
     if labeled and not numbered:
-        words += f" ({_colored(GREY, 'in grey')}: weights of an edge)"
+        words += f" ({_colored(GRAY, 'in gray')}: weights of an edge)"
     rows = [
         f'<FONT POINT-SIZE="16"><B>{title}</B></FONT>',
         f"{words} · {count(plan.macs_per_sweep())} MACs per {legend.unit(graph)}",
@@ -68,11 +68,11 @@ def caption(diagram: Diagram, *, labeled: bool = True, numbered: bool = False) -
         lines = ", ".join(f"{_text(kind)} {stroke.label}" for kind, stroke in kinds)
         rows.append(f"{NO_LABELS}: {lines}")
     rows.append(_samples(kinds))
-    rows += [_colored(GREY, legend.arrows(diagram)), _colored(GREY, legend.SIZES)]
+    rows += [_colored(GRAY, legend.arrows(diagram)), _colored(GRAY, legend.SIZES)]
     if diagram.view.times:
-        rows.append(_colored(GREY, legend.TIMES))
+        rows.append(_colored(GRAY, legend.TIMES))
     if diagram.married is not None:
-        rows.append(_colored(GREY, legend.moral(diagram.married)))
+        rows.append(_colored(GRAY, legend.moral(diagram.married)))
     if numbered:
         rows.append(_table(diagram))
     return _rows(rows, spacing=4, cell='TD ALIGN="LEFT"')

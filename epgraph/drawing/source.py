@@ -198,7 +198,8 @@ def _lay_line(
     style = {
         key: value for key, value in line_style(line).items() if key in ("dir", "arrowhead", "arrowtail", "penwidth")
     }
-    style["weight"] = "100" if line.span == 1 else "1"
+    # What is read in a row stands straight, and the label of a unary edge near its state.
+    style["weight"] = "100" if line.span == 1 else "10" if line.unary else "1"
     flat = False
     if levels is not None:
         one, other = levels[line.tail], levels[line.head]

@@ -11,7 +11,7 @@ from epgraph.drawing.model import Box, Line
 # of the layout.
 FONT = "DejaVu Sans,Verdana,sans-serif"
 INK = "#1a1a1a"
-GREY = "#555555"
+GRAY = "#555555"
 FRAME = "#9a9a9a"
 ALARM = "#b3261e"
 MIXED = "#eeeeee"
@@ -98,7 +98,7 @@ def tint(number: int) -> str:
 
 
 def fill(box: Box) -> str:
-    """Color of a box: that of its first class; white where it does not move, grey for states of several classes."""
+    """Color of a box: that of its first class; white where it does not move, gray for states of several classes."""
     if box.role == "block" and len(box.classes) > 1:
         return MIXED
     return tint(box.classes[0]) if box.classes else "white"

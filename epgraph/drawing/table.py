@@ -9,7 +9,7 @@ from epgraph.drawing import legend
 from epgraph.drawing.geometry import Point, Rect, around
 from epgraph.drawing.model import Diagram, Line, used_kinds
 from epgraph.drawing.source import POINTS, line_style
-from epgraph.drawing.style import FONT, GREY, INK, color, fill
+from epgraph.drawing.style import FONT, GRAY, INK, color, fill
 
 CELL = 10.0
 """Side of a cell in points."""
@@ -91,7 +91,7 @@ def table_dot(diagram: Diagram, table: Table, dots: int | None = None) -> str:
     out.attr("node", fontname=FONT, fontsize=str(SIZE), fontcolor=INK, color="#bbbbbb", margin="0", penwidth="0.4")
     n = len(table.heads)
     for i in range(0, n, 2 * EVERY):
-        # A grey band behind every other ten rows leads the eye.
+        # A gray band behind every other ten rows leads the eye.
         rows = min(EVERY, n - i)
         band = Rect(CELL * n / 2, -CELL * (i + (rows - 1) / 2), CELL * n, CELL * rows)
         out.node(f" band {i}", shape="box", label="", style="filled", fillcolor="#f2f2f2", penwidth="0", **_at(band))
@@ -100,7 +100,7 @@ def table_dot(diagram: Diagram, table: Table, dots: int | None = None) -> str:
         out.node(key, shape="box", style="filled", fillcolor=fill(box), label=f"{i} {box.name}", **_at(rect))
         out.node(f" cell {i}", shape="box", style="filled", fillcolor=fill(box), label="", **_at(table.cells[key]))
     for number, rect in table.numbers:
-        out.node(f" column {number}", shape="plaintext", label=str(number), fontcolor=GREY, **_at(rect))
+        out.node(f" column {number}", shape="plaintext", label=str(number), fontcolor=GRAY, **_at(rect))
     for i, row in enumerate(table.lines):
         text = graphviz.escape(row) + "\\l"
         wide = len(row) * 8.5

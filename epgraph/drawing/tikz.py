@@ -9,7 +9,7 @@ from epgraph.drawing.geometry import Curve, Picture, Rect, joined
 from epgraph.drawing.markup import edge_words
 from epgraph.drawing.model import Box, Diagram, Line, used_kinds
 from epgraph.drawing.source import DOUBLE, Labels
-from epgraph.drawing.style import ALARM, FRAME, GREY, INK, OTHER, STROKES, Stroke, color, fill, stroke, width
+from epgraph.drawing.style import ALARM, FRAME, GRAY, INK, OTHER, STROKES, Stroke, color, fill, stroke, width
 from epgraph.drawing.table import CELL, Table
 from epgraph.errors import visible
 
@@ -51,7 +51,7 @@ def tikz_source(diagram: Diagram, picture: Picture, labels: Labels) -> str:
     for path, rect in picture.frames.items():
         label = next(frame.label for frame in diagram.frames if frame.path == path)
         out.append(f"\\draw[epframe, dashed, rounded corners=6bp] {_corners(rect)};")
-        out.append(_words([f"\\textbf{{{_text(label)}}}"], picture.titles[path], "epgrey"))
+        out.append(_words([f"\\textbf{{{_text(label)}}}"], picture.titles[path], "epgray"))
     number = 0
     for i, line in enumerate(diagram.lines):
         number += not line.married
@@ -80,7 +80,7 @@ def table_tikz(diagram: Diagram, table: Table) -> str:
         out.append(f"\\filldraw[draw=epframe, line width=.3bp, fill={_named(fill(box))}] {_corners(rect)};")
         out.append(f"\\filldraw[draw=epframe, line width=.3bp, fill={_named(fill(box))}] {_corners(table.cells[key])};")
         out.append(_words([_text(f"{i} {box.name}")], rect, small))
-    out += [_words([str(number)], rect, f"epgrey, {small}") for number, rect in table.numbers]
+    out += [_words([str(number)], rect, f"epgray, {small}") for number, rect in table.numbers]
     for line, (x0, y0), (x1, y1) in table.marks:
         out.append(f"\\draw[{_named(color(line))}, line width=1.8bp] {_point(x0, y0)} -- {_point(x1, y1)};")
     left = min(rect.left for rect in table.heads.values())
@@ -99,7 +99,7 @@ def _colors(diagram: Diagram) -> list[str]:
     ]
     return [
         *lines,
-        *(f"\\definecolor{{{n}}}{{HTML}}{{{c[1:].upper()}}}" for n, c in (("epframe", FRAME), ("epgrey", GREY))),
+        *(f"\\definecolor{{{n}}}{{HTML}}{{{c[1:].upper()}}}" for n, c in (("epframe", FRAME), ("epgray", GRAY))),
     ]
 
 
@@ -132,7 +132,7 @@ def _line_rows(line: Line) -> Iterator[str]:
     if line.title:
         yield f"\\textbf{{{_text(line.title)}}}"
     yield from map(_text, line.parts)
-    yield from (f"\\textcolor{{epgrey}}{{{_text(row)}}}" for row in line.weights.split("\n") if row)
+    yield from (f"\\textcolor{{epgray}}{{{_text(row)}}}" for row in line.weights.split("\n") if row)
     if line.conflict:
         yield f"\\textcolor{{{_named(ALARM)}}}{{\\textbf{{same class}}}}"
 

@@ -15,7 +15,7 @@ def continual(task: GradientTask) -> Estimate:
     """Continual EP (Ernoult et al. 2020): after every nudged sweep θ moves along that sweep's own contrast.
 
     With g_t = −(1/β)[∂Φ/∂θ(s_{t+1}) − ∂Φ/∂θ(s_t)] the next sweep runs under θ − ``rate`` · Σ g. The sum of all g is the
-    gradient; what moves is a copy of the parameters, so that any optimiser applies. At rate 0 the sum telescopes to
+    gradient; what moves is a copy of the parameters, so that any optimizer applies. At rate 0 the sum telescopes to
     ``positive``, from which it departs linearly in the rate.
 
     Every nudged sweep costs a weight gradient and what a sweep leaves to be done once per batch. It is a plain one:

@@ -15,7 +15,7 @@ from epgraph.runtime.relaxation import States
 
 
 def centered(task: GradientTask) -> Estimate:
-    """Centred EP (Eq. 5): −(1/2β)[∂Φ/∂θ(s^{+β}) − ∂Φ/∂θ(s^{−β})], error O(β²) where σ is smooth.
+    """Centered EP (Eq. 5): −(1/2β)[∂Φ/∂θ(s^{+β}) − ∂Φ/∂θ(s^{−β})], error O(β²) where σ is smooth.
 
     Both phases start from the free state and run as one doubled batch, carried as a pair (``phases``).
     """
@@ -63,7 +63,7 @@ def negative(task: GradientTask) -> Estimate:
 def random_sign(task: GradientTask) -> Estimate:
     """One-sided EP with a sign that is drawn once a batch, from torch's global generator (Scellier & Bengio 2017).
 
-    Its mean over the signs is the centred estimate, at half of the nudged phases.
+    Its mean over the signs is the centered estimate, at half of the nudged phases.
     """
     drawn = task.drawn
     if "sign" not in drawn:

@@ -18,7 +18,7 @@ def holomorphic(task: GradientTask) -> Estimate:
 
     With β_k = |β|e^{2πik/N}, k = 0 … N − 1, the gradient is −(1/N|β|) Σ_k ∂Φ/∂θ(s^{β_k}) e^{−2πik/N}. Φ is bilinear,
     without conjugation, and the states are complex; all points start from the free state and relax as one batch.
-    Those of conjugate β have conjugate states, so that ⌊N/2⌋ + 1 of them are computed. N = 2 is centred EP.
+    Those of conjugate β have conjugate states, so that ⌊N/2⌋ + 1 of them are computed. N = 2 is centered EP.
 
     Where the energy is ``feedforward`` its derivative by θ is zero at the free state, and −∂F/∂θ stands for ∂Φ/∂θ.
     """

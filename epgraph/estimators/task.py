@@ -10,7 +10,7 @@ from torch import Tensor
 
 from epgraph.display import Shown
 from epgraph.linearization.implicit import differentiate_implicitly, loss_force
-from epgraph.linearization.linearize import Adjoint, Linearisation
+from epgraph.linearization.linearize import Adjoint, Linearization
 from epgraph.runtime.executor import Executor
 from epgraph.runtime.gradients import Gradients, add_gradient
 from epgraph.runtime.phases import Nudge, make_pair
@@ -112,7 +112,7 @@ class GradientTask:
 
     def differentiate_implicitly(self, free: Relaxation, tolerance: float, steps: int) -> Adjoint:
         """Add the gradient of the loss at a free equilibrium by the implicit function theorem."""
-        about = Linearisation(self.executor, self.clamped.x, free.states, self.clamped.parameters)
+        about = Linearization(self.executor, self.clamped.x, free.states, self.clamped.parameters)
         return differentiate_implicitly(self.gradients, about, loss_force(about, self.nudge), tolerance, steps)[0]
 
     def clamped_phase(self, output: Tensor, free: Relaxation) -> Relaxation:

@@ -15,7 +15,7 @@ SCRIPTS = ("elements", "model", "diagram", "inspector", "tables", "sweep", "sear
 LIBRARIES = ("cytoscape.min.js", "uPlot.min.js")
 """Vendored scripts: cytoscape 3.35.0 and uPlot 1.6.32, as npm has them in ``dist/``.
 
-Their licences are in the same folder, and in the page.
+Their licenses are in the same folder, and in the page.
 """
 
 
@@ -36,12 +36,12 @@ def page(network: dict[str, Any], run: dict[str, Any] | None = None) -> str:
     scripts = [_text("vendor", name) for name in libraries]
     scripts.append("'use strict';\n" + "\n".join(_text("static", f"{name}.js") for name in SCRIPTS))
     styles = [*([_text("vendor", "uPlot.min.css")] if run is not None else []), _text("static", "explorer.css")]
-    licences = [f"{name.split('.')[0]}:\n{_text('vendor', name.split('.')[0] + '.LICENSE')}" for name in libraries]
+    licenses = [f"{name.split('.')[0]}:\n{_text('vendor', name.split('.')[0] + '.LICENSE')}" for name in libraries]
     parts = {
         "policy": _policy(scripts),
         "title": escape(network["name"]),
         "styles": "".join(f"<style>{style}</style>" for style in styles),
-        "licences": _escaped_lines("\n\n".join(licences)),
+        "licenses": _escaped_lines("\n\n".join(licenses)),
         "data": embed({"network": network, "run": run}),
         "scripts": "".join(f"<script>{script}</script>" for script in scripts),
     }

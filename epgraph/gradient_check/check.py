@@ -21,7 +21,7 @@ from epgraph.gradient_check.agreement import named_by_edge
 from epgraph.language import Architecture
 from epgraph.learning_rules import ESTIMATORS
 from epgraph.linearization.implicit import differentiate_implicitly, loss_force
-from epgraph.linearization.linearize import Adjoint, Linearisation
+from epgraph.linearization.linearize import Adjoint, Linearization
 from epgraph.runtime.gradients import Gradients
 from epgraph.runtime.phases import Nudge
 from epgraph.runtime.relaxation import Relaxation, States, Status
@@ -146,13 +146,13 @@ class Check:
         return engine.relax(self.x, start=start, steps=steps, tolerance=tolerance)
 
     @cached_property
-    def about(self) -> Linearisation:
+    def about(self) -> Linearization:
         """The network to first order about that equilibrium."""
-        return Linearisation(self.noiseless.executor, self.x, self.settled.states, self.noiseless.snapshot())
+        return Linearization(self.noiseless.executor, self.x, self.settled.states, self.noiseless.snapshot())
 
     def sums(self, states: States) -> States:
         """What σ is applied to, of all states that move, (batch, *shape) each."""
-        about = Linearisation(self.noiseless.executor, self.x, states, self.noiseless.snapshot())
+        about = Linearization(self.noiseless.executor, self.x, states, self.noiseless.snapshot())
         return {name: force.detach() for name, force in about.forces.items()}
 
     def slopes(self, name: str, sums: Tensor) -> Tensor:

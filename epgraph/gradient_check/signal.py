@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from epgraph.linearization.linearize import Linearisation
+from epgraph.linearization.linearize import Linearization
 from epgraph.runtime.relaxation import States
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Survey:
     norm
         ‖W‖ over all units, W = ∂²Φ/∂s²: below 1 every synchronous sweep contracts, whichever units are active.
     largest, smallest
-        Extreme eigenvalues of D^½ W D^½, D = diag σ′, over the active units where the network came to rest; coloured
+        Extreme eigenvalues of D^½ W D^½, D = diag σ′, over the active units where the network came to rest; colored
         sweeps settle there where the largest is below 1.
     signal
         How far a change of the input moves each state: the standard deviation over the inputs, root mean square over
@@ -82,7 +82,7 @@ def survey(engine: Engine, x: Tensor, *, sweeps: int = 60, spectrum: int = 8) ->
         if diverged:
             break
     few = {name: s[:spectrum] for name, s in states.items()}
-    linear = Linearisation(engine.executor, x[:spectrum], few, engine.snapshot())
+    linear = Linearization(engine.executor, x[:spectrum], few, engine.snapshot())
     symmetric = engine.graph.untied is None
     largest, smallest = linear.spectrum() if symmetric and not diverged else (float("nan"),) * 2
     active = linear.parts((linear.slopes > 0).to(linear.slopes.dtype))
@@ -98,7 +98,7 @@ def survey(engine: Engine, x: Tensor, *, sweeps: int = 60, spectrum: int = 8) ->
     )
 
 
-def coupling_norm(linear: Linearisation) -> float:
+def coupling_norm(linear: Linearization) -> float:
     """‖W‖ over all units by power iteration, the largest of the examples (they differ by max pooling alone)."""
     generator = torch.Generator().manual_seed(0)
     v = torch.randn(linear.slopes.shape, generator=generator, dtype=torch.float64).to(linear.slopes)

@@ -63,13 +63,13 @@ def _curvature(report: Report) -> list[str]:
     # An update that goes part of the way, or beyond, has the eigenvalues 1 − ε + ελ.
     step = report["network"]["step"]
     factor = "|λ|" if step == 1 else f"|1 − {step:g}(1 − λ)|"
-    coloured = "settle here" if part["largest"] < 1 else "do not settle here"
+    colored = "settle here" if part["largest"] < 1 else "do not settle here"
     sizes = max(abs(1 - step * (1 - part[end])) for end in ("largest", "smallest"))
     synchronous = "settle" if sizes < 1 else "do not"
     lines = [
         f"curvature    eigenvalues of the linearized update on active units: largest {part['largest']:.4f}, smallest "
         f"{part['smallest']:.4f}",
-        f"             colored sweeps (largest < 1) {coloured}, synchronous ones (all {factor} < 1) {synchronous}",
+        f"             colored sweeps (largest < 1) {colored}, synchronous ones (all {factor} < 1) {synchronous}",
         f"             norm of the coupling of all units {part['norm']:.4f}: below 1 it settles wherever it starts"
         + " (not guaranteed)" * (part["norm"] >= 1),
     ]

@@ -1,4 +1,4 @@
-"""The network as a graph on networkx: shapes, neighbours, schedules, checks."""
+"""The network as a graph on networkx: shapes, neighbors, schedules, checks."""
 
 from epgraph.graph.assemble import build
 from epgraph.graph.checks import check, mistakes

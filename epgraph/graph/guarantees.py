@@ -136,10 +136,10 @@ def _free(graph: NetworkGraph, schedule: Schedule) -> str:
     reasons = never_rises(graph, schedule)
     if reasons:
         return f"free phase: F may rise: {'; '.join(reasons)}"
-    how = "every update is the minimiser of F over the states that move"
+    how = "every update is the minimizer of F over the states that move"
     dynamics = graph.architecture.dynamics
     if dynamics.stepped:
-        how = "every update goes less than twice the way to the minimiser of F over the states that move"
+        how = "every update goes less than twice the way to the minimizer of F over the states that move"
     if _pooled(graph):
         how += " (of a tangent above it, where an edge is max-pooled)"
     convex = [e.name for e in graph.edges.values() if e.unary and e.kind.source_end == "convex"]

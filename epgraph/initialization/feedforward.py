@@ -3,9 +3,9 @@
 States are visited in topological order, and the sum of each gets the standard deviation that its σ can take. So signals
 neither fade nor grow with depth. Errors go back through the same maps, and must not grow either:
 
-1. A weight is drawn as an isometry. At stride 1 a larger kernel has it at its centre, and a random kernel beside it
+1. A weight is drawn as an isometry. At stride 1 a larger kernel has it at its center, and a random kernel beside it
    with 1/(1 + L) of the variance, where L is the number of states on the longest path: L of them change the signal by
-   about as much as it is. A strided kernel is orthogonal as a whole, since its centre would leave pixels out; a kernel
+   about as much as it is. A strided kernel is orthogonal as a whole, since its center would leave pixels out; a kernel
    at the input too, since there are few channels.
 2. The sum of a state has a deviation of ``PART`` of the range of σ (over its slope), at most 1. The edges into the
    state share its variance by the squares of their gains. One of them, the carrier, counts M times, with M the number
@@ -13,7 +13,7 @@ neither fade nor grow with depth. Errors go back through the same maps, and must
    one of fewest operations. At M = 1 all shares are equal. In a deep residual network a branch adds 1/M, and M
    branches multiply the variance by (1 + 1/M)^M < e where the carrier has no weight that could make room. This is the
    factor 1/√depth that muPC gives to branches (Innocenti et al. 2025).
-3. Biases give each channel its mean, as batch normalisation would. A rectified state whose mean is near the kink loses
+3. Biases give each channel its mean, as batch normalization would. A rectified state whose mean is near the kink loses
    variance between examples, and a pass that restores it makes the errors grow, by E[σ′²] Var(a)/Var(σ(a)) a state. A
    mean far from the kink leaves the network linear, and few states need that. So the mean is as near to the kink as
    keeps the growth of the errors over the whole depth below ``GROWTH``. A σ with no kink at 0 gets its middle.
@@ -93,7 +93,7 @@ class _Network(Drawn):
                     self.parameters[name] = self.isometry(edge, name, seed)
 
     def isometry(self, edge: Edge, name: str, seed: int) -> Tensor:
-        """Draw a weight whose matrices have equal singular values, or one with such a matrix at its centre."""
+        """Draw a weight whose matrices have equal singular values, or one with such a matrix at its center."""
         shape, generator = self.parameters[name].shape, stream(seed, name)
         rows = edge.kind.weight_blocks(*(self.graph.states[end].shape for end in (edge.source, edge.target)))
 
@@ -109,9 +109,9 @@ class _Network(Drawn):
             return orthogonal(whole).view(shape)
         beside = 1 / (1 + self.longest)
         drawn: Tensor = torch.randn(shape, generator=generator) * (beside / whole) ** 0.5
-        centre = orthogonal(shape[1])
-        centre *= (1 - beside) ** 0.5 / centre.square().sum(1).mean().sqrt()
-        drawn[:, :, shape[2] // 2, shape[3] // 2] += centre
+        center = orthogonal(shape[1])
+        center *= (1 - beside) ** 0.5 / center.square().sum(1).mean().sqrt()
+        drawn[:, :, shape[2] // 2, shape[3] // 2] += center
         return drawn
 
     def scale(self) -> None:

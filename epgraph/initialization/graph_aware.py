@@ -4,14 +4,14 @@ The coupling W of the states that move settles where its norm is below 1, and a 
 nothing: most of its singular values are far below the largest. Four steps, none with a gain that somebody has set:
 
 1. An edge between two states that move is drawn as an isometry (all singular values equal), so that no direction of the
-   signal is lost for the sake of another. A larger kernel gets it at its centre, and a random kernel beside it.
-2. Its norm is 1/√(dᵢ dⱼ), with d the number of edges at each end: the normalised adjacency D^−½ A D^−½, whose norm is 1
+   signal is lost for the sake of another. A larger kernel gets it at its center, and a random kernel beside it.
+2. Its norm is 1/√(dᵢ dⱼ), with d the number of edges at each end: the normalized adjacency D^−½ A D^−½, whose norm is 1
    on every graph. Gains that the user has set say how the edges of a state share.
 3. One factor brings the norm ρ of W over *all* units, measured by power iteration, to ``init.norm``. On a long chain
    the signal fades by (1 − √(1 − ρ²))/ρ a step, which is slow near 1 only; below 1 every equilibrium is stable.
 4. The input's own edges are in no loop: they are scaled so that inputs move the states they reach by a sixth of the box
    of ReLUα. Biases then put every unit inside its box, at a distance from the kinks that neither signal nor nudge
-   crosses: they are what batch normalisation would subtract at the equilibrium.
+   crosses: they are what batch normalization would subtract at the equilibrium.
 
 An interaction of a state with itself is an edge like the others; a weight that several edges share is drawn once, and
 gets the least of their norms. Memories keep the patterns that the published rule draws, which are no coupling of their
@@ -100,9 +100,9 @@ class _Network(Drawn):
         else:
             random = uniform(tuple(shape), 1.0, seed, f"{name}.beside").float()
             drawn = random * (BESIDE / self.norm(edge, random))
-            centred = torch.zeros_like(drawn)
-            centred[:, :, shape[2] // 2, shape[3] // 2] = matrix
-            drawn += centred / self.norm(edge, centred)
+            centered = torch.zeros_like(drawn)
+            centered[:, :, shape[2] // 2, shape[3] // 2] = matrix
+            drawn += centered / self.norm(edge, centered)
         return drawn / root(edge, self.norm(edge, drawn))
 
     def norm(self, edge: Edge, weight: Tensor) -> float:
@@ -156,7 +156,7 @@ class _Network(Drawn):
         coupled(factor)
 
     def coupling(self, inner: list[Edge]) -> float:
-        """Norm of W over all units, by power iteration: the linearised sums, every edge forth and back."""
+        """Norm of W over all units, by power iteration: the linearized sums, every edge forth and back."""
         generator = stream(0, "coupling")
         v = {n: torch.randn(1, *self.graph.states[n].shape, generator=generator) for n in self.graph.dynamic}
         at = {name: torch.rand(s.shape, generator=generator) for name, s in v.items()}
@@ -166,7 +166,7 @@ class _Network(Drawn):
             v = {name: s / length for name, s in v.items()}
             w = {name: torch.zeros_like(s) for name, s in v.items()}
             for edge in inner:
-                w[edge.target] += self._linearised(edge, at[edge.source], v[edge.source])
+                w[edge.target] += self._linearized(edge, at[edge.source], v[edge.source])
                 if edge.unary:
                     continue
                 w[edge.source] += self.adjoint(edge, v[edge.target], at[edge.source])
@@ -248,7 +248,7 @@ class _Network(Drawn):
         like = torch.zeros(len(self.x), *self.graph.states[name].shape)
         return self.adjoint(edge, self.x, like)
 
-    def _linearised(self, edge: Edge, at: Tensor, v: Tensor) -> Tensor:
+    def _linearized(self, edge: Edge, at: Tensor, v: Tensor) -> Tensor:
         if edge.kind.is_linear:
             return self.forward(edge, v)
         if edge.unary:

@@ -91,7 +91,7 @@ def _no_comment(assignment: str, path: str, text: str) -> None:
 
 
 def _declared(data: Any, at: Location, assignment: str) -> None:
-    """Refuse an undeclared parameter: a misspelt one would silently have no effect."""
+    """Refuse an undeclared parameter: a misspelled one would silently have no effect."""
     for depth, part in enumerate(at[:-1]):
         if part == "parameters" and (depth == 0 or (depth == 2 and at[0] == "blocks")):
             known = data.get(part) if isinstance(data, dict) else None

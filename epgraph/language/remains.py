@@ -110,7 +110,7 @@ def _left(data: dict[str, Any], details: Sequence[ErrorDetails], corrected: dict
 
 def _is_apart(error: ErrorDetails, at: Location) -> bool:
     """Whether an edge without the faulty key has the same ends and the same effect on shapes."""
-    # With a misspelt option of its kind, the effect is unknown.
+    # With a misspelled option of its kind, the effect is unknown.
     unknown = error["type"] == "extra_forbidden" and len(at) == 3
     return unknown or (len(at) > 2 and at[2] in _APART)
 

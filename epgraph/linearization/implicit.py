@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from epgraph.linearization.differentiable_sweep import DifferentiableSweep, add_gradients
-from epgraph.linearization.linearize import Adjoint, Linearisation
+from epgraph.linearization.linearize import Adjoint, Linearization
 from epgraph.runtime.feedforward import FeedForward, sorted_memory
 from epgraph.runtime.gradients import Gradients, add_gradient
 from epgraph.runtime.phases import Nudge, per_example
 from epgraph.runtime.relaxation import States
 
 
-def loss_force(about: Linearisation, nudge: Nudge) -> States:
+def loss_force(about: Linearization, nudge: Nudge) -> States:
     """∂C/∂s of the mean loss by the output state, or by what a readout reads off the states."""
     graph = about.executor.graph
     output = graph.output.name
@@ -31,7 +31,7 @@ def loss_force(about: Linearisation, nudge: Nudge) -> States:
 
 def differentiate_implicitly(
     gradients: Gradients,
-    about: Linearisation,
+    about: Linearization,
     forces: States,
     tolerance: float,
     steps: int,
@@ -88,7 +88,7 @@ def differentiate_implicitly(
 
 
 def _through_one_pass(
-    gradients: Gradients, about: Linearisation, forces: States, sizes: Tensor | None, x: Tensor | None
+    gradients: Gradients, about: Linearization, forces: States, sizes: Tensor | None, x: Tensor | None
 ) -> tuple[Adjoint, Tensor | None]:
     """As ``differentiate_implicitly``, by backpropagation through the forward pass."""
     graph, parameters = about.executor.graph, about.parameters

@@ -66,7 +66,7 @@ class Saturation:
     active: float
 
 
-class Linearisation:
+class Linearization:
     """The linearized network at ``states``.
 
     Parameters
@@ -145,7 +145,7 @@ class Linearisation:
         """
         if self.graph.untied is not None:
             raise EpgraphError(
-                f"the linearised update is not symmetric: edge '{self.graph.untied.name}' has a feedback weight of "
+                f"the linearized update is not symmetric: edge '{self.graph.untied.name}' has a feedback weight of "
                 "its own",
                 "use learning.feedback: tied",
             )
@@ -180,10 +180,10 @@ class Linearisation:
         residuals = error / size.clamp_min(torch.finfo(right.dtype).tiny)
         return self._root * mu, Adjoint(products, residuals, indefinite)
 
-    def take(self, rows: Tensor) -> Linearisation:
+    def take(self, rows: Tensor) -> Linearization:
         """Return the linearization of some of the examples."""
         states = {name: s[rows] for name, s in self.states.items()}
-        return Linearisation(self.executor, self.plain.x[rows], states, self.parameters)
+        return Linearization(self.executor, self.plain.x[rows], states, self.parameters)
 
     def spectrum(self, tolerance: float = 1e-4) -> tuple[float, float]:
         """Largest and smallest eigenvalue of K over the active units of all examples, by Lanczos (ARPACK).

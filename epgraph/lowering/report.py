@@ -14,20 +14,20 @@ def report(plan: Plan) -> dict[str, Any]:
     """Describe a plan: states, edges, schedule, parameters and cost, ready for JSON.
 
     ``macs`` of an edge counts one application of A_e to one example. ``macs_per_sweep`` excludes the clamped input's
-    contributions, which are computed once per batch. ``colour`` is the index in ``schedule.classes`` of the class in
+    contributions, which are computed once per batch. ``color`` is the index in ``schedule.classes`` of the class in
     which a state (first) moves; null for the clamped input. ``solver`` is what ``dynamics.solver`` has, whichever key
     names it. ``guarantees`` are sentences. A unary edge has its state as ``from`` and ``to``. Optional keys:
     ``tied_to``, the edge whose weight an edge shares; ``frozen`` of an edge; and the number of ``frozen`` weights,
     which ``parameters`` excludes; ``one_pass`` of a network by ``backprop``, whose plan is that of its forward pass:
-    there ``colour`` and ``schedule.classes`` are steps of it, and ``macs_per_sweep`` is its work. Of an energy that
+    there ``color`` and ``schedule.classes`` are steps of it, and ``macs_per_sweep`` is its work. Of an energy that
     reads edges forward, every state has its ``co_parents``, the other states with an edge into one that it has an edge
     into; and a conflict without an edge has ``child``, the first state that both lead into.
     """
     graph, schedule = plan.graph, plan.schedule
-    colour: dict[str, int] = {}
+    color: dict[str, int] = {}
     for number, names in enumerate(schedule.classes):
         for name in names:
-            colour.setdefault(name, number)
+            color.setdefault(name, number)
     forward = graph.energy.feedforward
     return {
         "name": graph.architecture.name,
@@ -42,7 +42,7 @@ def report(plan: Plan) -> dict[str, Any]:
                 "pre": list(dict.fromkeys(e.source for e in graph.pre(name))),
                 "post": list(dict.fromkeys(e.target for e in graph.post(name))),
                 **({"co_parents": list(co_parents(graph, name))} if forward else {}),
-                "colour": colour.get(name),
+                "color": color.get(name),
             }
             for name, state in graph.states.items()
         ],

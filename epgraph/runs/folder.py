@@ -194,8 +194,16 @@ class WriteError(Exception):
     """A file of a run cannot be written: ``path`` and the system's ``reason``."""
 
     def __init__(self, path: Path, error: BaseException) -> None:
-        reason = getattr(error, "strerror", None) or str(error).strip().split("\n")[0]
+        cause = _of_the_system(error) or error
+        reason = getattr(cause, "strerror", None) or str(cause).strip().split("\n")[0]
         super().__init__(f"{path}: cannot be written: {reason}")
+
+
+def _of_the_system(error: BaseException | None) -> OSError | None:
+    """Return the system's error below another one: where a write fails, torch raises that its positions differ."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def replace(path: Path, write: Callable[[Path], object]) -> None:

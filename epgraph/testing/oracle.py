@@ -41,7 +41,7 @@ class Reference(Dynamics):
     def parameter_gradient(self, x: Tensor, states: Mapping[str, Tensor]) -> Gradients:
         """∂/∂θ of Φ summed over the batch, at fixed states.
 
-        For a learnt α it is −∂F/∂α, with F minimised over the box [0, α]: the sum of ∂Φ/∂s − α over the units that
+        For a learnt α it is −∂F/∂α, with F minimized over the box [0, α]: the sum of ∂Φ/∂s − α over the units that
         their drive holds at α.
         """
         with torch.enable_grad():

@@ -17,7 +17,7 @@ def random_dag(
     *,
     states: Annotated[Several, Field(description="States.")] = 8,
     density: Annotated[
-        Share, Field(description="Probability of a skip between two states that are no neighbours.")
+        Share, Field(description="Probability of a skip between two states that are no neighbors.")
     ] = 0.3,
     seed: Seed = 0,
     width: Width = 8,

@@ -20,7 +20,7 @@ def ring(
     input: InputShape = (1, 8, 8),
     classes: Classes = 10,
 ) -> Network:
-    """A ring: every state is joined to two neighbours.
+    """A ring: every state is joined to two neighbors.
 
     For a signal that comes round two ways. The input feeds the first state, and the one opposite is read.
     """

@@ -16,7 +16,7 @@ from epgraph.topologies.wiring import begin, wire
 def small_world(
     *,
     states: Annotated[Several, Field(description="States of the ring.")] = 10,
-    neighbours: Annotated[
+    neighbors: Annotated[
         int, Field(ge=2, le=1000, description="Nearest states to which each is joined, an even number.")
     ] = 4,
     rewired: Annotated[Share, Field(description="Probability that an edge leads to a random state instead.")] = 0.2,
@@ -25,21 +25,21 @@ def small_world(
     input: InputShape = (1, 8, 8),
     classes: Classes = 10,
 ) -> Network:
-    """A small world: a ring of near neighbours in which some edges lead far (Watts and Strogatz, 1998).
+    """A small world: a ring of near neighbors in which some edges lead far (Watts and Strogatz, 1998).
 
     For short ways at few edges. The input feeds the first state, and the one opposite is read.
     """
-    if neighbours % 2 or neighbours >= states:
+    if neighbors % 2 or neighbors >= states:
         raise ParameterError(
-            "neighbours",
-            f"{neighbours} of {states} states cannot be the nearest on both sides",
-            f"an even number below {states}, e.g. neighbours: 2",
+            "neighbors",
+            f"{neighbors} of {states} states cannot be the nearest on both sides",
+            f"an even number below {states}, e.g. neighbors: 2",
         )
     try:
-        graph = nx.connected_watts_strogatz_graph(states, neighbours, rewired, tries=20, seed=seed)
+        graph = nx.connected_watts_strogatz_graph(states, neighbors, rewired, tries=20, seed=seed)
     except nx.NetworkXError:
         raise ParameterError(
-            "rewired", "in 20 draws the states were never all connected", "use more neighbours, or rewire less"
+            "rewired", "in 20 draws the states were never all connected", "use more neighbors, or rewire less"
         ) from None
     net = begin(f"small world of {states}", input, classes=classes)
     wire(net, graph, input, width, fed=[0], read=[states // 2])

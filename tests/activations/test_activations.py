@@ -95,7 +95,7 @@ def test_smooth_activations_against_the_oracle(activation: Activation) -> None:
 
 @pytest.mark.parametrize("activation", SMOOTH, ids=lambda a: a.label)
 def test_self_energy_over_the_whole_range(activation: Activation) -> None:
-    """G′ = σ⁻¹ on both sides of the centre, as far as s tells x apart."""
+    """G′ = σ⁻¹ on both sides of the center, as far as s tells x apart."""
     x = torch.linspace(-2, 3, 101, dtype=torch.float64)
     s = activation.apply_(x.clone(), 1.0).requires_grad_()
     (inverse,) = torch.autograd.grad(activation.self_energy(s, 1.0).sum(), s)

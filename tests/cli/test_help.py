@@ -1,4 +1,4 @@
-"""What the commands say of themselves, and of an option that is misspelt."""
+"""What the commands say of themselves, and of an option that is misspelled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_the_summary_of_a_command_is_not_cut(command: click.Command) -> None:
         (["train", "net.yaml", "--workers", "65"], "65 is not in the range 0<=x<=64"),
     ],
 )
-def test_a_misspelt_value_of_an_option_has_a_hint(
+def test_a_misspelled_value_of_an_option_has_a_hint(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(arguments) == 1

@@ -1,4 +1,4 @@
-"""``check`` on a terminal, and ``--watch``: tables that fold, colours where they are wanted, and saved files."""
+"""``check`` on a terminal, and ``--watch``: tables that fold, colors where they are wanted, and saved files."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from rich.console import Console
 
 import epgraph as ep
 from epgraph.cli import run
+from epgraph.files import tracing_inputs
 from epgraph.lowering import depicted
 from epgraph.terminal import MOST_ROWS, show_check
 from tests.helpers.networks import RING
@@ -132,11 +133,11 @@ def read_all(leader: int) -> str:
 
 
 @pytest.mark.parametrize("environment", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}])
-def test_a_terminal_has_tables_and_colours_where_they_are_wanted(environment: dict[str, str]) -> None:
+def test_a_terminal_has_tables_and_colors_where_they_are_wanted(environment: dict[str, str]) -> None:
     with on_terminal("check", "examples/digits.yaml", **environment) as leader:
         text = read_all(leader)
-    coloured = bool(re.search(r"\x1b\[[0-9;]*3[0-9]", text))
-    assert coloured == (not environment)
+    colored = bool(re.search(r"\x1b\[[0-9;]*3[0-9]", text))
+    assert colored == (not environment)
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     assert "─────" in plain
     assert max(map(cell_len, plain.splitlines())) <= (80 if "TERM" in environment else 70)
@@ -214,7 +215,9 @@ def test_time_is_that_of_the_last_measurement(monkeypatch: pytest.MonkeyPatch, t
     file = str(ROOT / "examples" / "mlp.yaml")
     tuned = ep.tune(file, batch=4, backends=["eager"], device="cpu")
     assert tuned.record is not None
-    measured = report(file)["resources"]["measured"]
+    with tracing_inputs() as seen:
+        measured = report(file)["resources"]["measured"]
+    assert list(seen) == [file], "a record is no file to watch"
     best = tuned.timings[0]
     assert (measured["sweep"], measured["iteration"], measured["batch"]) == (best.sweep, best.iteration, 4)
     assert "estimated in proportion to a batch of 4, as 'epgraph tune' measured on 2" in ep.check(file).lines()[-1]

@@ -310,7 +310,7 @@ WORDS = sorted(name for name in dir(torch.nn.Module()) if name[0].isalpha())
 
 
 def test_a_state_or_an_edge_may_be_called_like_any_attribute_of_a_module() -> None:
-    """'training', 'forward', 'type', …: modes, copies, conversions, checkpoints and optimisers work all the same."""
+    """'training', 'forward', 'type', …: modes, copies, conversions, checkpoints and optimizers work all the same."""
     words = [word for word in WORDS if len(word) <= 64]
     assert {"training", "forward", "type", "float", "state_dict"} <= set(words)
     data = network(

@@ -76,7 +76,7 @@ def test_replayed_sweeps_of_a_forward_energy_equal_plain_ones(solver: str, data:
 
 
 def change(engine: ep.Engine, factor: float) -> None:
-    """Change the weights in place, as an optimiser does."""
+    """Change the weights in place, as an optimizer does."""
     with torch.no_grad():
         for p in engine.parameters():
             p.mul_(factor)

@@ -288,7 +288,7 @@ def test_sums_add_themselves_in_place() -> None:
         plan, "free", "channels_last", "flip_transposed", "split_strided", "pack_weights", "fuse_sums", "plan_buffers"
     )
     assert operations(planned)["empty_like"] == 0
-    # Under a proper colouring every sum is made where the new state goes: no working memory at all.
+    # Under a proper coloring every sum is made where the new state goes: no working memory at all.
     assert (
         not ep.compile(plan.graph.architecture, schedule="coloring", backend="onednn")
         .machine.program("free")

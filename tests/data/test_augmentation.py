@@ -111,7 +111,7 @@ def test_augmentation_that_cannot_be() -> None:
     )
 
 
-def test_randaugment_of_grey_images(tmp_path: Path) -> None:
+def test_randaugment_of_gray_images(tmp_path: Path) -> None:
     path = write_directory(tmp_path, image_files())
     data = load_data(f"folder:{path}", shape=(1, 8, 8), classes=2, augment=Augmentation(randaugment=2))
     torch.manual_seed(0)

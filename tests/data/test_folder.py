@@ -72,11 +72,11 @@ def test_folder(write: Write, top: str) -> None:
 
 def test_folder_converts_and_resizes(tmp_path: Path) -> None:
     path = write_directory(tmp_path, image_files() | {"train/a/0.png": image_bytes((40, 20), "RGB")})
-    grey = load_data(f"folder:{path}", shape=(1, 10, 12), classes=2, augment=False)
+    gray = load_data(f"folder:{path}", shape=(1, 10, 12), classes=2, augment=False)
     expected = Image.open(path / "train/a/0.png").convert("L")
     resized = transforms.Resize((10, 12), antialias=True)(expected)
-    assert torch.allclose(grey.train[0][0], transforms.ToTensor()(resized) * 2 - 1, atol=1e-6)
-    assert {x.shape for x, _ in grey.train} == {(1, 10, 12)}
+    assert torch.allclose(gray.train[0][0], transforms.ToTensor()(resized) * 2 - 1, atol=1e-6)
+    assert {x.shape for x, _ in gray.train} == {(1, 10, 12)}
     assert load_data(f"folder:{path}", shape=(3, 5, 5), classes=2).train[0][0].shape == (3, 5, 5)
 
 
@@ -264,13 +264,13 @@ def test_pipes_are_left_out(tmp_path: Path) -> None:
         (
             (4, 8, 8),
             2,
-            "input.shape: {name} has examples of shape [1, H, W] (grey) or [3, H, W] (RGB), "
+            "input.shape: {name} has examples of shape [1, H, W] (gray) or [3, H, W] (RGB), "
             "but the network's input is [4, 8, 8]; write input: {{shape: [3, 8, 8]}}",
         ),
         (
             (8, 8),
             2,
-            "input.shape: {name} has examples of shape [1, H, W] (grey) or [3, H, W] (RGB), "
+            "input.shape: {name} has examples of shape [1, H, W] (gray) or [3, H, W] (RGB), "
             "but the network's input is [8, 8]; write input: {{shape: [1, 8, 8]}}",
         ),
     ],
@@ -412,7 +412,7 @@ def test_facts(tmp_path: Path) -> None:
     )
     assert facts["augment"] == {"randaugment": 1, "magnitude": 9, "crop": 1}
     assert data.sentence() == (
-        f"folder:{path}: 6 training and 4 test examples of shape [1, 12, 8], 2 classes (a, b); images as 12×8 grey; "
+        f"folder:{path}: 6 training and 4 test examples of shape [1, 12, 8], 2 classes (a, b); images as 12×8 gray; "
         "mean 0.5, deviation 0.5; augmented by randaugment 1, magnitude 9, crop 1"
     )
 

@@ -35,9 +35,9 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(values: np.ndarray, bits: int, colour: int, *, width: int | None = None, extra: bytes = b"") -> bytes:
+def png(values: np.ndarray, bits: int, color: int, *, width: int | None = None, extra: bytes = b"") -> bytes:
     """Write a PNG of any kind; ``values`` are rows of samples, packed where they have fewer than 8 bits."""
-    size = struct.pack(">IIBBBBB", width or values.shape[1], len(values), bits, colour, 0, 0, 0)
+    size = struct.pack(">IIBBBBB", width or values.shape[1], len(values), bits, color, 0, 0, 0)
     rows = b"".join(b"\0" + row.astype(">u2" if bits == 16 else "u1").tobytes() for row in values)
     body = extra + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + body
@@ -115,12 +115,12 @@ WHITE, BLACK, RED = [255] * 3, [0] * 3, [255, 0, 0]
 
 
 def test_transparent_pixels_show_white() -> None:
-    colours = np.array([[[9, 8, 7, 0], [9, 8, 7, 255], [0, 0, 0, 128]]], dtype=np.uint8)
+    colors = np.array([[[9, 8, 7, 0], [9, 8, 7, 255], [0, 0, 0, 128]]], dtype=np.uint8)
     half = 255 - 128
     for format in ("PNG", "TIFF"):
-        assert pixels(saved(Image.fromarray(colours), format)) == [[WHITE, [9, 8, 7], [half] * 3]]
-    grey = Image.merge("LA", [Image.new("L", (1, 1), 7), Image.new("L", (1, 1), 0)])
-    assert pixels(saved(grey, "PNG")) == [[255]]
+        assert pixels(saved(Image.fromarray(colors), format)) == [[WHITE, [9, 8, 7], [half] * 3]]
+    gray = Image.merge("LA", [Image.new("L", (1, 1), 7), Image.new("L", (1, 1), 0)])
+    assert pixels(saved(gray, "PNG")) == [[255]]
 
 
 def test_transparent_entry_of_a_palette() -> None:
@@ -132,12 +132,12 @@ def test_transparent_entry_of_a_palette() -> None:
         assert pixels(saved(image, format, transparency=1)) == [[BLACK, WHITE, [1, 2, 3]]]
 
 
-def test_transparent_colour() -> None:
-    grey = np.array([[0, 7, 255]])
-    assert pixels(png(grey, 8, 0, extra=chunk(b"tRNS", b"\0\x07"))) == [[0, 255, 255]]
-    colour = np.array([[0, 0, 0, 255, 0, 0]])
+def test_transparent_color() -> None:
+    gray = np.array([[0, 7, 255]])
+    assert pixels(png(gray, 8, 0, extra=chunk(b"tRNS", b"\0\x07"))) == [[0, 255, 255]]
+    color = np.array([[0, 0, 0, 255, 0, 0]])
     key = chunk(b"tRNS", b"\0\xff\0\0\0\0")
-    assert pixels(png(colour, 8, 2, width=2, extra=key)) == [[BLACK, WHITE]]
+    assert pixels(png(color, 8, 2, width=2, extra=key)) == [[BLACK, WHITE]]
 
 
 # More and fewer than 8 bits
@@ -153,12 +153,12 @@ def test_few_bits(bits: int, packed: int, right: list[int]) -> None:
 def test_16_bits_of_a_png() -> None:
     upper = (WIDE >> 8).tolist()
     assert pixels(png(WIDE, 16, 0)) == upper
-    colour = [[[value] * 3 for value in row] for row in upper]
-    assert pixels(png(np.repeat(WIDE, 3, axis=1), 16, 2, width=4)) == colour
+    color = [[[value] * 3 for value in row] for row in upper]
+    assert pixels(png(np.repeat(WIDE, 3, axis=1), 16, 2, width=4)) == color
     opaque = np.stack([WIDE, np.full_like(WIDE, 65535)], axis=2).reshape(2, 8)
-    assert pixels(png(opaque, 16, 4, width=4)) == colour
+    assert pixels(png(opaque, 16, 4, width=4)) == color
     opaque = np.stack([*[WIDE] * 3, np.full_like(WIDE, 65535)], axis=2).reshape(2, 16)
-    assert pixels(png(opaque, 16, 6, width=4)) == colour
+    assert pixels(png(opaque, 16, 6, width=4)) == color
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -184,13 +184,13 @@ def test_white_is_zero() -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (png(WIDE, 16, 0, extra=chunk(b"tRNS", b"\0\0")), "it has 16 bits and one colour that is transparent"),
+        (png(WIDE, 16, 0, extra=chunk(b"tRNS", b"\0\0")), "it has 16 bits and one color that is transparent"),
         (
             png(np.repeat(WIDE, 3, axis=1), 16, 2, width=4, extra=chunk(b"tRNS", bytes(6))),
-            "it has 16 bits and one colour that is transparent",
+            "it has 16 bits and one color that is transparent",
         ),
-        (tiff(WIDE, white_is_zero=True), "its grey values are neither 8 bits nor 16 bits from black to white"),
-        (tiff(WIDE, bits=12), "its grey values are neither 8 bits nor 16 bits from black to white"),
+        (tiff(WIDE, white_is_zero=True), "its gray values are neither 8 bits nor 16 bits from black to white"),
+        (tiff(WIDE, bits=12), "its gray values are neither 8 bits nor 16 bits from black to white"),
         (tiff(WIDE, format=2), "its values are signed or real numbers, not 8 or 16 bits without a sign"),
         (tiff(CORNERS, format=2), "its values are signed or real numbers, not 8 or 16 bits without a sign"),
         (
@@ -204,8 +204,8 @@ def test_white_is_zero() -> None:
         (saved(Image.fromarray(CORNERS), "JPEG2000"), "it is no image"),
     ],
     ids=[
-        "grey key",
-        "colour key",
+        "gray key",
+        "color key",
         "white 16",
         "12",
         "signed 16",
@@ -240,7 +240,7 @@ def test_lab() -> None:
 
 @pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP", "TIFF"])
 def test_first_frame(format: str) -> None:
-    first, second = (Image.new("RGB", (8, 8), colour) for colour in ((255, 0, 0), (0, 0, 255)))
+    first, second = (Image.new("RGB", (8, 8), color) for color in ((255, 0, 0), (0, 0, 255)))
     options = {"lossless": True} if format == "WEBP" else {}
     content = saved(first, format, save_all=True, append_images=[second], **options)
     assert pixels(content) == [[RED] * 8] * 8

@@ -14,6 +14,7 @@ from epgraph.drawing.blocks import LEGIBLE_BOXES, PAGE_BOXES
 from epgraph.drawing.choose import choose
 from epgraph.drawing.layout import place
 from epgraph.drawing.model import Diagram, diagram
+from epgraph.drawing.source import Direction
 from epgraph.drawing.style import size, width
 from epgraph.errors import EpgraphError
 from epgraph.graph import checked
@@ -214,3 +215,24 @@ def test_options_are_checked(tmp_path: Path) -> None:
         with pytest.raises(EpgraphError, match=message):
             ep.render(EXAMPLES / "u12.yaml", tmp_path / "net.svg", **options)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("direction", ["LR", "TB"])
+def test_an_edge_of_one_state_ends_near_it(direction: Direction) -> None:
+    """Also where a state has many other lines: once its label stood behind all of them, 860 points away."""
+    names = [f"h{i}" for i in range(12)]
+    net = ep.Network(input=(16,), classes=10, activation="relu1")
+    for name in names:
+        net.state(name, shape=(16,))
+    for one, other in [("x", "h0"), ("h11", "y"), *itertools.combinations(names, 2)]:
+        if "x" in one or "y" in other or (int(one[1:]) + int(other[1:])) % 2:
+            net.edge(one, other, ep.Dense())
+    for name in names:
+        net.edge(name, ep.Self() if int(name[1:]) % 2 else ep.Memory(patterns=4))
+    found = shown(net.build())
+    picture = place(found, direction, "full")
+    alone = [i for i, line in enumerate(found.lines) if line.unary]
+    assert len(alone) == 12
+    for i in alone:
+        box, label = picture.boxes[found.lines[i].tail], picture.labels[i]
+        assert max(abs(box.x - label.x), abs(box.y - label.y)) < 300

@@ -302,7 +302,7 @@ def test_input_output_and_classes_are_marked() -> None:
         assert TINTS[number - 1] in node(source, state)
 
 
-def test_conflicts_are_marked_by_word_and_colour() -> None:
+def test_conflicts_are_marked_by_word_and_color() -> None:
     source = dot(example("hopfield_resnet13"))
     marked = [line.split(" [")[0] for line in edges_of(source) if "same class" in line]
     assert marked == ["h1b -> h2b", "h2b -> h3b", "h3b -> h4b"]

@@ -98,7 +98,7 @@ def energy(engine: ep.Engine, x: Tensor, states: dict[str, Tensor]) -> Tensor:
     return 0.5 * torch.stack(errors).sum(0)
 
 
-def test_the_moral_graph_is_coloured() -> None:
+def test_the_moral_graph_is_colored() -> None:
     graph = ep.build(ep.load(NET))
     schedule = make_schedule(graph, "coloring")
     classes = [set(names) for names in schedule.classes]

@@ -1,4 +1,4 @@
-"""F = Σ Gₙ(sₙ) − Φ never rises under a proper colouring; under synchronous updates it may."""
+"""F = Σ Gₙ(sₙ) − Φ never rises under a proper coloring; under synchronous updates it may."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UPDATES = 100
 
 
 def energies(case: Case, updates: int) -> tuple[torch.Tensor, ...]:
-    """F per example before and after each update of one class of a coloured sweep."""
+    """F per example before and after each update of one class of a colored sweep."""
     engine = case.engine("coloring")
     plan = engine.plan
     assert plan.schedule.proper

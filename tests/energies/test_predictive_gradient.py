@@ -19,7 +19,7 @@ NETWORKS = 6
 
 
 def test_the_gradient_is_that_of_backpropagation(note: Callable[[str], None]) -> None:
-    """Centred to second order in β, one-sided to first order; after few sweeps, too. Float64."""
+    """Centered to second order in β, one-sided to first order; after few sweeps, too. Float64."""
     torch.set_num_threads(1)
     studied = (study(seed, data) for seed, data in islice(candidates(), 3 * NETWORKS))
     found = list(islice((one for one in studied if one is not None), NETWORKS))

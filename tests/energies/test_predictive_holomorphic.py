@@ -60,12 +60,12 @@ def test_the_error_is_of_the_order_of_the_points(points: int, note: Callable[[st
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_two_points_are_centred_ep(seed: int) -> None:
+def test_two_points_are_centered_ep(seed: int) -> None:
     case = drawn(seed)
     engine = case.engine("coloring")
-    expected, centred = estimated(engine, case, "centered", beta=0.05)
+    expected, centered = estimated(engine, case, "centered", beta=0.05)
     found, made = estimated(engine, case, "holomorphic", beta=0.05, points=2)
-    assert apart(made, centred) <= 1e-11
+    assert apart(made, centered) <= 1e-11
     for ours, theirs in zip(found.nudged, expected.nudged, strict=True):
         for name, state in theirs.states.items():
             assert apart(ours.states[name].real, state) <= 1e-12, name

@@ -185,7 +185,7 @@ def with_solver(data: dict[str, Any]) -> dict[str, Any]:
 
 @settings(ORACLE, max_examples=15)
 @given(data=directed_architectures(activations=SMOOTH, pool_max=False))
-def test_coloured_sweeps_and_error_sweeps_have_one_equilibrium(data: dict[str, Any]) -> None:
+def test_colored_sweeps_and_error_sweeps_have_one_equilibrium(data: dict[str, Any]) -> None:
     by_sweeps, by_rounds = DirectedCase(data), DirectedCase(with_solver(data))
     found = []
     for case, steps in ((by_sweeps, 300), (by_rounds, 100)):

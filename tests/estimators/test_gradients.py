@@ -1,4 +1,4 @@
-"""Centred and one-sided EP against the implicit gradient, on random graphs that qualify (``helpers/qualified.py``).
+"""Centered and one-sided EP against the implicit gradient, on random graphs that qualify (``helpers/qualified.py``).
 
 Float64.
 """
@@ -15,7 +15,7 @@ from tests.helpers.qualified import ACTIVE, COUNTS, KINKED, SWEEPS, aimed, cosin
 
 
 @pytest.mark.parametrize("wanted", COUNTS)
-def test_centred_gradient_of_smooth_networks(wanted: int, note: Callable[[str], None]) -> None:
+def test_centered_gradient_of_smooth_networks(wanted: int, note: Callable[[str], None]) -> None:
     """Cosine ≥ 0.9999 at β = 1e-2, and an O(β²) error: it falls by 3.5 to 4.5 when β is halved."""
     count, worst, ratios = 0, 1.0, []
     for network in take(qualified(smooth=True), wanted):
@@ -27,13 +27,13 @@ def test_centred_gradient_of_smooth_networks(wanted: int, note: Callable[[str], 
         assert 3.5 <= ratios[-1] <= 4.5
         count += 1
     note(
-        f"centred EP, smooth: {count} graphs, lowest cosine {worst:.8f} at β = 1e-2, "
+        f"centered EP, smooth: {count} graphs, lowest cosine {worst:.8f} at β = 1e-2, "
         f"error ratio {min(ratios):.3f} to {max(ratios):.3f} when β is halved"
     )
 
 
 def test_one_sided_gradient_of_smooth_networks(note: Callable[[str], None]) -> None:
-    """The error of one-sided EP is O(β): it halves with β; and the two sides average to the centred one."""
+    """The error of one-sided EP is O(β): it halves with β; and the two sides average to the centered one."""
     ratios = []
     for network, _ in zip(qualified(smooth=True), range(30), strict=False):
         exact = network.implicit()
@@ -46,14 +46,14 @@ def test_one_sided_gradient_of_smooth_networks(note: Callable[[str], None]) -> N
 
 
 @pytest.mark.parametrize("wanted", COUNTS)
-def test_centred_gradient_of_relu6_networks(wanted: int, note: Callable[[str], None]) -> None:
+def test_centered_gradient_of_relu6_networks(wanted: int, note: Callable[[str], None]) -> None:
     """Cosine ≥ 0.99 at β = 0.1 where biases keep most units inside (0, 6): of networks with nine in ten there."""
     cosines = []
     for network in take(map(aimed, qualified(**ACTIVE)), wanted):
         cosines.append(cosine(network.gradient(0.1), network.implicit()))
     cosines.sort()
     lowest = ", ".join(f"{c:.4f}" for c in cosines[:5])
-    note(f"centred EP, ReLU6, active: {len(cosines)} graphs, lowest cosines {lowest} at β = 0.1")
+    note(f"centered EP, ReLU6, active: {len(cosines)} graphs, lowest cosines {lowest} at β = 0.1")
     assert cosines[0] >= 0.99
 
 
@@ -67,7 +67,7 @@ def test_kinks_cost_what_beta_lets_them(note: Callable[[str], None]) -> None:
             small.append(cosine(network.gradient(1e-4), exact))
     share = sum(c >= 0.99 for c in large) / len(large)
     note(
-        f"centred EP, ReLU6, a few units, max pooling: {len(large)} graphs, cosine ≥ 0.99 on {share:.0%} "
+        f"centered EP, ReLU6, a few units, max pooling: {len(large)} graphs, cosine ≥ 0.99 on {share:.0%} "
         f"(lowest {min(large):.2f}) at β = 0.1, lowest {min(small):.5f} at β = 1e-4"
     )
     assert min(small) >= 0.99

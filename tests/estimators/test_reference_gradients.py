@@ -17,14 +17,14 @@ from epgraph.estimators import reference
 from epgraph.gradient_check.stepwise import bptt_steps, ep_steps, stepwise
 from epgraph.graph import load, make_schedule
 from epgraph.linearization.krylov import conjugate_gradients, minres
-from epgraph.linearization.linearize import DENSE_LIMIT, Linearisation
+from epgraph.linearization.linearize import DENSE_LIMIT, Linearization
 from epgraph.runtime import memory
 from epgraph.testing.oracle import Reference
 from tests.helpers.qualified import COUNTS, Settled, aimed, error, qualified, take
 from tests.helpers.topologies import random_batch, random_graph, random_parameters
 
 NEAR = 25
-"""Coloured sweeps that settle a qualified network near its equilibrium: one contracts by 0.49 at most."""
+"""Colored sweeps that settle a qualified network near its equilibrium: one contracts by 0.49 at most."""
 
 
 @pytest.fixture(scope="module", params=COUNTS)
@@ -209,7 +209,7 @@ def test_memory_of_the_unrolled_phase_grows_like_the_root_of_its_sweeps(
 def test_ep_and_backpropagation_through_time_agree_step_by_step(
     smooth: list[Settled], note: Callable[[str], None]
 ) -> None:
-    """Synchronous, centred β = 1e-4: every step to 1e-6 of the first one, and of itself until it has faded to 1 %.
+    """Synchronous, centered β = 1e-4: every step to 1e-6 of the first one, and of itself until it has faded to 1 %.
 
     What is left is O(β²): with β a fifth the steps agree to 1e-6 of themselves down to 1e-4 of the first.
     """
@@ -277,7 +277,7 @@ def test_a_truncated_gradient_is_the_sum_of_its_steps(smooth: list[Settled]) -> 
 def test_the_spectrum_is_that_of_the_oracles_curvature(networks: list[Settled], note: Callable[[str], None]) -> None:
     worst, dense = 0.0, 0
     for network in networks:
-        about = Linearisation(network.engine.executor, network.x, network.free, network.engine.snapshot())
+        about = Linearization(network.engine.executor, network.x, network.free, network.engine.snapshot())
         dense += int((about.slopes > 0).sum()) <= DENSE_LIMIT
         values = []
         for k in range(len(network.x)):
@@ -296,7 +296,7 @@ def test_the_spectrum_is_that_of_the_oracles_curvature(networks: list[Settled], 
 def test_curvature_is_symmetric_and_saturation_counts_units(networks: list[Settled]) -> None:
     generator = torch.Generator().manual_seed(0)
     for network in networks[:20]:
-        about = Linearisation(network.engine.executor, network.x, network.free, network.engine.snapshot())
+        about = Linearization(network.engine.executor, network.x, network.free, network.engine.snapshot())
         v, w = (torch.randn(about.slopes.shape, generator=generator, dtype=torch.float64) for _ in range(2))
         torch.testing.assert_close((v * about.curvature(w)).sum(), (w * about.curvature(v)).sum())
         for name, shares in about.saturation().items():
@@ -381,7 +381,7 @@ def test_an_indefinite_system_is_solved_by_minres_and_reported() -> None:
     exact = oracle.implicit_gradient(x, y, states)
     for name, value in found.items():
         torch.testing.assert_close(value, exact[name], rtol=1e-8, atol=1e-10)
-    largest, smallest = Linearisation(engine.executor, x, states, engine.snapshot()).spectrum()
+    largest, smallest = Linearization(engine.executor, x, states, engine.snapshot()).spectrum()
     assert largest > 1
     assert smallest < -1
 

@@ -24,7 +24,7 @@ from epgraph.estimators import ESTIMATORS, Estimate, GradientTask
 from epgraph.estimators import microbatches as pieces
 from epgraph.gradient_check.signal import survey
 from epgraph.graph import Edge, NetworkGraph, make_schedule
-from epgraph.linearization.linearize import Linearisation
+from epgraph.linearization.linearize import Linearization
 from epgraph.runtime.phases import Nudge
 from epgraph.testing.maps import interaction, mapped
 from epgraph.testing.network import Gradients, States
@@ -35,7 +35,7 @@ from tests.helpers.qualified import COUNTS, Settled, cosine, error, qualified, t
 from tests.helpers.topologies import random_architecture
 
 SWEEPS = 60
-"""Enough for the coloured sweeps of a network that qualifies to reach rounding, whatever its nudge here."""
+"""Enough for the colored sweeps of a network that qualifies to reach rounding, whatever its nudge here."""
 
 SETTLED = 1e-14
 """Residual at which they may stop earlier."""
@@ -113,7 +113,7 @@ def test_every_rule_is_in_the_language() -> None:
     assert schema["enum"] == list(ESTIMATORS)
 
 
-def test_errors_of_centred_and_one_sided_ep(twins: list[Twin], note: Callable[[str], None]) -> None:
+def test_errors_of_centered_and_one_sided_ep(twins: list[Twin], note: Callable[[str], None]) -> None:
     """Error to the implicit gradient: O(β²) and O(β); the slope of log error over log β is fitted per graph."""
     betas = (1e-3, 2e-3, 4e-3)
     at = torch.tensor(betas, dtype=torch.float64).log()
@@ -161,11 +161,11 @@ def test_an_odd_number_of_points(twins: list[Twin]) -> None:
             assert all(slope >= points - 0.1 for slope in slopes(errors))
 
 
-def test_two_points_are_centred_ep(twins: list[Twin]) -> None:
+def test_two_points_are_centered_ep(twins: list[Twin]) -> None:
     for network in (twin.own for twin in twins[:20]):
-        expected, centred = estimated(network.engine, network.x, network.y, network.free, "centered", 0.1)
+        expected, centered = estimated(network.engine, network.x, network.y, network.free, "centered", 0.1)
         found, made = estimated(network.engine, network.x, network.y, network.free, "holomorphic", 0.1, points=2)
-        assert error(made, centred) <= 1e-11
+        assert error(made, centered) <= 1e-11
         for ours, theirs in zip(found.nudged, expected.nudged, strict=True):
             for name, state in theirs.states.items():
                 assert apart(ours.states[name].real, state) <= 1e-12
@@ -238,10 +238,10 @@ def test_holomorphic_ep_in_float32() -> None:
 
 
 def test_a_random_sign_is_drawn_once_a_batch(twins: list[Twin], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Either side comes up, their mean is the centred gradient, and a seed repeats the draws."""
+    """Either side comes up, their mean is the centered gradient, and a seed repeats the draws."""
     for network in (twin.own for twin in twins[:6]):
         sides = {name: gradient(network, name, 0.1) for name in ("positive", "negative")}
-        centred = gradient(network, "centered", 0.1)
+        centered = gradient(network, "centered", 0.1)
         drawn = []
         for seed in range(12):
             torch.manual_seed(seed)
@@ -250,7 +250,7 @@ def test_a_random_sign_is_drawn_once_a_batch(twins: list[Twin], monkeypatch: pyt
             torch.manual_seed(seed)
             assert torch.equal(gradient(network, "random_sign", 0.1), made)
         assert set(drawn) == set(sides)
-        assert error(0.5 * (sides["positive"] + sides["negative"]), centred) <= 1e-10
+        assert error(0.5 * (sides["positive"] + sides["negative"]), centered) <= 1e-10
     signs = []
     draw = torch.randint
 
@@ -467,7 +467,7 @@ def test_nulls(name: Any, twins: list[Twin], note: Callable[[str], None]) -> Non
 
 
 @pytest.mark.parametrize("doubled", [True, False])
-def test_the_sign_of_beta_leaves_the_centred_gradient_unchanged(doubled: bool, twins: list[Twin]) -> None:
+def test_the_sign_of_beta_leaves_the_centered_gradient_unchanged(doubled: bool, twins: list[Twin]) -> None:
     worst = 0.0
     for network in (twin.own for twin in twins):
         engine = network.engine
@@ -628,8 +628,8 @@ def test_there_is_no_energy_where_feedback_is_untied() -> None:
         ):
             of(case.x, states.states)
     assert engine.backward(case.x, case.y, energy=True).energies is None
-    with pytest.raises(ep.EpgraphError, match="the linearised update is not symmetric: edge 'a_b' has a feedback"):
-        Linearisation(engine.executor, case.x, states.states, engine.snapshot()).spectrum()
+    with pytest.raises(ep.EpgraphError, match="the linearized update is not symmetric: edge 'a_b' has a feedback"):
+        Linearization(engine.executor, case.x, states.states, engine.snapshot()).spectrum()
     seen = survey(engine, case.x, sweeps=3)
     assert math.isnan(seen.largest)
     assert math.isfinite(seen.residual)

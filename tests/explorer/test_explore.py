@@ -75,7 +75,7 @@ def test_the_page_of_a_network(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert network["guarantees"] == report["guarantees"]
     assert path.stat().st_size < 1_000_000
     text = path.read_text(encoding="utf-8")
-    assert "The Cytoscape Consortium" in text, "its licence is in what it is copied to"
+    assert "The Cytoscape Consortium" in text, "its license is in what it is copied to"
     assert "Leon Sorokin" not in text, "only a run has curves"
     assert not re.search(r"(src|href)=\"(?!#|data:)", text), "nothing is fetched"
 

@@ -333,7 +333,7 @@ def test_a_run_has_curves_of_every_checkpoint(page: Page, folder: Path) -> None:
     assert f"activity, {phase}" in details(view)
     fill = f"nodes[states.findIndex((s) => s.name === '{name}')].style('background-color')"
     plain = view.evaluate(fill)
-    view.select_option("#colour", "activity")
+    view.select_option("#color", "activity")
     assert view.evaluate(fill) != plain
     assert view.inner_text("#legend").startswith("least activity: ")
     view.select_option("#metric", "residual")
@@ -364,7 +364,7 @@ def test_a_phase_has_one_color_and_a_forward_pass_no_curve(page: Page, folder: P
     assert shown["backprop"] == []
     # Nothing settles: there are no panes for curves, and no word of a sweep.
     assert view.locator(".chart").count() == 0
-    assert view.locator("#colour option").all_inner_texts() == ["step", "activity", "saturation"]
+    assert view.locator("#color option").all_inner_texts() == ["step", "activity", "saturation"]
     assert "Space plays the pass" in view.inner_text("#keys")
     assert "sweep" not in view.inner_text("body")
     # One arrow an edge, and the steps of the pass in their order.
@@ -382,7 +382,7 @@ def test_names_that_every_object_has(page: Page, tmp_path: Path) -> None:
     view = page().open(ep.explore(tmp_path / "run", examples=2).path)
     view.click("#states button:text-is('constructor')")
     assert view.locator("#states tr[aria-current] td").all_inner_texts()[-3:] == ["–"] * 3
-    view.select_option("#colour", "activity")
+    view.select_option("#color", "activity")
     view.click("#tab-run")
     assert view.locator("#legend-states button").all_inner_texts() == ["valueOf", "h2", "y"]
     view.fill("#search", "tostr")

@@ -138,7 +138,7 @@ def test_too_few_nudged_sweeps_arenamed_by_edge() -> None:
 
 
 def test_too_few_free_sweeps_arenamed_by_edge() -> None:
-    """One-sided EP contrasts with the free state itself; the centred one does not mind if it has not settled."""
+    """One-sided EP contrasts with the free state itself; the centered one does not mind if it has not settled."""
     _, report = check("dynamics.free_steps=4", "learning.estimator=positive")
     assert report["verdict"]["level"] in ("rough", "wrong")
     assert "4 free sweeps are too few: with 8 the error is" in said(report)

@@ -1,4 +1,4 @@
-"""The graph: shapes, neighbours, schedules and their conflicts, the plan."""
+"""The graph: shapes, neighbors, schedules and their conflicts, the plan."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_the_arithmetic_is_the_published_one() -> None:
         assert lower(net, "even_odd").macs_per_sweep() / 1e6 == pytest.approx(sweep, abs=0.1)
 
 
-def test_neighbours() -> None:
+def test_neighbors() -> None:
     net = graph("hopfield_resnet13")
     assert [e.source for e in net.pre("h2b")] == ["h1b", "h2a"]
     assert [e.target for e in net.post("h2b")] == ["h3a", "h3b"]
@@ -107,7 +107,7 @@ def test_coloring_of_hopfield_resnet13() -> None:
     assert schedule.classes == (("h1a", "h2a", "h3a", "h4a", "y"), ("h1b", "h3b"), ("h2b", "h4b"))
 
 
-def test_a_chain_needs_two_colours() -> None:
+def test_a_chain_needs_two_colors() -> None:
     assert len(make_schedule(graph("vgg5"), "coloring").classes) == 2
 
 
@@ -257,7 +257,7 @@ def test_check_json_is_the_contract(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(found["schedule"]["conflicts"]) == 3
     assert found["schedule"]["proper"] is False
     assert found["parameters"] == 9_742_858
-    assert set(found["states"][1]) == {"name", "shape", "activation", "clamped", "pre", "post", "colour"}
+    assert set(found["states"][1]) == {"name", "shape", "activation", "clamped", "pre", "post", "color"}
     assert set(found["edges"][0]) == {"name", "from", "to", "kind", "weight_shape", "macs"}
     assert run(["check", str(EXAMPLES / "hopfield_resnet13.yaml"), "--json", "--schedule", "coloring"]) == 0
     schedule = json.loads(capsys.readouterr().out)["schedule"]

@@ -98,7 +98,7 @@ POOLED = [{"from": "a", "to": "d", "conv": {"kernel": 3, "padding": 1, "pool": "
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({}, "free phase: F never rises, but for rounding: every update is the minimiser of F over"),
+        ({}, "free phase: F never rises, but for rounding: every update is the minimizer of F over"),
         ({}, "nudged phases: F ± βC never rises"),
         ({}, "rest: exactly where F is stationary"),
         (

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import resource
 import sys
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
@@ -20,26 +19,24 @@ _CONTEXT.set_forkserver_preload(
 )
 
 
-def start(work: Callable[[], int | None], said: Path, largest: int | None = None) -> BaseProcess:
-    """Start what returns an exit code; its output goes to ``said``. ``largest``: bytes of a file that it may write."""
-    process = _CONTEXT.Process(target=_run, args=(work, said, largest))
+def start(work: Callable[[], int | None], said: Path) -> BaseProcess:
+    """Start what returns an exit code; its output goes to ``said``."""
+    process = _CONTEXT.Process(target=_run, args=(work, said))
     process.start()
     return process
 
 
-def finished(work: Callable[[], int | None], said: Path, largest: int | None = None) -> tuple[int | None, str]:
+def finished(work: Callable[[], int | None], said: Path) -> tuple[int | None, str]:
     """Do it to its end; return its exit code and its output."""
-    process = start(work, said, largest)
+    process = start(work, said)
     process.join()
     return process.exitcode, said.read_text()
 
 
-def _run(work: Callable[[], int | None], said: Path, largest: int | None) -> None:
+def _run(work: Callable[[], int | None], said: Path) -> None:
     file = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for descriptor in (1, 2):
         os.dup2(file, descriptor)
-    if largest is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     sys.exit(work())
 
 

@@ -29,7 +29,7 @@ QUICK = 40
 COUNTS = [QUICK, pytest.param(WANTED, marks=pytest.mark.slow)]
 SWEEPS = 100
 NUDGED = 60
-"""A coloured sweep of a network that qualifies contracts by 0.49 at most: these leave 1e-18 of where they start."""
+"""A colored sweep of a network that qualifies contracts by 0.49 at most: these leave 1e-18 of where they start."""
 REST, SETTLED = 3e-16, 1e-13
 """Residuals at which the free phase of a candidate may stop earlier, and a nudged phase."""
 

@@ -1,7 +1,8 @@
-"""What a test registers is taken out again."""
+"""What a test registers is taken out again, and the plugins that it ran."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from unittest import mock
@@ -17,6 +18,7 @@ from epgraph.kinds import KINDS
 from epgraph.learning_rules import ESTIMATORS
 from epgraph.optimizers import OPTIMIZERS
 from epgraph.rates import RATE_SCHEDULES
+from epgraph.registry import PLUGIN_MODULE
 from epgraph.solvers import SOLVERS
 
 REGISTRIES = (
@@ -37,8 +39,15 @@ REGISTRIES = (
 
 @contextmanager
 def kept_registries() -> Iterator[None]:
-    """Restore every registry at the end."""
+    """Restore every registry at the end, and forget the plugins that were run."""
     with ExitStack() as stack:
+        stack.callback(_forget_plugins, set(sys.modules))
         for table in REGISTRIES:
             stack.enter_context(mock.patch.dict(table))
         yield
+
+
+def _forget_plugins(before: set[str]) -> None:
+    for name in sys.modules.keys() - before:
+        if name.startswith(PLUGIN_MODULE):
+            del sys.modules[name]

@@ -37,19 +37,19 @@ class Studied:
     moving: int
     cost: str
     errors: tuple[float, ...]
-    """Of the centred gradient at the nudged equilibria, for ``BETAS``."""
+    """Of the centered gradient at the nudged equilibria, for ``BETAS``."""
     rests: bool
-    """Whether coloured sweeps come to rest when nudged by ±BETAS[0]. If not, error sweeps give the equilibria."""
+    """Whether colored sweeps come to rest when nudged by ±BETAS[0]. If not, error sweeps give the equilibria."""
     slope: float
     """Of ln error by ln β, least squares."""
     slopes_one_sided: tuple[float, float]
     """Of the gradients of +β and free, and of free and −β."""
     cosine_sweeps: float
-    """Of the centred gradient with backpropagation, ``BETA``, ``SWEEPS`` coloured sweeps."""
+    """Of the centered gradient with backpropagation, ``BETA``, ``SWEEPS`` colored sweeps."""
     cosine_rounds: float
     """The same after ``ROUNDS`` rounds of error sweeps."""
     apart: float | None
-    """Largest relative difference of a state between the nudged equilibria of coloured and of error sweeps, if any."""
+    """Largest relative difference of a state between the nudged equilibria of colored and of error sweeps, if any."""
 
 
 def candidates(**options: Any) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -99,14 +99,14 @@ def study(seed: int, data: dict[str, Any]) -> Studied | None:
         return tuple(error(gradient, exact) for gradient in found)
 
     after = by_oracle(BETA, ROUNDS) if by_rounds is None else swept(by_rounds, BETA, ROUNDS)
-    centred = errors("centered")
+    centered = errors("centered")
     return Studied(
         seed,
         len(case.graph.dynamic),
         data["output"]["cost"],
-        centred,
+        centered,
         rests,
-        slope(centred),
+        slope(centered),
         (slope(errors("positive")), slope(errors("negative"))),
         cosine(swept(engine, BETA, SWEEPS), exact),
         cosine(after, exact),

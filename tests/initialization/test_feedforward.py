@@ -177,7 +177,7 @@ def test_published_networks(file: str) -> None:
 
 @pytest.mark.parametrize("depth", [1, 2])
 def test_every_pixel_of_a_decoder_moves(depth: int) -> None:
-    """A strided transposed kernel is not drawn at its centre alone, which would reach one pixel of four."""
+    """A strided transposed kernel is not drawn at its center alone, which would reach one pixel of four."""
     unet = ep.topologies.unet(depth=depth, width=8).model_dump(by_alias=True, exclude_unset=True)
     content = {**unet, "energy": "predictive"}
     content.pop("dynamics")
@@ -300,7 +300,7 @@ def test_deep_networks_are_rectified_less(depth: int, probes: tuple[Tensor, Tens
     assert rectified_growth(means[0]) ** (depth / 2) == pytest.approx(2, rel=0.02) or (depth == 2 and means[0] < 1e-3)
 
 
-def test_biases_are_what_batch_normalisation_would_subtract(probes: tuple[Tensor, Tensor]) -> None:
+def test_biases_are_what_batch_normalization_would_subtract(probes: tuple[Tensor, Tensor]) -> None:
     for activation, middle in (("tanh", 0.0), ("logistic", 0.0), ("identity", 0.0)):
         graph = graph_of(deep(None, True, activation, depth=3))
         parameters = {k: v.float() for k, v in initial_parameters("graph_aware", graph, 0, probes[0]).items()}

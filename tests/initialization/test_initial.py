@@ -16,7 +16,7 @@ import epgraph as ep
 from epgraph.activations.relu import ReLU
 from epgraph.data import load_data
 from epgraph.gradient_check.signal import Survey, coupling_norm, survey
-from epgraph.linearization.linearize import Linearisation
+from epgraph.linearization.linearize import Linearization
 from epgraph.testing.oracle import Reference
 from epgraph.training import initialise
 from tests.helpers.topologies import random_architecture, random_batch, random_graph
@@ -96,7 +96,7 @@ def test_norm_and_spectrum_are_those_of_the_dense_matrix(seed: int) -> None:
     engine = ep.compile(graph.architecture, dtype=torch.float64, schedule="coloring")
     x, _ = random_batch(graph, torch.Generator().manual_seed(seed), batch=1)
     states = engine.relax(x, steps=200).states
-    linear = Linearisation(engine.executor, x, states, engine.snapshot())
+    linear = Linearization(engine.executor, x, states, engine.snapshot())
     values = torch.linalg.eigvalsh(hessian(engine, x, states))
     assert coupling_norm(linear) == pytest.approx(float(values.abs().max()), rel=1e-2)
     found = survey(engine, x, sweeps=200, spectrum=1)

@@ -369,8 +369,8 @@ class NotAName(Base):
     name: ClassVar[str] = "my kind"
 
 
-class Misspelt(Base):
-    name: ClassVar[str] = "misspelt"
+class Misspelled(Base):
+    name: ClassVar[str] = "misspelled"
 
     def weight_contrasts(self) -> None: ...
 
@@ -401,8 +401,8 @@ class Needy(Base):
             "a name is a letter followed by at most 63 letters, digits or '_'",
         ),
         (
-            Misspelt,
-            "edge kind 'misspelt' cannot be registered: the class Misspelt has an unknown method weight_contrasts; "
+            Misspelled,
+            "edge kind 'misspelled' cannot be registered: the class Misspelled has an unknown method weight_contrasts; "
             "did you mean 'weight_contrast'?",
         ),
         (

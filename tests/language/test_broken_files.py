@@ -196,7 +196,7 @@ SEMANTIC = frozenset(
         "dynamics_predictive_over_relaxed",
         "dynamics_state_bits_identity",
         "dynamics_weight_bits",
-        "edge_end_misspelt",
+        "edge_end_misspelled",
         "end_that_names_no_state",
         "energy_against_the_direction",
         "energy_cycle",

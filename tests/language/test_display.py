@@ -157,11 +157,11 @@ def test_every_failure_is_json(
     assert [d["rule"] for d in json.loads(out)["diagnostics"]] == [rule]
 
 
-def test_colours_are_for_terminals(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colors_are_for_terminals(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     diagnostic = parse("a: bcd\n").locate(Diagnostic("wrong", at=("a",), severity="warning"))
-    coloured = lines(diagnostic)
-    assert coloured[0] == click.style("warning", fg="yellow") + ": <text>:1:4: wrong"
-    assert coloured[2] == "     |    " + click.style("^^^", fg="yellow", bold=True)
+    colored = lines(diagnostic)
+    assert colored[0] == click.style("warning", fg="yellow") + ": <text>:1:4: wrong"
+    assert colored[2] == "     |    " + click.style("^^^", fg="yellow", bold=True)
     print_diagnostics([diagnostic])
     assert capsys.readouterr().err == "warning: <text>:1:4: wrong\n   1 | a: bcd\n     |    ^^^\n"
 

@@ -609,7 +609,7 @@ LONG = {
 
 @pytest.mark.parametrize("name", LONG)
 def test_many_mistakes_take_no_longer(name: str) -> None:
-    """Only the first misspelt names are compared with all that there are."""
+    """Only the first misspelled names are compared with all that there are."""
     start = time.process_time()
     _, diagnostics = inspect(LONG[name])
     assert len(diagnostics) >= 1000

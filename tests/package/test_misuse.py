@@ -563,7 +563,7 @@ EQUILIBRIUM: list[Row] = [
 KINDS: list[Row] = [
     ("no kernel", lambda: api.Conv(), no("Conv needs the option 'kernel'; e.g. Conv(kernel=…)")),
     ("a kernel of nothing", lambda: api.Conv(kernel=0), no("Conv, option 'kernel': input should be greater than or")),
-    ("a misspelt option", lambda: api.Conv(kernel=3, pading=1), no("Conv has no option 'pading'; did you mean")),
+    ("a misspelled option", lambda: api.Conv(kernel=3, pading=1), no("Conv has no option 'pading'; did you mean")),
     ("an option by position", lambda: api.Conv(3), no("Conv takes its options by name, found 3")),
     ("a fraction", lambda: api.Conv(kernel=1.5), no("Conv, option 'kernel'")),
     ("a scale of NaN", lambda: api.Identity(scale=NAN), no("Identity, option 'scale': input should be a finite")),
@@ -581,7 +581,7 @@ NETWORK: list[Row] = [
     ("an input of four dimensions", lambda: network(input=(1, 2, 3, 4)), no("'shape' needs at most 3 entries, found")),
     ("an input of fractions", lambda: network(input=np.array([1.0, 2.0])), no("'shape[0]' expects an integer, found")),
     ("an input of bools", lambda: network(input=(True, 2, 2)), no("input.shape[0]: 'shape[0]' expects an integer,")),
-    ("a misspelt setting of the input", lambda: network(input={"shpe": (4,)}), no("unknown key 'shpe'; did you mean")),
+    ("a misspelled key of the input", lambda: network(input={"shpe": (4,)}), no("unknown key 'shpe'; did you mean")),
     ("an input of NumPy", lambda: built(input=np.array([1, 2, 2])), lambda: built()),
     ("an input of torch", lambda: built(input=X[0].shape), lambda: built()),
     ("classes as a fraction", lambda: network(classes=3.0), no("output.classes: 'classes' expects an integer, found")),
@@ -589,7 +589,7 @@ NETWORK: list[Row] = [
     ("classes and a shape", lambda: network(output={"shape": (3,)}), no("both 'classes' and 'shape' are given")),
     ("an output of one number", lambda: network(classes=None, output=3), no("output expects a mapping, found 3")),
     ("classes of NumPy", lambda: built(classes=np.int32(3)), lambda: built()),
-    ("a misspelt activation", lambda: network(activation="rel6"), no("unknown activation 'rel6'; did you mean")),
+    ("a misspelled activation", lambda: network(activation="rel6"), no("unknown activation 'rel6'; did you mean")),
     ("a function as an activation", lambda: network(activation=torch.tanh), no("expected the name of an activation")),
     ("a gain of NaN", lambda: network(gain=NAN), no("defaults.gain: 'gain' expects a finite number, found nan")),
     ("a negative gain", lambda: network(gain=-1), no("defaults.gain: 'gain' must be ≥ 0, found -1")),
@@ -615,7 +615,7 @@ STATE: list[Row] = [
     ("text for channels", lambda: network().state("h", channels="3"), no("write 3 without quotes")),
     ("a bool for channels", lambda: network().state("h", channels=True), no("'channels' expects an integer, found")),
     ("channels and shape", lambda: network().state("h", channels=3, shape=(3,)), no("both 'shape' and 'channels' are")),
-    ("a misspelt setting", lambda: network().state("h", chanels=3), no("unknown key 'chanels'; did you mean")),
+    ("a misspelled setting", lambda: network().state("h", chanels=3), no("unknown key 'chanels'; did you mean")),
     ("a set for a shape", lambda: network().state("h", shape={5}), no("'shape' expects a list, found a set")),
     ("a rate of NaN", lambda: network().state("h", shape=(5,), learning_rate=NAN), no("expects a finite number,")),
     ("a shape of NumPy", lambda: built(state={"shape": np.array([5])}), lambda: built()),
@@ -629,7 +629,7 @@ EDGE: list[Row] = [
     ("a tensor for an end", lambda: edge(X, "a", kind="dense"), no("found a Tensor of shape (4, 1, 2, 2) and float32")),
     ("a state of another network", lambda: edge(another().input, "a", kind="dense"), no("belongs to another network,")),
     ("no kind", lambda: edge("x", "a"), no("an edge holds exactly one kind, found none")),
-    ("a misspelt kind", lambda: edge("x", "a", kind="dens"), no("unknown kind of edge, text 'dens'; did you mean")),
+    ("a misspelled kind", lambda: edge("x", "a", kind="dens"), no("unknown kind of edge, text 'dens'; did you mean")),
     ("a kind that is a number", lambda: edge("x", "a", kind=3), no("unknown kind of edge, 3; known: conv")),
     ("a class for a kind", lambda: edge("x", "a", kind=api.Dense), no("the class Dense; write Dense(…)")),
     ("a class behind the ends", lambda: edge("x", "a", api.Dense), no("found the class Dense; write Dense(…)")),
@@ -766,7 +766,7 @@ RING = api.topologies.ring
 
 TOPOLOGIES: list[Row] = [
     ("by position", lambda: RING(3), no("ring takes parameters by name, found 3")),
-    ("a misspelt parameter", lambda: RING(widht=3), no("unknown parameter 'widht'; did you mean 'width'?")),
+    ("a misspelled parameter", lambda: RING(widht=3), no("unknown parameter 'widht'; did you mean 'width'?")),
     ("a width of text", lambda: RING(width="3"), no("'width' expects an integer, found text '3'")),
     ("a width of nothing", lambda: RING(width=0), no("'width' must be ≥ 1, found 0")),
     ("a share beyond 1", lambda: api.topologies.small_world(rewired=1.5), no("'rewired' must be ≤ 1, found 1.5")),
@@ -783,7 +783,7 @@ def digits(name: Any = "digits", **options: Any) -> Any:
 
 DATA: list[Row] = [
     ("a number for a name", lambda: digits(3), no("name expects text, found 3; one of: digits, mnist")),
-    ("a misspelt name", lambda: digits("digit"), no("there is no data set 'digit'; did you mean 'digits'?")),
+    ("a misspelled name", lambda: digits("digit"), no("there is no data set 'digit'; did you mean 'digits'?")),
     ("a shape of text", lambda: digits(shape="64"), no("shape expects a list, found text '64'")),
     ("a shape of fractions", lambda: digits(shape=(64.0,)), no("a size of the shape expects a whole number, found")),
     ("a shape of nothing", lambda: digits(shape=(0, 8, 8)), no("a size of the shape must be at least 1, found 0")),

@@ -139,10 +139,10 @@ with warnings.catch_warnings():
         def accept(self, proposed: Tensor, swept: Tensor) -> Tensor:
             return proposed < swept
 
-    class Labelled(ep.Dense):
+    class Labeled(ep.Dense):
         """An option with the name of a method."""
 
-        name: ClassVar[str] = "labelled"
+        name: ClassVar[str] = "labeled"
         label: int = 3  # type: ignore[assignment]
 
 
@@ -219,7 +219,7 @@ OPTION = "cannot be registered: its option '{}' has the name of a trait or metho
     [
         (lambda: ep.register_solver("own", Shadowing), "solver 'own' " + OPTION.format("mixes", "mixes")),
         (lambda: ep.register_solver("own", Relaxing), "solver 'own' " + OPTION.format("omega", "omega")),
-        (lambda: ep.register_kind(Labelled), "edge kind 'labelled' " + OPTION.format("label", "label")),
+        (lambda: ep.register_kind(Labeled), "edge kind 'labeled' " + OPTION.format("label", "label")),
         (lambda: ep.register_kind(Concave), "nothing calls its 'concavity' without 'damps'; set the trait 'damps'"),
         (lambda: ep.register_solver("own", Judge), "nothing calls its 'accept' without 'step'; write 'step' too"),
         (

@@ -63,7 +63,7 @@ CONTENTS: dict[str, Change] = {
     "a key too many": put("surprise", 1),
     "an architecture that is a list": put("architecture", []),
     "an architecture without edges": inside("architecture", drop("edges")),
-    "an architecture with an unknown key": inside("architecture", put("colour", "red")),
+    "an architecture with an unknown key": inside("architecture", put("color", "red")),
     "an architecture whose shapes do not fit": inside(
         "architecture", lambda a: a["states"]["h1"].update(shape=[4, 9, 9])
     ),

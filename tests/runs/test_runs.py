@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import resource
 import shlex
 import shutil
 import signal
@@ -26,8 +27,9 @@ import epgraph as ep
 from epgraph.callbacks import Callback
 from epgraph.cli import run
 from epgraph.runs import RunFolder, locked
-from epgraph.runs.folder import REPLACED
+from epgraph.runs.folder import REPLACED, WriteError
 from epgraph.training import Run, Trainer, load_checkpoint
+from epgraph.training.checkpoint import save_checkpoint
 from epgraph.training.optimizer import learning_rate
 from tests.crash import main as crash
 from tests.helpers import processes
@@ -613,14 +615,32 @@ def test_training_at_chance_says_so(net: Path, tmp_path: Path, capsys: pytest.Ca
 # What ends it, with what is safe
 
 
+def filled(work: Callable[[], int], largest: int) -> int:
+    """Do it in this process, in which no file can become larger once a checkpoint is written.
+
+    Not from the start: everything else that a process writes, such as caches, would be cut off as well.
+    """
+    from epgraph.training import trainer
+
+    original = trainer.save_checkpoint
+
+    def save(path: Path, engine: ep.Engine, **progress: Any) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+        original(path, engine, **progress)
+
+    trainer.save_checkpoint = save
+    return work()
+
+
 def test_a_full_disk(net: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert train(net, out) == 0
     size = (out / "last.pt").stat().st_size
     before = content(out)
     arguments = ["train", str(net), "--out", str(out), "--resume", "--epochs", "4", "--no-pictures"]
-    code, said = processes.finished(partial(run, arguments), tmp_path / "said", largest=size // 2)
-    assert code == 1
+    work = partial(filled, partial(run, arguments), size // 2)
+    code, said = processes.finished(work, tmp_path / "said")
+    assert code == 1, said
     assert "training stopped at the end of epoch 3: " in said
     assert "cannot be written: File too large; " in said
     assert f"{out / 'last.pt'} holds the end of epoch 2" in said
@@ -628,6 +648,27 @@ def test_a_full_disk(net: Path, tmp_path: Path) -> None:
     assert not list(out.glob("*.partial"))
     assert resumed(net, out) == 0
     assert len(lines(out)) == 4
+
+
+def reasons_of(checkpoint: Path, path: Path) -> int:
+    """Write a checkpoint where there is less and less room; print the reasons why that fails."""
+    content, engine, reasons = load_checkpoint(checkpoint), ep.compile(NET), set()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for largest in range(checkpoint.stat().st_size // 2, 0, -256):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, before[1]))
+        with pytest.raises(WriteError) as caught:
+            save_checkpoint(path, engine, **content)
+        reasons.add(str(caught.value))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    print(*reasons, sep="\n")
+    return 0
+
+
+def test_the_reason_is_the_systems_wherever_the_room_ends(out: Path, tmp_path: Path) -> None:
+    """Between the system and us torch says that its positions differ."""
+    work = partial(reasons_of, out / "last.pt", tmp_path / "new.pt")
+    code, said = processes.finished(work, tmp_path / "said")
+    assert (code, said) == (0, f"{tmp_path / 'new.pt'}: cannot be written: File too large\n")
 
 
 def test_a_deleted_run_folder(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Gradient flow, noise, quantised states and weights: against plain float64 loops over the oracle's forces."""
+"""Gradient flow, noise, quantized states and weights: against plain float64 loops over the oracle's forces."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_flow_comes_to_rest_where_plain_sweeps_do(activation: str) -> None:
         assert apart(q.grad, p.grad) <= 1e-6
 
 
-class Quantised(Loop):
+class Quantized(Loop):
     def move(self, name: str, old: Tensor, force: Tensor) -> Tensor:
         activation, bits = self.engine.graph.states[name].activation, self.dynamics.state_bits
         s = self.sigma(name, force)
@@ -152,7 +152,7 @@ class Quantised(Loop):
 
 @settings(ORACLE, max_examples=8)
 @given(data=architectures(activations=[a for a in WRITTEN if a != "identity"], output_activation="identity"))
-def test_quantised_states_follow_the_loop(data: dict[str, Any]) -> None:
+def test_quantized_states_follow_the_loop(data: dict[str, Any]) -> None:
     """In both nudged phases too, though they are carried as a pair.
 
     Without max pooling of what moves: values on a grid are often equal, and c + o rounds, so that in a pair the
@@ -161,10 +161,10 @@ def test_quantised_states_follow_the_loop(data: dict[str, Any]) -> None:
     case = case_with(data, state_bits=7)
     edges, states = case.graph.edges.values(), case.graph.states
     assume(all(e.kind.is_linear or e.unary or states[e.source].clamped for e in edges))
-    Quantised(case.engine("coloring"), case.x, case.y).assert_followed()
+    Quantized(case.engine("coloring"), case.x, case.y).assert_followed()
 
 
-def test_quantised_states_stand_on_their_grid() -> None:
+def test_quantized_states_stand_on_their_grid() -> None:
     data = {**RING, "defaults": {"activation": "relu6"}, "dynamics": {"state_bits": 3}}
     engine = ep.compile(ep.Architecture.model_validate(data), dtype=torch.float64)
     x, y = batch()
@@ -178,7 +178,7 @@ def test_quantised_states_stand_on_their_grid() -> None:
 
 @settings(ORACLE, max_examples=8)
 @given(data=architectures())
-def test_quantised_weights_relax_and_float_ones_learn(data: dict[str, Any]) -> None:
+def test_quantized_weights_relax_and_float_ones_learn(data: dict[str, Any]) -> None:
     """All that the engine computes is what it computes for the rounded weights."""
     bits = 4
     case, plain = case_with(data, weight_bits=bits), case_with(data)

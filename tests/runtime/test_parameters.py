@@ -244,20 +244,20 @@ def known(network: Settled) -> Known:
 
 
 def slope(known: Known, way: Way, beta: float = 2e-2) -> float:
-    """Order in β of the error of centred EP."""
+    """Order in β of the error of centered EP."""
     coarse, fine = (error(*way(known, known.module("centered", b))) for b in (beta, beta / 2))
     return math.log2(coarse / fine)
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 def test_random_graphs(way: Way, note: Callable[[str], None]) -> None:
-    """Implicit to 1e-5, smooth or with kinks and max pooling; centred with β² where it is smooth."""
+    """Implicit to 1e-5, smooth or with kinks and max pooling; centered with β² where it is smooth."""
     worst, slopes = 0.0, []
     for known in (*known_networks(True), *known_networks(False)):
         worst = max(worst, error(*way(known, known.module("implicit", 0.1))))
     for known in known_networks(True):
         slopes.append(slope(known, way))
-    note(f"{way.__name__}: 4 graphs, implicit {worst:.1e}, slope of centred {min(slopes):.3f} to {max(slopes):.3f}")
+    note(f"{way.__name__}: 4 graphs, implicit {worst:.1e}, slope of centered {min(slopes):.3f} to {max(slopes):.3f}")
     assert worst <= 1e-5
     assert all(1.9 <= order <= 2.1 for order in slopes)
 
@@ -354,7 +354,7 @@ def test_gradients_reach_what_a_weight_is_computed_from(note: Callable[[str], No
         if pool == "average":
             one, other = (error(flat(list(f.values())), flat(list(exact.values()))) for f in (coarse, fine))
             slopes.append(math.log2(one / other))
-    note(f"parametrizations and pruning: implicit {worst:.1e}, slope of centred {slopes[0]:.3f}")
+    note(f"parametrizations and pruning: implicit {worst:.1e}, slope of centered {slopes[0]:.3f}")
     assert worst <= 1e-5
     assert 1.9 <= slopes[0] <= 2.1
 
@@ -681,7 +681,7 @@ def test_copies_and_state_dicts_of_parametrized_engines() -> None:
 
 
 def test_training_loses_no_parameter() -> None:
-    """The optimiser of the command line: all that a weight is computed from, at the rate of its edge or state."""
+    """The optimizer of the command line: all that a weight is computed from, at the rate of its edge or state."""
     engine = dressed(dtype=torch.float32).train()
     optimizer = make_optimizer(engine)
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}

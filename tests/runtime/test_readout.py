@@ -52,7 +52,7 @@ def test_states_and_gradients_follow_the_oracle(data: dict[str, Any]) -> None:
             torch.testing.assert_close(made.losses, oracle.cost(free, case.y), rtol=1e-9, atol=1e-12)
 
 
-def test_centred_gradient_is_the_implicit_one(note: Callable[[str], None]) -> None:
+def test_centered_gradient_is_the_implicit_one(note: Callable[[str], None]) -> None:
     """O(β²), on networks that qualify; the readout's own parameters to rounding whatever β."""
     ratios, own = [], 0.0
     for network in islice(qualified(smooth=True, readout=True), 15):

@@ -43,7 +43,7 @@ CASES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("ladder", {"rungs": 5, "width": 3, "input": (20,)}),
     ("ring", {"states": 3, "width": 2}),
     ("ring", {"states": 9, "width": 5, "input": (10,)}),
-    ("small_world", {"states": 7, "neighbours": 2, "rewired": 0.5, "seed": 3, "width": 3}),
+    ("small_world", {"states": 7, "neighbors": 2, "rewired": 0.5, "seed": 3, "width": 3}),
     ("small_world", {"states": 12, "seed": 2, "width": 6, "input": (10,)}),
     ("scale_free", {"states": 6, "links": 1, "seed": 4, "width": 3, "input": (1, 28, 28)}),
     ("scale_free", {"states": 6, "links": 3, "width": 5, "input": (9,)}),
@@ -137,7 +137,7 @@ def graph_of(architecture: ep.Architecture) -> nx.Graph[int]:
 def test_graphs_are_those_of_networkx() -> None:
     t = ep.topologies
     for seed in range(3):
-        small = graph_of(t.small_world(states=12, neighbours=4, rewired=0.3, seed=seed))
+        small = graph_of(t.small_world(states=12, neighbors=4, rewired=0.3, seed=seed))
         assert nx.utils.edges_equal(small.edges, nx.connected_watts_strogatz_graph(12, 4, 0.3, seed=seed).edges)
         free = graph_of(t.scale_free(states=15, links=2, seed=seed))
         assert nx.utils.edges_equal(free.edges, nx.barabasi_albert_graph(15, 2, seed=seed).edges)
@@ -197,13 +197,13 @@ def test_every_parameter_is_described_and_keyword_only() -> None:
             "hopfield_resnet.recipe: 'recipe' expects 'common' or 'published', found text 'mine'",
         ),
         (
-            "--template small_world --neighbours 3",
-            "small_world.neighbours: 3 of 10 states cannot be the nearest on both sides; an even number below 10, "
-            "e.g. neighbours: 2",
+            "--template small_world --neighbors 3",
+            "small_world.neighbors: 3 of 10 states cannot be the nearest on both sides; an even number below 10, "
+            "e.g. neighbors: 2",
         ),
         (
-            "--template small_world --states 1000 --neighbours 2 --rewired 1 --seed 13",
-            "small_world.rewired: in 20 draws the states were never all connected; use more neighbours, or rewire less",
+            "--template small_world --states 1000 --neighbors 2 --rewired 1 --seed 13",
+            "small_world.rewired: in 20 draws the states were never all connected; use more neighbors, or rewire less",
         ),
         (
             "--template scale_free --links 12",

@@ -209,7 +209,10 @@ def test_quick_epochs_print_no_more_than_their_line(
     assert capsys.readouterr().out.count("epoch ") == 4
 
 
-def test_json_lines_stay_pure(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_lines_stay_pure(
+    net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with displayed(Display(clock=ticking(40.0))):
         assert train(net, tmp_path / "run", "--json") == 0
         printed = capsys.readouterr()

@@ -98,7 +98,7 @@ def test_a_rule_that_cannot_be_used_is_located(net: Path, capsys: pytest.Capture
     )
 
 
-def test_an_emitted_module_says_that_its_gradient_is_the_centred_one(
+def test_an_emitted_module_says_that_its_gradient_is_the_centered_one(
     net: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["compile", str(net)]) == 0

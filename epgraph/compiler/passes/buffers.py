@@ -18,7 +18,7 @@ from epgraph.compiler.trace import Tracer
 def plan_buffers(program: Program, tracer: Tracer) -> Program:
     """Write each new state over the old one after the old one's last use, and share the memory that sums need.
 
-    An update that does not read its own old state sums where that is. Others need working memory: in a proper colour
+    An update that does not read its own old state sums where that is. Others need working memory: in a proper color
     class a sum is used up before the next one starts, so that states of one shape share it; where the class has
     conflicts every state has its own.
     """

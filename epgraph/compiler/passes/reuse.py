@@ -24,7 +24,7 @@ Key = str
 
 
 def reuse_argmax(program: Program, tracer: Tracer) -> Program:
-    """Hand what one colour class computed to the next one that would compute the same from the same states."""
+    """Hand what one color class computed to the next one that would compute the same from the same states."""
     if all(edge.kind.is_linear for edge in tracer.graph.edges.values()):
         return program
     graphs = [copied(function.graph) for function in program.sweep]

@@ -87,12 +87,12 @@ function spread() {
   });
 }
 
-function colours() {
+function colors() {
   const style = getComputedStyle(document.documentElement);
   return (name) => style.getPropertyValue(`--${name}`).trim();
 }
 
-/** A colour of the print, lightened where the page is dark. */
+/** A color of the print, lightened where the page is dark. */
 function shown(color) {
   if (!dark.matches) return color;
   const parts = [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16));
@@ -100,7 +100,7 @@ function shown(color) {
 }
 
 function styleOf() {
-  const c = colours();
+  const c = colors();
   // Widths change at once: what fits into the window is computed from them.
   const lively = still.matches || large ? {} : { "transition-property": "opacity, border-color", "transition-duration": 150 };
   return [
@@ -211,7 +211,7 @@ function zoom(factor) {
 const DIRECTIONS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 /** The state to go to from another one: the nearest in that direction, those that an edge joins first. */
-function neighbour(i, [dx, dy]) {
+function neighbor(i, [dx, dy]) {
   const here = nodes[i].position();
   const joined = new Set([...sources(i), ...targets(i)]);
   let best = null;
@@ -242,7 +242,7 @@ canvas.addEventListener("keydown", (event) => {
   if (direction) {
     const now = selection.now;
     const start = now === null ? null : now.type === "state" ? now.i : edges[now.i].from;
-    const next = start === null ? 0 : neighbour(start, direction);
+    const next = start === null ? 0 : neighbor(start, direction);
     if (next !== null) select({ type: "state", i: next }, "keys");
   } else if (KEYS[event.key]) KEYS[event.key]();
   else return;
@@ -268,7 +268,7 @@ function drawLegend() {
   }
   if (edges.some((edge) => edge.conflict)) {
     const stroke = make("i", { class: "stroke" });
-    stroke.style.borderTopColor = colours()("alarm");
+    stroke.style.borderTopColor = colors()("alarm");
     entries.push(make("span", {}, stroke, "conflict: both ends move together"));
   }
   if (!large && !network.forward) entries.push(make("span", {}, "full arrow: A, hollow arrow: Aᵀ"));

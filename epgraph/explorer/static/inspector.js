@@ -59,7 +59,7 @@ function ofEdge(i) {
   return [
     `Edge ${edge.name}`,
     list(facts),
-    edge.tied === undefined ? null : labelled("Weight of", link(edge.tied, "edge")),
+    edge.tied === undefined ? null : labeled("Weight of", link(edge.tied, "edge")),
     edge.conflict ? make("p", { class: "alarm" }, `Conflict: ${from} and ${to} move together, and each reads the other.`) : null,
     heading(edge.unary ? "At" : "From and to"),
     links(unique([edge.from, edge.to]).map((k) => link(k))),
@@ -71,7 +71,7 @@ function ofEdge(i) {
 const heading = (text) => make("h3", {}, text);
 const list = (facts) => make("dl", {}, ...facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
 const links = (buttons) => make("div", { class: "links" }, ...buttons);
-const labelled = (text, button) => make("p", {}, `${text} `, button);
+const labeled = (text, button) => make("p", {}, `${text} `, button);
 
 function line([label, ...tokens]) {
   return make("p", { class: "equation" }, make("span", { class: label === "where" ? "where" : "phase" }, label), formula(tokens));

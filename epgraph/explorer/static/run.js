@@ -46,10 +46,10 @@ function drawRun() {
     panel.append(make("div", { class: "charts" }, ...["energy", "change", "states"].map((name) =>
       make("div", { class: "chart" }, make("h3", { id: `title-${name}` }), make("div", { id: `chart-${name}`, role: "img", "aria-labelledby": `title-${name}` }), make("div", { id: `legend-${name}`, class: "legend" })))));
   }
-  const colour = byId("colour");
-  colour.append(...["class", ...SHOWN].map((value) => make("option", { value }, value === "class" && network.backprop ? "step" : value)));
-  byId("colour-label").hidden = false;
-  colour.addEventListener("change", paint);
+  const color = byId("color");
+  color.append(...["class", ...SHOWN].map((value) => make("option", { value }, value === "class" && network.backprop ? "step" : value)));
+  byId("color-label").hidden = false;
+  color.addEventListener("change", paint);
 }
 
 function choice(id, values, act) {
@@ -100,7 +100,7 @@ function chart(id, title, all, logarithmic) {
   byId(`legend-${id}`).replaceChildren(...curves.map(entry));
   place.replaceChildren(...(empty ? [make("p", {}, "There is nothing to draw: no state has it, or it is zero.")] : []));
   if (empty) return;
-  const c = colours();
+  const c = colors();
   const axis = { stroke: c("ink"), grid: { stroke: c("line"), width: 0.5 }, ticks: { stroke: c("line"), width: 0.5 } };
   const now = selection.now;
   plots.push(new uPlot({
@@ -126,7 +126,7 @@ function entry({ name, i, k }) {
 
 /** Fill the states of the diagram by class, or by what was measured in the last sweep. */
 function paint() {
-  const what = byId("colour").value;
+  const what = byId("color").value;
   if (what === "class") {
     cy.nodes().removeStyle();
     return drawLegend();
@@ -138,7 +138,7 @@ function paint() {
   const known = scaled.filter((value) => value !== null);
   const [low, high] = [Math.min(...known), Math.max(...known)];
   cy.batch(() => nodes.forEach((node, i) => {
-    if (scaled[i] === null) node.style({ "background-color": colours()("back"), color: colours()("ink") });
+    if (scaled[i] === null) node.style({ "background-color": colors()("back"), color: colors()("ink") });
     else node.style({ "background-color": fillOf(high > low ? (scaled[i] - low) / (high - low) : 1), color: "#1a1a1a" });
   }));
   const real = (value) => short(what === "residual" ? 10 ** value : value);

@@ -1,7 +1,7 @@
 """Dynamics beside plain sweeps, and which networks can use them.
 
 What solvers ask of a network (``solvers/``), and the output in closed form. For studies of hardware: gradient flow,
-noise, quantised states and weights.
+noise, quantized states and weights.
 
 Over-relaxation by ω takes s + ω(sum − s), clipped to the range of σ (projected SOR). Where F is ½‖s‖² minus something
 linear in every state, on a box, that never raises F for 0 < ω < 2, and it needs a fraction of the sweeps. Elsewhere
@@ -75,7 +75,7 @@ def _no_steps(graph: NetworkGraph) -> Iterator[Diagnostic]:
 
 
 def _no_study(graph: NetworkGraph) -> Iterator[Diagnostic]:
-    """What gradient flow, noise or quantised states and weights cannot be used with."""
+    """What gradient flow, noise or quantized states and weights cannot be used with."""
     dynamics = graph.architecture.dynamics
     solver, without = dynamics.chosen_solver, "leave one of them out"
     key = dynamics.solver_key.key

@@ -151,13 +151,13 @@ def _arrivals(graph: NetworkGraph, schedule: Schedule, start: str) -> dict[str, 
     for turn, names in enumerate(schedule.classes):
         for name in names:
             turns.setdefault(name, []).append(turn)
-    neighbours: dict[str, list[str]] = {}
+    neighbors: dict[str, list[str]] = {}
     for edge in graph.edges.values():
         # Errors go against the edges.
         if not graph.energy.feedforward:
-            neighbours.setdefault(edge.source, []).append(edge.target)
+            neighbors.setdefault(edge.source, []).append(edge.target)
         if not graph.reads_out(edge) or start == graph.output.name:
-            neighbours.setdefault(edge.target, []).append(edge.source)
+            neighbors.setdefault(edge.target, []).append(edge.source)
     length = len(schedule.classes)
     # The nudge acts when the output moves; the input acts from the beginning.
     first = turns[start][0] if start in turns else -1
@@ -167,7 +167,7 @@ def _arrivals(graph: NetworkGraph, schedule: Schedule, start: str) -> dict[str, 
         now, name = heapq.heappop(queue)
         if now > felt[name]:
             continue
-        for other in neighbours.get(name, ()):
+        for other in neighbors.get(name, ()):
             if other not in turns:
                 continue
             own = turns[other]

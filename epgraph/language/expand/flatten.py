@@ -79,7 +79,7 @@ def _has_sugar(data: dict[str, Any]) -> bool:
 
 
 def _is_pattern(end: Any, names: set[str]) -> bool:
-    """Whether the end of an edge is more than a name; checks of the flat form report a misspelt name."""
+    """Whether the end of an edge is more than a name; checks of the flat form report a misspelled name."""
     return not isinstance(end, str) or (end not in names and not _NAME.fullmatch(end))
 
 
@@ -141,7 +141,7 @@ def _flat(context: ExpansionContext) -> dict[str, Any]:
     tie_edges(context, root)
     _unused(context, blocks, root)
     if not any(problem.severity == "error" for problem in context.problems):
-        # With errors, no such warning: a misspelt use of the parameter is already an error.
+        # With errors, no such warning: a misspelled use of the parameter is already an error.
         unused_parameters(context, blocks)
     flat["states"] = context.states if isinstance(states, dict) or states is None else states
     flat["edges"] = context.edges if isinstance(edges, list) or (edges is None and context.edges) else edges

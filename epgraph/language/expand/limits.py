@@ -26,7 +26,7 @@ MAX_NUMBER = 2**63
 """Bound on the size of integers that an expression gives."""
 
 MAX_COMPARED = 50_000
-"""Largest number of names to compare with misspelt ones: a tenth of a second."""
+"""Largest number of names to compare with misspelled ones: a tenth of a second."""
 
 MAX_FILES = 64
 """Largest number of files of one network."""

@@ -1,4 +1,4 @@
-"""Warnings about unused parameters: often a misspelt name, or one from an older version."""
+"""Warnings about unused parameters: often a misspelled name, or one from an older version."""
 
 from __future__ import annotations
 
