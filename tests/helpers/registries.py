@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from unittest import mock
@@ -17,6 +18,7 @@ from epgraph.kinds import KINDS
 from epgraph.learning_rules import ESTIMATORS
 from epgraph.optimizers import OPTIMIZERS
 from epgraph.rates import RATE_SCHEDULES
+from epgraph.registry import PLUGIN_MODULE
 from epgraph.solvers import SOLVERS
 
 REGISTRIES = (
@@ -37,8 +39,14 @@ REGISTRIES = (
 
 @contextmanager
 def kept_registries() -> Iterator[None]:
-    """Restore every registry at the end."""
+    """Restore every registry at the end, and forget the plugins that were run: a message names those that were not."""
+    before = set(sys.modules)
     with ExitStack() as stack:
         for table in REGISTRIES:
             stack.enter_context(mock.patch.dict(table))
-        yield
+        try:
+            yield
+        finally:
+            for name in sys.modules.keys() - before:
+                if name.startswith(PLUGIN_MODULE):
+                    del sys.modules[name]
