@@ -102,8 +102,8 @@ def load_data(
     architecture
         The network; its section ``data`` says how examples are prepared.
     name
-        ``digits``, ``mnist``, ``fashion-mnist``, ``cifar10``, ``cifar100``, a name that was registered, or
-        ``folder:PATH``; left out, the one of the section ``data``.
+        A name of ``docs/data.md`` such as ``cifar10``, one that was registered, ``folder:PATH`` or ``tensors:PATH``;
+        left out, the one of the section ``data``.
     root, download, limit
         As for ``epgraph.data.load_data``; left out, those of the section ``data``.
     augment

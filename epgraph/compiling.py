@@ -57,8 +57,8 @@ def compile(
     seed
         Seed of the initial parameters, from 0 to 2³² − 1; left out, ``training.seed``.
     backend
-        How sweeps run: ``auto``, ``eager``, ``channels_last``, ``triton``, ``onednn`` or ``inductor``
-        (``epgraph.compiler.BACKENDS``). One that cannot be used on the device and in the precision is refused.
+        How sweeps run: ``auto``, or a name in ``epgraph.compiler.BACKENDS`` such as ``eager``, ``onednn`` or
+        ``triton``. One that cannot be used on the device and in the precision is refused.
     without
         Passes of the backend to leave out (``epgraph.compiler.PASSES``), to measure what each is worth.
     doubled

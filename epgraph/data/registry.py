@@ -1,4 +1,4 @@
-"""Data sets by name: the built-in families, one a file, and those of the user's own."""
+"""Data sets by name: the built-in ones, which are found in the files of ``named/``, and those of the user's own."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from typing import Any
 
 from epgraph.arguments import flag, instance, number, several, shown, text, whole_number
 from epgraph.augmentation import NO_AUGMENTATION, Augmentation
-from epgraph.data import cifar, digits, mnist, svhn
+from epgraph.data import named
 from epgraph.data.pictures import DataSet, Pictures, array_pictures
 from epgraph.data.recipes import Recipe, Shape
+from epgraph.discovery import entries_by_name
 from epgraph.errors import EpgraphError
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
-
-DATA_SETS: dict[str, DataSet] = {**digits.DATA_SETS, **mnist.DATA_SETS, **cifar.DATA_SETS, **svhn.DATA_SETS}
-"""Every data set with a name, the built-in ones first."""
+DATA_SETS: dict[str, DataSet] = dict(
+    sorted(entries_by_name(named.__name__, "DATA_SETS").items(), key=lambda entry: entry[1].recipe.shape)
+)
+"""Every data set with a name: the built-in ones first, from the smallest images to the largest."""
 
 _BUILT_IN = frozenset(DATA_SETS)
 

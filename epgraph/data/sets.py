@@ -178,8 +178,8 @@ def load_data(
     Parameters
     ----------
     name
-        ``digits``, ``mnist``, ``fashion-mnist``, ``cifar10``, ``cifar100``, a registered name, or
-        ``folder:PATH`` for a directory or zip archive with ``train/<class>/`` and ``test/<class>/``.
+        A name of ``DATA_SETS`` such as ``cifar10``, ``tensors:PATH`` for a file of arrays, or ``folder:PATH`` for a
+        directory or zip archive with ``train/<class>/`` and ``test/<class>/``.
     shape
         Shape of the network's input, (C, H, W); or (N,) with the same number of values, for flat examples.
         Images of a folder are converted and resized to it, or to the size of the first one if it is flat.

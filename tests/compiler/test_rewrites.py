@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache, partial
+from itertools import product
 from typing import Any
 from unittest import mock
 
@@ -17,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 
 import epgraph as ep
 from epgraph.compiler import BACKENDS, PASSES, PLAIN, Backend, Pass, ProgramCache, register_backend
+from epgraph.compiler.passes import stages
 from epgraph.compiler.passes.winograd import winograd as winograd_pass
 from epgraph.compiler.program import Program
 from epgraph.compiler.text import source
@@ -33,6 +35,9 @@ DRAWN = settings(
 NAMES = [one.name for one in PASSES]
 EXACT = [name for name in NAMES if name not in ("pack_weights", "fuse_updates")]
 """Rewrites that run in float64 on the CPU."""
+
+BUILT_IN = tuple(BACKENDS.values())
+"""Without those that are declared here."""
 
 USED = [one.name for one in BACKENDS["channels_last"].passes]
 
@@ -215,6 +220,26 @@ def test_rewrites_leave_what_they_are_given_alone(rewrite: Pass) -> None:
         rewrite.apply(program, machine.tracer)
         same = [source(f) for f in program.functions] == before
         assert same
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_rewrite_is_in_a_backend_and_changes_something(name: str) -> None:
+    """Of two examples, in one of two precisions: what is built in later is tested here by itself."""
+    using = [backend for backend in BUILT_IN if name in [one.name for one in backend.passes]]
+    plans = [plan_of(f"examples/{file}.yaml") for file in ("vgg5", "hopfield_resnet13")]
+    choices = product(using, plans, (torch.float32, torch.bfloat16))
+    assert any(changed(name, *choice) for choice in choices)
+
+
+def changed(name: str, backend: Backend, plan: Plan, dtype: torch.dtype) -> bool:
+    """Whether a pass of a backend changes the program of a free sweep that the passes before it have made."""
+    plain, machine = (ProgramCache(plan, dtype, cast=False, backend=one) for one in (PLAIN, backend))
+    made = {
+        stage: ([source(f) for f in program.functions], program.channels_last)
+        for stage, program in stages(plain.program("free").program, machine.tracer, backend.passes)
+    }
+    before = list(made)[list(made).index(name) - 1]
+    return made[name] != made[before]
 
 
 def test_the_arg_max_is_found_once() -> None:

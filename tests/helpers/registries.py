@@ -39,7 +39,7 @@ REGISTRIES = (
 
 @contextmanager
 def kept_registries() -> Iterator[None]:
-    """Restore every registry at the end, and forget the plugins that were run."""
+    """Restore every registry at the end, and forget the plugins that were run: a message names those that were not."""
     with ExitStack() as stack:
         stack.callback(_forget_plugins, set(sys.modules))
         for table in REGISTRIES:

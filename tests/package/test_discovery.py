@@ -1,4 +1,4 @@
-"""Members that are found by their classes: every one of them, or a message that says which is left out and why."""
+"""Members that are found in the files of their package: every one, or a message that says which is left out and why."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 
 from epgraph.activations import NAMED
 from epgraph.activations.language import FAMILIES
-from epgraph.discovery import classes_by_name
+from epgraph.data import DATA_SETS
+from epgraph.discovery import classes_by_name, entries_by_name
 from epgraph.solvers import SOLVERS
 
 BASE = "from abc import ABC, abstractmethod\nclass Base(ABC):\n    @abstractmethod\n    def run(self): ...\n"
@@ -53,7 +54,42 @@ def test_no_class_is_left_out(
     assert str(caught.value) == message
 
 
+def tables(root: Path, monkeypatch: pytest.MonkeyPatch, name: str, more: str) -> dict[str, int]:
+    """Entries of a package of a file with a table, and of a second file."""
+    folder = root / name
+    folder.mkdir()
+    for file, text in (("__init__", ""), ("one", "TABLE = {'b': 1, 'a': 2}\n"), ("two", more)):
+        (folder / f"{file}.py").write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(root)
+    return entries_by_name(name, "TABLE")
+
+
+def test_every_entry_is_a_member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(tables(tmp_path, monkeypatch, "tables_all", "TABLE = {'c': 3}").items()) == [
+        ("b", 1),
+        ("a", 2),
+        ("c", 3),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("tables_none", "", "tables_none.two: it needs a dictionary 'TABLE'"),
+        ("tables_twice", "TABLE = {'a': 3}", "tables_twice.two: the entry 'a' of 'TABLE' is in another file too"),
+    ],
+)
+def test_no_entry_is_left_out(
+    name: str, text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(TypeError) as caught:
+        tables(tmp_path, monkeypatch, name, text)
+    assert str(caught.value) == message
+
+
 def test_the_built_in_members_are_found() -> None:
     assert {"identity", "tanh", "logistic", "softclip", "hard_sigmoid"} <= NAMED.keys()
     assert {"tanh", "logistic", "softclip"} <= FAMILIES.keys() <= NAMED.keys()
     assert {"plain", "anderson", "over_relaxed", "error_sweeps"} <= SOLVERS.keys()
+    names = [name for name in DATA_SETS if name in ("digits", "mnist", "cifar10", "svhn")]
+    assert names == ["digits", "mnist", "cifar10", "svhn"], "from the smallest images to the largest"

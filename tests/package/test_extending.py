@@ -13,7 +13,7 @@ import epgraph as ep
 from epgraph.activations import NAMED
 from epgraph.cli import run
 from epgraph.costs import COSTS
-from tests.helpers.snippets import ROOT, plugins, registered
+from tests.helpers.snippets import ROOT, blocks_of, pages, plugins, registered
 
 EXAMPLES = plugins()
 ENERGY, COST, ACTIVATION, SOLVER, ESTIMATOR, RULE, BACKEND, DATA, OPTIMIZER, SCHEDULE = map(
@@ -98,6 +98,16 @@ def test_every_example_is_used_and_named_as_ones_own() -> None:
     """A built-in member may get any other name: then an example of the name would be refused."""
     assert EXAMPLES.keys() == USES.keys()
     assert all(name.startswith("own_") for name in (*EXAMPLES, SCHEDULE))
+
+
+def test_members_on_every_page_are_named_as_ones_own() -> None:
+    """But for data sets, whose names are those of folders: no built-in one is called so."""
+    call = re.compile(r"register_(?!dataset)\w+\(\s*\"([\w-]+)\"")
+    found = [
+        f"{block.place}: {name}" for page in pages() for block in blocks_of(page) for name in call.findall(block.text)
+    ]
+    assert len(found) > len(EXAMPLES)
+    assert [one for one in found if not one.split(": ")[1].startswith("own_")] == []
 
 
 def test_the_files_and_tests_of_each_axis_are_there() -> None:

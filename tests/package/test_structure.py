@@ -85,7 +85,7 @@ ORDER = (
 )
 ALLOWED = {name: set(ORDER[: i + 1]) for i, name in enumerate(ORDER)}
 ALLOWED["drawing"] = {*ORDER[: ORDER.index("lowering") + 1], "drawing"}
-ALLOWED["data"] = {"source", "errors", "files", "progress", "arguments", "augmentation", "data"}
+ALLOWED["data"] = {"source", "errors", "files", "progress", "arguments", "augmentation", "discovery", "data"}
 ALLOWED["runs"] = {*ORDER[: ORDER.index("testing")], "runs"}
 ALLOWED["callbacks"] = {"callbacks", "data", "engine"}  # the latter two for type checkers alone; see test_no_torch
 DRAWS = "runtime training gradient_check comparison convergence reporting explorer notebook cli"

@@ -56,7 +56,8 @@ def test_every_rule_trains_and_resumes(
     assert same(tmp_path / "whole", tmp_path / "cut")
     assert lines(tmp_path / "whole") == lines(tmp_path / "cut")
     energies = [json.loads(line)["energy"] for line in (tmp_path / "cut" / "batches.jsonl").read_text().splitlines()]
-    none = setting in ("feedback=untied", "estimator=backprop")  # feedback has no F, and no state relaxes
+    rule = ESTIMATORS.get(setting.removeprefix("estimator="))
+    none = rule is None or rule.feedforward  # untied feedback has no F, and here no state relaxes
     assert all((energy is None) == none for energy in energies)
 
 
@@ -112,7 +113,7 @@ def test_an_emitted_module_says_that_its_gradient_is_the_centered_one(
 
 @pytest.mark.slow
 def test_every_rule_trains_the_digits(tmp_path: Path) -> None:
-    """The table of docs/learning.md: every row reaches 95 % with each of its seeds."""
+    """As the table of docs/learning.md, whose rows all are of this program: 95 % with each seed."""
     root = Path(__file__).parents[2]
     found = tmp_path / "rules.json"
     subprocess.run([sys.executable, str(root / "benchmarks" / "rules.py"), "--json", str(found)], check=True, cwd=root)
@@ -120,5 +121,7 @@ def test_every_rule_trains_the_digits(tmp_path: Path) -> None:
     assert set(runs) >= set(ESTIMATORS)
     low = {name: run for name, rows in runs.items() for run in rows if run["accuracy"] < 0.95}
     assert low == {}
-    table = (root / "docs" / "learning.md").read_text(encoding="utf-8")
-    assert [name for name in runs if f"| {name} |" not in table] == []
+    section = (root / "docs" / "learning.md").read_text(encoding="utf-8").split("\n## Every rule trains\n")[1]
+    rows = [line.split(" | ")[0].removeprefix("| ") for line in section.splitlines() if line.startswith("| ")]
+    assert len(rows) > 20
+    assert [name for name in rows[2:] if name not in runs] == []
