@@ -83,8 +83,8 @@ def module_text(machine: ProgramCache) -> str:
     trainable = frozenset(
         name for name in parameters if name not in frozen and (not name.endswith(".alpha") or name in learnt)
     )
-    # The nudged sweeps hand on the sums, and error sweeps the errors.
-    how = How(errors=graph.energy.feedforward and dynamics.chosen_solver.errors)
+    # The nudged sweeps hand on the sums and, if they are a way back and a way forward, the errors.
+    how = How(errors=machine.tracer.two_way)
     functions: dict[str, tuple[Function, ...]] = {
         "constants": machine.tracer.constants(),
         "energy": machine.tracer.energy(),
@@ -222,12 +222,12 @@ def _tables(
         f"CLASSES = {graph.architecture.output.classes!r}",
         f"DTYPE = torch.{_dtype(dtype)}",
         f"PARAMETER_DTYPE = torch.{_dtype(kept)}",
-        f"ERRORS = {feedforward and dynamics.chosen_solver.errors}  # whether sweeps are error sweeps",
         f"ONE_PASS = {feedforward}  # whether the free phase is one forward pass, whatever steps and tolerance are",
         f"FREE_STEPS, NUDGED_STEPS = {1 if feedforward else dynamics.free_steps}, {dynamics.nudged_steps}",
         f"TOLERANCE, BETA, OMEGA = {dynamics.tolerance!r}, {learning.beta!r}, {dynamics.step!r}",
-        "# What a phase hands to the next one, and to the gradient.",
+        "# What a phase hands to the next one, and to the gradient alone.",
         f"HANDED = {machine.tracer.handed!r}",
+        f"RETURNED = {machine.tracer.returned!r}",
         f"WEIGHT_BITS = {dynamics.weight_bits}  # to which the weights that relax are rounded; 0: not at all",
         "",
         "# Name → name in the functions, and shape of one example.",

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from epgraph.compiler.sweep import Step
+from epgraph.compiler.sweep import Step, Sweeps
 
 
 class Phase(NamedTuple):
@@ -37,25 +37,21 @@ class Phase(NamedTuple):
     scratch: Mapping[str, str]
     channels_last: bool
 
-    def first(self, carried: Mapping[str, Tensor], rows: int) -> tuple[Step, ...]:
-        """First sweep, where it is not like all others; else empty.
+    def sweeps(
+        self, carried: Mapping[str, Tensor], rows: int, steps: int, states: Collection[str], returned: Collection[str]
+    ) -> Sweeps:
+        """What ``steps`` sweeps consist of.
 
         Of a pair that starts from plain states and their sums, no odd part is different from zero: ``carried`` then has
-        one row for each of the examples, of which there are ``rows``.
+        one row for each of the examples, of which there are ``rows``. ``returned`` has the names of the errors that a
+        gradient needs, if it does: then the way back, which moves none of the ``states``, closes the relaxation.
         """
         plain = bool(carried) and all(len(value) == rows for value in carried.values())
-        return (*self.opening, *self.sweep[len(self.opening) :]) if self.opening and plain else ()
-
-    def closing(
-        self, first: Sequence[Step], steps: int, states: Collection[str], handed: Collection[str]
-    ) -> tuple[tuple[Step, ...], tuple[str, ...]]:
-        """Way back of the last of ``steps`` error sweeps, and the names of its errors.
-
-        It comes first in a sweep and moves none of the ``states``. ``handed`` has the names of errors among others.
-        """
-        sweep = first if first and steps == 1 else self.sweep
-        back = tuple(step for step in sweep if not any(name in states for name in step[2]))
-        return back, tuple(name for _, _, results in back for name in results if name in handed)
+        first = (*self.opening, *self.sweep[len(self.opening) :]) if self.opening and plain else ()
+        last = first if first and steps == 1 else self.sweep
+        closing = tuple(step for step in last if returned and not any(name in states for name in step[2]))
+        errors = tuple(name for _, _, results in closing for name in results if name in returned)
+        return Sweeps(self.sweep, self.warm, first, closing, errors)
 
 
 class Memory:

@@ -96,7 +96,7 @@ class ProgramCache:
             functions = getattr(self.tracer, name)(**options)
             for function in functions:
                 verify(function)
-            (self.steps[key],) = self._steps(functions, given=self.tracer.handed)
+            (self.steps[key],) = self._steps(functions, given=(*self.tracer.handed, *self.tracer.returned))
         return self.steps[key]
 
     def _steps(

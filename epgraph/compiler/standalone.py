@@ -25,9 +25,9 @@ INPUT, OUTPUT = "", ""
 CLASSES: int | None = None
 DTYPE = PARAMETER_DTYPE = torch.float32
 ONE_PASS = False
-ERRORS = False
 FREE_STEPS = NUDGED_STEPS = 0
 HANDED: tuple[str, ...] = ()
+RETURNED: tuple[str, ...] = ()
 TOLERANCE, BETA, OMEGA = 0.0, 0.0, 1.0
 WEIGHT_BITS = 0
 
@@ -136,23 +136,11 @@ class Engine:
         if ONE_PASS and name == "free":
             run(phase.sweep, values)
         else:
-            first = phase.first(carried, len(clamped[STATES[INPUT][0]]))
-            # The gradient needs no forward pass after the last errors.
-            last, errors = phase.closing(first, steps, keys.values(), HANDED) if ERRORS and pair else ((), ())
-            names = list(keys.values())
-            relax_(
-                phase.warm,
-                phase.sweep,
-                values,
-                names,
-                steps,
-                tolerance,
-                pair=pair,
-                first=first,
-                closing=last,
-                errors=errors,
-            )
-        passed = {value: values[value] for value in HANDED if value in values}
+            # The gradient needs no way forward after the last errors.
+            returned = RETURNED if pair else ()
+            sweeps = phase.sweeps(carried, len(clamped[STATES[INPUT][0]]), steps, keys.values(), returned)
+            relax_(sweeps, values, list(keys.values()), steps, tolerance, pair=pair)
+        passed = {value: values[value] for value in (*HANDED, *RETURNED) if value in values}
         return {state: values[key] for state, key in keys.items()}, passed
 
     def _clamp(self, x: Tensor) -> dict[str, Any]:

@@ -1,18 +1,45 @@
-"""Sweeps, their residual, and the loop that takes them. Needs torch alone: emitted modules carry a copy."""
+"""Sweeps, their residual, and the loop that takes them. Needs ``runtime`` alone: emitted modules carry a copy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from epgraph.compiler.runtime import PIECE
 
 SWEEPS_BETWEEN_LOOKS = 5
 """Sweeps between two looks at the residual where there is a tolerance; each look waits for the device."""
 
 Step = tuple[Callable[..., tuple[Tensor, ...]], Sequence[str], Sequence[str]]
 """An emitted function, the names of its arguments and those of its results."""
+
+
+class Sweeps(NamedTuple):
+    """What sweeps consist of.
+
+    Attributes
+    ----------
+    every
+        A sweep.
+    warm
+        What the first sweep needs, from the states, where it is not among the values.
+    first
+        The first sweep, where it is not like the others.
+    closing
+        What ends a relaxation, where a gradient needs errors and the states that they were computed from: the way back
+        of a sweep. It is the last sweep, and follows the last one where a tolerance ends the relaxation.
+    errors
+        Names of the errors that ``closing`` computes; their change is its residual.
+    """
+
+    every: Sequence[Step]
+    warm: Sequence[Step] = ()
+    first: Sequence[Step] = ()
+    closing: Sequence[Step] = ()
+    errors: Sequence[str] = ()
 
 
 def run(steps: Sequence[Step], values: dict[str, Any]) -> None:
@@ -49,17 +76,13 @@ def prepare(steps: Sequence[Step], values: Mapping[str, Any], prepared: dict[str
 
 
 def relax_(
-    warm: Sequence[Step],
-    sweep: Sequence[Step],
+    sweeps: Sweeps,
     values: dict[str, Any],
     states: Sequence[str],
     steps: int,
     tolerance: float,
     *,
     pair: bool,
-    first: Sequence[Step] = (),
-    closing: Sequence[Step] = (),
-    errors: Sequence[str] = (),
     correct: Callable[[Sequence[Tensor], Sequence[Tensor]], None] | None = None,
     record: Callable[[Tensor], object] | None = None,
 ) -> tuple[Tensor | None, int]:
@@ -67,18 +90,10 @@ def relax_(
 
     Parameters
     ----------
-    warm
-        What the first sweep needs, from the states, where it is not among ``values``.
     values
         All that sweeps take, by name; the states that move are replaced.
     states
         Names of those whose change is the residual.
-    first
-        The first sweep, where it is not like the others.
-    closing
-        The last one of ``steps`` sweeps, where it is not like the others.
-    errors
-        Names of the errors that ``closing`` computes; their change is its residual.
     correct
         Is given states before and after a sweep, and changes the latter in place: a solver's proposal.
     record
@@ -88,26 +103,29 @@ def relax_(
     -------
     The residuals of the last sweep, (batch,), None where no sweep was taken; and the number of sweeps.
     """
-    run(missing(warm, values), values)
+    run(missing(sweeps.warm, values), values)
     residuals, watch = None, frozenset(states)
     for taken in range(1, steps + 1):
-        last = bool(closing) and taken == steps
-        now = closing if last else first if first and taken == 1 else sweep
+        last = bool(sweeps.closing) and taken == steps
+        now = sweeps.closing if last else sweeps.first if sweeps.first and taken == 1 else sweeps.every
         before = [values[name].clone() for name in states] if correct else []
         if record or taken == steps or (tolerance > 0 and taken % SWEEPS_BETWEEN_LOOKS == 0):
             if last:
-                residuals = run_with_residual(now, values, frozenset(errors), pair=pair, of=states)
+                residuals = run_with_residual(now, values, frozenset(sweeps.errors), pair=pair, of=states)
             else:
                 residuals = run_with_residual(now, values, watch, pair=pair)
             if record:
                 record(residuals)
-            if taken == steps or (tolerance > 0 and bool((residuals <= tolerance).all())):
+            if taken == steps:
+                return residuals, taken
+            if tolerance > 0 and bool((residuals <= tolerance).all()):
+                run(sweeps.closing, values)
                 return residuals, taken
         else:
             run(now, values)
         if correct:
             correct(before, [values[name] for name in states])
-            run(warm, values)
+            run(sweeps.warm, values)
     return residuals, 0
 
 
@@ -134,17 +152,19 @@ def run_with_residual(
     changes: list[Tensor] = []
     for i, step in enumerate(steps):
         results = step[2]
-        old.update({name: values[name].clone() for name in results if first.get(name) == i and name in values})
+        begun = [name for name in results if first.get(name) == i and name in values]
+        # States are written over, errors are not.
+        old.update({name: values[name].clone() if of is None else values[name] for name in begun})
         run((step,), values)
         ended = [name for name in results if last.get(name) == i]
         # Before the first sweep there are no errors.
-        changes += [squared(old.pop(name).sub_(values[name]) if name in old else values[name]) for name in ended]
-    change = torch.stack(changes).sum(0).sqrt()
+        changes += [change(old.pop(name), values[name]) if name in old else squared(values[name]) for name in ended]
+    changed = torch.stack(changes).sum(0).sqrt()
     size = _size(values, last if of is None else of)
     tiny = torch.finfo(size.dtype).tiny
     if not pair:
-        return change / size.clamp_min(tiny)
-    common_change, odd_change = change.chunk(2)
+        return changed / size.clamp_min(tiny)
+    common_change, odd_change = changed.chunk(2)
     common, odd = size.chunk(2)
     if of is not None:
         odd = _size(values, last).chunk(2)[1]
@@ -158,6 +178,12 @@ def run_with_residual(
 def _size(values: Mapping[str, Any], names: Iterable[str]) -> Tensor:
     """Norm over the values named, per example, or for each part of a pair."""
     return torch.stack([squared(values[name]) for name in names]).sum(0).sqrt()
+
+
+def change(old: Tensor, new: Tensor) -> Tensor:
+    """‖new − old‖² per example. On a CPU a few at a time, so that their difference stays in the cache."""
+    rows = len(new) if new.is_cuda else max(1, PIECE * len(new) // max(1, new.numel()))
+    return torch.cat([squared(new[i : i + rows] - old[i : i + rows]) for i in range(0, len(new), rows)])
 
 
 def squared(t: Tensor) -> Tensor:

@@ -119,6 +119,13 @@ class Energy(ABC):
         """What the edges out of a state send back to it, of a ``feedforward`` energy."""
         raise NotImplementedError
 
+    def signal(self, at: Symbols, state: Node) -> Tensor:
+        """What a state sends back along the edges into it, from its value and its sum, of a ``feedforward`` energy.
+
+        With it, the last sweep of a gradient ends with the errors on a chain under ``backward``.
+        """
+        raise NotImplementedError
+
     def send(self, at: Symbols, state: Node, error: Tensor) -> Tensor:
         """What a state sends back along the edges into it, from its error, of a ``feedforward`` energy."""
         raise NotImplementedError

@@ -146,8 +146,8 @@ class Estimate(Shown):
     free
         The free relaxation.
     nudged
-        The nudged or clamped relaxations, if any; that of +β is the first where there is one, and real. Error sweeps
-        end with the states that the last errors were computed from.
+        The nudged or clamped relaxations, if any; that of +β is the first where there is one, and real. Sweeps that go
+        back and forward end with the states that the last errors were computed from.
     energies
         F at the free equilibrium, (batch,), where it was asked for.
     adjoint

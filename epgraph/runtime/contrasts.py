@@ -111,7 +111,7 @@ class Contrasts:
     @staticmethod
     def _how(clamped: Clamped, carried: Mapping[str, Tensor] | None, *, single: bool, weighted: bool) -> How:
         tracer = clamped.machine.tracer
-        errors = tracer.dynamics.chosen_solver.errors and all(name in (carried or {}) for name in tracer.handed)
+        errors = tracer.two_way and all(name in (carried or {}) for name in (*tracer.handed, *tracer.returned))
         return How("nudged" if single else "pair", weighted, errors)
 
     def _summed(

@@ -18,7 +18,7 @@ from torch import Tensor
 from epgraph.compiler import CompiledProgram, ProgramCache
 from epgraph.compiler.loading import Memory
 from epgraph.compiler.runtime import rounded
-from epgraph.compiler.sweep import Step, prepare, relax_, run
+from epgraph.compiler.sweep import Sweeps, prepare, relax_, run, run_with_residual
 from epgraph.compiler.trace import PhaseName
 from epgraph.costs import COSTS
 from epgraph.errors import EpgraphError
@@ -194,8 +194,8 @@ class Executor:
         carried
             ``Relaxation.carried`` of these states, which then need not be computed again.
         for_gradient
-            A gradient needs errors and the states that they were computed from: the last of ``steps`` error sweeps
-            ends without its forward pass. Its residual is the change of the errors.
+            A gradient needs errors and the states that they were computed from. Where a sweep is a way back and a way
+            forward, the last one ends without the latter. Its residual is the change of the errors.
         """
         phase = self._phase(clamped, nudge, pair=pair, clamp_output=clamp_output)
         prepare(phase.program.phase.prepare, clamped.values, clamped.prepared)
@@ -204,27 +204,28 @@ class Executor:
         given = carried or {}
         dynamics = self.architecture.dynamics
         # Noise is drawn anew by every sweep, which a captured one might not do.
-        closes = for_gradient and dynamics.chosen_solver.errors
+        returned = clamped.machine.tracer.returned if for_gradient else ()
+        sweeps = phase.program.phase.sweeps(given, len(clamped.x), steps, phase.keys.values(), returned)
+        closes = bool(sweeps.closing)
         one_by_one = record or dynamics.chosen_solver.mixes or dynamics.noise or steps <= closes
         replay = None if one_by_one else clamped.machine.replay
         if replay is None:
             values = load(Memory(), phase, states, given, self.omega, donate=donate)
-            first = phase.program.phase.first(given, len(clamped.x))
-            return self._sweep(phase, values, steps, tolerance, first, record=record, closes=closes)
-
-        closing, errors = self._closing(phase, (), steps) if closes else ((), ())
+            return self._sweep(phase, values, steps, tolerance, sweeps, record=record)
 
         def again(memory: Memory) -> dict[str, Any]:
             # Captured sweeps may have to start twice.
             values = load(memory, phase, states, given, self.omega, donate=False)
-            return values | self._no_errors(memory, phase, errors, values)
+            return values | self._no_errors(memory, phase, sweeps.errors, values)
 
         names = list(phase.keys.values())
         captured = steps - closes
         values, residuals, taken = replay.run(phase.program, again, names, captured, tolerance=tolerance, pair=pair)
-        if closes and taken == captured:
-            last, _ = relax_((), (), values, names, 1, 0.0, pair=pair, closing=closing, errors=errors)
-            residuals, taken = last if last is not None else residuals, steps
+        if closes and tolerance > 0 and bool((residuals <= tolerance).all()):
+            run(sweeps.closing, values)
+        elif closes:
+            residuals = run_with_residual(sweeps.closing, values, frozenset(sweeps.errors), pair=pair, of=names)
+            taken = steps
         residuals = residuals.clone()
 
         def kept(found: States) -> States:
@@ -232,7 +233,7 @@ class Executor:
 
         settled = kept({name: values[key] for name, key in phase.keys.items()})
         ended = self.ended(settled, taken, residuals, tolerance)
-        return replace(ended, carried=kept(self._handed(phase, values)))
+        return replace(ended, carried=kept(self._handed(phase, values, closed=closes)))
 
     def _forward(self, phase: BatchPhase, states: States, *, record: Record, donate: bool) -> Relaxation:
         """One pass over the states, which ends at the free equilibrium."""
@@ -245,19 +246,15 @@ class Executor:
             see(self._recorded(phase, values, residuals))
         settled = {name: values[key] for name, key in phase.keys.items()}
         ended = self.ended(settled, 1, residuals, inf)
-        return replace(ended, trajectory=trajectory, carried=self._handed(phase, values))
-
-    @staticmethod
-    def _closing(phase: BatchPhase, first: Sequence[Step], steps: int) -> tuple[tuple[Step, ...], tuple[str, ...]]:
-        handed = phase.clamped.machine.tracer.handed
-        return phase.program.phase.closing(first, steps, phase.keys.values(), handed)
+        return replace(ended, trajectory=trajectory, carried=self._handed(phase, values, closed=False))
 
     def _no_errors(
         self, memory: Memory, phase: BatchPhase, errors: Sequence[str], values: Mapping[str, Any]
     ) -> dict[str, Tensor]:
         """Zeros at the fixed addresses of errors, whose last change is the residual."""
         names = phase.clamped.machine.tracer.names
-        of = {names("carried", what, state): key for state, key in phase.keys.items() for what in ("sent", "error")}
+        kinds = (("carried", "sent"), ("carried", "error"), ("next",))
+        of = {names(*kind, state): key for state, key in phase.keys.items() for kind in kinds}
         layout = torch.channels_last if phase.program.phase.channels_last else torch.contiguous_format
 
         def zeros(name: str, like: Tensor) -> Tensor:
@@ -267,8 +264,11 @@ class Executor:
         return {name: zeros(name, values[of[name]]) for name in errors}
 
     @staticmethod
-    def _handed(phase: BatchPhase, values: Mapping[str, Any]) -> dict[str, Tensor]:
-        return {name: values[name] for name in phase.clamped.machine.tracer.handed if name in values}
+    def _handed(phase: BatchPhase, values: Mapping[str, Any], *, closed: bool) -> dict[str, Tensor]:
+        """What a phase hands on; errors if the states are still those that they were computed from."""
+        tracer = phase.clamped.machine.tracer
+        names = (*tracer.handed, *(tracer.returned if closed else ()))
+        return {name: values[name] for name in names if name in values}
 
     def _phase(self, clamped: Clamped, nudge: Nudge | Pull | None, *, pair: bool, clamp_output: bool) -> BatchPhase:
         name: PhaseName = "clamped" if clamp_output else "pair" if pair else "free" if nudge is None else "nudged"
@@ -283,26 +283,20 @@ class Executor:
         values: dict[str, Any],
         steps: int,
         tolerance: float,
-        first: Sequence[Step],
+        sweeps: Sweeps,
         *,
         record: Record,
-        closes: bool,
     ) -> Relaxation:
         """Take one sweep after the other, from ``values`` and in their memory."""
-        functions, trajectory = phase.program.phase, list[Sweep]()
+        trajectory = list[Sweep]()
         see = record if callable(record) else trajectory.append
-        closing, errors = self._closing(phase, first, steps) if closes else ((), ())
         residuals, taken = relax_(
-            functions.warm,
-            functions.sweep,
+            sweeps,
             values,
             list(phase.moving.values()),
             steps,
             tolerance,
             pair=phase.pair,
-            first=first,
-            closing=closing,
-            errors=errors,
             correct=self._solving(phase, values).correct if self.architecture.dynamics.chosen_solver.mixes else None,
             record=(lambda seen: see(self._recorded(phase, values, seen))) if record else None,
         )
@@ -310,7 +304,8 @@ class Executor:
             residuals = torch.full((len(phase.clamped.x),), float("nan"), device=phase.clamped.x.device)
         settled = {name: values[key] for name, key in phase.keys.items()}
         ended = self.ended(settled, taken, residuals, tolerance)
-        return replace(ended, trajectory=trajectory, carried=self._handed(phase, values) if taken else {})
+        handed = self._handed(phase, values, closed=bool(sweeps.closing)) if taken else {}
+        return replace(ended, trajectory=trajectory, carried=handed)
 
     def _recorded(self, phase: BatchPhase, values: dict[str, Any], residuals: Tensor) -> Sweep:
         now = {name: values[key].clone() for name, key in phase.keys.items()}

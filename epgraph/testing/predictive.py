@@ -25,7 +25,7 @@ from torch import Tensor
 from epgraph.activations.relu import ReLU
 from epgraph.graph import Edge, NetworkGraph
 from epgraph.testing.maps import mapped
-from epgraph.testing.network import Estimator, Gradients, Network, States, added, gradients_of, weight_name
+from epgraph.testing.network import Classes, Estimator, Gradients, Network, States, added, gradients_of, weight_name
 from epgraph.testing.units import sigma
 
 Rule = Literal["mod_pgd", "pgd"]
@@ -219,6 +219,31 @@ class PredictiveReference(Network):
         for sign in signs:
             states = self.error_sweeps(x, rounds - 1, free, y, sign * beta)
             errors = self._backwards(x, states, y, sign * beta, None)
+            gradient = self.parameter_gradient(x, states, errors)
+            found = added(found, {n: sign * g / (len(signs) * beta * len(x)) for n, g in gradient.items()})
+        return added(found, self.local_gradient(x, y, free))
+
+    def estimate_by_sweeps(
+        self,
+        x: Tensor,
+        y: Tensor,
+        free: Mapping[str, Tensor],
+        classes: Classes,
+        sweeps: int,
+        beta: float,
+        estimator: Estimator = "centered",
+    ) -> Gradients:
+        """As ``estimate_by_rounds``, for sweeps that move every state before those that lead to it.
+
+        The last errors are those of the values that the last sweep moves to, at the sums that it starts from.
+        """
+        signs = {"centered": (1, -1), "positive": (1,), "negative": (-1,)}[estimator]
+        found: Gradients = {}
+        for sign in signs:
+            states = self.relax(x, classes, sweeps - 1, free, y, sign * beta)
+            after = self.relax(x, classes, 1, states, y, sign * beta)
+            sums = self.sums(x, states, self.graph.dynamic)
+            errors = {name: after[name] - self.predicted(name, a) for name, a in sums.items()}
             gradient = self.parameter_gradient(x, states, errors)
             found = added(found, {n: sign * g / (len(signs) * beta * len(x)) for n, g in gradient.items()})
         return added(found, self.local_gradient(x, y, free))

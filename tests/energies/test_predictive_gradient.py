@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from itertools import islice
+from typing import Any
 
 import pytest
 import torch
 
 import epgraph as ep
+from epgraph.compiler.sweep import SWEEPS_BETWEEN_LOOKS
 from tests.helpers.bridged import scalar
 from tests.helpers.case import apart
 from tests.helpers.directed import SMOOTH, DirectedCase, random_directed
@@ -58,6 +60,42 @@ def test_one_round_of_error_sweeps_is_backpropagation(estimator: str, activation
 
     assert worst(1) <= 1e-9
     assert worst(2) > 1e-4
+
+
+CHAIN: dict[str, Any] = {
+    "epgraph": 2,
+    "name": "chain",
+    "energy": "predictive",
+    "input": {"name": "x", "shape": [1, 6, 6]},
+    "output": {"classes": 3, "cost": "squared_error"},
+    "states": {"h1": {"channels": 3}, "h2": {"channels": 4}, "h3": {"shape": [7], "activation": "tanh"}},
+    "defaults": {"activation": "tanh"},
+    "edges": [
+        {"from": "x", "to": "h1", "conv": {"kernel": 3, "padding": 1}},
+        {"from": "h1", "to": "h2", "conv": {"kernel": 3, "stride": 2}},
+        {"from": "h2", "to": "h3", "dense": {}},
+        {"from": "h3", "to": "y", "dense": {}},
+    ],
+}
+
+
+@pytest.mark.parametrize("estimator", ["centered", "positive"])
+def test_one_sweep_of_a_chain_is_backpropagation(estimator: str) -> None:
+    """With smooth activations, at any β: under ``backward`` a gradient ends with the errors of the last sweep."""
+    case = DirectedCase(CHAIN, 3)
+    engine = case.engine("backward")
+    exact, _ = case.predictive(engine).backpropagation(case.x, case.y)
+
+    def worst(sweeps: int, tolerance: float = 0) -> float:
+        engine.zero_grad(set_to_none=True)
+        engine.backward(case.x, case.y, estimator=estimator, beta=0.5, nudged_steps=sweeps, tolerance=tolerance)
+        trained = {n: p.grad for n, p in engine.named_parameters() if p.requires_grad}
+        return max(apart(g, exact[n]) for n, g in trained.items() if g is not None)
+
+    assert worst(1) <= 1e-9
+    assert worst(2) > 1e-4
+    # A tolerance that any residual is under ends the sweeps at the first look, and the errors are those of its states.
+    assert worst(20, tolerance=1e6) == worst(SWEEPS_BETWEEN_LOOKS + 1)
 
 
 @pytest.mark.parametrize("seed", range(6))

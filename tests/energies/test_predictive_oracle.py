@@ -15,7 +15,7 @@ from torch import Tensor
 
 import epgraph as ep
 from epgraph.graph import SCHEDULES
-from epgraph.testing.network import Estimator, States
+from epgraph.testing.network import Estimator, Gradients, States
 from epgraph.testing.predictive import PredictiveReference, Rule
 from tests.helpers import topologies
 from tests.helpers.case import ORACLE, SWEEPS, apart
@@ -176,7 +176,7 @@ def test_error_sweeps_follow_the_oracle(data: dict[str, Any]) -> None:
     for estimator in ("centered", "positive", "negative"):
         engine.zero_grad(set_to_none=True)
         engine.backward(case.x, case.y, estimator=estimator, beta=BETA, start=free, nudged_steps=2, tolerance=0)
-        matches(engine, oracle, case, free, runs, estimator, rounds=2)
+        matches(engine, oracle, case, free, runs, estimator, partial(oracle.estimate_by_rounds, rounds=2))
 
 
 def with_solver(data: dict[str, Any]) -> dict[str, Any]:
@@ -199,25 +199,29 @@ def test_colored_sweeps_and_error_sweeps_have_one_equilibrium(data: dict[str, An
 
 @settings(ORACLE, max_examples=15)
 @given(data=directed_architectures())
-def test_gradients_follow_the_oracle(data: dict[str, Any]) -> None:
-    gradients_follow(data)
+def test_gradients_follow_the_oracle(data: dict[str, Any], tally: Any) -> None:
+    gradients_follow(data, tally)
 
 
 @settings(ORACLE, max_examples=15)
 @given(data=directed_architectures(learnt=True))
-def test_gradients_of_learnt_levels_follow_the_oracle(data: dict[str, Any]) -> None:
-    gradients_follow(data)
+def test_gradients_of_learnt_levels_follow_the_oracle(data: dict[str, Any], tally: Any) -> None:
+    gradients_follow(data, tally)
 
 
-def gradients_follow(data: dict[str, Any]) -> None:
+def gradients_follow(data: dict[str, Any], tally: Any) -> None:
     """States and gradients of all estimators, at a β that crosses kinks and arg-maxes."""
     case, steps = DirectedCase(data), 5
     oracle = case.predictive(case.engine("coloring"))
     free = oracle.forward(case.x)
-    for schedule in ("coloring", "even_odd"):
-        engine = case.engine(schedule)
-        relax = partial(oracle.relax, case.x, case.classes(schedule), steps, y=case.y)
+    for schedule in ("coloring", "even_odd", "backward"):
+        engine, classes = case.engine(schedule), case.classes(schedule)
+        # A gradient needs no way forward behind the last errors.
+        returns = engine.machine.tracer.two_way
+        tally("predictive gradients of two-way sweeps", Counter({schedule: int(returns)}))
+        relax = partial(oracle.relax, case.x, classes, steps - returns, y=case.y)
         runs = {s: remembered(partial(relax, beta=s * BETA)) for s in (1, -1)}
+        estimate = partial(oracle.estimate_by_sweeps, classes=classes, sweeps=steps) if returns else None
         for estimator in ("centered", "positive", "negative"):
             engine.zero_grad(set_to_none=True)
             options: dict[str, Any] = {"start": free, "free_steps": 1, "nudged_steps": steps, "tolerance": 0}
@@ -226,7 +230,7 @@ def gradients_follow(data: dict[str, Any]) -> None:
             for sign, seen in zip(signs, made.nudged, strict=False):
                 follows(seen.states, runs[sign], free, (schedule, estimator, sign))
             torch.testing.assert_close(made.losses, oracle.cost(free, case.y), rtol=1e-9, atol=1e-12)
-            matches(engine, oracle, case, free, runs, estimator)
+            matches(engine, oracle, case, free, runs, estimator, estimate)
 
 
 def matches(
@@ -236,17 +240,17 @@ def matches(
     free: States,
     runs: dict[int, Callable[[States], States]],
     estimator: Estimator,
-    rounds: int | None = None,
+    estimate: Callable[..., Gradients] | None = None,
 ) -> None:
     """Assert that gradients are those of the oracle's phases, the ones nudged by ``runs`` from the free states.
 
-    After ``rounds`` of error sweeps they are those of the last errors, and of the states one forward pass before.
+    ``estimate`` makes them of the last errors, and of the states one way forward before.
     """
     nudged = {sign: run(free) for sign, run in runs.items()}
-    if rounds is None:
+    if estimate is None:
         expected = oracle.estimate(case.x, case.y, free, nudged, BETA, estimator)
     else:
-        expected = oracle.estimate_by_rounds(case.x, case.y, free, rounds, BETA, estimator)
+        expected = estimate(case.x, case.y, free, beta=BETA, estimator=estimator)
     apart_at = []
     for name, parameter in engine.named_parameters():
         assert (parameter.grad is None) == (not parameter.requires_grad), name

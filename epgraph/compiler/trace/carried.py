@@ -3,6 +3,9 @@
 An edge is applied once each time its source moves, in the class where it moves: to the new state if its target has no
 other parents, else to the change of the state, which is added to the sum. A sum is not computed again by each of the
 updates that read it.
+
+In error sweeps, and in sweeps that are ``Context.two_way``, a sweep is a way back and a way forward: first all errors,
+of the present sums; then all states and their new sums. A gradient needs no way forward behind its errors.
 """
 
 from __future__ import annotations
@@ -118,28 +121,57 @@ def _change(at: Recording, edge: Edge, new: Tensor, changes: dict[str, Tensor]) 
     return now - at.recorder.argument(key)
 
 
-def rounds(context: Context, key: Key, phase: PhaseName, pulled: Sequence[str]) -> Iterator[Piece]:
-    """An error sweep: the errors of all states, from the output back, and then a forward pass."""
+def two_way(context: Context, key: Key, phase: PhaseName, pulled: Sequence[str]) -> Iterator[Piece]:
+    """What all states send back, from the output on, and then their new values and sums, in the order of the edges."""
     order = [n for n in context.graph.forward_order if not (phase == "clamped" and n == context.graph.output.name)]
+    errors = context.dynamics.chosen_solver.errors
     yield from back(context, key, phase, pulled)
     for number, name in enumerate(order, start=len(order)):
-        record = partial(_reply, context, context.graph.states[name], phase)
-        label = context.graph.states[name].activation.label
-        yield Piece((*key, number + 1), number + 1, record, f"a[{name}] = Σ A s + b;  {name} ← {label}(a) + ε")
+        state = context.graph.states[name]
+        record = partial(_reply if errors else _settle, context, state, phase)
+        note = f"a[{name}] = Σ A s + b" + (f";  {name} ← {state.activation.label}(a) + ε" if errors else "")
+        yield Piece((*key, number + 1), number + 1, record, note)
 
 
 def back(
     context: Context, key: Key, phase: PhaseName, pulled: Sequence[str], *, opening: bool = False
 ) -> Iterator[Piece]:
-    """First part of an error sweep; ``opening``: of a pair without odd parts, whose errors then are odd."""
-    graph = context.graph
+    """The way back; ``opening``: of error sweeps of a pair without odd parts, whose errors then are odd."""
+    graph, errors = context.graph, context.dynamics.chosen_solver.errors
     backwards = [n for n in reversed(graph.forward_order) if not (phase == "clamped" and n == graph.output.name)]
     for number, name in enumerate((n for n in backwards if not context.is_readout(graph.states[n])), start=1):
         state, own = graph.states[name], ("opening", number) if opening else (number,)
         nudging = context.nudging(state, phase, pulled)
-        record = partial(_error, context, state, phase, nudging, opening)
-        note = f"ε[{name}] = {' + '.join(_fed_back(context, name)) or '0'}{_NUDGE[nudging]}"
+        if errors:
+            record = partial(_error, context, state, phase, nudging, opening)
+            note = f"ε[{name}] = {' + '.join(_fed_back(context, name)) or '0'}{_NUDGE[nudging]}"
+        else:
+            record, note = partial(_next, context, state, phase, nudging), _equation(context, name, phase, nudging)
         yield Piece((*key, *own), number, record, note)
+
+
+def _next(
+    context: Context, state: State, phase: PhaseName, nudging: Nudging, recorder: Recorder, results: Results
+) -> None:
+    """The value that a state moves to, and what it then sends back; the state itself moves later."""
+    at = Recording(context, recorder, results, phase, nudging=nudging, errors=True)
+    energy, name = context.graph.energy, state.name
+    with recorder.about(name):
+        results[context.names("next", name)] = new = energy.update(at, state)
+        if context.sends(state):
+            moved = Recording(context, recorder, results, phase, moved={name: new})
+            results[context.names("carried", "sent", name)] = energy.signal(moved, state)
+
+
+def _settle(context: Context, state: State, phase: PhaseName, recorder: Recorder, results: Results) -> None:
+    """Let a state move, and bring its sum up to date with those before it."""
+    at, name = Recording(context, recorder, results, phase), state.name
+    with recorder.about(name):
+        # A readout is what its sum was when the sweep began.
+        new = at.copy(at.bottom_up(name)) if context.is_readout(state) else at.value("next", name)
+        results[context.names("state", name)] = new
+        if context.moving_parents(name):
+            _summed(at, name, results)
 
 
 def _error(
@@ -173,7 +205,8 @@ def _error(
 def _reply(context: Context, state: State, phase: PhaseName, recorder: Recorder, results: Results) -> None:
     at = Recording(context, recorder, results, phase, errors=True)
     with recorder.about(state.name):
-        summed = _summed(at, state.name, results)
+        moves = bool(context.moving_parents(state.name))
+        summed = _summed(at, state.name, results) if moves else at.bottom_up(state.name)
         if context.is_readout(state):
             new = at.copy(summed)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import cached_property
+from math import inf
 from typing import Any, Literal, cast
 
 import torch
@@ -17,7 +18,7 @@ from epgraph.compiler.recorder import Recorder
 from epgraph.compiler.text import load
 from epgraph.compiler.trace.pointwise import PairFunction
 from epgraph.costs import COSTS, Cost
-from epgraph.energies import Node
+from epgraph.energies import Energy, Node
 from epgraph.graph import Edge
 from epgraph.lowering import Plan, Term, Update
 
@@ -143,23 +144,49 @@ class Context:
 
     @cached_property
     def handed(self) -> tuple[str, ...]:
-        """Names of the values that one phase can hand to the next and to the gradient.
-
-        They are sums, results of edges that are carried, and what error sweeps send back, or errors.
-        """
+        """Names of the values that one phase can hand to the next: sums, and results of edges that are carried."""
         if not self.graph.energy.feedforward:
             return ()
+        summed = (*self.graph.dynamic, *([self.graph.output.name] if self.graph.readout else []))
+        sums = (self.names("carried", "sum", name) for name in summed)
+        return (*sums, *(self.names("carried", "out", name) for name in sorted(self.carried)))
+
+    @cached_property
+    def returned(self) -> tuple[str, ...]:
+        """Names of what the way back of a sweep hands to the gradient: what states send back.
+
+        Of a state that sends nothing, or has a level that is learnt, it is the error in error sweeps, and else the
+        value that the state moves to.
+        """
+        if not self.two_way:
+            return ()
+        own = ("carried", "error") if self.dynamics.chosen_solver.errors else ("next",)
         states = [self.graph.states[name] for name in self.graph.dynamic]
-        kinds = [("sum", state.name) for state in states]
-        if self.dynamics.chosen_solver.errors:
-            kinds += [("sent", state.name) for state in states if self.sends(state)]
-            kinds += [("error", state.name) for state in states if not self.sends(state) or state.activation.learnt]
-        sums = (self.names("carried", kind, name) for kind, name in kinds)
-        readout = [self.names("carried", "sum", self.graph.output.name)] if self.graph.readout else []
-        return (*sums, *readout, *(self.names("carried", "out", name) for name in sorted(self.carried)))
+        sent = [self.names("carried", "sent", state.name) for state in states if self.sends(state)]
+        rest = [self.names(*own, s.name) for s in states if not self.sends(s) or s.activation.learnt]
+        return (*sent, *rest)
+
+    @cached_property
+    def two_way(self) -> bool:
+        """Whether a sweep is a way back, of errors from the output, and then a way forward, of states.
+
+        So are error sweeps, and sweeps that move every state before those that lead to it, and all of these at once:
+        then nothing that the way back reads has moved in it. Under ``backward`` that is a chain.
+        """
+        energy = self.graph.energy
+        if not energy.feedforward or self.dynamics.chosen_solver.errors:
+            return energy.feedforward
+        if type(energy).signal is Energy.signal:
+            return False
+        moves = [(update.state, i) for i, together in enumerate(self.plan.classes) for update in together]
+        place = dict(moves)
+        if len(place) < len(moves):
+            return False  # a state moves twice
+        parents = {name: {place[p] for p in self.moving_parents(name)} for name in place}
+        return all(len(at) <= 1 and place[name] < min(at, default=inf) for name, at in parents.items())
 
     def sends(self, state: Node) -> bool:
-        """Whether a state sends σ′(a) ⊙ ε back in an error sweep."""
+        """Whether a state sends σ′(a) ⊙ ε back on the way back of a sweep."""
         return bool(self.moving_parents(state.name))
 
     def moving_parents(self, name: str) -> frozenset[str]:

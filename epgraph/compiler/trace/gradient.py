@@ -27,7 +27,7 @@ class How(NamedTuple):
     weighted
         Whether every example has a weight, the value ``weights``, (batch,); of an energy that is ``feedforward``.
     errors
-        Whether the errors are there that error sweeps have returned.
+        Whether that is there what the way back of the last sweep has ``returned``.
     """
 
     phase: PhaseName = "pair"
@@ -39,6 +39,26 @@ FROM_PAIRS = How()
 """The usual way."""
 
 
+def _at(
+    context: Context, target: str, how: How, recorder: Recorder, results: Results, *, once: bool = True
+) -> Recording:
+    """Record what the errors of a state contribute. They are those of its new value, if it has one.
+
+    No edge into a state comes from it, so no source is taken for its new value.
+    """
+    new = how.errors and context.names("next", target) in context.returned
+    return Recording(
+        context,
+        recorder,
+        results,
+        how.phase,
+        once=once,
+        weighted=how.weighted,
+        from_errors=how.errors,
+        moved={target: None} if new else None,
+    )
+
+
 def input_gradient(context: Context, how: How) -> Iterator[Piece]:
     """½[∂F/∂x(s⁻) − ∂F/∂x(s⁺)] per example, or −∂F/∂x, of an energy that is ``feedforward``."""
     for edge in context.graph.post(context.graph.input.name):
@@ -47,7 +67,7 @@ def input_gradient(context: Context, how: How) -> Iterator[Piece]:
 
 
 def _input(context: Context, edge: Edge, how: How, recorder: Recorder, results: Results) -> None:
-    at = Recording(context, recorder, results, how.phase, weighted=how.weighted, from_errors=how.errors)
+    at = _at(context, edge.target, how, recorder, results)
     _add(results, "input", context.graph.energy.input_gradient(at, edge))
 
 
@@ -82,12 +102,12 @@ def gradient(context: Context, trainable: frozenset[str], once: bool, how: How) 
 
 
 def _edge(context: Context, edge: Edge, once: bool, how: How, recorder: Recorder, results: Results) -> None:
-    at = Recording(context, recorder, results, how.phase, once=once, weighted=how.weighted, from_errors=how.errors)
+    at = _at(context, edge.target, how, recorder, results, once=once)
     _add(results, f"edges.{edge.owner}.weight", context.graph.energy.edge_gradient(at, edge))
 
 
 def _bias(context: Context, state: State, how: How, recorder: Recorder, results: Results) -> None:
-    at = Recording(context, recorder, results, how.phase, weighted=how.weighted, from_errors=how.errors)
+    at = _at(context, state.name, how, recorder, results)
     found = context.graph.energy.bias_gradient(at, state)
     results[f"states.{state.name}.bias"] = found.real if context.dtype.is_complex else found
 
@@ -104,7 +124,7 @@ def _level_piece(context: Context, update: Update, parameter: str, how: How) -> 
 
 
 def _level(context: Context, state: State, parameter: str, how: How, recorder: Recorder, results: Results) -> None:
-    at = Recording(context, recorder, results, how.phase, weighted=how.weighted, from_errors=how.errors)
+    at = _at(context, state.name, how, recorder, results)
     results[parameter] = context.graph.energy.level_gradient(at, state)
 
 

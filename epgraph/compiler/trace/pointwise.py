@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
+import torch
 from torch import Tensor, dtype
 
 from epgraph.activations import Activation
@@ -78,7 +79,8 @@ class Pairs:
             return self.times(self._apart(a, lambda x: self.activation.derivative(x, self.level)), b)
         plus = self.activation.sloped(a[0] + a[1], b[0] + b[1], self.level)
         minus = self.activation.sloped(a[0] - a[1], b[0] - b[1], self.level)
-        return 0.5 * (plus + minus), 0.5 * (plus - minus)
+        common = torch.lerp(minus, plus, 0.5)
+        return common, common - minus
 
     def above(self, a: Parts) -> Parts:
         """1 above the level α, else 0."""

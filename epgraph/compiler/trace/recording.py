@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -34,9 +34,11 @@ class Recording:
     alone
         Whether the function runs without what is computed once per batch, so that its sums begin with the input.
     errors
-        Whether it belongs to error sweeps.
+        Whether it belongs to a way of a sweep that is ``two_way``.
     from_errors
-        Whether it is given the errors that error sweeps have returned.
+        Whether it is given what the way back of the last sweep has ``returned``.
+    moved
+        New values of states, where the present ones are not meant; None: the value that the state moves to.
     weighted
         Whether signals are multiplied by a weight of their example.
     wide
@@ -58,6 +60,7 @@ class Recording:
         weighted: bool = False,
         from_errors: bool = False,
         wide: bool = False,
+        moved: Mapping[str, Tensor | None] | None = None,
     ) -> None:
         self.context = context
         self.recorder = recorder
@@ -70,6 +73,7 @@ class Recording:
         self.errors = errors
         self.weighted = weighted
         self.from_errors = from_errors
+        self.moved = moved or {}
         self.wide = wide and context.cast
         self.projection = context.projection
         self.graph = context.graph
@@ -82,6 +86,9 @@ class Recording:
 
     def state(self, name: str) -> Tensor:
         """Value of a state."""
+        if name in self.moved:
+            new = self.moved[name]
+            return self.value("next", name) if new is None else new
         value = self.value("state", name)
         return value.float() if self.wide else value
 
@@ -201,7 +208,9 @@ class Recording:
     def _force(self) -> Tensor:
         """−β ∂C/∂s at the output; ±β swaps the parts of a pair."""
         target, beta = self.recorder.argument("y"), self.recorder.argument("beta")
-        output = self.state(self.graph.output.name)
+        name = self.graph.output.name
+        # A sweep reads the output off before any state moves; error sweeps have done so at the end of the last one.
+        output = self.bottom_up(name) if self.errors and not self._exact else self.state(name)
         if not self.pair:
             return -beta * self.context.cost.gradient(output, target)
         common, odd = output.chunk(2)
@@ -242,16 +251,21 @@ class Recording:
         return self.handed("sum", name)
 
     def sent(self, name: str) -> Tensor:
-        """What a state sends back in this error sweep."""
+        """What a state sends back in this sweep."""
         return self.handed("sent", name)
 
     def carried_signal(self, state: Node) -> Tensor | None:
-        """What a state has sent back in the last of some error sweeps."""
+        """What a state has sent back in the last sweep."""
         return self.handed("sent", state.name) if self.from_errors and self.context.sends(state) else None
 
     def carried_error(self, name: str) -> Tensor | None:
         """Error of a state that error sweeps have returned."""
-        return self.handed("error", name) if self.from_errors else None
+        return self.handed("error", name) if self.from_errors and self._exact else None
+
+    @property
+    def _exact(self) -> bool:
+        """Whether sweeps are error sweeps."""
+        return self.context.dynamics.chosen_solver.errors
 
     def handed(self, what: str, name: str) -> Tensor:
         """A value that another function of the sweep has returned."""

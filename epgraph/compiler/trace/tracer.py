@@ -5,7 +5,7 @@ from __future__ import annotations
 from epgraph.compiler.pieces import functions
 from epgraph.compiler.program import Function, Program
 from epgraph.compiler.recorder import Recorder
-from epgraph.compiler.trace.carried import back, classes, forward_pass, rounds, sums
+from epgraph.compiler.trace.carried import back, classes, forward_pass, sums, two_way
 from epgraph.compiler.trace.context import Context, PhaseName
 from epgraph.compiler.trace.energy import energy
 from epgraph.compiler.trace.gradient import FROM_PAIRS, How, gradient, input_gradient, local
@@ -28,12 +28,14 @@ class Tracer(Context):
         if phase == "free":
             return Program(key, functions(forward_pass(self, key), self.names))
         warm = self.sums(phase)
-        if not self.dynamics.chosen_solver.errors:
+        errors = self.dynamics.chosen_solver.errors
+        # The way back begins with the errors of the output, which has none where it is clamped.
+        if not self.two_way or (phase == "clamped" and not errors):
             return Program(key, functions(classes(self, key, phase, pulled), self.names), warm=warm)
         # The closed form of the output has an even part.
-        odd = phase == "pair" and self.dynamics.output_step == "explicit"
+        odd = errors and phase == "pair" and self.dynamics.output_step == "explicit"
         opening = functions(back(self, key, phase, pulled, opening=True), self.names) if odd else ()
-        return Program(key, functions(rounds(self, key, phase, pulled), self.names), warm=warm, opening=opening)
+        return Program(key, functions(two_way(self, key, phase, pulled), self.names), warm=warm, opening=opening)
 
     def sums(self, phase: PhaseName) -> tuple[Function, ...]:
         """Bottom-up sums, which the first sweep of a phase is given, of an energy that is ``feedforward``."""
