@@ -28,9 +28,10 @@ from epgraph.graph import no_collection
 @watch_option
 @json_option
 def check(network: Network, verify: bool, batch: int | None, watch: bool, as_json: bool) -> int:
-    """Check a network. Print its states, edges, schedule and cost, and which guarantees hold and why.
+    """Check a network. Print its states, edges and schedule, and which guarantees hold and why.
 
-    Memory and time of a batch are estimates; the time is known once 'epgraph tune' has measured the network.
+    FILE is a network file or a run folder. Printed as well are the parameters, and the memory and time of a batch.
+    These two are estimates; the time is known once 'epgraph tune' has measured the network.
 
     Mistakes are printed as file:line:column, all at once, and the exit code is 1.
 

@@ -20,10 +20,10 @@ from epgraph.cli.output import check_output, write_out
 def compile_command(network: Network, target: Target, output: Path | None, dump: bool) -> None:
     """Write a network as Python that runs without epgraph.
 
-    It holds every update as plain PyTorch under its equation, and computes what epgraph's engine computes: bit by bit
-    on the same device, with the same number of threads and the same torch.
-    Run as a program, it relaxes random numbers and prints where they come to rest. --device is where it is to run, and
-    --backend auto chooses for --device.
+    FILE is a network file or a run folder. The module holds every update as plain PyTorch under its equation, and
+    computes what epgraph's engine computes: bit by bit on the same device, with the same number of threads and the same
+    torch. Run as a program, it relaxes random numbers and prints where they come to rest. --device is where it is to
+    run, and --backend auto chooses for --device.
 
     \b
     Example:

@@ -27,7 +27,7 @@ def eval_command(
 ) -> None:
     """Evaluate a trained network on test images.
 
-    RUN is a run folder or a checkpoint.
+    RUN is a run folder or a checkpoint (.pt).
 
     Printed are loss, top-1 and top-5 accuracy, and the accuracy of each class with the confusion matrix; of many
     classes the worst ones and the most frequent confusions.

@@ -21,8 +21,8 @@ from epgraph.language import origins, raise_for, to_yaml
 def expand(network: File, output: Path | None, as_json: bool) -> None:
     """Write out the flat form of a network: what its blocks become.
 
-    Blocks, parameters, groups and patterns become one state and one edge a line, with where each comes from. What is
-    written loads as the same network.
+    FILE is a network file or a run folder. Blocks, parameters, groups and patterns become one state and one edge a
+    line, with where each comes from. What is written loads as the same network.
 
     \b
     Example:

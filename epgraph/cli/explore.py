@@ -18,7 +18,7 @@ from epgraph.cli.types import Whole
 
 @click.command()
 @plugin_option
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source", metavar="FILE", type=click.Path(path_type=Path))
 @click.option(
     "-o",
     "--output",
@@ -35,9 +35,10 @@ def explore(
 ) -> None:
     """Write a page that shows a network or a run.
 
-    It has the diagram, the equations, the sweep and tables, and works offline in a browser. SOURCE is a network file, a
-    run folder or a checkpoint; a network file needs -o. Of a run the page also has curves of every checkpoint: energy
-    and residual by sweep, and activity, saturation and residual of each state.
+    FILE is a network file or a run folder. The weights of a run are shown, or those of a checkpoint (.pt) in its place;
+    a network file has initial ones, and needs -o. The page has the diagram, the equations, the sweep and tables, and
+    works offline in a browser. Of a run it also has curves of every checkpoint: energy and residual by sweep, and
+    activity, saturation and residual of each state.
 
     \b
     Example:

@@ -63,7 +63,7 @@ plugin_option = click.option(
     is_eager=True,
     metavar="FILE",
     callback=_run_plugins,
-    help="Python file that registers edge kinds, activations, costs, energies, solvers, estimators, initial rules, "
-    "optimizers, schedules, data sets and backends of your own; may be repeated.",
+    help="Python file that registers edge kinds, activations, costs, energies, solvers, estimators, rules of "
+    "initial weights, optimizers, schedules, data sets and backends of your own; may be repeated.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -26,8 +26,8 @@ def predict_command(
 ) -> None:
     """Predict the labels of images.
 
-    RUN is a run folder, or a checkpoint in one. An IMAGE is a file, a directory of images, or a .npz or .pt with an
-    array x. It is prepared as the images of the run. Printed are the most likely class and the next ones, with
+    RUN is a run folder, or a checkpoint (.pt) in one. An IMAGE is a file, a directory of images, or a .npz or .pt with
+    an array x. It is prepared as the images of the run. Printed are the most likely class and the next ones, with
     probabilities where the cost is a cross-entropy, else with scores, the outputs as they are.
 
     \b

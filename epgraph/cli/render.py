@@ -44,7 +44,10 @@ from epgraph.errors import Diagnostic
     help="Draw as well a dashed line between states that predict one common state (energy predictive).",
 )
 def render(network: Network, output: Path, watch: bool, layout: str, depth: str | None, moral: bool) -> None:
-    """Draw a network: states by color class, edges by kind.
+    """Draw a network: a box for each state, a line for each edge.
+
+    FILE is a network file or a run folder. The color of a box is the class of the schedule in which its state moves;
+    the color and style of a line are the kind of the edge. The legend says both.
 
     \b
     Example:

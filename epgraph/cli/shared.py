@@ -78,7 +78,9 @@ SHARED: dict[str, Any] = {
         help="Let FILE include files of this folder too, besides those of its own folder; may be repeated.",
     ),
     "schedule": click.option(
-        "--schedule", type=Named(SCHEDULES, "SCHEDULE"), help=f"Override dynamics.schedule: {', '.join(SCHEDULES)}."
+        "--schedule",
+        type=Named(SCHEDULES, "SCHEDULE"),
+        help=f"Override dynamics.schedule, the order in which states move: {', '.join(SCHEDULES)}.",
     ),
     "device": click.option("--device", help="Device: cpu, cuda, cuda:1, …; left out, a GPU if there is one."),
     "dtype": click.option(

@@ -32,15 +32,16 @@ def tune(
 ) -> None:
     """Measure the backends, so that training takes the fastest.
 
-    The times on this machine are put on record; then a precision is chosen.
+    FILE is a network file or a run folder. The weights of a run are taken, or those of a checkpoint (.pt) in its place;
+    a network file has initial ones. The times on this machine are put on record; then a precision is chosen.
 
     'train', 'eval' and 'compile' use the record of this network, device, precision, number of threads and torch. They
     take the fastest backend; a short training takes the one that ends first, its start included. --backend measures
     that one again, and keeps the recorded times of the others. inductor compiles first, which may take minutes.
 
-    The precision is the one that 'train --dtype auto' would take with these weights: initial ones of a network file, or
-    those of a run folder. It is on record to be looked up: 'train' measures on its own weights. Noise says little about
-    accuracy, so give --data. --dtype is the precision in which backends are measured.
+    The precision is the one that 'train --dtype auto' would take with these weights. It is on record to be looked up:
+    'train' measures on its own weights. Noise says little about accuracy, so give --data. --dtype is the precision in
+    which backends are measured.
 
     \b
     Example:

@@ -162,7 +162,15 @@ def read(source: str | os.PathLike[str]) -> tuple[str | bytes, str]:
     if path.is_dir():
         refuse_sweep(path)
         path = path / RUN_FILE if (path / RUN_FILE).exists() else path
-    return read_bytes(path, MAX_BYTES, "give the path of a YAML file"), str(path)
+    content = read_bytes(path, MAX_BYTES, "give the path of a YAML file")
+    if content.startswith(_ARCHIVE):
+        hint = "give the run folder of a checkpoint"
+        raise EpgraphError(f"{path} is an archive, as checkpoints are, and no network file", hint, "file")
+    return content, str(path)
+
+
+_ARCHIVE = b"PK\x03\x04"
+"""What a .zip file begins with, and what torch saves."""
 
 
 def _instead(source: object) -> str:

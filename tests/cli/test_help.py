@@ -31,6 +31,14 @@ def test_a_misspelled_value_of_an_option_has_a_hint(
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["check", "expand", "render", "explore", "compile", "tune"])
+def test_what_takes_a_run_in_place_of_a_network_says_so_in_one_sentence(name: str) -> None:
+    (command,) = (command for command in COMMANDS if command.name == name)
+    text = " ".join(command.get_help(click.Context(command)).split())
+    assert "[OPTIONS] FILE " in text
+    assert text.count(". FILE is a network file or a run folder. ") == 1
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: str(command.name))
 def test_the_help_says_a_range_once(command: click.Command) -> None:
     assert "x>=" not in (text := command.get_help(click.Context(command)))

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 import epgraph as ep
 from epgraph.cli import run
@@ -65,6 +66,14 @@ def test_bytes_that_are_not_text(content: bytes, tmp_path: Path, capsys: pytest.
     path.write_bytes(content)
     assert run(["check", str(path)]) == 1
     assert "UTF-8" in capsys.readouterr().err
+
+
+def test_a_checkpoint_is_no_network_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "last.pt"
+    torch.save({}, path)
+    assert run(["check", str(path)]) == 1
+    said = f"{path} is an archive, as checkpoints are, and no network file; give the run folder of a checkpoint\n"
+    assert capsys.readouterr().err == said
 
 
 def test_the_place_of_bad_bytes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
