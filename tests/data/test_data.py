@@ -83,6 +83,8 @@ def test_importing_is_quick() -> None:
 
 
 NAMES = (*DATA_SETS, "folder:PATH", "tensors:PATH")
+KNOWN = ", ".join(NAMES[:12]) + (", …" if len(NAMES) > 12 else "")
+"""As a message lists them."""
 
 
 def test_names() -> None:
@@ -97,9 +99,9 @@ def test_names() -> None:
         ("MNIST", "there is no data set 'MNIST'; did you mean 'mnist'?"),
         (
             "imagenet",
-            f"there is no data set 'imagenet'; known: {', '.join(NAMES)}",
+            f"there is no data set 'imagenet'; known: {KNOWN}",
         ),
-        ("", f"there is no data set ''; known: {', '.join(NAMES)}"),
+        ("", f"there is no data set ''; known: {KNOWN}"),
     ],
 )
 def test_unknown_name(name: str, text: str) -> None:

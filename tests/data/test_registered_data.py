@@ -36,7 +36,7 @@ def test_a_plugin_brings_a_data_set(
     Path("own.py").write_text(PLUGIN)
     Path("net.yaml").write_text(NET)
     assert run(["train", "net.yaml", "--data", "noise-8", "--epochs", "1", "--no-pictures"]) == 1
-    assert "there is no data set 'noise-8'; known: digits, mnist" in capsys.readouterr().err
+    assert f"there is no data set 'noise-8'; known: {', '.join(data_set_names()[:12])}" in capsys.readouterr().err
     arguments = ["--data", "noise-8", "--plugin", "own.py"]
     assert run(["train", "net.yaml", *arguments, "--out", "run", "--epochs", "1", "--no-pictures"]) == 0
     assert "noise-8: 40 training and 20 test examples of shape [1, 8, 8], 10 classes" in capsys.readouterr().out

@@ -114,8 +114,8 @@ def test_the_files_and_tests_of_each_axis_are_there() -> None:
     page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
     overview, places = (re.findall(r"^\| .* \|$", part, flags=re.MULTILINE) for part in page.split("\n1. ", 1))
     rows = [[cell.strip() for cell in row.strip("|").split(" | ")] for row in places]
-    header, _, *axes = [row for row in rows if len(row) == 4]
-    assert header[3] == "tests"
+    header, _, *axes = [row for row in rows if len(row) == 5]
+    assert header[3:] == ["tests", "files edited by hand"]
     assert [row[0] for row in axes] == [row.strip("| ").split(" | ")[0] for row in overview[2:]]
     for row in axes:
         for table, file in re.findall(r"`([A-Z_]+)`[^`|]* in `([\w/]+\.py)`", row[1]):
@@ -124,6 +124,8 @@ def test_the_files_and_tests_of_each_axis_are_there() -> None:
         named = [file if file.startswith("tests/") else f"epgraph/{file}" for file in files]
         for path in (*named, *row[3].strip("`").split()):
             assert (ROOT / path).exists(), path
+        for count, listed in re.findall(r"(\d): ([^;]+)", row[4]):
+            assert int(count) == len(listed.split(", ")), row[0]
 
 
 @pytest.mark.parametrize("name", USES)

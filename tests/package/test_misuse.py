@@ -782,7 +782,7 @@ def digits(name: Any = "digits", **options: Any) -> Any:
 
 
 DATA: list[Row] = [
-    ("a number for a name", lambda: digits(3), no("name expects text, found 3; one of: digits, mnist")),
+    ("a number for a name", lambda: digits(3), no("name expects text, found 3; one of: digits, ")),
     ("a misspelled name", lambda: digits("digit"), no("there is no data set 'digit'; did you mean 'digits'?")),
     ("a shape of text", lambda: digits(shape="64"), no("shape expects a list, found text '64'")),
     ("a shape of fractions", lambda: digits(shape=(64.0,)), no("a size of the shape expects a whole number, found")),
