@@ -133,7 +133,7 @@ def test_the_rules_of_ep_say_their_order() -> None:
 def test_the_error_has_the_order_that_the_rule_says(name: str, twins: list[Twin], note: Callable[[str], None]) -> None:
     """Error to the implicit gradient; the slope of log error over log β is fitted per graph."""
     order = ORDERS[name]
-    least = max(1e-3, 1e-6 ** (1 / order))  # a higher power of a smaller β would be rounding
+    least = max(1e-3, 1e-8 ** (1 / order))  # a high power of a smaller β would be rounding
     betas = (least, 2 * least, 4 * least)
     at = torch.tensor(betas, dtype=torch.float64).log()
     away = at - at.mean()
