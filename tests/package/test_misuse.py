@@ -25,7 +25,7 @@ from torch import Tensor
 
 import epgraph as ep
 from epgraph.activations.relu import ReLU
-from epgraph.data import load_data
+from epgraph.data import DATA_SETS, load_data
 from epgraph.errors import EpgraphError
 from epgraph.training import Run, batches, evaluate, load_checkpoint, set_threads
 
@@ -781,8 +781,10 @@ def digits(name: Any = "digits", **options: Any) -> Any:
     return load_data(name, **{"shape": (64,), "classes": 10, **options})
 
 
+FIRST = ", ".join(list(DATA_SETS)[:2])
+
 DATA: list[Row] = [
-    ("a number for a name", lambda: digits(3), no("name expects text, found 3; one of: digits, ")),
+    ("a number for a name", lambda: digits(3), no(f"name expects text, found 3; one of: {FIRST}")),
     ("a misspelled name", lambda: digits("digit"), no("there is no data set 'digit'; did you mean 'digits'?")),
     ("a shape of text", lambda: digits(shape="64"), no("shape expects a list, found text '64'")),
     ("a shape of fractions", lambda: digits(shape=(64.0,)), no("a size of the shape expects a whole number, found")),

@@ -123,5 +123,6 @@ def test_every_rule_trains_the_digits(tmp_path: Path) -> None:
     assert low == {}
     section = (root / "docs" / "learning.md").read_text(encoding="utf-8").split("\n## Every rule trains\n")[1]
     rows = [line.split(" | ")[0].removeprefix("| ") for line in section.splitlines() if line.startswith("| ")]
-    assert len(rows) > 20
-    assert [name for name in rows[2:] if name not in runs] == []
+    names = set(rows[2:])
+    assert len(names) >= 23, "all that were there when it was written"
+    assert names <= runs.keys()
