@@ -23,7 +23,7 @@ class Phase(NamedTuple):
     opening
         In place of as many of the first steps of ``sweep``, in the first sweep of a pair from plain states.
     sweep
-        The colour classes of a sweep.
+        The color classes of a sweep.
     scratch
         Working memory: name → name of the state whose shape it has.
     channels_last

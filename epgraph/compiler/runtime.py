@@ -110,15 +110,15 @@ def noisy_pair_(summed: Tensor, deviation: float) -> Tensor:
     return summed
 
 
-def quantise_(state: Tensor, step: float | Tensor) -> Tensor:
+def quantize_(state: Tensor, step: float | Tensor) -> Tensor:
     """Round a state to multiples of a step, in place."""
     return state.div_(step).round_().mul_(step)
 
 
-def quantise_pair_(state: Tensor, step: float | Tensor) -> Tensor:
+def quantize_pair_(state: Tensor, step: float | Tensor) -> Tensor:
     """Round both nudged states of a pair to multiples of a step: they are formed, rounded, and parted again."""
     common, odd = state.chunk(2)
-    plus, minus = quantise_(common + odd, step), quantise_(common - odd, step)
+    plus, minus = quantize_(common + odd, step), quantize_(common - odd, step)
     common.copy_(plus).add_(minus).mul_(0.5)
     odd.copy_(plus.sub_(minus)).mul_(0.5)
     return state

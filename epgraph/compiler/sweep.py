@@ -43,7 +43,7 @@ class Sweeps(NamedTuple):
 
 
 def run(steps: Sequence[Step], values: dict[str, Any]) -> None:
-    """Take every step once: a sweep, where the steps are the colour classes. Results replace what they are named."""
+    """Take every step once: a sweep, where the steps are the color classes. Results replace what they are named."""
     for function, arguments, results in steps:
         values.update(zip(results, function(*[values[name] for name in arguments]), strict=True))
 

@@ -16,7 +16,7 @@ j ≠ n is the part of E in which s^n stands by way of its edges.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Literal
 
 import torch
@@ -214,14 +214,12 @@ class PredictiveReference(Network):
         estimator: Estimator = "centered",
     ) -> Gradients:
         """As ``estimate``, after rounds of error sweeps: from the last errors and the states they were computed at."""
-        signs = {"centered": (1, -1), "positive": (1,), "negative": (-1,)}[estimator]
-        found: Gradients = {}
-        for sign in signs:
-            states = self.error_sweeps(x, rounds - 1, free, y, sign * beta)
-            errors = self._backwards(x, states, y, sign * beta, None)
-            gradient = self.parameter_gradient(x, states, errors)
-            found = added(found, {n: sign * g / (len(signs) * beta * len(x)) for n, g in gradient.items()})
-        return added(found, self.local_gradient(x, y, free))
+
+        def ends(strength: float) -> tuple[States, States]:
+            states = self.error_sweeps(x, rounds - 1, free, y, strength)
+            return states, self._backwards(x, states, y, strength, None)
+
+        return self._contrasted(x, y, free, beta, estimator, ends)
 
     def estimate_by_sweeps(
         self,
@@ -237,14 +235,29 @@ class PredictiveReference(Network):
 
         The last errors are those of the values that the last sweep moves to, at the sums that it starts from.
         """
+
+        def ends(strength: float) -> tuple[States, States]:
+            states = self.relax(x, classes, sweeps - 1, free, y, strength)
+            after = self.relax(x, classes, 1, states, y, strength)
+            sums = self.sums(x, states, self.graph.dynamic)
+            return states, {name: after[name] - self.predicted(name, a) for name, a in sums.items()}
+
+        return self._contrasted(x, y, free, beta, estimator, ends)
+
+    def _contrasted(
+        self,
+        x: Tensor,
+        y: Tensor,
+        free: Mapping[str, Tensor],
+        beta: float,
+        estimator: Estimator,
+        ends: Callable[[float], tuple[States, States]],
+    ) -> Gradients:
+        """Contrast the gradients at ``ends``: the states and errors with which a phase of a signed strength ends."""
         signs = {"centered": (1, -1), "positive": (1,), "negative": (-1,)}[estimator]
         found: Gradients = {}
         for sign in signs:
-            states = self.relax(x, classes, sweeps - 1, free, y, sign * beta)
-            after = self.relax(x, classes, 1, states, y, sign * beta)
-            sums = self.sums(x, states, self.graph.dynamic)
-            errors = {name: after[name] - self.predicted(name, a) for name, a in sums.items()}
-            gradient = self.parameter_gradient(x, states, errors)
+            gradient = self.parameter_gradient(x, *ends(sign * beta))
             found = added(found, {n: sign * g / (len(signs) * beta * len(x)) for n, g in gradient.items()})
         return added(found, self.local_gradient(x, y, free))
 

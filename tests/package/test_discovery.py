@@ -17,13 +17,18 @@ BASE = "from abc import ABC, abstractmethod\nclass Base(ABC):\n    @abstractmeth
 ONE = "from {package}.base import Base\nclass One(Base):\n    name = 'one'\n    def run(self): ...\n"
 
 
-def package(root: Path, monkeypatch: pytest.MonkeyPatch, name: str, more: str) -> dict[str, type]:
-    """Members of a package with a base class, a member, and more in a third file."""
+def write_package(root: Path, monkeypatch: pytest.MonkeyPatch, name: str, **files: str) -> None:
+    """Write a package that can be imported; ``{package}`` in its files is its name."""
     folder = root / name
     folder.mkdir()
-    for file, text in (("__init__", ""), ("base", BASE), ("one", ONE), ("two", more)):
+    for file, text in {"__init__": "", **files}.items():
         (folder / f"{file}.py").write_text(text.replace("{package}", name), encoding="utf-8")
     monkeypatch.syspath_prepend(root)
+
+
+def package(root: Path, monkeypatch: pytest.MonkeyPatch, name: str, more: str) -> dict[str, type]:
+    """Members of a package with a base class, a member, and more in a third file."""
+    write_package(root, monkeypatch, name, base=BASE, one=ONE, two=more)
     return classes_by_name(name, import_module(f"{name}.base").Base)
 
 
@@ -56,11 +61,7 @@ def test_no_class_is_left_out(
 
 def tables(root: Path, monkeypatch: pytest.MonkeyPatch, name: str, more: str) -> dict[str, int]:
     """Entries of a package of a file with a table, and of a second file."""
-    folder = root / name
-    folder.mkdir()
-    for file, text in (("__init__", ""), ("one", "TABLE = {'b': 1, 'a': 2}\n"), ("two", more)):
-        (folder / f"{file}.py").write_text(text, encoding="utf-8")
-    monkeypatch.syspath_prepend(root)
+    write_package(root, monkeypatch, name, one="TABLE = {'b': 1, 'a': 2}\n", two=more)
     return entries_by_name(name, "TABLE")
 
 

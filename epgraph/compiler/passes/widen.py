@@ -18,7 +18,7 @@ WIDE = {runtime.total: runtime.wide_total, runtime.total_pair: runtime.wide_tota
 """What a sum becomes."""
 
 ELEMENTWISE = frozenset({operator.add, operator.sub, operator.mul, operator.truediv, operator.neg, operator.getitem})
-IN_PLACE = frozenset({runtime.noisy_, runtime.noisy_pair_, runtime.quantise_, runtime.quantise_pair_})
+IN_PLACE = frozenset({runtime.noisy_, runtime.noisy_pair_, runtime.quantize_, runtime.quantize_pair_})
 KNOWN: frozenset[Any] = ELEMENTWISE | IN_PLACE | {torch.cat, torch.lerp, runtime.in_pieces}
 METHODS = frozenset({"clamp_", "chunk"})
 """What may follow a sum: operations that promote, and those that take one tensor."""

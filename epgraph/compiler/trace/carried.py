@@ -124,7 +124,7 @@ def _change(at: Recording, edge: Edge, new: Tensor, changes: dict[str, Tensor]) 
 def two_way(context: Context, key: Key, phase: PhaseName, pulled: Sequence[str]) -> Iterator[Piece]:
     """What all states send back, from the output on, and then their new values and sums, in the order of the edges."""
     order = [n for n in context.graph.forward_order if not (phase == "clamped" and n == context.graph.output.name)]
-    errors = context.dynamics.chosen_solver.errors
+    errors = context.error_sweeps
     yield from back(context, key, phase, pulled)
     for number, name in enumerate(order, start=len(order)):
         state = context.graph.states[name]
@@ -137,7 +137,7 @@ def back(
     context: Context, key: Key, phase: PhaseName, pulled: Sequence[str], *, opening: bool = False
 ) -> Iterator[Piece]:
     """The way back; ``opening``: of error sweeps of a pair without odd parts, whose errors then are odd."""
-    graph, errors = context.graph, context.dynamics.chosen_solver.errors
+    graph, errors = context.graph, context.error_sweeps
     backwards = [n for n in reversed(graph.forward_order) if not (phase == "clamped" and n == graph.output.name)]
     for number, name in enumerate((n for n in backwards if not context.is_readout(graph.states[n])), start=1):
         state, own = graph.states[name], ("opening", number) if opening else (number,)

@@ -160,11 +160,16 @@ class Context:
         """
         if not self.two_way:
             return ()
-        own = ("carried", "error") if self.dynamics.chosen_solver.errors else ("next",)
+        own = ("carried", "error") if self.error_sweeps else ("next",)
         states = [self.graph.states[name] for name in self.graph.dynamic]
         sent = [self.names("carried", "sent", state.name) for state in states if self.sends(state)]
         rest = [self.names(*own, s.name) for s in states if not self.sends(s) or s.activation.learnt]
         return (*sent, *rest)
+
+    @property
+    def error_sweeps(self) -> bool:
+        """Whether sweeps are error sweeps, whose errors are those of the states after the whole sweep too."""
+        return self.dynamics.chosen_solver.errors
 
     @cached_property
     def two_way(self) -> bool:
@@ -174,7 +179,7 @@ class Context:
         then nothing that the way back reads has moved in it. Under ``backward`` that is a chain.
         """
         energy = self.graph.energy
-        if not energy.feedforward or self.dynamics.chosen_solver.errors:
+        if not energy.feedforward or self.error_sweeps:
             return energy.feedforward
         if type(energy).signal is Energy.signal:
             return False

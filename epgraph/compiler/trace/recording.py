@@ -210,7 +210,7 @@ class Recording:
         target, beta = self.recorder.argument("y"), self.recorder.argument("beta")
         name = self.graph.output.name
         # A sweep reads the output off before any state moves; error sweeps have done so at the end of the last one.
-        output = self.bottom_up(name) if self.errors and not self._exact else self.state(name)
+        output = self.bottom_up(name) if self.errors and not self.context.error_sweeps else self.state(name)
         if not self.pair:
             return -beta * self.context.cost.gradient(output, target)
         common, odd = output.chunk(2)
@@ -260,12 +260,7 @@ class Recording:
 
     def carried_error(self, name: str) -> Tensor | None:
         """Error of a state that error sweeps have returned."""
-        return self.handed("error", name) if self.from_errors and self._exact else None
-
-    @property
-    def _exact(self) -> bool:
-        """Whether sweeps are error sweeps."""
-        return self.context.dynamics.chosen_solver.errors
+        return self.handed("error", name) if self.from_errors and self.context.error_sweeps else None
 
     def handed(self, what: str, name: str) -> Tensor:
         """A value that another function of the sweep has returned."""
@@ -318,7 +313,7 @@ class Recording:
         if not bits or bounds is None:
             return s
         step = bounds[1] / levels(bits, signed=bounds[0] < 0)
-        return self.recorder.call(runtime.quantise_pair_ if self.pair else runtime.quantise_, s, step)
+        return self.recorder.call(runtime.quantize_pair_ if self.pair else runtime.quantize_, s, step)
 
     def step(self, state: Node) -> Tensor | None:
         """Part ω of the way that an update goes; None where it goes all the way."""

@@ -28,12 +28,11 @@ class Tracer(Context):
         if phase == "free":
             return Program(key, functions(forward_pass(self, key), self.names))
         warm = self.sums(phase)
-        errors = self.dynamics.chosen_solver.errors
         # The way back begins with the errors of the output, which has none where it is clamped.
-        if not self.two_way or (phase == "clamped" and not errors):
+        if not self.two_way or (phase == "clamped" and not self.error_sweeps):
             return Program(key, functions(classes(self, key, phase, pulled), self.names), warm=warm)
         # The closed form of the output has an even part.
-        odd = errors and phase == "pair" and self.dynamics.output_step == "explicit"
+        odd = self.error_sweeps and phase == "pair" and self.dynamics.output_step == "explicit"
         opening = functions(back(self, key, phase, pulled, opening=True), self.names) if odd else ()
         return Program(key, functions(two_way(self, key, phase, pulled), self.names), warm=warm, opening=opening)
 
