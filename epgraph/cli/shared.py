@@ -65,7 +65,7 @@ _set = click.option(
     multiple=True,
     metavar="KEY=VALUE",
     callback=_with_width,
-    help="Override a value, e.g. --set learning.beta=0.2.",
+    help="Override a value, e.g. --set learning.beta=0.2; may be repeated.",
 )
 SHARED: dict[str, Any] = {
     "file": click.argument("file", type=click.Path(path_type=Path)),

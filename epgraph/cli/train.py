@@ -41,9 +41,9 @@ from epgraph.cli.types import Whole
 def train(network: Network, files: TrainingData, machine: MeasuredTraining, as_json: bool, **settings: Any) -> None:
     """Train a network by equilibrium propagation.
 
-    The run folder receives run.json (every setting, versions, data, history), architecture.yaml (complete),
-    metrics.jsonl (epochs), batches.jsonl (loss, energy, steps and residuals of every batch), last.pt, best.pt,
-    network.svg, curves.png and tensorboard/. The same seed gives the same run on the same machine.
+    The run folder receives run.json (every setting, versions, data, history), architecture.yaml (complete)
+    with its schema, metrics.jsonl (epochs), batches.jsonl (loss, energy, steps and residuals of every batch), last.pt,
+    best.pt, network.svg, curves.png and tensorboard/. The same seed gives the same run on the same machine.
 
     --dtype auto measures on the first training examples, and takes the fastest precision in which the gradient of every
     parameter has a cosine of 0.99 or more to that in float64. --threads auto takes the fewest threads within 5 % of the
